@@ -1,0 +1,79 @@
+"""HTTP over one WebSocket, in both directions at once.
+
+One peer dials, the other listens; after that they are equals. Either serves a WSGI or ASGI app, and
+the other calls it with an ordinary ``requests.Session``.
+
+Layers: a module imports from lower layers only, and siblings do not import each other. The test
+``tests/test_layers.py`` reads this chart and holds every import in the package to it.
+
+    L0  _exceptions, _config  the tree of errors; the options: limits, timeouts, heartbeat, backoff
+    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
+    L2  connection            a Connection over any trio stream, and the exchanges on it
+    L3  apps, adapters        serve an ASGI or WSGI app or a function; the requests adapter
+    L4  client, server        dial and keep a connection; accept connections and know them by name
+    L5  sync                  the same API for threads
+    L6  testing               two connected peers in memory, and a wire that breaks on demand
+
+Only ``protocol`` imports wsproto and h11, and it imports neither an event loop nor a clock, a
+socket, a thread or a source of randomness: those are handed in. ``import restsock`` loads neither
+requests nor openapi-core; what needs them is loaded at its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from restsock._config import Backoff, Heartbeat, Limits, Options, Timeouts
+from restsock._exceptions import (
+    ConnectionClosed,
+    HandshakeError,
+    LocalProtocolError,
+    PeerNotFound,
+    PeerUnavailable,
+    ProtocolError,
+    RemoteProtocolError,
+    RequestTimeout,
+    RestsockError,
+    StreamError,
+    StreamRefused,
+    StreamReset,
+    ValidationError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backoff",
+    "ConnectionClosed",
+    "HandshakeError",
+    "Heartbeat",
+    "Limits",
+    "LocalProtocolError",
+    "Options",
+    "PeerNotFound",
+    "PeerUnavailable",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "RequestTimeout",
+    "RestsockError",
+    "StreamError",
+    "StreamRefused",
+    "StreamReset",
+    "Timeouts",
+    "ValidationError",
+]
+
+# Public names whose module is loaded at first use, because it brings requests along or because
+# half of all programs never need it.
+_LAZY = {"TunnelAdapter": "restsock.adapters"}
+_LAZY_MODULES = frozenset({"sync", "testing"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return value

@@ -1,0 +1,164 @@
+"""Every error that restsock raises, in one tree.
+
+::
+
+    RestsockError
+    ├── ProtocolError
+    │   ├── LocalProtocolError     this side did what the protocol forbids: a bug of the caller
+    │   └── RemoteProtocolError    the peer did; anything else out of `protocol` is our bug
+    ├── HandshakeError             the upgrade or the handshake failed
+    ├── ConnectionClosed           the connection has ended, for whatever reason
+    ├── StreamError                one exchange has failed, the connection goes on
+    │   ├── StreamReset            it was cut off after it may have reached the peer's app
+    │   └── StreamRefused          it never reached the peer's app
+    ├── RequestTimeout             (also a `TimeoutError`) a phase of a request took too long
+    ├── PeerNotFound               no peer of that name or id was ever seen
+    ├── PeerUnavailable            the peer is known, and not connected now
+    └── ValidationError            a message breaks the API's contract
+
+Whether a request may be sent again is said by `RestsockError.may_have_run`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectionClosed",
+    "HandshakeError",
+    "LocalProtocolError",
+    "PeerNotFound",
+    "PeerUnavailable",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "RequestTimeout",
+    "RestsockError",
+    "StreamError",
+    "StreamRefused",
+    "StreamReset",
+    "ValidationError",
+]
+
+
+class RestsockError(Exception):
+    """The base of all errors of restsock.
+
+    Attributes:
+        may_have_run: `False` when the peer's app provably never saw the request, so that sending it
+            again is safe even for a POST; `True` when it may have run; `None` when the error is not
+            about a request.
+    """
+
+    may_have_run: bool | None = None
+
+
+class ProtocolError(RestsockError):
+    """The protocol was broken. Raised as one of its two subclasses."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side tried what the protocol forbids. Nothing was sent; the caller has a bug."""
+
+    may_have_run = False
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer did what the protocol forbids.
+
+    Attributes:
+        close_code: the WebSocket close code that says so (spec/protocol.md, "Close codes").
+    """
+
+    def __init__(self, message: str, *, close_code: int = 4002) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class HandshakeError(RestsockError):
+    """The WebSocket upgrade or the handshake behind it failed; there is no connection.
+
+    Attributes:
+        status: the HTTP status of a refused upgrade, else `None`.
+        retryable: whether dialing again may help: yes for a time-out or a 503, no for a 401 or
+            for a server that does not speak restsock.
+    """
+
+    may_have_run = False
+
+    def __init__(self, message: str, *, status: int | None = None, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+
+
+class ConnectionClosed(RestsockError):
+    """The connection has ended.
+
+    Attributes:
+        code: the WebSocket close code; 1006 when the socket ended without one.
+        reason: the words beside the code.
+    """
+
+    def __init__(
+        self, message: str, *, code: int = 1006, reason: str = "", may_have_run: bool | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.may_have_run = may_have_run
+
+
+class StreamError(RestsockError):
+    """One exchange has failed; the connection it was on goes on."""
+
+
+class StreamReset(StreamError):
+    """The exchange was cut off; the peer's app may have run.
+
+    Attributes:
+        code: the reset code (spec/protocol.md, "Reset codes").
+        reason: the words beside the code.
+        by_peer: whether the peer cut it off, or this side.
+    """
+
+    may_have_run = True
+
+    def __init__(self, message: str, *, code: int, reason: str = "", by_peer: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.by_peer = by_peer
+
+
+class StreamRefused(StreamError):
+    """The peer provably did not start on the request; sending it again is safe."""
+
+    may_have_run = False
+
+
+class RequestTimeout(RestsockError, TimeoutError):
+    """A phase of a request took longer than allowed; the stream was reset.
+
+    Attributes:
+        phase: `"connect"` (no connection, or no free stream, in time), `"write"` (the peer took no
+            more of the body), `"head"` (no response head) or `"body"` (no further bytes).
+    """
+
+    def __init__(self, message: str, *, phase: str, may_have_run: bool = True) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.may_have_run = may_have_run
+
+
+class PeerNotFound(RestsockError):
+    """No peer of that name or id was ever seen. Nothing was sent."""
+
+    may_have_run = False
+
+
+class PeerUnavailable(RestsockError):
+    """The peer is known and not connected now. Nothing was sent."""
+
+    may_have_run = False
+
+
+class ValidationError(RestsockError):
+    """A request or a response breaks the API's contract."""

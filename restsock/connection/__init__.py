@@ -1,0 +1,43 @@
+"""A connection over any trio stream, and the exchanges on it.
+
+`Connection` runs three tasks and awaits no app. An `Exchange` is one request and its response;
+`AsyncExchange` drives one from trio tasks, `ThreadExchange` from a thread. A `Dispatcher` is
+whatever a request can be handed to, a `Handler` whatever serves one.
+"""
+
+from __future__ import annotations
+
+from ._async_exchange import AsyncExchange
+from ._connection import Connection
+from ._dispatcher import Dispatcher, Handler
+from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable, answer
+from ._facts import Closed, Peer, Statistics
+from ._lobby import Lobby
+from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
+from ._open import open_accepted, open_dialed
+from ._thread_exchange import ThreadExchange
+
+__all__ = [
+    "AsyncExchange",
+    "Closed",
+    "Connection",
+    "Dispatcher",
+    "Exchange",
+    "ExchangeEvent",
+    "Failed",
+    "FieldsLike",
+    "Handler",
+    "Lobby",
+    "Peer",
+    "Request",
+    "Response",
+    "Started",
+    "Statistics",
+    "StreamedResponse",
+    "ThreadExchange",
+    "Writable",
+    "answer",
+    "fields_of",
+    "open_accepted",
+    "open_dialed",
+]

@@ -1,0 +1,210 @@
+"""AsyncExchange: one exchange, driven by trio tasks. One task may receive while another sends."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._exceptions import RequestTimeout, RestsockError
+from restsock.protocol import (
+    DataReceived,
+    EndReceived,
+    Headers,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    StopSending,
+)
+
+from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable
+
+if TYPE_CHECKING:
+    from ._dispatcher import Dispatcher
+
+__all__ = ["AsyncExchange"]
+
+
+class AsyncExchange:
+    """The awaitable face of an `Exchange`. Made by `open()` or `accept()`.
+
+    Every method that waits can be cancelled; nothing is lost by it, and the exchange goes on. To
+    end it, call `close()`.
+
+    Attributes:
+        exchange: what is driven.
+        started: whether it has a stream.
+        received: whether the peer's half is complete (bytes may still wait to be taken).
+        stopped: whether the peer wants no more of what this side sends.
+        trailers: the peer's, once `received`.
+        error: what it failed with.
+    """
+
+    def __init__(self, exchange: Exchange, *, limit: int) -> None:
+        self.exchange = exchange
+        self.started = False
+        self.received = False
+        self.stopped = False
+        self.trailers: Headers = ()
+        self.error: RestsockError | None = None
+        self._limit = limit
+        self._heads: deque[ResponseHead] = deque()
+        self._data: deque[bytes] = deque()
+        self._changed = trio.Event()
+        self._sent = False
+
+    @classmethod
+    def open(
+        cls, dispatcher: Dispatcher, head: RequestHead, *, body: bytes = b"", end: bool = True
+    ) -> AsyncExchange:
+        """Sends a request. Does not wait."""
+        exchange = Exchange(head, _unobserved, body=body, end=end)
+        self = cls(exchange, limit=dispatcher.limits.send_buffer)
+        self._sent = end
+        exchange.observer = self._observe
+        dispatcher.submit(exchange)
+        return self
+
+    @classmethod
+    def accept(cls, exchange: Exchange, *, limit: int) -> AsyncExchange:
+        """Takes over a request of the peer. `limit` is the size of the send buffer, in bytes."""
+        self = cls(exchange, limit=limit)
+        self.started = True
+        exchange.observer = self._observe
+        return self
+
+    def _observe(self, event: ExchangeEvent) -> None:
+        kind = type(event)
+        if kind is DataReceived:
+            self._data.append(event.data)  # type: ignore[union-attr]  # the kind was just looked at
+        elif isinstance(event, ResponseReceived):
+            self._heads.append(event.head)
+        elif isinstance(event, EndReceived):
+            self.received = True
+            self.trailers = event.trailers
+        elif isinstance(event, Started):
+            self.started = True
+        elif isinstance(event, StopSending):
+            self.stopped = True
+        elif isinstance(event, Failed):
+            self.error = event.error
+        else:
+            assert isinstance(event, Writable)
+        self._changed.set()
+
+    async def _wait(self) -> None:
+        # Two tasks may wait on one exchange: each event wakes both, and both look again.
+        changed = self._changed
+        if changed.is_set():
+            changed = self._changed = trio.Event()
+        await changed.wait()
+
+    def check(self) -> None:
+        """Raises what the exchange has failed with, if it has."""
+        if self.error is not None:
+            raise self.error
+
+    async def wait_started(self, timeout: float | None) -> None:
+        """Waits for a stream.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            RequestTimeout: there was none in time; the request was taken back, and has not run.
+            PeerNotFound: the same, and the peer was never there.
+            PeerUnavailable: the same, and the peer is away.
+            RestsockError: what the exchange failed with.
+        """
+        with trio.move_on_after(math.inf if timeout is None else timeout):
+            while not self.started and self.error is None:
+                await self._wait()
+        if not self.started:
+            self.check()
+            explain = self.exchange.explain
+            self.close()
+            if explain is not None:
+                raise explain()
+            message = f"no connection with a free stream within {timeout} s"
+            raise RequestTimeout(message, phase="connect", may_have_run=False)
+
+    async def receive_head(self, *, interim: bool = False) -> ResponseHead:
+        """Waits for the final response head, or the 101.
+
+        Args:
+            interim: whether to give informational heads too, one by one.
+
+        Raises:
+            RestsockError: what the exchange failed with.
+        """
+        while True:
+            while self._heads:
+                head = self._heads.popleft()
+                if interim or head.status >= 200 or head.status == 101:
+                    return head
+            self.check()
+            await self._wait()
+
+    async def receive_data(self) -> bytes:
+        """Waits for body bytes and takes them, as they came; `b""` at the end.
+
+        Raises:
+            RestsockError: what the exchange failed with, behind what had come before.
+        """
+        while not self._data:
+            if self.received:
+                await trio.lowlevel.checkpoint()
+                return b""
+            self.check()
+            await self._wait()
+        data = self._data.popleft()
+        self.exchange.consume(len(data))
+        return data
+
+    def receive_nowait(self) -> bytes | None:
+        """Takes body bytes that are there; `b""` at the end, `None` when there are none now."""
+        if self._data:
+            data = self._data.popleft()
+            self.exchange.consume(len(data))
+            return data
+        return b"" if self.received else None
+
+    async def send_data(self, data: bytes) -> bool:
+        """Sends body bytes, and waits while too many wait to leave.
+
+        Returns:
+            Whether the peer may still want more: no when it said so, or when the exchange failed.
+
+        Raises:
+            LocalProtocolError: a body is not due here, or is longer than announced.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        exchange = self.exchange
+        if not self.stopped:
+            exchange.send_data(data)
+        while exchange.buffered > self._limit and self.error is None and not self.stopped:
+            await self._wait()
+        return not (self.stopped or exchange.closed)
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Sends a response head. See `Exchange.send_head`."""
+        self.exchange.send_head(head)
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """Completes this side's half. See `Exchange.send_end`."""
+        self._sent = True
+        if not self.stopped:
+            self.exchange.send_end(trailers)
+
+    def close(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
+        """Resets the stream, unless both halves are complete. Harmless when repeated."""
+        if self.received and (self._sent or self.stopped):
+            return  # what is queued still leaves
+        self.exchange.reset(code, reason)
+
+
+def _unobserved(event: ExchangeEvent) -> None:
+    raise AssertionError("an event before there is an observer")

@@ -1,0 +1,169 @@
+"""Dispatcher: whatever a request can be handed to. A connection, a client, a route by name."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from typing import Protocol
+
+import trio
+
+from restsock._config import Limits, Options, Timeouts
+from restsock._exceptions import RequestTimeout
+from restsock.protocol import RequestHead
+
+from ._async_exchange import AsyncExchange
+from ._exchange import Exchange
+from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["Dispatcher", "Handler"]
+
+
+class Handler(Protocol):
+    """What serves the requests of a peer: an app behind one of the three interfaces."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request whose head has come: sets `exchange.observer`. Must not block."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Starts the app (its lifespan, its workers) and ends it; requests come in between only."""
+
+
+class Dispatcher(ABC):
+    """The calling side, for the trio loop. Threads come in through `ThreadExchange`.
+
+    Attributes:
+        token: of the loop that it belongs to.
+        options: limits and time-outs.
+    """
+
+    token: trio.lowlevel.TrioToken
+    options: Options
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of this side."""
+        return self.options.limits
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The time-outs of this side."""
+        return self.options.timeouts
+
+    @property
+    def authority(self) -> str:
+        """The Host of requests that name none."""
+        return "restsock"
+
+    @abstractmethod
+    def submit(self, exchange: Exchange) -> None:
+        """Takes an exchange over. Called on the loop; returns at once.
+
+        It is started now, or as soon as there is a connection with a free stream, or it fails.
+        """
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        timeout: float | None = None,
+    ) -> Response:
+        """Sends a request and reads the whole response.
+
+        Args:
+            method: in capitals.
+            target: path and query, percent-encoded.
+            headers: fields; Host and Content-Length are added when they are missing.
+            body: at once, or in pieces as they come.
+            timeout: seconds for all of it; `None` leaves it to the connection's heartbeat.
+
+        Raises:
+            RequestTimeout: it took longer. The stream was reset.
+            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+
+        If cancelled, the stream is reset and the peer's app learns of it.
+        """
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            async with self.stream(method, target, headers=headers, body=body) as response:
+                data = await response.read()
+                return Response(response.status, response.headers, data, response.trailers)
+        assert scope.cancelled_caught
+        raise RequestTimeout(f"no complete response within {timeout} s", phase="body")
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+    ) -> AsyncGenerator[StreamedResponse, None]:
+        """Sends a request; its block runs once the response head is there.
+
+        The body is read by iterating over the response. Behind a 101 the same response carries raw
+        bytes, and `send()` goes the other way. Leaving the block before the end resets the
+        stream. A body in pieces goes on being sent while the block runs.
+
+        Raises:
+            RequestTimeout: no connection with a free stream within `timeouts.connect`.
+            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+        """
+        fields = fields_of(headers)
+        names = {name.lower() for name, _ in fields}
+        if b"host" not in names:
+            fields.insert(0, (b"Host", self.authority.encode("ascii", "replace")))
+        if isinstance(body, str):
+            body = body.encode()
+        sized = isinstance(body, bytes) and (body or method not in _BODILESS)
+        if sized and b"content-length" not in names:
+            assert isinstance(body, bytes)
+            fields.append((b"Content-Length", b"%d" % len(body)))
+        head = RequestHead(method.encode("ascii"), target.encode("ascii"), fields)
+        if isinstance(body, bytes):
+            exchange = AsyncExchange.open(self, head, body=body)
+            with closing(exchange):
+                await exchange.wait_started(self.timeouts.connect)
+                yield StreamedResponse(exchange, await exchange.receive_head())
+            return
+        exchange = AsyncExchange.open(self, head, end=False)
+        async with _sending(exchange, body):
+            await exchange.wait_started(self.timeouts.connect)
+            yield StreamedResponse(exchange, await exchange.receive_head())
+
+
+_BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
+
+
+@asynccontextmanager
+async def _sending(
+    exchange: AsyncExchange, body: AsyncIterable[bytes]
+) -> AsyncGenerator[None, None]:
+    """Sends a body in pieces while the block runs, and closes the exchange behind it."""
+    try:
+        async with trio.open_nursery() as nursery:
+            with closing(exchange):
+                nursery.start_soon(_send_body, exchange, body)
+                yield
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The nursery is nobody's business: one error comes out as itself.
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from group.exceptions[0].__cause__
+
+
+async def _send_body(exchange: AsyncExchange, body: AsyncIterable[bytes]) -> None:
+    async for piece in body:
+        if not await exchange.send_data(piece):
+            return  # the peer wants no more of it, or the exchange has failed: the reader will say
+    exchange.send_end()

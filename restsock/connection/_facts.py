@@ -1,0 +1,70 @@
+"""Facts about a connection: where its peer is, how it ended, what it has carried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from restsock._exceptions import RestsockError, StreamRefused, StreamReset
+from restsock.protocol import ResetCode, StreamFailed
+
+__all__ = ["Closed", "Peer", "Statistics", "stream_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where the other end is. `port` is 0 and `host` a description where there is no TCP."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a connection ended.
+
+    Attributes:
+        clean: whether one side closed it on purpose (1000, 1001) and said so.
+        code: the WebSocket close code; 1006 when the socket ended without one.
+        reason: why, in words.
+        by_peer: whether the peer began it.
+    """
+
+    clean: bool
+    code: int
+    reason: str
+    by_peer: bool
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters of one connection since its handshake. Sizes in bytes, times in seconds."""
+
+    bytes_sent: int
+    bytes_received: int
+    requests_sent: int
+    requests_received: int
+    open_streams: int
+    waiting_requests: int
+    round_trip: float | None
+
+
+def stream_error(event: StreamFailed) -> RestsockError:
+    """The error that an end of a stream amounts to."""
+    words = f": {event.reason}" if event.reason else ""
+    if event.by_peer and event.code == ResetCode.REFUSED:
+        return StreamRefused(f"the peer refused the request before it started{words}")
+    try:
+        code = ResetCode(event.code).name
+    except ValueError:
+        code = str(event.code)
+    who = "the peer" if event.by_peer else "this side"
+    return StreamReset(
+        f"{who} reset the stream, {code}{words}",
+        code=event.code,
+        reason=event.reason,
+        by_peer=event.by_peer,
+    )

@@ -1,0 +1,181 @@
+"""Requests and responses as people write them: for apps that are functions, and for callers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote
+
+from restsock.protocol import Headers, RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from ._async_exchange import AsyncExchange
+    from ._connection import Connection
+
+__all__ = ["FieldsLike", "Request", "Response", "StreamedResponse", "fields_of"]
+
+FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+
+
+def fields_of(fields: FieldsLike) -> list[tuple[bytes, bytes]]:
+    """Header fields as bytes, from a mapping or from pairs. Text is encoded as latin-1."""
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    return [(_encode(name), _encode(value)) for name, value in pairs]
+
+
+def _encode(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+class _Fields:
+    headers: Headers
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The value of a header field; the first one's, when it is repeated."""
+        wanted = name.lower().encode("latin-1")
+        for key, value in self.headers:
+            if key.lower() == wanted:
+                return value.decode("latin-1")
+        return default
+
+
+class Request(_Fields):
+    """A request that came in, for an app that is a coroutine function.
+
+    Its body is read by `read()` or by iterating, once.
+
+    Attributes:
+        method: in capitals.
+        target: path and query, as sent.
+        path: percent-decoded.
+        query: behind the "?", as sent.
+        headers: name and value pairs, as sent.
+        connection: what it came over: `name`, `id` and `metadata` tell the peer.
+        trailers: what came behind the body, once it is read.
+    """
+
+    def __init__(self, head: RequestHead, exchange: AsyncExchange, connection: Connection) -> None:
+        self.method = head.method.decode("ascii")
+        self.target = head.target.decode("latin-1")
+        path, _, self.query = self.target.partition("?")
+        self.path = unquote(path)
+        self.headers = head.headers
+        self.connection = connection
+        self._exchange = exchange
+
+    @property
+    def trailers(self) -> Headers:
+        return self._exchange.trailers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while data := await self._exchange.receive_data():
+            yield data
+
+    async def read(self) -> bytes:
+        """The whole body, of any size: bound it by iterating when the peer is not trusted."""
+        return b"".join([data async for data in self])
+
+    async def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is not.
+        """
+        return json.loads(await self.read())
+
+
+class Response(_Fields):
+    """A response: what an app that is a coroutine function returns, what `request()` gives.
+
+    Args:
+        status: 200 to 999.
+        headers: a mapping or pairs.
+        body: bytes, text (UTF-8), or pieces as they come.
+        trailers: fields to send behind the body.
+    """
+
+    def __init__(
+        self,
+        status: int = 200,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        trailers: FieldsLike = (),
+    ) -> None:
+        self.status = status
+        self.headers: Headers = fields_of(headers)
+        self.trailers: Headers = fields_of(trailers)
+        self.body: bytes | AsyncIterable[bytes] = body.encode() if isinstance(body, str) else body
+
+    @property
+    def content(self) -> bytes:
+        """The body.
+
+        Raises:
+            TypeError: it comes in pieces.
+        """
+        if not isinstance(self.body, bytes):
+            raise TypeError("the body comes in pieces")
+        return self.body
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8; what is not shows as U+FFFD."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is not.
+        """
+        return json.loads(self.content)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class StreamedResponse(_Fields):
+    """A response whose body is still on its way; or, with status 101, a raw two-way stream.
+
+    Attributes:
+        status: of the final head.
+        reason: its phrase.
+        headers: name and value pairs.
+        trailers: what came behind the body, once it is read.
+    """
+
+    def __init__(self, exchange: AsyncExchange, head: ResponseHead) -> None:
+        self.status = head.status
+        self.reason = head.reason.decode("latin-1")
+        self.headers = head.headers
+        self._exchange = exchange
+
+    @property
+    def trailers(self) -> Headers:
+        return self._exchange.trailers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while data := await self._exchange.receive_data():
+            yield data
+
+    async def read(self) -> bytes:
+        """All that is left of the body."""
+        return b"".join([data async for data in self])
+
+    async def receive(self) -> bytes:
+        """The next bytes as they came; `b""` at the end."""
+        return await self._exchange.receive_data()
+
+    async def send(self, data: bytes) -> None:
+        """Behind a 101: sends raw bytes; waits while too many are waiting to leave.
+
+        Raises:
+            RestsockError: the exchange has failed.
+        """
+        await self._exchange.send_data(data)
+        self._exchange.check()
+
+    def send_end(self) -> None:
+        """Behind a 101: no more bytes will follow this way."""
+        self._exchange.send_end()

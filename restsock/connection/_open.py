@@ -1,0 +1,242 @@
+"""From a stream of bytes to a `Connection`: the upgrade, then hello, welcome, ready.
+
+Both ends keep to `timeouts.handshake` for all of it, and close with a code that tells the cause.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from restsock._config import Options
+from restsock._exceptions import HandshakeError, RemoteProtocolError
+from restsock.protocol import (
+    MAX_MESSAGE,
+    BinaryMessage,
+    ClientUpgrade,
+    CloseCode,
+    CloseReceived,
+    HandshakeCompleted,
+    Headers,
+    HelloReceived,
+    ServerUpgrade,
+    Session,
+    SessionEvent,
+    TextMessage,
+    WebSocket,
+)
+
+from ._connection import Connection
+from ._facts import Peer
+
+__all__ = ["open_accepted", "open_dialed"]
+
+_READ = 16 * 1024
+
+
+async def open_dialed(
+    stream: trio.abc.Stream,
+    *,
+    host: str,
+    target: str = "/",
+    name: str | None = None,
+    metadata: Any = None,
+    headers: Headers = (),
+    peer: Peer,
+    options: Options,
+) -> Connection:
+    """The dialer's side, over a stream that is connected (and encrypted, if it is to be).
+
+    Args:
+        stream: is closed when this fails or is cancelled.
+        host: the Host field of the upgrade.
+        target: its path and query.
+        name: what this side is called.
+        metadata: any JSON.
+        headers: further fields of the upgrade.
+        peer: where the listener is.
+        options: of this side.
+
+    Raises:
+        HandshakeError: refused, malformed, or too slow.
+        LocalProtocolError: name, metadata or headers cannot be sent.
+    """
+    async with _opening(stream, options):
+        upgrade = ClientUpgrade(host=host, target=target, headers=headers, key=os.urandom(16))
+        await stream.send_all(upgrade.request)
+        while not upgrade.receive_data(bytes(await stream.receive_some(_READ))):
+            pass
+        opening = _Opening(stream, options, dialer=True)
+        opening.session.send_hello(name, metadata)
+        opening.websocket.receive_data(upgrade.trailing_data)
+        async with opening.explaining():
+            await opening.wait_for(HandshakeCompleted)
+            await opening.flush()  # ready
+        return opening.connection(name, metadata, peer)
+
+
+async def open_accepted(
+    stream: trio.abc.Stream, *, peer: Peer, options: Options, connection_id: str | None = None
+) -> Connection:
+    """The listener's side, over a stream that was accepted.
+
+    Anything but the upgrade that is meant gets an HTTP answer that says what this is.
+
+    Args:
+        stream: is closed when this fails or is cancelled.
+        peer: where the dialer is.
+        options: of this side.
+        connection_id: a new uuid4 unless given.
+
+    Raises:
+        HandshakeError: not a dialer of ours, malformed, or too slow.
+    """
+    async with _opening(stream, options):
+        upgrade = ServerUpgrade()
+        try:
+            while upgrade.receive_data(bytes(await stream.receive_some(_READ))) is None:
+                pass
+        except HandshakeError:
+            if upgrade.data_to_send:
+                await stream.send_all(upgrade.data_to_send)
+                await _drain(stream)
+            raise
+        await stream.send_all(upgrade.accept())
+        opening = _Opening(stream, options, dialer=False)
+        async with opening.explaining():
+            opening.websocket.receive_data(upgrade.trailing_data)
+            hello = await opening.wait_for(HelloReceived)
+            assert isinstance(hello, HelloReceived)
+            opening.session.send_welcome(connection_id or str(uuid.uuid4()))
+            await opening.wait_for(HandshakeCompleted)
+        return opening.connection(hello.name, hello.metadata, peer)
+
+
+class _Opening:
+    """WebSocket and session of a connection that is not one yet."""
+
+    def __init__(self, stream: trio.abc.Stream, options: Options, *, dialer: bool) -> None:
+        self.stream = stream
+        self.options = options
+        self.websocket = WebSocket(client=dialer, max_message=MAX_MESSAGE)
+        self.session = Session(
+            dialer=dialer,
+            limits=options.limits,
+            heartbeat=options.heartbeat,
+            new_id=lambda: str(uuid.uuid4()),
+            unix_ms=lambda: time.time_ns() // 1_000_000,
+        )
+
+    def connection(self, name: str | None, metadata: Any, peer: Peer) -> Connection:
+        return Connection(
+            self.stream,
+            self.websocket,
+            self.session,
+            name=name,
+            metadata=metadata,
+            peer=peer,
+            options=self.options,
+        )
+
+    async def flush(self) -> None:
+        """Sends all that is due."""
+        while (message := self.session.next_message()) is not None:
+            if isinstance(message, str):
+                self.websocket.send_text(message)
+            else:
+                self.websocket.send_binary(message)
+        data = self.websocket.data_to_send()
+        if data:
+            await self.stream.send_all(data)
+
+    async def wait_for(self, kind: type[SessionEvent]) -> SessionEvent:
+        """Exchanges messages until the session tells the event.
+
+        Raises:
+            RemoteProtocolError: what came is not a handshake.
+            HandshakeError: the peer closed.
+        """
+        while True:
+            await self.flush()
+            # One message at a time: those behind the last step are for the connection's reader.
+            while (event := self.websocket.next_event()) is not None:
+                if isinstance(event, (TextMessage, BinaryMessage)):
+                    self.session.receive_message(event.data)
+                    told = self.session.next_event()
+                    if isinstance(told, kind):
+                        return told
+                elif isinstance(event, CloseReceived):
+                    raise HandshakeError(
+                        f"the peer closed during the handshake: {event.code} {event.reason}",
+                        retryable=event.code != CloseCode.HANDSHAKE_FAILED,
+                    )
+            data = await self.stream.receive_some(_READ)
+            if not data:
+                raise HandshakeError("the peer closed the socket during the handshake")
+            self.websocket.receive_data(bytes(data))
+
+    @asynccontextmanager
+    async def explaining(self) -> AsyncGenerator[None, None]:
+        """Turns what goes wrong inside into a close frame with its code, and a HandshakeError."""
+        try:
+            yield
+        except RemoteProtocolError as exc:
+            await self._say(exc.close_code, str(exc))
+            raise HandshakeError(f"the handshake failed: {exc}", retryable=False) from exc
+        except HandshakeError:
+            await self._say(CloseCode.HANDSHAKE_FAILED, "")
+            raise
+        except trio.Cancelled:
+            # Time is over, or the owner leaves: one try that waits for nobody.
+            with trio.CancelScope(shield=True), trio.move_on_after(0.1):
+                await self._say(CloseCode.HANDSHAKE_TIMEOUT, "the handshake took too long")
+            raise
+
+    async def _say(self, code: int, reason: str) -> None:
+        self.websocket.close(code, reason)
+        data = self.websocket.data_to_send()
+        if data:
+            await self.stream.send_all(data)
+            await _drain(self.stream)
+
+
+@asynccontextmanager
+async def _opening(stream: trio.abc.Stream, options: Options) -> AsyncGenerator[None, None]:
+    """Bounds the time, maps what a stream raises, and closes the stream unless all went well."""
+    seconds = options.timeouts.handshake
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError as exc:
+        await _abandon(stream)
+        raise HandshakeError(f"the handshake took more than {seconds:g} s") from exc
+    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
+        await _abandon(stream)
+        raise HandshakeError(f"the socket failed during the handshake: {exc}") from exc
+    except BaseException:
+        await _abandon(stream)
+        raise
+
+
+async def _abandon(stream: trio.abc.Stream) -> None:
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(stream)
+
+
+async def _drain(stream: trio.abc.Stream) -> None:
+    """Reads what still comes, for a moment: closing on unread bytes would discard our answer."""
+    if isinstance(stream, trio.abc.HalfCloseableStream):
+        try:
+            await stream.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            return
+    with trio.move_on_after(0.5):
+        for _ in range(64):
+            if not await stream.receive_some(_READ):
+                return

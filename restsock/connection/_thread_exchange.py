@@ -1,0 +1,596 @@
+"""One exchange, driven by a thread that is not the loop's.
+
+Rules:
+
+- The thread reaches the loop only through `run_sync_soon`; the loop reaches the thread only through
+  a `queue.SimpleQueue`. There is no lock and no polling.
+- Waking the other side is what costs. Steps that are queued together wake the loop once, a step
+  queued while the loop has yet to run the last ones wakes it not at all, credit goes back in
+  batches, and an event that nobody waits for (`Started`, mostly) does not wake the thread.
+- Nothing posted here can raise on the loop: an error becomes the exchange's `Failed`.
+- One thread at a time. What another thread may do is `close`.
+
+Calling side, in order: `open`, `send_data` ..., `send_end`, `receive_head`, `receive_data` ...,
+`close`. Serving side: `accept` (on the loop), `receive_data` ..., `send_head`, `send_data` ...,
+`send_end`, `close`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamReset
+from restsock.protocol import (
+    DataReceived,
+    EndReceived,
+    Headers,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    StopSending,
+)
+
+from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable
+
+if TYPE_CHECKING:
+    from restsock._config import Limits
+
+    from ._dispatcher import Dispatcher
+
+__all__ = ["ThreadExchange"]
+
+_log = logging.getLogger("restsock.connection")
+
+# A thread that waits without a time limit looks this often, in seconds, whether the loop still
+# runs. Every orderly end of a loop fails its exchanges; this is for one that crashed.
+_LOOK_AFTER = 30.0
+
+# How long a request whose connect time is over waits for the loop to say that it was not started.
+_WITHDRAWAL = 1.0
+
+
+class _Withdrawn:
+    """The loop's answer to a wish to withdraw: the exchange had not started, and will not."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: RestsockError | None) -> None:
+        self.why = why  # what the exchange was waiting for
+
+
+class _Mailbox:
+    """Where the loop puts events for the thread: the observer of the exchange.
+
+    Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
+    """
+
+    __slots__ = ("announce", "put", "queue", "started_at")
+
+    def __init__(self) -> None:
+        self.queue: queue.SimpleQueue[ExchangeEvent | _Withdrawn] = queue.SimpleQueue()
+        self.put = self.queue.put
+        self.started_at: float | None = None
+        self.announce = False
+
+    def __call__(self, event: ExchangeEvent) -> None:
+        if type(event) is Started:
+            self.started_at = time.monotonic()
+            if not self.announce:
+                return
+        self.put(event)
+
+
+class ThreadExchange:
+    """A blocking driver of one `Exchange`. Made by `open` or `accept`.
+
+    Attributes:
+        exchange: what is driven.
+        response: the final response head (or a 101), once it has come; `None` before.
+        unread: body bytes that have come and were not taken yet.
+        received: whether the peer's half is complete (`unread` bytes may still wait).
+        trailers: the peer's trailers, once `received`.
+        stopped: whether the peer wants no more of the body that this side sends.
+        error: why the exchange has failed, if it has.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_blocked",
+        "_closed",
+        "_consumed",
+        "_credit_posted",
+        "_credited",
+        "_inbound",
+        "_limit",
+        "_mailbox",
+        "_opened_at",
+        "_pid",
+        "_pump_posted",
+        "_pumped",
+        "_queued",
+        "_sent",
+        "_steps",
+        "_token",
+        "error",
+        "exchange",
+        "received",
+        "response",
+        "stopped",
+        "trailers",
+        "unread",
+    )
+
+    def __init__(
+        self, exchange: Exchange, mailbox: _Mailbox, token: trio.lowlevel.TrioToken, limits: Limits
+    ) -> None:
+        self.exchange = exchange
+        self.response: ResponseHead | None = None
+        self.unread = 0
+        self.received = False
+        self.trailers: Headers = ()
+        self.stopped = False
+        self.error: RestsockError | None = None
+        self._mailbox = mailbox
+        self._token = token
+        self._pid = os.getpid()
+        self._opened_at = 0.0
+        self._closed = False
+        self._sent = False  # this side's half is complete
+        self._inbound: deque[bytes] = deque()
+        # Counters with one writer each, so that no step needs a lock: `_consumed` and `_queued` are
+        # the thread's, `_credited` and `_pumped` the loop's. All count bytes.
+        self._consumed = 0
+        self._credited = 0
+        self._queued = 0
+        self._pumped = 0
+        self._steps: deque[tuple[Callable[..., None], Any]] = deque()
+        self._pump_posted = False
+        self._credit_posted = False
+        self._blocked = False
+        self._batch = max(1, limits.initial_window // 4)
+        self._limit = limits.send_buffer
+
+    # --- making one ---------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        dispatcher: Dispatcher,
+        request: RequestHead,
+        *,
+        body: bytes = b"",
+        end: bool = True,
+        announce: bool = False,
+    ) -> ThreadExchange:
+        """Sends a request, from the calling thread. Does not wait.
+
+        Args:
+            dispatcher: what carries it.
+            request: its head.
+            body: the first bytes of its body.
+            end: whether they are all of it.
+            announce: whether `wait_started` will be called.
+
+        Raises:
+            RestsockError: this is the loop's own thread, which would wait for itself.
+            ConnectionClosed: the loop has ended. Nothing was sent.
+        """
+        token = dispatcher.token
+        if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
+            raise RestsockError(
+                "a blocking request on the event loop's own thread would wait for itself for ever:"
+                " call it from another thread (trio.to_thread.run_sync), or use the async API here"
+            )
+        mailbox = _Mailbox()
+        mailbox.announce = announce
+        exchange = Exchange(request, mailbox, body=body, end=end)
+        self = cls(exchange, mailbox, token, dispatcher.limits)
+        self._sent = end
+        self._opened_at = time.monotonic()
+        self._post(_guarded, mailbox, exchange, dispatcher.submit, exchange)
+        return self
+
+    @classmethod
+    def accept(
+        cls, exchange: Exchange, *, token: trio.lowlevel.TrioToken, limits: Limits
+    ) -> ThreadExchange:
+        """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
+        mailbox = _Mailbox()
+        exchange.observer = mailbox
+        return cls(exchange, mailbox, token, limits)
+
+    # --- receiving ----------------------------------------------------------------------------
+
+    def wait_started(self, timeout: float | None) -> None:
+        """Waits until the exchange has a stream. Needs `announce`.
+
+        Args:
+            timeout: seconds from `open`, or `None` to wait as long as it takes.
+
+        Raises:
+            RequestTimeout: it has none in time; phase "connect".
+            RestsockError: what the exchange failed with.
+        """
+        self._wait_for_head(timeout, None, None, lambda: self._mailbox.started_at is not None)
+
+    def receive_head(
+        self, connect: float | None, read: float | None, total: float | None = None
+    ) -> ResponseHead:
+        """Waits for the final response head; informational ones are passed over.
+
+        Args:
+            connect: seconds from `open` to the start of the exchange.
+            read: seconds from the call, or from the start when that is later, to the head.
+            total: seconds from `open` to the head.
+
+        Raises:
+            RequestTimeout: of phase "connect" or "head"; the stream is then to be closed.
+            RestsockError: what the exchange failed with.
+        """
+        self._wait_for_head(connect, read, total, lambda: self.response is not None)
+        assert self.response is not None
+        return self.response
+
+    def receive_data(self, timeout: float | None = None) -> bytes:
+        """Waits for body bytes and takes what came in one piece; `b""` at the end.
+
+        Args:
+            timeout: seconds without anything coming, or `None`.
+
+        Raises:
+            RequestTimeout: nothing came in time; phase "body". It may be called again.
+            RestsockError: what the exchange failed with, once all that came before is taken.
+        """
+        while not self._inbound:
+            if self.received:
+                return b""
+            self._raise_error()
+            if not self.wait(timeout):
+                raise RequestTimeout(f"no body bytes within {timeout} s", phase="body")
+        data = self._inbound.popleft()
+        self.unread -= len(data)
+        self._consumed += len(data)
+        # Credit for what is already complete would be a wake-up for nothing.
+        if not self.received and self._consumed - self._credited >= self._batch:
+            self._return_credit()
+        return data
+
+    def poll(self) -> None:
+        """Takes in all events that have come, without waiting."""
+        mail = self._mailbox.queue
+        while not mail.empty():
+            self._absorb(mail.get_nowait())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for one event and takes it in; the attributes tell what it changed.
+
+        Args:
+            timeout: seconds, or `None`.
+
+        Returns:
+            Whether one came in time.
+
+        Raises:
+            ConnectionClosed: the loop has ended without a word.
+            RestsockError: this is another process than the one that opened the exchange.
+        """
+        self._check_process()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        get = self._mailbox.queue.get
+        slice_: float = _LOOK_AFTER if timeout is None else timeout
+        while True:
+            try:
+                event = get(timeout=max(0.0, min(slice_, _LOOK_AFTER)))
+                break
+            except queue.Empty:
+                if deadline is not None:
+                    slice_ = deadline - time.monotonic()
+                    if slice_ <= 0:
+                        return False
+                self._post(_nothing)
+        self._absorb(event)
+        return True
+
+    # --- sending ------------------------------------------------------------------------------
+
+    @property
+    def writable(self) -> bool:
+        """Whether more can be sent without holding too much in memory."""
+        return self._outstanding() <= self._limit
+
+    def send_head(self, head: ResponseHead, *, flush: bool = False) -> None:
+        """Queues the response head; without `flush` it leaves with what is sent next.
+
+        An error of the peer's or of the connection's shows when waiting, not here.
+        """
+        self._step(self.exchange.send_head, head)
+        if flush:
+            self.flush()
+
+    def send_data(self, data: bytes, *, flush: bool = True) -> None:
+        """Queues body bytes. Does not wait: call `drain` behind it."""
+        if self.stopped or not data:
+            return
+        self._queued += len(data)
+        self._step(self._send_data, data)
+        if flush:
+            self.flush()
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """Queues the end of this side's half, and flushes."""
+        self._sent = True
+        if not self.stopped:
+            self._step(self.exchange.send_end, trailers)
+            self.flush()
+
+    def flush(self) -> None:
+        """Lets the loop send what is queued.
+
+        Raises:
+            ConnectionClosed: the loop has ended.
+        """
+        if self._steps and not self._pump_posted:
+            self._pump_posted = True
+            self._post(self._pump)
+
+    def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
+        """Waits until more can be sent.
+
+        Args:
+            timeout: seconds in which the peer takes nothing at all, or `None`.
+            unread: stop waiting when this many bytes have come unread: the peer may be waiting
+                for us to take its bytes before it takes ours.
+
+        Returns:
+            Whether there is room now. `False` also once `stopped`.
+
+        Raises:
+            RequestTimeout: phase "write".
+            RestsockError: what the exchange failed with.
+        """
+        self.flush()
+        self.poll()
+        before = self._outstanding()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._blocked = True  # before the first look: from here on the pump reports room
+        try:
+            while not self.stopped:
+                self._raise_error()
+                now = self._outstanding()
+                if now <= self._limit:
+                    return True
+                if unread is not None and self.unread >= unread:
+                    return False
+                left = None if deadline is None else deadline - time.monotonic()
+                if (left is None or left > 0) and self.wait(left):
+                    continue
+                # A slow peer is not a silent one: whatever it took gives it the time again.
+                now = self._outstanding()
+                if now >= before:
+                    raise RequestTimeout(f"no body bytes taken within {timeout} s", phase="write")
+                assert timeout is not None
+                before, deadline = now, time.monotonic() + timeout
+            return False
+        finally:
+            self._blocked = False
+
+    def wait_either(self, timeout: float | None) -> bool:
+        """Like `wait`, and room to send counts as an event."""
+        self._blocked = True
+        try:
+            return (not self.stopped and self.writable) or self.wait(timeout)
+        finally:
+            self._blocked = False
+
+    # --- ending -------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Forgets the rest of the peer's half: all that matters of it has come.
+
+        With this side's half complete too, the stream ends by itself; else it is reset.
+        """
+        self.received = True
+        self.close()
+
+    def close(self, code: ResetCode = ResetCode.CANCEL, reason: str = "") -> None:
+        """Ends the exchange; resets its stream unless both halves are complete. Never raises.
+
+        May be called twice, from any thread, from a finalizer, and after the loop has ended.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        complete = self.received and (self._sent or self.stopped)
+        # After a fork the loop's lock may be held by a thread that does not exist here.
+        if complete or self.error is not None or os.getpid() != self._pid:
+            return
+        try:
+            self._post(_guarded, self._mailbox, self.exchange, self.exchange.reset, code, reason)
+        except RestsockError:
+            pass  # the loop has ended, and with it the stream
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _wait_for_head(
+        self,
+        connect: float | None,
+        read: float | None,
+        total: float | None,
+        done: Callable[[], bool],
+    ) -> None:
+        called_at = time.monotonic()
+        while not done():
+            self._raise_error()
+            now = time.monotonic()
+            started_at = self._mailbox.started_at
+            limits = []
+            if started_at is None:
+                if connect is not None:
+                    limits.append(self._opened_at + connect - now)
+                # It may start at any moment, and the time to read begins to run then.
+                if read is not None:
+                    limits.append(read)
+            elif read is not None:
+                limits.append(max(started_at, called_at) + read - now)
+            if total is not None:
+                limits.append(self._opened_at + total - now)
+            left = min(limits) if limits else None
+            if (left is None or left > 0) and self.wait(left):
+                continue
+            if left is not None and left > 0:
+                continue  # the time to look again at which time counts
+            if self._mailbox.started_at is not None:
+                raise RequestTimeout(
+                    f"no response head within {read if read is not None else total} s", phase="head"
+                )
+            self._withdraw(connect if connect is not None else total)
+
+    def _withdraw(self, timeout: float | None) -> None:
+        """Takes back a request that did not start in time; returns when it did after all."""
+        self._post(self._reset_unless_started)
+        deadline = time.monotonic() + _WITHDRAWAL
+        certain = False
+        why: RestsockError | None = None
+        while self._mailbox.started_at is None and self.error is None:
+            try:
+                event = self._mailbox.queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break  # a loop that does not even answer; it may still start the request
+            if isinstance(event, _Withdrawn):
+                certain, why = True, event.why
+                break
+            self._absorb(event)
+        if self._mailbox.started_at is not None:
+            return
+        self._closed = certain
+        self._raise_error()  # a dispatcher that gave up at the same moment has more exact words
+        if why is not None:
+            raise why
+        raise RequestTimeout(
+            f"no connection with a free stream within {timeout} s",
+            phase="connect",
+            may_have_run=not certain,
+        )
+
+    def _reset_unless_started(self) -> None:  # on the loop
+        if self._mailbox.started_at is None:
+            explain = self.exchange.explain
+            why = None if explain is None else explain()
+            _guarded(
+                self._mailbox,
+                self.exchange,
+                self.exchange.reset,
+                ResetCode.CANCEL,
+                "not started in time",
+            )
+            self._mailbox.put(_Withdrawn(why))
+
+    def _absorb(self, event: ExchangeEvent | _Withdrawn) -> None:
+        kind = type(event)
+        if kind is DataReceived:
+            assert isinstance(event, DataReceived)
+            self._inbound.append(event.data)
+            self.unread += len(event.data)
+        elif kind is ResponseReceived:
+            assert isinstance(event, ResponseReceived)
+            if event.head.status >= 200 or event.head.status == 101:
+                self.response = event.head
+        elif kind is EndReceived:
+            assert isinstance(event, EndReceived)
+            self.trailers = event.trailers
+            self.received = True
+        elif kind is Failed:
+            assert isinstance(event, Failed)
+            self.error = event.error
+        elif kind is StopSending:
+            self.stopped = True
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
+    def _outstanding(self) -> int:
+        return self._queued - self._pumped + self.exchange.buffered
+
+    def _step(self, function: Callable[..., None], argument: Any) -> None:
+        self._steps.append((function, argument))
+
+    def _return_credit(self) -> None:
+        if not self._credit_posted:
+            self._credit_posted = True
+            self._post(self._consume)
+
+    def _consume(self) -> None:  # on the loop
+        self._credit_posted = False  # first: a batch that comes now is posted again, not lost
+        nbytes = self._consumed - self._credited
+        if nbytes > 0:
+            self._credited += nbytes
+            _guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
+
+    def _pump(self) -> None:  # on the loop
+        self._pump_posted = False
+        steps = self._steps
+        while steps:
+            function, argument = steps.popleft()
+            _guarded(self._mailbox, self.exchange, function, argument)
+        # Above the limit the exchange itself reports, later, that there is room.
+        if self._blocked and self.exchange.buffered <= self._limit:
+            self._mailbox.put(Writable())
+
+    def _send_data(self, data: bytes) -> None:  # on the loop
+        try:
+            self.exchange.send_data(data)
+        finally:
+            self._pumped += len(data)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise RestsockError(
+                f"this exchange belongs to process {self._pid}, not to its fork {os.getpid()}:"
+                " a connection does not survive a fork; open a new one in this process"
+            )
+
+    def _post(self, function: Callable[..., object], *args: Any) -> None:
+        self._check_process()
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError as exc:
+            started = self._mailbox.started_at is not None
+            raise ConnectionClosed(
+                "the event loop of this connection has ended", may_have_run=started
+            ) from exc
+
+
+def _nothing() -> None:
+    """Posted to learn whether the loop still runs."""
+
+
+def _guarded(
+    mailbox: _Mailbox, exchange: Exchange, function: Callable[..., object], *args: Any
+) -> None:
+    """Runs a step on the loop; an exception there would end the loop and all its connections."""
+    try:
+        function(*args)
+    except RestsockError as exc:
+        error: RestsockError = exc
+    except Exception as exc:  # noqa: BLE001  # handed to the thread, and logged
+        _log.exception("a step of an exchange failed")
+        error = StreamReset(
+            "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
+        )
+        error.__cause__ = exc
+    else:
+        return
+    mailbox.put(Failed(error))
+    # What was left out cannot be made up for; the peer is not to wait for it.
+    if function != exchange.reset:
+        _guarded(mailbox, exchange, exchange.reset, ResetCode.INTERNAL, "a step failed")

@@ -1,0 +1,73 @@
+"""The protocol, sans-IO: bytes and messages in, events out (spec/protocol.md).
+
+`WebSocket` turns bytes into messages, `Session` turns messages into HTTP exchanges. Neither knows
+a socket, a clock or a source of randomness; what they need of those is handed in. wsproto and h11
+are used here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from ._events import (
+    BinaryMessage,
+    CloseCode,
+    CloseReceived,
+    DataReceived,
+    EndReceived,
+    GoAwayReceived,
+    HandshakeCompleted,
+    Headers,
+    HelloReceived,
+    Ping,
+    Pong,
+    RequestHead,
+    RequestReceived,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    SessionEvent,
+    StopSending,
+    StreamClosed,
+    StreamFailed,
+    StreamRejected,
+    TextMessage,
+    WebSocketEvent,
+)
+from ._frames import MAX_MESSAGE
+from ._handshake import Settings
+from ._session import Session
+from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
+from ._websocket import WebSocket
+
+__all__ = [
+    "MAX_MESSAGE",
+    "SUBPROTOCOL",
+    "BinaryMessage",
+    "ClientUpgrade",
+    "CloseCode",
+    "CloseReceived",
+    "DataReceived",
+    "EndReceived",
+    "GoAwayReceived",
+    "HandshakeCompleted",
+    "Headers",
+    "HelloReceived",
+    "Ping",
+    "Pong",
+    "RequestHead",
+    "RequestReceived",
+    "ResetCode",
+    "ResponseHead",
+    "ResponseReceived",
+    "ServerUpgrade",
+    "Session",
+    "SessionEvent",
+    "Settings",
+    "StopSending",
+    "StreamClosed",
+    "StreamFailed",
+    "StreamRejected",
+    "TextMessage",
+    "UpgradeRequest",
+    "WebSocket",
+    "WebSocketEvent",
+]

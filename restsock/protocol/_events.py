@@ -1,0 +1,249 @@
+"""What `Session` and `WebSocket` report: small frozen objects, one for each thing that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+__all__ = [
+    "BinaryMessage",
+    "CloseCode",
+    "CloseReceived",
+    "DataReceived",
+    "EndReceived",
+    "GoAwayReceived",
+    "HandshakeCompleted",
+    "Headers",
+    "HelloReceived",
+    "Ping",
+    "Pong",
+    "RequestHead",
+    "RequestReceived",
+    "ResetCode",
+    "ResponseHead",
+    "ResponseReceived",
+    "SessionEvent",
+    "StopSending",
+    "StreamClosed",
+    "StreamFailed",
+    "StreamRejected",
+    "TextMessage",
+    "WebSocketEvent",
+]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class ResetCode(IntEnum):
+    """Why a stream was cut off (spec/protocol.md, "Reset codes")."""
+
+    NO_ERROR = 0
+    """The response is complete; what is left of the request body is not wanted."""
+    CANCEL = 1
+    TIMEOUT = 2
+    REFUSED = 3
+    """The request never reached the app, and may be sent again."""
+    FLOW = 4
+    TOO_LARGE = 5
+    PROTOCOL = 6
+    INTERNAL = 7
+
+
+class CloseCode(IntEnum):
+    """Why a connection was closed (spec/protocol.md, "Close codes")."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    WEBSOCKET_ERROR = 1002
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    """Never sent: the socket ended without a close frame."""
+    INVALID_TEXT = 1007
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    HANDSHAKE_FAILED = 4000
+    HANDSHAKE_TIMEOUT = 4001
+    PROTOCOL_ERROR = 4002
+    HEARTBEAT_TIMEOUT = 4003
+    REPLACED = 4004
+
+
+class RequestHead(NamedTuple):
+    """The head of a request: method, target in origin form (verbatim), header fields."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """The protocol that the request asks to switch to, in lower case; else `None`."""
+        return _upgrade(self.headers)
+
+
+class ResponseHead(NamedTuple):
+    """The head of a response: status, header fields, reason phrase."""
+
+    status: int
+    headers: Headers
+    reason: bytes = b""
+
+
+def _upgrade(headers: Headers) -> bytes | None:
+    for name, value in headers:
+        if name.lower() == b"upgrade":
+            return value.lower()
+    return None
+
+
+# --- what a WebSocket reports -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A whole text message."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryMessage:
+    """A whole binary message."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping; its pong is already in `data_to_send()`."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong, asked for or not."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReceived:
+    """The peer's close frame; nothing comes behind it. 1005 stands for a frame without a code."""
+
+    code: int
+    reason: str
+
+
+WebSocketEvent: TypeAlias = TextMessage | BinaryMessage | Ping | Pong | CloseReceived
+
+
+# --- what a Session reports -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """To a listener: the dialer's first step. Answer with `Session.send_welcome()`."""
+
+    name: str | None
+    metadata: Any
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """Both sides agree on the id of the connection; streams may be opened."""
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """The peer opened a stream."""
+
+    stream_id: int
+    head: RequestHead
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReceived:
+    """A response head: informational (1xx, several may come), or the final one, or a 101."""
+
+    stream_id: int
+    head: ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """Body bytes; `Session.consume()` gives their credit back once they are used up."""
+
+    stream_id: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndReceived:
+    """The peer's half of the stream is complete."""
+
+    stream_id: int
+    trailers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopSending:
+    """The response is complete and the peer wants no more of the request body."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """The stream is over, before its time.
+
+    `by_peer` tells a RESET that came from one that this side has queued because of what came.
+    """
+
+    stream_id: int
+    code: int
+    reason: str
+    by_peer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The last word on a stream, however it ended: its number is out of use."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRejected:
+    """A request was answered or refused here, without reaching the app: for the log."""
+
+    stream_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoAwayReceived:
+    """The peer starts no stream above `last_stream_id`, and takes no new ones."""
+
+    last_stream_id: int
+    code: int
+    reason: str
+
+
+SessionEvent: TypeAlias = (
+    HelloReceived
+    | HandshakeCompleted
+    | RequestReceived
+    | ResponseReceived
+    | DataReceived
+    | EndReceived
+    | StopSending
+    | StreamFailed
+    | StreamClosed
+    | StreamRejected
+    | GoAwayReceived
+)

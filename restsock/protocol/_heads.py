@@ -1,0 +1,303 @@
+"""Heads: the start line and fields of a request or response, and trailers (spec, "Heads").
+
+Two gates stand one behind the other. A strict grammar comes first, because h11 is kind to things
+that two readers may understand differently (a bare LF, a folded line, `Content-Length: 5, 5`), and
+where two readers differ, requests are smuggled. h11 then does the parsing and validates what is
+built here. Framing and hop-by-hop fields never cross: a body is framed by the END flag alone.
+
+The same rules hold on the way out, so that a head that was built here is never refused there.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+
+from ._events import Headers, RequestHead, ResponseHead
+
+__all__ = [
+    "content_length",
+    "decode_request",
+    "decode_response",
+    "decode_trailers",
+    "encode_request",
+    "encode_response",
+    "encode_trailers",
+    "split_head",
+]
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TEXT = rb"[\x21-\x7e\x80-\xff]"
+_FIELD = (
+    _TOKEN + rb":[ \t]*(?:" + _TEXT + rb"(?:[ \t\x21-\x7e\x80-\xff]*" + _TEXT + rb")?[ \t]*)?\r\n"
+)
+_FIELDS = rb"(?:" + _FIELD + rb")*\r\n"
+_TARGET = rb"(?:/[\x21\x22\x24-\x7e\x80-\xff]*|\*)"  # no fragment: "#" is \x23
+
+_REQUEST = re.compile(_TOKEN + rb" " + _TARGET + rb" HTTP/1\.1\r\n" + _FIELDS)
+_RESPONSE = re.compile(rb"HTTP/1\.1 [1-9][0-9]{2} [ \t\x21-\x7e\x80-\xff]*\r\n" + _FIELDS)
+_TRAILERS = re.compile(_FIELDS)
+
+# A registered name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH_FIELD = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
+_ONE_TOKEN = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?")
+
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+_NOT_IN_TRAILERS = _HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
+
+_BLANK_LINE = b"\r\n\r\n"
+
+
+def split_head(payload: bytes) -> tuple[bytes, bytes]:
+    """Splits the payload of a HEAD frame behind the blank line: head, first bytes of the body.
+
+    Raises:
+        RemoteProtocolError: there is no blank line.
+    """
+    if payload.startswith(b"\r\n"):  # trailers without a field
+        return payload[:2], payload[2:]
+    at = payload.find(_BLANK_LINE)
+    if at < 0:
+        raise RemoteProtocolError("a head without its blank line")
+    at += len(_BLANK_LINE)
+    return payload[:at], payload[at:]
+
+
+def content_length(headers: Headers) -> int | None:
+    """The value of Content-Length, from a head that has passed the rules; else `None`."""
+    for name, value in headers:
+        if name.lower() == b"content-length":
+            return int(value)
+    return None
+
+
+# --- in ---------------------------------------------------------------------------------------
+
+
+def decode_request(head: bytes) -> RequestHead:
+    """Parses a request head.
+
+    Raises:
+        RemoteProtocolError: it is malformed, or says something about framing.
+    """
+    if not _REQUEST.fullmatch(head):
+        raise RemoteProtocolError("a malformed request head")
+    _check_length(head)
+    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
+    event = _parse(reader, head)
+    if not isinstance(event, h11.Request):
+        raise RemoteProtocolError("a malformed request head")
+    headers = event.headers.raw_items()
+    request = RequestHead(event.method, event.target, headers)
+    problem = _problem_of_request(request)
+    if problem:
+        raise RemoteProtocolError(problem)
+    return request
+
+
+def decode_response(head: bytes) -> ResponseHead:
+    """Parses a response head, informational ones included.
+
+    Raises:
+        RemoteProtocolError: it is malformed, or says something about framing.
+    """
+    if not _RESPONSE.fullmatch(head):
+        raise RemoteProtocolError("a malformed response head")
+    _check_length(head)
+    event = _parse_as_response(head)
+    response = ResponseHead(event.status_code, event.headers.raw_items(), event.reason)
+    problem = _problem_of_response(response)
+    if problem:
+        raise RemoteProtocolError(problem)
+    return response
+
+
+def decode_trailers(section: bytes) -> Headers:
+    """Parses a trailer section: fields and a blank line, no start line.
+
+    Raises:
+        RemoteProtocolError: it is malformed, or holds a field that may not come this late.
+    """
+    if not _TRAILERS.fullmatch(section):
+        raise RemoteProtocolError("a malformed trailer section")
+    headers = _parse_as_response(b"HTTP/1.1 200 \r\n" + section).headers.raw_items()
+    problem = _problem_of_trailers(headers)
+    if problem:
+        raise RemoteProtocolError(problem)
+    return headers
+
+
+def _check_length(head: bytes) -> None:
+    # Before h11 parses, because h11 makes one plain field out of `5, 5` and of equal ones.
+    lengths = _LENGTH_FIELD.findall(head)
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0].strip(b" \t"))):
+        raise RemoteProtocolError("a malformed or repeated Content-Length")
+
+
+def _parse_as_response(head: bytes) -> h11.Response | h11.InformationalResponse:
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head) + 1)
+    # h11 reads a response only behind a request. Any will do, since the body is not h11's here, but
+    # it has to ask for an upgrade, or h11 takes no 101.
+    asked = [(b"Host", b"-"), (b"Connection", b"upgrade"), (b"Upgrade", b"-")]
+    reader.send(h11.Request(method=b"GET", target=b"/", headers=asked))
+    event = _parse(reader, head)
+    if not isinstance(event, (h11.Response, h11.InformationalResponse)):
+        raise RemoteProtocolError("a malformed response head")
+    return event
+
+
+def _parse(reader: h11.Connection, head: bytes) -> object:
+    reader.receive_data(head)
+    try:
+        return reader.next_event()
+    except h11.RemoteProtocolError as exc:
+        raise RemoteProtocolError(f"a malformed head: {exc}") from exc
+
+
+# --- out --------------------------------------------------------------------------------------
+
+
+def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
+    """Serializes a request head, without what may not cross.
+
+    Returns:
+        The bytes, and the head as it crosses: hop-by-hop fields are gone.
+
+    Raises:
+        LocalProtocolError: the head breaks the grammar.
+    """
+    head = RequestHead(head.method, head.target, _end_to_end(head.headers, upgradable=True))
+    try:
+        event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
+    except h11.LocalProtocolError as exc:
+        raise LocalProtocolError(f"not a valid request head: {exc}") from exc
+    data = _serialize(b"%s %s HTTP/1.1\r\n" % (event.method, event.target), head.headers)
+    problem = _problem_of_request(head)
+    if problem or not _REQUEST.fullmatch(data):
+        raise LocalProtocolError(f"not a valid request head: {problem or 'malformed'}")
+    return data, head
+
+
+def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
+    """Serializes a response head, without what may not cross.
+
+    Returns:
+        The bytes, and the head as it crosses: hop-by-hop fields are gone.
+
+    Raises:
+        LocalProtocolError: the head breaks the grammar.
+    """
+    headers = _end_to_end(head.headers, upgradable=head.status == 101)
+    head = ResponseHead(head.status, headers, head.reason)
+    kind = h11.InformationalResponse if head.status < 200 else h11.Response
+    try:
+        event = kind(status_code=head.status, headers=list(headers), reason=head.reason)
+    except h11.LocalProtocolError as exc:
+        raise LocalProtocolError(f"not a valid response head: {exc}") from exc
+    data = _serialize(b"HTTP/1.1 %d %s\r\n" % (event.status_code, event.reason), headers)
+    problem = _problem_of_response(head)
+    if problem or not _RESPONSE.fullmatch(data):
+        raise LocalProtocolError(f"not a valid response head: {problem or 'malformed'}")
+    return data, head
+
+
+def encode_trailers(headers: Headers) -> bytes:
+    """Serializes a trailer section.
+
+    Raises:
+        LocalProtocolError: a field is malformed, or may not come this late.
+    """
+    data = _serialize(b"", headers)
+    problem = _problem_of_trailers(headers)
+    if problem or not _TRAILERS.fullmatch(data):
+        raise LocalProtocolError(f"not valid trailers: {problem or 'malformed'}")
+    return data
+
+
+def _serialize(start_line: bytes, headers: Headers) -> bytes:
+    lines = [start_line]
+    lines += [b"%s: %s\r\n" % field for field in headers]
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def _end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, bytes]]:
+    """Drops hop-by-hop fields, and writes the wish to upgrade in its one spelling."""
+    named: set[bytes] = set()
+    upgrades: list[bytes] = []
+    for name, value in headers:
+        name = name.lower()
+        if name == b"connection":
+            named.update(token.strip().lower() for token in value.split(b","))
+        elif name == b"upgrade":
+            upgrades.append(value)
+    # Content-Length and Host may not be taken off by naming them in Connection.
+    dropped = _HOP_BY_HOP | (named - {b"content-length", b"host"})
+    kept = [field for field in headers if field[0].lower() not in dropped]
+    if upgradable and b"upgrade" in named and len(upgrades) == 1:
+        kept += [(b"Connection", b"upgrade"), (b"Upgrade", upgrades[0])]
+    return kept
+
+
+# --- the rules, for both ways -----------------------------------------------------------------
+
+
+def _problem_of_request(head: RequestHead) -> str | None:
+    if head.method == b"CONNECT":
+        return "CONNECT is not for a tunnel"
+    if head.target == b"*" and head.method != b"OPTIONS":
+        return "the target * is for OPTIONS alone"
+    hosts = [value for name, value in head.headers if name.lower() == b"host"]
+    if len(hosts) != 1:
+        return f"{len(hosts)} Host fields"
+    if not _HOST.fullmatch(hosts[0]):
+        return "a malformed Host"
+    problem = _problem_of_fields(head.headers, upgradable=True)
+    if problem is None and head.upgrade is not None and content_length(head.headers):
+        return "an upgrade with a body"
+    return problem
+
+
+def _problem_of_response(head: ResponseHead) -> str | None:
+    problem = _problem_of_fields(head.headers, upgradable=head.status == 101)
+    if problem is not None or head.status != 101:
+        return problem
+    names_one = any(name.lower() == b"upgrade" for name, _ in head.headers)
+    return None if names_one else "a 101 that names no protocol"
+
+
+def _problem_of_fields(headers: Headers, *, upgradable: bool) -> str | None:
+    lengths = 0
+    connection: list[bytes] = []
+    upgrade: list[bytes] = []
+    for name, value in headers:
+        name = name.lower()
+        if name == b"content-length":
+            lengths += 1
+            if lengths > 1 or not _LENGTH.fullmatch(value):
+                return "a malformed or repeated Content-Length"
+        elif name == b"connection":
+            connection.append(value)
+        elif name == b"upgrade":
+            upgrade.append(value)
+        elif name in _HOP_BY_HOP:
+            return f"a hop-by-hop field ({name.decode('ascii')})"
+    if connection or upgrade:
+        asked = [value.lower() for value in connection] == [b"upgrade"] and len(upgrade) == 1
+        if not (upgradable and asked and _ONE_TOKEN.fullmatch(upgrade[0])):
+            return "a hop-by-hop field (connection or upgrade)"
+    return None
+
+
+def _problem_of_trailers(headers: Headers) -> str | None:
+    for name, _ in headers:
+        if name.lower() in _NOT_IN_TRAILERS:
+            return f"{name.decode('latin-1')} among the trailers"
+    return None

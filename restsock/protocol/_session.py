@@ -1,0 +1,702 @@
+"""Session: many HTTP exchanges over one sequence of messages, without I/O (spec/protocol.md).
+
+Order of calls::
+
+    dialer     send_hello() ─> HandshakeCompleted ─> streams
+    listener   HelloReceived ─> send_welcome() ─> HandshakeCompleted ─> streams
+
+    in         receive_message(), then next_event() until it gives None
+    out        any send_*(), then next_message() until it gives None
+
+Both drains are due after every call, whichever side it was on: what comes in may have to be
+answered, and what goes out may complete a stream. Control frames leave first, then the streams take
+turns, one frame each.
+
+`receive_message()` raises `RemoteProtocolError` when the connection is beyond repair; anything that
+concerns one stream alone ends that stream, by a RESET and a `StreamFailed`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from restsock._config import Heartbeat, Limits
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+
+from ._events import (
+    CloseCode,
+    DataReceived,
+    EndReceived,
+    GoAwayReceived,
+    HandshakeCompleted,
+    Headers,
+    HelloReceived,
+    RequestHead,
+    RequestReceived,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    SessionEvent,
+    StopSending,
+    StreamClosed,
+    StreamFailed,
+    StreamRejected,
+)
+from ._flow import Budget, ReceiveWindow, SendWindow
+from ._frames import (
+    END,
+    MAX_PAYLOAD,
+    FrameType,
+    decode_frame,
+    decode_goaway,
+    decode_reset,
+    decode_window,
+    encode_frame,
+    encode_goaway,
+    encode_reset,
+    encode_window,
+)
+from ._handshake import VERSION, Settings, decode_envelope, encode_envelope
+from ._heads import (
+    decode_request,
+    decode_response,
+    decode_trailers,
+    encode_request,
+    encode_response,
+    encode_trailers,
+    split_head,
+)
+from ._stream import HalfState, Part, Stream
+
+__all__ = ["Session"]
+
+_MAX_ID = 2**32 - 1
+
+# Answers that a peer may have waiting for it while it sends but does not read: enough for any
+# honest burst of refusals, little memory.
+_MAX_CONTROL = 4096
+
+_MAX_NAME = 255
+
+
+class _Phase(Enum):
+    START = "nothing"
+    WELCOME = "welcome"  # the dialer waits for it
+    HELLO = "hello"  # the listener waits for it
+    ACCEPT = "the answer of this side"
+    READY = "ready"
+    OPEN = "open"
+
+
+class Session:
+    """The multiplexer of one connection.
+
+    Args:
+        dialer: whether this side dialed: its streams have odd numbers.
+        limits: what this side accepts.
+        heartbeat: told to the peer in the handshake.
+        new_id: makes the id of an envelope.
+        unix_ms: the time, for envelopes, in milliseconds.
+
+    Attributes:
+        peer: the peer's settings, the defaults until the handshake has told them.
+        connection_id: known from `welcome` on.
+        round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialer: bool,
+        limits: Limits,
+        heartbeat: Heartbeat,
+        new_id: Callable[[], str],
+        unix_ms: Callable[[], int],
+    ) -> None:
+        self.peer = Settings()
+        self.connection_id: str | None = None
+        self.round_trip: float | None = None
+        self._dialer = dialer
+        self._limits = limits
+        self._settings = Settings.of(limits, heartbeat)
+        self._new_id = new_id
+        self._unix_ms = unix_ms
+        self._phase = _Phase.START if dialer else _Phase.HELLO
+        self._budget = Budget(limits.receive_budget)
+        self._streams: dict[int, Stream] = {}
+        self._ring: deque[Stream] = deque()
+        self._control: deque[str | bytes] = deque()
+        self._events: deque[SessionEvent] = deque()
+        self._next_id = 1 if dialer else 2
+        self._last_peer_id = 0
+        self._local_open = 0
+        self._peer_open = 0
+        self._going_away = False  # this side
+        self._peer_going_away = False
+
+    # --- questions ------------------------------------------------------------------------
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open, of both sides."""
+        return len(self._streams)
+
+    @property
+    def last_peer_stream_id(self) -> int:
+        """The highest stream that the peer has opened; 0 before the first."""
+        return self._last_peer_id
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open_stream()` would succeed now."""
+        return self._local_open < self.peer.max_streams and self.accepts_streams
+
+    @property
+    def accepts_streams(self) -> bool:
+        """Whether this connection will ever open a stream of this side again."""
+        return (
+            self._phase is _Phase.OPEN
+            and not self._peer_going_away
+            and not self._going_away
+            and self._next_id <= _MAX_ID
+        )
+
+    def buffered(self, stream_id: int) -> int:
+        """Body bytes of a stream that wait to be sent; 0 for a stream that is over."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.out_bytes
+
+    def announced(self, stream_id: int) -> bool:
+        """Whether the peer may know of a stream: a frame of it has been taken to be sent."""
+        stream = self._streams.get(stream_id)
+        return stream is None or stream.announced or not stream.local
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `next_message()` may have something to give."""
+        return bool(self._control or self._ring)
+
+    # --- handshake ------------------------------------------------------------------------
+
+    def send_hello(self, name: str | None, metadata: Any) -> None:
+        """The dialer's first step.
+
+        Raises:
+            LocalProtocolError: the metadata is not JSON, the name is not a name, or it is not
+                the dialer's turn.
+        """
+        if self._phase is not _Phase.START:
+            raise LocalProtocolError("hello is the dialer's first step")
+        if not _is_name(name):
+            raise LocalProtocolError(f"a name is 1 to {_MAX_NAME} printable characters")
+        payload = {
+            "version": VERSION,
+            "name": name,
+            "metadata": metadata,
+            "settings": self._settings.to_json(),
+        }
+        self._send_envelope("hello", payload)
+        self._phase = _Phase.WELCOME
+
+    def send_welcome(self, connection_id: str) -> None:
+        """The listener's answer to `HelloReceived`.
+
+        Raises:
+            LocalProtocolError: it is not the listener's turn.
+        """
+        if self._phase is not _Phase.ACCEPT:
+            raise LocalProtocolError("welcome is the answer to hello")
+        self.connection_id = connection_id
+        payload = {"connection_id": connection_id, "settings": self._settings.to_json()}
+        self._send_envelope("welcome", payload)
+        self._phase = _Phase.READY
+
+    def _send_envelope(self, type: str, payload: dict[str, Any]) -> None:
+        self._control.append(encode_envelope(type, self._new_id(), self._unix_ms(), payload))
+
+    # --- out ------------------------------------------------------------------------------
+
+    def open_stream(self, head: RequestHead, *, end: bool = False) -> int:
+        """Sends a request.
+
+        Args:
+            head: hop-by-hop fields are left out; a wish to upgrade is kept.
+            end: whether the request has no body.
+
+        Returns:
+            The stream's number.
+
+        Raises:
+            LocalProtocolError: the head is malformed or too long, or `can_open` is false. Nothing
+                was sent.
+        """
+        if not self.can_open:
+            raise LocalProtocolError("no stream can be opened now")
+        data, head = encode_request(head)
+        if len(data) > MAX_PAYLOAD:
+            raise LocalProtocolError(f"a request head of {len(data)} bytes is too long to send")
+        stream = self._add_stream(self._next_id, head, local=True)
+        self._next_id += 2
+        self._local_open += 1
+        stream.sending.advance(Part.HEAD)
+        stream.sending.expect(head.headers)
+        self._enqueue(stream, True, data)
+        # The request half of an upgrade stays open: it is the way for the raw bytes.
+        if end and not stream.upgrade:
+            self.send_end(stream.id)
+        return stream.id
+
+    def send_head(self, stream_id: int, head: ResponseHead) -> None:
+        """Sends a response head: any number of informational ones, then the final one or a 101.
+
+        Raises:
+            LocalProtocolError: the head is malformed or too long, or not due. Nothing was sent.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.local:
+            raise LocalProtocolError("a response goes the other way on this stream")
+        data, head = encode_response(head)
+        if len(data) > MAX_PAYLOAD:
+            raise LocalProtocolError(f"a response head of {len(data)} bytes is too long to send")
+        part = _part_of(head.status)
+        if part is Part.SWITCH_HEAD and not stream.upgrade:
+            raise LocalProtocolError("a 101 to a request that asks for no upgrade")
+        _demand(stream.sending.advance(part))
+        if part is Part.HEAD:
+            stream.sending.expect(head.headers, bodiless=stream.bodiless(head.status))
+        elif part is Part.SWITCH_HEAD and stream.receiving.state is not HalfState.DONE:
+            stream.receiving.switch()
+        self._enqueue(stream, True, data)
+
+    def send_data(self, stream_id: int, data: bytes) -> None:
+        """Queues body bytes; `buffered()` tells how many wait. A stream that is over swallows them.
+
+        Raises:
+            LocalProtocolError: a body is not due here, or longer than announced.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or not data:
+            return
+        if stream.local and stream.upgrade and stream.sending.state is not HalfState.RAW:
+            raise LocalProtocolError("an upgrade has no body before its 101")
+        _demand(stream.sending.advance(Part.DATA))
+        _demand(stream.sending.count(len(data)))
+        stream.out_bytes += len(data)
+        self._enqueue(stream, False, data)
+
+    def send_end(self, stream_id: int, trailers: Headers = ()) -> None:
+        """Completes this side's half.
+
+        Raises:
+            LocalProtocolError: the body is shorter than announced, the trailers are malformed, or
+                nothing was begun.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.local and stream.held:
+            raise LocalProtocolError("an upgrade has no end before its answer")
+        _demand(stream.sending.complete())
+        if trailers:
+            data = encode_trailers(trailers)
+            if len(data) > MAX_PAYLOAD:
+                raise LocalProtocolError(f"trailers of {len(data)} bytes are too long to send")
+            _demand(stream.sending.advance(Part.TRAILERS))
+            self._enqueue(stream, True, data)
+        _demand(stream.sending.advance(Part.END))
+        stream.out_end = True
+        self._make_ready(stream)
+
+    def reset_stream(self, stream_id: int, code: int, reason: str = "") -> None:
+        """Cuts a stream off. What waits to be sent on it is dropped. Harmless when it is over."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        # A stream that the peer has not heard of is not worth a frame.
+        if stream.announced or not stream.local:
+            self._control.append(encode_reset(stream_id, code, reason))
+        self._remove(stream)
+
+    def consume(self, stream_id: int, nbytes: int, now: float) -> None:
+        """Gives credit back for body bytes that are used up.
+
+        Args:
+            stream_id: the stream; one that is over is passed over.
+            nbytes: how many bytes.
+            now: the seconds of any clock that only moves forward.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        credit = stream.receive_window.consume(nbytes, now, self.round_trip)
+        if credit and stream.receiving.state is not HalfState.DONE:
+            self._control.append(encode_window(stream_id, credit))
+
+    def send_goaway(self, code: int, reason: str = "") -> None:
+        """Tells the peer that no further stream of its will be started. Only the first is sent."""
+        if self._going_away or self._phase is not _Phase.OPEN:
+            return
+        self._going_away = True
+        self._control.append(encode_goaway(self._last_peer_id, code, reason))
+
+    def next_message(self) -> str | bytes | None:
+        """The next message to send; `None` when there is none now."""
+        if self._control:
+            return self._control.popleft()
+        while self._ring:
+            stream = self._ring.popleft()
+            stream.queued = False
+            message = self._next_frame(stream)
+            if message is not None:
+                self._make_ready(stream)
+                return message
+        return None
+
+    def _enqueue(self, stream: Stream, is_head: bool, data: bytes) -> None:
+        stream.out.append((is_head, data))
+        self._make_ready(stream)
+
+    def _make_ready(self, stream: Stream) -> None:
+        if not stream.queued and (stream.out or stream.out_end):
+            stream.queued = True
+            self._ring.append(stream)
+
+    def _next_frame(self, stream: Stream) -> bytes | None:
+        out = stream.out
+        room = self.peer.max_frame
+        parts: list[bytes | memoryview] = []
+        type = FrameType.DATA
+        if out and out[0][0]:
+            type = FrameType.HEAD
+            parts.append(out.popleft()[1])
+            room -= len(parts[0])
+        room = min(room, stream.send_window.credit)
+        taken = 0
+        while out and not out[0][0] and taken < room:
+            data = out[0][1]
+            if len(data) <= room - taken:
+                out.popleft()
+            else:
+                # A view, so that a long body is not copied again for each of its frames.
+                view = memoryview(data)
+                data = view[: room - taken]
+                out[0] = (False, view[room - taken :])
+            parts.append(data)
+            taken += len(data)
+        stream.send_window.credit -= taken
+        stream.out_bytes -= taken
+        flags = 0
+        if stream.out_end and not out:
+            stream.out_end = False
+            flags = END
+        elif not parts:
+            return None  # no credit: a WINDOW will bring it back into the ring
+        stream.announced = True
+        if flags and stream.done:
+            self._remove(stream)
+        elif flags and not stream.local and stream.receiving.state is HalfState.BODY:
+            # The answer is complete: the rest of the request is of no use to anybody.
+            self._control.append(encode_reset(stream.id, ResetCode.NO_ERROR, ""))
+            self._remove(stream)
+        return encode_frame(type, flags, stream.id, b"".join(parts))
+
+    # --- in -------------------------------------------------------------------------------
+
+    def next_event(self) -> SessionEvent | None:
+        """The next thing that happened; `None` when there is nothing more."""
+        return self._events.popleft() if self._events else None
+
+    def receive_message(self, message: str | bytes) -> None:
+        """Takes in a whole message.
+
+        Raises:
+            RemoteProtocolError: the connection has to be closed, with the error's `close_code`.
+        """
+        if self._phase is not _Phase.OPEN:
+            self._receive_handshake(message)
+        elif isinstance(message, str):
+            self._receive_text(message)
+        else:
+            self._receive_frame(message)
+            if len(self._control) > _MAX_CONTROL:
+                raise RemoteProtocolError("the peer sends much and reads nothing")
+
+    def _receive_text(self, message: str) -> None:
+        # Every type but those of the handshake is reserved, and ignored until it means something.
+        if decode_envelope(message).type in ("hello", "welcome", "ready"):
+            raise RemoteProtocolError("a handshake message behind the handshake")
+
+    def _receive_handshake(self, message: str | bytes) -> None:
+        try:
+            if not isinstance(message, str):
+                raise RemoteProtocolError("a frame before the handshake is complete")
+            if len(message) > self._limits.max_metadata:
+                raise RemoteProtocolError(f"a handshake message of {len(message)} characters")
+            envelope = decode_envelope(message)
+            if envelope.type != self._phase.value:
+                due = self._phase.value
+                raise RemoteProtocolError(f"{envelope.type[:20]!r} where {due} is due")
+            self._advance_handshake(envelope.payload)
+        except RemoteProtocolError as exc:
+            exc.close_code = CloseCode.HANDSHAKE_FAILED
+            raise
+
+    def _advance_handshake(self, payload: dict[str, Any]) -> None:
+        if self._phase is _Phase.HELLO:
+            version = payload.get("version")
+            # To Python, true and 1.0 are 1 as well.
+            if type(version) is not int or version != VERSION:
+                raise RemoteProtocolError("an unknown version of the protocol")
+            name = payload.get("name")
+            if not _is_name(name):
+                raise RemoteProtocolError("a malformed name")
+            self.peer = Settings.from_json(payload.get("settings", {}))
+            self._phase = _Phase.ACCEPT
+            self._events.append(HelloReceived(name, payload.get("metadata")))
+            return
+        connection_id = payload.get("connection_id")
+        if not isinstance(connection_id, str) or not _is_name(connection_id):
+            raise RemoteProtocolError("a malformed connection id")
+        if self._phase is _Phase.WELCOME:
+            self.peer = Settings.from_json(payload.get("settings", {}))
+            self.connection_id = connection_id
+            self._send_envelope("ready", {"connection_id": connection_id})
+        elif connection_id != self.connection_id:
+            raise RemoteProtocolError("ready with another connection's id")
+        self._phase = _Phase.OPEN
+        self._events.append(HandshakeCompleted(connection_id))
+
+    def _receive_frame(self, message: bytes) -> None:
+        type, flags, stream_id, payload = decode_frame(message)
+        if type == FrameType.GOAWAY:
+            self._receive_goaway(payload)
+            return
+        if not FrameType.HEAD <= type <= FrameType.GOAWAY:
+            return
+        # Encodings are checked for every stream, so that what is malformed does not depend on
+        # whether the stream is still open.
+        reset = decode_reset(payload) if type == FrameType.RESET else None
+        credit = decode_window(payload) if type == FrameType.WINDOW else 0
+        stream = self._streams.get(stream_id)
+        end = bool(flags & END)
+        if stream is None:
+            local = bool(stream_id % 2) == self._dialer
+            known = self._next_id - 1 if local else self._last_peer_id
+            if stream_id <= known:
+                return  # it is over; the peer did not know when it sent this
+            if local or type != FrameType.HEAD:
+                raise RemoteProtocolError(
+                    f"a {FrameType(type).name} frame on stream {stream_id}, which was never opened"
+                )
+            self._receive_request(stream_id, payload, end)
+        elif reset is not None:
+            self._receive_reset(stream, *reset)
+        elif type == FrameType.WINDOW:
+            if stream.sent:
+                return
+            try:
+                stream.send_window.add(credit)
+            except RemoteProtocolError as exc:
+                self._fail(stream, ResetCode.FLOW, str(exc))
+            else:
+                self._make_ready(stream)
+        elif type == FrameType.HEAD:
+            self._receive_head(stream, payload, end)
+        elif len(payload) > self._limits.max_frame:
+            self._fail(stream, ResetCode.PROTOCOL, f"a frame of {len(payload)} body bytes")
+        else:
+            self._receive_body(stream, payload, end)
+
+    def _receive_request(self, stream_id: int, payload: bytes, end: bool) -> None:
+        self._last_peer_id = stream_id
+        if self._going_away or self._peer_open >= self._limits.max_streams:
+            why = "going away" if self._going_away else "too many streams"
+            self._reject(stream_id, ResetCode.REFUSED, why)
+            return
+        try:
+            data, body = split_head(payload)
+            if len(data) > self._limits.max_head:
+                self._answer_431(stream_id, len(data), end)
+                return
+            head = decode_request(data)
+        except RemoteProtocolError as exc:
+            self._reject(stream_id, ResetCode.PROTOCOL, str(exc))
+            return
+        if head.upgrade is not None and (end or body):
+            self._reject(stream_id, ResetCode.PROTOCOL, "an upgrade with a body or an end")
+            return
+        stream = self._add_stream(stream_id, head, local=False)
+        self._peer_open += 1
+        stream.receiving.advance(Part.HEAD)
+        stream.receiving.expect(head.headers)
+        stream.receiving.head_bytes = len(data)
+        self._events.append(RequestReceived(stream_id, head))
+        self._receive_first_body(stream, payload, body, end)
+
+    def _receive_head(self, stream: Stream, payload: bytes, end: bool) -> None:
+        half = stream.receiving
+        try:
+            data, body = split_head(payload)
+            half.head_bytes += len(data)
+            if len(data) > self._limits.max_head or half.head_bytes > 2 * self._limits.max_head:
+                self._fail(stream, ResetCode.TOO_LARGE, f"a head of {len(data)} bytes")
+                return
+            if half.state is HalfState.HEAD:
+                problem = self._receive_response(stream, decode_response(data), body, end)
+            else:
+                problem = self._receive_trailers(stream, data, body, end)
+        except RemoteProtocolError as exc:
+            problem = str(exc)
+        if problem is not None:
+            self._fail(stream, ResetCode.PROTOCOL, problem)
+        elif stream.id in self._streams and half.state is not HalfState.HEAD:
+            self._receive_first_body(stream, payload, body, end)
+
+    def _receive_response(
+        self, stream: Stream, head: ResponseHead, body: bytes, end: bool
+    ) -> str | None:
+        part = _part_of(head.status)
+        if part is Part.INTERIM_HEAD and (body or end):
+            return "an informational head with a body or an end"
+        if part is Part.SWITCH_HEAD:
+            if not stream.upgrade or stream.sending.state is not HalfState.BODY:
+                return "a 101 to a request that asks for no upgrade"
+            stream.sending.switch()
+        problem = stream.receiving.advance(part)
+        if problem is not None:
+            return problem
+        if part is Part.HEAD:
+            stream.receiving.expect(head.headers, bodiless=stream.bodiless(head.status))
+            if stream.upgrade and stream.sending.state is HalfState.BODY:
+                self.send_end(stream.id)  # the upgrade was declined: there are no raw bytes
+        self._events.append(ResponseReceived(stream.id, head))
+        return None
+
+    def _receive_trailers(self, stream: Stream, data: bytes, body: bytes, end: bool) -> str | None:
+        if stream.upgrade and not stream.local:
+            return "trailers on an upgrade"
+        trailers = decode_trailers(data)
+        if body or not end:
+            return "trailers that are not the end"
+        return stream.receiving.advance(Part.TRAILERS) or self._end(stream, trailers)
+
+    def _receive_first_body(self, stream: Stream, payload: bytes, body: bytes, end: bool) -> None:
+        if body and len(payload) > self._limits.max_frame:
+            self._fail(stream, ResetCode.PROTOCOL, f"a frame of {len(payload)} bytes")
+        elif stream.receiving.state is not HalfState.DONE:
+            self._receive_body(stream, body, end)
+
+    def _receive_body(self, stream: Stream, data: bytes, end: bool) -> None:
+        half = stream.receiving
+        if end and stream.held:
+            self._fail(stream, ResetCode.PROTOCOL, "the end of an upgrade that is not answered")
+            return
+        if data:
+            problem = half.advance(Part.DATA) or half.count(len(data))
+            if problem is None and stream.upgrade and half.state is not HalfState.RAW:
+                # A declined upgrade has an answer with a body, never a request with one.
+                problem = None if stream.local else "bytes before the 101"
+            if problem is not None:
+                self._fail(stream, ResetCode.PROTOCOL, problem)
+                return
+            if not stream.receive_window.receive(len(data)):
+                self._fail(stream, ResetCode.FLOW, "more bytes than there was credit for")
+                return
+            self._events.append(DataReceived(stream.id, data))
+        if end:
+            problem = self._end(stream, ())
+            if problem is not None:
+                self._fail(stream, ResetCode.PROTOCOL, problem)
+
+    def _end(self, stream: Stream, trailers: Headers) -> str | None:
+        half = stream.receiving
+        problem = half.complete() or half.advance(Part.END)
+        if problem is None:
+            self._events.append(EndReceived(stream.id, trailers))
+            if stream.done:
+                self._remove(stream)
+        return problem
+
+    def _receive_reset(self, stream: Stream, code: int, reason: str) -> None:
+        answered = stream.local and stream.receiving.state is HalfState.DONE
+        if code == ResetCode.NO_ERROR and answered:
+            self._events.append(StopSending(stream.id))
+        else:
+            self._events.append(StreamFailed(stream.id, code, reason, by_peer=True))
+        self._remove(stream)
+
+    def _receive_goaway(self, payload: bytes) -> None:
+        last_stream_id, code, reason = decode_goaway(payload)
+        self._peer_going_away = True
+        self._events.append(GoAwayReceived(last_stream_id, code, reason))
+        beyond = [s for s in self._streams.values() if s.local and s.id > last_stream_id]
+        for stream in beyond:
+            failed = StreamFailed(stream.id, ResetCode.REFUSED, "the peer is going away", True)
+            self._events.append(failed)
+            self._remove(stream)
+
+    # --- the table of streams -------------------------------------------------------------
+
+    def _add_stream(self, stream_id: int, head: RequestHead, *, local: bool) -> Stream:
+        limits = self._limits
+        stream = Stream(
+            stream_id,
+            local=local,
+            method=head.method,
+            upgrade=head.upgrade is not None,
+            send_window=SendWindow(self.peer.initial_window),
+            receive_window=ReceiveWindow(limits.initial_window, limits.max_window, self._budget),
+        )
+        self._streams[stream_id] = stream
+        return stream
+
+    def _remove(self, stream: Stream) -> None:
+        del self._streams[stream.id]
+        if stream.local:
+            self._local_open -= 1
+        else:
+            self._peer_open -= 1
+        stream.receive_window.close()
+        stream.out.clear()
+        stream.out_end = False
+        stream.out_bytes = 0
+        self._events.append(StreamClosed(stream.id))
+
+    def _fail(self, stream: Stream, code: ResetCode, reason: str) -> None:
+        self._control.append(encode_reset(stream.id, code, reason))
+        self._events.append(StreamFailed(stream.id, code, reason, by_peer=False))
+        self._remove(stream)
+
+    def _reject(self, stream_id: int, code: ResetCode, reason: str) -> None:
+        self._control.append(encode_reset(stream_id, code, reason))
+        self._events.append(StreamRejected(stream_id, reason))
+
+    def _answer_431(self, stream_id: int, size: int, end: bool) -> None:
+        headers = [(b"Content-Length", b"0")]
+        data, _ = encode_response(ResponseHead(431, headers, b"Request Header Fields Too Large"))
+        self._control.append(encode_frame(FrameType.HEAD, END, stream_id, data))
+        if not end:
+            self._control.append(encode_reset(stream_id, ResetCode.NO_ERROR, ""))
+        self._events.append(StreamRejected(stream_id, f"a request head of {size} bytes: 431"))
+
+
+def _part_of(status: int) -> Part:
+    if status == 101:
+        return Part.SWITCH_HEAD
+    return Part.INTERIM_HEAD if status < 200 else Part.HEAD
+
+
+def _demand(problem: str | None) -> None:
+    if problem is not None:
+        raise LocalProtocolError(problem)
+
+
+def _is_name(name: object) -> bool:
+    if name is None:
+        return True
+    return isinstance(name, str) and 1 <= len(name) <= _MAX_NAME and name.isprintable()

@@ -1,0 +1,177 @@
+"""One stream: one HTTP exchange, as two halves that open and close on their own (spec, "Streams").
+
+The rules are the table `_NEXT`: what a half may carry next, in each of its states. The same table
+serves both ends: the half that one side sends is the half that the other receives.
+
+::
+
+    request   HEAD ──head──> BODY ──end──> DONE          (data; trailers are a head with END)
+    response  HEAD ──1xx──> HEAD ──head──> BODY ──end──> DONE
+              HEAD ──101──> RAW  ──end──> DONE           (and the request half becomes RAW too)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from ._events import Headers
+from ._flow import ReceiveWindow, SendWindow
+from ._heads import content_length
+
+__all__ = ["Half", "HalfState", "Part", "Stream"]
+
+
+class HalfState(Enum):
+    """How far one direction of a stream has come."""
+
+    HEAD = "head"
+    BODY = "body"
+    RAW = "raw"
+    DONE = "done"
+
+
+class Part(Enum):
+    """What one direction of a stream may carry."""
+
+    INTERIM_HEAD = "informational head"
+    SWITCH_HEAD = "101 head"
+    HEAD = "head"
+    DATA = "data"
+    TRAILERS = "trailers"
+    END = "end"
+
+
+_NEXT: dict[tuple[HalfState, Part], HalfState] = {
+    (HalfState.HEAD, Part.INTERIM_HEAD): HalfState.HEAD,
+    (HalfState.HEAD, Part.SWITCH_HEAD): HalfState.RAW,
+    (HalfState.HEAD, Part.HEAD): HalfState.BODY,
+    (HalfState.BODY, Part.DATA): HalfState.BODY,
+    (HalfState.BODY, Part.TRAILERS): HalfState.BODY,  # an END always comes with it
+    (HalfState.BODY, Part.END): HalfState.DONE,
+    (HalfState.RAW, Part.DATA): HalfState.RAW,
+    (HalfState.RAW, Part.END): HalfState.DONE,
+}
+
+
+class Half:
+    """One direction: its state, and its body counted against Content-Length.
+
+    Attributes:
+        state: see the table.
+        head_bytes: the size of all heads so far.
+    """
+
+    __slots__ = ("_count", "_expected", "head_bytes", "state")
+
+    def __init__(self) -> None:
+        self.state = HalfState.HEAD
+        self.head_bytes = 0
+        self._expected: int | None = None
+        self._count = 0
+
+    def advance(self, part: Part) -> str | None:
+        """Moves on by one part; returns what is wrong with it here, if something is."""
+        state = _NEXT.get((self.state, part))
+        if state is None:
+            return f"{part.value} where the {self.state.value} is due"
+        self.state = state
+        return None
+
+    def expect(self, headers: Headers, *, bodiless: bool = False) -> None:
+        """Notes what the final head says about the length of the body."""
+        self._expected = 0 if bodiless else content_length(headers)
+
+    def count(self, nbytes: int) -> str | None:
+        """Counts body bytes, or returns what is wrong with them and counts none."""
+        if self._expected is not None and self._count + nbytes > self._expected:
+            return "a body longer than its Content-Length or than its status allows"
+        self._count += nbytes
+        return None
+
+    def complete(self) -> str | None:
+        """Returns what is wrong with an end at this place, if something is."""
+        if self._expected is not None and self._count != self._expected:
+            return f"a body of {self._count} bytes with a Content-Length of {self._expected}"
+        return None
+
+    def switch(self) -> None:
+        """Becomes raw bytes, behind a 101."""
+        self._expected = None
+        self.state = HalfState.RAW
+
+
+class Stream:
+    """Both halves of a stream, its windows, and what waits to be sent.
+
+    Attributes:
+        id: its number.
+        local: whether this side opened it: then it sends the request half.
+        method: of the request.
+        upgrade: whether the request asks for another protocol.
+        out: heads (a bool says so) and body bytes, in order.
+        out_bytes: body bytes in `out`.
+        out_end: whether END follows behind them.
+        queued: whether it stands in the ring of streams that can send.
+        announced: whether a frame of it has left.
+    """
+
+    __slots__ = (
+        "announced",
+        "id",
+        "local",
+        "method",
+        "out",
+        "out_bytes",
+        "out_end",
+        "queued",
+        "receive_window",
+        "receiving",
+        "send_window",
+        "sending",
+        "upgrade",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        local: bool,
+        method: bytes,
+        upgrade: bool,
+        send_window: SendWindow,
+        receive_window: ReceiveWindow,
+    ) -> None:
+        self.id = id
+        self.local = local
+        self.method = method
+        self.upgrade = upgrade
+        self.send_window = send_window
+        self.receive_window = receive_window
+        self.sending = Half()
+        self.receiving = Half()
+        self.out: deque[tuple[bool, bytes | memoryview]] = deque()
+        self.out_bytes = 0
+        self.out_end = False
+        self.queued = False
+        self.announced = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the request asks for an upgrade that has no answer yet: nothing may follow it."""
+        answer = self.receiving if self.local else self.sending
+        return self.upgrade and answer.state is HalfState.HEAD
+
+    @property
+    def sent(self) -> bool:
+        """Whether this side's half has left completely."""
+        return self.sending.state is HalfState.DONE and not self.out and not self.out_end
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to come either way."""
+        return self.receiving.state is HalfState.DONE and self.sent
+
+    def bodiless(self, status: int) -> bool:
+        """Whether a final response of this status has no body here (RFC 9110, section 6.4.1)."""
+        return self.method == b"HEAD" or status in (204, 304)

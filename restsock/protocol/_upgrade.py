@@ -1,0 +1,255 @@
+"""The WebSocket opening handshake, without I/O (RFC 6455, section 4; spec, "Upgrade").
+
+h11 reads and writes the HTTP; wsproto checks what a client asks for and computes the accept key.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import h11
+from wsproto.connection import ConnectionType
+from wsproto.events import AcceptConnection
+from wsproto.events import Request as WebSocketRequest
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import RemoteProtocolError as WebSocketProtocolError
+from wsproto.utilities import generate_accept_token
+
+from restsock._exceptions import HandshakeError, LocalProtocolError
+
+from ._events import Headers
+
+__all__ = ["SUBPROTOCOL", "ClientUpgrade", "ServerUpgrade", "UpgradeRequest"]
+
+SUBPROTOCOL = "restsock.v1"
+
+# Room for long tokens and cookies of proxies on the way, no more.
+MAX_UPGRADE_HEAD = 16 * 1024
+# What is kept of a refusal's body, for the error text.
+MAX_REFUSAL = 1024
+
+_WHAT_THIS_IS = (
+    "This is a restsock listener. It carries HTTP over WebSocket connections that speak the "
+    f'subprotocol "{SUBPROTOCOL}", and answers nothing else.\n'
+)
+
+_OURS = frozenset(
+    (
+        b"host",
+        b"connection",
+        b"upgrade",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"sec-websocket-protocol",
+        b"sec-websocket-extensions",
+        b"content-length",
+        b"transfer-encoding",
+    )
+)
+
+# Refusals that may pass: the listener is busy, or something in front of it is.
+_PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
+
+
+@dataclass(frozen=True)
+class UpgradeRequest:
+    """What a dialer asked for: the HTTP request that wants to become a WebSocket."""
+
+    target: bytes
+    headers: Headers
+
+
+class ClientUpgrade:
+    """The dialer's side.
+
+    Order of calls: send `request`; `receive_data()` until it gives True; then `trailing_data` holds
+    the first bytes of the WebSocket.
+
+    Args:
+        host: the Host field.
+        target: path and query.
+        headers: further fields.
+        key: 16 random bytes.
+
+    Raises:
+        LocalProtocolError: a field is malformed or one that the upgrade itself sets.
+    """
+
+    def __init__(self, *, host: str, target: str, headers: Headers, key: bytes) -> None:
+        for name, _ in headers:
+            if name.lower() in _OURS:
+                raise LocalProtocolError(f"the upgrade sets {name.decode('latin-1')} itself")
+        encoded = base64.b64encode(key)
+        self._accept = generate_accept_token(encoded)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_UPGRADE_HEAD)
+        try:
+            fields = [
+                (b"Host", host.encode("ascii")),
+                (b"Upgrade", b"websocket"),
+                (b"Connection", b"Upgrade"),
+                (b"Sec-WebSocket-Key", encoded),
+                (b"Sec-WebSocket-Version", b"13"),
+                (b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()),
+                *headers,
+            ]
+            request = h11.Request(method=b"GET", target=target, headers=fields)
+        except (h11.LocalProtocolError, UnicodeEncodeError) as exc:
+            raise LocalProtocolError(f"not a valid upgrade request: {exc}") from exc
+        data = self._connection.send(request) + self._connection.send(h11.EndOfMessage())
+        self.request: bytes = data
+        self._refused: h11.Response | None = None
+        self._refusal = b""
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the head of the 101."""
+        return self._connection.trailing_data[0]
+
+    def receive_data(self, data: bytes) -> bool:
+        """Takes in bytes of the answer; empty bytes say that the socket ended.
+
+        Returns:
+            Whether the upgrade is done.
+
+        Raises:
+            HandshakeError: it was refused, or the answer is not one to a WebSocket upgrade.
+        """
+        try:
+            self._connection.receive_data(data)
+            while True:
+                event = self._connection.next_event()
+                if isinstance(event, h11.InformationalResponse):
+                    if event.status_code == 101:
+                        self._check(event)
+                        return True
+                elif isinstance(event, h11.Response):
+                    self._refused = event
+                elif isinstance(event, h11.Data):
+                    self._refusal = (self._refusal + bytes(event.data))[:MAX_REFUSAL]
+                    if len(self._refusal) == MAX_REFUSAL:
+                        raise self._refusal_error()
+                elif isinstance(event, h11.EndOfMessage):
+                    raise self._refusal_error()
+                elif event is h11.NEED_DATA:
+                    return False
+                else:
+                    raise HandshakeError("the listener closed during the upgrade")
+        except h11.RemoteProtocolError as exc:
+            if self._refused is not None:
+                raise self._refusal_error() from exc
+            if not data:
+                raise HandshakeError("the listener closed during the upgrade") from exc
+            raise HandshakeError(f"not an HTTP answer: {exc}", retryable=False) from exc
+
+    def _check(self, response: h11.InformationalResponse) -> None:
+        fields = dict(response.headers)
+        problem = None
+        if fields.get(b"upgrade", b"").lower() != b"websocket":
+            problem = "no Upgrade: websocket"
+        elif b"upgrade" not in fields.get(b"connection", b"").lower():
+            problem = "no Connection: Upgrade"
+        elif fields.get(b"sec-websocket-accept") != self._accept:
+            problem = "a wrong Sec-WebSocket-Accept"
+        elif fields.get(b"sec-websocket-protocol", b"").decode("latin-1") != SUBPROTOCOL:
+            problem = f"not the subprotocol {SUBPROTOCOL}"
+        elif b"sec-websocket-extensions" in fields:
+            problem = "an extension that was not offered"
+        if problem is not None:
+            raise HandshakeError(f"the answer to the upgrade has {problem}", retryable=False)
+
+    def _refusal_error(self) -> HandshakeError:
+        assert self._refused is not None
+        status = self._refused.status_code
+        text = self._refusal.decode("utf-8", "replace").strip()
+        # Only the first line, made printable: the text is the peer's, and ends up in logs.
+        line = "".join(c if c.isprintable() else "?" for c in text.split("\n")[0][:200])
+        message = f"the upgrade was refused with {status}" + (f": {line}" if line else "")
+        return HandshakeError(message, status=status, retryable=status in _PASSING)
+
+
+class ServerUpgrade:
+    """The listener's side.
+
+    Order of calls: `receive_data()` until it gives a request; then send `accept()`, after which
+    `trailing_data` holds the first bytes of the WebSocket, or `refuse()`. When `receive_data()`
+    raises, `data_to_send` holds the refusal.
+    """
+
+    def __init__(self) -> None:
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_UPGRADE_HEAD)
+        self._handshake = H11Handshake(ConnectionType.SERVER)
+        self.data_to_send = b""
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the head of the request."""
+        return self._connection.trailing_data[0]
+
+    def receive_data(self, data: bytes) -> UpgradeRequest | None:
+        """Takes in bytes of the request; empty bytes say that the socket ended.
+
+        Returns:
+            The request, once it is there and asks for what is spoken here.
+
+        Raises:
+            HandshakeError: it does not; `data_to_send` holds the answer to send before closing.
+        """
+        self._connection.receive_data(data)
+        try:
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise self._refused(exc.error_status_hint, f"not an HTTP request: {exc}") from exc
+        if event is h11.NEED_DATA:
+            return None
+        if not isinstance(event, h11.Request):
+            raise HandshakeError("the dialer closed during the upgrade")
+        fields = dict(event.headers)
+        if b"websocket" not in fields.get(b"upgrade", b"").lower():
+            raise self._refused(426, "a plain HTTP request")
+        if fields.get(b"sec-websocket-version") != b"13":
+            raise self._refused(426, "another version of WebSocket")
+        if event.method != b"GET" or event.http_version != b"1.1":
+            raise self._refused(400, "not a GET of HTTP/1.1")
+        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+            raise self._refused(400, "an upgrade with a body")
+        headers = list(event.headers)
+        try:
+            self._handshake.initiate_upgrade_connection(headers, event.target)
+        except WebSocketProtocolError as exc:
+            raise self._refused(400, str(exc)) from exc
+        except UnicodeError as exc:  # wsproto decodes Host as IDNA and the target as ASCII
+            raise self._refused(400, "a malformed Host or target") from exc
+        (wish,) = self._handshake.events()
+        assert isinstance(wish, WebSocketRequest)
+        if SUBPROTOCOL not in wish.subprotocols:
+            raise self._refused(400, "a WebSocket that does not offer our subprotocol")
+        return UpgradeRequest(event.target, event.headers.raw_items())
+
+    def accept(self) -> bytes:
+        """Returns the 101."""
+        return self._handshake.send(AcceptConnection(subprotocol=SUBPROTOCOL))
+
+    def refuse(self, status: int, headers: Headers = (), text: str = _WHAT_THIS_IS) -> bytes:
+        """Returns a complete refusal, behind which the socket is to be closed."""
+        body = text.encode("utf-8")
+        fields = [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
+            *headers,
+        ]
+        if status == 426:
+            fields[2] = (b"Connection", b"close, Upgrade")
+            fields += [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")]
+        # A connection of its own: the one that read the request may be in no state to answer.
+        writer = h11.Connection(h11.SERVER)
+        return (
+            writer.send(h11.Response(status_code=status, headers=fields))
+            + writer.send(h11.Data(data=body))
+            + writer.send(h11.EndOfMessage())
+        )
+
+    def _refused(self, status: int, why: str) -> HandshakeError:
+        self.data_to_send = self.refuse(status)
+        return HandshakeError(why, status=status, retryable=False)

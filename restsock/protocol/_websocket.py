@@ -1,0 +1,180 @@
+"""WebSocket: bytes to messages and back, without I/O (RFC 6455, sections 5 to 7).
+
+wsproto reads and writes the frames. What stands around it: whole messages with a limit on their
+size that holds while the bytes arrive; an error of the peer's framing that cannot be mistaken for a
+close; a close that is echoed, and after which nothing is read; and one pong at most that waits.
+
+Order of calls: `receive_data()` then `next_event()` until it gives None; any `send_*()` or
+`close()`; and after either, `data_to_send()`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
+
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+
+from ._events import (
+    BinaryMessage,
+    CloseCode,
+    CloseReceived,
+    Ping,
+    Pong,
+    TextMessage,
+    WebSocketEvent,
+)
+
+__all__ = ["WebSocket"]
+
+
+class WebSocket:
+    """One end of a WebSocket behind its upgrade.
+
+    Args:
+        client: whether this end dialed: it masks what it sends.
+        max_message: the size of the largest message to accept, in bytes, however it is fragmented.
+
+    Attributes:
+        close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
+        close_received: whether the peer has.
+    """
+
+    def __init__(self, *, client: bool, max_message: int) -> None:
+        self.close_sent = False
+        self.close_received = False
+        self._protocol = FrameProtocol(client=client, extensions=[])
+        self._max_message = max_message
+        self._broken = False
+        self._parts: list[bytes | bytearray | str] = []
+        self._size = 0
+        self._events: deque[WebSocketEvent] = deque()
+        self._out: list[bytes | bytearray] = []
+        self._pong: bytes | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes in bytes from the peer. Behind its close frame, or an error, they are dropped.
+
+        Raises:
+            RemoteProtocolError: the peer broke the protocol or sent too much; answer with
+                `close(error.close_code, ...)`. What was complete before can still be read.
+        """
+        if self._broken or self.close_received:
+            return
+        self._protocol.receive_bytes(data)
+        try:
+            for frame in self._protocol.received_frames():
+                self._receive_frame(frame)
+                if self.close_received:
+                    break
+        except ParseFailed as exc:
+            self._broken = True
+            code = CloseCode.INVALID_TEXT if exc.code == 1007 else CloseCode.WEBSOCKET_ERROR
+            raise RemoteProtocolError(f"not a WebSocket: {exc}", close_code=code) from exc
+        except RemoteProtocolError:
+            self._broken = True
+            raise
+
+    def next_event(self) -> WebSocketEvent | None:
+        """The next thing that was received; `None` when there is nothing more."""
+        return self._events.popleft() if self._events else None
+
+    def send_text(self, data: str) -> None:
+        """Queues a text message.
+
+        Raises:
+            LocalProtocolError: the close frame has been sent.
+        """
+        self._send(self._protocol.send_data(data))
+
+    def send_binary(self, data: bytes) -> None:
+        """Queues a binary message.
+
+        Raises:
+            LocalProtocolError: the close frame has been sent.
+        """
+        self._send(self._protocol.send_data(data))
+
+    def send_ping(self, payload: bytes = b"") -> None:
+        """Queues a ping of at most 125 bytes.
+
+        Raises:
+            LocalProtocolError: it is longer, or the close frame has been sent.
+        """
+        if len(payload) > 125:
+            raise LocalProtocolError("a ping carries at most 125 bytes")
+        self._send(self._protocol.ping(payload))
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Queues the close frame; a reason of over 123 bytes is cut. Harmless when repeated."""
+        if not self.close_sent:
+            self._flush_pong()
+            self._out.append(self._protocol.close(code, reason))
+            self.close_sent = True
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send()` has something to give."""
+        return bool(self._out) or (self._pong is not None and not self.close_sent)
+
+    def data_to_send(self) -> bytes:
+        """Takes the bytes that are due; empty when there are none."""
+        self._flush_pong()
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _send(self, data: bytes | bytearray) -> None:
+        if self.close_sent:
+            raise LocalProtocolError("the WebSocket is closed")
+        self._out.append(data)
+
+    def _flush_pong(self) -> None:
+        # Only the latest ping is answered when several came in between (RFC 6455, section 5.5.3),
+        # so a flood of pings cannot pile up answers.
+        if self._pong is not None and not self.close_sent:
+            self._out.append(self._protocol.pong(self._pong))
+        self._pong = None
+
+    def _receive_frame(self, frame: Frame) -> None:
+        payload = frame.payload
+        if frame.opcode is Opcode.CLOSE:
+            assert isinstance(payload, tuple)
+            self._receive_close(int(payload[0]), payload[1] or "")
+        elif frame.opcode is Opcode.PING:
+            assert isinstance(payload, (bytes, bytearray))
+            self._pong = bytes(payload)
+            self._events.append(Ping(self._pong))
+        elif frame.opcode is Opcode.PONG:
+            assert isinstance(payload, (bytes, bytearray))
+            self._events.append(Pong(bytes(payload)))
+        else:
+            assert isinstance(payload, (bytes, bytearray, str))
+            self._receive_part(payload, frame.message_finished)
+
+    def _receive_close(self, code: int, reason: str) -> None:
+        self.close_received = True
+        self._events.append(CloseReceived(code, reason))
+        # 1005 stands for "no code" and may not be sent; wsproto then leaves the code out.
+        self.close(code if code != CloseCode.NO_STATUS else CloseCode.NORMAL)
+
+    def _receive_part(self, part: bytes | bytearray | str, finished: bool) -> None:
+        if part:
+            self._size += len(part.encode()) if isinstance(part, str) else len(part)
+            if self._size > self._max_message:
+                raise RemoteProtocolError(
+                    f"a message of more than {self._max_message} bytes",
+                    close_code=CloseCode.TOO_BIG,
+                )
+            self._parts.append(part)
+        elif not self._parts and not finished:
+            # Remembers the kind of a message whose first fragment is empty.
+            self._parts.append(part if isinstance(part, str) else b"")
+        if not finished:
+            return
+        parts, self._parts, self._size = self._parts or [part], [], 0
+        if isinstance(parts[0], str):
+            self._events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
+        else:
+            self._events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]
