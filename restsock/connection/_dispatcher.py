@@ -163,7 +163,13 @@ async def _sending(
 
 
 async def _send_body(exchange: AsyncExchange, body: AsyncIterable[bytes]) -> None:
-    async for piece in body:
-        if not await exchange.send_data(piece):
-            return  # the peer wants no more of it, or the exchange has failed: the reader will say
-    exchange.send_end()
+    try:
+        async for piece in body:
+            if not await exchange.send_data(piece):
+                return  # no more is wanted, or the exchange has failed: its reader will say
+        exchange.send_end()
+    finally:
+        if isinstance(body, AsyncGenerator):
+            # Shielded, since a generator that is left open is closed at nobody knows what time.
+            with trio.CancelScope(shield=True):
+                await body.aclose()

@@ -1,7 +1,7 @@
 """Where exchanges wait for a connection that is not there now.
 
-Used on the loop alone, by the dialing and the listening side alike. How long an exchange waits is up
-to its requester: who gives up resets it, and `Exchange.explain` says what it waited for in vain.
+Used on the loop alone, by the dialing and the listening side alike. How long an exchange waits is
+up to its requester: who gives up resets it, and `Exchange.explain` says what it waited for in vain.
 """
 
 from __future__ import annotations

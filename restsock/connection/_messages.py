@@ -40,7 +40,27 @@ class _Fields:
         return default
 
 
-class Request(_Fields):
+class _Body:
+    """A body that comes in pieces. A plain iterator: a generator would have to be closed."""
+
+    _exchange: AsyncExchange
+
+    @property
+    def trailers(self) -> Headers:
+        """What came behind the body, once it is read."""
+        return self._exchange.trailers
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._exchange.receive_data()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class Request(_Fields, _Body):
     """A request that came in, for an app that is a coroutine function.
 
     Its body is read by `read()` or by iterating, once.
@@ -63,14 +83,6 @@ class Request(_Fields):
         self.headers = head.headers
         self.connection = connection
         self._exchange = exchange
-
-    @property
-    def trailers(self) -> Headers:
-        return self._exchange.trailers
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self._exchange.receive_data():
-            yield data
 
     async def read(self) -> bytes:
         """The whole body, of any size: bound it by iterating when the peer is not trusted."""
@@ -135,7 +147,7 @@ class Response(_Fields):
         return f"<Response {self.status}>"
 
 
-class StreamedResponse(_Fields):
+class StreamedResponse(_Fields, _Body):
     """A response whose body is still on its way; or, with status 101, a raw two-way stream.
 
     Attributes:
@@ -150,14 +162,6 @@ class StreamedResponse(_Fields):
         self.reason = head.reason.decode("latin-1")
         self.headers = head.headers
         self._exchange = exchange
-
-    @property
-    def trailers(self) -> Headers:
-        return self._exchange.trailers
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self._exchange.receive_data():
-            yield data
 
     async def read(self) -> bytes:
         """All that is left of the body."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
+
+from restsock._exceptions import RequestTimeout
 
 if TYPE_CHECKING:
     from ._thread_exchange import ThreadExchange
@@ -31,7 +34,7 @@ class ThreadUpload:
         self.begun = False
         self.done = False
 
-    def run(self, timeout: float | None, unread: int) -> None:
+    def run(self, timeout: float | None, unread: int, deadline: float | None = None) -> None:
         """Sends until all is sent, the peer wants no more, or its response is in the way.
 
         Like over a socket, the body goes before the response is read. But a peer that answers
@@ -41,12 +44,18 @@ class ThreadUpload:
         Args:
             timeout: seconds in which the peer takes nothing at all.
             unread: how many bytes of a response are too many.
+            deadline: by `time.monotonic`, for all of it.
 
         Raises:
             RequestTimeout: phase "write".
         """
         exchange = self._exchange
         while not self.done:
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise RequestTimeout("the body was not sent in time", phase="write")
+                timeout = left
             exchange.poll()
             if exchange.error is not None:
                 # There may be a response all the same; else `receive_head` raises the error.
@@ -65,6 +74,27 @@ class ThreadUpload:
             self._exchange.send_end()
         else:
             self._exchange.send_data(piece)
+
+    def receive_data(self, timeout: float | None = None) -> bytes:
+        """Like `ThreadExchange.receive_data`, and sends what is left while nothing has come.
+
+        Args:
+            timeout: seconds in which nothing happens, neither way.
+
+        Raises:
+            RequestTimeout: phase "body".
+            RestsockError: what the exchange failed with.
+        """
+        exchange = self._exchange
+        while not self.done:
+            exchange.poll()
+            if exchange.unread or exchange.received or exchange.error is not None:
+                break
+            if exchange.writable or exchange.stopped:
+                self.step()
+            elif not exchange.wait_either(timeout):
+                raise RequestTimeout(f"nothing within {timeout} s", phase="body")
+        return exchange.receive_data(timeout)
 
 
 def _pieces(body: Any) -> Iterator[bytes]:
