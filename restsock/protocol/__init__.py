@@ -7,6 +7,7 @@ are used here and nowhere else.
 
 from __future__ import annotations
 
+from ._envelopes import Settings
 from ._events import (
     BinaryMessage,
     CloseCode,
@@ -33,7 +34,6 @@ from ._events import (
     WebSocketEvent,
 )
 from ._frames import MAX_MESSAGE
-from ._handshake import Settings
 from ._session import Session
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
 from ._websocket import WebSocket

@@ -1,4 +1,4 @@
-"""The handshake: three JSON envelopes (spec, "Handshake"), built and checked.
+"""The handshake: three envelopes that make a WebSocket a connection (spec, "Handshake").
 
 ::
 
@@ -6,146 +6,165 @@
       | -- hello: name, metadata --> |
       | <-- welcome: connection id - |
       | -- ready: the same id -----> |
+
+Each side waits for exactly one step at a time; whatever else comes ends it.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
 
-from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
-__all__ = ["VERSION", "Envelope", "Settings", "decode_envelope", "encode_envelope"]
+from ._envelopes import Settings, decode_envelope, encode_envelope
+from ._events import CloseCode, HandshakeCompleted, HelloReceived
+
+__all__ = ["STEPS", "VERSION", "Handshake"]
 
 VERSION = 1
 
+STEPS = frozenset(("hello", "welcome", "ready"))
 
-@dataclass(frozen=True)
-class Envelope:
-    """A text message: what it is, what it says."""
-
-    type: str
-    id: str
-    timestamp: int
-    payload: dict[str, Any]
+_MAX_NAME = 255
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a peer is willing to receive (spec, "Settings"). Sizes in bytes, times in seconds."""
+class _Due(Enum):
+    """Whose turn it is, and for what; the values are the peer's envelope types."""
 
-    max_frame: int = 16 * 1024
-    max_head: int = 64 * 1024
-    initial_window: int = 64 * 1024
-    max_streams: int = 128
-    heartbeat_interval: float | None = None
-    heartbeat_timeout: float | None = None
+    OWN_HELLO = "nothing"
+    WELCOME = "welcome"
+    HELLO = "hello"
+    OWN_WELCOME = "nothing yet"
+    READY = "ready"
+    DONE = "done"
 
-    @classmethod
-    def of(cls, limits: Limits, heartbeat: Heartbeat) -> Settings:
-        """The settings that these options amount to."""
-        return cls(
-            max_frame=limits.max_frame,
-            max_head=limits.max_head,
-            initial_window=limits.initial_window,
-            max_streams=limits.max_streams,
-            heartbeat_interval=heartbeat.interval,
-            heartbeat_timeout=heartbeat.timeout,
-        )
 
-    def to_json(self) -> dict[str, Any]:
-        """The JSON object of the handshake."""
-        return dict(vars(self))
+class Handshake:
+    """One side of the handshake.
 
-    @classmethod
-    def from_json(cls, value: object) -> Settings:
-        """Reads the peer's settings; what is missing has its default, what is unknown is ignored.
+    Args:
+        dialer: which side.
+        settings: what this side tells of itself.
+        max_size: of the peer's envelopes, in characters.
+        new_id: makes the id of an envelope.
+        unix_ms: the time, in milliseconds.
+
+    Attributes:
+        peer: the peer's settings, the defaults until it has told them.
+        connection_id: known from `welcome` on.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialer: bool,
+        settings: Settings,
+        max_size: int,
+        new_id: Callable[[], str],
+        unix_ms: Callable[[], int],
+    ) -> None:
+        self.peer = Settings()
+        self.connection_id: str | None = None
+        self._settings = settings
+        self._max_size = max_size
+        self._new_id = new_id
+        self._unix_ms = unix_ms
+        self._due = _Due.OWN_HELLO if dialer else _Due.HELLO
+
+    @property
+    def done(self) -> bool:
+        """Whether streams may be opened."""
+        return self._due is _Due.DONE
+
+    def hello(self, name: str | None, metadata: Any) -> str:
+        """Returns the dialer's first step.
 
         Raises:
-            RemoteProtocolError: a value is of the wrong type or out of its range.
+            LocalProtocolError: the metadata is not JSON, the name is not a name, or it is not
+                the dialer's turn.
         """
-        if not isinstance(value, dict):
-            raise RemoteProtocolError("settings that are not an object")
-        default = cls()
-        return cls(
-            max_frame=_whole(value, "max_frame", default.max_frame, 1024, 64 * 1024),
-            max_head=_whole(value, "max_head", default.max_head, 1024, 64 * 1024),
-            initial_window=_whole(
-                value, "initial_window", default.initial_window, 16 * 1024, 2**31 - 1
-            ),
-            max_streams=_whole(value, "max_streams", default.max_streams, 0, 2**31 - 1),
-            heartbeat_interval=_seconds(value, "heartbeat_interval"),
-            heartbeat_timeout=_seconds(value, "heartbeat_timeout"),
-        )
+        if self._due is not _Due.OWN_HELLO:
+            raise LocalProtocolError("hello is the dialer's first step")
+        if not _is_name(name):
+            raise LocalProtocolError(f"a name is 1 to {_MAX_NAME} printable characters")
+        payload = {"version": VERSION, "name": name, "metadata": metadata}
+        message = self._envelope("hello", {**payload, "settings": self._settings.to_json()})
+        self._due = _Due.WELCOME
+        return message
+
+    def welcome(self, connection_id: str) -> str:
+        """Returns the listener's answer to `HelloReceived`.
+
+        Raises:
+            LocalProtocolError: it is not the listener's turn.
+        """
+        if self._due is not _Due.OWN_WELCOME:
+            raise LocalProtocolError("welcome is the answer to hello")
+        self.connection_id = connection_id
+        self._due = _Due.READY
+        payload = {"connection_id": connection_id, "settings": self._settings.to_json()}
+        return self._envelope("welcome", payload)
+
+    def receive(
+        self, message: str | bytes
+    ) -> tuple[HelloReceived | HandshakeCompleted, str | None]:
+        """Takes in the peer's next step.
+
+        Returns:
+            What has happened, and what to answer at once.
+
+        Raises:
+            RemoteProtocolError: it is not the step that is due. Its code is HANDSHAKE_FAILED.
+        """
+        try:
+            if not isinstance(message, str):
+                raise RemoteProtocolError("a frame before the handshake is complete")
+            if len(message) > self._max_size:
+                raise RemoteProtocolError(f"a handshake message of {len(message)} characters")
+            envelope = decode_envelope(message)
+            if envelope.type != self._due.value:
+                due = self._due.value
+                raise RemoteProtocolError(f"{envelope.type[:20]!r} where {due} is due")
+            if self._due is _Due.HELLO:
+                return self._receive_hello(envelope.payload), None
+            return self._receive_id(envelope.payload)
+        except RemoteProtocolError as exc:
+            exc.close_code = CloseCode.HANDSHAKE_FAILED
+            raise
+
+    def _receive_hello(self, payload: dict[str, Any]) -> HelloReceived:
+        version = payload.get("version")
+        # To Python, true and 1.0 are 1 as well.
+        if type(version) is not int or version != VERSION:
+            raise RemoteProtocolError("an unknown version of the protocol")
+        name = payload.get("name")
+        if not _is_name(name):
+            raise RemoteProtocolError("a malformed name")
+        self.peer = Settings.from_json(payload.get("settings", {}))
+        self._due = _Due.OWN_WELCOME
+        return HelloReceived(name, payload.get("metadata"))
+
+    def _receive_id(self, payload: dict[str, Any]) -> tuple[HandshakeCompleted, str | None]:
+        connection_id = payload.get("connection_id")
+        if not isinstance(connection_id, str) or not _is_name(connection_id):
+            raise RemoteProtocolError("a malformed connection id")
+        answer: str | None = None
+        if self._due is _Due.WELCOME:
+            self.peer = Settings.from_json(payload.get("settings", {}))
+            self.connection_id = connection_id
+            answer = self._envelope("ready", {"connection_id": connection_id})
+        elif connection_id != self.connection_id:
+            raise RemoteProtocolError("ready with another connection's id")
+        self._due = _Due.DONE
+        return HandshakeCompleted(connection_id), answer
+
+    def _envelope(self, type: str, payload: dict[str, Any]) -> str:
+        return encode_envelope(type, self._new_id(), self._unix_ms(), payload)
 
 
-def encode_envelope(type: str, id: str, timestamp: int, payload: dict[str, Any]) -> str:
-    """Returns the text message.
-
-    Raises:
-        LocalProtocolError: the payload is not JSON.
-    """
-    envelope = {"type": type, "id": id, "timestamp": timestamp, "payload": payload}
-    try:
-        return (
-            json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            .encode("utf-8")
-            .decode("utf-8")
-        )
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise LocalProtocolError(f"not JSON: {exc}") from exc
-
-
-def decode_envelope(text: str) -> Envelope:
-    """Reads a text message.
-
-    Raises:
-        RemoteProtocolError: it is not an envelope.
-    """
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    # RecursionError: deep nesting is the peer's doing. ValueError: also a number that is too long.
-    except (ValueError, RecursionError) as exc:
-        raise RemoteProtocolError("a text message that is not JSON") from exc
-    if not isinstance(value, dict):
-        raise RemoteProtocolError("a text message that is not an envelope")
-    type, id, timestamp = value.get("type"), value.get("id"), value.get("timestamp")
-    payload = value.get("payload")
-    if not (
-        isinstance(type, str)
-        and isinstance(id, str)
-        and isinstance(timestamp, int)
-        and not isinstance(timestamp, bool)
-        and isinstance(payload, dict)
-    ):
-        raise RemoteProtocolError("a text message that is not an envelope")
-    return Envelope(type, id, timestamp, payload)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _whole(value: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
-    number = value.get(name, default)
-    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-        raise RemoteProtocolError(f"the setting {name} is not a whole number in {low}..{high}")
-    return number
-
-
-def _seconds(value: dict[str, Any], name: str) -> float | None:
-    number = value.get(name)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise RemoteProtocolError(f"the setting {name} is not a number")
-    try:
-        seconds = float(number)
-    except OverflowError as exc:
-        raise RemoteProtocolError(f"the setting {name} is out of range") from exc
-    if not math.isfinite(seconds) or seconds <= 0:
-        raise RemoteProtocolError(f"the setting {name} is not above 0")
-    return seconds
+def _is_name(name: object) -> bool:
+    if name is None:
+        return True
+    return isinstance(name, str) and 1 <= len(name) <= _MAX_NAME and name.isprintable()

@@ -20,20 +20,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
+from ._envelopes import Settings, decode_envelope
 from ._events import (
-    CloseCode,
     DataReceived,
     EndReceived,
     GoAwayReceived,
-    HandshakeCompleted,
     Headers,
-    HelloReceived,
     RequestHead,
     RequestReceived,
     ResetCode,
@@ -59,7 +56,7 @@ from ._frames import (
     encode_reset,
     encode_window,
 )
-from ._handshake import VERSION, Settings, decode_envelope, encode_envelope
+from ._handshake import STEPS, Handshake
 from ._heads import (
     decode_request,
     decode_response,
@@ -79,17 +76,6 @@ _MAX_ID = 2**32 - 1
 # honest burst of refusals, little memory.
 _MAX_CONTROL = 4096
 
-_MAX_NAME = 255
-
-
-class _Phase(Enum):
-    START = "nothing"
-    WELCOME = "welcome"  # the dialer waits for it
-    HELLO = "hello"  # the listener waits for it
-    ACCEPT = "the answer of this side"
-    READY = "ready"
-    OPEN = "open"
-
 
 class Session:
     """The multiplexer of one connection.
@@ -103,7 +89,6 @@ class Session:
 
     Attributes:
         peer: the peer's settings, the defaults until the handshake has told them.
-        connection_id: known from `welcome` on.
         round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
     """
 
@@ -117,14 +102,16 @@ class Session:
         unix_ms: Callable[[], int],
     ) -> None:
         self.peer = Settings()
-        self.connection_id: str | None = None
         self.round_trip: float | None = None
         self._dialer = dialer
         self._limits = limits
-        self._settings = Settings.of(limits, heartbeat)
-        self._new_id = new_id
-        self._unix_ms = unix_ms
-        self._phase = _Phase.START if dialer else _Phase.HELLO
+        self._handshake = Handshake(
+            dialer=dialer,
+            settings=Settings.of(limits, heartbeat),
+            max_size=limits.max_metadata,
+            new_id=new_id,
+            unix_ms=unix_ms,
+        )
         self._budget = Budget(limits.receive_budget)
         self._streams: dict[int, Stream] = {}
         self._ring: deque[Stream] = deque()
@@ -138,6 +125,11 @@ class Session:
         self._peer_going_away = False
 
     # --- questions ------------------------------------------------------------------------
+
+    @property
+    def connection_id(self) -> str | None:
+        """The same at both ends; known from `welcome` on."""
+        return self._handshake.connection_id
 
     @property
     def open_streams(self) -> int:
@@ -158,7 +150,7 @@ class Session:
     def accepts_streams(self) -> bool:
         """Whether this connection will ever open a stream of this side again."""
         return (
-            self._phase is _Phase.OPEN
+            self._handshake.done
             and not self._peer_going_away
             and not self._going_away
             and self._next_id <= _MAX_ID
@@ -188,18 +180,7 @@ class Session:
             LocalProtocolError: the metadata is not JSON, the name is not a name, or it is not
                 the dialer's turn.
         """
-        if self._phase is not _Phase.START:
-            raise LocalProtocolError("hello is the dialer's first step")
-        if not _is_name(name):
-            raise LocalProtocolError(f"a name is 1 to {_MAX_NAME} printable characters")
-        payload = {
-            "version": VERSION,
-            "name": name,
-            "metadata": metadata,
-            "settings": self._settings.to_json(),
-        }
-        self._send_envelope("hello", payload)
-        self._phase = _Phase.WELCOME
+        self._control.append(self._handshake.hello(name, metadata))
 
     def send_welcome(self, connection_id: str) -> None:
         """The listener's answer to `HelloReceived`.
@@ -207,15 +188,7 @@ class Session:
         Raises:
             LocalProtocolError: it is not the listener's turn.
         """
-        if self._phase is not _Phase.ACCEPT:
-            raise LocalProtocolError("welcome is the answer to hello")
-        self.connection_id = connection_id
-        payload = {"connection_id": connection_id, "settings": self._settings.to_json()}
-        self._send_envelope("welcome", payload)
-        self._phase = _Phase.READY
-
-    def _send_envelope(self, type: str, payload: dict[str, Any]) -> None:
-        self._control.append(encode_envelope(type, self._new_id(), self._unix_ms(), payload))
+        self._control.append(self._handshake.welcome(connection_id))
 
     # --- out ------------------------------------------------------------------------------
 
@@ -339,7 +312,7 @@ class Session:
 
     def send_goaway(self, code: int, reason: str = "") -> None:
         """Tells the peer that no further stream of its will be started. Only the first is sent."""
-        if self._going_away or self._phase is not _Phase.OPEN:
+        if self._going_away or not self._handshake.done:
             return
         self._going_away = True
         self._control.append(encode_goaway(self._last_peer_id, code, reason))
@@ -367,43 +340,18 @@ class Session:
             self._ring.append(stream)
 
     def _next_frame(self, stream: Stream) -> bytes | None:
-        out = stream.out
-        room = self.peer.max_frame
-        parts: list[bytes | memoryview] = []
-        type = FrameType.DATA
-        if out and out[0][0]:
-            type = FrameType.HEAD
-            parts.append(out.popleft()[1])
-            room -= len(parts[0])
-        room = min(room, stream.send_window.credit)
-        taken = 0
-        while out and not out[0][0] and taken < room:
-            data = out[0][1]
-            if len(data) <= room - taken:
-                out.popleft()
-            else:
-                # A view, so that a long body is not copied again for each of its frames.
-                view = memoryview(data)
-                data = view[: room - taken]
-                out[0] = (False, view[room - taken :])
-            parts.append(data)
-            taken += len(data)
-        stream.send_window.credit -= taken
-        stream.out_bytes -= taken
-        flags = 0
-        if stream.out_end and not out:
-            stream.out_end = False
-            flags = END
-        elif not parts:
+        taken = stream.take(self.peer.max_frame)
+        if taken is None:
             return None  # no credit: a WINDOW will bring it back into the ring
-        stream.announced = True
-        if flags and stream.done:
+        is_head, payload, end = taken
+        if end and stream.done:
             self._remove(stream)
-        elif flags and not stream.local and stream.receiving.state is HalfState.BODY:
+        elif end and not stream.local and stream.receiving.state is HalfState.BODY:
             # The answer is complete: the rest of the request is of no use to anybody.
             self._control.append(encode_reset(stream.id, ResetCode.NO_ERROR, ""))
             self._remove(stream)
-        return encode_frame(type, flags, stream.id, b"".join(parts))
+        type = FrameType.HEAD if is_head else FrameType.DATA
+        return encode_frame(type, END if end else 0, stream.id, payload)
 
     # --- in -------------------------------------------------------------------------------
 
@@ -417,7 +365,7 @@ class Session:
         Raises:
             RemoteProtocolError: the connection has to be closed, with the error's `close_code`.
         """
-        if self._phase is not _Phase.OPEN:
+        if not self._handshake.done:
             self._receive_handshake(message)
         elif isinstance(message, str):
             self._receive_text(message)
@@ -426,50 +374,17 @@ class Session:
             if len(self._control) > _MAX_CONTROL:
                 raise RemoteProtocolError("the peer sends much and reads nothing")
 
+    def _receive_handshake(self, message: str | bytes) -> None:
+        event, answer = self._handshake.receive(message)
+        self.peer = self._handshake.peer
+        if answer is not None:
+            self._control.append(answer)
+        self._events.append(event)
+
     def _receive_text(self, message: str) -> None:
         # Every type but those of the handshake is reserved, and ignored until it means something.
-        if decode_envelope(message).type in ("hello", "welcome", "ready"):
+        if decode_envelope(message).type in STEPS:
             raise RemoteProtocolError("a handshake message behind the handshake")
-
-    def _receive_handshake(self, message: str | bytes) -> None:
-        try:
-            if not isinstance(message, str):
-                raise RemoteProtocolError("a frame before the handshake is complete")
-            if len(message) > self._limits.max_metadata:
-                raise RemoteProtocolError(f"a handshake message of {len(message)} characters")
-            envelope = decode_envelope(message)
-            if envelope.type != self._phase.value:
-                due = self._phase.value
-                raise RemoteProtocolError(f"{envelope.type[:20]!r} where {due} is due")
-            self._advance_handshake(envelope.payload)
-        except RemoteProtocolError as exc:
-            exc.close_code = CloseCode.HANDSHAKE_FAILED
-            raise
-
-    def _advance_handshake(self, payload: dict[str, Any]) -> None:
-        if self._phase is _Phase.HELLO:
-            version = payload.get("version")
-            # To Python, true and 1.0 are 1 as well.
-            if type(version) is not int or version != VERSION:
-                raise RemoteProtocolError("an unknown version of the protocol")
-            name = payload.get("name")
-            if not _is_name(name):
-                raise RemoteProtocolError("a malformed name")
-            self.peer = Settings.from_json(payload.get("settings", {}))
-            self._phase = _Phase.ACCEPT
-            self._events.append(HelloReceived(name, payload.get("metadata")))
-            return
-        connection_id = payload.get("connection_id")
-        if not isinstance(connection_id, str) or not _is_name(connection_id):
-            raise RemoteProtocolError("a malformed connection id")
-        if self._phase is _Phase.WELCOME:
-            self.peer = Settings.from_json(payload.get("settings", {}))
-            self.connection_id = connection_id
-            self._send_envelope("ready", {"connection_id": connection_id})
-        elif connection_id != self.connection_id:
-            raise RemoteProtocolError("ready with another connection's id")
-        self._phase = _Phase.OPEN
-        self._events.append(HandshakeCompleted(connection_id))
 
     def _receive_frame(self, message: bytes) -> None:
         type, flags, stream_id, payload = decode_frame(message)
@@ -694,9 +609,3 @@ def _part_of(status: int) -> Part:
 def _demand(problem: str | None) -> None:
     if problem is not None:
         raise LocalProtocolError(problem)
-
-
-def _is_name(name: object) -> bool:
-    if name is None:
-        return True
-    return isinstance(name, str) and 1 <= len(name) <= _MAX_NAME and name.isprintable()

@@ -175,3 +175,44 @@ class Stream:
     def bodiless(self, status: int) -> bool:
         """Whether a final response of this status has no body here (RFC 9110, section 6.4.1)."""
         return self.method == b"HEAD" or status in (204, 304)
+
+    def take(self, max_frame: int) -> tuple[bool, bytes, bool] | None:
+        """Takes what the next frame carries, as far as the credit goes.
+
+        That is a head with the body bytes that fit behind it, or body bytes alone.
+
+        Args:
+            max_frame: the size of a payload, in bytes; a longer head goes alone.
+
+        Returns:
+            Whether it begins with a head, the payload, whether this side's half ends with it;
+            `None` when only credit would help.
+        """
+        out = self.out
+        room = max_frame
+        parts: list[bytes | memoryview] = []
+        is_head = bool(out) and out[0][0]
+        if is_head:
+            parts.append(out.popleft()[1])
+            room -= len(parts[0])
+        room = min(room, self.send_window.credit)
+        taken = 0
+        while out and not out[0][0] and taken < room:
+            data = out[0][1]
+            if len(data) <= room - taken:
+                out.popleft()
+            else:
+                # A view, so that a long body is not copied again for each of its frames.
+                view = memoryview(data)
+                data = view[: room - taken]
+                out[0] = (False, view[room - taken :])
+            parts.append(data)
+            taken += len(data)
+        end = self.out_end and not out
+        if not (parts or end):
+            return None
+        self.send_window.credit -= taken
+        self.out_bytes -= taken
+        self.out_end = self.out_end and not end
+        self.announced = True
+        return is_head, b"".join(parts), end

@@ -1,0 +1,141 @@
+"""Envelopes: what a text message carries (spec, "Envelopes" and "Settings"), built and checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from restsock._config import Heartbeat, Limits
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+
+__all__ = ["Envelope", "Settings", "decode_envelope", "encode_envelope"]
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A text message: what it is, what it says."""
+
+    type: str
+    id: str
+    timestamp: int
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a peer is willing to receive (spec, "Settings"). Sizes in bytes, times in seconds."""
+
+    max_frame: int = 16 * 1024
+    max_head: int = 64 * 1024
+    initial_window: int = 64 * 1024
+    max_streams: int = 128
+    heartbeat_interval: float | None = None
+    heartbeat_timeout: float | None = None
+
+    @classmethod
+    def of(cls, limits: Limits, heartbeat: Heartbeat) -> Settings:
+        """The settings that these options amount to."""
+        return cls(
+            max_frame=limits.max_frame,
+            max_head=limits.max_head,
+            initial_window=limits.initial_window,
+            max_streams=limits.max_streams,
+            heartbeat_interval=heartbeat.interval,
+            heartbeat_timeout=heartbeat.timeout,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of the handshake."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: object) -> Settings:
+        """Reads the peer's settings; what is missing has its default, what is unknown is ignored.
+
+        Raises:
+            RemoteProtocolError: a value is of the wrong type or out of its range.
+        """
+        if not isinstance(value, dict):
+            raise RemoteProtocolError("settings that are not an object")
+        default = cls()
+        return cls(
+            max_frame=_whole(value, "max_frame", default.max_frame, 1024, 64 * 1024),
+            max_head=_whole(value, "max_head", default.max_head, 1024, 64 * 1024),
+            initial_window=_whole(
+                value, "initial_window", default.initial_window, 16 * 1024, 2**31 - 1
+            ),
+            max_streams=_whole(value, "max_streams", default.max_streams, 0, 2**31 - 1),
+            heartbeat_interval=_seconds(value, "heartbeat_interval"),
+            heartbeat_timeout=_seconds(value, "heartbeat_timeout"),
+        )
+
+
+def encode_envelope(type: str, id: str, timestamp: int, payload: dict[str, Any]) -> str:
+    """Returns the text message.
+
+    Raises:
+        LocalProtocolError: the payload is not JSON.
+    """
+    envelope = {"type": type, "id": id, "timestamp": timestamp, "payload": payload}
+    try:
+        return (
+            json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            .encode("utf-8")
+            .decode("utf-8")
+        )
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise LocalProtocolError(f"not JSON: {exc}") from exc
+
+
+def decode_envelope(text: str) -> Envelope:
+    """Reads a text message.
+
+    Raises:
+        RemoteProtocolError: it is not an envelope.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    # RecursionError: deep nesting is the peer's doing. ValueError: also a number that is too long.
+    except (ValueError, RecursionError) as exc:
+        raise RemoteProtocolError("a text message that is not JSON") from exc
+    if not isinstance(value, dict):
+        raise RemoteProtocolError("a text message that is not an envelope")
+    type, id, timestamp = value.get("type"), value.get("id"), value.get("timestamp")
+    payload = value.get("payload")
+    if not (
+        isinstance(type, str)
+        and isinstance(id, str)
+        and isinstance(timestamp, int)
+        and not isinstance(timestamp, bool)
+        and isinstance(payload, dict)
+    ):
+        raise RemoteProtocolError("a text message that is not an envelope")
+    return Envelope(type, id, timestamp, payload)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _whole(value: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
+    number = value.get(name, default)
+    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+        raise RemoteProtocolError(f"the setting {name} is not a whole number in {low}..{high}")
+    return number
+
+
+def _seconds(value: dict[str, Any], name: str) -> float | None:
+    number = value.get(name)
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise RemoteProtocolError(f"the setting {name} is not a number")
+    try:
+        seconds = float(number)
+    except OverflowError as exc:
+        raise RemoteProtocolError(f"the setting {name} is out of range") from exc
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise RemoteProtocolError(f"the setting {name} is not above 0")
+    return seconds

@@ -1,0 +1,114 @@
+"""Credit: it comes back on consumption, grows for readers that keep up, and is bounded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restsock._exceptions import RemoteProtocolError
+from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
+
+KIB = 1024
+
+
+def test_send_window_adds_up_to_the_limit() -> None:
+    window = SendWindow(10)
+    window.add(5)
+    assert window.credit == 15
+    window.add(2**31 - 1 - 15)
+    with pytest.raises(RemoteProtocolError):
+        window.add(1)
+    assert window.credit == 2**31 - 1
+
+
+def test_bytes_above_the_credit_are_not_taken() -> None:
+    window = ReceiveWindow(10, 10, Budget(0))
+    assert window.receive(6)
+    assert not window.receive(5)
+    assert window.receive(4)
+    assert window.held == 10
+    assert not window.receive(1)
+
+
+def test_credit_comes_back_by_halves() -> None:
+    window = ReceiveWindow(100, 100, Budget(0))
+    assert window.receive(100)
+    assert window.consume(49, 0.0, None) == 0
+    assert window.consume(1, 0.0, None) == 50
+    assert window.consume(50, 0.0, None) == 50
+    assert window.receive(100)
+
+
+def test_a_window_grows_when_half_is_used_within_two_round_trips() -> None:
+    budget = Budget(1000)
+    window = ReceiveWindow(100, 400, budget)
+    now = 0.0
+    sizes = []
+    for _ in range(6):
+        assert window.receive(window.size // 2)
+        window.consume(window.size // 2, now, 1.0)
+        now += 1.9
+        sizes.append(window.size)
+    # The first time there is nothing to measure from; then it doubles up to its maximum.
+    assert sizes == [100, 200, 400, 400, 400, 400]
+    assert budget.left == 700
+    window.close()
+    assert budget.left == 1000
+    window.close()
+    assert budget.left == 1000
+
+
+@pytest.mark.parametrize(
+    ("gap", "round_trip"),
+    [(2.0, 1.0), (0.1, None)],
+    ids=["slow reader", "unknown round trip"],
+)
+def test_a_window_does_not_grow(gap: float, round_trip: float | None) -> None:
+    window = ReceiveWindow(100, 400, Budget(1000))
+    assert window.receive(50)
+    window.consume(50, 0.0, round_trip)
+    assert window.receive(100)
+    assert window.consume(50, gap, round_trip) == 50
+    assert window.size == 100
+
+
+def test_growth_ends_with_the_budget_and_initial_windows_do_not_come_out_of_it() -> None:
+    budget = Budget(50)
+    grown = ReceiveWindow(100, 400, budget)
+    for now in (0.0, 0.1):
+        assert grown.receive(50)
+        grown.consume(50, now, 1.0)
+    assert (grown.size, budget.left) == (150, 0)
+    other = ReceiveWindow(100, 400, budget)
+    assert other.receive(100)
+    assert other.consume(100, 0.0, 1.0) == 100
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(0, 500),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 80), st.floats(0, 3)), max_size=60),
+)
+def test_the_peer_never_stalls_and_never_overfills(
+    initial: int, spare: int, steps: list[tuple[bool, int, float]]
+) -> None:
+    budget = Budget(spare)
+    window = ReceiveWindow(initial, 1000, budget)
+    credit = initial  # what the peer believes
+    now = 0.0
+    for receive, nbytes, pause in steps:
+        now += pause
+        if receive:
+            nbytes = min(nbytes, credit)
+            assert window.receive(nbytes)
+            credit -= nbytes
+        else:
+            credit += window.consume(min(nbytes, window.held), now, 1.0)
+        assert not window.receive(credit + 1)
+        assert 0 <= window.held <= window.size <= 1000 + initial
+        assert window.size - initial == spare - budget.left
+    credit += window.consume(window.held, now, 1.0)
+    assert credit * 2 >= window.size or credit > window.size // 2 or window.size == 1
+    window.close()
+    assert budget.left == spare

@@ -1,0 +1,570 @@
+"""Session: what it does with one peer, message by message, beyond the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restsock._config import Limits
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock.protocol import (
+    CloseCode,
+    DataReceived,
+    EndReceived,
+    RequestHead,
+    RequestReceived,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    Session,
+    StopSending,
+    StreamClosed,
+    StreamFailed,
+    StreamRejected,
+)
+from restsock.protocol._frames import (
+    END,
+    Frame,
+    FrameType,
+    decode_frame,
+    decode_reset,
+    encode_frame,
+)
+from tests.protocol.vectors import (
+    CONNECTION_ID,
+    close_code,
+    drain,
+    envelope,
+    events,
+    make_session,
+    open_session,
+)
+from tests.strategies import frames, json_values
+
+HOST = (b"Host", b"a")
+GET = RequestHead(b"GET", b"/", [HOST])
+POST = RequestHead(b"POST", b"/", [HOST])
+UPGRADE = RequestHead(b"GET", b"/", [HOST, (b"Connection", b"upgrade"), (b"Upgrade", b"x")])
+SWITCH = ResponseHead(101, [(b"Connection", b"upgrade"), (b"Upgrade", b"x")])
+OK = ResponseHead(200, [])
+
+
+def head(stream_id: int, text: bytes, *, end: bool = True) -> bytes:
+    return encode_frame(FrameType.HEAD, END if end else 0, stream_id, text)
+
+
+def data(stream_id: int, body: bytes, *, end: bool = False) -> bytes:
+    return encode_frame(FrameType.DATA, END if end else 0, stream_id, body)
+
+
+GET_BYTES = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST_BYTES = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
+OK_BYTES = b"HTTP/1.1 200 \r\n\r\n"
+
+
+def sent(session: Session) -> list[Frame]:
+    found = []
+    for message in drain(session):
+        assert isinstance(message, bytes)
+        found.append(decode_frame(message))
+    return found
+
+
+def answering(method: bytes = b"GET", limits: Limits | None = None) -> Session:
+    """A listener with stream 1 open, its request complete."""
+    session = open_session("listener", limits)
+    session.receive_message(head(1, method + b" / HTTP/1.1\r\nHost: a\r\n\r\n"))
+    events(session)
+    return session
+
+
+# --- out: frames --------------------------------------------------------------------------------
+
+
+def test_a_small_exchange_is_one_frame_each_way() -> None:
+    session = open_session("dialer")
+    stream_id = session.open_stream(RequestHead(b"POST", b"/", [HOST, (b"Content-Length", b"2")]))
+    session.send_data(stream_id, b"hi")
+    session.send_end(stream_id)
+    (frame,) = sent(session)
+    assert (frame.type, frame.flags, frame.stream_id) == (FrameType.HEAD, END, 1)
+    assert frame.payload.endswith(b"\r\n\r\nhi")
+    session.receive_message(head(1, OK_BYTES + b"yes"))
+    assert events(session) == [
+        ResponseReceived(1, ResponseHead(200, [])),
+        DataReceived(1, b"yes"),
+        EndReceived(1),
+        StreamClosed(1),
+    ]
+    assert session.open_streams == 0
+
+
+def test_streams_take_turns() -> None:
+    session = open_session("dialer")
+    for _ in range(3):
+        stream_id = session.open_stream(POST)
+        session.send_data(stream_id, bytes(40_000))
+        session.send_end(stream_id)
+    order = [frame.stream_id for frame in sent(session)]
+    assert order == [1, 3, 5] * 3
+
+
+def test_control_frames_leave_first() -> None:
+    session = open_session("dialer")
+    session.open_stream(POST)
+    drain(session)
+    session.send_data(1, bytes(50_000))
+    session.open_stream(POST)
+    session.next_message()
+    session.reset_stream(1, ResetCode.CANCEL)
+    assert [f.type for f in sent(session)] == [FrameType.RESET, FrameType.HEAD]
+
+
+def test_no_frame_is_larger_than_the_peer_takes() -> None:
+    session = open_session("dialer", remote={"max_frame": 1024})
+    session.open_stream(POST)
+    session.send_data(1, bytes(5000))
+    session.send_end(1)
+    found = sent(session)
+    assert max(len(f.payload) for f in found) == 1024
+    assert sum(len(f.payload) for f in found[1:]) + len(found[0].payload) == 5000 + len(POST_BYTES)
+    assert [f.flags for f in found] == [0] * (len(found) - 1) + [END]
+
+
+def test_body_bytes_wait_for_credit_and_say_so() -> None:
+    session = open_session("dialer", remote={"initial_window": 16384})
+    session.open_stream(POST)
+    for _ in range(3):
+        session.send_data(1, bytes(10_000))
+    drain(session)
+    assert session.buffered(1) == 30_000 - 16384
+    session.reset_stream(1, ResetCode.CANCEL)
+    assert session.buffered(1) == 0
+
+
+def test_a_stream_that_was_never_announced_is_cut_without_a_word() -> None:
+    session = open_session("dialer")
+    session.open_stream(GET, end=True)
+    session.reset_stream(1, ResetCode.CANCEL)
+    assert sent(session) == []
+    assert events(session) == [StreamClosed(1)]
+    # Its number is not used again.
+    assert session.open_stream(GET, end=True) == 3
+
+
+def test_an_end_without_a_body_leaves_alone_when_the_head_has_left() -> None:
+    session = open_session("dialer")
+    session.open_stream(POST)
+    drain(session)
+    session.send_data(1, b"")
+    assert sent(session) == []
+    session.send_end(1)
+    assert sent(session) == [Frame(FrameType.DATA, END, 1, b"")]
+
+
+def test_trailers_leave_behind_the_body() -> None:
+    session = answering()
+    session.send_head(1, OK)
+    session.send_data(1, b"abc")
+    session.send_end(1, [(b"X-Sum", b"3")])
+    first, second = sent(session)
+    assert (first.type, first.flags) == (FrameType.HEAD, 0)
+    assert first.payload.endswith(b"\r\n\r\nabc")
+    assert second == Frame(FrameType.HEAD, END, 1, b"X-Sum: 3\r\n\r\n")
+
+
+def test_an_informational_head_is_a_frame_of_its_own() -> None:
+    session = answering()
+    session.send_head(1, ResponseHead(103, [(b"Link", b"</a>")]))
+    session.send_head(1, OK)
+    session.send_data(1, b"abc")
+    session.send_end(1)
+    hint, final = sent(session)
+    assert hint.payload == b"HTTP/1.1 103 \r\nLink: </a>\r\n\r\n"
+    assert hint.flags == 0
+    assert (final.flags, final.payload) == (END, b"HTTP/1.1 200 \r\n\r\nabc")
+
+
+def test_the_ids_of_both_roles() -> None:
+    dialer, listener = open_session("dialer"), open_session("listener")
+    assert [dialer.open_stream(GET, end=True) for _ in range(3)] == [1, 3, 5]
+    assert [listener.open_stream(GET, end=True) for _ in range(3)] == [2, 4, 6]
+
+
+# --- out: what this side may not do -------------------------------------------------------------
+
+
+def _refused(act: Callable[[], object], session: Session) -> None:
+    before = session.open_streams
+    with pytest.raises(LocalProtocolError):
+        act()
+    assert drain(session) == []
+    assert session.open_streams == before
+
+
+def test_heads_that_are_refused_here() -> None:
+    session = open_session("dialer")
+    _refused(lambda: session.open_stream(RequestHead(b"GET", b"/", [])), session)
+    large = RequestHead(b"GET", b"/", [HOST, (b"X", b"a" * 131072)])
+    _refused(lambda: session.open_stream(large), session)
+    session = answering()
+    _refused(lambda: session.send_head(1, ResponseHead(200, [(b"X", b"a\n")])), session)
+    _refused(lambda: session.send_head(1, ResponseHead(200, [(b"X", b"a" * 131072)])), session)
+    _refused(lambda: session.send_head(1, SWITCH), session)
+    session.send_head(1, OK)
+    drain(session)
+    _refused(lambda: session.send_head(1, OK), session)
+    _refused(lambda: session.send_head(1, ResponseHead(100, [])), session)
+    _refused(lambda: session.send_end(1, [(b"X", b"a" * 131072)]), session)
+
+
+def test_bodies_that_are_refused_here() -> None:
+    session = answering()
+    _refused(lambda: session.send_data(1, b"x"), session)
+    _refused(lambda: session.send_end(1), session)
+    session.send_head(1, ResponseHead(200, [(b"Content-Length", b"3")]))
+    session.send_data(1, b"ab")
+    drain(session)
+    _refused(lambda: session.send_data(1, b"cd"), session)
+
+
+def test_an_end_that_comes_too_early_or_twice() -> None:
+    session = answering()
+    session.send_head(1, ResponseHead(200, [(b"Content-Length", b"3")]))
+    drain(session)
+    _refused(lambda: session.send_end(1), session)
+    dialer = open_session("dialer")
+    dialer.open_stream(GET, end=True)
+    drain(dialer)
+    _refused(lambda: dialer.send_end(1), dialer)
+    _refused(lambda: dialer.send_data(1, b"x"), dialer)
+    _refused(lambda: dialer.send_head(1, OK), dialer)
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
+def test_no_body_where_none_may_be(method: bytes, status: int) -> None:
+    session = answering(method)
+    session.send_head(1, ResponseHead(status, [(b"Content-Length", b"3")]))
+    drain(session)
+    _refused(lambda: session.send_data(1, b"abc"), session)
+    session.send_end(1)
+    assert sent(session) == [Frame(FrameType.DATA, END, 1, b"")]
+
+
+def test_nothing_follows_an_upgrade_before_its_answer() -> None:
+    session = open_session("dialer")
+    session.open_stream(UPGRADE, end=True)
+    (frame,) = sent(session)
+    assert frame.flags == 0
+    _refused(lambda: session.send_data(1, b"x"), session)
+    _refused(lambda: session.send_end(1), session)
+    session.receive_message(head(1, b"HTTP/1.1 100 \r\n\r\n", end=False))
+    _refused(lambda: session.send_data(1, b"x"), session)
+    session.receive_message(head(1, b"HTTP/1.1 404 \r\n\r\n", end=False))
+    assert sent(session) == [Frame(FrameType.DATA, END, 1, b"")]
+    _refused(lambda: session.send_data(1, b"x"), session)
+
+
+def test_what_is_sent_on_a_stream_that_is_over_is_swallowed() -> None:
+    session = open_session("dialer")
+    session.send_head(9, OK)
+    session.send_data(9, b"x")
+    session.send_end(9)
+    session.consume(9, 5, 0.0)
+    session.reset_stream(9, ResetCode.CANCEL)
+    assert session.buffered(9) == 0
+    assert drain(session) == []
+    assert events(session) == []
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+def test_a_complete_response_ends_an_incomplete_request() -> None:
+    session = open_session("listener")
+    session.receive_message(head(1, POST_BYTES, end=False))
+    session.send_head(1, ResponseHead(413, []))
+    session.send_end(1)
+    answer, reset = sent(session)
+    assert (answer.type, answer.flags) == (FrameType.HEAD, END)
+    assert decode_reset(reset.payload) == (ResetCode.NO_ERROR, "")
+    assert session.open_streams == 0
+    session.receive_message(data(1, b"still under way", end=True))
+    assert [type(e) for e in events(session)] == [RequestReceived, StreamClosed]
+
+
+def test_stop_sending_drops_what_waits() -> None:
+    session = open_session("dialer", remote={"initial_window": 16384})
+    session.open_stream(POST)
+    session.send_data(1, bytes(100_000))
+    drain(session)
+    session.receive_message(head(1, OK_BYTES))
+    session.receive_message(encode_frame(FrameType.RESET, 0, 1, b"\0\0"))
+    assert [type(e) for e in events(session)] == [
+        ResponseReceived,
+        EndReceived,
+        StopSending,
+        StreamClosed,
+    ]
+    assert session.buffered(1) == session.open_streams == 0
+    assert drain(session) == []
+
+
+def test_a_refusal_does_not_reach_the_app_and_is_told_to_the_log() -> None:
+    session = open_session("listener", Limits(max_streams=1))
+    session.receive_message(head(1, GET_BYTES))
+    session.receive_message(head(3, GET_BYTES))
+    session.receive_message(head(5, b"nonsense\r\n\r\n"))
+    found = events(session)
+    assert [e for e in found if isinstance(e, RequestReceived)] == [RequestReceived(1, GET)]
+    assert [e.stream_id for e in found if isinstance(e, StreamRejected)] == [3, 5]
+    assert session.open_streams == 1
+    assert session.last_peer_stream_id == 5
+
+
+def test_every_stream_that_was_reported_is_reported_closed_once() -> None:
+    session = open_session("listener")
+    session.receive_message(head(1, POST_BYTES, end=False))
+    session.receive_message(head(3, GET_BYTES))
+    session.receive_message(head(5, GET_BYTES))
+    session.receive_message(data(1, bytes(20_000)))  # above max_frame
+    session.receive_message(encode_frame(FrameType.RESET, 0, 3, b"\0\1"))
+    session.reset_stream(5, ResetCode.INTERNAL)
+    session.reset_stream(5, ResetCode.INTERNAL)
+    found = events(session)
+    assert sorted(e.stream_id for e in found if isinstance(e, StreamClosed)) == [1, 3, 5]
+    failed = {e.stream_id: e for e in found if isinstance(e, StreamFailed)}
+    assert (failed[1].code, failed[1].by_peer) == (ResetCode.PROTOCOL, False)
+    assert (failed[3].code, failed[3].by_peer) == (ResetCode.CANCEL, True)
+    assert 5 not in failed
+    assert session.open_streams == 0
+
+
+def test_goaway_closes_what_was_not_started_and_opening() -> None:
+    session = open_session("dialer")
+    for _ in range(3):
+        session.open_stream(GET, end=True)
+    drain(session)
+    session.receive_message(encode_frame(FrameType.GOAWAY, 0, 0, b"\0\0\0\1\x03\xe9bye"))
+    failed = [e for e in events(session) if isinstance(e, StreamFailed)]
+    assert [(e.stream_id, e.code) for e in failed] == [
+        (3, ResetCode.REFUSED),
+        (5, ResetCode.REFUSED),
+    ]
+    assert not session.accepts_streams
+    assert not session.can_open
+    with pytest.raises(LocalProtocolError):
+        session.open_stream(GET)
+    # The other direction goes on.
+    session.receive_message(head(2, GET_BYTES))
+    assert [type(e) for e in events(session)] == [RequestReceived, EndReceived]
+
+
+def test_goaway_is_sent_once_with_the_last_stream_that_was_started() -> None:
+    session = open_session("listener")
+    session.receive_message(head(5, GET_BYTES))
+    session.send_goaway(CloseCode.GOING_AWAY, "restart")
+    session.send_goaway(CloseCode.NORMAL)
+    (frame,) = sent(session)
+    assert frame == Frame(FrameType.GOAWAY, 0, 0, b"\0\0\0\5\x03\xe9restart")
+    assert not session.accepts_streams
+
+
+def test_no_goaway_before_the_handshake_is_done() -> None:
+    session = make_session("listener")
+    session.send_goaway(CloseCode.GOING_AWAY)
+    assert drain(session) == []
+
+
+def test_credit_is_not_returned_behind_the_end() -> None:
+    session = open_session("listener")
+    session.receive_message(head(1, POST_BYTES, end=False))
+    for _ in range(4):
+        session.receive_message(data(1, bytes(16384)))
+    session.consume(1, 40_000, 0.0)
+    assert [f.type for f in sent(session)] == [FrameType.WINDOW]
+    session.receive_message(data(1, b"", end=True))
+    session.consume(1, 25_536, 0.0)
+    assert sent(session) == []
+
+
+def test_windows_grow_for_a_reader_that_keeps_up() -> None:
+    limits = Limits(initial_window=16384, max_window=65536, receive_budget=49152)
+    session = open_session("listener", limits)
+    session.round_trip = 1.0
+    session.receive_message(head(1, POST_BYTES, end=False))
+    credit, now = 16384, 0.0
+    for _ in range(20):
+        while credit:
+            size = min(credit, 16384)
+            session.receive_message(data(1, bytes(size)))
+            credit -= size
+            session.consume(1, size, now)
+        now += 0.1
+        credit += sum(int.from_bytes(f.payload, "big") for f in sent(session))
+    assert credit == 65536
+    assert not [e for e in events(session) if isinstance(e, StreamFailed)]
+
+
+def test_a_stream_that_nobody_reads_does_not_hold_up_the_others() -> None:
+    limits = Limits(initial_window=16384, max_window=65536, receive_budget=0)
+    session = open_session("listener", limits)
+    for stream_id in (1, 3, 5):
+        session.receive_message(head(stream_id, POST_BYTES, end=False))
+        session.receive_message(data(stream_id, bytes(16384)))
+    session.consume(5, 16384, 0.0)
+    assert [(f.type, f.stream_id) for f in sent(session)] == [(FrameType.WINDOW, 5)]
+    session.receive_message(data(5, bytes(16384), end=True))
+    assert not [e for e in events(session) if isinstance(e, StreamFailed)]
+
+
+def test_a_peer_that_sends_much_and_reads_nothing_is_cut_off() -> None:
+    session = open_session("listener", Limits(max_streams=0))
+    with pytest.raises(RemoteProtocolError) as caught:
+        for number in range(10_000):
+            session.receive_message(head(2 * number + 1, GET_BYTES))
+            events(session)
+    assert caught.value.close_code == CloseCode.PROTOCOL_ERROR
+    assert len(drain(session)) < 10_000
+
+
+def test_a_peer_that_reads_may_go_on_for_ever() -> None:
+    session = open_session("listener", Limits(max_streams=0))
+    for number in range(10_000):
+        session.receive_message(head(2 * number + 1, GET_BYTES))
+        events(session)
+        assert len(drain(session)) == 1
+
+
+def test_the_budget_comes_back_when_streams_end() -> None:
+    limits = Limits(initial_window=16384, max_window=32768, receive_budget=16384)
+    session = open_session("listener", limits)
+    session.round_trip = 1.0
+    for number in range(3):
+        stream_id = 2 * number + 1
+        session.receive_message(head(stream_id, POST_BYTES, end=False))
+        grown = 0
+        for now in (0.0, 0.1):
+            session.receive_message(data(stream_id, bytes(8192)))
+            session.consume(stream_id, 8192, now)
+            grown += sum(int.from_bytes(f.payload, "big") for f in sent(session)) - 8192
+        assert grown == 16384, stream_id
+        session.reset_stream(stream_id, ResetCode.CANCEL)
+        drain(session)
+
+
+def test_an_upgrade_carries_raw_bytes_and_both_ends() -> None:
+    dialer, listener = open_session("dialer"), open_session("listener")
+    dialer.open_stream(UPGRADE)
+    for message in drain(dialer):
+        listener.receive_message(message)
+    listener.send_head(1, SWITCH)
+    listener.send_data(1, b"first")
+    for message in drain(listener):
+        dialer.receive_message(message)
+    assert [type(e) for e in events(dialer)] == [ResponseReceived, DataReceived]
+    dialer.send_data(1, b"up")
+    dialer.send_end(1)
+    for message in drain(dialer):
+        listener.receive_message(message)
+    assert events(listener)[1:] == [DataReceived(1, b"up"), EndReceived(1)]
+    # Half closed: the other direction goes on.
+    listener.send_data(1, b"down")
+    listener.send_end(1)
+    for message in drain(listener):
+        dialer.receive_message(message)
+    assert events(dialer) == [DataReceived(1, b"down"), EndReceived(1), StreamClosed(1)]
+    assert dialer.open_streams == listener.open_streams == 0
+
+
+# --- arbitrary messages -------------------------------------------------------------------------
+
+_HELLO = envelope("hello", {"version": 1})
+_WELCOME = envelope("welcome", {"connection_id": CONNECTION_ID})
+_READY = envelope("ready", {"connection_id": CONNECTION_ID})
+
+
+def _dialer_waiting() -> Session:
+    session = make_session("dialer")
+    session.send_hello(None, None)
+    return session
+
+
+def _listener_asked() -> Session:
+    session = make_session("listener")
+    session.receive_message(_HELLO)
+    return session
+
+
+def _listener_waiting() -> Session:
+    session = _listener_asked()
+    session.send_welcome(CONNECTION_ID)
+    return session
+
+
+def _with_streams(role: str) -> Session:
+    session = open_session(role, Limits(initial_window=16384, max_streams=4))
+    for request in (POST, GET, UPGRADE):
+        session.open_stream(request, end=request is GET)
+    return session
+
+
+_STATES: dict[str, Callable[[], Session]] = {
+    "dialer, before hello": lambda: make_session("dialer"),
+    "dialer, before welcome": _dialer_waiting,
+    "listener, before hello": lambda: make_session("listener"),
+    "listener, before its welcome": _listener_asked,
+    "listener, before ready": _listener_waiting,
+    "dialer": lambda: _with_streams("dialer"),
+    "listener": lambda: _with_streams("listener"),
+}
+
+_texts = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from([_HELLO, _WELCOME, _READY]),
+    st.builds(
+        envelope,
+        st.sampled_from(
+            ["hello", "welcome", "ready", "data", "nothing", "the answer of this side"]
+        ),
+        st.dictionaries(
+            st.sampled_from(["version", "name", "metadata", "settings", "connection_id"]),
+            json_values | st.just(1) | st.just({}) | st.just(CONNECTION_ID),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("state", _STATES)
+@given(messages=st.lists(st.one_of(frames, frames, st.binary(max_size=30), _texts), max_size=12))
+def test_arbitrary_messages_raise_only_the_documented_error(
+    state: str, messages: list[str | bytes]
+) -> None:
+    session = _STATES[state]()
+    for message in messages:
+        code = close_code(partial(session.receive_message, message))
+        _react(session)
+        if code is not None:
+            assert code in (4000, 4002)
+            break
+    for stream_id in range(10):
+        session.reset_stream(stream_id, ResetCode.INTERNAL)
+
+
+def _react(session: Session) -> None:
+    """An app that answers whatever it can: a peer's bytes never make its calls an error."""
+    for event in events(session):
+        if isinstance(event, RequestReceived):
+            upgrade = event.head.upgrade is not None
+            session.send_head(event.stream_id, SWITCH if upgrade else OK)
+            if event.head.method != b"HEAD":
+                session.send_data(event.stream_id, b"x" * 100)
+            if event.stream_id % 4:
+                session.send_end(event.stream_id)
+        elif isinstance(event, DataReceived):
+            session.consume(event.stream_id, len(event.data), 0.0)
+    drain(session)

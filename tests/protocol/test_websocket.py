@@ -1,0 +1,256 @@
+"""WebSocket: any chunking gives equal events; errors, closes and messages cannot be mistaken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock.protocol import (
+    BinaryMessage,
+    CloseReceived,
+    Ping,
+    Pong,
+    TextMessage,
+    WebSocket,
+    WebSocketEvent,
+)
+from tests.strategies import chunked, mutated, until_none, websocket_bytes, websocket_frame
+
+MASK = b"\x01\x02\x03\x04"
+Outcome = tuple[list[WebSocketEvent], "int | None"]
+
+
+def make(*, client: bool = True, max_message: int = 1000) -> WebSocket:
+    return WebSocket(client=client, max_message=max_message)
+
+
+def receive(websocket: WebSocket, pieces: list[bytes]) -> Outcome:
+    """Events, and the close code that answers the bytes if they are wrong."""
+    found: list[WebSocketEvent] = []
+    for piece in pieces:
+        try:
+            websocket.receive_data(piece)
+        except RemoteProtocolError as exc:
+            return found + until_none(websocket.next_event), exc.close_code
+        found += until_none(websocket.next_event)
+    return found, None
+
+
+# --- properties ---------------------------------------------------------------------------------
+
+
+@given(chunked(websocket_bytes(masked=False)))
+def test_any_chunking_gives_equal_events(data: tuple[bytes, list[bytes]]) -> None:
+    whole, pieces = data
+    expected = receive(make(), [whole])
+    assert expected[1] is None
+    assert receive(make(), pieces) == expected
+
+
+@given(chunked(websocket_bytes(masked=True)))
+def test_any_chunking_gives_equal_events_unmasked(data: tuple[bytes, list[bytes]]) -> None:
+    whole, pieces = data
+    expected = receive(make(client=False), [whole])
+    assert expected[1] is None
+    assert receive(make(client=False), pieces) == expected
+
+
+@given(chunked(mutated(websocket_bytes(masked=False)) | st.binary(max_size=300)))
+def test_arbitrary_bytes_raise_only_the_documented_error(data: tuple[bytes, list[bytes]]) -> None:
+    whole, pieces = data
+    expected = receive(make(), [whole])
+    assert expected[1] in (None, 1002, 1007, 1009)
+    assert receive(make(), pieces) == expected
+
+
+@given(chunked(mutated(websocket_bytes(masked=True)) | st.binary(max_size=300)))
+def test_arbitrary_bytes_to_a_listener(data: tuple[bytes, list[bytes]]) -> None:
+    whole, pieces = data
+    expected = receive(make(client=False), [whole])
+    assert expected[1] in (None, 1002, 1007, 1009)
+    assert receive(make(client=False), pieces) == expected
+
+
+@given(
+    st.booleans(),
+    st.lists(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.none()), max_size=8),
+)
+def test_two_ends_understand_each_other(client: bool, items: list[str | bytes | None]) -> None:
+    sender, receiver = make(client=client), make(client=not client)
+    expected: list[WebSocketEvent] = []
+    for item in items:
+        if item is None:
+            sender.send_ping(b"12345678")
+            expected.append(Ping(b"12345678"))
+        elif isinstance(item, str):
+            sender.send_text(item)
+            expected.append(TextMessage(item))
+        else:
+            sender.send_binary(item)
+            expected.append(BinaryMessage(item))
+    sender.close(4000, "done")
+    expected.append(CloseReceived(4000, "done"))
+    assert receive(receiver, [sender.data_to_send()]) == (expected, None)
+    # The close comes back, behind at most one pong.
+    answer, error = receive(sender, [receiver.data_to_send()])
+    assert error is None
+    assert answer[-1] == CloseReceived(4000, "")
+    assert answer[:-1] in ([], [Pong(b"12345678")])
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+@pytest.mark.parametrize("fragments", [1, 2, 10])
+def test_the_size_of_a_message_is_limited_over_its_fragments(opcode: int, fragments: int) -> None:
+    def message(size: int) -> bytes:
+        part = size // fragments
+        sizes = [part] * (fragments - 1) + [size - part * (fragments - 1)]
+        return b"".join(
+            websocket_frame(0 if n else opcode, b"a" * s, fin=n == fragments - 1)
+            for n, s in enumerate(sizes)
+        )
+
+    (event,), error = receive(make(), [message(1000)])
+    assert isinstance(event, (TextMessage, BinaryMessage))
+    assert len(event.data) == 1000
+    assert error is None
+    assert receive(make(), [message(1001)]) == ([], 1009)
+    # The next message starts from nothing.
+    assert len(receive(make(), [message(900), message(900)])[0]) == 2
+
+
+def test_the_limit_holds_while_bytes_arrive() -> None:
+    websocket = make()
+    websocket.receive_data(websocket_frame(2, bytes(5000))[:1004])
+    with pytest.raises(RemoteProtocolError) as caught:
+        websocket.receive_data(b"x")
+    assert caught.value.close_code == 1009
+
+
+def test_characters_are_counted_as_their_bytes() -> None:
+    text = "ü" * 501
+    assert receive(make(), [websocket_frame(1, text.encode())]) == ([], 1009)
+
+
+# --- errors and closes --------------------------------------------------------------------------
+
+
+def test_an_error_is_no_close() -> None:
+    websocket = make()
+    events, error = receive(websocket, [websocket_frame(2, b"a") + websocket_frame(3, b"")])
+    assert events == [BinaryMessage(b"a")]
+    assert error == 1002
+    assert not websocket.close_received
+    assert not websocket.close_sent
+    websocket.close(1002, "reserved opcode")
+    peer = make(client=False)
+    assert receive(peer, [websocket.data_to_send()]) == (
+        [CloseReceived(1002, "reserved opcode")],
+        None,
+    )
+
+
+def test_behind_an_error_nothing_is_read() -> None:
+    websocket = make()
+    with pytest.raises(RemoteProtocolError):
+        websocket.receive_data(websocket_frame(3, b""))
+    websocket.receive_data(websocket_frame(2, b"a"))
+    assert websocket.next_event() is None
+
+
+def test_behind_a_close_nothing_is_read() -> None:
+    websocket = make()
+    close = websocket_frame(8, b"\x03\xe8")
+    assert receive(websocket, [close + websocket_frame(2, b"a"), b"\xff\xff"]) == (
+        [CloseReceived(1000, "")],
+        None,
+    )
+    assert websocket.close_received
+
+
+def test_a_close_is_echoed_once_and_ends_sending() -> None:
+    websocket = make()
+    receive(websocket, [websocket_frame(8, b"\x0f\xa4bye")])
+    assert websocket.close_sent
+    websocket.close(1000)
+    peer = make(client=False)
+    assert receive(peer, [websocket.data_to_send()]) == ([CloseReceived(4004, "")], None)
+    with pytest.raises(LocalProtocolError):
+        websocket.send_text("a")
+    with pytest.raises(LocalProtocolError):
+        websocket.send_binary(b"a")
+    with pytest.raises(LocalProtocolError):
+        websocket.send_ping()
+    assert websocket.data_to_send() == b""
+
+
+def test_our_close_waits_for_theirs_and_messages_still_come() -> None:
+    websocket = make()
+    websocket.close(1001, "restart")
+    sent = websocket.data_to_send()
+    assert sent
+    events, error = receive(
+        websocket, [websocket_frame(2, b"a") + websocket_frame(8, b"\x03\xe9restart")]
+    )
+    assert events == [BinaryMessage(b"a"), CloseReceived(1001, "restart")]
+    assert error is None
+    assert websocket.data_to_send() == b""
+
+
+def test_a_long_reason_is_cut_between_characters() -> None:
+    websocket = make()
+    websocket.close(4000, "ü" * 100)
+    (event,), error = receive(make(client=False), [websocket.data_to_send()])
+    assert error is None
+    assert isinstance(event, CloseReceived)
+    assert event.reason == "ü" * len(event.reason)
+    assert 50 <= len(event.reason) <= 61
+
+
+def test_pings_that_pile_up_get_one_pong() -> None:
+    websocket = make()
+    pings = [websocket_frame(9, bytes([n])) for n in range(100)]
+    receive(websocket, pings)
+    assert receive(make(client=False), [websocket.data_to_send()]) == ([Pong(bytes([99]))], None)
+    assert websocket.data_to_send() == b""
+
+
+def test_no_pong_behind_a_close() -> None:
+    websocket = make()
+    websocket.close()
+    websocket.data_to_send()
+    receive(websocket, [websocket_frame(9, b"x")])
+    assert websocket.data_to_send() == b""
+
+
+def test_a_pong_leaves_before_the_close() -> None:
+    websocket = make()
+    receive(websocket, [websocket_frame(9, b"x")])
+    websocket.close()
+    assert receive(make(client=False), [websocket.data_to_send()])[0] == [
+        Pong(b"x"),
+        CloseReceived(1000, ""),
+    ]
+
+
+def test_a_ping_is_at_most_125_bytes() -> None:
+    websocket = make()
+    websocket.send_ping(bytes(125))
+    with pytest.raises(LocalProtocolError):
+        websocket.send_ping(bytes(126))
+
+
+def test_the_dialer_masks_and_the_listener_does_not() -> None:
+    dialer, listener = make(), make(client=False)
+    dialer.send_binary(b"secret")
+    listener.send_binary(b"secret")
+    masked, plain = dialer.data_to_send(), listener.data_to_send()
+    assert masked[1] & 0x80
+    assert b"secret" not in masked
+    assert plain == websocket_frame(2, b"secret")
+    dialer.send_binary(b"secret")
+    assert dialer.data_to_send()[2:6] != masked[2:6]
