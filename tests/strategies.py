@@ -17,14 +17,24 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from restsock.protocol import Headers, RequestHead, ResponseHead
+from restsock.protocol import (
+    BinaryMessage,
+    CloseReceived,
+    Headers,
+    Ping,
+    Pong,
+    RequestHead,
+    ResponseHead,
+    TextMessage,
+    WebSocketEvent,
+)
 from restsock.protocol._frames import encode_frame, encode_goaway, encode_reset, encode_window
 
 # Data generation is slow on a loaded machine, and no measure of the code under test.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile(
     "quick",
-    max_examples=100,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     database=None,
@@ -206,42 +216,78 @@ def websocket_frame(
     return head + mask + bytes(octet ^ mask[i % 4] for i, octet in enumerate(payload))
 
 
+# Where the length of a WebSocket frame changes its form.
+_SIZES = [0, 1, 125, 126, 127, 65535, 65536]
+
+
 @st.composite
-def websocket_bytes(draw: st.DrawFn, *, masked: bool) -> bytes:
-    """What a peer may send: messages in fragments, controls in between, perhaps a close."""
+def conversations(
+    draw: st.DrawFn, *, masked: bool, sizes: bool = False
+) -> tuple[bytes, list[WebSocketEvent]]:
+    """What a peer may send, and the events in it.
+
+    That is messages in fragments, controls in between, perhaps a close; with `sizes` also
+    messages that are as long as the limits of a frame's forms.
+    """
     out = []
+    found: list[WebSocketEvent] = []
 
     def add(opcode: int, payload: bytes, fin: bool = True) -> None:
         mask = draw(st.binary(min_size=4, max_size=4)) if masked else None
         out.append(websocket_frame(opcode, payload, fin=fin, mask=mask))
 
+    def ping() -> None:
+        payload = draw(st.binary(max_size=8))
+        add(9, payload)
+        found.append(Ping(payload))
+
+    binaries = st.binary(max_size=300)
+    if sizes:
+        binaries |= st.sampled_from(_SIZES).map(lambda size: (b"0123456789" * 6554)[:size])
     for _ in range(draw(st.integers(0, 5))):
-        kind = draw(st.sampled_from([1, 2, 9, 10]))
-        if kind in (9, 10):
-            add(kind, draw(st.binary(max_size=125)))
-            continue
-        payload = (
-            draw(st.text(max_size=40)).encode() if kind == 1 else draw(st.binary(max_size=300))
-        )
-        cuts = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=3)))
-        edges = [0, *cuts, len(payload)]
-        for number, (start, stop) in enumerate(itertools.pairwise(edges)):
-            add(0 if number else kind, payload[start:stop], fin=number == len(cuts))
-            if number < len(cuts) and draw(st.booleans()):
-                add(9, draw(st.binary(max_size=8)))
+        kind = draw(st.sampled_from(["text", "binary", "binary", "ping", "pong"]))
+        if kind == "ping":
+            ping()
+        elif kind == "pong":
+            payload = draw(st.binary(max_size=125))
+            add(10, payload)
+            found.append(Pong(payload))
+        else:
+            text = draw(st.text(max_size=40)) if kind == "text" else ""
+            payload = text.encode() if kind == "text" else draw(binaries)
+            cuts = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=3)))
+            edges = [0, *cuts, len(payload)]
+            last = len(edges) - 2
+            for number, (start, stop) in enumerate(itertools.pairwise(edges)):
+                opcode = 0 if number else 1 if kind == "text" else 2
+                add(opcode, payload[start:stop], fin=number == last)
+                if number < last and draw(st.booleans()):
+                    ping()
+            found.append(TextMessage(text) if kind == "text" else BinaryMessage(payload))
     if draw(st.booleans()):
-        add(8, struct.pack("!H", draw(st.sampled_from([1000, 1001, 4000, 4004]))) + b"bye")
-    return b"".join(out)
+        code = draw(st.sampled_from([1000, 1001, 4000, 4004]))
+        add(8, struct.pack("!H", code) + b"bye")
+        found.append(CloseReceived(code, "bye"))
+    return b"".join(out), found
+
+
+def websocket_bytes(*, masked: bool) -> st.SearchStrategy[bytes]:
+    """The bytes of a conversation alone."""
+    return conversations(masked=masked).map(lambda both: both[0])
 
 
 @st.composite
 def chunked(draw: st.DrawFn, of: st.SearchStrategy[bytes]) -> tuple[bytes, list[bytes]]:
     """Some bytes, and the same bytes in pieces."""
     data = draw(of)
+    return data, draw(cut(data))
+
+
+@st.composite
+def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """These bytes in pieces, none of them empty."""
     cuts = sorted(set(draw(st.lists(st.integers(0, len(data)), max_size=12))))
-    edges = [0, *cuts, len(data)]
-    pieces = [data[a:b] for a, b in itertools.pairwise(edges) if b > a]
-    return data, pieces
+    return [data[a:b] for a, b in itertools.pairwise([0, *cuts, len(data)]) if b > a]
 
 
 def until_none(take: Callable[[], T | None]) -> list[T]:

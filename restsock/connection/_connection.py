@@ -203,12 +203,12 @@ class Connection(Dispatcher):
         if outcome is None:
             outcome = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         self.closed = self._outcome = outcome
-        for exchange in list(self._waiting):
-            exchange.fail(self._closed_error(may_have_run=False))
+        waiting, self._waiting = self._waiting, {}
+        for exchange in waiting:
+            exchange.give_back(self._closed_error(may_have_run=False))
         for exchange in list(self._exchanges.values()):
             ran = self.session.announced(exchange.id)
             exchange.fail(self._closed_error(may_have_run=ran))
-        self._waiting.clear()
         self._exchanges.clear()
         self._clogged.clear()
 
@@ -250,7 +250,9 @@ class Connection(Dispatcher):
         if not self.session.accepts_streams:
             waiting, self._waiting = self._waiting, {}
             for exchange in waiting:
-                exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
+                exchange.give_back(
+                    StreamRefused("the connection takes no new requests; it is ending")
+                )
         while self._waiting and self.session.can_open:
             exchange = next(iter(self._waiting))
             del self._waiting[exchange]

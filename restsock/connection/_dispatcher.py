@@ -92,12 +92,13 @@ class Dispatcher(ABC):
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
-        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+        phase = "head"
+        with trio.move_on_after(math.inf if timeout is None else timeout):
             async with self.stream(method, target, headers=headers, body=body) as response:
+                phase = "body"
                 data = await response.read()
                 return Response(response.status, response.headers, data, response.trailers)
-        assert scope.cancelled_caught
-        raise RequestTimeout(f"no complete response within {timeout} s", phase="body")
+        raise RequestTimeout(f"no complete response within {timeout} s", phase=phase)
 
     @asynccontextmanager
     async def stream(
@@ -118,17 +119,9 @@ class Dispatcher(ABC):
             RequestTimeout: no connection with a free stream within `timeouts.connect`.
             RestsockError: see the tree; `may_have_run` says whether a retry is safe.
         """
-        fields = fields_of(headers)
-        names = {name.lower() for name, _ in fields}
-        if b"host" not in names:
-            fields.insert(0, (b"Host", self.authority.encode("ascii", "replace")))
         if isinstance(body, str):
             body = body.encode()
-        sized = isinstance(body, bytes) and (body or method not in _BODILESS)
-        if sized and b"content-length" not in names:
-            assert isinstance(body, bytes)
-            fields.append((b"Content-Length", b"%d" % len(body)))
-        head = RequestHead(method.encode("ascii"), target.encode("ascii"), fields)
+        head = head_for(self, method, target, headers, body)
         if isinstance(body, bytes):
             exchange = AsyncExchange.open(self, head, body=body)
             with closing(exchange):
@@ -141,6 +134,22 @@ class Dispatcher(ABC):
             yield StreamedResponse(exchange, await exchange.receive_head())
 
 
+def head_for(
+    dispatcher: Dispatcher, method: str, target: str, headers: FieldsLike, body: object
+) -> RequestHead:
+    """The head of a request, with the Host and Content-Length that its writer left out."""
+    fields = fields_of(headers)
+    names = {name.lower() for name, _ in fields}
+    if b"host" not in names:
+        fields.insert(0, (b"Host", dispatcher.authority.encode("ascii", "replace")))
+    sized = isinstance(body, bytes) and (body or method not in _BODILESS)
+    if sized and b"content-length" not in names:
+        assert isinstance(body, bytes)
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    return RequestHead(method.encode("ascii"), target.encode("ascii"), fields)
+
+
+# Methods whose request says nothing of a body by having none.
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
 
 

@@ -70,6 +70,7 @@ class Exchange:
         closed: whether it is over, either way. What is sent then is dropped.
         clogged: whether a `Writable` is due.
         explain: while it waits for a connection, makes the error for a requester who gives up.
+        home: takes it back, when its connection ends before it has a stream there.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Exchange:
         "closed",
         "connection",
         "explain",
+        "home",
         "id",
         "observer",
         "request",
@@ -99,6 +101,7 @@ class Exchange:
         self.closed = False
         self.clogged = False
         self.explain: Callable[[], RestsockError] | None = None
+        self.home: Callable[[Exchange], None] | None = None
         self._body = body
         self._end = end
 
@@ -207,3 +210,13 @@ def answer(
     exchange.send_head(ResponseHead(status, fields))
     exchange.send_data(body)
     exchange.send_end()
+
+    def give_back(self, error: RestsockError) -> None:
+        """Lets it wait for another connection, where there may be one; else ends it with the error.
+
+        For a connection on which it has no stream.
+        """
+        if self.home is None or self.closed:
+            self.fail(error)
+        else:
+            self.home(self)

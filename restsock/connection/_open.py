@@ -38,6 +38,8 @@ from ._facts import Peer
 __all__ = ["open_accepted", "open_dialed"]
 
 _READ = 16 * 1024
+# Bytes of masking keys to draw at once: one system call for a hundred frames.
+_KEYS = 4 * 128
 
 
 async def open_dialed(
@@ -118,13 +120,32 @@ async def open_accepted(
         return opening.connection(hello.name, hello.metadata, peer)
 
 
+class _MaskKeys:
+    """Random masking keys, drawn from the system a block at a time."""
+
+    __slots__ = ("_at", "_block")
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._at = 0
+
+    def __call__(self) -> bytes:
+        if self._at == len(self._block):
+            self._block = os.urandom(_KEYS)
+            self._at = 0
+        self._at += 4
+        return self._block[self._at - 4 : self._at]
+
+
 class _Opening:
     """WebSocket and session of a connection that is not one yet."""
 
     def __init__(self, stream: trio.abc.Stream, options: Options, *, dialer: bool) -> None:
         self.stream = stream
         self.options = options
-        self.websocket = WebSocket(client=dialer, max_message=MAX_MESSAGE)
+        self.websocket = WebSocket(
+            client=dialer, max_message=MAX_MESSAGE, mask_key=_MaskKeys() if dialer else None
+        )
         self.session = Session(
             dialer=dialer,
             limits=options.limits,

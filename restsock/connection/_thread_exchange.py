@@ -17,7 +17,6 @@ Calling side, in order: `open`, `send_data` ..., `send_end`, `receive_head`, `re
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import time
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamReset
+from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -39,7 +38,8 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Writable
+from ._mailbox import Mailbox, Withdrawn, guarded
 
 if TYPE_CHECKING:
     from restsock._config import Limits
@@ -48,45 +48,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadExchange"]
 
-_log = logging.getLogger("restsock.connection")
-
 # A thread that waits without a time limit looks this often, in seconds, whether the loop still
 # runs. Every orderly end of a loop fails its exchanges; this is for one that crashed.
 _LOOK_AFTER = 30.0
 
 # How long a request whose connect time is over waits for the loop to say that it was not started.
 _WITHDRAWAL = 1.0
-
-
-class _Withdrawn:
-    """The loop's answer to a wish to withdraw: the exchange had not started, and will not."""
-
-    __slots__ = ("why",)
-
-    def __init__(self, why: RestsockError | None) -> None:
-        self.why = why  # what the exchange was waiting for
-
-
-class _Mailbox:
-    """Where the loop puts events for the thread: the observer of the exchange.
-
-    Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
-    """
-
-    __slots__ = ("announce", "put", "queue", "started_at")
-
-    def __init__(self) -> None:
-        self.queue: queue.SimpleQueue[ExchangeEvent | _Withdrawn] = queue.SimpleQueue()
-        self.put = self.queue.put
-        self.started_at: float | None = None
-        self.announce = False
-
-    def __call__(self, event: ExchangeEvent) -> None:
-        if type(event) is Started:
-            self.started_at = time.monotonic()
-            if not self.announce:
-                return
-        self.put(event)
 
 
 class ThreadExchange:
@@ -130,7 +97,7 @@ class ThreadExchange:
     )
 
     def __init__(
-        self, exchange: Exchange, mailbox: _Mailbox, token: trio.lowlevel.TrioToken, limits: Limits
+        self, exchange: Exchange, mailbox: Mailbox, token: trio.lowlevel.TrioToken, limits: Limits
     ) -> None:
         self.exchange = exchange
         self.response: ResponseHead | None = None
@@ -190,13 +157,13 @@ class ThreadExchange:
                 "a blocking request on the event loop's own thread would wait for itself for ever:"
                 " call it from another thread (trio.to_thread.run_sync), or use the async API here"
             )
-        mailbox = _Mailbox()
+        mailbox = Mailbox()
         mailbox.announce = announce
         exchange = Exchange(request, mailbox, body=body, end=end)
         self = cls(exchange, mailbox, token, dispatcher.limits)
         self._sent = end
         self._opened_at = time.monotonic()
-        self._post(_guarded, mailbox, exchange, dispatcher.submit, exchange)
+        self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
         return self
 
     @classmethod
@@ -204,7 +171,7 @@ class ThreadExchange:
         cls, exchange: Exchange, *, token: trio.lowlevel.TrioToken, limits: Limits
     ) -> ThreadExchange:
         """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
-        mailbox = _Mailbox()
+        mailbox = Mailbox()
         exchange.observer = mailbox
         return cls(exchange, mailbox, token, limits)
 
@@ -414,7 +381,7 @@ class ThreadExchange:
         if complete or self.error is not None or os.getpid() != self._pid:
             return
         try:
-            self._post(_guarded, self._mailbox, self.exchange, self.exchange.reset, code, reason)
+            self._post(guarded, self._mailbox, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:
             pass  # the loop has ended, and with it the stream
 
@@ -465,7 +432,7 @@ class ThreadExchange:
                 event = self._mailbox.queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break  # a loop that does not even answer; it may still start the request
-            if isinstance(event, _Withdrawn):
+            if isinstance(event, Withdrawn):
                 certain, why = True, event.why
                 break
             self._absorb(event)
@@ -485,16 +452,16 @@ class ThreadExchange:
         if self._mailbox.started_at is None:
             explain = self.exchange.explain
             why = None if explain is None else explain()
-            _guarded(
+            guarded(
                 self._mailbox,
                 self.exchange,
                 self.exchange.reset,
                 ResetCode.CANCEL,
                 "not started in time",
             )
-            self._mailbox.put(_Withdrawn(why))
+            self._mailbox.put(Withdrawn(why))
 
-    def _absorb(self, event: ExchangeEvent | _Withdrawn) -> None:
+    def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
         kind = type(event)
         if kind is DataReceived:
             assert isinstance(event, DataReceived)
@@ -534,14 +501,14 @@ class ThreadExchange:
         nbytes = self._consumed - self._credited
         if nbytes > 0:
             self._credited += nbytes
-            _guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
+            guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
 
     def _pump(self) -> None:  # on the loop
         self._pump_posted = False
         steps = self._steps
         while steps:
             function, argument = steps.popleft()
-            _guarded(self._mailbox, self.exchange, function, argument)
+            guarded(self._mailbox, self.exchange, function, argument)
         # Above the limit the exchange itself reports, later, that there is room.
         if self._blocked and self.exchange.buffered <= self._limit:
             self._mailbox.put(Writable())
@@ -572,25 +539,3 @@ class ThreadExchange:
 
 def _nothing() -> None:
     """Posted to learn whether the loop still runs."""
-
-
-def _guarded(
-    mailbox: _Mailbox, exchange: Exchange, function: Callable[..., object], *args: Any
-) -> None:
-    """Runs a step on the loop; an exception there would end the loop and all its connections."""
-    try:
-        function(*args)
-    except RestsockError as exc:
-        error: RestsockError = exc
-    except Exception as exc:  # noqa: BLE001  # handed to the thread, and logged
-        _log.exception("a step of an exchange failed")
-        error = StreamReset(
-            "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
-        )
-        error.__cause__ = exc
-    else:
-        return
-    mailbox.put(Failed(error))
-    # What was left out cannot be made up for; the peer is not to wait for it.
-    if function != exchange.reset:
-        _guarded(mailbox, exchange, exchange.reset, ResetCode.INTERNAL, "a step failed")

@@ -17,6 +17,12 @@ import h11
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 from ._events import Headers, RequestHead, ResponseHead
+from ._plain_heads import (
+    encode_plain_request,
+    encode_plain_response,
+    plain_request,
+    plain_response,
+)
 
 __all__ = [
     "content_length",
@@ -87,6 +93,9 @@ def decode_request(head: bytes) -> RequestHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
+    plain = plain_request(head)
+    if plain is not None:
+        return plain
     if not _REQUEST.fullmatch(head):
         raise RemoteProtocolError("a malformed request head")
     _check_length(head)
@@ -108,6 +117,9 @@ def decode_response(head: bytes) -> ResponseHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
+    plain = plain_response(head)
+    if plain is not None:
+        return plain
     if not _RESPONSE.fullmatch(head):
         raise RemoteProtocolError("a malformed response head")
     _check_length(head)
@@ -173,6 +185,9 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
+    plain = encode_plain_request(head)
+    if plain is not None:
+        return plain, head
     head = RequestHead(head.method, head.target, _end_to_end(head.headers, upgradable=True))
     try:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
@@ -194,6 +209,9 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
+    plain = encode_plain_response(head)
+    if plain is not None:
+        return plain, head
     headers = _end_to_end(head.headers, upgradable=head.status == 101)
     head = ResponseHead(head.status, headers, head.reason)
     kind = h11.InformationalResponse if head.status < 200 else h11.Response

@@ -213,6 +213,8 @@ class ServerUpgrade:
             raise self._refused(400, "not a GET of HTTP/1.1")
         if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
             raise self._refused(400, "an upgrade with a body")
+        if not _is_key(fields.get(b"sec-websocket-key", b"")):  # RFC 6455, section 4.2.1
+            raise self._refused(400, "a Sec-WebSocket-Key that is not 16 bytes in base64")
         headers = list(event.headers)
         try:
             self._handshake.initiate_upgrade_connection(headers, event.target)
@@ -253,3 +255,10 @@ class ServerUpgrade:
     def _refused(self, status: int, why: str) -> HandshakeError:
         self.data_to_send = self.refuse(status)
         return HandshakeError(why, status=status, retryable=False)
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        return False

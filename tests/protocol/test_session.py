@@ -156,6 +156,19 @@ def test_a_stream_that_was_never_announced_is_cut_without_a_word() -> None:
     assert session.open_stream(GET, end=True) == 3
 
 
+def test_a_stream_is_announced_when_its_first_frame_is_taken() -> None:
+    session = open_session("dialer")
+    assert not session.has_output
+    session.open_stream(GET, end=True)
+    assert session.has_output
+    assert not session.announced(1)
+    drain(session)
+    assert session.announced(1)
+    assert not session.has_output
+    session.receive_message(head(2, GET_BYTES))
+    assert session.announced(2)
+
+
 def test_an_end_without_a_body_leaves_alone_when_the_head_has_left() -> None:
     session = open_session("dialer")
     session.open_stream(POST)
@@ -528,9 +541,7 @@ _texts = st.one_of(
     st.sampled_from([_HELLO, _WELCOME, _READY]),
     st.builds(
         envelope,
-        st.sampled_from(
-            ["hello", "welcome", "ready", "data", "nothing", "the answer of this side"]
-        ),
+        st.sampled_from(["hello", "welcome", "ready", "data", "nothing", "nothing yet"]),
         st.dictionaries(
             st.sampled_from(["version", "name", "metadata", "settings", "connection_id"]),
             json_values | st.just(1) | st.just({}) | st.just(CONNECTION_ID),

@@ -24,6 +24,7 @@ from restsock.protocol import (
     TextMessage,
     WebSocket,
 )
+from restsock.protocol._envelopes import Settings, decode_envelope
 from restsock.protocol._frames import (
     MAX_MESSAGE,
     FrameType,
@@ -36,7 +37,6 @@ from restsock.protocol._frames import (
     encode_reset,
     encode_window,
 )
-from restsock.protocol._envelopes import Settings, decode_envelope
 from restsock.protocol._heads import decode_request, decode_response, decode_trailers
 
 from .vectors import (

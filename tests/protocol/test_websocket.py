@@ -16,7 +16,15 @@ from restsock.protocol import (
     WebSocket,
     WebSocketEvent,
 )
-from tests.strategies import chunked, mutated, until_none, websocket_bytes, websocket_frame
+from tests.strategies import (
+    chunked,
+    conversations,
+    cut,
+    mutated,
+    until_none,
+    websocket_bytes,
+    websocket_frame,
+)
 
 MASK = b"\x01\x02\x03\x04"
 Outcome = tuple[list[WebSocketEvent], "int | None"]
@@ -41,20 +49,17 @@ def receive(websocket: WebSocket, pieces: list[bytes]) -> Outcome:
 # --- properties ---------------------------------------------------------------------------------
 
 
-@given(chunked(websocket_bytes(masked=False)))
-def test_any_chunking_gives_equal_events(data: tuple[bytes, list[bytes]]) -> None:
-    whole, pieces = data
-    expected = receive(make(), [whole])
-    assert expected[1] is None
-    assert receive(make(), pieces) == expected
-
-
-@given(chunked(websocket_bytes(masked=True)))
-def test_any_chunking_gives_equal_events_unmasked(data: tuple[bytes, list[bytes]]) -> None:
-    whole, pieces = data
-    expected = receive(make(client=False), [whole])
-    assert expected[1] is None
-    assert receive(make(client=False), pieces) == expected
+@pytest.mark.parametrize("client", [True, False])
+@given(data=st.data())
+def test_any_chunking_gives_the_events_that_were_sent(client: bool, data: st.DataObject) -> None:
+    whole, expected = data.draw(conversations(masked=not client, sizes=True))
+    pieces = data.draw(cut(whole))
+    for chunks in ([whole], pieces):
+        websocket = make(client=client, max_message=100_000)
+        assert receive(websocket, chunks) == (expected, None)
+    if len(whole) < 1000:
+        websocket = make(client=client, max_message=100_000)
+        assert receive(websocket, [bytes([octet]) for octet in whole]) == (expected, None)
 
 
 @given(chunked(mutated(websocket_bytes(masked=False)) | st.binary(max_size=300)))
@@ -75,10 +80,15 @@ def test_arbitrary_bytes_to_a_listener(data: tuple[bytes, list[bytes]]) -> None:
 
 @given(
     st.booleans(),
+    st.booleans(),
     st.lists(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.none()), max_size=8),
 )
-def test_two_ends_understand_each_other(client: bool, items: list[str | bytes | None]) -> None:
-    sender, receiver = make(client=client), make(client=not client)
+def test_two_ends_understand_each_other(
+    client: bool, own_mask: bool, items: list[str | bytes | None]
+) -> None:
+    mask_key = None if own_mask else lambda: MASK
+    sender = WebSocket(client=client, max_message=1000, mask_key=mask_key)
+    receiver = make(client=not client)
     expected: list[WebSocketEvent] = []
     for item in items:
         if item is None:

@@ -1,0 +1,71 @@
+"""Between the loop and a thread: where events wait for the thread, and how its steps run here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from typing import Any
+
+from restsock._exceptions import RestsockError, StreamReset
+from restsock.protocol import ResetCode
+
+from ._exchange import Exchange, ExchangeEvent, Failed, Started
+
+__all__ = ["Mailbox", "Withdrawn", "guarded"]
+
+_log = logging.getLogger("restsock.connection")
+
+
+class Withdrawn:
+    """The loop's answer to a wish to withdraw: the exchange had not started, and will not."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: RestsockError | None) -> None:
+        self.why = why  # what the exchange was waiting for
+
+
+class Mailbox:
+    """Where the loop puts events for the thread: the observer of the exchange.
+
+    Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
+    """
+
+    __slots__ = ("announce", "put", "queue", "started_at")
+
+    def __init__(self) -> None:
+        self.queue: queue.SimpleQueue[ExchangeEvent | Withdrawn] = queue.SimpleQueue()
+        self.put = self.queue.put
+        self.started_at: float | None = None
+        self.announce = False
+
+    def __call__(self, event: ExchangeEvent) -> None:
+        if type(event) is Started:
+            self.started_at = time.monotonic()
+            if not self.announce:
+                return
+        self.put(event)
+
+
+def guarded(
+    mailbox: Mailbox, exchange: Exchange, function: Callable[..., object], *args: Any
+) -> None:
+    """Runs a step on the loop; an exception there would end the loop and all its connections."""
+    try:
+        function(*args)
+    except RestsockError as exc:
+        error: RestsockError = exc
+    except Exception as exc:  # noqa: BLE001  # handed to the thread, and logged
+        _log.exception("a step of an exchange failed")
+        error = StreamReset(
+            "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
+        )
+        error.__cause__ = exc
+    else:
+        return
+    mailbox.put(Failed(error))
+    # What was left out cannot be made up for; the peer is not to wait for it.
+    if function != exchange.reset:
+        guarded(mailbox, exchange, exchange.reset, ResetCode.INTERNAL, "a step failed")
