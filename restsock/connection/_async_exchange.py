@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncExchange"]
 
+# Pieces of a body that wait are joined up to this size, in bytes.
+_SMALL = 4096
+
 
 class AsyncExchange:
     """The awaitable face of an `Exchange`. Made by `open()` or `accept()`.
@@ -63,7 +66,8 @@ class AsyncExchange:
         """Sends a request. Does not wait."""
         exchange = Exchange(head, _unobserved, body=body, end=end)
         self = cls(exchange, limit=dispatcher.limits.send_buffer)
-        self._sent = end
+        # The request half of an upgrade stays open: it is the way for the raw bytes.
+        self._sent = end and head.upgrade is None
         exchange.observer = self._observe
         dispatcher.submit(exchange)
         return self
@@ -77,9 +81,12 @@ class AsyncExchange:
         return self
 
     def _observe(self, event: ExchangeEvent) -> None:
-        kind = type(event)
-        if kind is DataReceived:
-            self._data.append(event.data)  # type: ignore[union-attr]  # the kind was just looked at
+        if isinstance(event, DataReceived):
+            # Joined while small, so that a peer cannot fill memory with objects of one byte.
+            if self._data and len(self._data[-1]) + len(event.data) <= _SMALL:
+                self._data[-1] += event.data
+            else:
+                self._data.append(event.data)
         elif isinstance(event, ResponseReceived):
             self._heads.append(event.head)
         elif isinstance(event, EndReceived):

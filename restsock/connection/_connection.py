@@ -37,7 +37,7 @@ from restsock.protocol import (
 
 from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
-from ._facts import Closed, Peer, Statistics, stream_error
+from ._facts import CLEAN, Closed, Peer, Statistics, stream_error
 
 __all__ = ["Connection"]
 
@@ -199,7 +199,7 @@ class Connection(Dispatcher):
     def _finish(self) -> None:
         outcome = self._outcome
         if outcome is None and self._closing is not None:
-            outcome = Closed(True, *self._closing, by_peer=False)
+            outcome = Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
         if outcome is None:
             outcome = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         self.closed = self._outcome = outcome
@@ -307,7 +307,7 @@ class Connection(Dispatcher):
 
     def _lost(self, reason: str) -> Closed:
         if self._closing is not None and self._websocket.close_sent:
-            return Closed(True, *self._closing, by_peer=False)
+            return Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
         return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
     def _receive(self, data: bytes) -> Closed | None:
@@ -348,9 +348,8 @@ class Connection(Dispatcher):
 
     def _receive_close(self, event: CloseReceived) -> Closed:
         if self._closing is not None:
-            return Closed(True, *self._closing, by_peer=False)
-        clean = event.code in (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
-        return Closed(clean, event.code, event.reason, by_peer=True)
+            return Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
+        return Closed(event.code in CLEAN, event.code, event.reason, by_peer=True)
 
     def _dispatch(self) -> None:
         """Tells the session's events to the exchanges that they concern."""

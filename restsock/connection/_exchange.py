@@ -196,6 +196,16 @@ class Exchange:
             self._body = b""
             self.observer(Failed(error))
 
+    def give_back(self, error: RestsockError) -> None:
+        """Lets it wait for another connection, where there may be one; else ends it with the error.
+
+        For a connection on which it has no stream.
+        """
+        if self.home is None or self.closed:
+            self.fail(error)
+        else:
+            self.home(self)
+
 
 def answer(
     exchange: Exchange, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -210,13 +220,3 @@ def answer(
     exchange.send_head(ResponseHead(status, fields))
     exchange.send_data(body)
     exchange.send_end()
-
-    def give_back(self, error: RestsockError) -> None:
-        """Lets it wait for another connection, where there may be one; else ends it with the error.
-
-        For a connection on which it has no stream.
-        """
-        if self.home is None or self.closed:
-            self.fail(error)
-        else:
-            self.home(self)

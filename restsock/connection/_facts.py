@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
-from restsock.protocol import ResetCode, StreamFailed
+from restsock.protocol import CloseCode, ResetCode, StreamFailed
 
-__all__ = ["Closed", "Peer", "Statistics", "stream_error"]
+__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "stream_error"]
+
+
+# What a close on purpose says. 1005 is what a close frame without a code stands for.
+CLEAN = frozenset(
+    (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, CloseCode.REPLACED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Closed:
     """How a connection ended.
 
     Attributes:
-        clean: whether one side closed it on purpose (1000, 1001) and said so.
+        clean: whether one side closed it on purpose (1000, 1001, 4004) and said so.
         code: the WebSocket close code; 1006 when the socket ended without one.
         reason: why, in words.
         by_peer: whether the peer began it.

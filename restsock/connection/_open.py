@@ -76,8 +76,8 @@ async def open_dialed(
             pass
         opening = _Opening(stream, options, dialer=True)
         opening.session.send_hello(name, metadata)
-        opening.websocket.receive_data(upgrade.trailing_data)
         async with opening.explaining():
+            opening.websocket.receive_data(upgrade.trailing_data)
             await opening.wait_for(HandshakeCompleted)
             await opening.flush()  # ready
         return opening.connection(name, metadata, peer)

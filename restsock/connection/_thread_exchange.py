@@ -152,7 +152,7 @@ class ThreadExchange:
             ConnectionClosed: the loop has ended. Nothing was sent.
         """
         token = dispatcher.token
-        if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is token:
+        if _current_token() is token:
             raise RestsockError(
                 "a blocking request on the event loop's own thread would wait for itself for ever:"
                 " call it from another thread (trio.to_thread.run_sync), or use the async API here"
@@ -161,7 +161,8 @@ class ThreadExchange:
         mailbox.announce = announce
         exchange = Exchange(request, mailbox, body=body, end=end)
         self = cls(exchange, mailbox, token, dispatcher.limits)
-        self._sent = end
+        # The request half of an upgrade stays open: it is the way for the raw bytes.
+        self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
         self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
         return self
@@ -535,6 +536,14 @@ class ThreadExchange:
             raise ConnectionClosed(
                 "the event loop of this connection has ended", may_have_run=started
             ) from exc
+
+
+def _current_token() -> trio.lowlevel.TrioToken | None:
+    """Of the loop that runs in this very thread, if one does."""
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
 
 
 def _nothing() -> None:

@@ -94,8 +94,10 @@ class ClientUpgrade:
                 *headers,
             ]
             request = h11.Request(method=b"GET", target=target, headers=fields)
-        except (h11.LocalProtocolError, UnicodeEncodeError) as exc:
-            raise LocalProtocolError(f"not a valid upgrade request: {exc}") from exc
+        except (h11.LocalProtocolError, UnicodeEncodeError):
+            # Not in h11's words, and not from it: they quote the field, which may be a secret.
+            problem = "a malformed Host, target or field"
+            raise LocalProtocolError(f"not a valid upgrade request: {problem}") from None
         data = self._connection.send(request) + self._connection.send(h11.EndOfMessage())
         self.request: bytes = data
         self._refused: h11.Response | None = None

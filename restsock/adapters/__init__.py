@@ -1,0 +1,7 @@
+"""Transports for HTTP clients, over a connection of restsock instead of a socket."""
+
+from __future__ import annotations
+
+from ._tunnel import TunnelAdapter
+
+__all__ = ["TunnelAdapter"]

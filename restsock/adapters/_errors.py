@@ -1,0 +1,122 @@
+"""What goes wrong in restsock, as what `requests` and urllib3 raise for it.
+
+There are two steps, as in `requests` itself. A failed attempt becomes a urllib3 error, because that
+is what `Retry` counts and what a file-like body has to raise; and what is left when the tries are
+used up becomes the exception of `requests` that the caller knows.
+
+==============================================  ========================  ==========================
+restsock                                        urllib3                   requests
+==============================================  ========================  ==========================
+`RequestTimeout`, phase "connect", not started  `ConnectTimeoutError`     `ConnectTimeout`
+`PeerNotFound`, `PeerUnavailable`               `ConnectTimeoutError`     `ConnectTimeout`
+`RequestTimeout`, any other                     `ReadTimeoutError`        `ReadTimeout`
+any with `may_have_run` False                   `NewConnectionError`      `ConnectionError`
+any other                                       `ProtocolError`           `ConnectionError`
+any, while the body is read                     `ReadTimeoutError`,       `ConnectionError`,
+                                                `ProtocolError`           `ChunkedEncodingError`
+==============================================  ========================  ==========================
+
+`Retry` takes what becomes a `ConnectTimeoutError` or a `NewConnectionError` for an error of
+connecting, safe to retry whatever the method; the others it retries for the methods that it is told
+are idempotent. Each error carries the one of restsock as its `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from requests import exceptions
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    ResponseError,
+)
+
+from restsock._exceptions import PeerNotFound, PeerUnavailable, RequestTimeout, RestsockError
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import ConnectionPool
+
+__all__ = ["as_pool", "body_error", "request_error", "retryable_error"]
+
+
+def as_pool(peer: object) -> ConnectionPool:
+    """What stands where urllib3's errors name their pool. They only ever print it."""
+    return cast("ConnectionPool", peer)
+
+
+def retryable_error(exc: RestsockError, peer: object, target: str, read: float | None) -> HTTPError:
+    """What urllib3 would raise for a request that failed before its response head.
+
+    Args:
+        exc: what happened.
+        peer: whom the request was for; its `str()` says it in words.
+        target: the request's target.
+        read: the read timeout, in seconds, for the message.
+    """
+    error: HTTPError
+    if isinstance(exc, (PeerNotFound, PeerUnavailable)):
+        # This is what a route says when the time to wait for its peer is over.
+        error = ConnectTimeoutError(f"{peer}: {exc}")
+    elif isinstance(exc, RequestTimeout):
+        if exc.phase == "connect" and not exc.may_have_run:
+            error = ConnectTimeoutError(f"{peer}: {exc}")
+        else:
+            error = ReadTimeoutError(
+                as_pool(peer), target, f"Read timed out. (read timeout={read}): {exc}"
+            )
+    elif exc.may_have_run is False:
+        error = NewConnectionError(cast("HTTPConnection", peer), f"Request not started: {exc}")
+    else:
+        error = ProtocolError("Connection aborted.", exc)
+    error.__cause__ = exc
+    return error
+
+
+def body_error(exc: RestsockError, peer: object, target: str) -> HTTPError:
+    """What urllib3 would raise for a response that broke off in its body."""
+    error: HTTPError
+    if isinstance(exc, RequestTimeout):
+        error = ReadTimeoutError(as_pool(peer), target, f"Read timed out. ({exc})")
+    else:
+        error = ProtocolError(f"Connection broken: {exc!r}", exc)
+    error.__cause__ = exc
+    return error
+
+
+def request_error(
+    error: HTTPError, request: PreparedRequest, cause: BaseException | None
+) -> exceptions.RequestException:
+    """What `requests` would raise for this error of urllib3.
+
+    Args:
+        error: from `retryable_error`, or the `MaxRetryError` around it.
+        request: the request, for the exception's attribute.
+        cause: restsock's error.
+    """
+    raised: exceptions.RequestException
+    if isinstance(error, MaxRetryError):
+        # Like requests: a read that timed out on the last of several tries is a ConnectionError.
+        if isinstance(error.reason, ConnectTimeoutError) and not isinstance(
+            error.reason, NewConnectionError
+        ):
+            raised = exceptions.ConnectTimeout(error, request=request)
+        elif isinstance(error.reason, ResponseError):
+            raised = exceptions.RetryError(error, request=request)
+        else:
+            raised = exceptions.ConnectionError(error, request=request)
+    elif isinstance(error, ReadTimeoutError):
+        raised = exceptions.ReadTimeout(error, request=request)
+    elif isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        # Only with Retry(False): a connect error is counted in every other case.
+        raised = exceptions.ConnectTimeout(error, request=request)
+    else:
+        raised = exceptions.ConnectionError(error, request=request)
+    raised.__cause__ = cause if cause is not None else error
+    return raised

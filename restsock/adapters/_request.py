@@ -1,0 +1,210 @@
+"""A prepared request of `requests`, taken apart for the tunnel: head, body, timeouts."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from requests.exceptions import InvalidHeader, InvalidURL
+from requests.utils import requote_uri
+from urllib3.util import SKIP_HEADER, Timeout
+
+from restsock.protocol import RequestHead
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+__all__ = ["Times", "body_of", "head_of", "times_of"]
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
+_HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])")
+_PORTS = {"http": 80, "https": 443}
+
+# Between two hops of a connection, and there is no connection of requests' own here. Upgrade is
+# among them: requests has no way to speak what it would switch to.
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+
+
+class Times(NamedTuple):
+    """The timeouts of one request, in seconds; `None` is as long as it takes."""
+
+    connect: float
+    read: float | None
+    total: float | None
+
+
+def times_of(timeout: object, default: float) -> Times:
+    """Reads `timeout=` as requests does.
+
+    Args:
+        timeout: a number, a pair, `None` or urllib3's `Timeout`.
+        default: what stands for a connect timeout of `None`: a request that waits for ever for a
+            peer that is away would be a trap.
+
+    Raises:
+        ValueError: it is none of these; in the words of requests and urllib3.
+    """
+    if timeout is None:
+        return Times(default, None, None)
+    if isinstance(timeout, tuple):
+        try:
+            connect, read = timeout
+        except ValueError:
+            raise ValueError(
+                f"Invalid timeout {timeout}. Pass a (connect, read) timeout tuple, "
+                f"or a single float to set both timeouts to the same value."
+            ) from None
+        # It is urllib3 that checks the values and finds the words.
+        resolved = Timeout(connect=connect, read=read)
+    elif isinstance(timeout, Timeout):
+        resolved = timeout.clone()
+    else:
+        resolved = Timeout(connect=cast("float", timeout), read=cast("float", timeout))
+    resolved.start_connect()  # without it a `read_timeout` that depends on `total` is refused
+    connect = Timeout.resolve_default_timeout(resolved.connect_timeout)
+    total = None if resolved.total is None else Timeout.resolve_default_timeout(resolved.total)
+    return Times(default if connect is None else connect, resolved.read_timeout, total)
+
+
+# --- the head ---------------------------------------------------------------------------------
+
+
+def head_of(request: PreparedRequest) -> RequestHead:
+    """Builds the head that crosses.
+
+    Raises:
+        InvalidURL: the target or the host cannot be sent.
+        InvalidHeader: the method or a header field cannot be sent.
+    """
+    try:
+        _, method = _name(request.method or "")
+    except ValueError as exc:
+        raise InvalidHeader(f"Invalid method {request.method!r}", request=request) from exc
+    target = request.path_url
+    if not _TARGET.fullmatch(target):
+        target = requote_uri(target)  # only a URL that was put together by hand needs it
+        if not _TARGET.fullmatch(target):
+            raise InvalidURL(f"Invalid target {request.path_url!r}", request=request)
+
+    headers: list[tuple[bytes, bytes]] = []
+    host = None
+    encoding = False
+    for raw_name, raw_value in request.headers.items():
+        try:
+            lower, name = _name(raw_name)
+            if lower in _HOP_BY_HOP:
+                continue
+            if lower == b"accept-encoding":
+                encoding = True
+            if raw_value == SKIP_HEADER:
+                continue
+            value = _value(raw_value)
+        except ValueError as exc:
+            raise InvalidHeader(f"Invalid header {raw_name!r}: {exc}", request=request) from exc
+        if lower == b"host":
+            host = value
+        else:
+            headers.append((name, value))
+    if not encoding:
+        # As http.client does: a caller that cannot decode says so.
+        headers.insert(0, (b"Accept-Encoding", b"identity"))
+    if host is None:
+        try:
+            parts = urlsplit(request.url or "")
+            host = _host(parts.scheme, parts.netloc)
+        except ValueError as exc:
+            raise InvalidURL(exc, request=request) from exc
+    headers.insert(0, (b"Host", host))
+    return RequestHead(method, target.encode("ascii"), headers)
+
+
+@lru_cache(maxsize=256)
+def _host(scheme: str, netloc: str) -> bytes:
+    """The value of Host: no user, no default port, in lower case.
+
+    Raises:
+        ValueError: this is no host.
+    """
+    authority = netloc.rpartition("@")[2].lower()
+    host, colon, port = authority.rpartition(":")
+    if not colon or "]" in port:  # no port; the colons of an IPv6 address are no ports
+        host, port = authority, ""
+    if not _HOST.fullmatch(host) or (port and not (port.isascii() and port.isdigit())):
+        raise ValueError(f"Invalid host {netloc!r}")
+    if port and int(port) > 65535:
+        raise ValueError("Port out of range 0-65535")
+    if port and int(port) != _PORTS.get(scheme.lower()):
+        host = f"{host}:{int(port)}"
+    return host.encode("ascii")
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str | bytes) -> tuple[bytes, bytes]:
+    """A method or a field name, in lower case and as it is.
+
+    Raises:
+        ValueError: it is no token.
+    """
+    encoded = _bytes(name)
+    if not _TOKEN.fullmatch(encoded):
+        raise ValueError("not a token")
+    return encoded.lower(), encoded
+
+
+def _value(value: str | bytes) -> bytes:
+    """A field value, without space around it.
+
+    Raises:
+        ValueError: it cannot be sent.
+    """
+    # Nearly every value goes this way. Printable ASCII is what the pattern allows, bar the tab.
+    if type(value) is str and value.isascii() and value.isprintable():
+        return value.strip(" ").encode("ascii")
+    encoded = _bytes(value)
+    if not _VALUE.fullmatch(encoded):
+        raise ValueError("a control character in the value")
+    return encoded.strip(b" \t")
+
+
+def _bytes(text: object) -> bytes:
+    if isinstance(text, str):
+        return text.encode("latin-1")  # a UnicodeEncodeError is a ValueError
+    if isinstance(text, bytes):
+        return bytes(text)  # not a subclass of it
+    raise ValueError(f"neither str nor bytes: {text!r}")
+
+
+# --- the body ---------------------------------------------------------------------------------
+
+
+def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, Any]:
+    """The body as `bytes`, or as what `ThreadUpload` takes; and the head that fits it."""
+    body: Any = request.body
+    if body is None:
+        return head, b""
+    if isinstance(body, str):
+        body = body.encode("utf-8")
+    elif not isinstance(body, bytes):
+        if hasattr(body, "read"):
+            return head, body
+        try:
+            body = memoryview(body).tobytes()  # bytearray, array, ...
+        except TypeError:
+            if not hasattr(body, "__iter__"):
+                raise TypeError(
+                    f"'body' must be a bytes-like object, file-like object, or iterable."
+                    f" Instead was {body!r}"
+                ) from None
+            return head, body
+    if body and "Content-Length" not in request.headers:
+        # Asked to be sent in chunks, and there are none here. Its length helps an app that reads
+        # no body without one.
+        fields = [*head.headers, (b"Content-Length", b"%d" % len(body))]
+        head = RequestHead(head.method, head.target, fields)
+    return head, bytes(body)

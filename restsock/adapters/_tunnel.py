@@ -1,0 +1,270 @@
+"""`TunnelAdapter`: `requests` over a connection of restsock."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.util.request import rewind_body, set_file_position
+
+from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock.connection import ThreadExchange
+from restsock.connection._upload import ThreadUpload
+
+from ._errors import as_pool, request_error, retryable_error
+from ._request import Times, body_of, head_of, times_of
+from ._response import TunnelBody, TunnelResponse, build_raw
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+    from urllib3.util import Retry
+
+    from restsock.connection import Dispatcher
+    from restsock.protocol import RequestHead
+
+__all__ = ["TunnelAdapter"]
+
+_log = logging.getLogger("restsock.adapters")
+
+# A body up to this many bytes goes to the loop with its head, in one step.
+_INLINE = 64 * 1024
+
+
+class TunnelAdapter(HTTPAdapter):
+    """A transport adapter that sends requests to a peer over its connection.
+
+    ::
+
+        session = requests.Session()
+        session.mount("http://edge-1/", server.adapter("edge-1"))
+        session.get("http://edge-1/pets", timeout=(3, 30)).json()
+
+    All of a session works as over a socket: streams both ways, timeouts, redirects, cookies, auth,
+    hooks, content decoding, retries. What differs:
+
+    - The host of the URL only picks the adapter and fills in the Host header. `verify` and `cert`
+      have no meaning: whether the peer is known and the wire encrypted was settled when the
+      connection was made. `https://` may be mounted too.
+    - A connect timeout of `None` is `Timeouts.connect`, not for ever. It spans the time until the
+      request has a connection and a free stream on it.
+    - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
+    - With `max_retries`, a request that provably never reached the peer's app counts as an error of
+      connecting and is sent again whatever its method; `read` and `allowed_methods` rule the rest.
+    - A proxy that is set for the URL is honoured, which means that the request goes there, over a
+      socket, and not through the tunnel. `NO_PROXY`, or `Session.trust_env = False`, keeps proxies
+      of the environment out.
+
+    Exceptions are those of `requests`. Their `__cause__` is restsock's, whose `may_have_run` says
+    whether sending the request again is safe.
+
+    One adapter serves any number of threads and sessions. It does not own its connection:
+    `close()` leaves that open. It cannot be pickled, responses can. After a fork it works in the
+    parent alone.
+
+    Args:
+        dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
+        pool_options: accepted for the sake of code that makes adapters, and used for proxies alone.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, *, max_retries: int | Retry = 0, **pool_options: Any
+    ) -> None:
+        super().__init__(max_retries=max_retries, **pool_options)
+        self._dispatcher = dispatcher
+        self._pid = os.getpid()
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,  # the stubs leave out urllib3's Timeout, which requests takes
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Sends a request and returns once the response's head is there; the body is not read yet.
+
+        Args:
+            request: prepared by `requests`.
+            stream: without meaning here: it is the session that reads the body or leaves it.
+            timeout: seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
+            verify: without meaning here.
+            cert: without meaning here.
+            proxies: as the session found them.
+
+        Raises:
+            requests.exceptions.ConnectTimeout: no connection or free stream in time. Safe to
+                retry.
+            requests.exceptions.ReadTimeout: no head in time, or nothing of the request's body was
+                taken. It may have run.
+            requests.exceptions.ConnectionError: any other failure of the transport; its
+                `__cause__.may_have_run` says whether the request may have run.
+            requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
+            requests.exceptions.InvalidURL: the URL's host or path cannot be sent.
+            requests.exceptions.InvalidHeader: nor can a header.
+            ValueError: this is no timeout.
+            RestsockError: called where it cannot work: on the event loop's own thread, or in a
+                fork.
+        """
+        if proxies and select_proxy(request.url or "", proxies):
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        if os.getpid() != self._pid:
+            raise RestsockError(
+                f"this adapter belongs to process {self._pid}, not to its fork {os.getpid()}:"
+                " a connection does not survive a fork; open a new one in this process"
+            )
+        # A hook that does nothing here; the adapters that derive from this one may override it.
+        self.add_headers(
+            request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
+        )
+        times = times_of(timeout, self._dispatcher.timeouts.connect)
+        head, body = body_of(request, head_of(request))
+        raw = self._send_with_retries(request, head, body, times)
+        return self.build_response(request, raw)
+
+    def _send_with_retries(
+        self, request: PreparedRequest, head: RequestHead, body: Any, times: Times
+    ) -> TunnelResponse:
+        method = head.method.decode("ascii")
+        target = head.target.decode("ascii")
+        peer = _Peer(head)
+        retries = self.max_retries
+        replay = None if isinstance(body, bytes) else _Replay(body)
+        while True:
+            try:
+                raw = self._attempt(head, body, times, method, target, peer, replay, retries)
+            except RestsockError as exc:
+                if type(exc) is RestsockError:
+                    raise  # not about this request: called where it cannot work
+                error = retryable_error(exc, peer, target, times.read)
+                if isinstance(exc, LocalProtocolError):
+                    # What was wrong with it will be wrong with it again.
+                    raise request_error(error, request, exc) from exc
+                retries = _count(retries, request, method, target, peer, error, exc)
+                if replay is not None and not replay.possible:
+                    raise request_error(error, request, exc) from exc
+                _log.info("trying %s %s again: %s", method, target, exc)
+                retries.sleep()
+            else:
+                if not (retries.total or retries.status_forcelist) or not retries.is_retry(
+                    method, raw.status, "Retry-After" in raw.headers
+                ):
+                    return raw
+                try:
+                    retries = retries.increment(method, target, response=raw, _pool=as_pool(peer))
+                except MaxRetryError as error:
+                    if retries.raise_on_status:
+                        raw.close()
+                        raise request_error(error, request, error) from error
+                    return raw
+                if replay is not None and not replay.possible:
+                    return raw
+                raw.close()
+                _log.info("trying %s %s again after status %d", method, target, raw.status)
+                retries.sleep(raw)
+            if replay is not None:
+                replay.rewind(request)
+
+    def _attempt(
+        self,
+        head: RequestHead,
+        body: Any,
+        times: Times,
+        method: str,
+        target: str,
+        peer: _Peer,
+        replay: _Replay | None,
+        retries: Retry,
+    ) -> TunnelResponse:
+        """Sends the request once.
+
+        Raises:
+            RestsockError: there is no response; the stream is reset.
+        """
+        whole = isinstance(body, bytes) and len(body) <= _INLINE
+        if whole:
+            exchange = ThreadExchange.open(self._dispatcher, head, body=body)
+        else:
+            exchange = ThreadExchange.open(self._dispatcher, head, end=False, announce=True)
+        upload = None
+        try:
+            if not whole:
+                # Until there is a stream nothing is taken from the body, so that a request which
+                # never starts can be sent again even when its body is a generator.
+                exchange.wait_started(times.connect)
+                upload = ThreadUpload(body, exchange)
+                if replay is not None:
+                    replay.begun = True
+                upload.run(times.read, self._dispatcher.limits.initial_window // 2)
+            response = exchange.receive_head(*times)
+        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+            exchange.close()
+            raise
+        remaining = upload if upload is not None and not upload.done else None
+        file = TunnelBody(exchange, times.read, remaining, peer, target)
+        return build_raw(response, file, method, retries)
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "a TunnelAdapter cannot be pickled: its connection lives in this process;"
+            " mount another one where the session is unpickled"
+        )
+
+
+class _Peer:
+    """Whom a request is for, put into words only when an error has to say it."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+
+    def __str__(self) -> str:
+        host = next(value for name, value in self._head.headers if name == b"Host")
+        return f"TunnelAdapter(host={host.decode('ascii', 'replace')!r})"
+
+
+class _Replay:
+    """Whether and how a body can be sent a second time."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._position = set_file_position(body, None)
+        self.begun = False
+
+    @property
+    def possible(self) -> bool:
+        if not self.begun:
+            return True
+        if hasattr(self._body, "read"):
+            return isinstance(self._position, int) and hasattr(self._body, "seek")
+        return iter(self._body) is not self._body  # an iterable, not an iterator: it begins anew
+
+    def rewind(self, request: PreparedRequest) -> None:
+        if self.begun and hasattr(self._body, "read"):
+            rewind_body(self._body, cast("int", self._position))
+        self.begun = False
+
+
+def _count(
+    retries: Retry,
+    request: PreparedRequest,
+    method: str,
+    target: str,
+    peer: _Peer,
+    error: HTTPError,
+    cause: RestsockError,
+) -> Retry:
+    """Counts a failed attempt; raises what requests would when there is no other."""
+    try:
+        return retries.increment(
+            method, target, error=error, _pool=as_pool(peer), _stacktrace=cause.__traceback__
+        )
+    except HTTPError as final:  # a MaxRetryError, or `error` itself
+        raise request_error(final, request, cause) from cause

@@ -1,0 +1,72 @@
+"""`listen`: the arguments of a `Server`, checked before anything is bound."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from restsock._config import Options
+from restsock.connection import Handler
+
+from ._server import Server
+
+__all__ = ["listen"]
+
+
+def listen(
+    host: str | None,
+    port: int,
+    *,
+    app: Any = None,
+    interface: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    options: Options | None = None,
+    backlog: int | None = None,
+    **app_options: Any,
+) -> Server:
+    """Listens for dialing peers; the result is to be entered with `async with`.
+
+    Nothing is bound before that; entering raises `OSError` when it cannot be. See `Server`.
+
+    Args:
+        host: An address, a name (then on all its addresses), or `None` for everywhere.
+        port: 0 lets the system choose; `Server.address` tells.
+        app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
+            `async (Request) -> Response`. Without one they are refused.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        ssl_context: With a certificate, to speak TLS; `None` speaks plain TCP.
+        options: Limits, timeouts and heartbeat.
+        backlog: Newcomers that the kernel may hold.
+        app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
+
+    Raises:
+        ValueError: The port is not one.
+        TypeError: An argument is of a wrong type, or an option of the app has no app.
+    """
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"the port must be an int, not {type(port).__name__}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"the port must be in 0..65535, not {port}")
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
+    return Server(
+        host,
+        port,
+        handler=_handler_of(app, interface, options, app_options),
+        ssl_context=ssl_context,
+        options=options,
+        backlog=backlog,
+    )
+
+
+def _handler_of(
+    app: Any, interface: str | None, options: Options | None, app_options: dict[str, Any]
+) -> Handler | None:
+    if app is None:
+        if interface is not None or app_options:
+            raise TypeError("options of an app, without an app")
+        return None
+    # Here, as a program that serves nothing need not load it.
+    from restsock.apps import make_handler
+
+    return make_handler(app, interface=interface, options=options, **app_options)

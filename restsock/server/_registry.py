@@ -1,0 +1,118 @@
+"""Which peers are connected now, found by id, name or metadata."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
+
+__all__ = ["Registry"]
+
+# Names of peers that were here once, kept to tell "gone" from "never seen". Peers choose their
+# names, so there has to be an end to it.
+_MAX_SEEN = 10_000
+
+
+class Registry:
+    """The connections of a server whose handshake is complete. Nothing is left of one that ended.
+
+    Iteration goes over a snapshot, oldest first, so that connections may come and go meanwhile.
+    Looking something up is safe from any thread, and never raises for a value that is not there.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Connection] = {}
+        self._by_name: dict[str, Connection] = {}
+        self._metadata: dict[str, str | None] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._by_id.values()))
+
+    def __contains__(self, connection: object) -> bool:
+        id = getattr(connection, "id", None)
+        return isinstance(id, str) and self._by_id.get(id) is connection
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} connections>"
+
+    def by_id(self, id: object) -> Connection | None:
+        """The connection with this id, or `None`."""
+        return self._by_id.get(id) if isinstance(id, str) else None
+
+    def by_name(self, name: object) -> Connection | None:
+        """The connection of the peer of this name, or `None`. Of several, the newest."""
+        return self._by_name.get(name) if isinstance(name, str) else None
+
+    def by_metadata(self, metadata: Any) -> list[Connection]:
+        """All connections with exactly this metadata, oldest first.
+
+        Compared as JSON values: the order of an object's members does not matter, `1` is `1.0` and
+        is not `true`. What is not JSON equals no metadata.
+        """
+        wanted = _canonical(metadata)
+        if wanted is None:
+            return []
+        # list(): one step for the interpreter, so a thread may call this.
+        return [
+            self._by_id[id]
+            for id, found in list(self._metadata.items())
+            if found == wanted and id in self._by_id
+        ]
+
+    def was_seen(self, name: str) -> bool:
+        """Whether a peer of this name is or was connected (of the last 10,000 names)."""
+        return name in self._by_name or name in self._seen
+
+    def add(self, connection: Connection) -> Connection | None:
+        """Enters a connection; returns the one whose name it takes over, if any.
+
+        The older one stays listed under its id until it is removed.
+        """
+        self._by_id[connection.id] = connection
+        self._metadata[connection.id] = _canonical(connection.metadata)
+        if connection.name is None:
+            return None
+        older = self._by_name.get(connection.name)
+        self._by_name[connection.name] = connection
+        self._seen[connection.name] = None
+        self._seen.move_to_end(connection.name)
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.popitem(last=False)
+        return older
+
+    def remove(self, connection: Connection) -> None:
+        """Strikes out a connection; does nothing when it is not listed."""
+        self._metadata.pop(connection.id, None)
+        self._by_id.pop(connection.id, None)
+        # A newer one of the same name may stand there.
+        if connection.name is not None and self._by_name.get(connection.name) is connection:
+            del self._by_name[connection.name]
+
+
+def _canonical(value: Any) -> str | None:
+    """One text for all that is the same JSON value; `None` for what is none."""
+    try:
+        return json.dumps(
+            _plain_numbers(value), sort_keys=True, allow_nan=False, separators=(",", ":")
+        )
+    # RecursionError: a hostile peer may nest its metadata as deep as its own parser allows.
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_numbers(item) for item in value]
+    return value

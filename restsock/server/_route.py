@@ -1,0 +1,74 @@
+"""`Route`: requests to a peer by its name, whichever connection it has at the moment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from restsock.connection import Dispatcher, Exchange
+
+if TYPE_CHECKING:
+    import trio
+    from requests.adapters import BaseAdapter
+
+    from restsock._config import Options
+    from restsock.connection import Connection
+
+__all__ = ["Route"]
+
+# Names that can be a Host as they are.
+_HOST = re.compile(r"[0-9A-Za-z._~-]{1,255}")
+
+
+class Route(Dispatcher):
+    """Sends requests to the peer of one name. Made by `Server.route`; may be kept and shared.
+
+    It outlives the peer's connections: a request made while the peer is away waits for it, up to
+    its connect timeout (`Timeouts.connect` by default), then fails with `PeerNotFound` (no peer of
+    that name was ever seen) or `PeerUnavailable` (it was, and is gone). Both are safe to retry.
+
+    Attributes:
+        name: The peer's name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        token: trio.lowlevel.TrioToken,
+        options: Options,
+        submit: Callable[[str, Exchange], None],
+        find: Callable[[str], Connection | None],
+    ) -> None:
+        self.name = name
+        self.token = token
+        self.options = options
+        self._submit = submit
+        self._find = find
+
+    @property
+    def authority(self) -> str:
+        """The Host of requests that name none: the peer's name, where it can stand there."""
+        return self.name if _HOST.fullmatch(self.name) else super().authority
+
+    @property
+    def connection(self) -> Connection | None:
+        """The peer's present connection, or `None`."""
+        return self._find(self.name)
+
+    def submit(self, exchange: Exchange) -> None:
+        """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""
+        exchange.home = self.submit
+        self._submit(self.name, exchange)
+
+    def adapter(self, **options: Any) -> BaseAdapter:
+        """A transport adapter for `requests`, with the options of `TunnelAdapter`."""
+        from restsock.adapters import (
+            TunnelAdapter,
+        )  # brings requests along, which not everybody needs
+
+        return TunnelAdapter(self, **options)
+
+    def __repr__(self) -> str:
+        return f"<Route to {self.name!r}>"

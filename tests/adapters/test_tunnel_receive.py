@@ -1,0 +1,713 @@
+"""What comes back through `TunnelAdapter`: bodies, streams, failures; from a scripted peer."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import io
+import threading
+import zlib
+from typing import Any, cast
+
+import pytest
+import requests
+from requests.auth import HTTPDigestAuth
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.response import HTTPResponse
+from urllib3.util import Retry, Timeout
+
+from restsock._config import Timeouts
+from restsock._exceptions import (
+    ConnectionClosed,
+    PeerNotFound,
+    PeerUnavailable,
+    RequestTimeout,
+    RestsockError,
+    StreamRefused,
+    StreamReset,
+)
+from restsock.adapters import TunnelAdapter
+from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, Script, ok
+
+URL = "http://edge-1/"
+
+brotli = pytest.importorskip("brotli")  # ships no types
+
+
+def plain(status: int, *fields: tuple[str, str], body: bytes = b"", end: bool = True) -> Script:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(status, *fields)
+        if body:
+            exchange.data(body)
+        if end:
+            exchange.end()
+
+    return script
+
+
+def failing(error: RestsockError, *, started: bool = True) -> Script:
+    def script(exchange: FakeExchange) -> None:
+        if started:
+            exchange.start()
+        exchange.fail(error)
+
+    return script
+
+
+def silent(exchange: FakeExchange) -> None:
+    exchange.start()
+
+
+def never_started(exchange: FakeExchange) -> None:
+    """No connection comes."""
+
+
+def reset() -> StreamReset:
+    return StreamReset("the peer reset the stream", code=7, by_peer=True)
+
+
+# --- responses --------------------------------------------------------------------------------
+
+
+def test_the_raw_response_is_urllib3s(session: requests.Session) -> None:
+    response = session.post(URL, data=b"body", stream=True)
+    assert isinstance(response.raw, HTTPResponse)
+    assert response.raw.status == 200
+    assert response.raw.version == 11
+    assert response.raw.tell() == 0
+    assert response.raw.read(2) == b"bo"
+    assert response.raw.read() == b"dy"
+    assert response.raw.read() == b""
+    assert response.raw.tell() == 4
+    assert response.raw.closed
+
+
+def test_a_text_wrapper_reads_it(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, body="a\n\u2603\n".encode())]
+    response = session.get(URL, stream=True)
+    response.raw.auto_close = False  # as urllib3 documents it for the wrappers of io
+    assert list(io.TextIOWrapper(cast("Any", response.raw), encoding="utf-8")) == [
+        "a\n",
+        "\u2603\n",
+    ]
+
+
+@pytest.mark.parametrize("status", [200, 201, 404, 431, 500, 503, 599])
+def test_any_status(session: requests.Session, tunnel: FakeDispatcher, status: int) -> None:
+    tunnel.scripts = [plain(status, body=b"why")]
+    response = session.get(URL)
+    assert (response.status_code, response.content) == (status, b"why")
+
+
+def test_a_reason(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(418, reason="Short And Stout")
+        exchange.end()
+
+    tunnel.scripts = [script]
+    with pytest.raises(requests.HTTPError, match="418 Client Error: Short And Stout"):
+        session.get(URL).raise_for_status()
+
+
+def test_informational_heads_are_passed_over(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(100)
+        exchange.answer(103, ("Link", "</style.css>"))
+        plain(200, body=b"body")(exchange)
+
+    tunnel.scripts = [script]
+    response = session.get(URL)
+    assert response.content == b"body"
+    assert "Link" not in response.headers
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_no_body(
+    session: requests.Session, tunnel: FakeDispatcher, method: str, status: int
+) -> None:
+    """Its Content-Length only describes, and nobody waits for the end of the stream."""
+    tunnel.scripts = [plain(status, ("Content-Length", "1000"), end=False)]
+    response = session.request(method, URL, timeout=5)
+    assert response.content == b""
+    assert response.headers["Content-Length"] == "1000"
+    assert tunnel.settle().resets == []
+
+
+def test_repeated_headers(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, ("Vary", "A"), ("vary", "B"), ("X-Bytes", "\xff"))]
+    response = session.get(URL)
+    assert response.headers["VARY"] == "A, B"
+    assert response.raw.headers.getlist("Vary") == ["A", "B"]
+    assert isinstance(response.headers["X-Bytes"], str)
+
+
+def test_cookies(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [
+        plain(200, ("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2; Path=/pets")),
+        plain(200),
+    ]
+    response = session.get(URL + "pets/1")
+    assert response.cookies.get_dict() == {"a": "1", "b": "2"}
+    session.get(URL + "pets/2")
+    cookie = dict(tunnel.exchanges[-1].fields)["Cookie"]
+    assert sorted(cookie.split("; ")) == ["a=1", "b=2"]
+
+
+def test_redirects(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [
+        plain(307, ("Location", "/second"), ("Set-Cookie", "seen=1"), body=b"there"),
+        plain(303, ("Location", "/third")),
+        plain(200, body=b"here"),
+    ]
+    file = io.BytesIO(b"skipped body")
+    file.seek(8)
+    response = session.post(URL, data=file)
+    assert response.content == b"here"
+    assert [one.status_code for one in response.history] == [307, 303]
+    assert [bytes(one.sent) for one in tunnel.exchanges] == [b"body", b"body", b""]
+    assert [one.request.method for one in tunnel.exchanges] == [b"POST", b"POST", b"GET"]
+    assert dict(tunnel.exchanges[1].fields)["Cookie"] == "seen=1"
+
+
+def test_authentication_with_a_challenge(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
+    tunnel.scripts = [plain(401, ("WWW-Authenticate", challenge)), ok]
+    response = session.post(URL, data=b"body", auth=HTTPDigestAuth("user", "secret"))
+    assert response.content == b"body"
+    assert dict(tunnel.exchanges[1].fields)["Authorization"].startswith('Digest username="user"')
+
+
+def test_hooks(session: requests.Session) -> None:
+    seen: list[int] = []
+    hook = {"response": lambda response, **_: seen.append(response.status_code)}
+    session.get(URL, hooks=hook)
+    assert seen == [200]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("length", [False, True])
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("gzip, br", lambda data: brotli.compress(gzip.compress(data))),
+    ],
+)
+def test_content_codings(
+    session: requests.Session,
+    tunnel: FakeDispatcher,
+    coding: str,
+    encode: Any,
+    length: bool,
+    stream: bool,
+) -> None:
+    content = b"the same again, " * 10_000
+    encoded = encode(content)
+    fields = [("Content-Encoding", coding)]
+    if length:
+        fields.append(("Content-Length", str(len(encoded))))
+    tunnel.scripts = [plain(200, *fields, body=encoded)]
+    response = session.get(URL, stream=stream)
+    if stream:
+        assert b"".join(response.iter_content(777)) == content
+    assert response.raw.closed
+    if not stream:
+        assert response.content == content
+
+
+@pytest.mark.skipif("zstd" not in HTTPResponse.CONTENT_DECODERS, reason="urllib3 has no zstd here")
+def test_zstd(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    frame = bytes.fromhex("28b52ffd2404210000626f64790f2d3d31")
+    tunnel.scripts = [plain(200, ("Content-Encoding", "zstd"), body=frame)]
+    assert session.get(URL).content == b"body"
+
+
+def test_a_coding_that_is_broken(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, ("Content-Encoding", "gzip"), body=b"not gzip at all")]
+    with pytest.raises(requests.exceptions.ContentDecodingError):
+        session.get(URL)
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def test_what_has_come_is_handed_on(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    """The first event of an event stream does not wait for a full chunk."""
+    tunnel.scripts = [plain(200, body=b"data: 1\n\n", end=False)]
+    response = session.get(URL, stream=True, timeout=5)
+    pieces = response.iter_content(512)
+    assert next(pieces) == b"data: 1\n\n"
+    exchange = tunnel.settle()
+    tunnel.loop.run(exchange.data, b"data: 2\n\n")
+    assert next(pieces) == b"data: 2\n\n"
+    tunnel.loop.run(exchange.end)
+    assert list(pieces) == []
+    assert exchange.resets == []
+
+
+def test_lines(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, body=b"one\ntwo\n", end=False)]
+    lines = session.get(URL, stream=True, timeout=5).iter_lines()
+    assert next(lines) == b"one"
+    tunnel.loop.run(tunnel.settle().data, b"three\n")
+    assert next(lines) == b"two"
+    tunnel.loop.run(tunnel.settle().end)
+    assert list(lines) == [b"three"]
+
+
+def test_a_compressed_stream_is_handed_on(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    squeeze = zlib.compressobj(wbits=31)
+    first = squeeze.compress(b"data: 1\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    tunnel.scripts = [plain(200, ("Content-Encoding", "gzip"), body=first, end=False)]
+    pieces = session.get(URL, stream=True, timeout=5).iter_content(512)
+    assert next(pieces) == b"data: 1\n\n"
+    tunnel.loop.run(tunnel.settle().data, squeeze.compress(b"data: 2\n\n") + squeeze.flush())
+    tunnel.loop.run(tunnel.settle().end)
+    assert list(pieces) == [b"data: 2\n\n"]
+
+
+def test_pieces_of_a_known_length_are_full(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(200, ("Content-Length", "10"))
+        for _ in range(5):
+            exchange.data(b"ab")
+        exchange.end()
+
+    tunnel.scripts = [script]
+    response = session.get(URL, stream=True)
+    assert list(response.iter_content(4)) == [b"abab", b"abab", b"ab"]
+
+
+@pytest.mark.parametrize("size", [None, 1, 3, 100_000])
+def test_any_size_of_piece(
+    session: requests.Session, tunnel: FakeDispatcher, size: int | None
+) -> None:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(200)
+        for number in range(100):
+            exchange.data(b"%02d" % number)
+        exchange.end()
+
+    tunnel.scripts = [script]
+    pieces = list(session.get(URL, stream=True).iter_content(size))
+    assert b"".join(pieces) == b"".join(b"%02d" % number for number in range(100))
+    assert all(pieces)
+
+
+def test_the_end_of_the_stream_is_not_waited_for_at_the_last_byte(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    """An app may go on working behind its last byte."""
+    tunnel.scripts = [plain(200, ("Content-Length", "4"), body=b"body", end=False)]
+    assert session.get(URL, timeout=5).content == b"body"
+    assert tunnel.settle().resets == []
+
+
+def test_credit_goes_back_as_the_body_is_read(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(200)
+        for _ in range(4):
+            exchange.data(bytes(16_384))
+
+    tunnel.scripts = [script]
+    response = session.get(URL, stream=True, timeout=5)
+    tunnel.settle()
+    assert tunnel.exchanges[0].calls == []  # nothing is read, nothing comes back
+    response.raw.read(16_384)
+    assert tunnel.settle().calls == [("consume", 16_384)]
+    response.raw.read(3 * 16_384)
+    credit = sum(nbytes for _, nbytes in tunnel.settle().calls)
+    assert credit == 65_536
+    response.close()
+
+
+def test_a_small_response_wakes_the_loop_once(
+    session: requests.Session, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posts: list[object] = []
+
+    class Counting:
+        def run_sync_soon(self, *args: Any) -> None:
+            posts.append(args)
+            tunnel.loop.token.run_sync_soon(*args)
+
+    monkeypatch.setattr(tunnel, "token", Counting())
+    assert session.post(URL, data=b"body").content == b"body"
+    assert len(posts) == 1
+
+
+@pytest.mark.parametrize("way", ["close", "with", "del", "break"])
+def test_an_unfinished_response_resets_its_stream(
+    session: requests.Session, tunnel: FakeDispatcher, way: str
+) -> None:
+    tunnel.scripts = [plain(200, body=b"some", end=False)]
+    response = session.get(URL, stream=True, timeout=5)
+    if way == "close":
+        response.close()
+        response.close()
+    elif way == "with":
+        with response:
+            pass
+    elif way == "break":
+        for _ in response.iter_content(2):
+            break
+        response.close()
+    else:
+        del response
+        gc.collect()
+    assert tunnel.settle().resets == [1]
+
+
+def test_reading_after_close(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, body=b"some", end=False)]
+    response = session.get(URL, stream=True, timeout=5)
+    response.close()
+    assert response.raw.read() == b""
+
+
+# --- failures before the head -----------------------------------------------------------------
+
+
+def test_no_connection_in_time(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [never_started]
+    with pytest.raises(requests.ConnectTimeout) as caught:
+        session.get(URL, timeout=(0.05, 5))
+    assert caught.value.request is not None
+    assert caught.value.request.url == URL
+    cause = caught.value.__cause__
+    assert isinstance(cause, RequestTimeout)
+    assert (cause.phase, cause.may_have_run) == ("connect", False)
+    assert tunnel.settle().resets == [1]  # what is still waiting somewhere is taken back
+
+
+def test_without_a_timeout_connecting_has_one_all_the_same(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    tunnel.timeouts = Timeouts(connect=0.05)
+    tunnel.scripts = [never_started]
+    for timeout in (None, (None, None), (None, 5)):
+        with pytest.raises(requests.ConnectTimeout):
+            session.get(URL, timeout=timeout)
+
+
+def test_a_dispatcher_explains_why_there_was_no_connection(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    def away(exchange: FakeExchange) -> None:
+        exchange.explain = lambda: PeerUnavailable("edge-1 is away")
+
+    tunnel.scripts = [away]
+    with pytest.raises(requests.ConnectTimeout, match="edge-1 is away") as caught:
+        session.get(URL, timeout=(0.05, 5))
+    assert isinstance(caught.value.__cause__, PeerUnavailable)
+    assert tunnel.settle().resets == [1]
+
+
+def test_a_start_that_crosses_the_timeout_is_no_connect_timeout(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    """The request runs after all, and to call it safe to retry would be wrong."""
+
+    def late(exchange: FakeExchange) -> None:
+        # The loop is busy beyond the timeout, and then starts the request before it hears of it.
+        threading.Event().wait(0.2)
+        ok(exchange)
+
+    tunnel.scripts = [late]
+    assert session.post(URL, data=b"body", timeout=(0.05, 5)).content == b"body"
+
+
+def test_no_head_in_time(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [silent]
+    with pytest.raises(requests.ReadTimeout, match="Read timed out") as caught:
+        session.get(URL, timeout=(5, 0.05))
+    assert isinstance(caught.value.args[0], ReadTimeoutError)
+    assert caught.value.request is not None
+    cause = caught.value.__cause__
+    assert isinstance(cause, RequestTimeout)
+    assert (cause.phase, cause.may_have_run) == ("head", True)
+    assert tunnel.settle().resets == [1]
+
+
+def test_the_read_timeout_begins_with_the_start(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    def late(exchange: FakeExchange) -> None:
+        threading.Timer(0.3, tunnel.token.run_sync_soon, (ok, exchange)).start()
+
+    tunnel.scripts = [late]
+    assert session.get(URL, timeout=(5, 0.1)).ok
+
+
+def test_a_total_timeout(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [silent]
+    with pytest.raises(requests.ReadTimeout):
+        session.get(URL, timeout=cast("Any", Timeout(total=0.05)))
+    tunnel.scripts = [never_started]
+    with pytest.raises(requests.ConnectTimeout):
+        session.get(URL, timeout=cast("Any", Timeout(total=0.05, connect=5)))
+
+
+def test_a_peer_that_takes_nothing(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    def stuck(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.hold = True
+
+    tunnel.scripts = [stuck]
+    with pytest.raises(requests.ReadTimeout) as caught:
+        session.post(URL, data=bytes(1_000_000), timeout=(5, 0.05))
+    assert isinstance(caught.value.__cause__, RequestTimeout)
+    assert caught.value.__cause__.phase == "write"
+    assert tunnel.settle().resets == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PeerNotFound("no peer edge-1"), requests.ConnectTimeout),
+        (PeerUnavailable("edge-1 is away"), requests.ConnectTimeout),
+        (StreamRefused("going away"), requests.ConnectionError),
+        (RequestTimeout("no peer", phase="connect", may_have_run=False), requests.ConnectTimeout),
+        (RequestTimeout("no head", phase="head"), requests.ReadTimeout),
+        (ConnectionClosed("cut", may_have_run=True), requests.ConnectionError),
+        (ConnectionClosed("cut", may_have_run=False), requests.ConnectionError),
+        (ConnectionClosed("cut"), requests.ConnectionError),
+        (reset(), requests.ConnectionError),
+    ],
+)
+def test_failures_become_those_of_requests(
+    session: requests.Session,
+    tunnel: FakeDispatcher,
+    error: RestsockError,
+    expected: type[requests.RequestException],
+) -> None:
+    tunnel.scripts = [failing(error, started=False)]
+    for stream in (False, True):
+        with pytest.raises(requests.RequestException) as caught:
+            session.get(URL, stream=stream)
+        assert type(caught.value) is expected
+        assert caught.value.__cause__ is error
+        assert caught.value.request is not None
+
+
+def test_the_loop_has_ended(session: requests.Session, loop: Loop) -> None:
+    loop.close()
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.get(URL)
+    assert isinstance(caught.value.__cause__, ConnectionClosed)
+    assert caught.value.__cause__.may_have_run is False
+
+
+def test_the_loop_ends_under_an_open_response(
+    session: requests.Session, loop: Loop, tunnel: FakeDispatcher
+) -> None:
+    tunnel.scripts = [plain(200, body=b"some", end=False)]
+    response = session.get(URL, stream=True)
+    loop.close()
+    response.close()
+
+
+def test_a_bug_on_the_loop_does_not_end_it(
+    session: requests.Session, tunnel: FakeDispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(exchange: FakeExchange) -> None:
+        raise LookupError("a bug")
+
+    tunnel.scripts = [script, ok]
+    with pytest.raises(requests.ConnectionError, match="internal error"):
+        session.get(URL)
+    assert "a bug" in caplog.text
+    assert session.get(URL).ok
+
+
+# --- failures in the body ---------------------------------------------------------------------
+
+
+def broken(exchange: FakeExchange) -> None:
+    exchange.start()
+    exchange.answer(200)
+    exchange.data(b"some")
+    exchange.fail(reset())
+
+
+def test_a_body_that_breaks_off(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [broken]
+    with pytest.raises(requests.exceptions.ChunkedEncodingError) as caught:
+        session.get(URL)
+    assert isinstance(caught.value.args[0], ProtocolError)
+    assert isinstance(caught.value.args[0].__cause__, StreamReset)
+    response = session.get(URL, stream=True)
+    pieces = response.iter_content(100)
+    assert next(pieces) == b"some"
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        next(pieces)
+    assert response.raw.closed
+
+
+@pytest.mark.parametrize("read", ["read", "read1", "stream", "data"])
+def test_raw_raises_what_urllib3_raises(
+    session: requests.Session, tunnel: FakeDispatcher, read: str
+) -> None:
+    tunnel.scripts = [broken]
+    raw = session.get(URL, stream=True).raw
+    with pytest.raises(ProtocolError):
+        if read == "stream":
+            list(raw.stream())
+        elif read == "data":
+            raw.data  # noqa: B018  # a property that reads
+        elif read == "read1":
+            while raw.read1():
+                pass
+        else:
+            raw.read()
+
+
+def test_a_body_that_stops(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [plain(200, body=b"some", end=False)]
+    with pytest.raises(requests.ConnectionError, match="Read timed out") as caught:
+        session.get(URL, timeout=(5, 0.3))
+    assert isinstance(caught.value.args[0], ReadTimeoutError)
+    assert isinstance(caught.value.args[0].__cause__, RequestTimeout)
+    assert tunnel.settle().resets == [1]
+
+
+def test_a_body_that_is_too_short(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    """The protocol resets such a stream; should it not, urllib3 counts as well."""
+    tunnel.scripts = [plain(200, ("Content-Length", "10"), body=b"short")]
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        session.get(URL)
+
+
+# --- retries ----------------------------------------------------------------------------------
+
+
+def retrying(session: requests.Session, tunnel: Any, retries: int | Retry) -> None:
+    session.mount(URL, TunnelAdapter(tunnel, max_retries=retries))
+
+
+def test_by_default_nothing_is_retried(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    tunnel.scripts = [failing(StreamRefused("not now")), ok]
+    with pytest.raises(requests.ConnectionError):
+        session.get(URL)
+    assert len(tunnel.exchanges) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_did_not_start_is_sent_again(
+    session: requests.Session, tunnel: FakeDispatcher, method: str
+) -> None:
+    retrying(session, tunnel, 3)
+    refused = StreamRefused("not now")
+    tunnel.scripts = [failing(refused), failing(refused, started=False), ok]
+    assert session.request(method, URL, data=b"body").content == b"body"
+    assert len(tunnel.exchanges) == 3
+
+
+@pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("PUT", 3), ("POST", 1), ("PATCH", 1)])
+def test_what_may_have_run_is_sent_again_if_idempotent(
+    session: requests.Session, tunnel: FakeDispatcher, method: str, tries: int
+) -> None:
+    retrying(session, tunnel, 2)
+    tunnel.scripts = [failing(reset())]
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.request(method, URL)
+    assert isinstance(caught.value.__cause__, StreamReset)
+    assert len(tunnel.exchanges) == tries
+
+
+def test_a_file_is_rewound(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    retrying(session, tunnel, Retry(2, allowed_methods=None))
+
+    def half(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.on_end = lambda exchange: exchange.fail(reset())
+
+    tunnel.scripts = [half, ok]
+    file = io.BytesIO(b"skipped body")
+    file.seek(8)
+    assert session.post(URL, data=file).content == b"body"
+    assert [bytes(one.sent) for one in tunnel.exchanges] == [b"body", b"body"]
+
+
+def test_a_generator_is_sent_once(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    retrying(session, tunnel, 2)
+
+    def half(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.on_end = lambda exchange: exchange.fail(StreamRefused("too late"))
+
+    tunnel.scripts = [half, ok]
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.post(URL, data=iter([b"body"]))
+    assert isinstance(caught.value.__cause__, StreamRefused)
+    assert len(tunnel.exchanges) == 1
+
+
+def test_a_generator_that_nobody_asked_is_sent_later(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    retrying(session, tunnel, 2)
+    tunnel.scripts = [failing(PeerUnavailable("away"), started=False), ok]
+    assert session.post(URL, data=iter([b"body"])).content == b"body"
+
+
+def test_statuses_that_are_retried(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    retrying(session, tunnel, Retry(3, status_forcelist=[502]))
+    tunnel.scripts = [plain(502), plain(502, body=b"unread", end=False), ok]
+    assert session.get(URL).status_code == 200
+    assert tunnel.exchanges[1].resets == [1]
+    tunnel.scripts = [plain(502)]
+    with pytest.raises(requests.exceptions.RetryError, match="too many 502") as caught:
+        session.get(URL)
+    assert caught.value.request is not None
+    tunnel.exchanges.clear()
+    assert session.post(URL).status_code == 502  # not idempotent
+    assert len(tunnel.exchanges) == 1
+
+
+def test_a_status_may_be_returned_in_the_end(
+    session: requests.Session, tunnel: FakeDispatcher
+) -> None:
+    retrying(session, tunnel, Retry(1, status_forcelist=[502], raise_on_status=False))
+    tunnel.scripts = [plain(502, body=b"why")]
+    assert session.get(URL).content == b"why"
+    assert len(tunnel.exchanges) == 2
+
+
+def test_retry_after_is_respected(
+    session: requests.Session, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+    retrying(session, tunnel, 3)
+    tunnel.scripts = [plain(503, ("Retry-After", "7")), ok]
+    assert session.get(URL).ok
+    assert slept == [7]
+
+
+def test_timeouts_count(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    retrying(session, tunnel, 1)
+    tunnel.scripts = [never_started, ok]
+    assert session.post(URL, data=b"body", timeout=(0.05, 5)).content == b"body"
+    tunnel.scripts = [never_started]
+    with pytest.raises(requests.ConnectTimeout):
+        session.get(URL, timeout=(0.05, 5))
+    tunnel.scripts = [silent]
+    with pytest.raises(requests.ConnectionError, match="Max retries exceeded"):
+        session.get(URL, timeout=(5, 0.05))

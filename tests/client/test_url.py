@@ -1,0 +1,83 @@
+"""URLs are read strictly, and never show up whole in a log or an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from restsock.client import Address, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "authority"),
+    [
+        ("ws://hub", Address(False, "hub", 80, "/"), "hub"),
+        ("wss://hub", Address(True, "hub", 443, "/"), "hub"),
+        (
+            "WSS://Hub.Example:8443/a/b?x=1&y",
+            Address(True, "hub.example", 8443, "/a/b?x=1&y"),
+            None,
+        ),
+        ("ws://hub:443", Address(False, "hub", 443, "/"), "hub:443"),
+        ("ws://hub?q", Address(False, "hub", 80, "/?q"), "hub"),
+        ("ws://127.0.0.1:1/", Address(False, "127.0.0.1", 1, "/"), "127.0.0.1:1"),
+        ("ws://[::1]:65535/", Address(False, "::1", 65535, "/"), "[::1]:65535"),
+        ("wss://[FE80::1%25eth0]/", Address(True, "fe80::1%25eth0", 443, "/"), "[fe80::1]"),
+        ("wss://bücher.example/", Address(True, "xn--bcher-kva.example", 443, "/"), None),
+        ("ws://hub/%7Bx%7D", Address(False, "hub", 80, "/%7Bx%7D"), "hub"),
+    ],
+)
+def test_what_is_dialed(url: str, address: Address, authority: str | None) -> None:
+    assert parse_url(url) == address
+    if authority is not None:
+        assert parse_url(url).authority == authority
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://hub/", "did you mean ws://"),
+        ("https://hub/", "did you mean wss://"),
+        ("ftp://hub/", "must begin with ws://"),
+        ("hub:80", "must begin with ws://"),
+        ("//hub/", "must begin with ws://"),
+        ("", "must begin with ws://"),
+        ("ws:///path", "no host"),
+        ("ws://:80/", "no host"),
+        ("ws://hub:0/", "port 0"),
+        ("ws://hub:65536/", "port"),
+        ("ws://hub:http/", "port"),
+        ("ws://hub/#top", "fragment"),
+        ("ws://hub/#", "fragment"),
+        ("ws://user:sesame@hub/", "user or password"),
+        ("ws://user@hub/", "user or password"),
+        ("ws://hub /", "white space"),
+        ("ws://hub/\r\nX: y", "white space"),
+        ("ws://hub/\tx", "white space"),
+        (" ws://hub/", "white space"),
+        ("ws://hub/ü", "percent-encoded"),
+        ("ws://hub/?q=sesame-ü", "percent-encoded"),
+        ("ws://[::1/", "malformed"),
+        ("ws://[hub]/", "malformed|not a valid"),
+        ("ws://[:::]/", "malformed|not a valid"),
+        ("ws://[v1.x]/", "malformed|not a valid"),
+        ("ws://[::1%]/", "malformed|not a valid"),
+        ("ws://-hub/", "not a valid name"),
+        ("ws://h,ub/", "not a valid name"),
+    ],
+)
+def test_what_is_not(url: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what) as caught:
+        parse_url(url)
+    assert "sesame" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_no_string() -> None:
+    with pytest.raises(TypeError):
+        parse_url(b"ws://hub/")  # type: ignore[arg-type]
+
+
+def test_text_without_the_query() -> None:
+    address = parse_url("wss://hub:8443/path?token=sesame")
+    assert str(address) == "wss://hub:8443/path"
+    assert "sesame" not in repr(address)
