@@ -169,8 +169,9 @@ def _parse(reader: h11.Connection, head: bytes) -> object:
     reader.receive_data(head)
     try:
         return reader.next_event()
-    except h11.RemoteProtocolError as exc:
-        raise RemoteProtocolError(f"a malformed head: {exc}") from exc
+    except h11.RemoteProtocolError:
+        # Not in h11's words: they quote the line, which may hold a secret.
+        raise RemoteProtocolError("a malformed head") from None
 
 
 # --- out --------------------------------------------------------------------------------------
@@ -191,12 +192,12 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     head = RequestHead(head.method, head.target, _end_to_end(head.headers, upgradable=True))
     try:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
-    except h11.LocalProtocolError as exc:
-        raise LocalProtocolError(f"not a valid request head: {exc}") from exc
+    except h11.LocalProtocolError:
+        raise _unsendable("request head", head.headers) from None
     data = _serialize(b"%s %s HTTP/1.1\r\n" % (event.method, event.target), head.headers)
     problem = _problem_of_request(head)
     if problem or not _REQUEST.fullmatch(data):
-        raise LocalProtocolError(f"not a valid request head: {problem or 'malformed'}")
+        raise _unsendable("request head", head.headers, problem)
     return data, head
 
 
@@ -217,12 +218,12 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     kind = h11.InformationalResponse if head.status < 200 else h11.Response
     try:
         event = kind(status_code=head.status, headers=list(headers), reason=head.reason)
-    except h11.LocalProtocolError as exc:
-        raise LocalProtocolError(f"not a valid response head: {exc}") from exc
+    except h11.LocalProtocolError:
+        raise _unsendable("response head", headers) from None
     data = _serialize(b"HTTP/1.1 %d %s\r\n" % (event.status_code, event.reason), headers)
     problem = _problem_of_response(head)
     if problem or not _RESPONSE.fullmatch(data):
-        raise LocalProtocolError(f"not a valid response head: {problem or 'malformed'}")
+        raise _unsendable("response head", headers, problem)
     return data, head
 
 
@@ -235,8 +236,19 @@ def encode_trailers(headers: Headers) -> bytes:
     data = _serialize(b"", headers)
     problem = _problem_of_trailers(headers)
     if problem or not _TRAILERS.fullmatch(data):
-        raise LocalProtocolError(f"not valid trailers: {problem or 'malformed'}")
+        raise _unsendable("trailer section", headers, problem)
     return data
+
+
+def _unsendable(what: str, headers: Headers, problem: str | None = None) -> LocalProtocolError:
+    """Says what is wrong with what was to be sent; a value is never quoted, it may be a secret."""
+    if problem is None:
+        line = re.compile(_FIELD)
+        wrong = [
+            name for name, value in headers if not line.fullmatch(b"%s: %s\r\n" % (name, value))
+        ]
+        problem = f"a malformed field {wrong[0]!r}" if wrong else "malformed"
+    return LocalProtocolError(f"not a valid {what}: {problem}")
 
 
 def _serialize(start_line: bytes, headers: Headers) -> bytes:

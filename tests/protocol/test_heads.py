@@ -329,3 +329,14 @@ def _stripped(head: RequestHead | ResponseHead) -> tuple[object, ...]:
 def test_content_length() -> None:
     assert content_length([(b"content-LENGTH", b"0012")]) == 12
     assert content_length([(b"X", b"1")]) is None
+
+
+def test_an_error_names_the_field_and_keeps_its_value_to_itself() -> None:
+    secret = b"Bearer s3cr3t\r\nX: y"
+    with pytest.raises(LocalProtocolError, match="Authorization") as caught:
+        encode_request(RequestHead(b"GET", b"/", [HOST, (b"Authorization", secret)]))
+    assert "s3cr3t" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with pytest.raises(LocalProtocolError, match="X-Key") as caught:
+        encode_response(ResponseHead(200, [(b"X-Key", b"s3cr3t\x00")]))
+    assert "s3cr3t" not in str(caught.value)
