@@ -1,0 +1,69 @@
+"""Apps: what answers the peer's requests.
+
+`make_handler` takes an ASGI 3 application, a WSGI application or a coroutine function
+`async (Request) -> Response`, and gives the `Handler` that a connection hands requests to.
+
+For all three: an exception of the app is a 500 and a traceback in the log `restsock.apps`, or a
+RESET once the head of the response has left; it never ends the connection. Date is supplied, and
+Content-Length where the length is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from restsock._config import Options
+from restsock.connection import Handler
+
+from ._detect import detect_interface
+from ._errors import AppStartupError, BadResponseError, Disconnected
+
+__all__ = [
+    "AppStartupError",
+    "BadResponseError",
+    "Disconnected",
+    "make_handler",
+]
+
+
+def make_handler(
+    app: Any,
+    *,
+    interface: str | None = None,
+    workers: int = 32,
+    queue_size: int = 256,
+    max_websocket_message: int = 1024 * 1024,
+    options: Options | None = None,
+) -> Handler:
+    """Makes the handler that serves an app.
+
+    One handler serves any number of connections, while its `running()` is open.
+
+    Args:
+        app: what to serve.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, when it does not show which it is.
+        workers: WSGI: how many threads call the app, at most.
+        queue_size: WSGI: how many requests may wait for a thread; those above are answered with
+            503. A connection adds at most `Limits.max_streams`.
+        max_websocket_message: ASGI: bytes of the largest message that a WebSocket of the app
+            receives; a larger one closes it with 1009.
+        options: the options of the connections.
+
+    Raises:
+        TypeError: the app is not callable, or it is not clear which of the three it is.
+        ValueError: a number is out of range, or `interface` is none of the three.
+    """
+    options = options or Options()
+    kind = detect_interface(app, interface)
+    # Imported here, since a program has one kind of app.
+    if kind == "asgi":
+        from ._asgi import AsgiHandler
+
+        return AsgiHandler(app, options=options, max_websocket_message=max_websocket_message)
+    if kind == "wsgi":
+        from ._wsgi_workers import WsgiHandler
+
+        return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
+    from ._function import FunctionHandler
+
+    return FunctionHandler(app, options=options)

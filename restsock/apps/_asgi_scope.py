@@ -1,0 +1,79 @@
+"""The scope of a request (ASGI 3, "HTTP & WebSocket ASGI Message Format", version 2.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from restsock.connection import Exchange
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
+
+__all__ = ["ASGI", "asgi_scope", "server_address"]
+
+ASGI = {"version": "3.0", "spec_version": "2.5"}
+
+
+def asgi_scope(kind: str, exchange: Exchange, state: dict[str, Any] | None) -> dict[str, Any]:
+    """What both kinds of scope share.
+
+    Besides the keys of the specification there is `restsock`, with the id, name and metadata of the
+    connection that the request came over.
+
+    Args:
+        kind: `"http"` or `"websocket"`.
+        exchange: the request.
+        state: what the app left in `state` at its start; `None` when it has no lifespan.
+    """
+    connection = exchange.connection
+    assert connection is not None
+    request = exchange.request
+    raw_path, _, query_string = request.target.partition(b"?")
+    path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+    peer = connection.peer
+    headers = [(name.lower(), value) for name, value in request.headers]
+    host, port = server_address(headers, tls=peer.tls)
+    scheme = "http" if kind == "http" else "ws"
+    scope: dict[str, Any] = {
+        "type": kind,
+        "asgi": ASGI,
+        "http_version": "1.1",
+        "scheme": scheme + "s" if peer.tls else scheme,
+        "path": path.decode("utf-8", "replace"),
+        "raw_path": raw_path,
+        "query_string": query_string,
+        "root_path": "",
+        "headers": headers,
+        "client": (peer.host, peer.port),
+        "server": (host.strip("[]"), port),
+        "restsock": connection_info(connection),
+    }
+    if state is not None:
+        scope["state"] = state.copy()
+    return scope
+
+
+def connection_info(connection: Connection) -> dict[str, Any]:
+    """What an app is told about the connection that a request came over."""
+    return {"id": connection.id, "name": connection.name, "metadata": connection.metadata}
+
+
+def server_address(headers: list[tuple[bytes, bytes]], *, tls: bool) -> tuple[str, int]:
+    """Host and port that the request is for.
+
+    Inside the tunnel no socket has an address that means anything to the caller; Host has. It was
+    checked when the head was parsed.
+
+    Args:
+        headers: with names in lower case.
+        tls: decides the port when Host names none.
+    """
+    default = 443 if tls else 80
+    for name, value in headers:
+        if name == b"host":
+            host, colon, port = value.decode("latin-1").rpartition(":")
+            if not colon or port.endswith("]"):  # no port, or the last colon is an IPv6 address's
+                return value.decode("latin-1"), default
+            return host, int(port) if port else default
+    return "", default

@@ -1,0 +1,125 @@
+"""Serves a coroutine function `async (Request) -> Response`: one task for each request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed, Request, Response
+
+from ._errors import BadResponseError, is_for_the_loop, log_failure
+from ._response import CONTINUE, Responder, checked_field, expects_continue, fail_response
+from ._tasks import RequestTasks
+
+if TYPE_CHECKING:
+    from restsock._config import Options
+
+__all__ = ["FunctionApp", "FunctionHandler"]
+
+FunctionApp: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class FunctionHandler:
+    """A `Handler` that serves a coroutine function.
+
+    When the peer leaves, the function, or the iterable that it gave as a body, is cancelled at
+    once.
+
+    Args:
+        app: the function.
+        options: `limits.send_buffer` is used; `timeouts.close` is what requests under way may
+            take when serving stops.
+    """
+
+    def __init__(self, app: FunctionApp, *, options: Options) -> None:
+        self._app = app
+        self._options = options
+        self._tasks = RequestTasks(grace=options.timeouts.close)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `Handler`."""
+        call = _Call(self._app, exchange, limit=self._options.limits.send_buffer)
+        self._tasks.start(exchange, call.run)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lets requests be served; ends them behind it."""
+        async with self._tasks.open():
+            yield
+
+
+class _Call:
+    def __init__(self, app: FunctionApp, exchange: Exchange, *, limit: int) -> None:
+        self._app = app
+        self._exchange = exchange
+        self._scope = trio.CancelScope()
+        self._driver = AsyncExchange.accept(exchange, limit=limit)
+        self._response = Responder(exchange, exchange.request.method)
+        self._observe = exchange.observer
+        exchange.observer = self._observe_failure
+
+    def _observe_failure(self, event: ExchangeEvent) -> None:
+        self._observe(event)
+        if isinstance(event, Failed):
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        connection = self._exchange.connection
+        assert connection is not None
+        request = Request(self._exchange.request, self._driver, connection)
+        if expects_continue(self._exchange.request):
+            self._exchange.send_head(CONTINUE)
+        try:
+            with self._scope:
+                await self._send(await self._app(request))
+        except BaseException as exc:
+            if is_for_the_loop(exc):
+                raise
+            if not log_failure(exc, self._exchange.request, left=self._driver.error):
+                fail_response(self._exchange, self._response)
+
+    async def _send(self, answer: Response) -> None:
+        if not isinstance(answer, Response):
+            raise BadResponseError(f"the app returned {type(answer).__name__}, not a Response")
+        response = self._response
+        # Looked at first, while a bad one can still be answered with a 500.
+        trailers = [checked_field(name, value) for name, value in answer.trailers]
+        response.start(answer.status, answer.headers)
+        body = answer.body
+        if isinstance(body, bytes):
+            response.body(body, more=bool(trailers))
+        else:
+            await self._send_pieces(body)
+        if not response.complete:
+            response.end(trailers)
+
+    async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
+        async with aclosing(_Pieces(body)) as pieces:
+            async for piece in pieces:
+                self._response.body(piece, more=True)
+                if self._response.bodiless:
+                    return  # nobody will see the rest, and there may be no end to it
+                # The checkpoint is what lets a piece leave before the next one is computed.
+                await trio.lowlevel.checkpoint()
+                await self._driver.send_data(b"")  # waits while too much waits to leave
+
+
+class _Pieces:
+    """An async iterable whose iterator is closed, if it can be.
+
+    Left to the garbage collector, a generator's `finally` would run too late and elsewhere.
+    """
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self._iterator = aiter(body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._iterator
+
+    async def aclose(self) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,96 @@
+"""What comes in on an exchange that is served on the loop: the observer, and a place to wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock.connection import Failed
+from restsock.protocol import DataReceived, EndReceived
+
+from ._errors import Disconnected
+
+if TYPE_CHECKING:
+    from restsock._exceptions import RestsockError
+    from restsock.connection import Exchange, ExchangeEvent
+
+__all__ = ["Inbound"]
+
+
+class Inbound:
+    """Takes in the events of one exchange, for any number of tasks that wait for what they bring.
+
+    Args:
+        exchange: whose events these are; its observer hands them to this object.
+        send_buffer: bytes above which `drain` waits.
+
+    Attributes:
+        ended: whether the request is complete (`waiting` bytes may still be there).
+        error: why the exchange has failed; `None` while it goes on.
+    """
+
+    __slots__ = ("_chunks", "_exchange", "_lot", "_send_buffer", "ended", "error")
+
+    def __init__(self, exchange: Exchange, *, send_buffer: int) -> None:
+        self.ended = False
+        self.error: RestsockError | None = None
+        self._exchange = exchange
+        self._send_buffer = send_buffer
+        self._chunks: deque[bytes] = deque()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are body bytes to `take`."""
+        return bool(self._chunks)
+
+    def __call__(self, event: ExchangeEvent) -> None:
+        """Takes one event in. On the loop; does not block."""
+        if isinstance(event, DataReceived):
+            self._chunks.append(event.data)
+        elif isinstance(event, EndReceived):
+            self.ended = True
+        elif isinstance(event, Failed):
+            self.error = event.error
+        # Any other event is for the tasks that wait: a Writable, mostly.
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets every waiting task look again."""
+        self._lot.unpark_all()
+
+    async def wait(self) -> None:
+        """Waits for the next event (or `wake`). A checkpoint; a cancellation loses nothing."""
+        await self._lot.park()
+
+    @property
+    def clogged(self) -> bool:
+        """Whether more waits to be sent than should."""
+        return self._exchange.buffered > self._send_buffer
+
+    def take(self) -> bytes:
+        """Takes all body bytes that are here, and gives their credit back."""
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._exchange.consume(len(data))
+        return data
+
+    async def drain(self) -> None:
+        """Waits while too much of the response waits to be sent. Always a checkpoint.
+
+        Raises:
+            Disconnected: the peer has left.
+        """
+        # The checkpoint is what lets a chunk leave before an app goes on computing the next one.
+        await trio.lowlevel.checkpoint()
+        while self.error is None and self.clogged:
+            await self._lot.park()
+        self.check()
+
+    def check(self) -> None:
+        """Raises `Disconnected` when the peer has left."""
+        if self.error is not None:
+            raise Disconnected from self.error

@@ -1,0 +1,287 @@
+"""The HTTP rules of a response, for every kind of app.
+
+An app says `start` and `body`; a `Responder` checks what it says, supplies Date and Content-Length,
+keeps bodies away from where there is none (HEAD, 204, 304), and sends. The head waits for the first
+part of the body, because both ASGI and WSGI want that, because an app that fails in between can
+still be answered with a 500, and because a short answer then leaves as one frame.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead
+
+from ._errors import BadResponseError
+
+if TYPE_CHECKING:
+    from restsock.connection import Exchange
+
+__all__ = [
+    "CONTINUE",
+    "Responder",
+    "Sender",
+    "checked_field",
+    "expects_continue",
+    "fail_response",
+    "http_date",
+]
+
+# The grammar of spec/protocol.md, "Heads". Checked here too, since the error belongs to the call of
+# the app that caused it, and a worker thread would not hear of one that the loop finds.
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+# Start line, Date, Content-Length and the rest of what is not the app's.
+_HEAD_MARGIN = 512
+_MAX_HEAD = 64 * 1024
+
+_REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+
+CONTINUE = ResponseHead(100, [], b"Continue")
+
+
+class Sender(Protocol):
+    """What `Exchange` and `ThreadExchange` have in common for a responder."""
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Queues the head."""
+
+    def send_data(self, data: bytes) -> None:
+        """Queues body bytes."""
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """Completes the response."""
+
+
+class Responder:
+    """One response on its way from an app to a `Sender`.
+
+    Order of calls: `start`, then `body` until `more` is false, or until `end` is called instead.
+    `start` may be repeated while `head_sent` is false, which is how an error page takes the place
+    of a page that failed.
+
+    Args:
+        sender: where it goes.
+        method: of the request.
+
+    Attributes:
+        started: whether the app has said status and headers.
+        head_sent: whether the head has been handed to the sender.
+        complete: whether the whole response has.
+    """
+
+    def __init__(self, sender: Sender, method: bytes) -> None:
+        self.started = False
+        self.head_sent = False
+        self.complete = False
+        self._sender = sender
+        self._head_only = method == b"HEAD"
+        self._status = 0
+        self._reason = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._dated = False
+        self._bodiless = False
+        self._length: int | None = None
+        self._count = 0
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether what `body` is given is not sent: then the app need not make any."""
+        return self._bodiless
+
+    def start(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
+    ) -> None:
+        """Takes status and headers. Nothing is sent yet.
+
+        Raises:
+            BadResponseError: they are not what HTTP allows.
+            TypeError: they are not of the types above.
+        """
+        if self.head_sent:
+            raise BadResponseError("the response has been started already")
+        if type(status) is not int:
+            status = _status(status)
+        if not 200 <= status <= 999:
+            raise BadResponseError(f"{status} is not the status of a final response")
+        if reason is None:
+            reason = _reason_of(status)
+        elif not _VALUE.fullmatch(reason):
+            raise BadResponseError(f"not a reason phrase: {reason!r}")
+        self._length = None
+        self._dated = False
+        self._headers = self._checked(headers)
+        self._status = status
+        self._reason = reason
+        self._bodiless = self._head_only or status in (204, 304)
+        self.started = True
+
+    def body(self, data: bytes, more: bool) -> None:
+        """Sends body bytes, and in front of the first of them the head.
+
+        Raises:
+            BadResponseError: it is not their turn, or they are more or (without `more`) fewer than
+                Content-Length says. These were not sent.
+            TypeError: `data` is not bytes.
+        """
+        if not isinstance(data, bytes):
+            data = _bytes(data)
+        if self.complete or not self.started:
+            when = "behind the end" if self.complete else "in front of the start"
+            raise BadResponseError(f"a part of the body {when} of its response")
+        self._check_length(len(data), more)
+        if not self.head_sent:
+            self._send_head(data, more)
+        if data and not self._bodiless:
+            self._count += len(data)
+            self._send_data(data, last=not more)
+        if not more:
+            self._end(())
+
+    def flush_head(self) -> None:
+        """Sends the head now, the body being still to come.
+
+        Raises:
+            BadResponseError: nothing was started.
+        """
+        self.body(b"", more=True)
+
+    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Completes the response, with trailers. Sends the head if it has not left yet.
+
+        Raises:
+            BadResponseError: it is not the end yet by Content-Length, or a trailer is malformed.
+        """
+        fields = [checked_field(name, value) for name, value in trailers]
+        if self.complete:
+            raise BadResponseError("the response is complete")
+        if not self.head_sent and not fields:
+            self.body(b"", more=False)
+            return
+        self.body(b"", more=True)
+        self._check_length(0, more=False)
+        # Trailers are a part of content (RFC 9110, section 6.5): none without it.
+        self._end(() if self._bodiless else fields)
+
+    def plain(self, status: int, text: str, headers: Headers = ()) -> None:
+        """A whole response of plain text, in place of what the app may have started."""
+        fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *headers]
+        self.start(status, fields)
+        self.body(text.encode("utf-8"), more=False)
+
+    def _send_data(self, data: bytes, *, last: bool) -> None:
+        self._sender.send_data(data)
+
+    def _end(self, trailers: Headers) -> None:
+        self._sender.send_end(trailers)
+        self.complete = True
+
+    def _send_head(self, data: bytes, more: bool) -> None:
+        headers = self._headers
+        if not self._dated:
+            headers.append((b"Date", http_date()))
+        known = self._length is None and not more and self._status not in (204, 304)
+        # An empty answer to a HEAD does not tell how long the one to a GET would be.
+        if known and (data or not self._head_only):
+            headers.append((b"Content-Length", b"%d" % len(data)))
+        self._sender.send_head(ResponseHead(self._status, headers, self._reason))
+        self.head_sent = True
+
+    def _check_length(self, nbytes: int, more: bool) -> None:
+        if self._length is None or self._bodiless:
+            return
+        count = self._count + nbytes
+        if count > self._length or (not more and count < self._length):
+            than = "at least " if more else ""
+            raise BadResponseError(
+                f"a body of {than}{count} bytes with a Content-Length of {self._length}"
+            )
+
+    def _checked(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        fields = []
+        size = _HEAD_MARGIN
+        for name, value in headers:
+            name, value = checked_field(name, value)
+            fields.append((name, value))
+            size += len(name) + len(value) + 4
+            if len(name) == 14 and name.lower() == b"content-length":
+                if self._length is not None or not _LENGTH.fullmatch(value):
+                    raise BadResponseError(f"a repeated or malformed Content-Length: {value!r}")
+                self._length = int(value)
+            elif len(name) == 4 and name.lower() == b"date":
+                self._dated = True
+        if size > _MAX_HEAD:
+            raise BadResponseError(f"a response head of about {size} bytes is too long to send")
+        return fields
+
+
+def expects_continue(request: RequestHead) -> bool:
+    """Whether the client sends its body only once it has a `CONTINUE` (RFC 9110, 10.1.1)."""
+    return any(
+        len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue"
+        for name, value in request.headers
+    )
+
+
+def fail_response(exchange: Exchange, response: Responder) -> None:
+    """Answers with a 500; cuts off what has been begun; leaves alone what is complete."""
+    if response.complete:
+        return
+    if response.head_sent:
+        exchange.reset(ResetCode.INTERNAL, "the app failed")
+    else:
+        response.plain(500, "Internal Server Error\n")
+
+
+def http_date() -> bytes:
+    """The time now as in a Date field (RFC 9110, section 5.6.7)."""
+    global _date  # noqa: PLW0603  # a cache: formatting costs more than all else in a head
+    now = int(time.time())
+    cached = _date
+    if cached[0] != now:
+        _date = cached = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return cached[1]
+
+
+_date = (0, b"")
+
+
+def _reason_of(status: int) -> bytes:
+    """The usual reason phrase; empty for a status that has none."""
+    return _REASONS.get(status, b"")
+
+
+def _status(status: object) -> int:
+    if isinstance(status, int) and not isinstance(status, bool):  # an HTTPStatus
+        return int(status)
+    raise TypeError(f"a status is an int, not {status!r}")
+
+
+def checked_field(name: object, value: object) -> tuple[bytes, bytes]:
+    """Returns a header field as it is sent.
+
+    Raises:
+        BadResponseError: it is not one.
+        TypeError: it is not bytes.
+    """
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise TypeError(f"a header is two byte strings, not {name!r} and {value!r}")
+    # What stands around a value is not a part of it (RFC 9112, section 5.1), and apps are careless.
+    value = value.strip(b" \t")
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise BadResponseError(f"not a header: {name!r}: {value!r}")
+    return name, value
+
+
+def _bytes(data: object) -> bytes:
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"a body is bytes, not {type(data).__name__}")
