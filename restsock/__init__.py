@@ -22,7 +22,7 @@ requests nor openapi-core; what needs them is loaded at its first use.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restsock._config import Backoff, Heartbeat, Limits, Options, Timeouts
 from restsock._exceptions import (
@@ -40,40 +40,86 @@ from restsock._exceptions import (
     StreamReset,
     ValidationError,
 )
+from restsock.client import Client, ClientStatistics, connect
+from restsock.connection import (
+    Closed,
+    Connection,
+    Dispatcher,
+    Handler,
+    Peer,
+    Request,
+    Response,
+    Statistics,
+    StreamedResponse,
+)
+from restsock.server import (
+    ConnectionEvent,
+    EventType,
+    Registry,
+    Route,
+    Server,
+    Subscription,
+    listen,
+)
+
+if TYPE_CHECKING:
+    from restsock import sync, testing
+    from restsock.adapters import TunnelAdapter
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "Client",
+    "ClientStatistics",
+    "Closed",
+    "Connection",
     "ConnectionClosed",
+    "ConnectionEvent",
+    "Dispatcher",
+    "EventType",
+    "Handler",
     "HandshakeError",
     "Heartbeat",
     "Limits",
     "LocalProtocolError",
     "Options",
+    "Peer",
     "PeerNotFound",
     "PeerUnavailable",
     "ProtocolError",
+    "Registry",
     "RemoteProtocolError",
+    "Request",
     "RequestTimeout",
+    "Response",
     "RestsockError",
+    "Route",
+    "Server",
+    "Statistics",
     "StreamError",
     "StreamRefused",
     "StreamReset",
+    "StreamedResponse",
+    "Subscription",
     "Timeouts",
+    "TunnelAdapter",
     "ValidationError",
+    "connect",
+    "listen",
+    "sync",
+    "testing",
 ]
-
-# Public names whose module is loaded at first use, because it brings requests along or because
-# half of all programs never need it.
-_LAZY = {"TunnelAdapter": "restsock.adapters"}
-_LAZY_MODULES = frozenset({"sync", "testing"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY_MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
-    return value
+    """Loads at first use what brings requests along, or what many programs never need."""
+    if name == "TunnelAdapter":
+        return importlib.import_module("restsock.adapters").TunnelAdapter
+    if name in {"sync", "testing"}:
+        return importlib.import_module(f"restsock.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "TunnelAdapter", "sync", "testing"]

@@ -162,7 +162,8 @@ class WsgiHandler:
             self._queue.put(None)
         # The next run has a queue of its own; stuck workers may still come for their `None` here.
         self._queue = queue.SimpleQueue()
-        with trio.move_on_after(self._options.timeouts.close, shield=True):
+        with trio.CancelScope(shield=True) as scope:
+            scope.deadline = trio.current_time() + self._options.timeouts.close
             for worker in workers:
                 await worker.ended.wait()
         for worker in workers:

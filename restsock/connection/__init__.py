@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from ._async_exchange import AsyncExchange
 from ._connection import Connection
-from ._dispatcher import Dispatcher, Handler
+from ._dispatcher import Dispatcher, Handler, head_for
 from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable, answer
 from ._facts import Closed, Peer, Statistics
 from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._open import open_accepted, open_dialed
 from ._thread_exchange import ThreadExchange
+from ._upload import ThreadUpload
 
 __all__ = [
     "AsyncExchange",
@@ -35,9 +36,11 @@ __all__ = [
     "Statistics",
     "StreamedResponse",
     "ThreadExchange",
+    "ThreadUpload",
     "Writable",
     "answer",
     "fields_of",
+    "head_for",
     "open_accepted",
     "open_dialed",
 ]

@@ -22,7 +22,7 @@ from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["Dispatcher", "Handler"]
+__all__ = ["Dispatcher", "Handler", "head_for"]
 
 
 class Handler(Protocol):

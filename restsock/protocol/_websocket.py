@@ -167,6 +167,11 @@ class WebSocket:
                     self._left = end - at
                     if not header.control:
                         self._fragmented = not header.fin
+                        self._feed(bytes(buffer[at : header.start]))
+                        self._left -= header.start - at
+                        at = header.start
+                        # wsproto has found the header in order; what it announces may be too much.
+                        self._check_size(header.length)
         finally:
             del buffer[:at]
 
@@ -219,14 +224,17 @@ class WebSocket:
         # 1005 stands for "no code" and may not be sent; wsproto then leaves the code out.
         self.close(code if code != CloseCode.NO_STATUS else CloseCode.NORMAL)
 
+    def _check_size(self, announced: int) -> None:
+        """Refuses a message that is too large, no later than its next frame announces it."""
+        if self._size + announced > self._max_message:
+            raise RemoteProtocolError(
+                f"a message of more than {self._max_message} bytes", close_code=CloseCode.TOO_BIG
+            )
+
     def _receive_part(self, part: bytes | bytearray | str, finished: bool) -> None:
         if part:
             self._size += len(part.encode()) if isinstance(part, str) else len(part)
-            if self._size > self._max_message:
-                raise RemoteProtocolError(
-                    f"a message of more than {self._max_message} bytes",
-                    close_code=CloseCode.TOO_BIG,
-                )
+            self._check_size(0)
             self._parts.append(part)
         elif not self._parts and not finished:
             # Remembers the kind of a message whose first fragment is empty.

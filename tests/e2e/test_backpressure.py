@@ -6,6 +6,7 @@ The full size, 1 GiB each way, is `tests/bench/bench_bulk.py`; this runs the sam
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def test_64_mib_both_ways_at_once(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        # So that it finds the package whether or not that is installed.
+        env={**os.environ, "PYTHONPATH": str(Path(restsock.__file__).parent.parent)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(figures.read_text())

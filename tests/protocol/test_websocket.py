@@ -133,11 +133,12 @@ def test_the_size_of_a_message_is_limited_over_its_fragments(opcode: int, fragme
     assert len(receive(make(), [message(900), message(900)])[0]) == 2
 
 
-def test_the_limit_holds_while_bytes_arrive() -> None:
+def test_the_limit_holds_as_soon_as_a_frame_announces_too_much() -> None:
     websocket = make()
-    websocket.receive_data(websocket_frame(2, bytes(5000))[:1004])
+    header = websocket_frame(2, bytes(5000))[:4]
+    websocket.receive_data(header[:-1])
     with pytest.raises(RemoteProtocolError) as caught:
-        websocket.receive_data(b"x")
+        websocket.receive_data(header[-1:])
     assert caught.value.close_code == 1009
 
 

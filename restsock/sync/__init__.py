@@ -1,0 +1,138 @@
+"""The API for threads: `connect` and `listen`, with the names and arguments of the async ones.
+
+All clients and servers of a process share one background thread, in which they live; it starts with
+the first and ends with the last. Their methods block the calling thread only, and may be called
+from any number of threads at once; apps are served as behind the async API. What blocks can be
+interrupted (Ctrl-C), and raises `RestsockError` where it could only wait for itself: on the
+background thread (in an async app, say), and in the child of a fork.
+
+- `_portal`: the thread, and what is kept open on it.
+- `_life`: a client or server that is kept open, and its close.
+- `_requests`: blocking requests.
+- `_client`, `_server`, `_connection`, `_events`: the faces.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from restsock import client as _async_client
+from restsock import server as _async_server
+
+from ._client import Client
+from ._connection import Connection, Connections
+from ._events import Events
+from ._requests import StreamedResponse
+from ._server import Route, Server
+
+if TYPE_CHECKING:
+    from restsock._config import Backoff, Options
+    from restsock.connection import FieldsLike
+
+__all__ = [
+    "Client",
+    "Connection",
+    "Connections",
+    "Events",
+    "Route",
+    "Server",
+    "StreamedResponse",
+    "connect",
+    "listen",
+]
+
+
+def connect(
+    url: str,
+    *,
+    app: Any = None,
+    interface: str | None = None,
+    name: str | None = None,
+    metadata: Any = None,
+    headers: FieldsLike = (),
+    ssl_context: ssl.SSLContext | None = None,
+    options: Options | None = None,
+    backoff: Backoff | None = None,
+    **app_options: Any,
+) -> Client:
+    """Dial a listener; return once there is a connection.
+
+        with restsock.sync.connect("ws://hub.example:8000/", app=app, name="edge-1") as client: ...
+
+    Args:
+        url: `ws://host[:port]/path` or `wss://…`.
+        app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        name: The name by which the listener is to know this client.
+        metadata: Any JSON value; the listener gets it with each connection.
+        headers: Further header fields of the upgrade request.
+        ssl_context: For `wss`; by default the certificates that this system trusts are accepted.
+        options: Limits, timeouts and heartbeat.
+        backoff: How to dial again; `Backoff(tries=…)` bounds how long this waits.
+        app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
+
+    Raises:
+        ValueError: An argument is not valid. Nothing was dialed.
+        HandshakeError: Dialing again would not help, or was done often enough.
+        RestsockError: This is the background thread itself.
+    """
+    return Client(
+        _async_client.connect(
+            url,
+            app=app,
+            interface=interface,
+            name=name,
+            metadata=metadata,
+            headers=headers,
+            ssl_context=ssl_context,
+            options=options,
+            backoff=backoff,
+            **app_options,
+        )
+    )
+
+
+def listen(
+    host: str | None,
+    port: int,
+    *,
+    app: Any = None,
+    interface: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    options: Options | None = None,
+    backlog: int | None = None,
+    **app_options: Any,
+) -> Server:
+    """Listen for dialing peers; return once the sockets are bound.
+
+        with restsock.sync.listen("127.0.0.1", 0) as server:
+            print(server.url)
+
+    Args:
+        host: An address, a name (then on all its addresses), or None for everywhere.
+        port: 0 lets the system choose; `Server.address` tells.
+        app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        ssl_context: With a certificate, to speak TLS; None speaks plain TCP.
+        options: Limits, timeouts and heartbeat.
+        backlog: Newcomers that the kernel may hold.
+        app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
+
+    Raises:
+        OSError: An address cannot be bound.
+        ValueError: An argument is not valid.
+        RestsockError: This is the background thread itself.
+    """
+    return Server(
+        _async_server.listen(
+            host,
+            port,
+            app=app,
+            interface=interface,
+            ssl_context=ssl_context,
+            options=options,
+            backlog=backlog,
+            **app_options,
+        )
+    )

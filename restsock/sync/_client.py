@@ -1,0 +1,98 @@
+"""The dialing side, for threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock.client import Client as AsyncClient
+from restsock.protocol import CloseCode
+
+from ._connection import Connection
+from ._life import Owner
+from ._requests import Requester
+
+if TYPE_CHECKING:
+    from restsock.client import ClientStatistics
+    from restsock.connection import Closed
+
+__all__ = ["Client"]
+
+
+class Client(Requester, Owner[AsyncClient]):
+    """A `restsock.Client` for threads: one connection to a listener, kept alive. Made by `connect`.
+
+        with restsock.sync.connect("wss://hub.example/", app=app, name="edge-1") as client:
+            response = client.request("GET", "/pets", timeout=10)
+
+    It is connected when it exists, dials again by itself, and serves its app in the background.
+    Any number of threads may share it. `close` it, or use `with`.
+    """
+
+    def __init__(self, client: AsyncClient) -> None:
+        Owner.__init__(self, client, client)
+        Requester.__init__(self, self._hold.portal, client)
+        self._client = client
+
+    @property
+    def connection(self) -> Connection | None:
+        """The present connection, or None while there is none."""
+        connection = self._client.connection
+        return None if connection is None else Connection(self._portal, connection)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended for good, whoever ended it."""
+        return self._client.closed
+
+    def wait_connected(self, timeout: float | None = None) -> Connection | None:
+        """Wait until there is a connection.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            The connection, or None when there was none in time.
+
+        Raises:
+            ConnectionClosed: The client has ended.
+        """
+
+        async def wait() -> Connection | None:
+            with trio.move_on_after(float("inf") if timeout is None else timeout):
+                return Connection(self._portal, await self._client.wait_connected())
+            return None
+
+        return self._portal.run(wait)
+
+    def wait_closed(self, timeout: float | None = None) -> Closed | None:
+        """Wait until the client has ended for good.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            How it ended, or None when it did not in time.
+        """
+        outcome: Closed | None = self._wait_closed(timeout)
+        return outcome
+
+    def statistics(self) -> ClientStatistics:
+        """Numbers of the whole life of this client; `Connection.statistics` has more."""
+        return self._client.statistics()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """End the client for good, wait for it, and end the background thread behind the last one.
+
+        Waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is
+        harmless.
+
+        Args:
+            code: The close code for the peer.
+            reason: For people, at most 123 bytes of UTF-8.
+        """
+        self._close(code, reason)
+
+    def __repr__(self) -> str:
+        return repr(self._client)

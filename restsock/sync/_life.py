@@ -1,0 +1,115 @@
+"""The life of a client or server on the loop, and its blocking owner's part in it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import trio
+
+from restsock._exceptions import ConnectionClosed
+
+from ._connection import wait_closed
+from ._portal import Hold
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["Owner"]
+
+
+class _Endpoint(Protocol):
+    """What a client and a server have in common."""
+
+    async def aclose(self, code: int = ..., reason: str = ...) -> None: ...
+
+    async def wait_closed(self) -> Any: ...
+
+
+E = TypeVar("E", bound=_Endpoint)
+
+
+class _Life(Generic[E]):
+    """An endpoint while it is entered. The loop holds this, and not the owner.
+
+    So an owner that is dropped can be collected, and closes what it owned.
+    """
+
+    def __init__(self, endpoint: E) -> None:
+        self.endpoint = endpoint
+        self.outcome: Any = None
+
+    @contextlib.asynccontextmanager
+    async def run(self, manager: AbstractAsyncContextManager[Any]) -> AsyncIterator[E]:
+        try:
+            async with manager:
+                yield self.endpoint
+        finally:
+            # It has ended by now, whichever way; this only asks how.
+            with trio.CancelScope(shield=True):
+                self.outcome = await self.endpoint.wait_closed()
+
+
+class Owner(Generic[E]):
+    """What a blocking client and a blocking server have in common: to be closed.
+
+    Args:
+        endpoint: The async client or server.
+        manager: The same, to be entered.
+
+    Raises:
+        Exception: What entering raises; nothing is left open then.
+    """
+
+    def __init__(self, endpoint: E, manager: AbstractAsyncContextManager[Any]) -> None:
+        self._life = life = _Life(endpoint)
+        self._hold = Hold(lambda: life.run(manager))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._hold.closed
+
+    def _wait_closed(self, timeout: float | None) -> Any:
+        portal = self._hold.portal
+        portal.check_caller()
+        try:
+            return portal.run(wait_closed, self._life.endpoint, timeout)
+        except ConnectionClosed:
+            # The loop ended meanwhile, or long ago.
+            self._hold.wait(timeout)
+            return self._life.outcome
+
+    def _close(self, *args: Any) -> None:
+        hold = self._hold
+        if hold.portal.foreign:
+            return  # the parent's connection is the parent's to close
+        hold.portal.check_caller()
+        if not hold.closed:
+            try:
+                hold.portal.run(self._life.endpoint.aclose, *args)
+            except ConnectionClosed:
+                pass  # another thread was faster
+        hold.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        hold = getattr(self, "_hold", None)
+        if hold is not None and not hold.closed and not hold.portal.foreign:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            hold.abandon()

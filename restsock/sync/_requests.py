@@ -1,0 +1,277 @@
+"""Blocking requests: what a client, a route and a connection have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+from restsock._exceptions import RequestTimeout
+from restsock.connection import Response, ThreadExchange, ThreadUpload, head_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from requests.adapters import BaseAdapter
+
+    from restsock.connection import Dispatcher, FieldsLike
+    from restsock.protocol import Headers, ResponseHead
+
+    from ._portal import Portal
+
+__all__ = ["BodyLike", "Requester", "StreamedResponse"]
+
+BodyLike: TypeAlias = "bytes | str | Iterable[bytes] | BinaryIO"
+
+# A body up to this many bytes goes to the loop with its head, in one step.
+_INLINE = 64 * 1024
+
+
+class Requester:
+    """Sends requests from threads. Any number of threads may share one."""
+
+    def __init__(self, portal: Portal, dispatcher: Dispatcher) -> None:
+        self._portal = portal
+        self._dispatcher = dispatcher
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: BodyLike = b"",
+        timeout: float | None = None,
+    ) -> Response:
+        """Send a request and read the whole response.
+
+        Args:
+            method: In capitals.
+            target: Path and query, percent-encoded.
+            headers: Fields; Host and Content-Length are added when they are missing.
+            body: Bytes, text, an iterable of bytes or a file, read as it is sent.
+            timeout: Seconds for all of it; None leaves it to the connection's heartbeat. (A
+                connection has to come within `Timeouts.connect` in either case.)
+
+        Raises:
+            RequestTimeout: It took longer. The stream was reset.
+            ConnectionClosed: This was closed.
+            RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also when
+                called on the loop's own thread or after a fork.
+            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._open(method, target, headers, body, None, timeout) as response:
+            parts = []
+            try:
+                while data := response._receive(_left(deadline)):
+                    parts.append(data)
+            except RequestTimeout:
+                raise RequestTimeout(
+                    f"no complete response within {timeout} s", phase="body"
+                ) from None
+            return Response(response.status, response.headers, b"".join(parts), response.trailers)
+
+    def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: BodyLike = b"",
+        timeout: float | None = None,
+    ) -> StreamedResponse:
+        """Send a request; return once the response head is there.
+
+            with client.stream("GET", "/log") as response:
+                for data in response: ...
+
+        Leaving the block before the end of the body resets the stream. An upload goes before the
+        response is read; when the peer answers while it reads, the rest goes on between reads.
+
+        Args:
+            method: In capitals.
+            target: Path and query, percent-encoded.
+            headers: Fields; Host and Content-Length are added when they are missing.
+            body: Bytes, text, an iterable of bytes or a file, read as it is sent.
+            timeout: Seconds in which nothing happens: no head, no further bytes of the body, no
+                bytes of ours taken by the peer.
+
+        Raises:
+            RequestTimeout: Nothing happened in time. The stream was reset.
+            RestsockError: As with `request`.
+        """
+        return self._open(method, target, headers, body, timeout, None)
+
+    def adapter(self, **options: Any) -> BaseAdapter:
+        """A transport adapter for `requests`, for any number of threads and sessions.
+
+            session.mount("http://edge-1/", client.adapter())
+
+        Args:
+            options: Those of `TunnelAdapter`: `max_retries`, for example.
+        """
+        from restsock.adapters import TunnelAdapter  # brings requests, which not everybody needs
+
+        return TunnelAdapter(self._dispatcher, **options)
+
+    def _open(
+        self,
+        method: str,
+        target: str,
+        headers: FieldsLike,
+        body: BodyLike,
+        idle: float | None,
+        total: float | None,
+    ) -> StreamedResponse:
+        self._portal.check()
+        dispatcher = self._dispatcher
+        if isinstance(body, str):
+            body = body.encode()
+        head = head_for(dispatcher, method, target, headers, body)
+        connect = dispatcher.timeouts.connect
+        deadline = None if total is None else time.monotonic() + total
+        upload: ThreadUpload | None = None
+        if isinstance(body, bytes) and len(body) <= _INLINE:
+            exchange = ThreadExchange.open(dispatcher, head, body=body)
+        else:
+            exchange = ThreadExchange.open(dispatcher, head, end=False, announce=True)
+        try:
+            if not (isinstance(body, bytes) and len(body) <= _INLINE):
+                # Nothing is taken from a body before there is a stream to send it on.
+                exchange.wait_started(connect if total is None else min(connect, total))
+                upload = ThreadUpload(body, exchange)
+                upload.run(idle, _unread(dispatcher), deadline)
+            response = exchange.receive_head(connect, idle, total)
+        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+            exchange.close()
+            raise
+        remaining = None if upload is None or upload.done else upload
+        return StreamedResponse(exchange, response, remaining, idle)
+
+
+class StreamedResponse:
+    """A response whose body is still on its way; or, with status 101, a raw two-way stream.
+
+    For one thread at a time; `close` may be called from another.
+
+    Attributes:
+        status: Of the final head.
+        reason: Its phrase.
+        headers: Name and value pairs.
+    """
+
+    def __init__(
+        self,
+        exchange: ThreadExchange,
+        head: ResponseHead,
+        upload: ThreadUpload | None,
+        timeout: float | None,
+    ) -> None:
+        self.status = head.status
+        self.reason = head.reason.decode("latin-1")
+        self.headers: Headers = head.headers
+        self._exchange = exchange
+        self._upload = upload
+        self._timeout = timeout
+
+    @property
+    def trailers(self) -> Headers:
+        """What came behind the body, once it is read."""
+        return self._exchange.trailers
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The value of a header field; the first one's, when it is repeated."""
+        return Response(headers=self.headers).header(name, default)
+
+    def receive(self) -> bytes:
+        """The next bytes, as they came; `b""` at the end.
+
+        Raises:
+            RequestTimeout: Nothing came in time. The stream was reset.
+            RestsockError: The response broke off.
+        """
+        return self._receive(self._timeout)
+
+    def read(self) -> bytes:
+        """All that is left of the body. Raises what `receive` does."""
+        return b"".join(self)
+
+    def send(self, data: bytes) -> None:
+        """Behind a 101: send raw bytes; wait while too many wait to leave.
+
+        Raises:
+            RequestTimeout: The peer took nothing in time. The stream was reset.
+            RestsockError: The exchange has failed.
+        """
+        try:
+            self._exchange.send_data(data)
+            self._exchange.drain(self._timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def send_end(self) -> None:
+        """Behind a 101: no more bytes will follow this way."""
+        self._exchange.send_end()
+
+    def close(self) -> None:
+        """End the exchange; its stream is reset unless all was read. Twice is harmless."""
+        self._upload = None
+        self._exchange.close()
+
+    def _receive(self, timeout: float | None) -> bytes:
+        exchange = self._exchange
+        try:
+            while self._upload is not None and not exchange.unread:
+                self._continue_upload(self._upload, timeout)
+            return exchange.receive_data(timeout)
+        except BaseException:
+            # Ctrl-C, or the request's body, has failed: there is no way to go on.
+            self.close()
+            raise
+
+    def _continue_upload(self, upload: ThreadUpload, timeout: float | None) -> None:
+        exchange = self._exchange
+        exchange.poll()
+        if upload.done or exchange.received or exchange.error is not None:
+            self._upload = None
+        elif exchange.unread:
+            return
+        elif exchange.writable or exchange.stopped:
+            upload.step()
+        elif not exchange.wait_either(timeout):
+            raise RequestTimeout(f"nothing within {timeout} s", phase="body")
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.receive():
+            yield data
+
+    def __enter__(self) -> StreamedResponse:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Dropped unread: the peer's app must not go on for nobody.
+        exchange = getattr(self, "_exchange", None)
+        if exchange is not None:
+            exchange.close()
+
+    def __repr__(self) -> str:
+        return f"<StreamedResponse {self.status}>"
+
+
+def _unread(dispatcher: Dispatcher) -> int:
+    # When half a window of the response waits unread, the peer may be about to wait for us.
+    return dispatcher.limits.initial_window // 2
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

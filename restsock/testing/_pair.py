@@ -1,0 +1,116 @@
+"""`connected_pair`: two peers, handshaken and running, over a wire in memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from trio.testing import memory_stream_pair
+
+from restsock._config import Options
+from restsock.apps import make_handler
+from restsock.connection import Connection, Handler, Peer, open_accepted, open_dialed
+from restsock.testing._stream import FaultyStream
+
+_PEER = Peer("memory", 0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What `connected_pair` gives; unpacks into the two connections.
+
+    Attributes:
+        dialer: The connection at the end that dialed; its app is ``app_a``.
+        listener: The same connection at the end that listened; its app is ``app_b``.
+        wire: What is between them, seen from the dialer: `wire.drop()` and so on.
+    """
+
+    dialer: Connection
+    listener: Connection
+    wire: FaultyStream
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter((self.dialer, self.listener))
+
+
+@contextlib.asynccontextmanager
+async def connected_pair(
+    app_a: Any = None,
+    app_b: Any = None,
+    *,
+    options: Options | None = None,
+    options_b: Options | None = None,
+    name: str | None = None,
+    metadata: Any = None,
+    interface_a: str | None = None,
+    interface_b: str | None = None,
+    **app_options: Any,
+) -> AsyncIterator[Pair]:
+    """Connect two peers in memory, for as long as the block runs.
+
+        async with connected_pair(app_b=app) as (dialer, listener):
+            response = await dialer.request("GET", "/pets")
+
+    Both ends run on this loop and under its clock: with a
+    `trio.testing.MockClock(autojump_threshold=0)`, time-outs and delays take no time. Leaving
+    closes the connection in good order, unless the wire is broken by then.
+
+    Args:
+        app_a: Serves what the listener asks of the dialer: an ASGI or WSGI app, a coroutine
+            function; without one the answer is 503.
+        app_b: Serves what the dialer asks of the listener.
+        options: Limits, timeouts and heartbeat of both ends.
+        options_b: Those of the listener, where they differ.
+        name: What the dialer calls itself.
+        metadata: What it tells about itself: any JSON value.
+        interface_a: "asgi", "wsgi" or "function", where that cannot be told from ``app_a``.
+        interface_b: The same for ``app_b``.
+        app_options: Further options of `restsock.apps.make_handler`, for both apps.
+    """
+    here = Options() if options is None else options
+    there = here if options_b is None else options_b
+    near, far = memory_stream_pair()
+    wire = FaultyStream(near)
+    async with contextlib.AsyncExitStack() as stack:
+        handlers: list[Handler | None] = []
+        for app, interface, own in ((app_a, interface_a, here), (app_b, interface_b, there)):
+            handler = None
+            if app is not None:
+                handler = make_handler(app, interface=interface, options=own, **app_options)
+                await stack.enter_async_context(handler.running())
+            handlers.append(handler)
+        ends: dict[str, Connection] = {}
+
+        async def dial() -> None:
+            ends["dialer"] = await open_dialed(
+                wire, host="memory", name=name, metadata=metadata, peer=_PEER, options=here
+            )
+
+        async def accept() -> None:
+            ends["listener"] = await open_accepted(far, peer=_PEER, options=there)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dial)
+            nursery.start_soon(accept)
+        pair = Pair(ends["dialer"], ends["listener"], wire)
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.dialer.run, handlers[0])
+                nursery.start_soon(pair.listener.run, handlers[1])
+                try:
+                    yield pair
+                # Kept from the nursery, which would wrap it in a group.
+                except Exception as error:  # noqa: BLE001  # raised again below
+                    failure = error
+                await pair.dialer.aclose()
+                await pair.listener.aclose()
+        finally:
+            # Behind a `drop`, which keeps the inner stream open.
+            with trio.CancelScope(shield=True):
+                await wire.aclose_inner()
+        if failure is not None:
+            raise failure

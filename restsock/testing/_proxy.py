@@ -1,0 +1,184 @@
+"""`FaultyProxy`: a TCP proxy on this machine whose wire breaks on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import trio
+
+from restsock.testing._stream import FaultyStream
+from restsock.testing._wire import CutKind
+
+_log = logging.getLogger("restsock.testing")
+_PIECE = 65536
+
+
+class Link:
+    """One proxied connection.
+
+    Attributes:
+        stream: The client's side; ``stream.receiving`` is the wire from client to target,
+            ``stream.sending`` the one from target to client. Break it here.
+    """
+
+    def __init__(self, client: trio.SocketStream) -> None:
+        self.stream = FaultyStream(client)
+        self.target: trio.SocketStream | None = None
+
+    async def run(self, host: str, port: int) -> None:
+        """Dial the target and forward until both directions have ended."""
+        try:
+            self.target = target = await trio.open_tcp_stream(host, port)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump, self.stream, target, nursery.cancel_scope)
+                nursery.start_soon(self._pump, target, self.stream, nursery.cancel_scope)
+        except OSError as error:
+            _log.info("the proxy does not reach %s:%d: %s", host, port, error)
+            await self.stream.cut()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.stream.aclose_inner()
+                if self.target is not None:
+                    await trio.aclose_forcefully(self.target)
+
+    async def _pump(
+        self,
+        source: trio.abc.HalfCloseableStream,
+        sink: trio.abc.HalfCloseableStream,
+        scope: trio.CancelScope,
+    ) -> None:
+        try:
+            while data := await source.receive_some(_PIECE):
+                await sink.send_all(data)
+            await sink.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # Hand the break on: to the target as a reset, to the client as well.
+            if self.target is not None:
+                await FaultyStream(self.target).cut()
+            await self.stream.cut()
+            scope.cancel()
+
+
+class FaultyProxy:
+    """Forwards TCP to a target, for peers in other processes or over real TLS.
+
+        async with FaultyProxy(host, port) as proxy:
+            client = restsock.connect(f"ws://127.0.0.1:{proxy.port}/")
+            ...
+            await proxy.cut()       # every connection is reset; a new one gets through
+            await proxy.refuse()    # new ones are refused
+            await proxy.accept()    # and let in again
+
+    The methods act on every present link; those that change a lasting state (`stall`, `drop`)
+    act on later ones too, until `resume`. One link is at hand in `links`.
+
+    Args:
+        host: The target's.
+        port: The target's.
+
+    Attributes:
+        links: The present connections, oldest first.
+        accepted: How many connections came in so far.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.links: list[Link] = []
+        self.accepted = 0
+        self._target = (host, port)
+        self._port = 0
+        self._stalled = False
+        self._dropping = False
+        self._stack = contextlib.AsyncExitStack()
+        self._nursery: trio.Nursery | None = None
+        self._listening: trio.CancelScope | None = None
+        self._refusing = trio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1 that clients dial; it stays the same through `refuse`."""
+        return self._port
+
+    async def __aenter__(self) -> FaultyProxy:
+        async with contextlib.AsyncExitStack() as stack:
+            self._nursery = await stack.enter_async_context(_cancelled_nursery())
+            await self.accept()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await self._stack.aclose()
+
+    async def refuse(self) -> None:
+        """Refuse new connections; the present ones go on. Harmless when done already."""
+        await trio.lowlevel.checkpoint()
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+            await self._refusing.wait()
+
+    async def accept(self) -> None:
+        """Let new connections in (again), on the same port. Harmless when open already."""
+        if self._nursery is None:
+            raise RuntimeError("the proxy runs inside `async with`")
+        if self._listening is None:
+            self._listening = await self._nursery.start(self._listen)
+
+    def stall(self) -> None:
+        """Let nothing pass on any link, old or new, until `resume`."""
+        self._stalled = True
+        for link in self.links:
+            link.stream.stall()
+
+    def resume(self) -> None:
+        """End a `stall`; and let later links be free of `drop`, the present ones stay lost."""
+        self._stalled = self._dropping = False
+        for link in self.links:
+            link.stream.resume()
+
+    def drop(self) -> None:
+        """Lose every byte on every link, old or new, without a word to either end."""
+        self._dropping = True
+        for link in self.links:
+            link.stream.drop()
+
+    async def cut(self, kind: CutKind = "reset") -> None:
+        """End every present link, see `FaultyStream.cut`."""
+        await trio.lowlevel.checkpoint()
+        for link in list(self.links):
+            await link.stream.cut(kind)
+
+    async def _listen(
+        self, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        listeners = await trio.open_tcp_listeners(self._port, host="127.0.0.1")
+        self._port = listeners[0].socket.getsockname()[1]
+        self._refusing = trio.Event()
+        with trio.CancelScope() as scope:
+            task_status.started(scope)
+            # Closes the sockets on its way out.
+            await trio.serve_listeners(self._serve, listeners, handler_nursery=self._nursery)
+        self._refusing.set()
+
+    async def _serve(self, client: trio.SocketStream) -> None:
+        link = Link(client)
+        self.accepted += 1
+        self.links.append(link)
+        if self._stalled:
+            link.stream.stall()
+        if self._dropping:
+            link.stream.drop()
+        try:
+            await link.run(*self._target)
+        finally:
+            self.links.remove(link)
+
+
+@contextlib.asynccontextmanager
+async def _cancelled_nursery() -> AsyncIterator[trio.Nursery]:
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,142 @@
+"""One direction of a wire, and what may go wrong on it.
+
+A `Wire` moves no bytes itself: it decides for whoever does (`FaultyStream`, and through it
+`FaultyProxy`) how many may pass now. All waiting is trio's, so a `trio.testing.MockClock`
+makes slow wires fast to test.
+
+=========  ===============================================================================
+fault      what the two ends notice
+=========  ===============================================================================
+delay      what is received comes that much later; what is sent leaves that much later
+rate       no more than so many bytes a second
+chunk      at most so many bytes at a time (1: the parser's worst case)
+stall      nothing moves, nothing is lost, until `resume`: backpressure
+drop       bytes and ends of file vanish for good, and nobody is told: a pulled cable
+cut after  behind the n-th byte the wire ends, with a reset or with an end of file
+=========  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import trio
+
+CutKind = Literal["reset", "eof"]
+
+# With a rate limit, bytes leave in portions of this many seconds: small enough to be smooth,
+# large enough that a fast wire does not cost a wake-up for every few bytes.
+_RATE_SLICE = 0.02
+
+
+class Wire:
+    """The faults of one direction. Every attribute may be changed while bytes flow.
+
+    Args:
+        delay: Seconds that each piece waits. Towards the receiver that is latency: pieces wait side
+            by side. On the way out `send_all` itself waits, so sends follow one another.
+        rate: Bytes a second; None: no limit.
+        chunk: Bytes that pass at once; None: no limit.
+
+    Attributes:
+        passed: Bytes that came through so far.
+        lost: Bytes that vanished after `drop`.
+    """
+
+    def __init__(
+        self, *, delay: float = 0.0, rate: float | None = None, chunk: int | None = None
+    ) -> None:
+        if delay < 0:
+            raise ValueError(f"delay must be 0 or more seconds, not {delay!r}")
+        if rate is not None and rate <= 0:
+            raise ValueError(f"rate must be more than 0 bytes a second, not {rate!r}")
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be 1 byte or more, not {chunk!r}")
+        self.delay = delay
+        self.rate = rate
+        self.chunk = chunk
+        self.passed = 0
+        self.lost = 0
+        self._dropping = False
+        self._running = trio.Event()
+        self._running.set()
+        self._free_at = -math.inf
+        self._cut_in: int | None = None
+        self._cut_kind: CutKind = "reset"
+
+    @property
+    def dropping(self) -> bool:
+        """Whether bytes vanish."""
+        return self._dropping
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing moves for now."""
+        return not self._running.is_set()
+
+    def stall(self) -> None:
+        """Let nothing pass until `resume`; senders wait."""
+        if self._running.is_set():
+            self._running = trio.Event()
+
+    def resume(self) -> None:
+        """End a `stall`."""
+        self._running.set()
+
+    def drop(self) -> None:
+        """From now on lose every byte, and the end of file, without a word to either end.
+
+        There is no way back: a byte stream with a hole in it is of no use. `stall` and
+        `resume` are the outage that heals.
+        """
+        self._dropping = True
+        # A stalled sender must not wait for a resume that has lost its meaning.
+        self._running.set()
+
+    def cut_after(self, nbytes: int, kind: CutKind = "reset") -> None:
+        """End the wire right behind the next `nbytes` bytes (1 or more).
+
+        Args:
+            nbytes: Counted from now.
+            kind: "reset": both directions break, both ends get an error. "eof": the receiver of
+                this direction reads an end of file, the rest of what the sender sends is lost.
+        """
+        if nbytes < 1:
+            raise ValueError(f"a wire is cut behind 1 byte or more, not {nbytes!r}")
+        self._cut_in = nbytes
+        self._cut_kind = kind
+
+    async def admit(self, wanted: int) -> int:
+        """Wait until bytes may pass and say how many of `wanted` (1 or more). A checkpoint.
+
+        If cancelled, nothing has passed; a part of the rate may have been used up.
+        """
+        await trio.lowlevel.checkpoint()
+        await self._running.wait()
+        allowed = wanted
+        if self.chunk is not None:
+            allowed = min(allowed, self.chunk)
+        if self._cut_in is not None:
+            allowed = min(allowed, self._cut_in)
+        if self.rate is not None:
+            allowed = min(allowed, max(1, int(self.rate * _RATE_SLICE)))
+            start = max(trio.current_time(), self._free_at)
+            self._free_at = start + allowed / self.rate
+            await trio.sleep_until(start)
+            await self._running.wait()
+        return allowed
+
+    def count(self, nbytes: int) -> CutKind | None:
+        """Note that `nbytes` passed (or vanished); the kind of cut that is due now, if any."""
+        if self._dropping:
+            self.lost += nbytes
+            return None
+        self.passed += nbytes
+        if self._cut_in is None:
+            return None
+        self._cut_in -= nbytes
+        if self._cut_in > 0:
+            return None
+        self._cut_in = None
+        return self._cut_kind

@@ -1,0 +1,183 @@
+"""The examples, the demo and the README's programs run, end and say what they should."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import restsock
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+# Some words that each has to print, in this order: what shows that its idea has worked.
+SAYS = {
+    "both_directions": [],  # two tasks: their lines come in any order, see below
+    "connection_events": [
+        "ConnectionReceived edge-1 {'city': 'Ghent', 'floor': 3}",
+        "edge-1 from 127.0.0.1",
+        "ConnectionFailure",
+        "ConnectionReceived",
+        "ConnectionClosed",
+        "connected now:       0",
+    ],
+    "fastapi_app": ["the app starts", "-> 201", "-> 422", '"Tom"', "the app stops"],
+    "flask_behind_nat": ["200 {'name': 'Rex', 'number': 1}", "404 NOT FOUND"],
+    "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
+    "server_sent_events": [
+        "200 text/event-stream",
+        "event 0",
+        "event 4",
+        "nobody listens any more",
+    ],
+    "stream_large_file": ["up:   33554432 bytes", "same SHA-256", "down:", "same SHA-256"],
+}
+
+
+def run(*command: str, timeout: float = 50) -> str:
+    """The output of a Python program that has to exit with 0 and may not print a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", *command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def assert_in_order(words: list[str], text: str) -> None:
+    position = 0
+    for word in words:
+        found = text.find(word, position)
+        assert found >= 0, f"{word!r} is missing behind {text[:position][-60:]!r} in:\n{text}"
+        position = found + len(word)
+
+
+def test_each_example_says_something() -> None:
+    assert {path.stem for path in EXAMPLES} == set(SAYS)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path: Path) -> None:
+    assert_in_order(SAYS[path.stem], run(str(path)))
+
+
+def test_both_directions_are_answered() -> None:
+    lines = run(str(ROOT / "examples" / "both_directions.py")).split("\n")
+    assert {f"the hub answers /from-the-edge/{number}" for number in range(3)} <= set(lines)
+    assert {f"the edge answers /from-the-hub/{number}" for number in range(3)} <= set(lines)
+
+
+def test_demo() -> None:
+    output = run("-m", "examples.petstore")
+    assert_in_order(
+        [
+            "the hub listens on ws://127.0.0.1:",
+            "event: ConnectionReceived of 'petstore' {'city': 'Ghent'}",
+            "-> GET /openapi.json: 200",
+            "-> GET /pets: 200",
+            "-> POST /pets: 201",
+            "Rex, Tom, Kiki, Nemo",
+            "-> GET /pets/99: 404",
+            "-> POST /pets: 422",
+            "-> GET /pets/feed: 200",
+            "closing the response",
+            "<- POST http://hub/adoptions",
+            "-> POST /pets/1/adopt: 200",
+            "cut!",
+            "event: ConnectionFailure of 'petstore'",
+            "event: ConnectionReceived of 'petstore'",
+            "-> GET /pets: 200",
+            "event: ConnectionClosed of 'petstore'",
+            "done",
+        ],
+        output,
+    )
+    assert "the stream fails at once" in output
+    seconds = float(re.findall(r"([\d.]+) s  done", output)[0])
+    assert seconds < 20
+
+
+def programs() -> dict[str, str]:
+    """The README's Python blocks, by the name in the comment that each begins with."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", readme, re.DOTALL)
+    return dict(blocks)
+
+
+def test_the_readme_has_three_programs() -> None:
+    assert list(programs()) == ["outside.py", "behind_nat.py", "both_ways.py"]
+
+
+def test_readme_outside_and_behind_nat(tmp_path: Path) -> None:
+    """The two programs as in two terminals, but for the port, which the system chooses."""
+    for name, source in programs().items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    outside = tmp_path / "outside.py"
+    outside.write_text(replace_once(outside, "8080", "0"), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+    with subprocess.Popen(
+        [sys.executable, str(outside)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as caller:
+        assert caller.stdout is not None
+        url = re.findall(r"ws://[\d.:]+/", caller.stdout.readline())[0]
+        nat = tmp_path / "behind_nat.py"
+        nat.write_text(replace_once(nat, "ws://127.0.0.1:8080/", url), encoding="utf-8")
+        with subprocess.Popen([sys.executable, str(nat)], env=environment) as peer:
+            try:
+                output, _ = caller.communicate(timeout=40)
+            finally:
+                caller.kill()
+                peer.kill()
+    assert caller.returncode == 0
+    assert_in_order(["200 ['Rex', 'Tom']"], output)
+
+
+def replace_once(path: Path, old: str, new: str) -> str:
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    return source.replace(old, new)
+
+
+def test_readme_both_ways(tmp_path: Path) -> None:
+    path = tmp_path / "both_ways.py"
+    path.write_text(programs()["both_ways.py"], encoding="utf-8")
+    assert_in_order(["edge-1 says: pets", "the hub says: hello edge-1"], run(str(path)))
+
+
+def test_the_readme_knows_every_default() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", readme, re.MULTILINE))
+    units = {"KiB": 1024, "MiB": 1024 * 1024, "s": 1}
+    said = {}
+    for name, value in table.items():
+        number, _, unit = value.partition(" ")
+        said[name] = float(number) * units.get(unit, 1)
+    kinds = (restsock.Limits, restsock.Timeouts, restsock.Heartbeat, restsock.Backoff)
+    true = {
+        f"{kind.__name__}.{field.name}": getattr(kind(), field.name)
+        for kind in kinds
+        for field in dataclasses.fields(kind)
+        if field.name != "jitter"  # told in the row of Backoff.initial
+    }
+    assert said == true
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+    local = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in local if not (ROOT / link).exists()] == []
