@@ -11,9 +11,7 @@ __all__ = ["CLEAN", "Closed", "Peer", "Statistics", "stream_error"]
 
 
 # What a close on purpose says. 1005 is what a close frame without a code stands for.
-CLEAN = frozenset(
-    (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, CloseCode.REPLACED)
-)
+CLEAN = frozenset((CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, CloseCode.REPLACED))
 
 
 @dataclass(frozen=True, slots=True)

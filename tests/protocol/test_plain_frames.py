@@ -124,7 +124,9 @@ def test_frames_mean_what_wsproto_says(wire: bytes, client: bool, cuts: list[int
     chunks = [wire[a:b] for a, b in zip([0, *at], [*at, len(wire)], strict=True)]
     events, code = told_by_us(chunks, client=client)
     expected, expected_code = told_by_wsproto(wire, client=client)
-    assert (events, code) == (expected, expected_code)
+    assert events == expected
+    # What a header announces is refused at once; wsproto alone would have to see the bytes.
+    assert code == expected_code or (code == CloseReason.MESSAGE_TOO_BIG and not expected_code)
 
 
 @given(data=st.binary(max_size=300), client=st.booleans())

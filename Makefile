@@ -1,0 +1,65 @@
+# make demo | test | suite | test-all | lint | bench | format | clean
+#
+# Every target makes and reuses its virtual environment by itself; nothing but python3 with venv is needed.
+#   make test PYTHON=python3.12 VENV=.venv312      another interpreter, in an environment of its own
+#   make test ARGS="-x -k adapter"                 arguments for pytest
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+.PHONY: demo test suite test-all lint format bench clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.with-demo
+	$(BIN)/python -m examples.petstore
+
+# All that .ci/run runs: lint, types, tests, examples, demo.
+test: lint suite
+
+suite: $(VENV)/.with-test
+	$(BIN)/python -m pytest $(ARGS)
+
+# The suite on every supported Python of this machine: from PATH, or else from pyenv.
+test-all:
+	@failed=; missing=; \
+	for version in 3.10 3.11 3.12 3.13; do \
+	    python=; \
+	    for candidate in $$(command -v python$$version) $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	        if "$$candidate" -c 'import venv' 2>/dev/null; then python=$$candidate; break; fi; \
+	    done; \
+	    if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
+	    echo "== Python $$version ($$python)"; \
+	    $(MAKE) --no-print-directory suite PYTHON="$$python" VENV=".venv$$version" || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$missing" ] || echo "not found, not tested:$$missing"; \
+	if [ -n "$$failed" ]; then echo "failed on:$$failed"; exit 1; fi
+
+lint: $(VENV)/.with-test $(VENV)/.with-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Measures; about two minutes. Of the figures only the ratios carry over to another machine.
+bench: $(VENV)/.with-bench
+	$(BIN)/python tests/bench/bench_requests.py
+	$(BIN)/python tests/bench/bench_bulk.py
+
+format: $(VENV)/.with-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(BIN)/python:
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# One stamp for each extra: the environment is brought up to date when pyproject.toml has changed.
+$(VENV)/.with-%: pyproject.toml | $(BIN)/python
+	@echo "Installing restsock[$*] into $(VENV) (once) ..."
+	@$(PIP) --editable '.[$*]'
+	@touch $@

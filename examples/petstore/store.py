@@ -1,0 +1,115 @@
+"""The pet store: a FastAPI app over SQLite. It opens no port; it dials the hub and serves it there.
+
+Run by the demo, as ``python -m examples.petstore.store ws://HOST:PORT/ DATABASE``.
+"""
+
+import contextlib
+import json
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+
+import fastapi
+import pydantic
+import requests
+from fastapi.responses import StreamingResponse
+
+import restsock
+import restsock.sync
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pets (id INTEGER PRIMARY KEY, name TEXT, kind TEXT, home TEXT);
+INSERT INTO pets (name, kind) VALUES ('Rex', 'dog'), ('Tom', 'cat'), ('Kiki', 'parrot');
+"""
+
+
+class NewPet(pydantic.BaseModel):
+    name: str = pydantic.Field(min_length=1)
+    kind: str
+
+
+class Pet(NewPet):
+    id: int
+    home: str | None = None
+
+
+def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
+    """The app. Its endpoints are plain functions, so they run in threads, and may block there."""
+    app = fastapi.FastAPI(title="Pet store", version="1.0")
+
+    @contextlib.contextmanager
+    def rows(query: str, *values: object) -> Iterator[sqlite3.Cursor]:
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.row_factory = sqlite3.Row
+            yield connection.execute(query, values)
+
+    def find(number: int) -> Pet:
+        with rows("SELECT * FROM pets WHERE id = ?", number) as found:
+            row = found.fetchone()
+        if row is None:
+            raise fastapi.HTTPException(404, f"there is no pet {number}")
+        return Pet(**row)
+
+    @app.get("/pets")
+    def list_pets() -> list[Pet]:
+        with rows("SELECT * FROM pets ORDER BY id") as found:
+            return [Pet(**row) for row in found]
+
+    @app.post("/pets", status_code=201)
+    def create_pet(pet: NewPet) -> Pet:
+        query = "INSERT INTO pets (name, kind) VALUES (?, ?) RETURNING *"
+        with rows(query, pet.name, pet.kind) as found:
+            return Pet(**found.fetchone())
+
+    @app.get("/pets/feed")
+    def feed(every: float = 0.1) -> StreamingResponse:
+        """One pet to a line, for ever: a stream that only its reader ends."""
+
+        def lines() -> Iterator[str]:
+            while True:
+                for pet in list_pets():
+                    yield json.dumps({"name": pet.name, "home": pet.home}) + "\n"
+                    time.sleep(every)
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    @app.get("/pets/{number}")
+    def get_pet(number: int) -> Pet:
+        return find(number)
+
+    @app.post("/pets/{number}/adopt")
+    def adopt(number: int) -> Pet:
+        """The hub knows who adopts, so the store asks it: over the WebSocket it is called by."""
+        pet = find(number)
+        answer = hub.post("http://hub/adoptions", json={"pet": pet.name}, timeout=(3, 10))
+        answer.raise_for_status()
+        with rows("UPDATE pets SET home = ? WHERE id = ?", answer.json()["home"], number):
+            pass
+        return find(number)
+
+    return app
+
+
+def main() -> None:
+    url, database = sys.argv[1:]
+    logging.getLogger("restsock").setLevel(logging.ERROR)  # the hub tells about the cut
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.executescript(SCHEMA)
+
+    hub = requests.Session()
+    client = restsock.sync.connect(
+        url,
+        app=make_app(database, hub),
+        name="petstore",
+        metadata={"city": "Ghent"},
+        backoff=restsock.Backoff(initial=0.3),
+    )
+    with client, contextlib.suppress(KeyboardInterrupt):
+        hub.mount("http://hub/", client.adapter())
+        client.wait_closed()
+
+
+if __name__ == "__main__":
+    main()
