@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from typing import Any
 
 import trio
@@ -42,6 +43,8 @@ from ._facts import CLEAN, Closed, Peer, Statistics, stream_error
 __all__ = ["Connection"]
 
 _log = logging.getLogger("restsock.connection")
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
 _READ = 64 * 1024
 # What leaves in one send: enough to make the system call cheap, little enough that a frame that
@@ -111,9 +114,8 @@ class Connection(Dispatcher):
 
     @property
     def authority(self) -> str:
-        return (
-            self.name if self.name and self.name.isascii() and self.name.isalnum() else "restsock"
-        )
+        name = self.name or ""
+        return name if _HOST_NAME.fullmatch(name) else "restsock"
 
     # --- living and ending ----------------------------------------------------------------
 
@@ -236,6 +238,7 @@ class Connection(Dispatcher):
             self._start(exchange)
         else:
             self._waiting[exchange] = None
+            exchange.queue = self._waiting
 
     def _start(self, exchange: Exchange) -> None:
         exchange.start(self)
@@ -262,7 +265,8 @@ class Connection(Dispatcher):
     def consume(self, exchange: Exchange, nbytes: int) -> None:
         """Gives credit back for an exchange."""
         self.session.consume(exchange.id, nbytes, trio.current_time())
-        self.wake_writer()
+        if self.session.has_output:  # mostly the credit is not worth a frame yet
+            self.wake_writer()
 
     def reset(self, exchange: Exchange, code: int, reason: str) -> None:
         """Cuts an exchange off."""

@@ -71,6 +71,7 @@ class Exchange:
         clogged: whether a `Writable` is due.
         explain: while it waits for a connection, makes the error for a requester who gives up.
         home: takes it back, when its connection ends before it has a stream there.
+        queue: where it waits for a free stream, if it does.
     """
 
     __slots__ = (
@@ -83,6 +84,7 @@ class Exchange:
         "home",
         "id",
         "observer",
+        "queue",
         "request",
     )
 
@@ -102,6 +104,7 @@ class Exchange:
         self.clogged = False
         self.explain: Callable[[], RestsockError] | None = None
         self.home: Callable[[Exchange], None] | None = None
+        self.queue: dict[Exchange, None] | None = None
         self._body = body
         self._end = end
 
@@ -188,6 +191,8 @@ class Exchange:
         self._body = b""
         if self.connection is not None:
             self.connection.reset(self, code, reason)
+        elif self.queue is not None:
+            self.queue.pop(self, None)
 
     def fail(self, error: RestsockError) -> None:
         """Ends the exchange with an error, once. For whoever carries it."""

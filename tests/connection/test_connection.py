@@ -306,6 +306,7 @@ async def test_no_free_stream_within_the_connect_timeout(
         assert caught.value.phase == "connect"
         assert caught.value.may_have_run is False
         assert trio.current_time() - started == pytest.approx(3)
+        assert listener.statistics().waiting_requests == 0
         first.close()
 
 
