@@ -507,9 +507,14 @@ class ThreadExchange:
     def _pump(self) -> None:  # on the loop
         self._pump_posted = False
         steps = self._steps
+        connection = self.exchange.connection
+        if connection is not None:
+            connection.hold()
         while steps:
             function, argument = steps.popleft()
             guarded(self._mailbox, self.exchange, function, argument)
+        if connection is not None:
+            connection.release()
         # Above the limit the exchange itself reports, later, that there is room.
         if self._blocked and self.exchange.buffered <= self._limit:
             self._mailbox.put(Writable())

@@ -73,6 +73,7 @@ class FakeExchange:
         end: bool = True,
     ) -> None:
         self.request = request
+        self.connection = None
         self.observer = observer
         self.calls: list[Any] = []
         self.sent = bytearray(body)
