@@ -55,7 +55,10 @@ class ProtocolError(RestsockError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This side tried what the protocol forbids. Nothing was sent; the caller has a bug."""
+    """This side tried what the protocol forbids; the caller has a bug. What was wrong was not sent.
+
+    `may_have_run` is `True` when an earlier part of the same request has left already.
+    """
 
     may_have_run = False
 

@@ -11,7 +11,7 @@ from ._async_exchange import AsyncExchange
 from ._connection import Connection
 from ._dispatcher import Dispatcher, Handler, head_for
 from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable, answer
-from ._facts import Closed, Peer, Statistics
+from ._facts import Closed, Peer, Statistics, check_close_code
 from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._open import open_accepted, open_dialed
@@ -39,6 +39,7 @@ __all__ = [
     "ThreadUpload",
     "Writable",
     "answer",
+    "check_close_code",
     "fields_of",
     "head_for",
     "open_accepted",

@@ -38,7 +38,7 @@ from restsock.protocol import (
 
 from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
-from ._facts import CLEAN, Closed, Peer, Statistics, stream_error
+from ._facts import CLEAN, Closed, Peer, Statistics, check_close_code, stream_error
 from ._lane import lane_of
 
 __all__ = ["Connection"]
@@ -54,6 +54,8 @@ _BATCH = 64 * 1024
 # How long to go on reading (and dropping) behind a close frame of ours, so that the peer's unread
 # bytes do not make the system throw that frame away. Seconds.
 _LINGER = 1.0
+# How long a close frame to a peer that does not answer may take to leave. Seconds.
+_GOODBYE = 0.1
 
 
 class Connection(Dispatcher):
@@ -163,7 +165,12 @@ class Connection(Dispatcher):
         await self._finished.wait()
 
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Begins to close; returns at once. `run()` returns when it is done."""
+        """Begins to close; returns at once. `run()` returns when it is done.
+
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        check_close_code(code)
         if self._closing is None and self._outcome is None:
             self._closing = (code, reason)
             self.session.send_goaway(code, reason)
@@ -206,7 +213,7 @@ class Connection(Dispatcher):
     def _finish(self) -> None:
         outcome = self._outcome
         if outcome is None and self._closing is not None:
-            outcome = Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
+            outcome = self._closed_here()
         if outcome is None:
             outcome = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         self.closed = self._outcome = outcome
@@ -253,6 +260,11 @@ class Connection(Dispatcher):
             exchange.observer(Started())
             self.note_sent(exchange)
         self.flush()
+
+    def _retire(self) -> None:
+        """Ends a connection that cannot open streams any more, once nothing is under way."""
+        if self.session.exhausted and not self._exchanges:
+            self.close_soon(CloseCode.GOING_AWAY, "out of stream numbers")
 
     def _start_waiting(self) -> None:
         if not self.session.accepts_streams:
@@ -348,7 +360,7 @@ class Connection(Dispatcher):
 
     def _lost(self, reason: str) -> Closed:
         if self._closing is not None and self._websocket.close_sent:
-            return Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
+            return self._closed_here()
         return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
     def _receive(self, data: bytes) -> Closed | None:
@@ -387,9 +399,16 @@ class Connection(Dispatcher):
             self.round_trip = self.session.round_trip = trio.current_time() - self._ping[1]
             self._ping = None
 
+    def _closed_here(self) -> Closed:
+        """The outcome of a close that this side began: clean if the peer has answered it."""
+        assert self._closing is not None
+        code, reason = self._closing
+        clean = code in CLEAN and self._websocket.close_received
+        return Closed(clean, code, reason, by_peer=False)
+
     def _receive_close(self, event: CloseReceived) -> Closed:
         if self._closing is not None:
-            return Closed(self._closing[0] in CLEAN, *self._closing, by_peer=False)
+            return self._closed_here()
         return Closed(event.code in CLEAN, event.code, event.reason, by_peer=True)
 
     def _dispatch(self) -> None:
@@ -424,6 +443,8 @@ class Connection(Dispatcher):
             self._dispatching = False
         if freed and self._waiting:
             self._start_waiting()
+        if freed:
+            self._retire()
 
     def _tell(self, stream_id: int, event: ExchangeEvent) -> None:
         exchange = self._exchanges.get(stream_id)
@@ -545,14 +566,27 @@ class Connection(Dispatcher):
         next_ping = trio.current_time() + interval
         while True:
             await trio.sleep_until(min(next_ping, self._last_byte + silence))
+            if trio.current_time() >= self._last_byte + silence:
+                # What has come while the loop was busy, or the machine asleep, is read first.
+                for _ in range(2):
+                    await trio.lowlevel.checkpoint()
             now = trio.current_time()
             if now >= self._last_byte + silence:
-                reason = f"no byte from the peer for {silence:g} s"
-                self._abort(Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False))
+                await self._give_up(f"no byte from the peer for {silence:g} s")
                 return
             if now >= next_ping:
                 self._send_ping()
                 next_ping = now + interval
+
+    async def _give_up(self, reason: str) -> None:
+        """Ends it because of silence; says so, as far as that still goes."""
+        outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
+        self._end(outcome)
+        self._websocket.close(CloseCode.HEARTBEAT_TIMEOUT, reason)
+        self.wake_writer()
+        with trio.move_on_after(_GOODBYE):
+            await self._written.wait()
+        self._abort(outcome)
 
     def _send_ping(self) -> None:
         if not self._websocket.close_sent:

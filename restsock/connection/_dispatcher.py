@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Protocol
 
@@ -92,23 +92,30 @@ class Dispatcher(ABC):
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
+        begun = trio.current_time()
         phase = "head"
-        with trio.move_on_after(math.inf if timeout is None else timeout):
-            async with self.stream(method, target, headers=headers, body=body) as response:
+        connect = self.timeouts.connect if timeout is None else min(self.timeouts.connect, timeout)
+        with trio.CancelScope() as scope:
+
+            def started() -> None:
+                # Not before: until then it is `connect` that counts, and knows what has run.
+                scope.deadline = math.inf if timeout is None else begun + timeout
+
+            opened = self._open(method, target, headers, body, connect, started)
+            async with opened as response:
                 phase = "body"
                 data = await response.read()
                 return Response(response.status, response.headers, data, response.trailers)
         raise RequestTimeout(f"no complete response within {timeout} s", phase=phase)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self,
         method: str,
         target: str,
         *,
         headers: FieldsLike = (),
         body: bytes | str | AsyncIterable[bytes] = b"",
-    ) -> AsyncGenerator[StreamedResponse, None]:
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
         """Sends a request; its block runs once the response head is there.
 
         The body is read by iterating over the response. Behind a 101 the same response carries raw
@@ -119,18 +126,31 @@ class Dispatcher(ABC):
             RequestTimeout: no connection with a free stream within `timeouts.connect`.
             RestsockError: see the tree; `may_have_run` says whether a retry is safe.
         """
+        return self._open(method, target, headers, body, self.timeouts.connect)
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        target: str,
+        headers: FieldsLike,
+        body: bytes | str | AsyncIterable[bytes],
+        connect: float,
+        started: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[StreamedResponse, None]:
         if isinstance(body, str):
             body = body.encode()
         head = head_for(self, method, target, headers, body)
         if isinstance(body, bytes):
             exchange = AsyncExchange.open(self, head, body=body)
-            with closing(exchange):
-                await exchange.wait_started(self.timeouts.connect)
-                yield StreamedResponse(exchange, await exchange.receive_head())
-            return
-        exchange = AsyncExchange.open(self, head, end=False)
-        async with _sending(exchange, body):
-            await exchange.wait_started(self.timeouts.connect)
+            sending: AbstractAsyncContextManager[None] = _closing(exchange)
+        else:
+            exchange = AsyncExchange.open(self, head, end=False)
+            sending = _sending(exchange, body)
+        async with sending:
+            await exchange.wait_started(connect)
+            if started is not None:
+                started()
             yield StreamedResponse(exchange, await exchange.receive_head())
 
 
@@ -151,6 +171,12 @@ def head_for(
 
 # Methods whose request says nothing of a body by having none.
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
+
+
+@asynccontextmanager
+async def _closing(exchange: AsyncExchange) -> AsyncGenerator[None, None]:
+    with closing(exchange):
+        yield
 
 
 @asynccontextmanager

@@ -158,7 +158,10 @@ class Exchange:
         if self.connection is None:
             self._body += data
         else:
-            self.connection.session.send_data(self.id, data)
+            try:
+                self.connection.session.send_data(self.id, data)
+            except LocalProtocolError as exc:
+                raise self._honest(exc)  # noqa: B904  # it is the same one
             self.connection.wake_writer()
             self.connection.note_sent(self)
 
@@ -175,8 +178,17 @@ class Exchange:
                 raise LocalProtocolError("trailers before the exchange has started")
             self._end = True
         else:
-            self.connection.session.send_end(self.id, trailers)
+            try:
+                self.connection.session.send_end(self.id, trailers)
+            except LocalProtocolError as exc:
+                raise self._honest(exc)  # noqa: B904  # it is the same one
             self.connection.wake_writer()
+
+    def _honest(self, error: LocalProtocolError) -> LocalProtocolError:
+        """What was wrong is not sent, but what was sent before it may have begun to run."""
+        assert self.connection is not None
+        error.may_have_run = self.connection.session.announced(self.id)
+        return error
 
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
 from restsock.protocol import CloseCode, ResetCode, StreamFailed
 
-__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "stream_error"]
+__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "check_close_code", "stream_error"]
 
 
 # What a close on purpose says. 1005 is what a close frame without a code stands for.
 CLEAN = frozenset((CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, CloseCode.REPLACED))
+
+
+# What RFC 6455 and its registry let an endpoint say of itself, and what is free for applications.
+_SENDABLE = frozenset((1000, 1001, 1011, 1012, 1013, *range(3000, 5000)))
+
+
+def check_close_code(code: int) -> None:
+    """Raises ValueError for a close code that cannot be sent."""
+    if code not in _SENDABLE:
+        raise ValueError(f"{code!r} is not a close code to send: 1000, 1001, 1011-1013, 3000-4999")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,8 @@ class Closed:
     """How a connection ended.
 
     Attributes:
-        clean: whether one side closed it on purpose (1000, 1001, 4004) and said so.
+        clean: whether one side closed it on purpose (1000, 1001, 4004), said so,
+            and the other has answered.
         code: the WebSocket close code; 1006 when the socket ended without one.
         reason: why, in words.
         by_peer: whether the peer began it.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError
+from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamReset
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -381,6 +381,8 @@ class ThreadExchange:
         # After a fork the loop's lock may be held by a thread that does not exist here.
         if complete or self.error is not None or os.getpid() != self._pid:
             return
+        # Another thread may be waiting in here; a reset from this side brings no event.
+        self._mailbox.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
             self._post(guarded, self._mailbox, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:

@@ -77,7 +77,11 @@ _MAX_ID = 2**32 - 1
 _MAX_CONTROL = 4096
 
 # Pieces of a body are joined up to this size, in bytes.
-_SMALL = 4096
+_SMALL = 1024
+
+# Responses that may be complete by their length and wait for the peer's END. A requester has often
+# turned away from them, so there has to be an end to them.
+_MAX_OVERDUE = 256
 
 
 class Session:
@@ -120,6 +124,8 @@ class Session:
         self._ring: deque[Stream] = deque()
         self._control: deque[str | bytes] = deque()
         self._events: deque[SessionEvent] = deque()
+        self._small: dict[int, bytearray] = {}  # small pieces of bodies, by stream
+        self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
         self._next_id = 1 if dialer else 2
         self._last_peer_id = 0
         self._local_open = 0
@@ -158,6 +164,11 @@ class Session:
             and not self._going_away
             and self._next_id <= _MAX_ID
         )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this side has used up its stream numbers: another connection is needed."""
+        return self._next_id > _MAX_ID
 
     def buffered(self, stream_id: int) -> int:
         """Body bytes of a stream that wait to be sent; 0 for a stream that is over."""
@@ -360,6 +371,9 @@ class Session:
 
     def next_event(self) -> SessionEvent | None:
         """The next thing that happened; `None` when there is nothing more."""
+        if not self._events:
+            while self._small:
+                self._tell_small(next(iter(self._small)))
         return self._events.popleft() if self._events else None
 
     def receive_message(self, message: str | bytes) -> None:
@@ -492,7 +506,7 @@ class Session:
             stream.receiving.expect(head.headers, bodiless=stream.bodiless(head.status))
             if stream.upgrade and stream.sending.state is HalfState.BODY:
                 self.send_end(stream.id)  # the upgrade was declined: there are no raw bytes
-        self._events.append(ResponseReceived(stream.id, head))
+        self._tell(ResponseReceived(stream.id, head))
         return None
 
     def _receive_trailers(self, stream: Stream, data: bytes, body: bytes, end: bool) -> str | None:
@@ -530,25 +544,49 @@ class Session:
             problem = self._end(stream, ())
             if problem is not None:
                 self._fail(stream, ResetCode.PROTOCOL, problem)
+        elif stream.local and half.full:
+            self._await_end(stream)
+
+    def _await_end(self, stream: Stream) -> None:
+        self._overdue[stream.id] = None
+        if len(self._overdue) > _MAX_OVERDUE:
+            oldest = self._streams[next(iter(self._overdue))]
+            self._fail(oldest, ResetCode.CANCEL, "a complete response that has no end")
 
     def _tell_data(self, stream_id: int, data: bytes) -> None:
         """Joins small pieces that nobody has looked at yet: credit counts bytes, not objects."""
-        if self._events:
-            last = self._events[-1]
-            if (
-                isinstance(last, DataReceived)
-                and last.stream_id == stream_id
-                and len(last.data) + len(data) <= _SMALL
-            ):
-                self._events[-1] = DataReceived(stream_id, last.data + data)
-                return
-        self._events.append(DataReceived(stream_id, data))
+        if len(data) < _SMALL:
+            joined = self._small.setdefault(stream_id, bytearray())
+            joined += data
+            if len(joined) >= _SMALL:
+                self._tell_small(stream_id)
+        else:
+            self._tell(DataReceived(stream_id, data))
+
+    def _tell_small(self, stream_id: int) -> None:
+        joined = self._small.pop(stream_id, None)
+        if joined:
+            self._events.append(DataReceived(stream_id, bytes(joined)))
+
+    def _tell(
+        self,
+        event: DataReceived
+        | EndReceived
+        | ResponseReceived
+        | StopSending
+        | StreamFailed
+        | StreamClosed,
+    ) -> None:
+        """Tells an event of a stream, behind the bytes that came before it."""
+        if self._small:
+            self._tell_small(event.stream_id)
+        self._events.append(event)
 
     def _end(self, stream: Stream, trailers: Headers) -> str | None:
         half = stream.receiving
         problem = half.complete() or half.advance(Part.END)
         if problem is None:
-            self._events.append(EndReceived(stream.id, trailers))
+            self._tell(EndReceived(stream.id, trailers))
             if stream.done:
                 self._remove(stream)
         return problem
@@ -556,9 +594,9 @@ class Session:
     def _receive_reset(self, stream: Stream, code: int, reason: str) -> None:
         answered = stream.local and stream.receiving.state is HalfState.DONE
         if code == ResetCode.NO_ERROR and answered:
-            self._events.append(StopSending(stream.id))
+            self._tell(StopSending(stream.id))
         else:
-            self._events.append(StreamFailed(stream.id, code, reason, by_peer=True))
+            self._tell(StreamFailed(stream.id, code, reason, by_peer=True))
         self._remove(stream)
 
     def _receive_goaway(self, payload: bytes) -> None:
@@ -568,7 +606,7 @@ class Session:
         beyond = [s for s in self._streams.values() if s.local and s.id > last_stream_id]
         for stream in beyond:
             failed = StreamFailed(stream.id, ResetCode.REFUSED, "the peer is going away", True)
-            self._events.append(failed)
+            self._tell(failed)
             self._remove(stream)
 
     # --- the table of streams -------------------------------------------------------------
@@ -588,6 +626,7 @@ class Session:
 
     def _remove(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        self._overdue.pop(stream.id, None)
         if stream.local:
             self._local_open -= 1
         else:
@@ -596,11 +635,11 @@ class Session:
         stream.out.clear()
         stream.out_end = False
         stream.out_bytes = 0
-        self._events.append(StreamClosed(stream.id))
+        self._tell(StreamClosed(stream.id))
 
     def _fail(self, stream: Stream, code: ResetCode, reason: str) -> None:
         self._control.append(encode_reset(stream.id, code, reason))
-        self._events.append(StreamFailed(stream.id, code, reason, by_peer=False))
+        self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
         self._remove(stream)
 
     def _reject(self, stream_id: int, code: ResetCode, reason: str) -> None:

@@ -95,6 +95,11 @@ class Half:
             return f"a body of {self._count} bytes with a Content-Length of {self._expected}"
         return None
 
+    @property
+    def full(self) -> bool:
+        """Whether all of the body that was announced has come."""
+        return self._expected is not None and self._count == self._expected
+
     def switch(self) -> None:
         """Becomes raw bytes, behind a 101."""
         self._expected = None

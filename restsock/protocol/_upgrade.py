@@ -142,7 +142,8 @@ class ClientUpgrade:
                 raise self._refusal_error() from exc
             if not data:
                 raise HandshakeError("the listener closed during the upgrade") from exc
-            raise HandshakeError(f"not an HTTP answer: {exc}", retryable=False) from exc
+            # Not in h11's words, here and below: they quote lines, which may hold secrets.
+            raise HandshakeError("not an HTTP answer", retryable=False) from None
 
     def _check(self, response: h11.InformationalResponse) -> None:
         fields = dict(response.headers)
@@ -201,7 +202,7 @@ class ServerUpgrade:
         try:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise self._refused(exc.error_status_hint, f"not an HTTP request: {exc}") from exc
+            raise self._refused(exc.error_status_hint, "not an HTTP request") from None
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.Request):

@@ -302,3 +302,23 @@ def test_a_step_that_fails_ends_the_exchange(
     settle(loop)
     assert fake.resets == [7]
     assert served.writable
+
+
+def test_a_close_from_another_thread_wakes_the_reader(
+    served: ThreadExchange, fake: FakeExchange, loop: Loop
+) -> None:
+    errors: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            served.receive_data()
+        except StreamReset as exc:
+            errors.put(exc)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    served.close()
+    assert isinstance(errors.get(timeout=5), StreamReset)
+    reader.join(5)
+    settle(loop)
+    assert fake.closed

@@ -17,7 +17,7 @@ from restsock._exceptions import (
     StreamReset,
 )
 from restsock.connection import AsyncExchange, Connection, Exchange, Response
-from restsock.protocol import RequestHead, ResetCode, ResponseHead
+from restsock.protocol import CloseReceived, RequestHead, ResetCode, ResponseHead
 
 from .peers import TaskHandler, handshake, pair
 
@@ -469,3 +469,111 @@ async def test_a_malformed_request_fails_before_anything_is_sent() -> None:
         with pytest.raises(LocalProtocolError):
             await listener.request("GET", "/", headers={"X-Bad": "a\r\nb"})
         assert listener.statistics().requests_sent == 0
+
+
+async def test_a_busy_loop_is_not_a_silent_peer(autojump_clock: trio.testing.MockClock) -> None:
+    """The bytes are there, the loop only had no time to read them."""
+    options = Options(heartbeat=Heartbeat(interval=2, timeout=1))
+    dialed, accepted = trio.testing.memory_stream_pair()
+    dialer, listener = await handshake(dialed, accepted, options=options)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.run)
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+            dialer._websocket.send_ping(b"alive")
+            accepted.receive_stream.put_data(dialer._websocket.data_to_send())
+            autojump_clock.jump(3.5)
+            await trio.testing.wait_all_tasks_blocked()
+            assert listener.closed is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_peer_is_told_why(autojump_clock: trio.testing.MockClock) -> None:
+    options = Options(heartbeat=Heartbeat(interval=15, timeout=10))
+    dialed, accepted = trio.testing.memory_stream_pair()
+    dialer, listener = await handshake(dialed, accepted, options=options)
+    await listener.run()
+    dialer._websocket.receive_data(bytes(await dialed.receive_some(65536)))
+    events = []
+    while (event := dialer._websocket.next_event()) is not None:
+        events.append(event)
+    assert isinstance(events[-1], CloseReceived)
+    assert events[-1].code == 4003
+
+
+async def test_a_close_that_nobody_answers_is_not_clean(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dialed, accepted = trio.testing.memory_stream_pair()
+    _, listener = await handshake(dialed, accepted, options=QUIET)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.run)
+        await trio.testing.wait_all_tasks_blocked()
+        await listener.aclose()
+    assert listener.closed is not None
+    assert (listener.closed.clean, listener.closed.code) == (False, 1000)
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 1015, 5000, 70000])
+async def test_a_close_code_that_cannot_be_sent(code: int) -> None:
+    async with pair(echo) as (_, listener):
+        with pytest.raises(ValueError, match="close code"):
+            await listener.aclose(code)
+        assert (await listener.request("GET", "/")).status == 200
+
+
+async def test_a_connection_without_stream_numbers_ends_in_good_order() -> None:
+    async with pair(echo) as (dialer, listener):
+        listener.session._next_id = 2**32 - 2
+        assert (await listener.request("GET", "/")).status == 200
+        closed = await dialer.wait_closed()
+        assert (closed.clean, closed.code) == (True, 1001)
+
+
+async def test_an_upload_that_goes_wrong_half_way_may_have_run() -> None:
+    ran = trio.Event()
+
+    async def serve(exchange: AsyncExchange) -> None:
+        ran.set()
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield b"12345"
+        await ran.wait()
+        yield b"6789"
+
+    async with pair(serve) as (_, listener):
+        with pytest.raises(LocalProtocolError) as caught:
+            await listener.request("POST", "/", headers={"Content-Length": "7"}, body=body())
+        assert caught.value.may_have_run is True
+
+
+async def test_a_timeout_before_the_start_says_that_nothing_has_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def serve(exchange: AsyncExchange) -> None:
+        await trio.sleep_forever()
+
+    one = Options(limits=Limits(max_streams=1), timeouts=Timeouts(connect=30))
+    async with pair(serve, options=one) as (_, listener):
+        first = AsyncExchange.open(listener, get())
+        with pytest.raises(RequestTimeout) as caught:
+            await listener.request("GET", "/", timeout=2)
+        assert (caught.value.phase, caught.value.may_have_run) == ("connect", False)
+        first.close()
+
+
+async def test_complete_responses_without_an_end_are_bounded() -> None:
+    """Their requesters may have turned away from them: nobody waits for that END."""
+
+    async def serve(exchange: AsyncExchange) -> None:
+        exchange.send_head(ResponseHead(200, [(b"Content-Length", b"2")]))
+        await exchange.send_data(b"ok")
+
+    many = Options(limits=Limits(max_streams=10_000))
+    async with pair(serve, options=many) as (dialer, listener):
+        for _ in range(600):
+            exchange = AsyncExchange.open(listener, get())
+            assert await exchange.receive_data() == b"ok"
+        await trio.testing.wait_all_tasks_blocked()
+        assert listener.session.open_streams <= 256
+        assert dialer.session.open_streams <= 256

@@ -162,3 +162,14 @@ def test_a_head_without_end() -> None:
 def test_what_is_malformed_is_not_sent(host: str, target: str, headers: Headers) -> None:
     with pytest.raises(LocalProtocolError):
         ClientUpgrade(host=host, target=target, headers=headers, key=KEY)
+
+
+def test_a_malformed_upgrade_keeps_its_secrets() -> None:
+    for wire in (
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cr3t\x00\r\n\r\n",
+        b"GET /?token=s3cr3t HTTP/9\r\nHost: a\r\n\r\n",
+    ):
+        with pytest.raises(HandshakeError) as caught:
+            ServerUpgrade().receive_data(wire)
+        assert "s3cr3t" not in str(caught.value)
+        assert caught.value.__cause__ is None
