@@ -22,6 +22,7 @@ from restsock.connection import (
     Handler,
     Lobby,
     Peer,
+    check_close_code,
     open_dialed,
 )
 from restsock.protocol import CloseCode, Headers
@@ -41,6 +42,10 @@ _log = logging.getLogger("restsock.client")
 # Closes by the listener after which dialing again is not wanted: it has no more use for this
 # client, or another one of the same name has taken its place (and would lose it again in turn).
 _FINAL = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
+
+# Seconds. A listener that accepts and then fails, again and again, is as good as away: a connection
+# that lasted less than this, or less than the pause due behind it, does not shorten the pauses.
+_BRIEF = 5.0
 
 _KEY = ""  # all that waits in the lobby waits for the same thing
 
@@ -71,6 +76,10 @@ class Client(Dispatcher):
     app again. Requests that are made meanwhile, or that had no stream yet, wait for that, up to
     their connect timeout. Those in flight fail, and say with `may_have_run` whether they may be
     repeated.
+
+    The pauses between attempts grow with `Backoff`, from the first one again behind a connection
+    that lasted 5 seconds and as long as the pause that was due by then. So a listener that accepts
+    and fails at once is dialed ever less often, too.
 
     It ends for good when it is closed, when the listener closes cleanly (1000) or replaces it by a
     newer client of the same name (4004), when the listener refuses it for a reason that does
@@ -126,6 +135,7 @@ class Client(Dispatcher):
         self._ended = trio.Event()
         self._outcome: Closed | None = None
         self._last_failure: RestsockError | None = None  # since there was a connection
+        self._attempts = 0  # since a connection lasted, the one that made it included
         self._connections = 0
         self._failures = 0
 
@@ -224,7 +234,12 @@ class Client(Dispatcher):
         Args:
             code: The close code for the peer.
             reason: For people, at most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
+                1011 to 1013 and 3000 to 4999.
         """
+        check_close_code(code)
         self._closing = True
         self._patience.cancel()
         if self._manager is None:  # never entered: there is nobody else to note the end
@@ -319,6 +334,7 @@ class Client(Dispatcher):
     async def _keep_connected(self, connection: Connection) -> None:
         """Runs one connection after the other; the first is adopted already."""
         while True:
+            start = trio.current_time()
             try:
                 closed = await connection.run(self._handler)
             finally:
@@ -327,6 +343,9 @@ class Client(Dispatcher):
                 _log.info("the client of %s has ended: %s", self.address, closed)
                 self._end(closed)
                 return
+            due = self._backoff.delay(self._attempts, 1.0)
+            if trio.current_time() - start >= max(due, _BRIEF):
+                self._attempts = 1
             try:
                 replacement = await self._dial_until_connected(lost=closed)
             except RestsockError as exc:
@@ -362,16 +381,14 @@ class Client(Dispatcher):
         Raises:
             HandshakeError: Dialing again would not help, or was done often enough.
         """
-        rounds = 0
         if lost is not None:
             self._last_failure = ConnectionClosed(
                 f"the last connection has ended: {lost}", code=lost.code, reason=lost.reason
             )
-            rounds = 1
         with trio.CancelScope() as self._patience:
             while not self._closing:
-                if rounds:
-                    pause = self._backoff.delay(rounds, self._chance())
+                if self._attempts:
+                    pause = self._backoff.delay(self._attempts, self._chance())
                     _log.warning(
                         "no connection to %s: %s; dialing again in %.2f s",
                         self.address,
@@ -379,7 +396,7 @@ class Client(Dispatcher):
                         pause,
                     )
                     await trio.sleep(pause)
-                rounds += 1
+                self._attempts += 1
                 try:
                     return await self._dial()
                 except HandshakeError as exc:
@@ -391,20 +408,27 @@ class Client(Dispatcher):
         return None
 
     async def _dial(self) -> Connection:
-        timeouts = self.options.timeouts
-        stream = await open_transport(
-            self.address, self._ssl_context, self._open_stream, timeouts.handshake
-        )
-        return await open_dialed(
-            stream,
-            host=self.address.authority,
-            target=self.address.target,
-            name=self.name,
-            metadata=self.metadata,
-            headers=self._headers,
-            peer=Peer(self.address.host, self.address.port, self.address.tls),
-            options=self.options,
-        )
+        address = self.address
+        seconds = self.options.timeouts.handshake
+        deadline = trio.current_time() + seconds
+        stream = await open_transport(address, self._ssl_context, self._open_stream, seconds)
+        try:
+            # The handshake has what the socket and TLS have left of the time.
+            with trio.fail_at(deadline):
+                return await open_dialed(
+                    stream,
+                    host=address.authority,
+                    target=address.target,
+                    name=self.name,
+                    metadata=self.metadata,
+                    headers=self._headers,
+                    peer=Peer(address.host, address.port, address.tls),
+                    options=self.options,
+                )
+        except trio.TooSlowError as exc:
+            raise HandshakeError(
+                f"the handshake with {address.authority} took more than {seconds:g} s"
+            ) from exc
 
 
 def _gave_up(error: RestsockError) -> Closed:

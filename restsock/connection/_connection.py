@@ -38,7 +38,7 @@ from restsock.protocol import (
 
 from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
-from ._facts import CLEAN, Closed, Peer, Statistics, check_close_code, stream_error
+from ._facts import CLEAN, Closed, Peer, Statistics, check_close_code, printable, stream_error
 from ._lane import lane_of
 
 __all__ = ["Connection"]
@@ -409,7 +409,8 @@ class Connection(Dispatcher):
     def _receive_close(self, event: CloseReceived) -> Closed:
         if self._closing is not None:
             return self._closed_here()
-        return Closed(event.code in CLEAN, event.code, event.reason, by_peer=True)
+        reason = printable(event.reason)
+        return Closed(event.code in CLEAN, event.code, reason, by_peer=True)
 
     def _dispatch(self) -> None:
         """Tells the session's events to the exchanges that they concern."""

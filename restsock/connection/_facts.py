@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
 from restsock.protocol import CloseCode, ResetCode, StreamFailed
 
-__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "check_close_code", "stream_error"]
+__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "check_close_code", "printable", "stream_error"]
 
 
 # What a close on purpose says. 1005 is what a close frame without a code stands for.
@@ -16,6 +16,11 @@ CLEAN = frozenset((CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, 
 
 # What RFC 6455 and its registry let an endpoint say of itself, and what is free for applications.
 _SENDABLE = frozenset((1000, 1001, 1011, 1012, 1013, *range(3000, 5000)))
+
+
+def printable(words: str) -> str:
+    """The peer's words, fit for a log: one line without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in words)
 
 
 def check_close_code(code: int) -> None:
@@ -69,7 +74,8 @@ class Statistics:
 
 def stream_error(event: StreamFailed) -> RestsockError:
     """The error that an end of a stream amounts to."""
-    words = f": {event.reason}" if event.reason else ""
+    reason = printable(event.reason)
+    words = f": {reason}" if reason else ""
     if event.by_peer and event.code == ResetCode.REFUSED:
         return StreamRefused(f"the peer refused the request before it started{words}")
     try:
@@ -80,6 +86,6 @@ def stream_error(event: StreamFailed) -> RestsockError:
     return StreamReset(
         f"{who} reset the stream, {code}{words}",
         code=event.code,
-        reason=event.reason,
+        reason=reason,
         by_peer=event.by_peer,
     )

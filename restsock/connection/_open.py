@@ -33,7 +33,7 @@ from restsock.protocol import (
 )
 
 from ._connection import Connection
-from ._facts import Peer
+from ._facts import Peer, printable
 
 __all__ = ["open_accepted", "open_dialed"]
 
@@ -193,8 +193,9 @@ class _Opening:
                     if isinstance(told, kind):
                         return told
                 elif isinstance(event, CloseReceived):
+                    why = f"{event.code} {printable(event.reason)}"
                     raise HandshakeError(
-                        f"the peer closed during the handshake: {event.code} {event.reason}",
+                        f"the peer closed during the handshake: {why}",
                         retryable=event.code != CloseCode.HANDSHAKE_FAILED,
                     )
             data = await self.stream.receive_some(_READ)

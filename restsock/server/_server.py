@@ -20,6 +20,7 @@ from restsock.connection import (
     Handler,
     Lobby,
     Response,
+    check_close_code,
     open_accepted,
 )
 from restsock.protocol import CloseCode
@@ -237,7 +238,12 @@ class Server:
         Args:
             code: The close code for the peers. Behind 1001 clients dial again, behind 1000 not.
             reason: For people, at most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
+                1011 to 1013 and 3000 to 4999.
         """
+        check_close_code(code)
         if self._manager is None:
             self._closing = True
             self._finish()
@@ -330,7 +336,9 @@ class Server:
         assert self._nursery is not None
         if len(self._newcomers) >= self.options.limits.max_handshakes:
             # The oldest had the most time; who floods the server loses its own.
-            next(iter(self._newcomers)).cancel()
+            oldest = next(iter(self._newcomers))
+            del self._newcomers[oldest]  # now: it would be the oldest until its task has ended
+            oldest.cancel()
             _log.warning("too many handshakes at once: dropped the oldest")
         scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
         self._newcomers[scope] = None

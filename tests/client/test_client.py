@@ -22,8 +22,8 @@ from restsock import (
     RequestTimeout,
     Timeouts,
 )
-from restsock.client import Client, connect, parse_url
-from restsock.protocol import CloseCode
+from restsock.client import Address, Client, connect, parse_url
+from restsock.protocol import CloseCode, ServerUpgrade
 from tests.memory_network import Answer, Echo, Script, chances, refuse_with, say_nothing
 
 REFUSED = ConnectionRefusedError("refused")
@@ -145,6 +145,39 @@ async def test_a_host_that_does_not_answer(
     assert script.times == []
 
 
+async def finish_the_upgrade(stream: trio.abc.Stream) -> None:
+    """Answers the upgrade, and not the hello behind it."""
+    upgrade = ServerUpgrade()
+    while upgrade.receive_data(bytes(await stream.receive_some())) is None:
+        pass
+    await stream.send_all(upgrade.accept())
+    await say_nothing(stream)
+
+
+@pytest.mark.parametrize("step", [say_nothing, finish_the_upgrade])
+async def test_one_deadline_for_the_socket_and_the_handshake(
+    step: Answer, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script = Script(nursery, step)
+
+    async def open_stream(address: Address) -> trio.abc.Stream:
+        await trio.sleep(9)
+        return await script.open_stream(address)
+
+    client = Client(
+        parse_url("ws://hub/"),
+        open_stream=open_stream,
+        backoff=Backoff(tries=1),
+        options=Options(timeouts=Timeouts(handshake=10)),
+    )
+    with pytest.raises(HandshakeError, match="handshake with hub took more than 10 s") as caught:
+        async with client:
+            pytest.fail("entered")
+    assert caught.value.retryable
+    # The close that tells a listener why (4001) has a moment of its own.
+    assert 10 <= trio.current_time() <= 10.2
+
+
 async def test_a_listener_that_closes_right_away(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
@@ -188,12 +221,47 @@ async def test_after_a_failure_it_is_all_there_again(
         assert (await script.connection.request("GET", "/c")).text == "edge: GET /c"
         assert app.runs == 1
         assert app.running_now
-        # A success starts the waiting times from the beginning.
         await lose(client, script)
         await client.wait_connected()
-        assert script.times[-1] == 8
         assert client.statistics().connections == 3
     assert not app.running_now
+
+
+async def test_a_listener_that_accepts_and_then_fails_is_dialed_less_and_less(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script = Script(nursery)
+    async with entered(script) as client:
+        for _ in range(8):
+            await lose(client, script)
+            await client.wait_connected()
+        assert script.times == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+        assert client.statistics().failures == 0
+
+
+@pytest.mark.parametrize(
+    ("brief", "lived", "pause"),
+    [
+        (0, 0, 1),
+        (2, 4.75, 4),  # the pauses are short still, so 5 s are a life
+        (2, 5, 1),
+        (4, 15.75, 16),
+        (4, 16, 1),
+    ],
+)
+async def test_a_connection_that_lived_starts_the_pauses_from_the_beginning(
+    brief: int, lived: float, pause: float, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script = Script(nursery)
+    async with entered(script) as client:
+        for _ in range(brief):
+            await lose(client, script)
+            await client.wait_connected()
+        await trio.sleep(lived)
+        start = trio.current_time()
+        await lose(client, script)
+        await client.wait_connected()
+        assert trio.current_time() - start == pause
 
 
 async def test_requests_that_waited_keep_their_order(
@@ -360,7 +428,10 @@ async def test_closes_after_which_it_dials_again(
 ) -> None:
     script = Script(nursery)
     async with entered(script) as client:
-        await script.connection.aclose(code)
+        # Not by `aclose`: some of these say that the listener has found a fault.
+        script.connection._websocket.close(code)
+        script.connection.wake_writer()
+        await trio.testing.wait_all_tasks_blocked()
         await client.wait_connected()
         await trio.testing.wait_all_tasks_blocked()
         assert len(script.connections) == 2
@@ -513,6 +584,36 @@ async def test_closing_one_that_was_never_entered() -> None:
     with pytest.raises(RuntimeError):
         async with client:
             pass
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013, 3000, 4999])
+async def test_close_codes_that_the_peer_learns(
+    code: int, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script = Script(nursery)
+    async with entered(script) as client:
+        await client.aclose(code)
+        assert (await script.connection.wait_closed()).code == code
+
+
+@pytest.mark.parametrize("code", [-1, 0, 999, 1002, 1005, 1006, 1015, 2999, 5000, 70000])
+async def test_a_close_code_that_cannot_be_sent_changes_nothing(
+    code: int, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    hub = Echo()
+    script = Script(nursery, handler=hub)
+    client = client_of(script)
+    with pytest.raises(ValueError, match="close code"):
+        await client.aclose(code)
+    assert not client.closed
+    async with hub.running(), client:
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(ValueError, match="close code"):
+            await client.aclose(code)
+        assert not client.closed
+        assert (await client.request("GET", "/")).status == 200
+        await lose(client, script)
+        assert (await client.request("GET", "/")).status == 200
 
 
 async def test_closing_with_a_peer_that_is_gone_takes_a_bounded_time(

@@ -577,3 +577,10 @@ async def test_complete_responses_without_an_end_are_bounded() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert listener.session.open_streams <= 256
         assert dialer.session.open_streams <= 256
+
+
+async def test_a_peers_words_make_one_line() -> None:
+    async with pair() as (dialer, listener):
+        await dialer.aclose(1001, "bye\nWARNING forged")
+        closed = await listener.wait_closed()
+        assert closed.reason == "bye?WARNING forged"

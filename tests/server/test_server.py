@@ -404,6 +404,36 @@ async def test_a_cancellation_does_not_wait(autojump_clock: MockClock) -> None:
     assert len(server.connections) == 0
 
 
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013, 3000, 4999])
+async def test_close_codes_that_the_peers_learn(code: int, autojump_clock: MockClock) -> None:
+    listener = MemoryListener()
+    async with server_of(listener) as server, client_of(listener) as client:
+        await settled()
+        connection = client.connection
+        assert connection is not None
+        await server.aclose(code)
+        assert (await connection.wait_closed()).code == code
+
+
+@pytest.mark.parametrize("code", [-1, 0, 999, 1002, 1005, 1006, 1015, 2999, 5000, 70000])
+async def test_a_close_code_that_cannot_be_sent_changes_nothing(
+    code: int, autojump_clock: MockClock
+) -> None:
+    listener = MemoryListener()
+    server = server_of(listener, handler=Echo("hub"))
+    with pytest.raises(ValueError, match="close code"):
+        await server.aclose(code)
+    assert not server.closed
+    async with server, client_of(listener) as client:
+        await settled()
+        with pytest.raises(ValueError, match="close code"):
+            await server.aclose(code)
+        assert not server.closed
+        assert (await client.request("GET", "/")).status == 200
+        async with client_of(listener) as another:
+            assert (await another.request("GET", "/")).status == 200
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 async def test_what_the_block_raises_arrives_as_it_is(
     kind: type[BaseException], autojump_clock: MockClock
@@ -506,6 +536,26 @@ async def test_too_many_newcomers_push_out_the_oldest(
     assert "dropped the oldest" in caplog.text
 
 
+@pytest.mark.parametrize("words", [b"", UPGRADE])
+async def test_newcomers_that_come_all_at_once_keep_to_the_limit(
+    words: bytes, autojump_clock: MockClock
+) -> None:
+    """Each pushes out another one, though those pushed out take a moment to end."""
+    listener = MemoryListener()
+    streams = [await listener.open_stream(ADDRESS) for _ in range(20)]
+    for stream in streams:
+        await stream.send_all(words)
+    options = Options(limits=Limits(max_handshakes=3))
+    async with server_of(listener, options=options) as server:
+        await settled()
+        assert len(server._newcomers) == 3
+        for stream in streams[:-3]:
+            while await stream.receive_some():
+                pass
+        assert trio.current_time() < 1
+        assert len(server._newcomers) == 3
+
+
 async def test_a_bug_in_a_connection_ends_that_one_alone(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -583,6 +633,32 @@ async def test_no_secret_in_the_log(
     ours = [r.getMessage() for r in caplog.records if r.name == "restsock.server"]
     assert any(connection.id in line and "edge" in line for line in ours)
     assert not any("\n" in line for line in ours)
+    assert "sesame" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"GET /?token=sesame HTTP/9\r\n\r\n",
+        b"GET /x y?token=sesame HTTP/1.1\r\nHost: hub\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer sesame\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: hub\r\nCookie: a=sesame\r\n\r\n",
+        UPGRADE.replace(b"GET / ", b"GET /?token=sesame\xff "),
+        UPGRADE.replace(b"GET / ", b"GET /?token=sesame ").replace(b"v1", b"sesame"),
+    ],
+)
+async def test_no_secret_of_a_stranger_in_the_log(
+    words: bytes, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    listener = MemoryListener()
+    async with server_of(listener):
+        stream = await listener.open_stream(ADDRESS)
+        await stream.send_all(words)
+        await settled()
+        await stream.aclose()
+        await settled()
+    assert "no connection" in caplog.text
     assert "sesame" not in caplog.text
 
 
