@@ -1,0 +1,163 @@
+"""Measures restsock against what else one could use; prints tables, writes JSON.
+
+    make bench                          everything, under ten minutes
+    make bench-quick                    the headline, under a minute
+    make bench ARGS="--page"            and write docs/performance.md and its plot
+    make bench ARGS="--only idle"       one section: rates, transfers, idle, parts, profiles
+    python -m tests.bench --from bench.json --page     from an earlier run
+
+Every peer is a process of its own, started here on loopback; one that is not installed is a line
+that says SKIP and what installs it. Only the ratios carry over to another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench import idle, page, parts, profiles, rates, transfers
+from tests.bench.figures import Results
+from tests.bench.processes import ROOT
+from tests.bench.rates import Cell, Plan
+from tests.bench.tables import tables
+from tests.bench.targets import MANY
+from tests.bench.ways import ADAPTER, SESSION, SESSION_FASTAPI
+
+SECTIONS = ("rates", "transfers", "idle", "parts", "profiles")
+_THREADS = (1, 8, 32)
+_VERSIONS = ("requests", "flask", "fastapi", "waitress", "gunicorn", "uvicorn", "uvloop", "trio")
+
+_HEADLINE = ("waitress", "ssh -R", ADAPTER, SESSION, "uvicorn", SESSION_FASTAPI)
+_BY_SSH = ("ssh -R", "waitress", ADAPTER, SESSION)
+
+
+def full_plan(rounds: int, scale: float) -> Plan:
+    """All ways, all workloads; the small requests, which the targets are about, longest."""
+    cells = [Cell("small", threads, 0.6 * scale) for threads in _THREADS]
+    cells += [
+        Cell(workload, threads, 0.3 * scale)
+        for workload in ("10k", "post", "1m")
+        for threads in _THREADS
+    ]
+    return Plan(tuple(cells), rounds)
+
+
+def quick_plan(rounds: int, scale: float) -> Plan:
+    """What the targets name."""
+    cells = [Cell("small", threads, 0.45 * scale, _HEADLINE) for threads in _THREADS]
+    cells += [Cell(workload, 1, 0.3 * scale, _BY_SSH) for workload in ("10k", "post")]
+    return Plan(tuple(cells), rounds)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this is measured."""
+    versions = {}
+    for name in _VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.partition(":")[2].strip()
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpus": os.cpu_count(),
+        "cpu": cpu,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "versions": versions,
+    }
+
+
+def measure(args: argparse.Namespace, folder: Path) -> Results:
+    """Runs the sections that were asked for."""
+    plan = (quick_plan if args.quick else full_plan)(args.rounds, args.scale)
+    large = {
+        "bulk_mib": max(8, int(256 * args.scale)),
+        "rounds": min(args.rounds, 3),
+        "fairness_mib": max(32, int(1024 * args.scale)),
+        "fairness_seconds": 1.5 * args.scale,
+    }
+    counts = [max(100, int(count * min(1, args.scale))) for count in (2_000, MANY)]
+    sections: dict[str, Callable[[], Any]] = {
+        "rates": lambda: rates.measure(plan, folder),
+        "transfers": lambda: transfers.measure(folder, **large),
+        "idle": lambda: idle.measure(counts, interval=20, seconds=20 * min(1, args.scale)),
+        "parts": lambda: parts.measure(0.3 * args.scale),
+        "profiles": lambda: profiles.measure(folder, calls=max(100, int(500 * args.scale))),
+    }
+    results: Results = {"machine": machine(), "skipped": []}
+    for name in args.only:
+        begin = time.perf_counter()
+        print(f"{name} …", file=sys.stderr, flush=True)
+        results[name] = sections[name]()
+        if isinstance(results[name], dict):
+            results["skipped"] += results[name].pop("skipped")
+        print(f"\r{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+    results["import"] = parts.measure_import(7)
+    results["skipped"] = list(dict.fromkeys(results["skipped"]))
+    return results
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument("--quick", action="store_true", help="the headline only")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="a section; repeatable")
+    parser.add_argument("--rounds", type=int, help="how often all are measured in turn")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of all times and sizes; 0.1 tries it out"
+    )
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench.json")
+    parser.add_argument("--from", type=Path, dest="source", help="take this JSON, measure nothing")
+    parser.add_argument(
+        "--page", action="store_true", help="write docs/performance.md and docs/performance.png"
+    )
+    return parser
+
+
+def main() -> None:
+    # So that the peers are ended when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    args = arguments().parse_args()
+    args.rounds = args.rounds or (3 if args.quick else 5)
+    args.only = args.only or (["rates"] if args.quick else list(SECTIONS))
+    if args.source:
+        results = json.loads(args.source.read_text())
+    else:
+        with tempfile.TemporaryDirectory(prefix="restsock-bench-") as folder:
+            results = measure(args, Path(folder))
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1))
+    print(page.describe(results["machine"]))
+    for table in tables(results):
+        print("\n" + table.text())
+    if results["skipped"]:
+        print("\n" + "\n".join(results["skipped"]))
+    if not args.source:
+        print(f"\nAll figures: {args.json}")
+    if args.page:
+        page.write_page(results)
+        print(f"Written: {page.PAGE}")
+        if "rates" in results:
+            page.write_plot(results)
+            print(f"Written: {page.PLOT}")
+
+
+if __name__ == "__main__":
+    main()

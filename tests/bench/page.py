@@ -1,0 +1,76 @@
+"""Writes the tables into docs/performance.md, and the plot beside it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import Results, rate, select, spread
+from tests.bench.processes import ROOT
+from tests.bench.tables import tables
+from tests.bench.ways import WAYS
+
+PAGE = ROOT / "docs" / "performance.md"
+PLOT = ROOT / "docs" / "performance.png"
+
+_BEGIN = "<!-- figures: written by `make bench ARGS=--page` -->"
+_END = "<!-- end of figures -->"
+
+_OURS, _THEIRS = "#1f6feb", "#9aa4b1"
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """One line: where and with what it was measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['date']}, Python {machine['python']}, {machine['system']}, "
+        f"{machine['cpus']} CPUs ({machine['cpu']}); {versions}"
+    )
+
+
+def write_page(results: Results, page: Path = PAGE) -> None:
+    """Replaces what stands between the two marks.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    parts = [describe(results["machine"]), *results["skipped"]]
+    parts += [table.markdown() for table in tables(results)]
+    text = page.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no place for the figures")
+    page.write_text("\n\n".join([before + begin, *parts, end]) + after)
+
+
+def write_plot(results: Results, plot: Path = PLOT) -> None:
+    """Requests per second of a small GET, all ways, one panel for each number of threads."""
+    importlib.import_module("matplotlib").use("Agg")  # needs no screen
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    spells = select(results["rates"]["spells"], workload="small")
+    counts = sorted({spell["threads"] for spell in spells})
+    names = [name for name in WAYS if select(spells, way=name)][::-1]
+    figure, axes = pyplot.subplots(
+        1, len(counts), figsize=(11, 0.6 + 0.38 * len(names)), sharey=True, squeeze=False
+    )
+    for axis, threads in zip(axes[0], counts, strict=True):
+        for row, name in enumerate(names):
+            found = spread([rate(s) for s in select(spells, way=name, threads=threads)])
+            if found is None:
+                continue
+            axis.barh(
+                row,
+                found.median,
+                xerr=[[found.median - found.low], [found.high - found.median]],
+                color=_OURS if name.startswith("restsock") else _THEIRS,
+                error_kw={"ecolor": "#444444", "elinewidth": 0.8},
+            )
+        axis.set_yticks(range(len(names)), names)
+        axis.set_title(f"{threads} thread{'s' if threads > 1 else ''}", fontsize=10)
+        axis.set_xlabel("requests/s, GET 200 B")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(plot, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,209 @@
+"""The tables of a run, as text for a terminal or as Markdown for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.figures import (
+    Results,
+    bulk_ratio,
+    cpu_ms,
+    fairness_ratio,
+    mb_per_s,
+    number,
+    rate,
+    rate_ratio,
+    select,
+    spread,
+)
+from tests.bench.targets import TARGETS
+from tests.bench.ways import BULK_WAYS, REFERENCE, WAYS
+from tests.bench.workloads import WORKLOADS
+
+_NONE = "-"
+
+
+@dataclass
+class Table:
+    """Rows of words; the first column is for names."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def text(self) -> str:
+        widths = [
+            max(len(row[column]) for row in [self.header, *self.rows])
+            for column in range(len(self.header))
+        ]
+        lines = [self.title, ""]
+        for row in [self.header, *self.rows]:
+            cells = [
+                cell.ljust(width) if column == 0 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        rule = ["---", *["--:"] * (len(self.header) - 1)]
+        lines = [f"### {self.title}", ""]
+        lines += [f"| {' | '.join(row)} |" for row in [self.header, rule, *self.rows]]
+        return "\n".join(lines)
+
+
+def tables(results: Results) -> list[Table]:
+    """Those of the sections that were run, the headline first."""
+    found = [_headline(results)]
+    if "rates" in results:
+        found += [_rates(results, workload) for workload in WORKLOADS]
+    if "transfers" in results:
+        found += [_bulk(results), _fairness(results)]
+    if "idle" in results:
+        found.append(_idle(results["idle"]))
+    if "parts" in results:
+        found.append(_parts(results["parts"]))
+    if "profiles" in results:
+        found += [_threads(results["profiles"]["ways"]), _shares(results["profiles"]["ways"])]
+    return [table for table in found if table.rows]
+
+
+def _headline(results: Results) -> Table:
+    rows = []
+    for target in TARGETS:
+        if target.section not in results:
+            continue
+        found = target.measure(results)
+        goal = f"{'≥' if target.at_least else '≤'} {target.goal:g} {target.unit}"
+        rows.append([target.title, str(found or _NONE), goal, target.verdict(found)])
+    heavy = results.get("import", {}).get("heavy")
+    if heavy is not None:
+        loaded = ", ".join(heavy) or "none"
+        verdict = "MISSED" if heavy else "met"
+        rows.append(["requests, openapi_core, click loaded by it", loaded, "none", verdict])
+    title = "Targets: median of per-round ratios (lowest-highest)"
+    return Table(title, ["", "measured", "target", ""], rows)
+
+
+def _optional(value: float | None) -> str:
+    return _NONE if value is None else number(value)
+
+
+def _rates(results: Results, workload: str) -> Table:
+    rows = []
+    spells = results["rates"]["spells"]
+    for name, way in WAYS.items():
+        reference = REFERENCE[way.app]
+        for threads in sorted({spell["threads"] for spell in spells}):
+            mine = select(spells, way=name, workload=workload, threads=threads)
+            per_second = spread([rate(spell) for spell in mine])
+            if per_second is None:
+                continue
+            ratio = rate_ratio(results, name, reference, workload, threads)
+            row = [f"{name}, {threads}", f"{per_second.median:.0f}"]
+            row.append(f"{ratio} {reference}" if ratio and name != reference else _NONE)
+            row += [_optional(cpu_ms(mine, side)) for side in ("caller", "server", "between")]
+            for key in ("p50_ms", "p99_ms"):
+                middle = spread([spell[key] for spell in mine])
+                row.append(_optional(middle and middle.median))
+            rows.append(row)
+    header = ["way, threads", "requests/s", "ratio to", "CPU ms: caller", "server", "between"]
+    return Table(WORKLOADS[workload].title, [*header, "p50 ms", "p99 ms"], rows)
+
+
+def _bulk(results: Results) -> Table:
+    transfers = results["transfers"]
+    rows = []
+    for direction in ("down", "up"):
+        for name in BULK_WAYS:
+            mine = select(transfers["bulk"], way=name, direction=direction)
+            speed = spread([mb_per_s(transfer) for transfer in mine])
+            if speed is None:
+                continue
+            row = [f"{direction}, {name}", f"{speed.median:.0f}"]
+            for to in ("waitress", "ssh -R"):
+                ratio = None if to == name else bulk_ratio(results, name, to, direction)
+                row.append(str(ratio or _NONE))
+            for side in ("caller", "server", "between"):
+                used = [transfer[f"{side}_cpu"] for transfer in mine]
+                middle = None if None in used else spread(used)
+                row.append(_optional(middle and middle.median))
+            rows.append(row)
+    header = ["", "MB/s", "ratio to waitress", "ratio to ssh -R"]
+    return Table(
+        f"{transfers['bulk_mib']} MiB at once",
+        [*header, "CPU s: caller", "server", "between"],
+        rows,
+    )
+
+
+def _fairness(results: Results) -> Table:
+    transfers = results["transfers"]
+    rows = []
+    for name in BULK_WAYS:
+        mine = select(transfers["fairness"], way=name)
+        if not mine:
+            continue
+        row = [name]
+        for when in ("idle", "beside"):
+            for key in ("p50_ms", "p99_ms"):
+                middle = spread([one[when][key] for one in mine])
+                row.append(_optional(middle and middle.median))
+        rows.append([*row, str(fairness_ratio(results, name))])
+    header = ["", "p50 ms alone", "p99 alone", "p50 beside", "p99 beside", "p99 to alone"]
+    return Table(
+        f"Small requests beside downloads of {transfers['fairness_mib']} MiB", header, rows
+    )
+
+
+def _idle(idle: dict[str, Any]) -> Table:
+    rows = []
+    for row in idle["rows"]:
+        for side in ("listener", "dialer"):
+            share = row[f"{side}_core"]
+            rows.append(
+                [
+                    f"{row['connections']}, {side}",
+                    _optional(row[f"{side}_kib"]),
+                    _NONE if share is None else f"{share * 100:.1f} %",
+                    number(row["connect_seconds"]),
+                ]
+            )
+    title = f"Idle connections, a heartbeat each {idle['interval']:g} s"
+    return Table(title, ["", "KiB RSS each", "share of a core", "seconds to connect"], rows)
+
+
+def _parts(parts: list[dict[str, Any]]) -> Table:
+    rows = [
+        [
+            row["what"],
+            number(row["restsock_us"]),
+            number(row["library_us"]),
+            number(row["library_us"] / row["restsock_us"]),
+        ]
+        for row in parts
+    ]
+    return Table("Frames and heads", ["", "µs", "µs of wsproto or h11", "ratio"], rows)
+
+
+def _threads(profiles: dict[str, Any]) -> Table:
+    roles = ["calling thread", "caller's loop", "server's loop", "server's workers"]
+    rows = [
+        [way, *(f"{profile['threads'][role]:.0f}" for role in roles)]
+        for way, profile in profiles.items()
+    ]
+    return Table("CPU µs of one small GET, by thread", ["", *roles], rows)
+
+
+def _shares(profiles: dict[str, Any]) -> Table:
+    columns = {
+        f"{way}: {thread}": shares
+        for way, profile in profiles.items()
+        for thread, shares in profile["shares"].items()
+    }
+    rows = [
+        [name, ", ".join(f"{package} {share:.0%}" for package, share in shares.items())]
+        for name, shares in columns.items()
+    ]
+    return Table("Shares of the packages in it, by cProfile", ["", "share"], rows)
