@@ -64,7 +64,7 @@ from restsock.server import (
 
 if TYPE_CHECKING:
     from restsock import sync, testing
-    from restsock.adapters import TunnelAdapter
+    from restsock.adapters import Session, TunnelAdapter
 
 __version__ = "0.1.0"
 
@@ -96,6 +96,7 @@ __all__ = [
     "RestsockError",
     "Route",
     "Server",
+    "Session",
     "Statistics",
     "StreamError",
     "StreamRefused",
@@ -114,12 +115,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads at first use what brings requests along, or what many programs never need."""
-    if name == "TunnelAdapter":
-        return importlib.import_module("restsock.adapters").TunnelAdapter
+    if name in {"Session", "TunnelAdapter"}:
+        return getattr(importlib.import_module("restsock.adapters"), name)
     if name in {"sync", "testing"}:
         return importlib.import_module(f"restsock.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "TunnelAdapter", "sync", "testing"]
+    return [*globals(), "Session", "TunnelAdapter", "sync", "testing"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._session import Session
 from ._tunnel import TunnelAdapter
 
-__all__ = ["TunnelAdapter"]
+__all__ = ["Session", "TunnelAdapter"]

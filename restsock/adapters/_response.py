@@ -183,6 +183,24 @@ class TunnelResponse(HTTPResponse):
             while data := self.read1(amt, decode_content):
                 yield data
 
+    def read_whole(self) -> bytes:
+        """Reads all that is left, for a body without content coding: `stream` in one step.
+
+        Raises:
+            urllib3.exceptions.ReadTimeoutError: nothing came in time.
+            urllib3.exceptions.ProtocolError: the response broke off.
+        """
+        file = self._fp
+        if file is None or file.closed:
+            return b""
+        data = file.read()
+        self._fp_bytes_read += len(data)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(data)
+            if self.length_remaining:
+                self._raw_read(1)  # raises: it should have been more, or less
+        return data
+
 
 class _OriginalResponse:
     """What is wanted of an `http.client.HTTPResponse`: the fields, for cookies."""
