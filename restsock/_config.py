@@ -76,8 +76,11 @@ class Timeouts:
     disconnect: float = 1.0
     """How long an ASGI app may go on after `http.disconnect` before it is cancelled."""
 
+    idle: float = 60.0
+    """How long a WSGI worker waits for the next bytes of a peer, or for it to take some."""
+
     def __post_init__(self) -> None:
-        for name in ("handshake", "connect", "close", "disconnect"):
+        for name in ("handshake", "connect", "close", "disconnect", "idle"):
             _positive(self, name)
 
 

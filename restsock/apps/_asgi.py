@@ -45,8 +45,8 @@ class AsgiHandler:
 
     Args:
         app: the application.
-        options: `timeouts.disconnect` and `limits.send_buffer` are used; `timeouts.close` is what
-            requests, and the app's shutdown behind them, may take when serving stops.
+        options: `timeouts.disconnect` is used; `timeouts.close` is what requests, and the app's
+            shutdown behind them, may take when serving stops. Limits are those of the connections.
         max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
     """
 
@@ -70,7 +70,7 @@ class AsgiHandler:
             )
         else:
             request = HttpRequest(self._app, exchange, options=self._options, state=self._state)
-        self._tasks.start(exchange, request.run)
+        self._tasks.start(exchange, request.response, request.run)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -96,7 +96,11 @@ class AsgiHandler:
 
 
 class HttpRequest:
-    """One request of kind `http`, from its scope to the end of the app's call."""
+    """One request of kind `http`, from its scope to the end of the app's call.
+
+    Attributes:
+        response: what the app answers.
+    """
 
     def __init__(
         self,
@@ -111,8 +115,8 @@ class HttpRequest:
         self._state = state
         self._grace = options.timeouts.disconnect
         self._scope = trio.CancelScope()
-        self._response = Responder(exchange, exchange.request.method)
-        self._inbound = Inbound(exchange, send_buffer=options.limits.send_buffer)
+        self.response = Responder(exchange, exchange.request.method)
+        self._inbound = Inbound(exchange)
         self._body_taken = False
         self._continue_due = expects_continue(exchange.request)
         self._trailers_due = False
@@ -127,24 +131,24 @@ class HttpRequest:
         try:
             with self._scope:
                 await self._app(scope, self._receive, self._send)
-                if not self._response.complete and self._inbound.error is None:
+                if not self.response.complete and self._inbound.error is None:
                     raise BadResponseError("the app returned before its response was complete")
         except BaseException as exc:
             if is_for_the_loop(exc):
                 raise
             if not log_failure(exc, self._exchange.request):
-                fail_response(self._exchange, self._response)
+                fail_response(self._exchange, self.response)
 
     def _observe(self, event: ExchangeEvent) -> None:
         self._inbound(event)
         # What runs behind a complete response is not for the peer.
-        if isinstance(event, Failed) and not self._response.complete:
+        if isinstance(event, Failed) and not self.response.complete:
             self._scope.deadline = trio.current_time() + self._grace
 
     async def _receive(self) -> Message:
         inbound = self._inbound
         if not self._body_taken:
-            if self._continue_due and not self._response.head_sent:
+            if self._continue_due and not self.response.head_sent:
                 self._continue_due = False
                 if not inbound.waiting:
                     self._exchange.send_head(CONTINUE)
@@ -162,12 +166,12 @@ class HttpRequest:
 
     @property
     def _over(self) -> bool:
-        return self._inbound.error is not None or self._response.complete
+        return self._inbound.error is not None or self.response.complete
 
     async def _send(self, message: Message) -> None:
         self._inbound.check()
         kind = message["type"]
-        response = self._response
+        response = self.response
         if kind == "http.response.body":
             more = message.get("more_body", False)
             response.body(message.get("body", b""), more or self._trailers_due)

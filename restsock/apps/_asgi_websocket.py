@@ -60,7 +60,11 @@ class _State(Enum):
 
 
 class WebSocketRequest:
-    """One request of kind `websocket`, from its scope to the end of the app's call."""
+    """One request of kind `websocket`, from its scope to the end of the app's call.
+
+    Attributes:
+        response: what the app answers, unless it accepts the WebSocket.
+    """
 
     def __init__(
         self,
@@ -77,8 +81,8 @@ class WebSocketRequest:
         self._timeouts = options.timeouts
         self._scope = trio.CancelScope()
         self._state = _State.CONNECTING
-        self._response = Responder(exchange, exchange.request.method)
-        self._inbound = Inbound(exchange, send_buffer=options.limits.send_buffer)
+        self.response = Responder(exchange, exchange.request.method)
+        self._inbound = Inbound(exchange)
         self._websocket = WebSocket(client=False, max_message=max_message)
         self._messages: deque[str | bytes] = deque()
         self._held = 0  # bytes whose credit has not gone back
@@ -92,7 +96,7 @@ class WebSocketRequest:
         refusal = _refusal(self._exchange.request)
         if refusal is not None:
             status, text = refusal
-            self._response.plain(status, text, [(b"Sec-WebSocket-Version", b"13")])
+            self.response.plain(status, text, [(b"Sec-WebSocket-Version", b"13")])
             return
         failed = False
         try:
@@ -108,7 +112,7 @@ class WebSocketRequest:
         if self._state in (_State.OPEN, _State.CLOSED):
             await self._close_down(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL)
         elif self._inbound.error is None:
-            fail_response(self._exchange, self._response)
+            fail_response(self._exchange, self.response)
 
     def _make_scope(self) -> dict[str, Any]:
         scope = asgi_scope("websocket", self._exchange, self._app_state)
@@ -212,12 +216,12 @@ class WebSocketRequest:
             self._accept(message.get("subprotocol"), message.get("headers", ()))
         elif kind == "websocket.http.response.start":
             self._demand(kind, _State.CONNECTING)
-            self._response.start(message["status"], message.get("headers", ()))
+            self.response.start(message["status"], message.get("headers", ()))
             self._state = _State.REFUSED
         elif kind == "websocket.http.response.body":
             self._demand(kind, _State.REFUSED)
-            self._response.body(message.get("body", b""), message.get("more_body", False))
-            if self._response.complete:
+            self.response.body(message.get("body", b""), message.get("more_body", False))
+            if self.response.complete:
                 self._refused()
             else:
                 await self._inbound.drain()
@@ -265,7 +269,7 @@ class WebSocketRequest:
             self._websocket.close(code, reason)
             self._end(code, reason)
         elif self._state is _State.CONNECTING and self._inbound.error is None:
-            self._response.plain(403, "Forbidden\n")
+            self.response.plain(403, "Forbidden\n")
             self._state = _State.REFUSED
             self._refused()
 

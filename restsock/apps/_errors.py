@@ -12,7 +12,14 @@ from restsock._exceptions import RestsockError
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead
 
-__all__ = ["AppStartupError", "BadResponseError", "Disconnected", "is_for_the_loop", "log_failure"]
+__all__ = [
+    "AppStartupError",
+    "BadResponseError",
+    "Disconnected",
+    "is_for_the_loop",
+    "log_failure",
+    "loggable",
+]
 
 _log = logging.getLogger("restsock.apps")
 
@@ -53,14 +60,19 @@ def log_failure(
     Returns:
         Whether it only says that the peer has left, so that there is nobody to answer.
     """
-    what = request.method.decode("ascii"), request.target.decode("latin-1")
     if _is_disconnect(error, left):
-        _log.debug("the peer left %s %s", *what)
+        _log.debug("the peer left %s", loggable(request))
         return True
-    _log.error("the app failed at %s %s", *what, exc_info=error)
+    _log.error("the app failed at %s", loggable(request), exc_info=error)
     if isinstance(error, RuntimeError) and "event loop" in str(error):
         _log.error("this app seems to need asyncio; restsock runs apps on trio")
     return False
+
+
+def loggable(request: RequestHead) -> str:
+    """Method and path, for a log. Without the query, which may carry secrets."""
+    path = request.target.partition(b"?")[0]
+    return f"{request.method.decode('latin-1')} {path.decode('latin-1')}"
 
 
 def _is_disconnect(error: BaseException | None, left: RestsockError | None) -> bool:

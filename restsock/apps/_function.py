@@ -30,19 +30,18 @@ class FunctionHandler:
 
     Args:
         app: the function.
-        options: `limits.send_buffer` is used; `timeouts.close` is what requests under way may
-            take when serving stops.
+        options: `timeouts.close` is what requests under way may take when serving stops. Limits
+            are those of the connections.
     """
 
     def __init__(self, app: FunctionApp, *, options: Options) -> None:
         self._app = app
-        self._options = options
         self._tasks = RequestTasks(grace=options.timeouts.close)
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
-        call = _Call(self._app, exchange, limit=self._options.limits.send_buffer)
-        self._tasks.start(exchange, call.run)
+        call = _Call(self._app, exchange)
+        self._tasks.start(exchange, call.response, call.run)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,12 +51,14 @@ class FunctionHandler:
 
 
 class _Call:
-    def __init__(self, app: FunctionApp, exchange: Exchange, *, limit: int) -> None:
+    def __init__(self, app: FunctionApp, exchange: Exchange) -> None:
+        connection = exchange.connection
+        assert connection is not None
         self._app = app
         self._exchange = exchange
         self._scope = trio.CancelScope()
-        self._driver = AsyncExchange.accept(exchange, limit=limit)
-        self._response = Responder(exchange, exchange.request.method)
+        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
+        self.response = Responder(exchange, exchange.request.method)
         self._observe = exchange.observer
         exchange.observer = self._observe_failure
 
@@ -79,12 +80,12 @@ class _Call:
             if is_for_the_loop(exc):
                 raise
             if not log_failure(exc, self._exchange.request, left=self._driver.error):
-                fail_response(self._exchange, self._response)
+                fail_response(self._exchange, self.response)
 
     async def _send(self, answer: Response) -> None:
         if not isinstance(answer, Response):
             raise BadResponseError(f"the app returned {type(answer).__name__}, not a Response")
-        response = self._response
+        response = self.response
         # Looked at first, while a bad one can still be answered with a 500.
         trailers = [checked_field(name, value) for name, value in answer.trailers]
         response.start(answer.status, answer.headers)
@@ -99,8 +100,8 @@ class _Call:
     async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
         async with aclosing(_Pieces(body)) as pieces:
             async for piece in pieces:
-                self._response.body(piece, more=True)
-                if self._response.bodiless:
+                self.response.body(piece, more=True)
+                if self.response.bodiless:
                     return  # nobody will see the rest, and there may be no end to it
                 # The checkpoint is what lets a piece leave before the next one is computed.
                 await trio.lowlevel.checkpoint()

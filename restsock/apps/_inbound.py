@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbound"]
 
+_SMALL = 4096
+
 
 class Inbound:
     """Takes in the events of one exchange, for any number of tasks that wait for what they bring.
 
     Args:
         exchange: whose events these are; its observer hands them to this object.
-        send_buffer: bytes above which `drain` waits.
 
     Attributes:
         ended: whether the request is complete (`waiting` bytes may still be there).
@@ -33,11 +34,14 @@ class Inbound:
 
     __slots__ = ("_chunks", "_exchange", "_lot", "_send_buffer", "ended", "error")
 
-    def __init__(self, exchange: Exchange, *, send_buffer: int) -> None:
+    def __init__(self, exchange: Exchange) -> None:
+        connection = exchange.connection
+        assert connection is not None
         self.ended = False
         self.error: RestsockError | None = None
         self._exchange = exchange
-        self._send_buffer = send_buffer
+        # The connection's own limit, since it is the connection that tells when there is room.
+        self._send_buffer = connection.limits.send_buffer
         self._chunks: deque[bytes] = deque()
         self._lot = trio.lowlevel.ParkingLot()
 
@@ -49,7 +53,11 @@ class Inbound:
     def __call__(self, event: ExchangeEvent) -> None:
         """Takes one event in. On the loop; does not block."""
         if isinstance(event, DataReceived):
-            self._chunks.append(event.data)
+            # Joined while small, so that a peer cannot fill memory with objects of one byte.
+            if self._chunks and len(self._chunks[-1]) + len(event.data) <= _SMALL:
+                self._chunks[-1] += event.data
+            else:
+                self._chunks.append(event.data)
         elif isinstance(event, EndReceived):
             self.ended = True
         elif isinstance(event, Failed):

@@ -214,7 +214,7 @@ class Responder:
             size += len(name) + len(value) + 4
             if len(name) == 14 and name.lower() == b"content-length":
                 if self._length is not None or not _LENGTH.fullmatch(value):
-                    raise BadResponseError(f"a repeated or malformed Content-Length: {value!r}")
+                    raise BadResponseError("a repeated or malformed Content-Length")
                 self._length = int(value)
             elif len(name) == 4 and name.lower() == b"date":
                 self._dated = True
@@ -262,22 +262,30 @@ def _reason_of(status: int) -> bytes:
 def _status(status: object) -> int:
     if isinstance(status, int) and not isinstance(status, bool):  # an HTTPStatus
         return int(status)
-    raise TypeError(f"a status is an int, not {status!r}")
+    raise TypeError(f"a status is an int, not {type(status).__name__}")
 
 
 def checked_field(name: object, value: object) -> tuple[bytes, bytes]:
     """Returns a header field as it is sent.
+
+    Its errors end in logs, so they show no value: it may be a secret.
 
     Raises:
         BadResponseError: it is not one.
         TypeError: it is not bytes.
     """
     if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise TypeError(f"a header is two byte strings, not {name!r} and {value!r}")
+        kinds = f"{type(name).__name__} and {type(value).__name__}"
+        raise TypeError(f"a header is two byte strings, not {kinds}")
     # What stands around a value is not a part of it (RFC 9112, section 5.1), and apps are careless.
     value = value.strip(b" \t")
-    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-        raise BadResponseError(f"not a header: {name!r}: {value!r}")
+    token = _NAME.match(name)
+    if token is None or token.end() < len(name):
+        # Only how it begins: the rest may be a value that has got into the name.
+        begin = b"" if token is None else token[0]
+        raise BadResponseError(f"not the name of a header; it begins with {begin!r}")
+    if not _VALUE.fullmatch(value):
+        raise BadResponseError(f"not a value for the header {name!r}")
     return name, value
 
 

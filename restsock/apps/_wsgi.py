@@ -11,7 +11,8 @@ What the PEP leaves to the server is done like this:
 - `wsgi.input` streams: credit goes back to the peer as the app reads, and it ends by itself
   (`wsgi.input_terminated`), whatever CONTENT_LENGTH says.
 - When the peer has left, reading and writing raise an `OSError`; `close()` of the iterable is
-  called in any case.
+  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is sent away, and the
+  same follows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError
 from restsock.protocol import ResetCode
 
 from ._errors import BadResponseError, Disconnected, log_failure
@@ -51,11 +52,13 @@ class WsgiRequest:
     Args:
         exchange: the request.
         threads: how many may call the app at once.
+        idle: seconds that the peer may let the thread wait.
     """
 
-    def __init__(self, exchange: ThreadExchange, *, threads: int) -> None:
+    def __init__(self, exchange: ThreadExchange, *, threads: int, idle: float) -> None:
         self._exchange = exchange
         self._threads = threads
+        self._idle = idle
         self._response = _ThreadResponder(exchange, exchange.exchange.request.method)
 
     def run(self, app: WsgiApp) -> None:
@@ -81,7 +84,7 @@ class WsgiRequest:
         exchange = self._exchange
         if exchange.received and not exchange.unread:
             return io.BytesIO()
-        return io.BufferedReader(_Input(exchange, self._response), _READ_BUFFER)
+        return io.BufferedReader(_Input(exchange, self._response, self._idle), _READ_BUFFER)
 
     def _start_response(
         self,
@@ -130,11 +133,11 @@ class WsgiRequest:
 
     def _drain(self) -> None:
         try:
-            self._exchange.drain()
+            self._exchange.drain(self._idle)
         except LocalProtocolError:
             raise  # the app's fault after all
         except RestsockError as exc:
-            raise Disconnected from exc
+            raise _disconnected(self._exchange, exc) from exc
 
     def _fail(self, error: BaseException) -> None:
         request = self._exchange.exchange.request
@@ -160,9 +163,10 @@ class _ThreadResponder(Responder):
 class _Input(io.RawIOBase):
     """The request body as a raw file; `io.BufferedReader` makes `wsgi.input` of it."""
 
-    def __init__(self, exchange: ThreadExchange, response: Responder) -> None:
+    def __init__(self, exchange: ThreadExchange, response: Responder, idle: float) -> None:
         self._exchange = exchange
         self._response = response
+        self._idle = idle
         self._left: memoryview | None = None
         self._continue_due = expects_continue(exchange.exchange.request)
 
@@ -185,10 +189,23 @@ class _Input(io.RawIOBase):
             exchange.poll()
             if not (self._response.head_sent or exchange.unread or exchange.received):
                 exchange.send_head(CONTINUE, flush=True)
+        if self._response.complete:
+            exchange.poll()
+            # The stream ends with the response, and nothing tells of it: there is none to wait for.
+            if not (exchange.unread or exchange.received):
+                raise Disconnected
         try:
-            return exchange.receive_data()
+            return exchange.receive_data(self._idle)
         except RestsockError as exc:
-            raise Disconnected from exc
+            raise _disconnected(exchange, exc) from exc
+
+
+def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnected:
+    """What the app sees of an error of its exchange; sends a peer away that is idle."""
+    if isinstance(error, RequestTimeout):
+        exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
+        exchange.error = error  # no event follows a reset, and the app is not to wait once more
+    return Disconnected()
 
 
 def _status(status: str) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,6 +16,7 @@ import trio
 from restsock.connection import Exchange, ThreadExchange
 from restsock.protocol import ResetCode
 
+from ._errors import loggable
 from ._response import Responder
 from ._tasks import ignore
 from ._wsgi import WsgiApp, WsgiRequest
@@ -54,8 +55,8 @@ class WsgiHandler:
 
     Args:
         app: the application; it is called by several threads at once.
-        options: its `limits` bound what waits to be sent; `timeouts.close` is what requests under
-            way may take when serving stops.
+        options: `timeouts.idle` is used; `timeouts.close` is what requests under way may take when
+            serving stops. Limits are those of the connections.
         workers: how many threads there are at most. They are started as they are needed.
         queue_size: how many requests may wait for a worker; further ones are answered with a 503.
     """
@@ -89,8 +90,10 @@ class WsgiHandler:
                 self._refuse(exchange)
                 return
         self._accepted += 1
+        connection = exchange.connection
+        assert connection is not None
         self._queue.put(
-            ThreadExchange.accept(exchange, token=self._token, limits=self._options.limits)
+            ThreadExchange.accept(exchange, token=self._token, limits=connection.limits)
         )
 
     @asynccontextmanager
@@ -139,10 +142,12 @@ class WsgiHandler:
             worker.serving = exchange.exchange
             try:
                 # A context of its own: what one request sets, the next shall not see.
-                request = WsgiRequest(exchange, threads=self._max_workers)
+                idle = self._options.timeouts.idle
+                request = WsgiRequest(exchange, threads=self._max_workers, idle=idle)
                 context.copy().run(request.run, self._app)
             except BaseException:  # noqa: BLE001  # a bug here must not cost a worker
-                _log.exception("serving %r failed", exchange.exchange.request.target)
+                _log.exception("serving %s failed", loggable(exchange.exchange.request))
+                exchange.close(ResetCode.INTERNAL, "an internal error")
             worker.serving = None
             worker.served += 1
             del exchange  # idle, it shall not keep the last request's memory
@@ -152,10 +157,9 @@ class WsgiHandler:
             pass  # the loop did not wait
 
     async def _stop(self) -> None:
-        while not self._queue.empty():
-            waiting = self._queue.get_nowait()
-            assert waiting is not None
-            waiting.exchange.reset(ResetCode.REFUSED, "going away")
+        with suppress(queue.Empty):  # not `while not empty()`: the workers still take from it
+            while (waiting := self._queue.get_nowait()) is not None:
+                waiting.exchange.reset(ResetCode.REFUSED, "going away")
         workers, self._workers = self._workers, []
         self._accepted = 0
         for _ in workers:
@@ -173,7 +177,7 @@ class WsgiHandler:
     def _report_stuck(self, worker: _Worker) -> None:
         assert worker.thread is not None
         stuck = worker.serving
-        what = "?" if stuck is None else f"{stuck.request.method.decode()} {stuck.request.target!r}"
+        what = "?" if stuck is None else loggable(stuck.request)
         _log.warning(
             "the thread %s is still busy with %s after %s s and is left alone",
             worker.thread.name,

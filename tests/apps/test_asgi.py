@@ -461,7 +461,7 @@ async def test_an_apps_failure_is_a_500(app: Any, caplog: pytest.LogCaptureFixtu
             assert response.status == 500
             assert response.header("content-type") == "text/plain; charset=utf-8"
             assert response.text == "Internal Server Error\n"
-    failed = [r for r in caplog.records if "failed at GET /x?y" in r.message]
+    failed = [r for r in caplog.records if r.message == "the app failed at GET /x"]
     assert len(failed) == 2
     assert all(r.name == "restsock.apps" and r.exc_info for r in failed)
 
