@@ -23,7 +23,26 @@ __all__ = [
     "BadResponseError",
     "Disconnected",
     "make_handler",
+    "optional_handler",
 ]
+
+
+def optional_handler(
+    app: Any | None,
+    interface: str | None,
+    options: Options | None,
+    app_options: dict[str, Any],
+) -> Handler | None:
+    """The handler of an app that there may be, from the arguments of `connect` or `listen`.
+
+    Raises:
+        TypeError: there is none and yet options for it; and as `make_handler`.
+    """
+    if app is None:
+        if interface is not None or app_options:
+            raise TypeError("options of an app, without an app")
+        return None
+    return make_handler(app, interface=interface, options=options, **app_options)
 
 
 def make_handler(

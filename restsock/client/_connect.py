@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from restsock._config import Backoff, Options
-from restsock.connection import FieldsLike, Handler
+from restsock.apps import optional_handler
+from restsock.connection import FieldsLike
 
 from ._client import Client
 from ._url import parse_url
@@ -73,7 +74,7 @@ def connect(
     options = Options() if options is None else options
     return Client(
         address,
-        handler=_handler_of(app, interface, options, app_options),
+        handler=optional_handler(app, interface, options, app_options),
         name=name,
         metadata=_check_metadata(metadata, options.limits.max_metadata),
         headers=_check_headers(headers),
@@ -81,19 +82,6 @@ def connect(
         options=options,
         backoff=backoff,
     )
-
-
-def _handler_of(
-    app: Any, interface: str | None, options: Options | None, app_options: dict[str, Any]
-) -> Handler | None:
-    if app is None:
-        if interface is not None or app_options:
-            raise TypeError("options of an app, without an app")
-        return None
-    # Here, as a program that serves nothing need not load it.
-    from restsock.apps import make_handler
-
-    return make_handler(app, interface=interface, options=options, **app_options)
 
 
 def _default_ssl_context() -> ssl.SSLContext:

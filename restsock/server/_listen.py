@@ -6,7 +6,7 @@ import ssl
 from typing import Any
 
 from restsock._config import Options
-from restsock.connection import Handler
+from restsock.apps import optional_handler
 
 from ._server import Server
 
@@ -52,21 +52,8 @@ def listen(
     return Server(
         host,
         port,
-        handler=_handler_of(app, interface, options, app_options),
+        handler=optional_handler(app, interface, options, app_options),
         ssl_context=ssl_context,
         options=options,
         backlog=backlog,
     )
-
-
-def _handler_of(
-    app: Any, interface: str | None, options: Options | None, app_options: dict[str, Any]
-) -> Handler | None:
-    if app is None:
-        if interface is not None or app_options:
-            raise TypeError("options of an app, without an app")
-        return None
-    # Here, as a program that serves nothing need not load it.
-    from restsock.apps import make_handler
-
-    return make_handler(app, interface=interface, options=options, **app_options)
