@@ -16,9 +16,10 @@ __all__ = ["Backoff", "Heartbeat", "Limits", "Options", "Timeouts"]
 class Limits:
     """How much of everything this side accepts. Each peer learns those that concern it.
 
-    The memory of one connection is at most
-    `2 * max_streams * (initial_window + max_head) + receive_budget` for what comes in, and
-    `send_buffer` plus one chunk of the app for each stream for what goes out.
+    The bytes that a connection holds are at most `initial_window + 2 * max_head` for each stream
+    that is open (the peer's `max_streams` and this side's, together), `receive_budget`, and one
+    message under way for what comes in; `send_buffer` plus one chunk of the app for each stream
+    for what goes out. Small pieces of a body cost more than their bytes while nobody reads them.
     """
 
     max_frame: int = 16 * 1024
