@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -18,6 +18,9 @@ from restsock.protocol import RequestHead
 from ._async_exchange import AsyncExchange
 from ._exchange import Exchange
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+
+if TYPE_CHECKING:
+    from ._connection import Connection
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -60,6 +63,11 @@ class Dispatcher(ABC):
     def authority(self) -> str:
         """The Host of requests that name none."""
         return "restsock"
+
+    @property
+    def connection(self) -> Connection | None:
+        """What a request would go out on now; `None` when there is nothing. For any thread."""
+        return None
 
     @abstractmethod
     def submit(self, exchange: Exchange) -> None:

@@ -1,8 +1,9 @@
 """Exchange: one HTTP exchange on a connection, as the loop sees it.
 
-Everything here is called on the loop and returns at once. What happens is told to one `observer`, a
-plain function: an async consumer appends the event and wakes a task, a thread's consumer is the
-`put` of a queue. So the reader of a connection never waits for anybody.
+Everything here is called on the loop, or by a guest of the connection (`Traffic.visit`), and
+returns at once. What happens is told to one `observer`, a plain function: an async consumer appends
+the event and wakes a task, a thread's consumer is the `put` of a queue. So the reader of a
+connection never waits for anybody.
 
 Order of calls, for the side that asks: `Dispatcher.submit()`, then `send_data()` and `send_end()`
 unless the body was given whole. For the side that answers: `send_head()` (1xx heads first, if
@@ -60,7 +61,7 @@ class Exchange:
 
     Args:
         request: the head. Fields that may not cross are left out when it is sent.
-        observer: is called on the loop with each event; it must neither block nor raise.
+        observer: is called with each event; it must neither block nor raise.
         body: the first bytes of the request body.
         end: whether they are all of it.
 
@@ -72,11 +73,13 @@ class Exchange:
         explain: while it waits for a connection, makes the error for a requester who gives up.
         home: takes it back, when its connection ends before it has a stream there.
         queue: where it waits for a free stream, if it does.
+        any_thread: whether the observer may be called on any thread; else it is on the loop.
     """
 
     __slots__ = (
         "_body",
         "_end",
+        "any_thread",
         "clogged",
         "closed",
         "connection",
@@ -102,6 +105,7 @@ class Exchange:
         self.id = 0
         self.closed = False
         self.clogged = False
+        self.any_thread = False
         self.explain: Callable[[], RestsockError] | None = None
         self.home: Callable[[Exchange], None] | None = None
         self.queue: dict[Exchange, None] | None = None
@@ -143,9 +147,12 @@ class Exchange:
         Raises:
             LocalProtocolError: it is malformed, or not due. Nothing was sent.
         """
-        if self.connection is not None and not self.closed:
-            self.connection.session.send_head(self.id, head)
-            self.connection.wake_writer()
+        connection = self.connection
+        if connection is not None:
+            with connection.lock:
+                if not self.closed:
+                    connection.session.send_head(self.id, head)
+                    connection.wake_writer()
 
     def send_data(self, data: bytes) -> None:
         """Sends body bytes (or raw ones behind a 101). Look at `buffered` before sending more.
@@ -153,17 +160,19 @@ class Exchange:
         Raises:
             LocalProtocolError: a body is not due here, or is longer than announced.
         """
+        connection = self.connection
         if self.closed:
             return
-        if self.connection is None:
+        if connection is None:
             self._body += data
-        else:
+            return
+        with connection.lock:
             try:
-                self.connection.session.send_data(self.id, data)
+                connection.session.send_data(self.id, data)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
-            self.connection.wake_writer()
-            self.connection.note_sent(self)
+            connection.wake_writer()
+            connection.note_sent(self)
 
     def send_end(self, trailers: Headers = ()) -> None:
         """Completes this side's half.
@@ -171,18 +180,20 @@ class Exchange:
         Raises:
             LocalProtocolError: the body is shorter than announced, or the trailers are malformed.
         """
+        connection = self.connection
         if self.closed:
             return
-        if self.connection is None:
+        if connection is None:
             if trailers:
                 raise LocalProtocolError("trailers before the exchange has started")
             self._end = True
-        else:
+            return
+        with connection.lock:
             try:
-                self.connection.session.send_end(self.id, trailers)
+                connection.session.send_end(self.id, trailers)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
-            self.connection.wake_writer()
+            connection.wake_writer()
 
     def _honest(self, error: LocalProtocolError) -> LocalProtocolError:
         """What was wrong is not sent, but what was sent before it may have begun to run."""

@@ -22,6 +22,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -160,11 +161,16 @@ class ThreadExchange:
         mailbox = Mailbox()
         mailbox.announce = announce
         exchange = Exchange(request, mailbox, body=body, end=end)
+        exchange.any_thread = True
         self = cls(exchange, mailbox, token, dispatcher.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
-        self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
+        connection = dispatcher.connection
+        if connection is None or not connection.start_as_guest(
+            exchange, partial(guarded, mailbox, exchange)
+        ):
+            self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
         return self
 
     @classmethod
@@ -174,6 +180,7 @@ class ThreadExchange:
         """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
         mailbox = Mailbox()
         exchange.observer = mailbox
+        exchange.any_thread = True
         return cls(exchange, mailbox, token, limits)
 
     # --- receiving ----------------------------------------------------------------------------
@@ -307,8 +314,13 @@ class ThreadExchange:
             ConnectionClosed: the loop has ended.
         """
         if self._steps and not self._pump_posted:
-            self._pump_posted = True
-            self._post(self._pump)
+            connection = self.exchange.connection
+            if connection is not None and connection.open_to_guests:
+                self._check_process()
+                connection.visit(self._pump)
+            else:
+                self._pump_posted = True
+                self._post(self._pump)
 
     def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
         """Waits until more can be sent.
@@ -495,18 +507,22 @@ class ThreadExchange:
         self._steps.append((function, argument))
 
     def _return_credit(self) -> None:
-        if not self._credit_posted:
+        connection = self.exchange.connection
+        if connection is not None and connection.open_to_guests:
+            self._check_process()
+            connection.visit(self._consume)
+        elif not self._credit_posted:
             self._credit_posted = True
             self._post(self._consume)
 
-    def _consume(self) -> None:  # on the loop
+    def _consume(self) -> None:  # on the loop, or a guest
         self._credit_posted = False  # first: a batch that comes now is posted again, not lost
         nbytes = self._consumed - self._credited
         if nbytes > 0:
             self._credited += nbytes
             guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
 
-    def _pump(self) -> None:  # on the loop
+    def _pump(self) -> None:  # on the loop, or a guest
         self._pump_posted = False
         steps = self._steps
         connection = self.exchange.connection
@@ -521,7 +537,7 @@ class ThreadExchange:
         if self._blocked and self.exchange.buffered <= self._limit:
             self._mailbox.put(Writable())
 
-    def _send_data(self, data: bytes) -> None:  # on the loop
+    def _send_data(self, data: bytes) -> None:  # by `_pump`
         try:
             self.exchange.send_data(data)
         finally:

@@ -161,6 +161,8 @@ Script = Callable[[FakeExchange], None]
 class FakeDispatcher:
     """Hands each exchange to the next script, or to the last one again."""
 
+    connection = None
+
     def __init__(self, loop: Loop, limits: Limits, timeouts: Timeouts) -> None:
         self.loop = loop
         self.token = loop.token
