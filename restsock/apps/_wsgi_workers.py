@@ -7,8 +7,9 @@ import itertools
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -38,16 +39,64 @@ class _Worker:
     """One thread.
 
     Attributes:
-        served: how many requests it has finished. Written by the thread, read by the loop.
+        inbox: its next request; `None` ends it.
         serving: what it is busy with, for the log.
         ended: set on the loop when the thread has ended.
     """
 
     def __init__(self) -> None:
-        self.served = 0
+        self.inbox: queue.SimpleQueue[ThreadExchange | None] = queue.SimpleQueue()
         self.serving: Exchange | None = None
         self.ended = trio.Event()
         self.thread: threading.Thread | None = None
+
+
+class _Shift:
+    """The workers of one run, and the requests that wait for them.
+
+    The last worker to become idle is called first: what it needs is still in the caches.
+
+    Attributes:
+        workers: all that were started.
+        requests: how many have been given and are not finished.
+    """
+
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+        self.requests = 0
+        self._waiting: deque[ThreadExchange] = deque()
+        self._idle: list[_Worker] = []
+        self._lock = threading.Lock()
+
+    def give(self, request: ThreadExchange) -> None:
+        """Hands a request to an idle worker, or lets it wait for the next one."""
+        with self._lock:
+            self.requests += 1
+            if not self._idle:
+                self._waiting.append(request)
+                return
+            worker = self._idle.pop()
+        worker.inbox.put(request)
+
+    def next(self, worker: _Worker) -> ThreadExchange | None:
+        """Waits for the next request of a worker, which has finished its last; `None`: go home."""
+        with self._lock:
+            if worker.serving is not None:
+                worker.serving = None
+                self.requests -= 1
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(worker)
+        return worker.inbox.get()
+
+    def end(self) -> list[ThreadExchange]:
+        """Sends all workers home, each behind what it is doing; returns what nobody has begun."""
+        with self._lock:
+            left = list(self._waiting)
+            self._waiting.clear()
+        for worker in self.workers:
+            worker.inbox.put(None)
+        return left
 
 
 class WsgiHandler:
@@ -70,9 +119,7 @@ class WsgiHandler:
         self._options = options
         self._max_workers = workers
         self._queue_size = queue_size
-        self._queue: queue.SimpleQueue[ThreadExchange | None] = queue.SimpleQueue()
-        self._workers: list[_Worker] = []
-        self._accepted = 0
+        self._shift = _Shift()
         self._token: trio.lowlevel.TrioToken | None = None
         self._context = contextvars.Context()
 
@@ -81,20 +128,16 @@ class WsgiHandler:
         if self._token is None:
             exchange.reset(ResetCode.REFUSED, "nothing is served here now")
             return
-        # A sum of counters with one writer each: exact enough without a lock.
-        busy = self._accepted - sum([worker.served for worker in self._workers])
-        if busy >= len(self._workers):
-            if len(self._workers) < self._max_workers:
+        shift = self._shift
+        if shift.requests >= len(shift.workers):
+            if len(shift.workers) < self._max_workers:
                 self._start_worker(self._token)
-            elif busy >= self._max_workers + self._queue_size:
+            elif shift.requests >= self._max_workers + self._queue_size:
                 self._refuse(exchange)
                 return
-        self._accepted += 1
         connection = exchange.connection
         assert connection is not None
-        self._queue.put(
-            ThreadExchange.accept(exchange, token=self._token, limits=connection.limits)
-        )
+        shift.give(ThreadExchange.accept(exchange, token=self._token, limits=connection.limits))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,21 +167,21 @@ class WsgiHandler:
         # A daemon, since an app that never returns must not keep the process from ending.
         worker.thread = threading.Thread(
             target=self._work,
-            args=(worker, self._queue, token, self._context),
+            args=(worker, self._shift, token, self._context),
             name=f"restsock-wsgi-{next(_numbers)}",
             daemon=True,
         )
         worker.thread.start()
-        self._workers.append(worker)
+        self._shift.workers.append(worker)
 
     def _work(
         self,
         worker: _Worker,
-        requests: queue.SimpleQueue[ThreadExchange | None],
+        shift: _Shift,
         token: trio.lowlevel.TrioToken,
         context: contextvars.Context,
     ) -> None:
-        while (exchange := requests.get()) is not None:
+        while (exchange := shift.next(worker)) is not None:
             worker.serving = exchange.exchange
             try:
                 # A context of its own: what one request sets, the next shall not see.
@@ -148,8 +191,6 @@ class WsgiHandler:
             except BaseException:  # noqa: BLE001  # a bug here must not cost a worker
                 _log.exception("serving %s failed", loggable(exchange.exchange.request))
                 exchange.close(ResetCode.INTERNAL, "an internal error")
-            worker.serving = None
-            worker.served += 1
             del exchange  # idle, it shall not keep the last request's memory
         try:
             token.run_sync_soon(worker.ended.set)
@@ -157,20 +198,15 @@ class WsgiHandler:
             pass  # the loop did not wait
 
     async def _stop(self) -> None:
-        with suppress(queue.Empty):  # not `while not empty()`: the workers still take from it
-            while (waiting := self._queue.get_nowait()) is not None:
-                waiting.exchange.reset(ResetCode.REFUSED, "going away")
-        workers, self._workers = self._workers, []
-        self._accepted = 0
-        for _ in workers:
-            self._queue.put(None)
-        # The next run has a queue of its own; stuck workers may still come for their `None` here.
-        self._queue = queue.SimpleQueue()
+        # The next run has a shift of its own; workers that are stuck may still end theirs later.
+        shift, self._shift = self._shift, _Shift()
+        for waiting in shift.end():
+            waiting.exchange.reset(ResetCode.REFUSED, "going away")
         with trio.CancelScope(shield=True) as scope:
             scope.deadline = trio.current_time() + self._options.timeouts.close
-            for worker in workers:
+            for worker in shift.workers:
                 await worker.ended.wait()
-        for worker in workers:
+        for worker in shift.workers:
             if not worker.ended.is_set():
                 self._report_stuck(worker)
 

@@ -22,7 +22,7 @@ from ._heads import content_length
 __all__ = ["Half", "HalfState", "Part", "Stream"]
 
 
-class HalfState(Enum):
+class HalfState(str, Enum):  # str: its hash is quick
     """How far one direction of a stream has come."""
 
     HEAD = "head"
@@ -31,7 +31,7 @@ class HalfState(Enum):
     DONE = "done"
 
 
-class Part(Enum):
+class Part(str, Enum):
     """What one direction of a stream may carry."""
 
     INTERIM_HEAD = "informational head"

@@ -88,28 +88,6 @@ async def test_what_came_before_the_response_can_be_read_behind_it() -> None:
         assert await outcome.get() == b"abc"
 
 
-class Stolen:
-    """A queue whose last item a worker takes between two looks at it."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def empty(self) -> bool:
-        return False
-
-    def get_nowait(self) -> Any:
-        raise queue.Empty
-
-
-async def test_a_worker_may_take_the_last_request_while_serving_stops() -> None:
-    handler: Any = make_handler(lambda environ, start_response: [], interface="wsgi")
-    async with handler.running():
-        handler._queue = Stolen(handler._queue)
-
-
 @pytest.mark.parametrize("size", [0, 1])
 async def test_a_peer_that_does_not_go_on_with_its_body_loses_its_worker(size: int) -> None:
     outcome = Outcome()
