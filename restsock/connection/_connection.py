@@ -181,11 +181,15 @@ class Connection(Traffic):
         try:
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
+            lane = self._lane
             while closed is None:
-                data = await self._stream.receive_some(_READ)
+                if lane is not None:
+                    data = await lane.read(_READ)
+                else:
+                    data = bytes(await self._stream.receive_some(_READ))
                 if not data:
                     return self._lost("the socket ended without a close")
-                closed = self._receive(bytes(data))
+                closed = self._receive(data)
             return closed
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__

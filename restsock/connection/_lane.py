@@ -21,6 +21,21 @@ class Lane:
     def __init__(self, socket: trio.socket.SocketType) -> None:
         self._socket = socket
 
+    async def read(self, size: int) -> bytes:
+        """Waits for bytes and returns them; `b""` at the end.
+
+        Like `receive_some` of the stream, without its first look, which mostly finds nothing.
+
+        Raises:
+            OSError: the socket has failed.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return os.read(self._socket.fileno(), size)
+            except BlockingIOError:
+                pass
+
     def write(self, data: bytes) -> int:
         """Returns how many bytes were taken; 0 when the socket is full, or has failed.
 
