@@ -53,6 +53,10 @@ __all__ = ["ThreadExchange"]
 # runs. Every orderly end of a loop fails its exchanges; this is for one that crashed.
 _LOOK_AFTER = 30.0
 
+# What a thread sends itself is at most this long, in bytes. A long body is left to the loop, which
+# would otherwise wait for the lock, again and again, while the thread is quicker to take it.
+_SHORT = 16 * 1024
+
 # How long a request whose connect time is over waits for the loop to say that it was not started.
 _WITHDRAWAL = 1.0
 
@@ -315,7 +319,8 @@ class ThreadExchange:
         """
         if self._steps and not self._pump_posted:
             connection = self.exchange.connection
-            if connection is not None and connection.open_to_guests:
+            short = self._queued - self._pumped <= _SHORT
+            if short and connection is not None and connection.open_to_guests:
                 self._check_process()
                 connection.visit(self._pump)
             else:
@@ -507,15 +512,11 @@ class ThreadExchange:
         self._steps.append((function, argument))
 
     def _return_credit(self) -> None:
-        connection = self.exchange.connection
-        if connection is not None and connection.open_to_guests:
-            self._check_process()
-            connection.visit(self._consume)
-        elif not self._credit_posted:
+        if not self._credit_posted:
             self._credit_posted = True
             self._post(self._consume)
 
-    def _consume(self) -> None:  # on the loop, or a guest
+    def _consume(self) -> None:  # on the loop
         self._credit_posted = False  # first: a batch that comes now is posted again, not lost
         nbytes = self._consumed - self._credited
         if nbytes > 0:

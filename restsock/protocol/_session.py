@@ -76,9 +76,6 @@ _MAX_ID = 2**32 - 1
 # honest burst of refusals, little memory.
 _MAX_CONTROL = 4096
 
-# Pieces of a body are joined up to this size, in bytes.
-_SMALL = 1024
-
 # Responses that may be complete by their length and wait for the peer's END. A requester has often
 # turned away from them, so there has to be an end to them.
 _MAX_OVERDUE = 256
@@ -124,7 +121,7 @@ class Session:
         self._ring: deque[Stream] = deque()
         self._control: deque[str | bytes] = deque()
         self._events: deque[SessionEvent] = deque()
-        self._small: dict[int, bytearray] = {}  # small pieces of bodies, by stream
+        self._pieces: dict[int, list[bytes]] = {}  # of bodies, by stream, to be told as one
         self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
         self._next_id = 1 if dialer else 2
         self._last_peer_id = 0
@@ -372,8 +369,8 @@ class Session:
     def next_event(self) -> SessionEvent | None:
         """The next thing that happened; `None` when there is nothing more."""
         if not self._events:
-            while self._small:
-                self._tell_small(next(iter(self._small)))
+            while self._pieces:
+                self._tell_pieces(next(iter(self._pieces)))
         return self._events.popleft() if self._events else None
 
     def receive_message(self, message: str | bytes) -> None:
@@ -539,7 +536,8 @@ class Session:
             if not stream.receive_window.receive(len(data)):
                 self._fail(stream, ResetCode.FLOW, "more bytes than there was credit for")
                 return
-            self._tell_data(stream.id, data)
+            # Joined until somebody looks: an event costs more than a copy, and credit counts bytes.
+            self._pieces.setdefault(stream.id, []).append(data)
         if end:
             problem = self._end(stream, ())
             if problem is not None:
@@ -553,20 +551,11 @@ class Session:
             oldest = self._streams[next(iter(self._overdue))]
             self._fail(oldest, ResetCode.CANCEL, "a complete response that has no end")
 
-    def _tell_data(self, stream_id: int, data: bytes) -> None:
-        """Joins small pieces that nobody has looked at yet: credit counts bytes, not objects."""
-        if len(data) < _SMALL:
-            joined = self._small.setdefault(stream_id, bytearray())
-            joined += data
-            if len(joined) >= _SMALL:
-                self._tell_small(stream_id)
-        else:
-            self._tell(DataReceived(stream_id, data))
-
-    def _tell_small(self, stream_id: int) -> None:
-        joined = self._small.pop(stream_id, None)
-        if joined:
-            self._events.append(DataReceived(stream_id, bytes(joined)))
+    def _tell_pieces(self, stream_id: int) -> None:
+        pieces = self._pieces.pop(stream_id, None)
+        if pieces is not None:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._events.append(DataReceived(stream_id, data))
 
     def _tell(
         self,
@@ -578,8 +567,8 @@ class Session:
         | StreamClosed,
     ) -> None:
         """Tells an event of a stream, behind the bytes that came before it."""
-        if self._small:
-            self._tell_small(event.stream_id)
+        if self._pieces:
+            self._tell_pieces(event.stream_id)
         self._events.append(event)
 
     def _end(self, stream: Stream, trailers: Headers) -> str | None:
