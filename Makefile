@@ -1,4 +1,4 @@
-# make demo | test | suite | test-all | lint | bench | bench-quick | format | clean
+# make demo | test | suite | test-all | lint | fuzz | bench | bench-quick | format | clean
 #
 # Every target makes and reuses its virtual environment by itself; nothing but python3 with venv is needed.
 #   make test PYTHON=python3.12 VENV=.venv312      another interpreter, in an environment of its own
@@ -6,11 +6,14 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+# For `make fuzz`: how long in all, and one target of tests/fuzz/targets.py or none for all.
+MINUTES ?= 2
+TARGET  ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: demo test suite test-all lint format bench bench-quick clean
+.PHONY: demo test suite test-all lint format fuzz bench bench-quick clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.with-demo
@@ -41,6 +44,11 @@ lint: $(VENV)/.with-test $(VENV)/.with-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Searches for inputs that break the protocol code, with atheris; an input that does is saved.
+#   make fuzz MINUTES=20 TARGET=session ARGS=--keep
+fuzz: $(VENV)/.with-fuzz
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 # Measures all of docs/performance.md in under ten minutes; ARGS=--page also writes its figures.
 # Only the ratios carry over to another machine, and only when nothing else runs meanwhile.

@@ -1,14 +1,16 @@
 """Connection: one handshaken WebSocket, whichever end, with many exchanges on it both ways.
 
-Three tasks, all in `run()`: a reader that awaits nothing but the socket, a writer, a heartbeat.
-Everything else happens in plain calls, in `Traffic`.
+One task, in `run()`, reads: it awaits nothing but the socket and the time of the next heartbeat.
+Another writes while the socket takes less than there is to send. Everything else happens in plain
+calls, in `Traffic`.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
+import math
 import re
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -19,7 +21,8 @@ from restsock.protocol import CloseCode, Session, WebSocket
 
 from ._dispatcher import Handler
 from ._facts import Closed, Peer, Statistics, check_close_code
-from ._traffic import Traffic
+from ._lane import Lane
+from ._traffic import Traffic, ping_payload
 
 __all__ = ["Connection"]
 
@@ -48,6 +51,16 @@ class Connection(Traffic):
         round_trip: seconds, from the latest pong; `None` before the first.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_finished",
+        "_nursery",
+        "_stream",
+        "_written",
+        "metadata",
+        "peer",
+    )
+
     def __init__(
         self,
         stream: trio.abc.Stream,
@@ -63,10 +76,9 @@ class Connection(Traffic):
         self.metadata = metadata
         self.peer = peer
         self._stream = stream
-        self._finished = trio.Event()
-        self._scope: trio.CancelScope | None = None
-        self._written = trio.Event()
-        self._ping_numbers = itertools.count(1)
+        self._nursery: trio.Nursery | None = None
+        self._finished: trio.Event | None = None  # made by the first to wait for it
+        self._written: trio.Event | None = None
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed: {self.closed}"
@@ -95,17 +107,19 @@ class Connection(Traffic):
         self._handler = handler
         try:
             async with trio.open_nursery() as nursery:
-                self._scope = nursery.cancel_scope
+                self._nursery = nursery
                 self._bound_closing()
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._beat)
-                self._end(await self._read())
+                self._writing = False
+                self._send_ping()  # also without heartbeats: windows grow by the round trip
+                self._end(await self._live())
                 await self._part()
+                nursery.cancel_scope.cancel()
         finally:
             self._finish()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-            self._finished.set()
+            if self._finished is not None:
+                self._finished.set()
         assert self.closed is not None
         return self.closed
 
@@ -119,7 +133,7 @@ class Connection(Traffic):
             reason: at most 123 bytes of UTF-8 reach the peer.
         """
         self.close_soon(code, reason)
-        await self._finished.wait()
+        await self.wait_closed()
 
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins to close; returns at once. `run()` returns when it is done.
@@ -136,11 +150,15 @@ class Connection(Traffic):
                 self._bound_closing()
 
     def _bound_closing(self) -> None:
-        if self._closing is not None and self._scope is not None:
-            self._scope.deadline = trio.current_time() + self.timeouts.close
+        if self._closing is not None and self._nursery is not None:
+            self._nursery.cancel_scope.deadline = trio.current_time() + self.timeouts.close
 
     async def wait_closed(self) -> Closed:
         """Waits for the end, and tells how it was. Can be cancelled without harm."""
+        if self._finished is None:
+            self._finished = trio.Event()
+            if self.closed is not None:
+                self._finished.set()
         await self._finished.wait()
         assert self.closed is not None
         return self.closed
@@ -165,31 +183,26 @@ class Connection(Traffic):
 
     def _abort(self, outcome: Closed) -> None:
         """Ends it without waiting for anybody."""
-        assert self._scope is not None
+        assert self._nursery is not None
         self._end(outcome)
-        self._scope.cancel()
+        self._nursery.cancel_scope.cancel()
 
     def _distrust(self) -> None:
-        if self.closed is None and self._scope is not None:
+        if self.closed is None and self._nursery is not None:
             reason = "a thread was interrupted in the middle of using it"
             self._abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
 
-    # --- tasks ----------------------------------------------------------------------------
+    # --- in -------------------------------------------------------------------------------
 
-    async def _read(self) -> Closed:
+    async def _live(self) -> Closed:
         """Reads until the end, and tells how it was."""
         try:
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
-            lane = self._lane
-            while closed is None:
-                if lane is not None:
-                    data = await lane.read(_READ)
-                else:
-                    data = bytes(await self._stream.receive_some(_READ))
-                if not data:
-                    return self._lost("the socket ended without a close")
-                closed = self._receive(data)
+            if closed is None and self._lane is not None:
+                closed = await self._read_lane(self._lane)
+            elif closed is None:
+                closed = await self._read_stream()
             return closed
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
@@ -202,39 +215,78 @@ class Connection(Traffic):
                 self._websocket.close(exc.close_code, str(exc))
             return Closed(False, exc.close_code, str(exc), by_peer=False)
 
+    async def _read_lane(self, lane: Lane) -> Closed:
+        """Reads, and beats between two reads: a wait for a lane can be cut short without loss."""
+        closed: Closed | None = None
+        while closed is None:
+            with trio.CancelScope(deadline=self._next_beat()):
+                while closed is None:
+                    closed = self._take_in(await lane.read(_READ))
+            if closed is None and self._is_silent():
+                # What has come while the loop was busy, or the machine asleep, is read first.
+                with suppress(BlockingIOError):
+                    closed = self._take_in(lane.read_now(_READ))
+            if closed is None:
+                closed = await self._beat()
+        return closed
+
+    async def _read_stream(self) -> Closed:
+        """Reads, with a task beside it that beats: with TLS, a read may be a write that is due."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._beat_beside)
+        closed: Closed | None = None
+        while closed is None:
+            closed = self._take_in(bytes(await self._stream.receive_some(_READ)))
+        return closed
+
+    def _take_in(self, data: bytes) -> Closed | None:
+        return self._receive(data) if data else self._lost("the socket ended without a close")
+
     def _lost(self, reason: str) -> Closed:
         if self._closing is not None and self._websocket.close_sent:
             return self._closed_here()
         return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
+    # --- out ------------------------------------------------------------------------------
+
+    def _start_writer(self) -> None:
+        with self.lock:
+            if not self._writing and self.closed is None and self._nursery is not None:
+                self._writing = True
+                self._nursery.start_soon(self._write)
+
     async def _write(self) -> None:
         try:
-            while True:
-                while data := self._next_batch():
-                    await self._stream.send_all(data)
-                if self._websocket.close_sent:
-                    self._written.set()
-                    return
-                await self._due.wait()
-                self._due = trio.Event()
+            while data := self._next_batch():
+                await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             # The reader meets the same end and knows more of it, unless nothing more comes in.
             await trio.sleep(_LINGER)
             self._abort(self._lost("the socket takes no more bytes"))
+        if self._written is not None:
+            self._written.set()
+
+    async def _wait_written(self) -> None:
+        """Waits until all that is due has left."""
+        with self.lock:
+            if self._written is None:
+                self._written = trio.Event()
+            self.flush()
+            if not self._writing and not self._unsent:
+                self._written.set()
+        await self._written.wait()
 
     async def _part(self) -> None:
         """Behind the last that was read: lets the close frame leave, then lets go."""
-        assert self._scope is not None
-        with self.lock:
-            self.wake_writer()
+        assert self._nursery is not None
         if self._websocket.close_sent:
-            self._scope.deadline = min(
-                self._scope.deadline, trio.current_time() + min(_LINGER, self.timeouts.close)
+            scope = self._nursery.cancel_scope
+            scope.deadline = min(
+                scope.deadline, trio.current_time() + min(_LINGER, self.timeouts.close)
             )
-            await self._written.wait()
+            await self._wait_written()
             while not self._websocket.close_received and await self._drop_some():
                 pass
-        self._scope.cancel()
 
     async def _drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more."""
@@ -245,42 +297,54 @@ class Connection(Traffic):
 
     # --- heartbeat ------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
+    @property
+    def _patience(self) -> float:
+        """How long, in seconds, the peer may be silent."""
+        heartbeat = self.options.heartbeat
+        return math.inf if heartbeat.interval is None else heartbeat.interval + heartbeat.timeout
+
+    def _is_silent(self) -> bool:
+        return trio.current_time() >= self._last_byte + self._patience
+
+    def _next_beat(self) -> float:
+        """When to look again: then a ping is due, or the peer has been silent for too long."""
         interval = self.options.heartbeat.interval
-        self._send_ping()  # also without heartbeats: windows grow by the round trip
         if interval is None:
-            return
-        silence = interval + self.options.heartbeat.timeout
-        next_ping = trio.current_time() + interval
+            return math.inf
+        return min(self._pinged_at + interval, self._last_byte + self._patience)
+
+    async def _beat_beside(self) -> None:
         while True:
-            await trio.sleep_until(min(next_ping, self._last_byte + silence))
-            if trio.current_time() >= self._last_byte + silence:
+            await trio.sleep_until(self._next_beat())
+            if self._is_silent():
                 # What has come while the loop was busy, or the machine asleep, is read first.
                 for _ in range(2):
                     await trio.lowlevel.checkpoint()
-            now = trio.current_time()
-            if now >= self._last_byte + silence:
-                await self._give_up(f"no byte from the peer for {silence:g} s")
-                return
-            if now >= next_ping:
-                self._send_ping()
-                next_ping = now + interval
+            await self._beat()
 
-    async def _give_up(self, reason: str) -> None:
+    async def _beat(self) -> Closed | None:
+        """Does what is due; tells how the connection ended, if the peer is gone."""
+        if self._is_silent():
+            return await self._give_up(f"no byte from the peer for {self._patience:g} s")
+        if trio.current_time() >= self._next_beat():
+            self._send_ping()
+        return None
+
+    async def _give_up(self, reason: str) -> Closed:
         """Ends it because of silence; says so, as far as that still goes."""
         outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
         self._end(outcome)
         with self.lock:
             self._websocket.close(CloseCode.HEARTBEAT_TIMEOUT, reason)
-            self.wake_writer()
         with trio.move_on_after(_GOODBYE):
-            await self._written.wait()
+            await self._wait_written()
         self._abort(outcome)
+        return outcome
 
     def _send_ping(self) -> None:
         with self.lock:
+            self._pings += 1
+            self._pinged_at = trio.current_time()
             if not self._websocket.close_sent:
-                payload = next(self._ping_numbers).to_bytes(8, "big")
-                self._ping = (payload, trio.current_time())
-                self._websocket.send_ping(payload)
-                self.wake_writer()
+                self._websocket.send_ping(ping_payload(self._pings))
+                self.flush()

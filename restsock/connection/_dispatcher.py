@@ -46,6 +46,8 @@ class Dispatcher(ABC):
         options: limits and time-outs.
     """
 
+    __slots__ = ()
+
     token: trio.lowlevel.TrioToken
     options: Options
 

@@ -1,8 +1,9 @@
-"""A way into a plain TCP socket that does not wait, for sends out of a callback of the loop."""
+"""A short way into and out of a plain TCP socket."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import trio
 
@@ -10,7 +11,7 @@ __all__ = ["Lane", "lane_of"]
 
 
 class Lane:
-    """Writes what the socket takes right now.
+    """Writes what the socket takes right now, and reads what it has.
 
     The number of the socket is asked for each time: it is -1 once the socket is closed, so that a
     late write cannot hit another one that got its number.
@@ -22,7 +23,7 @@ class Lane:
         self._socket = socket
 
     async def read(self, size: int) -> bytes:
-        """Waits for bytes and returns them; `b""` at the end.
+        """Waits for bytes and returns them; `b""` at the end. A cancelled wait has taken none.
 
         Like `receive_some` of the stream, without its first look, which mostly finds nothing.
 
@@ -31,10 +32,17 @@ class Lane:
         """
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return os.read(self._socket.fileno(), size)
-            except BlockingIOError:
-                pass
+            with suppress(BlockingIOError):
+                return self.read_now(size)
+
+    def read_now(self, size: int) -> bytes:
+        """Returns the bytes that are there; `b""` at the end.
+
+        Raises:
+            BlockingIOError: there are none now.
+            OSError: the socket has failed.
+        """
+        return os.read(self._socket.fileno(), size)
 
     def write(self, data: bytes) -> int:
         """Returns how many bytes were taken; 0 when the socket is full, or has failed.

@@ -47,7 +47,7 @@ from ._lane import lane_of
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["Traffic"]
+__all__ = ["Traffic", "ping_payload"]
 
 _log = logging.getLogger("restsock.connection")
 
@@ -67,6 +67,39 @@ class Traffic(Dispatcher):
         closed: how it ended; `None` while it lives.
         round_trip: seconds, from the latest pong; `None` before the first.
     """
+
+    # Thousands of connections may be idle; without slots each would carry 1.5 KiB of dictionary.
+    __slots__ = (
+        "_bytes_received",
+        "_bytes_sent",
+        "_clock",
+        "_clogged",
+        "_closing",
+        "_dispatching",
+        "_exchanges",
+        "_guest",
+        "_handler",
+        "_held",
+        "_lane",
+        "_last_byte",
+        "_outcome",
+        "_pinged_at",
+        "_pings",
+        "_requests_received",
+        "_requests_sent",
+        "_unsent",
+        "_waiting",
+        "_websocket",
+        "_writing",
+        "closed",
+        "id",
+        "lock",
+        "name",
+        "options",
+        "round_trip",
+        "session",
+        "token",
+    )
 
     def __init__(
         self,
@@ -95,14 +128,14 @@ class Traffic(Dispatcher):
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._closing: tuple[int, str] | None = None
         self._outcome: Closed | None = None
-        self._due = trio.Event()
-        self._writing = True  # the writer is going to look for output before it waits for `_due`
+        self._writing = True  # a writer is at work (or none can be yet) and will look for output
         self._unsent = b""  # left over from a flush
         self._held = 0
         self._guest = False  # the lock is held by a thread that is not the loop's
         self._dispatching = False
         self._last_byte = self._clock()
-        self._ping: tuple[bytes, float] | None = None
+        self._pings = 0  # sent so far; each carries its number
+        self._pinged_at = self._clock()
         self._bytes_sent = self._bytes_received = 0
         self._requests_sent = self._requests_received = 0
 
@@ -239,12 +272,13 @@ class Traffic(Dispatcher):
         if self._held or self._writing:
             return
         if self._guest:
-            self._leave_to_loop(self._nudge)
+            self._leave_to_loop(self._start_writer)
         else:
-            self._due.set()
+            self._start_writer()
 
-    def _nudge(self) -> None:
-        self._due.set()
+    @abstractmethod
+    def _start_writer(self) -> None:
+        """Has a task send what is due, unless one does already. On the loop."""
 
     def hold(self) -> None:
         """Several things are going to be sent now: they shall leave together. Takes the lock."""
@@ -284,7 +318,7 @@ class Traffic(Dispatcher):
             self.wake_writer()
 
     def _next_batch(self) -> bytes:
-        """What the writer is to send; when that is nothing, it is to wait for `_due`."""
+        """What the writer is to send; when that is nothing, its work is done."""
         with self.lock:
             data, self._unsent = self._unsent or self._take_output(), b""
             self._writing = bool(data)
@@ -359,9 +393,8 @@ class Traffic(Dispatcher):
         return closed
 
     def _receive_pong(self, payload: bytes) -> None:
-        if self._ping is not None and payload == self._ping[0]:
-            self.round_trip = self.session.round_trip = self._clock() - self._ping[1]
-            self._ping = None
+        if payload == ping_payload(self._pings):
+            self.round_trip = self.session.round_trip = self._clock() - self._pinged_at
 
     def _receive_close(self, event: CloseReceived) -> Closed:
         if self._closing is not None:
@@ -482,6 +515,11 @@ class Traffic(Dispatcher):
             reason=closed.reason,
             may_have_run=may_have_run,
         )
+
+
+def ping_payload(number: int) -> bytes:
+    """What a ping carries: its number, so that the answer to an earlier one is not taken for it."""
+    return number.to_bytes(8, "big")
 
 
 def _unobserved(event: ExchangeEvent) -> None:

@@ -56,6 +56,8 @@ class Handshake:
         connection_id: known from `welcome` on.
     """
 
+    __slots__ = ("_due", "_max_size", "_new_id", "_settings", "_unix_ms", "connection_id", "peer")
+
     def __init__(
         self,
         *,

@@ -222,6 +222,8 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
         raise _unsendable("response head", headers) from None
     data = _serialize(b"HTTP/1.1 %d %s\r\n" % (event.status_code, event.reason), headers)
     problem = _problem_of_response(head)
+    if b"\r" in head.reason:  # h11 checks all but this; behind a line end it would be a field
+        problem = "a malformed reason"
     if problem or not _RESPONSE.fullmatch(data):
         raise _unsendable("response head", headers, problem)
     return data, head
@@ -233,6 +235,10 @@ def encode_trailers(headers: Headers) -> bytes:
     Raises:
         LocalProtocolError: a field is malformed, or may not come this late.
     """
+    try:
+        h11.Response(status_code=200, headers=list(headers))  # one field each, not part of two
+    except h11.LocalProtocolError:
+        raise _unsendable("trailer section", headers) from None
     data = _serialize(b"", headers)
     problem = _problem_of_trailers(headers)
     if problem or not _TRAILERS.fullmatch(data):

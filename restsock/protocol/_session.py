@@ -18,7 +18,6 @@ concerns one stream alone ends that stream, by a RESET and a `StreamFailed`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +57,7 @@ from ._frames import (
 )
 from ._handshake import STEPS, Handshake
 from ._heads import (
+    content_length,
     decode_request,
     decode_response,
     decode_trailers,
@@ -96,6 +96,28 @@ class Session:
         round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
     """
 
+    # Slots and lists: a dictionary and three empty deques would be 3 KiB of an idle connection.
+    __slots__ = (
+        "_budget",
+        "_control",
+        "_dialer",
+        "_events",
+        "_going_away",
+        "_handshake",
+        "_last_peer_id",
+        "_limits",
+        "_local_open",
+        "_next_id",
+        "_overdue",
+        "_peer_going_away",
+        "_peer_open",
+        "_pieces",
+        "_ring",
+        "_streams",
+        "peer",
+        "round_trip",
+    )
+
     def __init__(
         self,
         *,
@@ -118,9 +140,9 @@ class Session:
         )
         self._budget = Budget(limits.receive_budget)
         self._streams: dict[int, Stream] = {}
-        self._ring: deque[Stream] = deque()
-        self._control: deque[str | bytes] = deque()
-        self._events: deque[SessionEvent] = deque()
+        self._ring: list[Stream] = []
+        self._control: list[str | bytes] = []
+        self._events: list[SessionEvent] = []
         self._pieces: dict[int, list[bytes]] = {}  # of bodies, by stream, to be told as one
         self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
         self._next_id = 1 if dialer else 2
@@ -222,6 +244,8 @@ class Session:
         data, head = encode_request(head)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a request head of {len(data)} bytes is too long to send")
+        if end and head.upgrade is None and content_length(head.headers):
+            raise LocalProtocolError("a request with a Content-Length and without its body")
         stream = self._add_stream(self._next_id, head, local=True)
         self._next_id += 2
         self._local_open += 1
@@ -331,9 +355,9 @@ class Session:
     def next_message(self) -> str | bytes | None:
         """The next message to send; `None` when there is none now."""
         if self._control:
-            return self._control.popleft()
+            return self._control.pop(0)
         while self._ring:
-            stream = self._ring.popleft()
+            stream = self._ring.pop(0)
             stream.queued = False
             message = self._next_frame(stream)
             if message is not None:
@@ -371,7 +395,7 @@ class Session:
         if not self._events:
             while self._pieces:
                 self._tell_pieces(next(iter(self._pieces)))
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def receive_message(self, message: str | bytes) -> None:
         """Takes in a whole message.
@@ -423,6 +447,9 @@ class Session:
                     f"a {FrameType(type).name} frame on stream {stream_id}, which was never opened"
                 )
             self._receive_request(stream_id, payload, end)
+        elif stream.local and not stream.announced:
+            # It waits here for its turn: the peer cannot know of it (spec, 9.1: an idle id).
+            raise RemoteProtocolError(f"a frame on stream {stream_id}, which was never opened")
         elif reset is not None:
             self._receive_reset(stream, *reset)
         elif type == FrameType.WINDOW:

@@ -216,7 +216,8 @@ class ServerUpgrade:
             raise self._refused(400, "not a GET of HTTP/1.1")
         if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
             raise self._refused(400, "an upgrade with a body")
-        if not _is_key(fields.get(b"sec-websocket-key", b"")):  # RFC 6455, section 4.2.1
+        keys = [value for name, value in event.headers if name == b"sec-websocket-key"]
+        if len(keys) != 1 or not _is_key(keys[0]):  # RFC 6455, sections 4.2.1 and 11.3.1
             raise self._refused(400, "a Sec-WebSocket-Key that is not 16 bytes in base64")
         headers = list(event.headers)
         try:

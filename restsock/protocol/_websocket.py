@@ -12,7 +12,6 @@ Order of calls: `receive_data()` then `next_event()` until it gives None; any `s
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
@@ -47,6 +46,24 @@ class WebSocket:
         close_received: whether the peer has.
     """
 
+    __slots__ = (
+        "_broken",
+        "_buffer",
+        "_client",
+        "_events",
+        "_fragmented",
+        "_left",
+        "_mask_key",
+        "_max_message",
+        "_out",
+        "_parts",
+        "_pong",
+        "_size",
+        "_wsproto",
+        "close_received",
+        "close_sent",
+    )
+
     def __init__(
         self, *, client: bool, max_message: int, mask_key: Callable[[], bytes] | None = None
     ) -> None:
@@ -57,12 +74,12 @@ class WebSocket:
         self._buffer = bytearray()
         self._left = 0  # bytes of a frame that wsproto is in the middle of
         self._fragmented = False  # whether a message is in the middle of its frames
-        self._protocol = FrameProtocol(client=client, extensions=[])
+        self._wsproto: FrameProtocol | None = None
         self._max_message = max_message
         self._broken = False
         self._parts: list[bytes | bytearray | str] = []
         self._size = 0
-        self._events: deque[WebSocketEvent] = deque()
+        self._events: list[WebSocketEvent] = []
         self._out: list[bytes | bytearray] = []
         self._pong: bytes | None = None
 
@@ -88,7 +105,7 @@ class WebSocket:
 
     def next_event(self) -> WebSocketEvent | None:
         """The next thing that was received; `None` when there is nothing more."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def send_text(self, data: str) -> None:
         """Queues a text message.
@@ -183,12 +200,22 @@ class WebSocket:
                 payload = apply_mask(view[start:end], bytes(view[start - 4 : start]))
         self._events.append(BinaryMessage(payload))
 
+    @property
+    def _protocol(self) -> FrameProtocol:
+        """wsproto: the one that is in the middle of a message, or a new one."""
+        if self._wsproto is None:
+            return FrameProtocol(client=self._client, extensions=[])
+        return self._wsproto
+
     def _feed(self, data: bytes) -> None:
-        self._protocol.receive_bytes(data)
-        for frame in self._protocol.received_frames():
+        self._wsproto = protocol = self._protocol
+        protocol.receive_bytes(data)
+        for frame in protocol.received_frames():
             self._receive_frame(frame)
             if self.close_received:
                 break
+        if not (self._left or self._fragmented):
+            self._wsproto = None  # it remembers nothing now, and weighs 1 KiB
 
     def _send(self, data: bytes | bytearray) -> None:
         if self.close_sent:

@@ -1,0 +1,195 @@
+"""The inputs that fuzzing starts from: spec/vectors, in the form that each target reads.
+
+They are made when they are wanted, so they can not fall behind the vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from restsock.protocol._frames import encode_frame
+from tests.fuzz import handshake, listener, plain_frames, session
+from tests.fuzz.choices import blob
+from tests.fuzz.h11_alone import RS
+from tests.protocol.vectors import as_bytes, envelope, load
+
+__all__ = ["seeds"]
+
+
+def seeds(target: str, longest: int) -> list[bytes]:
+    """All seeds of a target that are at most `longest` bytes, each once, in order."""
+    return [seed for seed in dict.fromkeys(_MAKERS[target]()) if len(seed) <= longest]
+
+
+def _heads() -> Iterator[bytes]:
+    document = load("heads.json")
+    for kind in ("requests", "responses", "trailers"):
+        for case in [*document[kind]["good"], *document[kind]["bad"]]:
+            yield as_bytes(case["head"])
+    for case in document["requests"]["good"]:
+        yield _joined(case["method"], case["target"], case["headers"])
+    for case in document["responses"]["good"]:
+        yield _joined(str(case["status"]), case["reason"], case["headers"])
+    # What the vectors, which are about what comes in, do not have.
+    yield b"GET / HTTP/1.1\r\nHost: a\r\nX-A: a \r\n\r\n"
+    yield _joined("GET", "/", [("Host", "a"), ("X-A", "1\r\nX-B: 2")])
+    yield _joined("GET", "/ HTTP/1.1\r\nX-A: 1", [("Host", "a")])
+    yield _joined("200", "OK\r\nX-A: 1", [])
+    yield _joined("200", "OK", [("Connection", "close, X-A, Content-Length")] + 2 * [("X-A", "1")])
+    yield _joined("200", "OK", [("Connection", "Content-Length"), ("Content-Length", "5")])
+    yield _joined("200", "OK", [("X-A: 1\r\nX-B", "2")])
+    yield _joined("200", "OK", [("X-A:", "2")])
+
+
+def _joined(first: str, second: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    parts = [first, second, *(part for field in headers for part in field)]
+    return RS.join(part.encode("latin-1") for part in parts)
+
+
+def _frames() -> Iterator[bytes]:
+    document = load("frames.json")
+    # Bytes that are no UTF-8 make a reason longer, up to where it is cut.
+    yield bytes([3, 0, 0, 0, 0, 0, 0, 1, 0, 1]) + b"\xff" * 400
+    yield bytes([5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 233]) + b"a" + b"\xff" * 400
+    for case in [*document["good"], *document["bad"]]:
+        yield as_bytes(case["message"])
+
+
+def _plain_frames() -> Iterator[bytes]:
+    for case in load("websocket.json")["cases"]:
+        kind = plain_frames.CLIENT if case["role"] == "dialer" else 0
+        wire = as_bytes(case["receive"])
+        yield bytes([kind, 0]) + wire
+        yield bytes([kind, 2, 0, 1, 0, 5]) + wire
+    for step in load("example.json")["steps"]:
+        kind = plain_frames.CLIENT if step["from"] == "listener" else 0
+        yield bytes([kind, 0]) + as_bytes(step["wire"])
+    for kind in (plain_frames.CLIENT, 0):
+        mask = 3 if kind else 1
+        for size in range(14):
+            yield bytes([kind | plain_frames.DESCRIBED, 0, mask, size, 3])
+            yield bytes([kind | plain_frames.WRITTEN, *([1] if kind else []), size]) + b"abc"
+
+
+def _handshake() -> Iterator[bytes]:
+    document = load("handshake.json")
+    for case in [*document["envelopes"]["good"], *document["envelopes"]["bad"]]:
+        yield b"\0" + case["text"].encode()
+    for case in [*document["settings"]["good"], *document["settings"]["bad"]]:
+        payload = {"version": 1, "connection_id": "c", "settings": case["json"]}
+        for kind in (0, handshake.DIALER):
+            yield bytes([kind | handshake.WRAPPED]) + json.dumps(payload).encode()
+    for case in document["sequences"]:
+        messages = [_message(step) for step in case["steps"] if "do" not in step]
+        kind = handshake.DIALER if case["role"] == "dialer" else 0
+        yield bytes([kind]) + handshake.RS.join(messages)
+    yield bytes([handshake.WRAPPED]) + b'{"version":1}' + RS + b'{"connection_id":"c"}'
+    for number in (b"1e999", b"1" + b"0" * 400, b"1e-400", b"0.5", b"NaN", b"-Infinity"):
+        settings = b'{"version":1,"settings":{"heartbeat_interval":' + number + b"}}"
+        yield bytes([handshake.WRAPPED]) + settings
+        yield bytes([handshake.WRAPPED]) + b'{"version":1,"metadata":' + number + b"}"
+    for name, text in (
+        (b"", b"null"),
+        (b"edge", b'{"a":[1,1.5,"\\u00fc"]}'),
+        (b"edge", b'"\\ud800"'),
+        (b"\xff", b"NaN"),
+    ):
+        yield bytes([handshake.PAIR]) + name + RS + text
+
+
+def _message(step: dict[str, Any]) -> bytes:
+    if "receive" in step:
+        return b"\xff" + as_bytes(step["receive"])
+    text: str = step["receive_text"]
+    return text.encode("utf-8", "replace")
+
+
+def _session() -> Iterator[bytes]:
+    for name in ("exchanges", "streams", "credit", "errors"):
+        for case in load(f"{name}.json")["cases"]:
+            kind = session.DIALER if case["role"] == "dialer" else 0
+            out = bytes([kind, 0, 0, 0, 0])
+            for step in case["steps"]:
+                out += _act(step["do"]) if "do" in step else _incoming(step)
+                out += bytes([session.TAKE])
+            yield out
+    yield bytes([session.FRESH, 0, 0, 0, 0]) + b"".join(
+        bytes([session.RAW_TEXT]) + blob(text.encode())
+        for text in (
+            envelope("hello", {"version": 1}),
+            envelope("ready", {"connection_id": "c"}),
+            envelope("x", {}),
+        )
+    )
+    # More bytes, and more requests and answers, than a peer has credit and limits for.
+    opening = encode_frame(1, 0, 1, session.HEADS[0])
+    begin = bytes([0, 0, 0, 0, 0, session.RAW_FRAME]) + blob(opening)
+    yield begin + bytes([session.FLOOD, 1, 0, 4, 1, 4])
+    yield begin + b"".join(bytes([session.FLOOD, 2, 1, 0, first, 0, 0]) for first in (3, 240))
+    for number in range(9):
+        schedule = random.Random(number).randbytes(1500)
+        yield bytes([session.PAIR, number % 3]) + schedule
+
+
+def _incoming(step: dict[str, Any]) -> bytes:
+    if "receive_text" in step:
+        return bytes([session.RAW_TEXT]) + blob(step["receive_text"].encode("utf-8", "replace"))
+    return bytes([session.RAW_FRAME]) + blob(as_bytes(step["receive"]))
+
+
+def _act(do: dict[str, Any]) -> bytes:
+    """About what the app does: the same kind of act on the same stream."""
+    action, stream = do["action"], do.get("stream", 0) % 16
+    if action == "request":
+        wishes = any(name.lower() == "upgrade" for name, _ in do["headers"])
+        kind = 3 if wishes else {"POST": 1, "HEAD": 2}.get(do["method"], 0)
+        return bytes([session.OPEN, kind, bool(do["end"])])
+    if action == "response":
+        kind = {101: 4, 304: 2, 103: 3, 404: 5}.get(do["status"], 0)
+        out = bytes([session.HEAD, stream, kind])
+        return out + (bytes([session.END, stream, 0]) if do["end"] else b"")
+    if action == "data":
+        out = bytes([session.DATA, stream, 3])
+        return out + (bytes([session.END, stream, 0]) if do["end"] else b"")
+    if action == "trailers":
+        return bytes([session.END, stream, 1])
+    if action == "reset":
+        return bytes([session.RESET, stream, 1])
+    if action == "consume":
+        return bytes([session.CONSUME, stream, 255])
+    return bytes([session.GOAWAY, 1]) if action == "goaway" else b""
+
+
+def _listener() -> Iterator[bytes]:
+    document = load("upgrade.json")
+    for kind, cases, member in (
+        (0, document["requests"], "request"),
+        (listener.DIALER, document["responses"], "response"),
+    ):
+        for case in cases:
+            yield bytes([kind | listener.OCTETS, 0]) + as_bytes(case[member])
+            yield bytes([kind, 2, 0, 20, 0, 90]) + as_bytes(case[member])
+    right = as_bytes(document["requests"][0]["request"])
+    answer = as_bytes(document["responses"][0]["response"])
+    for behind in (b"\x82\x01a", b"\r\n"):
+        yield b"\0\0" + right + behind
+        yield bytes([listener.DIALER, 0]) + answer + behind
+    key = b"Sec-WebSocket-Key: "
+    yield b"\0\0" + right.replace(key, key + b"QQ==\r\n" + key)
+    yield b"\0\0" + right.replace(key, key + b"QQ==")
+    yield b"\0\0" + right.replace(b"Host: ", b"Host: b\xfccher.")
+    yield b"\0\0" + right.replace(b"GET /", b"GET /\xfc")
+
+
+_MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "plain_heads": _heads,
+    "plain_frames": _plain_frames,
+    "frames": _frames,
+    "heads": _heads,
+    "handshake": _handshake,
+    "session": _session,
+    "listener": _listener,
+}

@@ -1,0 +1,100 @@
+"""The fuzz targets without a fuzzer: what was found stays found, and some chance for each.
+
+`make fuzz` searches. Here the seeds, the kept inputs and a few hundred mutations of them, the same
+ones each time, run in every suite; and each target is shown a fault, to know that it sees one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from restsock.protocol import ResetCode, Session, StreamFailed
+from restsock.protocol import _frames as frame_layout
+from restsock.protocol import _handshake as handshakes
+from restsock.protocol import _heads as strict_heads
+from restsock.protocol import _plain_heads as short_heads
+from restsock.protocol import _upgrade as upgrades
+from restsock.protocol import _websocket as websockets
+from restsock.protocol._plain_frames import FrameHeader, parse_header
+from restsock.protocol._stream import Stream
+from tests.fuzz.mutate import mutate
+from tests.fuzz.seeds import seeds
+from tests.fuzz.targets import CORPUS, TARGETS, corpus, target
+
+_MUTATIONS = 1500
+
+
+def inputs(name: str) -> list[bytes]:
+    return seeds(name, target(name).MAX_LEN) + corpus(name)
+
+
+def mutations(name: str) -> Iterator[bytes]:
+    rng = random.Random(name)
+    module = target(name)
+    pool = inputs(name)
+    for _ in range(_MUTATIONS):
+        yield mutate(rng, pool, module.DICTIONARY, module.MAX_LEN)
+
+
+def run(name: str, data: bytes) -> None:
+    try:
+        target(name).test_one(data)
+    except Exception as exc:
+        # Said in a form that can be pasted into a test.
+        exc.args = (*exc.args, f"the target {name} with the input {data!r}")
+        raise
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_that_was_found_comes_back(name: str) -> None:
+    for data in inputs(name):
+        run(name, data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_small_changes_find_nothing(name: str) -> None:
+    for data in mutations(name):
+        run(name, data)
+
+
+def test_what_is_kept_is_small() -> None:
+    files = [path for path in CORPUS.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} <= set(TARGETS)
+    assert len(files) <= 500
+    assert sum(path.stat().st_size for path in files) < 500_000
+    assert all(path.stat().st_size <= target(path.parent.name).MAX_LEN for path in files)
+
+
+def _take_any_binary(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHeader | None:
+    header = parse_header(data, at, masked=masked)
+    return header and header._replace(plain=header.plain or data[at] == 0x02)
+
+
+def _tell_too_late(self: Session, stream: Stream, code: ResetCode, reason: str) -> None:
+    self._remove(stream)
+    self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
+
+
+# For each target one fault of the kind that it is there for.
+_FAULTS: dict[str, tuple[object, str, object]] = {
+    "plain_heads": (short_heads, "_OTHERS", frozenset()),
+    "plain_frames": (websockets, "parse_header", _take_any_binary),
+    "frames": (frame_layout, "MAX_CREDIT", 2**32 - 1),
+    "heads": (strict_heads, "_check_length", lambda _: None),
+    "handshake": (handshakes, "_is_name", lambda _: True),
+    "session": (Session, "_fail", _tell_too_late),
+    "listener": (upgrades, "_is_key", lambda _: True),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, attribute, fault = _FAULTS[name]
+    monkeypatch.setattr(where, attribute, fault)
+    with pytest.raises(Exception, match=f"the target {name} with the input"):
+        for data in itertools.chain(inputs(name), mutations(name)):
+            run(name, data)
