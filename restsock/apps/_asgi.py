@@ -174,7 +174,8 @@ class HttpRequest:
         response = self.response
         if kind == "http.response.body":
             more = message.get("more_body", False)
-            response.body(message.get("body", b""), more or self._trailers_due)
+            with self._exchange.together():
+                response.body(message.get("body", b""), more or self._trailers_due)
             if response.complete:
                 self._inbound.wake()
             else:

@@ -91,7 +91,8 @@ class _Call:
         response.start(answer.status, answer.headers)
         body = answer.body
         if isinstance(body, bytes):
-            response.body(body, more=bool(trailers))
+            with self._exchange.together():
+                response.body(body, more=bool(trailers))
         else:
             await self._send_pieces(body)
         if not response.complete:
@@ -100,7 +101,8 @@ class _Call:
     async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
         async with aclosing(_Pieces(body)) as pieces:
             async for piece in pieces:
-                self.response.body(piece, more=True)
+                with self._exchange.together():
+                    self.response.body(piece, more=True)
                 if self.response.bodiless:
                     return  # nobody will see the rest, and there may be no end to it
                 # The checkpoint is what lets a piece leave before the next one is computed.

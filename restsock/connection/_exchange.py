@@ -12,7 +12,8 @@ any), `send_data()`, `send_end()`. `reset()` is allowed at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -200,6 +201,19 @@ class Exchange:
         assert self.connection is not None
         error.may_have_run = self.connection.session.announced(self.id)
         return error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent in the block leaves in as few frames as it needs, and at its end."""
+        connection = self.connection
+        if connection is None:
+            yield
+            return
+        connection.hold()
+        try:
+            yield
+        finally:
+            connection.release()
 
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""
