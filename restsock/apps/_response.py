@@ -97,6 +97,10 @@ class Responder:
         """Whether what `body` is given is not sent: then the app need not make any."""
         return self._bodiless
 
+    def is_completed_by(self, nbytes: int) -> bool:
+        """Whether so many more bytes are all that Content-Length announces."""
+        return self._length is not None and self._count + nbytes == self._length
+
     def start(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
     ) -> None:

@@ -122,14 +122,15 @@ class WsgiRequest:
         for chunk in result:
             if not _chunk(chunk):
                 continue
-            if single:
-                response.body(chunk, more=False)
-                return
-            response.body(chunk, more=True)
-            if response.bodiless:
+            # An end that is known is not sent apart. The app is asked to its own end all the same.
+            last = single or response.is_completed_by(len(chunk))
+            response.body(chunk, more=not last)
+            if single or response.bodiless:
                 break  # nobody will see the rest, and there may be no end to it
-            self._drain()
-        response.body(b"", more=False)
+            if not last:
+                self._drain()
+        if not response.complete:
+            response.body(b"", more=False)
 
     def _drain(self) -> None:
         try:
