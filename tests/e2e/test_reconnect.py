@@ -101,10 +101,11 @@ async def test_a_cut_wire() -> None:
 
 async def test_requests_made_while_the_wire_is_down_wait_for_it() -> None:
     async with pair() as (server, proxy, client):
+        connection = client.connection
+        assert connection is not None
         await proxy.refuse()
         await proxy.cut()
-        assert client.connection is not None
-        await client.connection.wait_closed()
+        await connection.wait_closed()
         answers: list[str] = []
 
         async def ask(dispatcher: Any, target: str) -> None:
