@@ -611,3 +611,42 @@ async def test_a_handler_runs_again() -> None:
             nursery.start_soon(listener.run, handler)
             assert (await dialer.request("POST", "/", body=b"x")).content == b"x"
             await dialer.aclose()
+
+
+async def test_an_end_that_content_length_tells_does_not_wait_for_the_app() -> None:
+    gate = Gate()
+    ended = threading.Event()
+
+    def app(environ: Environ, start_response: Start) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "5")])
+        yield b"hel"
+        yield b"lo"
+        assert gate.go_on.wait(PATIENCE)
+        ended.set()
+
+    async with connected_pair(app_b=app) as (dialer, _):
+        response = await dialer.request("GET", "/")
+        assert response.content == b"hello"
+        assert not ended.is_set()
+        gate.go_on.set()
+        await in_thread(ended)  # what stands behind its last chunk runs all the same
+
+
+async def test_more_than_content_length_is_logged_and_not_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed = threading.Event()
+
+    def app(environ: Environ, start_response: Start) -> Iterator[bytes]:
+        try:
+            start_response("200 OK", [("Content-Length", "5")])
+            yield b"hello"
+            yield b"!"
+        finally:
+            closed.set()
+
+    async with connected_pair(app_b=app) as (dialer, _):
+        assert (await dialer.request("GET", "/")).content == b"hello"
+        await in_thread(closed)
+        assert (await dialer.request("GET", "/")).content == b"hello"
+    assert "behind the end" in caplog.text
