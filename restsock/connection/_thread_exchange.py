@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["ThreadExchange"]
 
 # A thread that waits without a time limit looks this often, in seconds, whether the loop still
-# runs. Every orderly end of a loop fails its exchanges; this is for one that crashed.
-_LOOK_AFTER = 30.0
+# runs. Every orderly end of a loop fails its exchanges; this is for one that crashed, and for a
+# Ctrl-C that comes in the instant before the wait, which Python notices behind it.
+_LOOK_AFTER = 5.0
 
 # What a thread sends itself is at most this long, in bytes. A long body is left to the loop, which
 # would otherwise wait for the lock, again and again, while the thread is quicker to take it.
@@ -171,6 +172,9 @@ class ThreadExchange:
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
         connection = dispatcher.connection
+        if connection is not None:
+            self._pid = connection.pid
+            self._check_process()
         if connection is None or not connection.start_as_guest(
             exchange, partial(guarded, mailbox, exchange)
         ):
@@ -529,11 +533,13 @@ class ThreadExchange:
         connection = self.exchange.connection
         if connection is not None:
             connection.hold()
-        while steps:
-            function, argument = steps.popleft()
-            guarded(self._mailbox, self.exchange, function, argument)
-        if connection is not None:
-            connection.release()
+        try:
+            while steps:
+                function, argument = steps.popleft()
+                guarded(self._mailbox, self.exchange, function, argument)
+        finally:  # a KeyboardInterrupt must not leave the lock to a thread that has gone
+            if connection is not None:
+                connection.release()
         # Above the limit the exchange itself reports, later, that there is room.
         if self._blocked and self.exchange.buffered <= self._limit:
             self._mailbox.put(Writable())

@@ -10,6 +10,7 @@ leaves to the loop.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
@@ -62,6 +63,7 @@ class Traffic(Dispatcher):
     Attributes:
         id: the same at both ends.
         name: what the dialer calls itself, at both ends; `None` when it has no name.
+        pid: the process that it belongs to; a fork of it must not touch the socket.
         session: for the exchanges on it.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         closed: how it ended; `None` while it lives.
@@ -96,6 +98,7 @@ class Traffic(Dispatcher):
         "lock",
         "name",
         "options",
+        "pid",
         "round_trip",
         "session",
         "token",
@@ -117,6 +120,7 @@ class Traffic(Dispatcher):
         self.token = trio.lowlevel.current_trio_token()
         self.session = session
         self.lock = threading.RLock()
+        self.pid = os.getpid()
         self.closed: Closed | None = None
         self.round_trip: float | None = None
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
@@ -164,8 +168,8 @@ class Traffic(Dispatcher):
                 self._held -= 1
                 self._flush_due()
             except BaseException:
-                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where.
-                self._held = 0
+                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. What is held
+                # stays so: nobody sends any more until the loop has ended it.
                 self._leave_to_loop(self._distrust)
                 raise
             finally:
@@ -311,9 +315,9 @@ class Traffic(Dispatcher):
         self._writing = True  # what is told to observers in between is not to come back here
         data = self._take_output()
         taken = self._lane.write(data) if data else 0
-        self._writing = False
         self._bytes_sent += taken
         self._unsent = data[taken:]
+        self._writing = False  # last: behind a thread that is interrupted above, nobody writes
         if self._unsent or self._websocket.close_sent or self.session.has_output:
             self.wake_writer()
 

@@ -1,4 +1,8 @@
-"""`TunnelAdapter` over two real connections in memory; the app is a coroutine on the loop."""
+"""`TunnelAdapter` over two real connections; the app is a coroutine on the loop.
+
+The wire is in memory, where the loop sends for the thread that asks, and then a socket pair, where
+the thread does so itself.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +30,13 @@ from restsock.connection import (
     open_dialed,
 )
 from restsock.protocol import ResetCode, ResponseHead
+from tests.connection.sockets import socket_streams
 
 URL = "http://edge-1/"
 PEER = Peer("memory", 0)
 
 App = Callable[[AsyncExchange], Awaitable[None]]
+Wire = Callable[[], "tuple[trio.abc.Stream, trio.abc.Stream]"]
 
 
 class Apps:
@@ -62,20 +68,22 @@ class Apps:
 class Tunnel:
     """Two connections on a loop in a thread: `session` calls through one, `app` serves it."""
 
-    def __init__(self, app: App, options: Options) -> None:
+    def __init__(self, app: App, options: Options, wire: Wire) -> None:
         ready = threading.Event()
         self.dialer: Connection
         self.listener: Connection
         self._scope = trio.CancelScope()
-        self._thread = threading.Thread(target=trio.run, args=(self._main, app, options, ready))
+        self._thread = threading.Thread(
+            target=trio.run, args=(self._main, app, options, wire, ready)
+        )
         self._thread.start()
         ready.wait(5)
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.mount(URL, TunnelAdapter(self.listener))
 
-    async def _main(self, app: App, options: Options, ready: threading.Event) -> None:
-        here, there = trio.testing.memory_stream_pair()
+    async def _main(self, app: App, options: Options, wire: Wire, ready: threading.Event) -> None:
+        here, there = wire()
         handler = Apps(app, options.limits)
 
         async def listen() -> None:
@@ -117,12 +125,12 @@ class Tunnel:
 MakeTunnel = Callable[..., Tunnel]
 
 
-@pytest.fixture
-def make_tunnel() -> Iterator[MakeTunnel]:
+@pytest.fixture(params=[trio.testing.memory_stream_pair, socket_streams], ids=["loop", "guests"])
+def make_tunnel(request: pytest.FixtureRequest) -> Iterator[MakeTunnel]:
     tunnels: list[Tunnel] = []
 
     def make(app: App, **limits: int) -> Tunnel:
-        tunnels.append(Tunnel(app, Options(limits=Limits(**limits))))
+        tunnels.append(Tunnel(app, Options(limits=Limits(**limits)), request.param))
         return tunnels[-1]
 
     yield make

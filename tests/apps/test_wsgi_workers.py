@@ -5,17 +5,21 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 
-from restsock import Limits, Options, RequestTimeout, StreamReset, Timeouts
+from restsock import ConnectionClosed, Limits, Options, RequestTimeout, StreamReset, Timeouts
 from restsock.apps import Disconnected, make_handler
-from restsock.connection import AsyncExchange, ThreadExchange
+from restsock.apps._wsgi_workers import WsgiHandler, _Shift, _Worker
+from restsock.connection import AsyncExchange, Connection, Handler, ThreadExchange
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
-from tests.apps.serving import served
+from tests.apps.serving import linked, served
+from tests.connection.peers import handshake
+from tests.connection.sockets import socket_streams
 
 Start = Callable[..., Callable[[bytes], None]]
 Environ = dict[str, Any]
@@ -183,3 +187,177 @@ async def test_the_send_buffer_is_that_of_the_connection(monkeypatch: pytest.Mon
 def test_the_idle_time_is_a_number_of_seconds(idle: float) -> None:
     with pytest.raises(ValueError, match=r"Timeouts\.idle must be"):
         Timeouts(idle=idle)
+
+
+# --- who is called, and how many ----------------------------------------------------------------
+
+
+def idle(shift: _Shift, worker: _Worker) -> None:
+    """Has the shift take a worker for idle, without a thread that waits."""
+    worker.inbox.put(None)
+    assert shift.next(worker) is None
+
+
+def requests_of(worker: _Worker) -> list[Any]:
+    found = []
+    while not worker.inbox.empty():
+        found.append(worker.inbox.get())
+    return found
+
+
+def test_the_last_to_become_idle_is_called_first() -> None:
+    shift = _Shift()
+    workers = [_Worker() for _ in range(3)]
+    for worker in workers:
+        idle(shift, worker)
+    given: list[Any] = [object() for _ in range(5)]
+    for request in given:
+        shift.give(request)
+    assert [requests_of(worker) for worker in workers] == [[given[2]], [given[1]], [given[0]]]
+    assert shift.requests == 5
+    # Who waits is served in order, and before the worker is idle again.
+    for worker, request in zip(workers, given[3:], strict=False):
+        worker.serving = request
+        assert shift.next(worker) is request
+        assert worker.serving is None
+    assert shift.requests == 3
+    workers[2].serving = given[2]
+    idle(shift, workers[2])
+    assert shift.requests == 2
+    shift.give(given[0])
+    assert requests_of(workers[2]) == [given[0]]
+
+
+def test_the_end_of_a_shift() -> None:
+    """Those who wait are given back, and a worker finishes what it was given before it goes."""
+    shift = _Shift()
+    busy, called = _Worker(), _Worker()
+    shift.workers = [busy, called]
+    idle(shift, called)
+    given: list[Any] = [object() for _ in range(3)]
+    for request in given:
+        shift.give(request)
+    assert shift.end() == given[1:]
+    assert requests_of(called) == [given[0], None]
+    busy.serving = given[0]
+    assert shift.next(busy) is None
+
+
+@asynccontextmanager
+async def plugged(handler: Handler) -> AsyncIterator[Connection]:
+    """Like `served`, over a socket: the workers send their answers themselves."""
+    dialer, listener = await handshake(*socket_streams())
+    async with handler.running(), trio.open_nursery() as nursery:
+        nursery.start_soon(dialer.run)
+        nursery.start_soon(listener.run, handler)
+        assert listener.open_to_guests
+        yield dialer
+        await dialer.aclose()
+
+
+@pytest.mark.parametrize(("workers", "queue_size"), [(1, 0), (3, 2), (4, 1000)])
+@pytest.mark.parametrize("over", [served, plugged])
+async def test_a_burst_stays_within_the_bounds(
+    workers: int, queue_size: int, over: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: set[str] = set()
+    running = most = 0
+    counting = threading.Lock()
+
+    def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        nonlocal running, most
+        with counting:
+            running += 1
+            most = max(most, running)
+            names.add(threading.current_thread().name)
+        start_response("200 OK", [])
+        with counting:
+            running -= 1
+        return [b"ok"]
+
+    given: list[int] = []
+    give = _Shift.give
+
+    def spy(shift: _Shift, request: ThreadExchange) -> None:
+        with shift._lock:  # nobody finishes while it is counted
+            counted = shift.requests
+        give(shift, request)
+        given.append(counted + 1)
+
+    monkeypatch.setattr(_Shift, "give", spy)
+    options = Options()
+    handler = make_handler(
+        app, interface="wsgi", options=options, workers=workers, queue_size=queue_size
+    )
+    assert isinstance(handler, WsgiHandler)
+    statuses: list[int] = []
+    async with over(handler) as dialer:
+
+        async def ask() -> None:
+            statuses.append((await dialer.request("GET", "/")).status)
+
+        for burst in range(1, 31):
+            async with trio.open_nursery() as nursery:
+                for _ in range(burst):
+                    nursery.start_soon(ask)
+        assert len(handler._shift.workers) <= workers
+        shift = handler._shift
+    for worker in shift.workers:
+        assert worker.thread is not None
+        worker.thread.join(PATIENCE)
+    assert shift.requests == 0  # none was counted twice, or forgotten
+    assert len(statuses) == sum(range(1, 31))
+    assert statuses.count(200) == len(given)
+    assert set(statuses) <= {200, 503}
+    assert (503 in statuses) is (queue_size < 30 - workers)
+    assert most <= len(names) <= workers
+    assert max(given) <= workers + queue_size
+
+
+class Stuck:
+    """An app whose first request hangs until it is let go.
+
+    Attributes:
+        threads: by path, who served it.
+    """
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+        self.threads: dict[str, threading.Thread] = {}
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        self.threads[environ["PATH_INFO"]] = threading.current_thread()
+        if environ["PATH_INFO"] == "/stuck":
+            self.entered.set()
+            assert self.go_on.wait(PATIENCE)
+        start_response("200 OK", [])
+        return [b"ok"]
+
+
+async def test_a_worker_that_is_stuck_is_not_of_the_next_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Stuck()
+    options = Options(timeouts=Timeouts(close=0.05))
+    handler = make_handler(app, interface="wsgi", options=options, workers=1)
+
+    async def ask(dialer: Connection) -> None:
+        with pytest.raises(ConnectionClosed):
+            await dialer.request("GET", "/stuck")
+
+    async with trio.open_nursery() as nursery:
+        async with linked(handler) as dialer:
+            async with handler.running():
+                nursery.start_soon(ask, dialer)
+                assert await trio.to_thread.run_sync(app.entered.wait, PATIENCE)
+    assert "is left alone" in caplog.text
+    async with served(handler) as dialer:
+        assert (await dialer.request("GET", "/1")).content == b"ok"
+        app.go_on.set()
+        stuck = app.threads["/stuck"]
+        await trio.to_thread.run_sync(stuck.join, PATIENCE)
+        assert not stuck.is_alive()  # it found that its shift is over
+        assert (await dialer.request("GET", "/2")).content == b"ok"
+    assert app.threads["/1"] is app.threads["/2"]
+    assert app.threads["/1"] is not stuck

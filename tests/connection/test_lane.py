@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -13,6 +12,7 @@ from restsock.connection._lane import Lane, lane_of
 from restsock.protocol import ResponseHead
 
 from .peers import TaskHandler, handshake
+from .sockets import socket_streams
 
 
 async def echo(exchange: AsyncExchange) -> None:
@@ -22,14 +22,6 @@ async def echo(exchange: AsyncExchange) -> None:
     exchange.send_head(ResponseHead(200, []))
     await exchange.send_data(b"".join(pieces))
     exchange.send_end()
-
-
-def socket_streams() -> tuple[trio.SocketStream, trio.SocketStream]:
-    here, there = socket.socketpair()
-    return (
-        trio.SocketStream(trio.socket.from_stdlib_socket(here)),
-        trio.SocketStream(trio.socket.from_stdlib_socket(there)),
-    )
 
 
 @asynccontextmanager

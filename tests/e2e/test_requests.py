@@ -33,6 +33,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 import restsock.sync
 from restsock._exceptions import ConnectionClosed, RequestTimeout
 from restsock.adapters import TunnelAdapter
+from tests.drivers import DRIVERS, driven_by
 
 TUNNEL = "http://edge-1"
 
@@ -231,8 +232,8 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def sides() -> Iterator[Sides]:
+@pytest.fixture(scope="module", params=DRIVERS)
+def sides(request: pytest.FixtureRequest) -> Iterator[Sides]:
     gates = Gates()
     app = make_app(gates)
     app.logger.setLevel(logging.CRITICAL)
@@ -240,7 +241,10 @@ def sides() -> Iterator[Sides]:
     thread = threading.Thread(target=direct.serve_forever)
     thread.start()
     try:
-        with restsock.sync.listen("127.0.0.1", 0, app=app) as server:
+        with (
+            driven_by(request.param),
+            restsock.sync.listen("127.0.0.1", 0, app=app) as server,
+        ):
             with restsock.sync.connect(server.url, app=app, name="edge-1") as client:
                 # What a view on one side calls the other side with.
                 app.config["edge-1"] = _caller("http://hub", client.adapter())
@@ -564,6 +568,7 @@ def test_each_of_many_threads_gets_its_own_answers(session: requests.Session) ->
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("sides", DRIVERS[:1], indirect=True)  # the longest test of all
 def test_ten_thousand_requests_leave_nothing_behind(sides: Sides) -> None:
     adapter: TunnelAdapter = sides.server.adapter("edge-1")
     url = TUNNEL + "/status/200"

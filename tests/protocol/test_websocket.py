@@ -265,3 +265,88 @@ def test_the_dialer_masks_and_the_listener_does_not() -> None:
     assert plain == websocket_frame(2, b"secret")
     dialer.send_binary(b"secret")
     assert dialer.data_to_send()[2:6] != masked[2:6]
+
+
+# --- what reads the frames that are not plain -----------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("client", [True, False])
+def test_between_two_messages_nothing_is_kept(client: bool, step: int) -> None:
+    """An idle connection shall not pay for a parser."""
+    mask = None if client else MASK
+    websocket = make(client=client)
+    for frame, event in (
+        (websocket_frame(9, b"ping", mask=mask), Ping(b"ping")),
+        (websocket_frame(1, b"text", mask=mask), TextMessage("text")),
+        (websocket_frame(10, b"", mask=mask), Pong(b"")),
+        (websocket_frame(2, b"plain", mask=mask), BinaryMessage(b"plain")),
+        (
+            websocket_frame(2, b"frag", fin=False, mask=mask)
+            + websocket_frame(0, b"ments", mask=mask),
+            BinaryMessage(b"fragments"),
+        ),
+    ):
+        pieces = [frame[at : at + step] for at in range(0, len(frame), step)]
+        assert receive(websocket, pieces) == ([event], None)
+        assert websocket._wsproto is None
+        websocket.send_ping(b"")
+        websocket.send_text("out")
+        websocket.data_to_send()
+        assert websocket._wsproto is None
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize("opcode", [1, 2])
+def test_controls_inside_a_message_do_not_end_it(client: bool, step: int, opcode: int) -> None:
+    mask = None if client else MASK
+    websocket = make(client=client)
+    message = TextMessage("grün!") if opcode == 1 else BinaryMessage("grün!".encode())
+    body = "grün!".encode()
+    # The cut is inside a character, which the reader of a text has to remember.
+    sent: list[tuple[bytes, list[WebSocketEvent]]] = [
+        (websocket_frame(opcode, body[:3], fin=False, mask=mask), []),
+        (websocket_frame(9, b"1", mask=mask), [Ping(b"1")]),
+        (websocket_frame(0, b"", fin=False, mask=mask), []),
+        (websocket_frame(10, b"2", mask=mask), [Pong(b"2")]),
+        (websocket_frame(0, body[3:], mask=mask), [message]),
+        (websocket_frame(2, b"next", mask=mask), [BinaryMessage(b"next")]),
+    ]
+    for number, (frame, events) in enumerate(sent):
+        pieces = [frame[at : at + step] for at in range(0, len(frame), step)]
+        assert receive(websocket, pieces) == (events, None)
+        websocket.send_text("out")  # this direction is another matter
+        websocket.send_ping(b"out")
+        assert (websocket._wsproto is None) is (number >= 4)
+    assert websocket.data_to_send()
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_a_message_inside_a_message_is_an_error(client: bool) -> None:
+    mask = None if client else MASK
+    for opcode in (1, 2):
+        websocket = make(client=client)
+        first = websocket_frame(2, b"half", fin=False, mask=mask)
+        ping = websocket_frame(9, b"", mask=mask)
+        second = websocket_frame(opcode, b"another", mask=mask)
+        assert receive(websocket, [first, ping, second]) == ([Ping(b"")], 1002)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_a_continuation_of_nothing_is_an_error(client: bool) -> None:
+    """Also behind a fragmented message, of which nothing is remembered."""
+    mask = None if client else MASK
+    whole = websocket_frame(2, b"a", fin=False, mask=mask) + websocket_frame(0, b"b", mask=mask)
+    more = websocket_frame(0, b"c", mask=mask)
+    found, code = receive(make(client=client), [whole, more])
+    assert (found, code) == ([BinaryMessage(b"ab")], 1002)
+
+
+def test_a_close_inside_a_message_is_a_close() -> None:
+    websocket = make()
+    half = websocket_frame(1, b"half", fin=False)
+    close = websocket_frame(8, b"\x03\xe9bye")
+    assert receive(websocket, [half + close]) == ([CloseReceived(1001, "bye")], None)
+    assert websocket.close_sent
+    assert websocket.data_to_send()

@@ -23,6 +23,7 @@ import trio
 import restsock
 import restsock.sync
 from restsock.connection import Request, Response
+from tests.drivers import DRIVERS, driven_by
 from tests.e2e.raw_peer import TEXT, websocket_frame
 
 # So that a script finds the package whether or not it is installed.
@@ -59,13 +60,21 @@ async def app(request: Request) -> Response:
     )
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[restsock.sync.Server, restsock.sync.Client]]:
-    with restsock.sync.listen("127.0.0.1", 0, app=app) as server:
+@pytest.fixture(params=DRIVERS)
+def pair(
+    request: pytest.FixtureRequest,
+) -> Iterator[tuple[restsock.sync.Server, restsock.sync.Client]]:
+    with (
+        driven_by(request.param),
+        restsock.sync.listen("127.0.0.1", 0, app=app) as server,
+    ):
         with restsock.sync.connect(
             server.url, app=app, name="edge-1", metadata={"site": [1, 2]}
         ) as client:
             assert client.request("GET", "/").status == 200  # both ends are done with the handshake
+            connection = client._client.connection
+            assert connection is not None
+            assert connection.open_to_guests is (request.param == "guests" and os.name == "posix")
             yield server, client
 
 
@@ -688,5 +697,5 @@ def test_nothing_is_left_of_closed_clients(pair: Pair) -> None:
         for _ in range(10):
             restsock.sync.connect(server.url).close()
     gc.collect()
-    alive = [thing for thing in gc.get_objects() if isinstance(thing, restsock.sync.Client)]
+    alive = [thing for thing in gc.get_objects() if type(thing) is restsock.sync.Client]
     assert len(alive) == 1

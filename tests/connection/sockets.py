@@ -1,0 +1,163 @@
+"""Connections over real sockets, whose other end is a test; and threads beside a loop that stands.
+
+Between two ends of a socket pair, what one has written the other can read: nobody has to wait.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import trio
+import trio.testing
+
+from restsock._config import Options
+from restsock.connection import Connection, Handler
+from restsock.connection._lane import Lane
+from restsock.protocol import BinaryMessage, Ping, SessionEvent, WebSocketEvent
+
+from .peers import handshake
+
+T = TypeVar("T")
+
+
+def socket_streams() -> tuple[trio.SocketStream, trio.SocketStream]:
+    here, there = socket.socketpair()
+    return (
+        trio.SocketStream(trio.socket.from_stdlib_socket(here)),
+        trio.SocketStream(trio.socket.from_stdlib_socket(there)),
+    )
+
+
+class Far:
+    """The other end of a connection: handshaken, but it does only what the test tells it.
+
+    Attributes:
+        heard: every WebSocket event so far.
+        bytes: how many bytes have come.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.session = connection.session
+        self.heard: list[WebSocketEvent] = []
+        self.bytes = 0
+
+    def arrived(self) -> list[SessionEvent]:
+        """What has come since the last call, of the exchanges. For any thread."""
+        lane = self.connection._lane
+        assert lane is not None
+        found: list[SessionEvent] = []
+        with suppress(BlockingIOError):
+            while data := lane.read_now(1 << 20):
+                self.bytes += len(data)
+                self.connection._websocket.receive_data(data)
+        while (event := self.connection._websocket.next_event()) is not None:
+            self.heard.append(event)
+            if isinstance(event, BinaryMessage):
+                self.session.receive_message(event.data)
+        while (told := self.session.next_event()) is not None:
+            found.append(told)
+        return found
+
+    def messages(self) -> int:
+        """How many messages of exchanges have come."""
+        return sum(isinstance(event, BinaryMessage) for event in self.heard)
+
+    def pings(self) -> int:
+        return sum(isinstance(event, Ping) for event in self.heard)
+
+    def say(self) -> None:
+        """Sends what its session and WebSocket have to send."""
+        lane = self.connection._lane
+        assert lane is not None
+        while data := self.connection._take_output():
+            assert lane.write(data) == len(data)
+
+
+@asynccontextmanager
+async def alone(
+    handler: Handler | None = None, *, options: Options | None = None
+) -> AsyncGenerator[tuple[Connection, Far], None]:
+    """A dialer that runs, and its other end."""
+    dialer, listener = await handshake(*socket_streams(), options=options)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dialer.run, handler)
+            await trio.testing.wait_all_tasks_blocked()
+            yield dialer, Far(listener)
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(listener._stream)
+
+
+def while_the_loop_stands(function: Callable[..., T], *args: object) -> T:
+    """Runs a function in a thread, and the loop that this is called on does nothing meanwhile."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(function(*args))
+        except BaseException as exc:  # noqa: BLE001  # raised by the test's own thread
+            outcome.set_exception(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        return outcome.result(5)
+    finally:
+        thread.join(5)
+
+
+def is_free(lock: Any) -> bool:
+    """Whether a thread other than this one could have the lock."""
+
+    def look() -> bool:
+        if not lock.acquire(blocking=False):
+            return False
+        lock.release()
+        return True
+
+    return while_the_loop_stands(look)
+
+
+class Posts:
+    """Stands in for a loop's token, and notes what is posted to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.token = connection.token
+        self.functions: list[Any] = []
+        connection.token = self  # type: ignore[assignment]
+
+    def run_sync_soon(self, function: Callable[..., object], *args: object) -> None:
+        self.functions.append(function)
+        self.token.run_sync_soon(function, *args)
+
+
+class Scripted(Lane):
+    """A lane that notes what it is asked to write, and takes no more of it than it is told.
+
+    Attributes:
+        takes: bytes, for each write; `None` is all, and so is what the script has no word for.
+        wrote: what was taken, write by write.
+    """
+
+    __slots__ = ("takes", "wrote")
+
+    def __init__(self, connection: Connection, *takes: int | None) -> None:
+        lane = connection._lane
+        assert lane is not None
+        super().__init__(lane._socket)
+        self.takes = list(takes)
+        self.wrote: list[bytes] = []
+        connection._lane = self
+
+    def write(self, data: bytes) -> int:
+        limit = self.takes.pop(0) if self.takes else None
+        taken = super().write(data[:limit]) if limit != 0 else 0
+        self.wrote.append(data[:taken])
+        return taken

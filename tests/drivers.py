@@ -1,0 +1,25 @@
+"""The two ways in which a thread's bytes leave, for tests that have to hold of both.
+
+Over a plain socket a thread uses the connection itself, as a guest; where there is no lane (TLS,
+in memory, Windows) the loop does it for the thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from restsock.connection import _traffic
+
+DRIVERS = ["guests", "loop"]
+
+
+@contextmanager
+def driven_by(driver: str) -> Iterator[None]:
+    """Connections that are opened in the block have, or have not, a lane."""
+    with pytest.MonkeyPatch.context() as patch:
+        if driver == "loop":
+            patch.setattr(_traffic, "lane_of", lambda stream: None)
+        yield
