@@ -1,8 +1,8 @@
-"""The one WebSocket frame that nearly all traffic consists of, without a detour.
+"""The few WebSocket frames that nearly all traffic consists of, without a detour.
 
-A whole binary message in one frame, no extension, masked as its direction demands: that is
-recognised to the letter here, and everything else is left to wsproto. Tests hold both to the same
-result for the same bytes.
+A whole binary message in one frame, a ping, a pong; no extension, masked as the direction demands:
+that is recognised to the letter here, and everything else is left to wsproto. Tests hold both to
+the same result for the same bytes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import NamedTuple
 
 from ._masking import apply_mask
 
-__all__ = ["FrameHeader", "encode_binary", "parse_header"]
+__all__ = ["PING", "PONG", "FrameHeader", "encode_binary", "encode_control", "parse_header"]
 
+# First bytes: FIN, no extension, opcode.
 _FIN_BINARY = 0x82
+PING = 0x89
+PONG = 0x8A
+
 _MASKED = 0x80
 _TWO_BYTES = 126
 _EIGHT_BYTES = 127
@@ -29,7 +33,7 @@ class FrameHeader(NamedTuple):
     """Where a frame lies in a buffer.
 
     Attributes:
-        plain: whether it is the frame that this module knows.
+        plain: whether it is a frame that this module knows.
         fin: whether it ends its message.
         control: whether it is a control frame.
         start: where its payload begins.
@@ -57,19 +61,20 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     first, second = data[at], data[at + 1]
     length = second & 0x7F
     start = at + 2
-    plain = first == _FIN_BINARY and bool(second & _MASKED) == masked
+    plain = first in (_FIN_BINARY, PING, PONG) and bool(second & _MASKED) == masked
     if length == _TWO_BYTES:
         if available < 4:
             return None
         (length,) = _LENGTH_2.unpack_from(data, start)
         start += 2
-        plain = plain and length >= _TWO_BYTES  # a length has to be as short as it can be
+        # A length has to be as short as it can be, and a control frame is never this long.
+        plain = plain and length >= _TWO_BYTES and first == _FIN_BINARY
     elif length == _EIGHT_BYTES:
         if available < 10:
             return None
         (length,) = _LENGTH_8.unpack_from(data, start)
         start += 8
-        plain = plain and 0x10000 <= length < 1 << 63
+        plain = plain and 0x10000 <= length < 1 << 63 and first == _FIN_BINARY
     if second & _MASKED:
         start += 4
         if len(data) < start:
@@ -90,3 +95,10 @@ def encode_binary(payload: bytes, key: bytes | None) -> bytes:
     if key is None:
         return head + payload
     return b"".join((head, key, apply_mask(payload, key)))
+
+
+def encode_control(first: int, payload: bytes, key: bytes | None) -> bytes:
+    """Returns a `PING` or `PONG` with at most 125 bytes, masked when there is a key."""
+    if key is None:
+        return bytes((first, len(payload))) + payload
+    return b"".join((bytes((first, _MASKED | len(payload))), key, apply_mask(payload, key)))

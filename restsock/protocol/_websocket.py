@@ -28,7 +28,7 @@ from ._events import (
     WebSocketEvent,
 )
 from ._masking import apply_mask
-from ._plain_frames import encode_binary, parse_header
+from ._plain_frames import PING, PONG, encode_binary, encode_control, parse_header
 
 __all__ = ["WebSocket"]
 
@@ -136,7 +136,7 @@ class WebSocket:
         """
         if len(payload) > 125:
             raise LocalProtocolError("a ping carries at most 125 bytes")
-        self._send(self._protocol.ping(payload))
+        self._send(self._control(PING, payload))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Queues the close frame; a reason of over 123 bytes is cut. Harmless when repeated."""
@@ -175,10 +175,12 @@ class WebSocket:
                 if header is None:
                     break
                 end = header.start + header.length
-                if header.plain and not self._fragmented and header.length <= self._max_message:
+                if header.plain and (
+                    header.control or (not self._fragmented and header.length <= self._max_message)
+                ):
                     if end > len(buffer):
                         break
-                    self._take_plain(header.start, end)
+                    self._take_plain(buffer[at], header.start, end)
                     at = end
                 else:
                     self._left = end - at
@@ -192,13 +194,29 @@ class WebSocket:
         finally:
             del buffer[:at]
 
-    def _take_plain(self, start: int, end: int) -> None:
+    def _take_plain(self, first: int, start: int, end: int) -> None:
         with memoryview(self._buffer) as view:
             if self._client:
                 payload = bytes(view[start:end])
             else:
                 payload = apply_mask(view[start:end], bytes(view[start - 4 : start]))
-        self._events.append(BinaryMessage(payload))
+        if first == PING:
+            self._receive_ping(payload)
+        elif first == PONG:
+            self._events.append(Pong(payload))
+        else:
+            self._events.append(BinaryMessage(payload))
+
+    def _receive_ping(self, payload: bytes) -> None:
+        self._pong = payload
+        self._events.append(Ping(payload))
+
+    def _control(self, first: int, payload: bytes) -> bytes | bytearray:
+        if not self._client:
+            return encode_control(first, payload, None)
+        if self._mask_key is not None:
+            return encode_control(first, payload, self._mask_key())
+        return self._protocol.ping(payload) if first == PING else self._protocol.pong(payload)
 
     @property
     def _protocol(self) -> FrameProtocol:
@@ -226,7 +244,7 @@ class WebSocket:
         # Only the latest ping is answered when several came in between (RFC 6455, section 5.5.3),
         # so a flood of pings cannot pile up answers.
         if self._pong is not None and not self.close_sent:
-            self._out.append(self._protocol.pong(self._pong))
+            self._out.append(self._control(PONG, self._pong))
         self._pong = None
 
     def _receive_frame(self, frame: Frame) -> None:
@@ -236,8 +254,7 @@ class WebSocket:
             self._receive_close(int(payload[0]), payload[1] or "")
         elif frame.opcode is Opcode.PING:
             assert isinstance(payload, (bytes, bytearray))
-            self._pong = bytes(payload)
-            self._events.append(Ping(self._pong))
+            self._receive_ping(bytes(payload))
         elif frame.opcode is Opcode.PONG:
             assert isinstance(payload, (bytes, bytearray))
             self._events.append(Pong(bytes(payload)))
