@@ -15,6 +15,7 @@ from ._facts import Closed, Peer, Statistics, check_close_code
 from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._open import open_accepted, open_dialed
+from ._pulse import Pulse
 from ._thread_exchange import ThreadExchange
 from ._upload import ThreadUpload
 
@@ -30,6 +31,7 @@ __all__ = [
     "Handler",
     "Lobby",
     "Peer",
+    "Pulse",
     "Request",
     "Response",
     "Started",

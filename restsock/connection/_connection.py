@@ -1,8 +1,8 @@
 """Connection: one handshaken WebSocket, whichever end, with many exchanges on it both ways.
 
-One task, in `run()`, reads: it awaits nothing but the socket and the time of the next heartbeat.
-Another writes while the socket takes less than there is to send. Everything else happens in plain
-calls, in `Traffic`.
+One task, in `run()`, reads: it awaits nothing but the socket. Another writes while the socket takes
+less than there is to send. The time of its heartbeats is kept by a `Pulse`, which many share.
+Everything else happens in plain calls, in `Traffic`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-from contextlib import suppress
 from typing import Any
 
 import trio
@@ -21,7 +20,7 @@ from restsock.protocol import CloseCode, Session, WebSocket
 
 from ._dispatcher import Handler
 from ._facts import Closed, Peer, Statistics, check_close_code
-from ._lane import Lane
+from ._pulse import Beat, Pulse
 from ._traffic import Traffic, ping_payload
 
 __all__ = ["Connection"]
@@ -46,6 +45,7 @@ class Connection(Traffic):
         name: what the dialer calls itself, at both ends; `None` when it has no name.
         metadata: what the dialer told, at both ends.
         peer: where the other end is.
+        pulse: keeps the time of its heartbeats, and is running; without one it has its own.
         session: for the exchanges on it.
         closed: how it ended; `None` while it lives.
         round_trip: seconds, from the latest pong; `None` before the first.
@@ -53,12 +53,14 @@ class Connection(Traffic):
 
     __slots__ = (
         "__weakref__",
+        "_beat",
         "_finished",
         "_nursery",
         "_stream",
         "_written",
         "metadata",
         "peer",
+        "pulse",
     )
 
     def __init__(
@@ -77,6 +79,8 @@ class Connection(Traffic):
         self.peer = peer
         self._stream = stream
         self._nursery: trio.Nursery | None = None
+        self._beat: Beat | None = None
+        self.pulse: Pulse | None = None
         self._finished: trio.Event | None = None  # made by the first to wait for it
         self._written: trio.Event | None = None
 
@@ -111,11 +115,14 @@ class Connection(Traffic):
                 self._bound_closing()
                 self._writing = False
                 self._send_ping()  # also without heartbeats: windows grow by the round trip
+                self._start_beating(nursery)
                 self._end(await self._live())
                 await self._part()
                 nursery.cancel_scope.cancel()
         finally:
             self._finish()
+            if self._beat is not None:
+                self._beat.stop()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
             if self._finished is not None:
@@ -199,10 +206,15 @@ class Connection(Traffic):
         try:
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
-            if closed is None and self._lane is not None:
-                closed = await self._read_lane(self._lane)
-            elif closed is None:
-                closed = await self._read_stream()
+            lane = self._lane
+            while closed is None:
+                if lane is not None:
+                    data = await lane.read(_READ)
+                else:
+                    data = bytes(await self._stream.receive_some(_READ))
+                if not data:
+                    return self._lost("the socket ended without a close")
+                closed = self._receive(data)
             return closed
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
@@ -214,33 +226,6 @@ class Connection(Traffic):
             with self.lock:
                 self._websocket.close(exc.close_code, str(exc))
             return Closed(False, exc.close_code, str(exc), by_peer=False)
-
-    async def _read_lane(self, lane: Lane) -> Closed:
-        """Reads, and beats between two reads: a wait for a lane can be cut short without loss."""
-        closed: Closed | None = None
-        while closed is None:
-            with trio.CancelScope(deadline=self._next_beat()):
-                while closed is None:
-                    closed = self._take_in(await lane.read(_READ))
-            if closed is None and self._is_silent():
-                # What has come while the loop was busy, or the machine asleep, is read first.
-                with suppress(BlockingIOError):
-                    closed = self._take_in(lane.read_now(_READ))
-            if closed is None:
-                closed = await self._beat()
-        return closed
-
-    async def _read_stream(self) -> Closed:
-        """Reads, with a task beside it that beats: with TLS, a read may be a write that is due."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._beat_beside)
-        closed: Closed | None = None
-        while closed is None:
-            closed = self._take_in(bytes(await self._stream.receive_some(_READ)))
-        return closed
-
-    def _take_in(self, data: bytes) -> Closed | None:
-        return self._receive(data) if data else self._lost("the socket ended without a close")
 
     def _lost(self, reason: str) -> Closed:
         if self._closing is not None and self._websocket.close_sent:
@@ -297,41 +282,52 @@ class Connection(Traffic):
 
     # --- heartbeat ------------------------------------------------------------------------
 
+    def _start_beating(self, nursery: trio.Nursery) -> None:
+        if self.options.heartbeat.interval is None:
+            return
+        pulse = self.pulse
+        if pulse is None:
+            pulse = Pulse()
+            nursery.start_soon(pulse.run)
+        self._beat = pulse.add(self._next_look(), self._look)
+
     @property
     def _patience(self) -> float:
         """How long, in seconds, the peer may be silent."""
         heartbeat = self.options.heartbeat
         return math.inf if heartbeat.interval is None else heartbeat.interval + heartbeat.timeout
 
+    def _next_look(self) -> float:
+        """When a ping will be due, or the peer will have been silent for too long."""
+        assert self.options.heartbeat.interval is not None
+        next_ping = self._pinged_at + self.options.heartbeat.interval
+        return min(next_ping, self._last_byte + self._patience)
+
+    def _look(self) -> float:
+        """Does what is due; returns when to look again."""
+        assert self._nursery is not None
+        if self._is_silent():
+            self._nursery.start_soon(self._doubt)
+            return trio.current_time() + self._patience
+        if trio.current_time() >= self._next_look():
+            self._send_ping()
+        return self._next_look()
+
     def _is_silent(self) -> bool:
         return trio.current_time() >= self._last_byte + self._patience
 
-    def _next_beat(self) -> float:
-        """When to look again: then a ping is due, or the peer has been silent for too long."""
-        interval = self.options.heartbeat.interval
-        if interval is None:
-            return math.inf
-        return min(self._pinged_at + interval, self._last_byte + self._patience)
+    async def _doubt(self) -> None:
+        """Ends it because of silence, and says so, as far as that still goes.
 
-    async def _beat_beside(self) -> None:
-        while True:
-            await trio.sleep_until(self._next_beat())
-            if self._is_silent():
-                # What has come while the loop was busy, or the machine asleep, is read first.
-                for _ in range(2):
-                    await trio.lowlevel.checkpoint()
-            await self._beat()
-
-    async def _beat(self) -> Closed | None:
-        """Does what is due; tells how the connection ended, if the peer is gone."""
-        if self._is_silent():
-            return await self._give_up(f"no byte from the peer for {self._patience:g} s")
-        if trio.current_time() >= self._next_beat():
+        Unless what the peer has sent was only not read yet.
+        """
+        # The loop may have been busy, or the machine asleep: what has come meanwhile is read first.
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        if not self._is_silent():
             self._send_ping()
-        return None
-
-    async def _give_up(self, reason: str) -> Closed:
-        """Ends it because of silence; says so, as far as that still goes."""
+            return
+        reason = f"no byte from the peer for {self._patience:g} s"
         outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
         self._end(outcome)
         with self.lock:
@@ -339,7 +335,6 @@ class Connection(Traffic):
         with trio.move_on_after(_GOODBYE):
             await self._wait_written()
         self._abort(outcome)
-        return outcome
 
     def _send_ping(self) -> None:
         with self.lock:

@@ -19,6 +19,7 @@ from restsock.connection import (
     FieldsLike,
     Handler,
     Lobby,
+    Pulse,
     Response,
     check_close_code,
     open_accepted,
@@ -95,6 +96,7 @@ class Server:
         self._address: tuple[str, int] | None = None
         # Newcomers in the middle of their handshakes, the oldest first.
         self._newcomers: dict[trio.CancelScope, None] = {}
+        self._pulse = Pulse()
         self._manager: AbstractAsyncContextManager[Server] | None = None
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -315,6 +317,7 @@ class Server:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                nursery.start_soon(self._pulse.run)
                 for listener in self._listeners:
                     nursery.start_soon(accept_forever, listener, self._greet)
                 task_status.started()
@@ -354,6 +357,7 @@ class Server:
             return
         closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
         self._enter(connection)
+        connection.pulse = self._pulse
         try:
             closed = await connection.run(self._handler)
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
