@@ -36,6 +36,7 @@ from ._events import (
 from ._frames import MAX_MESSAGE
 from ._session import Session
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
+from ._upstream import Upstream, UpstreamEvent
 from ._websocket import WebSocket
 
 __all__ = [
@@ -68,6 +69,8 @@ __all__ = [
     "StreamRejected",
     "TextMessage",
     "UpgradeRequest",
+    "Upstream",
+    "UpstreamEvent",
     "WebSocket",
     "WebSocketEvent",
 ]

@@ -25,6 +25,7 @@ from ._plain_heads import (
 )
 
 __all__ = [
+    "NOT_IN_TRAILERS",
     "content_length",
     "decode_request",
     "decode_response",
@@ -32,6 +33,8 @@ __all__ = [
     "encode_request",
     "encode_response",
     "encode_trailers",
+    "end_to_end",
+    "request_problem",
     "split_head",
 ]
 
@@ -56,7 +59,7 @@ _ONE_TOKEN = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?")
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 )
-_NOT_IN_TRAILERS = _HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
+NOT_IN_TRAILERS = _HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 
 _BLANK_LINE = b"\r\n\r\n"
 
@@ -105,7 +108,7 @@ def decode_request(head: bytes) -> RequestHead:
         raise RemoteProtocolError("a malformed request head")
     headers = event.headers.raw_items()
     request = RequestHead(event.method, event.target, headers)
-    problem = _problem_of_request(request)
+    problem = request_problem(request)
     if problem:
         raise RemoteProtocolError(problem)
     return request
@@ -189,13 +192,13 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     plain = encode_plain_request(head)
     if plain is not None:
         return plain, head
-    head = RequestHead(head.method, head.target, _end_to_end(head.headers, upgradable=True))
+    head = RequestHead(head.method, head.target, end_to_end(head.headers, upgradable=True))
     try:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
     except h11.LocalProtocolError:
         raise _unsendable("request head", head.headers) from None
     data = _serialize(b"%s %s HTTP/1.1\r\n" % (event.method, event.target), head.headers)
-    problem = _problem_of_request(head)
+    problem = request_problem(head)
     if problem or not _REQUEST.fullmatch(data):
         raise _unsendable("request head", head.headers, problem)
     return data, head
@@ -213,7 +216,7 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     plain = encode_plain_response(head)
     if plain is not None:
         return plain, head
-    headers = _end_to_end(head.headers, upgradable=head.status == 101)
+    headers = end_to_end(head.headers, upgradable=head.status == 101)
     head = ResponseHead(head.status, headers, head.reason)
     kind = h11.InformationalResponse if head.status < 200 else h11.Response
     try:
@@ -264,8 +267,11 @@ def _serialize(start_line: bytes, headers: Headers) -> bytes:
     return b"".join(lines)
 
 
-def _end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, bytes]]:
-    """Drops hop-by-hop fields, and writes the wish to upgrade in its one spelling."""
+def end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, bytes]]:
+    """Drops hop-by-hop fields, and writes the wish to upgrade in its one spelling.
+
+    What Connection names is hop-by-hop, too.
+    """
     named: set[bytes] = set()
     upgrades: list[bytes] = []
     for name, value in headers:
@@ -285,7 +291,8 @@ def _end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, byte
 # --- the rules, for both ways -----------------------------------------------------------------
 
 
-def _problem_of_request(head: RequestHead) -> str | None:
+def request_problem(head: RequestHead) -> str | None:
+    """Returns what is wrong with a request head by the rules for heads that cross, if anything."""
     if head.method == b"CONNECT":
         return "CONNECT is not for a tunnel"
     if head.target == b"*" and head.method != b"OPTIONS":
@@ -334,6 +341,6 @@ def _problem_of_fields(headers: Headers, *, upgradable: bool) -> str | None:
 
 def _problem_of_trailers(headers: Headers) -> str | None:
     for name, _ in headers:
-        if name.lower() in _NOT_IN_TRAILERS:
+        if name.lower() in NOT_IN_TRAILERS:
             return f"{name.decode('latin-1')} among the trailers"
     return None

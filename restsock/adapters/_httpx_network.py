@@ -1,0 +1,84 @@
+"""Behind a 101: raw bytes, in the shape that libraries over httpx expect of a network stream."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import RestsockError
+
+if TYPE_CHECKING:
+    from restsock.connection import AsyncExchange
+
+__all__ = ["NetworkStream"]
+
+
+class NetworkStream:
+    """An `AsyncNetworkStream` of httpcore: what httpx2 and httpx-ws speak WebSocket over.
+
+    Args:
+        exchange: whose bytes these are.
+        package: of the client; the errors raised are those of the httpcore below it.
+    """
+
+    def __init__(self, exchange: AsyncExchange, package: ModuleType) -> None:
+        self._exchange = exchange
+        core = "httpcore2" if package.__name__ == "httpx2" else "httpcore"
+        self._errors = importlib.import_module(core)
+        self._rest = b""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Waits for bytes, for at most `timeout` seconds; `b""` at the end.
+
+        Raises:
+            httpcore.ReadTimeout: nothing came in time.
+            httpcore.ReadError: the stream has failed.
+        """
+        if not self._rest:
+            try:
+                with trio.fail_after(math.inf if timeout is None else timeout):
+                    self._rest = await self._exchange.receive_data()
+            except trio.TooSlowError as exc:
+                raise self._errors.ReadTimeout(f"nothing within {timeout} s") from exc
+            except RestsockError as exc:
+                raise self._errors.ReadError(str(exc)) from exc
+        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Sends bytes; waits, for at most `timeout` seconds, while too many wait to leave.
+
+        Raises:
+            httpcore.WriteTimeout: they still do.
+            httpcore.WriteError: the stream has failed.
+        """
+        try:
+            with trio.fail_after(math.inf if timeout is None else timeout):
+                await self._exchange.send_data(buffer)
+                self._exchange.check()
+        except trio.TooSlowError as exc:
+            raise self._errors.WriteTimeout(f"nothing taken within {timeout} s") from exc
+        except RestsockError as exc:
+            raise self._errors.WriteError(str(exc)) from exc
+
+    async def aclose(self) -> None:
+        """Ends both directions."""
+        if self._exchange.error is None:
+            self._exchange.send_end()
+        self._exchange.close()
+
+    async def start_tls(self, *args: Any, **options: Any) -> Any:
+        """Is not for a stream in a tunnel.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("TLS inside of a tunnelled stream")
+
+    def get_extra_info(self, info: str) -> Any:
+        """Nothing is known of a socket here: `None`."""
+        return None

@@ -1,0 +1,191 @@
+"""What the transports for httpx and httpx2 have in common: requests read, errors and heads written.
+
+httpx2 is the successor of httpx, with the same interface for transports. Which of the two a request
+is of shows in the request, so that one transport serves clients of both, and neither is imported
+here.
+
+=====================================================  ==========================================
+restsock                                               httpx
+=====================================================  ==========================================
+`RequestTimeout`, phase "connect", not started         `PoolTimeout` if the peer is connected and
+                                                       has no stream free, else `ConnectTimeout`
+`PeerNotFound`, `PeerUnavailable`                      `ConnectTimeout`
+`RequestTimeout`, phase "write"                        `WriteTimeout`
+`RequestTimeout`, any other                            `ReadTimeout`
+`LocalProtocolError`                                   `LocalProtocolError`
+any other with `may_have_run` False: safe to retry     `ConnectError`
+`ConnectionClosed`                                     `ReadError`
+any other                                              `RemoteProtocolError`
+=====================================================  ==========================================
+
+Each has its request, and restsock's error as its `__cause__`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from restsock._exceptions import (
+    ConnectionClosed,
+    LocalProtocolError,
+    PeerNotFound,
+    PeerUnavailable,
+    RequestTimeout,
+    RestsockError,
+)
+from restsock.protocol import Headers, RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from restsock.connection import Dispatcher
+
+__all__ = [
+    "INLINE",
+    "Parts",
+    "Times",
+    "extensions_of",
+    "length_of",
+    "mapped",
+    "package_of",
+    "parts_of",
+]
+
+# A body up to this many bytes goes with its head, in one step.
+INLINE = 64 * 1024
+
+_PACKAGES = ("httpx", "httpx2")
+
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+
+
+class Times(NamedTuple):
+    """The time-outs of a request, in seconds; `None` is as long as it takes.
+
+    Attributes:
+        start: until it has a stream.
+        busy: whether that is a wait for a free stream, not for a connection.
+        read: for the head, and for each piece of the body.
+        write: in which the peer takes nothing of the request's body.
+    """
+
+    start: float
+    busy: bool
+    read: float | None
+    write: float | None
+
+
+class Parts(NamedTuple):
+    """A request, taken apart.
+
+    Attributes:
+        head: as it crosses.
+        body: bytes, or the stream that gives them.
+        times: its time-outs.
+    """
+
+    head: RequestHead
+    body: Any
+    times: Times
+
+
+def package_of(request: object) -> ModuleType:
+    """The package, httpx or httpx2, that a request is of.
+
+    Raises:
+        TypeError: it is of neither.
+    """
+    kind: Any = type(request)
+    return _package_of(kind)
+
+
+@lru_cache(maxsize=64)
+def _package_of(kind: Any) -> ModuleType:
+    for base in kind.__mro__:
+        top = base.__module__.partition(".")[0]
+        if base.__name__ == "Request" and top in _PACKAGES:
+            return sys.modules[top]
+    raise TypeError(f"a request of httpx or httpx2 is wanted, not {kind.__name__}")
+
+
+def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts:
+    """Takes a request apart.
+
+    Args:
+        request: of either package.
+        dispatcher: what it will be handed to.
+        upgradable: whether a wish to upgrade is passed on.
+    """
+    target = request.extensions.get("target", request.url.raw_path)
+    raw: Headers = request.headers.raw
+    headers = [field for field in raw if field[0].lower() not in _HOP_BY_HOP]
+    if upgradable and "upgrade" in request.headers:
+        upgrade = request.headers["upgrade"].encode("latin-1")
+        headers += [(b"Connection", b"upgrade"), (b"Upgrade", upgrade)]
+    head = RequestHead(request.method.encode("ascii"), bytes(target), headers)
+    try:
+        body = request.content
+    except package_of(request).RequestNotRead:
+        body = request.stream
+    return Parts(head, body, _times(request, dispatcher))
+
+
+def _times(request: Any, dispatcher: Dispatcher) -> Times:
+    times = request.extensions.get("timeout", {})
+    # A `Connection` carries the request itself; a client or a route has one, or has none now.
+    connection: Any = getattr(dispatcher, "connection", dispatcher)
+    busy = connection is not None and connection.closed is None
+    start = times.get("pool" if busy else "connect")
+    if start is None:
+        # Not for ever: a request that waits for a peer that is away would be a trap.
+        start = dispatcher.timeouts.connect
+    return Times(start, busy, times.get("read"), times.get("write"))
+
+
+def length_of(method: bytes, head: ResponseHead) -> int | None:
+    """The bytes of a response's body, where that is known from its head."""
+    if method == b"HEAD" or head.status in (204, 304):
+        return 0
+    for name, value in head.headers:
+        if name.lower() == b"content-length":
+            return int(value)
+    return None
+
+
+def extensions_of(head: ResponseHead, trailers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """The extensions of a response. The list of trailers is filled once the body is read."""
+    extensions: dict[str, Any] = {"http_version": b"HTTP/1.1", "trailers": trailers}
+    if head.reason:
+        extensions["reason_phrase"] = head.reason
+    return extensions
+
+
+def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Exception:
+    """The exception of httpx for an error, which is its cause.
+
+    What is not about the request (`RestsockError` itself: called where it cannot work) stays as it
+    is.
+    """
+    if type(error) is RestsockError:
+        return error
+    kind = getattr(package_of(request), _name(error, busy))
+    exception: Exception = kind(str(error), request=request)
+    exception.__cause__ = error
+    return exception
+
+
+def _name(error: RestsockError, busy: bool) -> str:
+    if isinstance(error, (PeerNotFound, PeerUnavailable)):
+        return "ConnectTimeout"  # what a route says when the time to wait for its peer is over
+    if isinstance(error, RequestTimeout):
+        if error.phase == "connect" and not error.may_have_run:
+            return "PoolTimeout" if busy else "ConnectTimeout"
+        return "WriteTimeout" if error.phase == "write" else "ReadTimeout"
+    if isinstance(error, LocalProtocolError):
+        return "LocalProtocolError"
+    if error.may_have_run is False:
+        return "ConnectError"
+    return "ReadError" if isinstance(error, ConnectionClosed) else "RemoteProtocolError"

@@ -1,0 +1,218 @@
+"""Connections to the server that is forwarded to: made, kept for a moment, closed in the end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock.protocol import Upstream
+
+if TYPE_CHECKING:
+    from ._forward import Forward
+
+__all__ = ["ConnectError", "Link", "Pool"]
+
+
+class ConnectError(Exception):
+    """There is no connection to the server.
+
+    Attributes:
+        status: of the answer that says so.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Link:
+    """One connection to the server.
+
+    Attributes:
+        stream: its bytes.
+        http: what they mean.
+        used: whether a request has been answered on it.
+        idle_since: when that was, on trio's clock.
+    """
+
+    __slots__ = ("_cut", "_socket", "http", "idle_since", "stream", "used")
+
+    def __init__(self, stream: trio.abc.Stream, plain: trio.SocketStream, max_head: int) -> None:
+        self.stream = stream
+        self.http = Upstream(max_head=max_head)
+        self.used = False
+        self.idle_since = 0.0
+        self._cut = False
+        self._socket = plain.socket
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come: an idle connection on which something has was closed."""
+        return not self._socket.is_readable()
+
+    async def is_reusable(self) -> bool:
+        """Whether another request may follow."""
+        if self._cut or not (self.http.reusable and self.quiet):
+            return False
+        if not isinstance(self.stream, trio.SSLStream):
+            return True
+        # Bytes behind the response may have been taken from the socket, and wait in TLS, which
+        # gives them without a wait. Two checkpoints let the task come that far.
+        came: list[bool] = []
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._peek, came)
+                for _ in range(2):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+        return not came
+
+    async def _peek(self, came: list[bool]) -> None:
+        try:
+            await self.stream.receive_some(1)
+        except trio.BrokenResourceError:
+            pass
+        came.append(True)
+
+    async def send(self, data: bytes) -> None:
+        """Sends bytes of the request.
+
+        Raises:
+            trio.BrokenResourceError: the server takes no more.
+        """
+        self._cut = True
+        await self.stream.send_all(data)
+        self._cut = False
+
+    async def close(self) -> None:
+        """Closes it at once. Does not wait, also when cancelled."""
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self.stream)
+
+
+class Pool:
+    """At most `max_connections` connections, those in use and those that are idle together.
+
+    Args:
+        forward: where to, and its limits.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._limit = trio.Semaphore(forward.max_connections)
+        self._idle: deque[Link] = deque()  # the one that was used last is at the right
+        self._idling = trio.Event()
+        self._closed = False
+        self._ssl_context = forward.ssl_context
+        if forward.origin.tls and self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+            self._ssl_context.set_alpn_protocols(["http/1.1"])
+
+    async def acquire(self, *, max_idle: float) -> Link:
+        """Gives an idle connection, or makes one. To be given back with `release`.
+
+        Args:
+            max_idle: seconds that it may have been idle; below 0 it is a new one.
+
+        Raises:
+            ConnectError: there is none.
+        """
+        seconds = self._forward.connect_timeout
+        with trio.move_on_after(seconds) as waiting:
+            await self._limit.acquire()
+        if waiting.cancelled_caught:
+            raise ConnectError(503, "too many requests are waiting for the server")
+        try:
+            link = await self._take(max_idle)
+            if link is None:
+                with trio.move_on_after(seconds):
+                    link = await self._connect()
+                if link is None:
+                    raise ConnectError(504, f"no connection to the server within {seconds:g} s")
+        except BaseException:
+            self._limit.release()
+            raise
+        return link
+
+    async def release(self, link: Link) -> None:
+        """Takes a connection back: keeps it for the next request if it can be used, or closes it.
+
+        Does not wait for anybody, also when cancelled.
+        """
+        try:
+            keep = self._forward.keep_alive > 0 and await link.is_reusable()
+        finally:
+            self._limit.release()
+        if keep and not self._closed:
+            link.http.restart()
+            link.used = True
+            link.idle_since = trio.current_time()
+            self._idle.append(link)
+            self._idling.set()
+        else:
+            await link.close()
+
+    async def run(self) -> None:
+        """Closes what was idle for too long, until it is cancelled; then all that is idle.
+
+        Behind that no connection is kept.
+        """
+        try:
+            while True:
+                await self._idling.wait()
+                while self._idle:
+                    await trio.sleep_until(self._idle[0].idle_since + self._forward.keep_alive)
+                    now = trio.current_time()
+                    while self._idle and self._expired(self._idle[0], now):
+                        await self._idle.popleft().close()
+                self._idling = trio.Event()
+        finally:
+            self._closed = True
+            while self._idle:
+                await self._idle.popleft().close()
+
+    def _expired(self, link: Link, now: float) -> bool:
+        return now >= link.idle_since + self._forward.keep_alive
+
+    async def _take(self, max_idle: float) -> Link | None:
+        now = trio.current_time()
+        while self._idle and now - self._idle[-1].idle_since <= max_idle:
+            link = self._idle.pop()
+            if not self._expired(link, now) and link.quiet:
+                return link
+            await link.close()
+        # Else the idle ones would come on top of those in use.
+        while len(self._idle) > self._limit.value:
+            await self._idle.popleft().close()
+        return None
+
+    async def _connect(self) -> Link:
+        forward = self._forward
+        origin = forward.origin
+        try:
+            if forward.unix_socket is not None:
+                plain = await trio.open_unix_socket(forward.unix_socket)
+            else:
+                plain = await trio.open_tcp_stream(origin.host, origin.port)
+                # For upgraded connections, which may be silent for hours.
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except (OSError, UnicodeError) as exc:
+            raise ConnectError(502, "no connection to the server") from exc
+        if self._ssl_context is None:
+            return Link(plain, plain, forward.max_head)
+        # Not `https_compatible`: a response that only the end of the connection delimits has to
+        # end with a word of TLS, or anybody on the way could cut it short.
+        stream = trio.SSLStream(plain, self._ssl_context, server_hostname=origin.host)
+        try:
+            await stream.do_handshake()
+        except BaseException as exc:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+            if isinstance(exc, (trio.BrokenResourceError, ssl.CertificateError, ssl.SSLError)):
+                raise ConnectError(502, "the TLS handshake with the server failed") from exc
+            raise
+        return Link(stream, plain, forward.max_head)

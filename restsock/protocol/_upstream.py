@@ -1,0 +1,181 @@
+"""The client's role in HTTP/1.1, without I/O: for requests that are forwarded to a server.
+
+h11 reads and writes; what it is given, and what is taken from it, is rebuilt by the rules of heads
+that cross the tunnel (`_heads`): no hop-by-hop field passes either way, and a message is framed
+either by its Content-Length or by chunks, never by both.
+
+::
+
+    send_request ── send_data* ── send_end          (`send_end` alone behind a request without body)
+    receive_data ── next_event: 1xx heads*, head, data*, end       or: 1xx heads*, 101, raw bytes
+    reusable ── restart ── send_request ...
+
+Both rows go on at the same time: a server may answer before it has read the whole request.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import h11
+
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+
+from ._events import DataReceived, EndReceived, Headers, RequestHead, ResponseHead, ResponseReceived
+from ._heads import NOT_IN_TRAILERS, content_length, end_to_end, request_problem
+
+__all__ = ["Upstream", "UpstreamEvent"]
+
+UpstreamEvent: TypeAlias = ResponseReceived | DataReceived | EndReceived
+
+# There is one exchange at a time; the events are those of a session all the same.
+_STREAM = 0
+
+
+class Upstream:
+    """One connection to a server, seen from its client.
+
+    Any exception but the two of its methods is a bug.
+
+    Args:
+        max_head: bytes of the longest response head, and of the longest trailers.
+
+    Attributes:
+        answered: whether a byte of the response to the present request has come.
+        switched: whether a 101 has come; what comes and goes then is not HTTP any more.
+    """
+
+    def __init__(self, *, max_head: int) -> None:
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
+        self._chunked = False
+        self._bodiless = False  # whether the response has none whatever its head says
+        self.answered = False
+        self.switched = False
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the head of a 101: the first of the raw bytes."""
+        return self._http.trailing_data[0]
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow: both messages are complete, and nothing else came.
+
+        Bytes behind a response that nobody has asked for would be taken for the next response. So
+        it is never behind a HEAD: there are servers that send the body all the same, a bit later.
+        """
+        http = self._http
+        done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        return done and not self._bodiless and not http.trailing_data[0]
+
+    def restart(self) -> None:
+        """Gets ready for the next request. Only while `reusable`."""
+        self._http.start_next_cycle()
+        self.answered = False
+
+    # --- out ------------------------------------------------------------------------------
+
+    def send_request(self, head: RequestHead, *, body: bool) -> bytes:
+        """Returns the bytes of a request head.
+
+        Args:
+            head: its hop-by-hop fields are left out, but for a wish to upgrade.
+            body: whether a body may follow; it goes in chunks unless the head tells its length.
+
+        Raises:
+            LocalProtocolError: the head cannot be sent.
+        """
+        fields = end_to_end(head.headers, upgradable=True)
+        head = RequestHead(head.method, head.target, fields)
+        problem = request_problem(head)
+        if problem:
+            raise LocalProtocolError(f"not a valid request head: {problem}")
+        self._bodiless = head.method == b"HEAD"
+        self._chunked = body and content_length(fields) is None and head.upgrade is None
+        if self._chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        try:
+            request = h11.Request(method=head.method, target=head.target, headers=fields)
+            return self._http.send(request) or b""
+        except h11.LocalProtocolError:
+            # Not in h11's words, here and below: they quote fields, which may hold secrets.
+            raise LocalProtocolError("not a valid request head") from None
+
+    def send_data(self, data: bytes) -> bytes:
+        """Returns the bytes of a piece of the body.
+
+        Raises:
+            LocalProtocolError: it is longer than its Content-Length.
+        """
+        try:
+            return self._http.send(h11.Data(data=data)) or b""
+        except h11.LocalProtocolError:
+            raise LocalProtocolError("a body that does not fit its head") from None
+
+    def send_end(self, trailers: Headers = ()) -> bytes:
+        """Returns the bytes that complete the request.
+
+        Args:
+            trailers: are left out where HTTP/1.1 has no place for them: behind a body that is not
+                in chunks (RFC 9110, section 6.5.1 allows that).
+
+        Raises:
+            LocalProtocolError: the body is shorter than its Content-Length, or a trailer malformed.
+        """
+        fields = _trailers(trailers) if self._chunked else []
+        try:
+            return self._http.send(h11.EndOfMessage(headers=fields)) or b""
+        except h11.LocalProtocolError:
+            raise LocalProtocolError("a body or trailers that do not fit the head") from None
+
+    # --- in -------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes in bytes of the server; empty ones say that it has closed."""
+        self.answered = self.answered or bool(data)
+        try:
+            self._http.receive_data(data)
+        except RuntimeError:
+            # h11 says so when bytes come behind their end, which a socket does not do.
+            raise RemoteProtocolError("bytes behind the end of the connection") from None
+
+    def next_event(self) -> UpstreamEvent | None:
+        """Returns what has come; `None` when it takes more bytes, or nothing more will come.
+
+        Raises:
+            RemoteProtocolError: what came is not an HTTP/1.1 response, or it has broken off.
+        """
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError:
+            raise RemoteProtocolError(self._problem()) from None
+        if isinstance(event, h11.Data):
+            return DataReceived(_STREAM, bytes(event.data))
+        if isinstance(event, (h11.Response, h11.InformationalResponse)):
+            return self._response(event)
+        if isinstance(event, h11.EndOfMessage):
+            return EndReceived(_STREAM, _trailers(event.headers.raw_items()))
+        return None
+
+    def _response(self, event: h11.Response | h11.InformationalResponse) -> ResponseReceived:
+        status = event.status_code
+        self.switched = status == 101
+        fields = end_to_end(event.headers.raw_items(), upgradable=self.switched)
+        # Chunks override a length (RFC 9112, section 6.3), and 1xx and 204 have none (RFC 9110,
+        # section 8.6): passed on, it would be a promise that the body does not keep.
+        chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        if chunked or status < 200 or status == 204:
+            fields = [field for field in fields if field[0].lower() != b"content-length"]
+        return ResponseReceived(_STREAM, ResponseHead(status, fields, bytes(event.reason)))
+
+    def _problem(self) -> str:
+        if not self.answered:
+            return "the server closed the connection without an answer"
+        if self._http.their_state is h11.ERROR and self._http.trailing_data[1]:
+            return "the server closed the connection in the middle of its response"
+        return "the server's response is not valid HTTP/1.1"
+
+
+def _trailers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Those of the fields that may come as trailers."""
+    return [field for field in headers if field[0].lower() not in NOT_IN_TRAILERS]
