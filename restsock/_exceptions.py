@@ -14,12 +14,18 @@
     ├── RequestTimeout             (also a `TimeoutError`) a phase of a request took too long
     ├── PeerNotFound               no peer of that name or id was ever seen
     ├── PeerUnavailable            the peer is known, and not connected now
+    ├── SpecError                  an OpenAPI document cannot be found, read or used
     └── ValidationError            a message breaks the API's contract
+        ├── RequestValidationError     a request does; it was not sent
+        └── ResponseValidationError    a response does
 
 Whether a request may be sent again is said by `RestsockError.may_have_run`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "ConnectionClosed",
@@ -30,7 +36,10 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "RequestTimeout",
+    "RequestValidationError",
+    "ResponseValidationError",
     "RestsockError",
+    "SpecError",
     "StreamError",
     "StreamRefused",
     "StreamReset",
@@ -163,5 +172,43 @@ class PeerUnavailable(RestsockError):
     may_have_run = False
 
 
+class SpecError(RestsockError):
+    """An OpenAPI document cannot be found, read or used. No request of the caller's was sent."""
+
+    may_have_run = False
+
+
 class ValidationError(RestsockError):
-    """A request or a response breaks the API's contract."""
+    """A request or a response breaks the API's contract.
+
+    Attributes:
+        errors: what is wrong, one mapping each: `detail` says it, `in` and `name` say where, and
+            `pointer` is a JSON pointer (RFC 6901) into the value, as in RFC 9457. They show no
+            value, since it may be a secret.
+    """
+
+    def __init__(self, message: str, *, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class RequestValidationError(ValidationError):
+    """A request breaks the API's contract. It was not sent, and would fail again."""
+
+    may_have_run = False
+
+
+class ResponseValidationError(ValidationError):
+    """A response breaks the API's contract. The request has run.
+
+    Attributes:
+        response: the response, its body read; of the type that the caller would have got.
+    """
+
+    may_have_run = True
+
+    def __init__(
+        self, message: str, *, errors: Sequence[Mapping[str, Any]] = (), response: Any = None
+    ) -> None:
+        super().__init__(message, errors=errors)
+        self.response = response

@@ -19,6 +19,8 @@ import requests
 import trio
 
 import restsock
+from examples.petstore.by_contract import call_by_contract
+from examples.petstore.by_operation import call_by_operation
 from restsock.testing import FaultyProxy
 
 START = time.perf_counter()
@@ -71,7 +73,8 @@ class Story:
 
     def errors(self) -> None:
         say(f"   {self.call('GET', '/pets/99')['detail']}")
-        say(f"   {self.call('POST', '/pets', {'name': '', 'kind': 'cat'})['detail'][0]['msg']}")
+        problem = self.call("POST", "/pets", {"name": "", "kind": "cat"})
+        say(f"   {problem['detail']}: {problem['errors'][0]}")
 
     def stream(self) -> None:
         with self.session.get(FEED, stream=True, timeout=TIMEOUT) as answer:
@@ -141,6 +144,12 @@ async def main() -> None:
             chapter("The hub calls the store")
             await in_thread(story.list_and_create)
             await in_thread(story.errors)
+
+            chapter("The hub calls the store by its operations")
+            await in_thread(call_by_operation, story.session, STORE, say)
+
+            chapter("Both ends hold the contract")
+            await in_thread(call_by_contract, server, STORE, say, TIMEOUT)
 
             chapter("A stream arrives as it is made")
             await in_thread(story.stream)

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 import fastapi
 import pydantic
 import requests
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 import restsock
 import restsock.sync
+from restsock.openapi import OpenAPIHandler
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pets (id INTEGER PRIMARY KEY, name TEXT, kind TEXT, home TEXT);
@@ -33,6 +34,14 @@ class NewPet(pydantic.BaseModel):
 class Pet(NewPet):
     id: int
     home: str | None = None
+
+
+class Weight(pydantic.BaseModel):
+    kilos: float
+
+
+class Lines(StreamingResponse):
+    media_type = "application/x-ndjson"
 
 
 def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
@@ -52,19 +61,19 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
             raise fastapi.HTTPException(404, f"there is no pet {number}")
         return Pet(**row)
 
-    @app.get("/pets")
+    @app.get("/pets", operation_id="listPets")
     def list_pets() -> list[Pet]:
         with rows("SELECT * FROM pets ORDER BY id") as found:
             return [Pet(**row) for row in found]
 
-    @app.post("/pets", status_code=201)
+    @app.post("/pets", operation_id="createPet", status_code=201)
     def create_pet(pet: NewPet) -> Pet:
         query = "INSERT INTO pets (name, kind) VALUES (?, ?) RETURNING *"
         with rows(query, pet.name, pet.kind) as found:
             return Pet(**found.fetchone())
 
-    @app.get("/pets/feed")
-    def feed(every: float = 0.1) -> StreamingResponse:
+    @app.get("/pets/feed", operation_id="followPets", response_class=Lines)
+    def feed(every: float = 0.1) -> Lines:
         """One pet to a line, for ever: a stream that only its reader ends."""
 
         def lines() -> Iterator[str]:
@@ -73,13 +82,18 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
                     yield json.dumps({"name": pet.name, "home": pet.home}) + "\n"
                     time.sleep(every)
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return Lines(lines())
 
-    @app.get("/pets/{number}")
+    @app.get("/pets/{number}", operation_id="getPet")
     def get_pet(number: int) -> Pet:
         return find(number)
 
-    @app.post("/pets/{number}/adopt")
+    @app.get("/pets/{number}/weight", operation_id="weighPet", response_model=Weight)
+    def weigh(number: int) -> JSONResponse:
+        """Not what the contract says, for the demo: the handler around the app sees that."""
+        return JSONResponse({"kilos": f"{find(number).name} did not keep still"})
+
+    @app.post("/pets/{number}/adopt", operation_id="adoptPet")
     def adopt(number: int) -> Pet:
         """The hub knows who adopts, so the store asks it: over the WebSocket it is called by."""
         pet = find(number)
@@ -94,6 +108,7 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
 
 def main() -> None:
     url, database = sys.argv[1:]
+    logging.basicConfig(format="           the store's log: %(message)s")
     logging.getLogger("restsock").setLevel(logging.ERROR)  # the hub tells about the cut
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.executescript(SCHEMA)
@@ -101,7 +116,7 @@ def main() -> None:
     hub = requests.Session()
     client = restsock.sync.connect(
         url,
-        app=make_app(database, hub),
+        app=OpenAPIHandler(make_app(database, hub), responses=True),
         name="petstore",
         metadata={"city": "Ghent"},
         backoff=restsock.Backoff(initial=0.3),

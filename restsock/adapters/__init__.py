@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from ._contract import Contract, InvalidRequest, InvalidResponse, InvalidSpec
+from ._httpx_lazy import LAZY, load, transport_for
 from ._session import Session
 from ._tunnel import TunnelAdapter
 
-__all__ = ["Session", "TunnelAdapter"]
+if TYPE_CHECKING:
+    from ._httpx import AsyncHTTPXTransport, HTTPXTransport
+    from ._httpx2 import AsyncHTTPX2Transport, HTTPX2Transport
+
+__all__ = [
+    "AsyncHTTPX2Transport",
+    "AsyncHTTPXTransport",
+    "Contract",
+    "HTTPX2Transport",
+    "HTTPXTransport",
+    "InvalidRequest",
+    "InvalidResponse",
+    "InvalidSpec",
+    "Session",
+    "TunnelAdapter",
+    "transport_for",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what needs httpx or httpx2."""
+    if name in LAZY:
+        return load(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *LAZY]

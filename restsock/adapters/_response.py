@@ -7,7 +7,9 @@ import io
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
+from requests.exceptions import ChunkedEncodingError, ConnectionError
 from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
 from restsock._exceptions import RestsockError
@@ -17,6 +19,7 @@ from ._errors import body_error
 if TYPE_CHECKING:
     from http.client import HTTPResponse as ClientResponse
 
+    from requests import Response
     from urllib3.util import Retry
 
     from restsock.connection import ThreadExchange
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from restsock.protocol import ResponseHead
 
 
-__all__ = ["TunnelBody", "TunnelResponse", "build_raw"]
+__all__ = ["TunnelBody", "TunnelResponse", "build_raw", "read_content"]
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
@@ -242,3 +245,15 @@ def build_raw(
     raw.version_string = "HTTP/1.1"
     body.expect(raw.length_remaining)
     return raw
+
+
+def read_content(response: Response, raw: TunnelResponse) -> None:
+    """Reads the whole body: what `Response.content` does, without its generators."""
+    content = cast("Any", response)
+    try:
+        content._content = raw.read_whole()
+    except ProtocolError as exc:
+        raise ChunkedEncodingError(exc)  # noqa: B904  # as requests does
+    except ReadTimeoutError as exc:
+        raise ConnectionError(exc)  # noqa: B904  # as requests does
+    content._content_consumed = True

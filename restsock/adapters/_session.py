@@ -32,14 +32,13 @@ import requests
 from requests import cookies as cookies_
 from requests import models, sessions
 from requests.cookies import RequestsCookieJar
-from requests.exceptions import ChunkedEncodingError, ConnectionError, InvalidSchema
+from requests.exceptions import InvalidSchema
 from requests.models import REDIRECT_STATI, PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import resolve_proxies
-from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from ._plain import new_headers, new_jar, store_of
-from ._response import TunnelResponse
+from ._response import TunnelResponse, read_content
 from ._tunnel import TunnelAdapter
 
 __all__ = ["Session"]
@@ -78,6 +77,14 @@ _long_way = cast("Any", requests.Session)
 _extract_cookies = cast("Any", cookies_.extract_cookies_to_jar)
 
 _dumps = json_.JSONEncoder(allow_nan=False).encode
+
+
+def _encoded(value: object) -> bytes:
+    complexjson = cast("Any", models).complexjson
+    if complexjson is json_:
+        return _dumps(value).encode("utf-8")
+    text: str = complexjson.dumps(value, allow_nan=False)  # simplejson, where it is installed
+    return text.encode("utf-8")
 
 
 class _Environment(threading.local):
@@ -230,10 +237,8 @@ class Session(requests.Session):
                 else:
                     body = None
         elif json is not None:
-            if cast("Any", models).complexjson is not json_:
-                return None
             try:
-                body = _dumps(json).encode("utf-8")
+                body = _encoded(json)
             except Exception:  # noqa: BLE001  # the long way raises it, in the words of requests
                 return None
             content_type = "application/json"
@@ -312,10 +317,11 @@ class Session(requests.Session):
                 and not ("location" in fields and response.status_code in REDIRECT_STATI)
             ):
                 if not stream:
-                    if "content-encoding" in fields:
+                    # A contract may have wanted the body already.
+                    if "content-encoding" in fields or cast("Any", response)._content_consumed:
                         _ = response.content
                     else:
-                        _read(response, raw)
+                        read_content(response, raw)
                 return response
         return self._finish(
             response, request, timeout, allow_redirects, stream, cast("Any", proxies)
@@ -436,15 +442,3 @@ def _form(fields: object) -> str | None:
         return urlencode(fields)
     except UnicodeEncodeError:
         return None
-
-
-def _read(response: Response, raw: TunnelResponse) -> None:
-    """Reads the whole body: what `Response.content` does, without its generators."""
-    content = cast("Any", response)
-    try:
-        content._content = raw.read_whole()
-    except ProtocolError as exc:
-        raise ChunkedEncodingError(exc)  # noqa: B904  # as requests does
-    except ReadTimeoutError as exc:
-        raise ConnectionError(exc)  # noqa: B904  # as requests does
-    content._content_consumed = True

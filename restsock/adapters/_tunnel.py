@@ -17,10 +17,16 @@ from requests.utils import get_encoding_from_headers, select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util.request import rewind_body, set_file_position
 
-from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock._exceptions import (
+    LocalProtocolError,
+    RestsockError,
+    SpecError,
+    ValidationError,
+)
 from restsock.connection import ThreadExchange
 from restsock.connection._upload import ThreadUpload
 
+from ._contract import Contract, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error
 from ._plain import new_headers, new_jar
 from ._request import Times, body_of, head_of, times_of
@@ -94,14 +100,21 @@ class TunnelAdapter(HTTPAdapter):
     Args:
         dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
         max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
+        contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
         pool_options: accepted for the sake of code that makes adapters, and used for proxies alone.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, *, max_retries: int | Retry = 0, **pool_options: Any
+        self,
+        dispatcher: Dispatcher,
+        *,
+        max_retries: int | Retry = 0,
+        contract: Contract | None = None,
+        **pool_options: Any,
     ) -> None:
         super().__init__(max_retries=max_retries, **pool_options)
         self._dispatcher = dispatcher
+        self._contract = contract
         self._pid = os.getpid()
 
     def send(
@@ -133,6 +146,9 @@ class TunnelAdapter(HTTPAdapter):
             requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
             requests.exceptions.InvalidURL: the URL's host or path cannot be sent.
             requests.exceptions.InvalidHeader: nor can a header.
+            InvalidRequest: it breaks the contract, if there is one; nothing was sent.
+            InvalidResponse: the response does; it is attached.
+            InvalidSpec: the contract cannot be had from the peer, or not be used.
             ValueError: this is no timeout.
             RestsockError: called where it cannot work: on the event loop's own thread, or in a
                 fork.
@@ -150,8 +166,14 @@ class TunnelAdapter(HTTPAdapter):
         )
         times = times_of(timeout, self._dispatcher.timeouts.connect)
         head, body = body_of(request, head_of(request))
-        raw = self._send_with_retries(request, head, body, times)
-        return self.build_response(request, raw)
+        contract = self._contract
+        if contract is None:
+            return self.build_response(request, self._send_with_retries(request, head, body, times))
+        call = self._check_request(contract, request, head, body)
+        response = self.build_response(request, self._send_with_retries(request, head, body, times))
+        if call is not None:
+            check_response(contract, call, response, stream=stream)
+        return response
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """As in `HTTPAdapter`; faster for what `send` hands it."""
@@ -181,6 +203,22 @@ class TunnelAdapter(HTTPAdapter):
         if "set-cookie" in fields or "set-cookie2" in fields:
             cast("Any", cookies.extract_cookies_to_jar)(response.cookies, req, resp)
         return response
+
+    def _check_request(
+        self, contract: Contract, request: PreparedRequest, head: RequestHead, body: Any
+    ) -> object | None:
+        try:
+            return check_request(contract, request, head, body)
+        except (ValidationError, SpecError):
+            raise
+        except RestsockError as exc:
+            if type(exc) is RestsockError:
+                raise  # called where it cannot work
+            # The contract was to come from the peer, and that went wrong as any request may.
+            target = head.target.decode("ascii")
+            raise request_error(
+                retryable_error(exc, _Peer(head), target, None), request, exc
+            ) from exc
 
     def _send_with_retries(
         self, request: PreparedRequest, head: RequestHead, body: Any, times: Times

@@ -64,6 +64,8 @@ def tables(results: Results) -> list[Table]:
         found.append(_idle(results["idle"]))
     if "parts" in results:
         found.append(_parts(results["parts"]))
+    if "validation" in results:
+        found.append(validation_table(results["validation"]))
     if "profiles" in results:
         found += [_threads(results["profiles"]["ways"]), _shares(results["profiles"]["ways"])]
     return [table for table in found if table.rows]
@@ -185,6 +187,22 @@ def _parts(parts: list[dict[str, Any]]) -> Table:
         for row in parts
     ]
     return Table("Frames and heads", ["", "µs", "µs of wsproto or h11", "ratio"], rows)
+
+
+def validation_table(rows: list[dict[str, Any]]) -> Table:
+    """What validation adds to a call, by workload and way."""
+    return Table(
+        "Validation, through the tunnel: µs of one call (median)",
+        ["", "µs", "added by validation"],
+        [
+            [
+                f"{row['workload']}: {row['way']}",
+                f"{row['us']:.0f}",
+                _NONE if row["added_us"] is None else f"{row['added_us']:+.0f}",
+            ]
+            for row in rows
+        ],
+    )
 
 
 def _threads(profiles: dict[str, Any]) -> Table:

@@ -1,0 +1,56 @@
+"""Who may call which operation: the rest is refused with 403, before the app is reached.
+
+Here the peers are trusted to be who they say they are. Where they are not, authenticate them: a
+name alone proves nothing.
+"""
+
+import trio
+
+import restsock
+from restsock.connection import Request, Response
+from restsock.openapi import AccessHandler, Client, OperationFailed, allow
+
+SPEC = {
+    "openapi": "3.1.0",
+    "info": {"title": "Line 3", "version": "1"},
+    "paths": {
+        "/status": {
+            "get": {"operationId": "getStatus", "responses": {"200": {"description": "How it is"}}}
+        },
+        "/belt": {
+            "post": {"operationId": "stopBelt", "responses": {"200": {"description": "It stands"}}}
+        },
+    },
+}
+
+RULES = [
+    allow("foreman", "line-3", "*"),
+    allow("robot-*", "line-3", ["getStatus"]),
+]
+
+
+async def line(request: Request) -> Response:
+    print(f"  the app is reached: {request.method} {request.path}")
+    return Response(200, body="done\n")
+
+
+async def call_all(url: str, name: str) -> None:
+    async with restsock.connect(url, name=name) as connection:
+        api = Client(connection, SPEC)
+        for operation in (api.getStatus, api.stopBelt):
+            try:
+                response = await operation()
+                print(f"{name}, {operation.id}: {response.status}")
+            except OperationFailed as error:
+                print(f"{name}, {error}")
+
+
+async def main() -> None:
+    app = AccessHandler(line, SPEC, RULES, peer="line-3")
+    async with restsock.listen("127.0.0.1", 0, app=app) as server:
+        for name in ("foreman", "robot-7", "stranger"):
+            await call_all(server.url, name)
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,51 @@
+"""OpenAPI at either end: messages are held to the contract that both sides know."""
+
+from __future__ import annotations
+
+from ._access import AccessHandler, CallerOf, Rule, Rules, allow, caller_of
+from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation
+from ._call_errors import (
+    ArgumentError,
+    BadBody,
+    BadParameter,
+    MissingParameter,
+    OperationFailed,
+    UnknownOperation,
+    UnknownParameter,
+)
+from ._client import Client
+from ._contract import Contract, ContractLike, bind_contract
+from ._discover import WELL_KNOWN, discover, discover_blocking
+from ._document import Document, Operation, SpecLike, load
+from ._handler import OpenAPIHandler
+
+__all__ = [
+    "WELL_KNOWN",
+    "AccessHandler",
+    "ArgumentError",
+    "AsyncOperation",
+    "BadBody",
+    "BadParameter",
+    "BlockingOperation",
+    "BoundOperation",
+    "CallerOf",
+    "Client",
+    "Contract",
+    "ContractLike",
+    "Document",
+    "MissingParameter",
+    "OpenAPIHandler",
+    "Operation",
+    "OperationFailed",
+    "Rule",
+    "Rules",
+    "SpecLike",
+    "UnknownOperation",
+    "UnknownParameter",
+    "allow",
+    "bind_contract",
+    "caller_of",
+    "discover",
+    "discover_blocking",
+    "load",
+]

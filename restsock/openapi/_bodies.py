@@ -1,0 +1,252 @@
+"""Request bodies on their way out: Python values to bytes, by media type.
+
+Which of the offered media types is meant, the value tells where the caller does not: JSON for what
+is neither text, bytes nor a file, if it is offered; otherwise the first that can carry the value.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any, NamedTuple, TypeAlias
+
+from ._parameters import Unserializable, encode_query_pairs, is_json, is_list, json_text, scalar
+
+__all__ = ["Body", "Content", "encode_body"]
+
+Content: TypeAlias = "bytes | Iterable[bytes] | AsyncIterable[bytes]"
+
+_FORM = "application/x-www-form-urlencoded"
+_CHUNK = 64 * 1024  # bytes of a file at a time
+
+
+class Body(NamedTuple):
+    """A body and what it is.
+
+    Attributes:
+        content: bytes, or pieces that are made as they are sent.
+        content_type: with its parameters: charset, boundary.
+    """
+
+    content: Content
+    content_type: str
+
+
+def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = None) -> Body:
+    """Encodes a body.
+
+    Args:
+        value: the body. Bytes go as they are, whatever the media type: they are encoded already.
+        offered: the `content` of the Request Body Object: media types or ranges of them.
+        wanted: the content type that the caller asks for.
+
+    Raises:
+        Unserializable: the contract does not offer it, or it cannot carry the value.
+    """
+    media_type = _chosen(value, list(offered), wanted)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Body(bytes(value), media_type)
+    essence = media_type.partition(";")[0].strip().lower()
+    if _is_stream(value):
+        return Body(_streamed(value), media_type)
+    if is_json(essence):
+        return Body(json_text(value).encode(), media_type)
+    if essence == _FORM:
+        return Body(_form(value), media_type)
+    if essence.startswith("multipart/"):
+        media = offered.get(media_type) or next(iter(offered.values()))
+        return _multipart(value, essence, media.get("encoding") or {})
+    if isinstance(value, str):
+        text = value.encode(_charset(media_type))
+        if essence.startswith("text/") and "charset" not in media_type and not text.isascii():
+            media_type += "; charset=utf-8"
+        return Body(text, media_type)
+    raise Unserializable(f"{media_type} cannot carry a {type(value).__name__}")
+
+
+# --- which media type ---------------------------------------------------------------------------
+
+
+def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
+    if wanted is not None:
+        essence = wanted.partition(";")[0].strip().lower()
+        if not any(_in_range(essence, range_) for range_ in offered):
+            raise Unserializable(f"{wanted} is not offered: {', '.join(offered)}")
+        return wanted
+    fitting = [media_type for media_type in offered if _suits(media_type, value)]
+    if isinstance(value, (str, bytes, bytearray, memoryview)) or _is_stream(value):
+        chosen = fitting[0] if fitting else None
+    else:
+        chosen = next((media_type for media_type in fitting if is_json(media_type)), None)
+        chosen = chosen or (fitting[0] if fitting else None)
+    if chosen is None:
+        chosen = offered[0] if len(offered) == 1 else None
+    if chosen is None:
+        kind = type(value).__name__
+        raise Unserializable(f"none of {', '.join(offered)} is for a {kind}: say content_type")
+    return _concrete(chosen, value) if "*" in chosen else chosen
+
+
+def _suits(media_type: str, value: Any) -> bool:
+    essence = media_type.partition(";")[0].strip().lower()
+    if "*" in essence:
+        return _fallback(essence, value) is not None
+    structured = is_json(essence) or essence == _FORM or essence.startswith("multipart/")
+    if isinstance(value, (bytes, bytearray, memoryview)) or _is_stream(value):
+        return not structured and not essence.startswith("text/")
+    if isinstance(value, str):
+        return not structured and essence != "application/octet-stream"
+    if is_json(essence):
+        return True
+    return structured and (isinstance(value, Mapping) or _is_pairs(value))
+
+
+def _concrete(range_: str, value: Any) -> str:
+    found = _fallback(range_.partition(";")[0].strip().lower(), value)
+    if found is None:
+        raise Unserializable(f"{range_} is a range: say which content_type it is")
+    return found
+
+
+def _fallback(range_: str, value: Any) -> str | None:
+    if isinstance(value, str):
+        natural = "text/plain"
+    elif isinstance(value, (bytes, bytearray, memoryview)) or _is_stream(value):
+        natural = "application/octet-stream"
+    else:
+        natural = "application/json"
+    return natural if _in_range(natural, range_) else None
+
+
+def _in_range(essence: str, range_: str) -> bool:
+    range_ = range_.partition(";")[0].strip().lower()
+    return range_ in ("*/*", essence) or (
+        range_.endswith("/*") and essence.startswith(range_[:-1]) and essence != range_
+    )
+
+
+def _charset(media_type: str) -> str:
+    _, found, rest = media_type.lower().partition("charset=")
+    charset = rest.partition(";")[0].strip().strip('"') if found else "utf-8"
+    try:
+        "".encode(charset)
+    except LookupError:
+        raise Unserializable(f"an unknown charset: {charset}") from None
+    return charset
+
+
+def _is_pairs(value: Any) -> bool:
+    return is_list(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value)
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+def _is_stream(value: Any) -> bool:
+    """Whether a value gives its bytes piece by piece: a file, an iterator, an async iterable."""
+    return hasattr(value, "read") or hasattr(value, "__next__") or hasattr(value, "__aiter__")
+
+
+def _streamed(value: Any) -> Content:
+    if hasattr(value, "read"):
+        return _FilePieces(value)
+    content: Content = value
+    return content
+
+
+class _FilePieces:
+    """A binary file, from where it stands to its end."""
+
+    def __init__(self, file: Any) -> None:
+        if hasattr(file, "encoding"):
+            raise Unserializable("the file is open as text: open it with mode 'rb'")
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._file.read(_CHUNK):
+            yield piece
+
+
+# --- forms --------------------------------------------------------------------------------------
+
+
+def _form(value: Any) -> bytes:
+    return "&".join(f"{name}={text}" for name, text in encode_query_pairs(value)).encode()
+
+
+class _Parts:
+    """The pieces of a multipart body with a file in it."""
+
+    def __init__(self, pieces: list[Any]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from piece
+
+
+def _multipart(value: Any, essence: str, encoding: Mapping[str, Any]) -> Body:
+    """RFC 7578: a part for each field; for a list, one for each item.
+
+    A field is text, a number, bytes, a file, an object (as JSON), or
+    `(filename, content[, content type])`.
+    """
+    if not isinstance(value, Mapping) and not _is_pairs(value):
+        raise Unserializable(f"{essence} is made of a mapping, or of a list of pairs")
+    boundary = secrets.token_hex(16)
+    pieces: list[Any] = []
+    for name, field in value.items() if isinstance(value, Mapping) else value:
+        is_file = isinstance(field, tuple)
+        for item in field if is_list(field) and not is_file else [field]:
+            if item is None:
+                continue
+            said = (encoding.get(name) or {}).get("contentType")
+            filename, content, content_type = _part(item, said)
+            lines = [
+                f"--{boundary}",
+                f'Content-Disposition: form-data; name="{_quoted(str(name))}"'
+                + (f'; filename="{_quoted(filename)}"' if filename else ""),
+            ]
+            if content_type:
+                lines.append(f"Content-Type: {content_type}")
+            pieces += ["\r\n".join(lines).encode() + b"\r\n\r\n", content, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    content_type = f"{essence}; boundary={boundary}"
+    if all(isinstance(piece, bytes) for piece in pieces):
+        return Body(b"".join(pieces), content_type)
+    return Body(_Parts(pieces), content_type)
+
+
+def _part(item: Any, said: str | None) -> tuple[str | None, Any, str | None]:
+    """The file name, the content and the content type of a part."""
+    filename = None
+    if isinstance(item, tuple):
+        if not 2 <= len(item) <= 3 or not isinstance(item[0], str):
+            raise Unserializable(
+                "a file is (filename, content) or (filename, content, content type)"
+            )
+        filename, said = item[0], item[2] if len(item) == 3 else said
+        item = item[1]
+    if said is not None and ("," in said or "*" in said):
+        said = None  # a choice, which is the caller's: by the third item of the tuple
+    if said is not None and not said.isprintable():
+        raise Unserializable("a content type is one line of text")
+    if hasattr(item, "read"):
+        name = getattr(item, "name", None)
+        filename = filename or (PurePath(name).name if isinstance(name, str) else "file")
+        return filename, _FilePieces(item), said or "application/octet-stream"
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return filename or "file", bytes(item), said or "application/octet-stream"
+    if isinstance(item, Mapping) or is_list(item):
+        return filename, json_text(item).encode(), said or "application/json"
+    text = json_text(item) if said and is_json(said) else scalar(item)
+    return filename, text.encode(), said
+
+
+def _quoted(name: str) -> str:
+    # As the HTML standard has it: what would end the string or the line.
+    return name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")

@@ -1,0 +1,392 @@
+"""An OpenAPI document: read, checked, and ready to look operations up in.
+
+`load` takes a file, a mapping or the bytes of a document, of OpenAPI 3.0, 3.1 or 3.2. What it gives
+is immutable, and may be shared by threads.
+
+Loading opens no socket: a `$ref` to a URL is refused. One to another file is followed when the
+document itself was a file, and then that file becomes a part of the document, under `x-files`. A
+document that came from a peer (or a mapping) refers to itself alone, or is refused, since the one
+who wrote it must not choose what is read here.
+
+Swagger 2.0 is refused, with the way to convert it. openapi-core has no validators for it, and
+bravado-core, which has, would be a second implementation of documents, parameters and schemas
+beside this one; a converted document is the same contract, and works everywhere else, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from jsonschema.exceptions import ValidationError as SchemaError
+from jsonschema_path import SchemaPath
+from jsonschema_path.loaders import JsonschemaSafeLoader
+from openapi_core import Config, OpenAPI
+from openapi_core.exceptions import OpenAPIError
+
+from restsock._exceptions import SpecError
+
+if TYPE_CHECKING:
+    from ._routes import Match
+
+__all__ = ["Document", "Operation", "SpecLike", "load", "parse"]
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+"""The fields of a path item that are operations; `query` since 3.2."""
+
+_VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
+_FILES = "x-files"
+
+# More than any API needs by far; a document is parsed as a whole, at some ten times its size.
+_MAX_SIZE = 32 * 1024 * 1024
+_MAX_FILES = 200
+_MAX_REFS = 100
+
+_CONVERT = (
+    "Swagger 2.0 is not supported; convert the document to OpenAPI 3 once, for example with"
+    " `npx swagger2openapi FILE -o openapi.json` or at https://converter.swagger.io"
+)
+
+
+class Operation(NamedTuple):
+    """One operation of a document.
+
+    Attributes:
+        id: its `operationId`, if it has one.
+        method: in capitals.
+        path: its template, as in the document.
+        mapping: the operation object. What is inside may be `$ref`s: see `Document.resolve`.
+        parameters: those of the path item, which hold for all its operations. `Document.parameters`
+            has them all.
+    """
+
+    id: str | None
+    method: str
+    path: str
+    mapping: Mapping[str, Any]
+    parameters: tuple[Mapping[str, Any], ...]
+
+    def __str__(self) -> str:
+        return self.id or f"{self.method} {self.path}"
+
+
+class Document:
+    """An OpenAPI document. Made by `load`.
+
+    Attributes:
+        mapping: the document as it was written, other files included. Not to be changed.
+        openapi: the same for openapi-core.
+        source: where it came from, for messages.
+        version: of OpenAPI: `(3, 1)`.
+        operations: all of them, in the order of the document.
+    """
+
+    def __init__(self, mapping: Mapping[str, Any], *, source: str, check: bool = True) -> None:
+        self.mapping = mapping
+        self.source = source
+        self.version = _version(mapping, source)
+        self.openapi = _openapi(mapping, source, check=check)
+        self.operations = tuple(self._read_operations())
+        self._by_id = {operation.id: operation for operation in self.operations if operation.id}
+        # Imported here, as routes are made of operations.
+        from ._routes import Routes
+
+        self._routes = Routes(self)
+
+    @property
+    def title(self) -> str:
+        """`info.title`."""
+        return str(self.mapping.get("info", {}).get("title", ""))
+
+    def operation(self, id: str) -> Operation | None:
+        """The operation with this `operationId`, or `None`."""
+        return self._by_id.get(id)
+
+    def match(self, method: str, path: str) -> Match:
+        """Finds the operation that a request is for.
+
+        Args:
+            method: in capitals.
+            path: as it is sent, percent-encoded, without the query.
+
+        Raises:
+            NoSuchPath: the document has no such path.
+            NoSuchMethod: the path has no such method.
+        """
+        return self._routes.match(method, path)
+
+    def resolve(self, node: Any) -> Any:
+        """Follows a `$ref`, and what it leads to; returns anything else as it is.
+
+        Raises:
+            SpecError: it leads nowhere, or in a ring.
+        """
+        for _ in range(_MAX_REFS):
+            if not isinstance(node, Mapping) or not isinstance(node.get("$ref"), str):
+                return node
+            node = self._look_up(node["$ref"])
+        raise SpecError(f"{self.source}: a ring of references")
+
+    def parameters(self, operation: Operation) -> tuple[Mapping[str, Any], ...]:
+        """All parameters of an operation, resolved; its own hide those of the path item."""
+        found: dict[tuple[object, object], Mapping[str, Any]] = {}
+        own = tuple(operation.mapping.get("parameters", ()))
+        for parameter in (*own, *operation.parameters):
+            parameter = self.resolve(parameter)
+            found.setdefault((parameter.get("name"), parameter.get("in")), parameter)
+        return tuple(found.values())
+
+    def base_paths(self, operation: Operation) -> tuple[str, ...]:
+        """The paths in front of an operation's, from `servers`; `("",)` where there are none.
+
+        The host of a server has no meaning here: it is the peer that is asked, whatever its name.
+        """
+        item = self.resolve(self.mapping["paths"][operation.path])
+        servers = operation.mapping.get("servers") or item.get("servers")
+        bases = _bases(servers or self.mapping.get("servers") or [{"url": "/"}])
+        return tuple(dict.fromkeys(bases))
+
+    def to_json(self) -> bytes:
+        """The document as JSON, as it is published."""
+        return json.dumps(self.mapping, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+    def _look_up(self, ref: str) -> Any:
+        if not ref.startswith("#"):
+            raise SpecError(f"{self.source}: a reference that is not local: {ref!r}")
+        node: Any = self.mapping
+        for token in unquote(ref[1:]).split("/")[1:]:
+            token = token.replace("~1", "/").replace("~0", "~")
+            try:
+                node = node[int(token)] if isinstance(node, list) else node[token]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise SpecError(f"{self.source}: {ref!r} leads nowhere") from None
+        return node
+
+    def _read_operations(self) -> Iterator[Operation]:
+        for path, item in (self.mapping.get("paths") or {}).items():
+            if not path.startswith("/"):
+                continue  # x-...
+            item = self.resolve(item)
+            shared = tuple(item.get("parameters", ()))
+            methods = {name: value for name, value in item.items() if name in METHODS}
+            methods.update(item.get("additionalOperations", {}))
+            for method, operation in methods.items():
+                if isinstance(operation, Mapping):
+                    id = operation.get("operationId")
+                    # A method is case-sensitive; only the fields of a path item are in lower case.
+                    name = method.upper() if method in METHODS else method
+                    yield Operation(id, name, path, operation, shared)
+
+    def __repr__(self) -> str:
+        version = ".".join(map(str, self.version))
+        return f"<Document {self.title!r} from {self.source}, OpenAPI {version}>"
+
+
+SpecLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Document"
+
+
+def load(spec: SpecLike, *, check: bool = True) -> Document:
+    """Loads an OpenAPI document.
+
+    Takes a tenth of a second or so, more for a large one.
+
+    Args:
+        spec: the name of a JSON or YAML file, a mapping, or a document that is loaded already.
+        check: whether to hold the document to the specification of OpenAPI. One that is wrong may
+            work without that, or fail at its first use.
+
+    Raises:
+        SpecError: it cannot be read, or is no OpenAPI document of version 3.0, 3.1 or 3.2.
+    """
+    if isinstance(spec, Document):
+        return spec
+    if isinstance(spec, Mapping):
+        mapping = _Bundle(None).bundled(spec, source="the mapping")
+        return Document(mapping, source="a mapping", check=check)
+    if not isinstance(spec, (str, os.PathLike)):
+        raise TypeError(
+            f"an OpenAPI document is the name of a file, a mapping or a Document, not {spec!r}"
+        )
+    path = Path(spec)
+    mapping = _Bundle(path).bundled(_read_file(path), source=str(path))
+    return Document(mapping, source=str(path), check=check)
+
+
+def parse(data: bytes, *, source: str, check: bool = True) -> Document:
+    """Makes a document of bytes that somebody else has sent: JSON or YAML.
+
+    Args:
+        data: the document.
+        source: where it is from, for messages.
+        check: as for `load`.
+
+    Raises:
+        SpecError: as for `load`; and when it refers to anything but itself, or uses YAML aliases,
+            by which a short text can stand for an endless one.
+    """
+    mapping = _Bundle(None).bundled(_decode(data, source, aliases=False), source=source)
+    return Document(mapping, source=source, check=check)
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _read_file(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MAX_SIZE:
+            raise SpecError(f"{path} is larger than {_MAX_SIZE} bytes")
+        data = path.read_bytes()
+    except OSError as exc:
+        raise SpecError(f"cannot read {path}: {exc.strerror}") from exc
+    return _decode(data, str(path), aliases=True)
+
+
+def _decode(data: bytes, source: str, *, aliases: bool) -> Any:
+    if len(data) > _MAX_SIZE:
+        raise SpecError(f"{source} is larger than {_MAX_SIZE} bytes")
+    try:
+        if data.lstrip()[:1] == b"{":
+            return json.loads(data)
+        if not aliases and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data)):
+            raise SpecError(f"{source}: YAML aliases are not taken from a peer")
+        loaded = yaml.load(data, cast("Any", JsonschemaSafeLoader))  # noqa: S506  # a SafeLoader
+        # As JSON would have it: keys are strings, `200:` among them.
+        return json.loads(json.dumps(loaded))
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as exc:
+        raise SpecError(f"{source} is neither JSON nor YAML: {_first_line(exc)}") from exc
+
+
+class _Bundle:
+    """Makes one mapping of a document and the files that it refers to.
+
+    Args:
+        path: of the document's file; `None` when it is none, and may not refer to others.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._root = None if path is None else path.resolve()
+        self._names: dict[Path, str] = {}
+        self._files: dict[str, Any] = {}
+
+    def bundled(self, mapping: Any, *, source: str) -> dict[str, Any]:
+        if not isinstance(mapping, Mapping):
+            raise SpecError(f"{source} is no OpenAPI document, but {type(mapping).__name__}")
+        try:
+            bundled: dict[str, Any] = self._copy(mapping, self._root, "")
+        except RecursionError:
+            raise SpecError(f"{source} is nested too deeply") from None
+        if self._files:
+            bundled[_FILES] = self._files
+        return bundled
+
+    def _copy(self, node: Any, path: Path | None, prefix: str) -> Any:
+        if isinstance(node, Mapping):
+            copied = {str(key): self._copy(value, path, prefix) for key, value in node.items()}
+            ref = copied.get("$ref")
+            if isinstance(ref, str):
+                copied["$ref"] = self._local(ref, path, prefix)
+            discriminator = copied.get("discriminator")
+            if isinstance(discriminator, dict) and isinstance(discriminator.get("mapping"), dict):
+                names = discriminator["mapping"]
+                for key, value in names.items():
+                    if isinstance(value, str) and re.search(r"[#/:]", value):  # not just a name
+                        names[key] = self._local(value, path, prefix)
+            return copied
+        if isinstance(node, (list, tuple)):
+            return [self._copy(item, path, prefix) for item in node]
+        return node
+
+    def _local(self, ref: str, path: Path | None, prefix: str) -> str:
+        """The same reference, into the one mapping."""
+        url = urlsplit(ref)
+        if not (url.scheme or url.netloc or url.path or url.query):
+            return f"#{prefix}{url.fragment}" if url.fragment or prefix else ref
+        if url.scheme or url.netloc or url.query:
+            raise SpecError(f"a reference to a URL is not followed: {ref!r}")
+        if path is None or self._root is None:
+            raise SpecError(f"a reference to a file, from what is no file: {ref!r}")
+        target = (path.parent / unquote(url.path)).resolve()
+        if target == self._root:
+            return f"#{url.fragment}"
+        name = self._names.get(target)
+        if name is None:
+            if len(self._names) >= _MAX_FILES:
+                raise SpecError(f"more than {_MAX_FILES} files")
+            name = self._names[target] = str(len(self._names))
+            self._files[name] = None  # keeps its place, while it is being read
+            self._files[name] = self._copy(_read_file(target), target, f"/{_FILES}/{name}")
+        return f"#/{_FILES}/{name}{url.fragment}"
+
+
+# --- for openapi-core -------------------------------------------------------------------------
+
+
+def _version(mapping: Mapping[str, Any], source: str) -> tuple[int, int]:
+    version = mapping.get("openapi")
+    if "swagger" in mapping:
+        raise SpecError(f"{source}: {_CONVERT}")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        found = f"version {version!r}" if version is not None else "no version"
+        raise SpecError(f"{source}: OpenAPI 3.0, 3.1 or 3.2 is needed, and this has {found}")
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def _openapi(mapping: Mapping[str, Any], source: str, *, check: bool) -> OpenAPI:
+    spec = SchemaPath.from_dict(_undeprecated(mapping), handlers={})
+    config = Config() if check else Config(spec_validator_cls=cast("Any", None))
+    try:
+        return OpenAPI(spec, config=config)
+    except SchemaError as exc:
+        where = "".join(f"/{token}" for token in exc.absolute_path)
+        raise SpecError(f"{source}: not valid at #{where}: {_first_line(exc)}") from exc
+    except OpenAPIError as exc:
+        raise SpecError(f"{source}: {_first_line(exc)}") from exc
+    except Exception as exc:  # unresolvable references have many types
+        # Their own words quote the whole document.
+        ref = getattr(exc, "ref", None)
+        what = f"{ref!r} leads nowhere" if isinstance(ref, str) else type(exc).__name__
+        raise SpecError(f"{source}: {what}") from exc
+
+
+def _undeprecated(node: Any) -> Any:
+    """A copy without `deprecated: true`, of which openapi-core warns at every single request."""
+    if isinstance(node, Mapping):
+        return {
+            key: _undeprecated(value)
+            for key, value in node.items()
+            if not (key == "deprecated" and value is True)
+        }
+    if isinstance(node, list):
+        return [_undeprecated(item) for item in node]
+    return node
+
+
+def _bases(servers: Any) -> Iterator[str]:
+    for server in servers:
+        url = str(server.get("url", "/"))
+        variables = server.get("variables") or {}
+        choices = [url]
+        for name, variable in variables.items():
+            values = dict.fromkeys([variable.get("default", ""), *variable.get("enum", ())])
+            choices = [
+                choice.replace("{" + name + "}", str(value))
+                for choice in choices
+                for value in values
+            ][:_MAX_REFS]
+        for choice in choices:
+            # Not `urlsplit`: what is left of a template may be no URL.
+            path = re.sub(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*", "", choice).partition("?")[0]
+            yield "/" + path.strip("/") if path.strip("/") else ""
+
+
+def _first_line(error: BaseException) -> str:
+    message = str(getattr(error, "message", error)).strip()
+    first = message.splitlines()[0] if message else type(error).__name__
+    return first if len(first) <= 200 else first[:200] + "…"

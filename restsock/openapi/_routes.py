@@ -1,0 +1,134 @@
+"""Finds the operation of a request: method and path, against the templates of a document.
+
+Segments are compared decoded, so `/p%65ts` is `/pets`, and a `%2F` stays inside its segment. Of
+several templates that match, the one with the fewest variables wins (OpenAPI 3.1, "Paths Object"),
+if it has the method.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from ._document import Document, Operation
+
+__all__ = ["Match", "NoSuchMethod", "NoSuchPath", "Routes"]
+
+_VARIABLE = re.compile(r"\{([^{}/]+)\}")
+
+
+class NoSuchPath(LookupError):  # a result more than an error
+    """No path of the document matches."""
+
+
+class NoSuchMethod(LookupError):  # likewise
+    """The path is there, without this method.
+
+    Attributes:
+        allowed: the methods that it has, sorted.
+    """
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(", ".join(allowed))
+        self.allowed = allowed
+
+
+class Match(NamedTuple):
+    """What a request was found to be.
+
+    Attributes:
+        operation: the operation.
+        variables: values of the path's variables, decoded.
+    """
+
+    operation: Operation
+    variables: dict[str, str]
+
+
+class _Template(NamedTuple):
+    segments: tuple[str | re.Pattern[str], ...]
+    names: tuple[str, ...]
+    operations: dict[str, Operation]
+
+
+class Routes:
+    """The paths of a document."""
+
+    def __init__(self, document: Document) -> None:
+        self._static: dict[tuple[str, ...], dict[str, Operation]] = {}
+        templates: dict[tuple[str, str], _Template] = {}
+        for operation in document.operations:
+            for base in document.base_paths(operation):
+                key = (base, operation.path)
+                template = templates.get(key)
+                if template is None:
+                    template = templates[key] = _compile(base + operation.path)
+                template.operations[operation.method] = operation
+        self._templates: dict[int, list[_Template]] = {}
+        for template in templates.values():
+            if template.names:
+                self._templates.setdefault(len(template.segments), []).append(template)
+            else:
+                whole = tuple(str(segment) for segment in template.segments)
+                self._static.setdefault(whole, {}).update(template.operations)
+        for group in self._templates.values():
+            group.sort(key=lambda template: len(template.names))
+
+    def match(self, method: str, path: str) -> Match:
+        """See `Document.match`."""
+        segments = tuple(map(unquote, path.split("/"))) if "%" in path else tuple(path.split("/"))
+        allowed: set[str] = set()
+        for operations, variables in self._candidates(segments):
+            operation = operations.get(method)
+            if operation is None and method == "HEAD":
+                operation = operations.get("GET")  # as every framework has it
+            if operation is not None:
+                return Match(operation, variables)
+            allowed.update(operations)
+        if allowed:
+            raise NoSuchMethod(tuple(sorted(allowed)))
+        raise NoSuchPath(path)
+
+    def _candidates(
+        self, segments: tuple[str, ...]
+    ) -> Iterator[tuple[dict[str, Operation], dict[str, str]]]:
+        static = self._static.get(segments)
+        if static is not None:
+            yield static, {}
+        for template in self._templates.get(len(segments), ()):
+            variables = _variables(template, segments)
+            if variables is not None:
+                yield template.operations, variables
+
+
+def _compile(path: str) -> _Template:
+    segments: list[str | re.Pattern[str]] = []
+    names: list[str] = []
+    for segment in path.split("/"):
+        parts = _VARIABLE.split(segment)  # text and names in turn
+        if len(parts) == 1:
+            segments.append(unquote(segment))
+            continue
+        names += parts[1::2]
+        pattern = "".join(
+            "(.+?)" if index % 2 else re.escape(unquote(part)) for index, part in enumerate(parts)
+        )
+        segments.append(re.compile(pattern, re.DOTALL))
+    return _Template(tuple(segments), tuple(names), {})
+
+
+def _variables(template: _Template, segments: tuple[str, ...]) -> dict[str, str] | None:
+    values: list[str] = []
+    for wanted, segment in zip(template.segments, segments, strict=True):
+        if isinstance(wanted, str):
+            if wanted != segment:
+                return None
+        else:
+            found = wanted.fullmatch(segment)
+            if found is None:
+                return None
+            values += found.groups()
+    return dict(zip(template.names, values, strict=True))
