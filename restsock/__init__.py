@@ -9,10 +9,11 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L0  _exceptions, _config  the tree of errors; the options: limits, timeouts, heartbeat, backoff
     L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
     L2  connection            a Connection over any trio stream, and the exchanges on it
-    L3  apps, adapters        serve an ASGI or WSGI app or a function; the requests adapter
-    L4  client, server        dial and keep a connection; accept connections and know them by name
-    L5  sync                  the same API for threads
-    L6  testing               two connected peers in memory, and a wire that breaks on demand
+    L3  apps, adapters        serve an app, a function or another server; requests and httpx
+    L4  openapi               hold either end to an OpenAPI document; only it imports openapi-core
+    L5  client, server        dial and keep a connection; accept connections and know them by name
+    L6  sync                  the same API for threads
+    L7  testing               two connected peers in memory, and a wire that breaks on demand
 
 Only ``protocol`` imports wsproto and h11, and it imports neither an event loop nor a clock, a
 socket, a thread or a source of randomness: those are handed in. ``import restsock`` loads neither
@@ -34,12 +35,16 @@ from restsock._exceptions import (
     ProtocolError,
     RemoteProtocolError,
     RequestTimeout,
+    RequestValidationError,
+    ResponseValidationError,
     RestsockError,
+    SpecError,
     StreamError,
     StreamRefused,
     StreamReset,
     ValidationError,
 )
+from restsock.apps import ConnectionInfo, forward
 from restsock.client import Client, ClientStatistics, connect
 from restsock.connection import (
     Closed,
@@ -63,7 +68,7 @@ from restsock.server import (
 )
 
 if TYPE_CHECKING:
-    from restsock import sync, testing
+    from restsock import openapi, sync, testing
     from restsock.adapters import Session, TunnelAdapter
 
 __version__ = "0.1.0"
@@ -76,6 +81,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionEvent",
+    "ConnectionInfo",
     "Dispatcher",
     "EventType",
     "Handler",
@@ -92,11 +98,14 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "RequestTimeout",
+    "RequestValidationError",
     "Response",
+    "ResponseValidationError",
     "RestsockError",
     "Route",
     "Server",
     "Session",
+    "SpecError",
     "Statistics",
     "StreamError",
     "StreamRefused",
@@ -107,7 +116,9 @@ __all__ = [
     "TunnelAdapter",
     "ValidationError",
     "connect",
+    "forward",
     "listen",
+    "openapi",
     "sync",
     "testing",
 ]
@@ -117,10 +128,10 @@ def __getattr__(name: str) -> Any:
     """Loads at first use what brings requests along, or what many programs never need."""
     if name in {"Session", "TunnelAdapter"}:
         return getattr(importlib.import_module("restsock.adapters"), name)
-    if name in {"sync", "testing"}:
+    if name in {"openapi", "sync", "testing"}:
         return importlib.import_module(f"restsock.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "Session", "TunnelAdapter", "sync", "testing"]
+    return [*globals(), "Session", "TunnelAdapter", "openapi", "sync", "testing"]

@@ -18,7 +18,20 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 # Some words that each has to print, in this order: what shows that its idea has worked.
 SAYS = {
+    "access_by_operation": [
+        "the app is reached: GET /status",
+        "foreman, stopBelt: 200",
+        "robot-7, getStatus: 200",
+        "robot-7, stopBelt: 403 Forbidden: 'robot-7' may not call stopBelt",
+        "stranger, getStatus: 403",
+    ],
     "both_directions": [],  # two tasks: their lines come in any order, see below
+    "call_with_httpx": [
+        "blocking: GET /pets?limit=1 0 bytes",
+        "mounted:  POST /pets 3 bytes",
+        "may have run: False",
+        "on trio:  20 calls at once",
+    ],
     "connection_events": [
         "ConnectionReceived edge-1 {'city': 'Ghent', 'floor': 3}",
         "edge-1 from 127.0.0.1",
@@ -29,6 +42,10 @@ SAYS = {
     ],
     "fastapi_app": ["the app starts", "-> 201", "-> 422", '"Tom"', "the app stops"],
     "flask_behind_nat": ["200 {'name': 'Rex', 'number': 1}", "404 NOT FOUND"],
+    "forward_a_server": [
+        "200 /api/pets?limit=1 for edge-1, 127.0.0.1",
+        "502 application/problem+json no connection to the server",
+    ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
     "server_sent_events": [
         "200 text/event-stream",
@@ -36,6 +53,7 @@ SAYS = {
         "event 4",
         "nobody listens any more",
     ],
+    "third_party_client": ["getRoom, setRoom", "21.0", "204", "67.1"],
     "stream_large_file": ["up:   33554432 bytes", "same SHA-256", "down:", "same SHA-256"],
 }
 
@@ -91,7 +109,14 @@ def test_demo() -> None:
             "-> POST /pets: 201",
             "Rex, Tom, Kiki, Nemo",
             "-> GET /pets/99: 404",
-            "-> POST /pets: 422",
+            "-> POST /pets: 400",
+            "the request breaks the API's contract: {'in': 'body', 'pointer': '#/name'",
+            "operations: listPets, createPet, followPets, getPet, weighPet, adoptPet",
+            "api.createPet(body=...): Bella is pet 5",
+            "not sent: getPet: it has no parameter 'nr'",
+            "sent, and refused there: getPet: 404",
+            "never left the hub: POST /pets breaks the contract: body at #/name",
+            "never left the store: 500, the app's response breaks its contract",
             "-> GET /pets/feed: 200",
             "closing the response",
             "<- POST http://hub/adoptions",

@@ -25,6 +25,8 @@ HOMES = {
     "h11": {"protocol"},
     "requests": {"adapters"},
     "urllib3": {"adapters"},
+    "httpx": {"adapters"},
+    "httpx2": {"adapters"},
     "openapi_core": {"openapi"},
     "click": {"cli"},
 }
@@ -34,7 +36,10 @@ NOT_IN_PROTOCOL = {
     *("threading", "queue", "multiprocessing", "subprocess"),
     *("time", "random", "secrets", "os"),
 }
-HEAVY = ("requests", "urllib3", "openapi_core", "click", "flask", "fastapi", "starlette")
+HEAVY = (
+    *("requests", "urllib3", "httpx", "httpx2"),
+    *("openapi_core", "click", "flask", "fastapi", "starlette"),
+)
 
 _ROW = re.compile(r"^ +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
 

@@ -2,9 +2,10 @@
 
 `make_handler` takes an ASGI 3 application, a WSGI application or a coroutine function
 `async (Request) -> Response`, and gives the `Handler` that a connection hands requests to.
+`forward` stands for an HTTP/1.1 server that runs already.
 
-For all three: an exception of the app is a 500 and a traceback in the log `restsock.apps`, or a
-RESET once the head of the response has left; it never ends the connection. Date is supplied, and
+For the first three: an exception of the app is a 500 and a traceback in the log `restsock.apps`, or
+a RESET once the head of the response has left; it never ends the connection. Date is supplied, and
 Content-Length where the length is known.
 """
 
@@ -15,13 +16,19 @@ from typing import Any
 from restsock._config import Options
 from restsock.connection import Handler
 
+from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
 from ._errors import AppStartupError, BadResponseError, Disconnected
+from ._forward import Forward, forward
+from ._loop import LOOPS
 
 __all__ = [
     "AppStartupError",
     "BadResponseError",
+    "ConnectionInfo",
     "Disconnected",
+    "Forward",
+    "forward",
     "make_handler",
     "optional_handler",
 ]
@@ -30,6 +37,7 @@ __all__ = [
 def optional_handler(
     app: Any | None,
     interface: str | None,
+    loop: str,
     options: Options | None,
     app_options: dict[str, Any],
 ) -> Handler | None:
@@ -39,16 +47,17 @@ def optional_handler(
         TypeError: there is none and yet options for it; and as `make_handler`.
     """
     if app is None:
-        if interface is not None or app_options:
+        if interface is not None or loop != "auto" or app_options:
             raise TypeError("options of an app, without an app")
         return None
-    return make_handler(app, interface=interface, options=options, **app_options)
+    return make_handler(app, interface=interface, loop=loop, options=options, **app_options)
 
 
 def make_handler(
     app: Any,
     *,
     interface: str | None = None,
+    loop: str = "auto",
     workers: int = 32,
     queue_size: int = 256,
     max_websocket_message: int = 1024 * 1024,
@@ -59,8 +68,13 @@ def make_handler(
     One handler serves any number of connections, while its `running()` is open.
 
     Args:
-        app: what to serve.
+        app: what to serve, or what `forward` gives; a `Handler` (an `OpenAPIHandler`, say) is
+            returned as it is.
         interface: `"asgi"`, `"wsgi"` or `"function"`, when it does not show which it is.
+        loop: ASGI: the event loop that the app runs on. `"trio"` is the one of the connections,
+            `"asyncio"` one in a thread of its own. `"auto"` takes asyncio for an app of a
+            framework that needs it (Django, Quart, Falcon, and middleware around them), and for
+            one whose startup fails on trio for want of asyncio; it takes trio for all others.
         workers: WSGI: how many threads call the app, at most.
         queue_size: WSGI: how many requests may wait for a thread; those above are answered with
             503. A connection adds at most `Limits.max_streams`.
@@ -70,15 +84,31 @@ def make_handler(
 
     Raises:
         TypeError: the app is not callable, or it is not clear which of the three it is.
-        ValueError: a number is out of range, or `interface` is none of the three.
+        ValueError: a number is out of range, `interface` or `loop` is none of the three, or a loop
+            is chosen for what is not ASGI.
     """
+    if not callable(app) and hasattr(app, "handle") and hasattr(app, "running"):
+        if interface is not None or loop != "auto":
+            raise TypeError(f"options of an app, for {app!r}, which is a handler already")
+        handler: Handler = app
+        return handler
     options = options or Options()
     kind = detect_interface(app, interface)
+    if loop not in LOOPS:
+        raise ValueError(f'loop has to be "auto", "trio" or "asyncio", not {loop!r}')
+    if loop != "auto" and kind != "asgi":
+        raise ValueError(f"loop={loop!r} is for ASGI apps, and {app!r} is served as {kind}")
+    if kind == "forward":
+        from ._forward_handler import ForwardHandler
+
+        return ForwardHandler(app, options=options)
     # Imported here, since a program has one kind of app.
     if kind == "asgi":
         from ._asgi import AsgiHandler
 
-        return AsgiHandler(app, options=options, max_websocket_message=max_websocket_message)
+        return AsgiHandler(
+            app, options=options, max_websocket_message=max_websocket_message, loop=loop
+        )
     if kind == "wsgi":
         from ._wsgi_workers import WsgiHandler
 

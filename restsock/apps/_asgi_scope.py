@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from restsock.connection import Exchange
+from ._connection_info import describe
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection
+    from ._exchange import ServedExchange
 
 __all__ = ["ASGI", "asgi_scope", "server_address"]
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
-def asgi_scope(kind: str, exchange: Exchange, state: dict[str, Any] | None) -> dict[str, Any]:
+def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None) -> dict[str, Any]:
     """What both kinds of scope share.
 
-    Besides the keys of the specification there is `restsock`, with the id, name and metadata of the
+    Besides the keys of the specification there is `restsock`, a `ConnectionInfo` about the
     connection that the request came over.
 
     Args:
@@ -28,6 +28,7 @@ def asgi_scope(kind: str, exchange: Exchange, state: dict[str, Any] | None) -> d
     """
     connection = exchange.connection
     assert connection is not None
+    description = describe(connection)
     request = exchange.request
     raw_path, _, query_string = request.target.partition(b"?")
     path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
@@ -47,16 +48,14 @@ def asgi_scope(kind: str, exchange: Exchange, state: dict[str, Any] | None) -> d
         "headers": headers,
         "client": (peer.host, peer.port),
         "server": (host.strip("[]"), port),
-        "restsock": connection_info(connection),
+        "extensions": {},
+        "restsock": description.info,
     }
+    if description.tls is not None:
+        scope["extensions"]["tls"] = description.tls.copy()
     if state is not None:
         scope["state"] = state.copy()
     return scope
-
-
-def connection_info(connection: Connection) -> dict[str, Any]:
-    """What an app is told about the connection that a request came over."""
-    return {"id": connection.id, "name": connection.name, "metadata": connection.metadata}
 
 
 def server_address(headers: list[tuple[bytes, bytes]], *, tls: bool) -> tuple[str, int]:

@@ -20,10 +20,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from restsock._exceptions import RemoteProtocolError
-from restsock.connection import Exchange, ExchangeEvent, Failed
+from restsock.connection import ExchangeEvent, Failed
 from restsock.protocol import (
     BinaryMessage,
     CloseCode,
@@ -37,12 +35,15 @@ from restsock.protocol import (
 )
 
 from ._asgi_scope import asgi_scope
-from ._errors import BadResponseError, Disconnected, is_for_the_loop, log_failure
+from ._errors import BadResponseError, Disconnected, log_failure
 from ._inbound import Inbound
 from ._response import Responder, checked_field, fail_response
 
 if TYPE_CHECKING:
     from restsock._config import Options
+
+    from ._call import Call
+    from ._exchange import ServedExchange
 
 __all__ = ["WebSocketRequest"]
 
@@ -69,7 +70,8 @@ class WebSocketRequest:
     def __init__(
         self,
         app: Callable[..., Awaitable[None]],
-        exchange: Exchange,
+        exchange: ServedExchange,
+        call: Call,
         *,
         options: Options,
         state: dict[str, Any] | None,
@@ -79,14 +81,15 @@ class WebSocketRequest:
         self._exchange = exchange
         self._app_state = state
         self._timeouts = options.timeouts
-        self._scope = trio.CancelScope()
+        self._call = call
         self._state = _State.CONNECTING
         self.response = Responder(exchange, exchange.request.method)
-        self._inbound = Inbound(exchange)
+        self._inbound = Inbound(exchange, call)
         self._websocket = WebSocket(client=False, max_message=max_message)
         self._messages: deque[str | bytes] = deque()
         self._held = 0  # bytes whose credit has not gone back
         self._connect_given = False
+        self._disconnect_given = False
         self._app_done = False
         self._disconnect: tuple[int, str] | None = None
         exchange.observer = self._observe
@@ -100,14 +103,13 @@ class WebSocketRequest:
             return
         failed = False
         try:
-            with self._scope:
-                await self._app(self._make_scope(), self._receive, self._send)
-                if self._state is _State.CONNECTING and self._inbound.error is None:
-                    raise BadResponseError("the app returned without an answer to the WebSocket")
+            await self._call.run(self._app(self._make_scope(), self._receive, self._send))
+            if self._state is _State.CONNECTING and self._inbound.error is None:
+                raise BadResponseError("the app returned without an answer to the WebSocket")
         except BaseException as exc:
-            if is_for_the_loop(exc):
+            if self._call.is_for_the_loop(exc):
                 raise
-            failed = not log_failure(exc, self._exchange.request)
+            failed = not log_failure(exc, self._exchange.request, loop=self._call.loop)
         self._app_done = True
         if self._state in (_State.OPEN, _State.CLOSED):
             await self._close_down(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL)
@@ -123,7 +125,7 @@ class WebSocketRequest:
             for protocol in value.split(b",")
         ]
         scope["subprotocols"] = offered
-        scope["extensions"] = {"websocket.http.response": {}}
+        scope["extensions"]["websocket.http.response"] = {}
         return scope
 
     # --- in: called on the loop, in nobody's task ---------------------------------------------
@@ -135,7 +137,7 @@ class WebSocketRequest:
             return
         self._inbound(event)
         if isinstance(event, Failed):
-            self._scope.deadline = trio.current_time() + self._timeouts.disconnect
+            self._call.cancel_after(self._timeouts.disconnect)
             self._end(CloseCode.ABNORMAL, "")
         elif self._inbound.ended and self._state is _State.OPEN:
             self._end(CloseCode.ABNORMAL, "the peer ended without a close frame")
@@ -199,7 +201,9 @@ class WebSocketRequest:
             kind = "text" if isinstance(message, str) else "bytes"
             return {"type": "websocket.receive", kind: message}
         assert self._disconnect is not None
-        await trio.lowlevel.checkpoint()  # an app may ask for ever
+        if self._disconnect_given:
+            await self._call.checkpoint()  # an app may ask for ever
+        self._disconnect_given = True
         code, reason = self._disconnect
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
@@ -289,11 +293,12 @@ class WebSocketRequest:
         if self._state is _State.OPEN:
             self._send_close(code, "")
         inbound = self._inbound
-        with trio.move_on_after(self._timeouts.close):
-            while not inbound.ended and inbound.error is None:
-                await inbound.wait()
-            return
-        self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")
+
+        def over() -> bool:
+            return inbound.ended or inbound.error is not None
+
+        if not await self._call.wait_until(over, self._timeouts.close):
+            self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")
 
 
 def _key(request: RequestHead) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ._forward import Forward
+
 __all__ = ["detect_interface"]
 
 _CHOICES = (
@@ -18,7 +20,7 @@ def detect_interface(app: Any, interface: str | None) -> str:
 
     An app that must be called with three arguments is ASGI 3, one with two is WSGI, a coroutine
     function with one is a function of restsock's. It may be a function, a `functools.partial`, or
-    an object with `__call__`.
+    an object with `__call__`. What `forward` gives is "forward".
 
     Args:
         app: the app.
@@ -28,6 +30,10 @@ def detect_interface(app: Any, interface: str | None) -> str:
         TypeError: it cannot be called, or nobody says what it is and its call does not tell.
         ValueError: `interface` is none of the three.
     """
+    if isinstance(app, Forward):
+        if interface is not None:
+            raise ValueError("what `forward` gives has no interface= to choose")
+        return "forward"
     if not callable(app):
         raise TypeError(f"an app has to be callable, and {app!r} is not")
     if interface is not None:

@@ -16,9 +16,12 @@ __all__ = [
     "AppStartupError",
     "BadResponseError",
     "Disconnected",
+    "WrongLoopError",
     "is_for_the_loop",
     "log_failure",
     "loggable",
+    "needs_asyncio",
+    "needs_trio",
 ]
 
 _log = logging.getLogger("restsock.apps")
@@ -26,6 +29,10 @@ _log = logging.getLogger("restsock.apps")
 
 class AppStartupError(RestsockError):
     """The app said that it cannot start (`lifespan.startup.failed`). Nothing is served."""
+
+
+class WrongLoopError(AppStartupError):
+    """The app cannot start on this kind of event loop, and may on the other one."""
 
 
 class BadResponseError(ValueError):
@@ -48,7 +55,11 @@ class Disconnected(ConnectionResetError):
 
 
 def log_failure(
-    error: BaseException, request: RequestHead, *, left: RestsockError | None = None
+    error: BaseException,
+    request: RequestHead,
+    *,
+    left: RestsockError | None = None,
+    loop: str | None = None,
 ) -> bool:
     """Logs what an app has raised, with its traceback.
 
@@ -56,6 +67,7 @@ def log_failure(
         error: what it has raised.
         request: in answer to what.
         left: the error of the exchange, where the app gets to see that one itself.
+        loop: the kind of loop that it ran on, where there is another one.
 
     Returns:
         Whether it only says that the peer has left, so that there is nobody to answer.
@@ -64,9 +76,42 @@ def log_failure(
         _log.debug("the peer left %s", loggable(request))
         return True
     _log.error("the app failed at %s", loggable(request), exc_info=error)
-    if isinstance(error, RuntimeError) and "event loop" in str(error):
-        _log.error("this app seems to need asyncio; restsock runs apps on trio")
+    if loop == "trio" and needs_asyncio(error):
+        _log.error('the app seems to need asyncio: serve it with loop="asyncio"')
+    elif loop == "asyncio" and needs_trio(error):
+        _log.error('the app seems to need trio: serve it with loop="trio"')
     return False
+
+
+# What the two say to code that was written for the other one.
+_NO_ASYNCIO = (
+    "no running event loop",
+    "There is no current event loop",
+    "written for some other framework like asyncio",
+)
+_NO_TRIO = ("must be called from async context", "Task got bad yield")
+
+
+def needs_asyncio(error: BaseException | None, words: str = "") -> bool:
+    """Whether an exception (or words about one) of an app says that it misses asyncio's loop."""
+    return _says(_NO_ASYNCIO, error, words)
+
+
+def needs_trio(error: BaseException | None) -> bool:
+    """Whether an exception of an app says that it misses trio's loop."""
+    return _says(_NO_TRIO, error, "")
+
+
+def _says(phrases: tuple[str, ...], error: BaseException | None, words: str) -> bool:
+    seen = 0
+    while error is not None and seen < 100:  # a chain of causes can be a ring
+        if isinstance(error, (RuntimeError, TypeError)):
+            words += str(error)
+        if any(_says(phrases, part, "") for part in _parts(error)):
+            return True
+        error = error.__cause__ or error.__context__
+        seen += 1
+    return any(phrase in words for phrase in phrases)
 
 
 def loggable(request: RequestHead) -> str:

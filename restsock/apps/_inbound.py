@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-import trio
-
 from restsock.connection import Failed
 from restsock.protocol import DataReceived, EndReceived
 
@@ -14,7 +12,10 @@ from ._errors import Disconnected
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
-    from restsock.connection import Exchange, ExchangeEvent
+    from restsock.connection import ExchangeEvent
+
+    from ._call import Call
+    from ._exchange import ServedExchange
 
 __all__ = ["Inbound"]
 
@@ -26,15 +27,16 @@ class Inbound:
 
     Args:
         exchange: whose events these are; its observer hands them to this object.
+        call: of the app that waits for them.
 
     Attributes:
         ended: whether the request is complete (`waiting` bytes may still be there).
         error: why the exchange has failed; `None` while it goes on.
     """
 
-    __slots__ = ("_chunks", "_exchange", "_lot", "_send_buffer", "ended", "error")
+    __slots__ = ("_call", "_chunks", "_exchange", "_send_buffer", "ended", "error", "wait", "wake")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: ServedExchange, call: Call) -> None:
         connection = exchange.connection
         assert connection is not None
         self.ended = False
@@ -43,7 +45,10 @@ class Inbound:
         # The connection's own limit, since it is the connection that tells when there is room.
         self._send_buffer = connection.limits.send_buffer
         self._chunks: deque[bytes] = deque()
-        self._lot = trio.lowlevel.ParkingLot()
+        self._call = call
+        # Those of the call: to wait for the next event, and to let every waiting task look again.
+        self.wait = call.wait
+        self.wake = call.wake
 
     @property
     def waiting(self) -> bool:
@@ -65,14 +70,6 @@ class Inbound:
         # Any other event is for the tasks that wait: a Writable, mostly.
         self.wake()
 
-    def wake(self) -> None:
-        """Lets every waiting task look again."""
-        self._lot.unpark_all()
-
-    async def wait(self) -> None:
-        """Waits for the next event (or `wake`). A checkpoint; a cancellation loses nothing."""
-        await self._lot.park()
-
     @property
     def clogged(self) -> bool:
         """Whether more waits to be sent than should."""
@@ -93,9 +90,9 @@ class Inbound:
             Disconnected: the peer has left.
         """
         # The checkpoint is what lets a chunk leave before an app goes on computing the next one.
-        await trio.lowlevel.checkpoint()
+        await self._call.checkpoint()
         while self.error is None and self.clogged:
-            await self._lot.park()
+            await self.wait()
         self.check()
 
     def check(self) -> None:

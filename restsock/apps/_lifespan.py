@@ -4,110 +4,127 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
-import trio
+from typing import TYPE_CHECKING, Any
 
 from ._asgi_scope import ASGI
-from ._errors import AppStartupError, BadResponseError, is_for_the_loop
+from ._errors import AppStartupError, BadResponseError, WrongLoopError, needs_asyncio
+
+if TYPE_CHECKING:
+    from ._call import Call
 
 __all__ = ["Lifespan"]
 
 _log = logging.getLogger("restsock.apps")
 
+# Seconds that an app that cannot start may take to raise its reason.
+_LAST_WORDS = 1.0
+
 
 class Lifespan:
     """Starts and ends an app.
 
-    The app's call runs in a task of its own that no outer cancellation reaches, so that an app is
-    shut down (its database closed) when the program is interrupted, too. `stop` bounds how long
-    that takes.
+    The app's call (`run`) belongs into a task of its own that no outer cancellation reaches, so
+    that an app is shut down (its database closed) when the program is interrupted, too. `stop`
+    bounds how long that takes.
 
     Args:
         app: the application.
+        call: of the app; it tells the loop that all of this happens on.
         grace: seconds for its shutdown.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], *, grace: float) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]], call: Call, *, grace: float) -> None:
         self._app = app
+        self._call = call
         self._grace = grace
         self._state: dict[str, Any] = {}
-        self._scope = trio.CancelScope(shield=True)
         self._supported = False  # whether the app has completed its start
         self._failure: str | None = None
-        self._started = trio.Event()
-        self._stopping = trio.Event()
-        self._stopped = trio.Event()
+        self._error: BaseException | None = None
         self._startup_given = False
+        self._stopping = False
+        self._stopped = False
+        self._ended = False
 
-    async def start(self, nursery: trio.Nursery) -> dict[str, Any] | None:
-        """Starts the app.
+    async def run(self) -> None:
+        """Calls the app; whatever it raises ends here."""
+        scope = {"type": "lifespan", "asgi": ASGI, "state": self._state}
+        try:
+            await self._call.run(self._app(scope, self._receive, self._send))
+        except BaseException as exc:
+            if self._call.is_for_the_loop(exc):
+                raise
+            self._ended_by(exc)
+        finally:
+            self._ended = True
+            self._call.wake()
+
+    async def start(self) -> dict[str, Any] | None:
+        """Waits until the app has started.
 
         Returns:
             Its state, for the scopes of requests; `None` when it has no lifespan.
 
         Raises:
+            WrongLoopError: what it says, or raises, shows that it needs the other kind of loop.
             AppStartupError: it says that it cannot start.
         """
-        nursery.start_soon(self._run)
-        await self._started.wait()
+        while not (self._supported or self._failure is not None or self._ended):
+            await self._call.wait()
+        if self._supported:
+            return self._state
+        # Behind its word an app mostly raises what has happened, and that tells more.
+        await self._call.wait_until(lambda: self._ended, _LAST_WORDS)
+        if self._call.loop == "trio" and needs_asyncio(self._error, self._failure or ""):
+            raise WrongLoopError(f"the app failed to start: {_reason(self._error, self._failure)}")
         if self._failure is not None:
             raise AppStartupError(f"the app failed to start: {self._failure}")
-        return self._state if self._supported else None
-
-    async def stop(self) -> None:
-        """Shuts the app down. Takes its time even when cancelled, but no longer than the grace."""
-        self._stopping.set()
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(self._grace) as waiting:
-                if self._supported:
-                    await self._stopped.wait()
-            if waiting.cancelled_caught:
-                _log.error("the app was not shut down within %s s; it is cancelled", self._grace)
-        self._scope.cancel()
-
-    async def _run(self) -> None:
-        scope = {"type": "lifespan", "asgi": ASGI, "state": self._state}
-        try:
-            with self._scope:
-                await self._app(scope, self._receive, self._send)
-        except BaseException as exc:
-            if is_for_the_loop(exc):
-                raise
-            self._ended_by(exc)
-        finally:
-            self._started.set()
-            self._stopped.set()
-
-    def _ended_by(self, error: BaseException) -> None:
-        if self._failure is not None:
-            return  # it was said already, and Starlette says it twice
-        if self._started.is_set():
-            _log.error("the app failed in its lifespan", exc_info=error)
-        else:
+        if self._error is not None:
             # The one way that ASGI has to say "I have none". An app that tried and failed says
             # lifespan.startup.failed.
-            _log.info("the app has no lifespan (%s: %s)", type(error).__name__, error)
+            _log.info("the app has no lifespan (%s)", _reason(self._error, None))
+        return None
+
+    async def stop(self) -> None:
+        """Shuts the app down, if it has started, and cancels what goes on behind the grace."""
+        self._stopping = True
+        self._call.wake()
+        if self._supported and not await self._call.wait_until(self._is_over, self._grace):
+            _log.error("the app was not shut down within %s s; it is cancelled", self._grace)
+        self._call.cancel_after(0)
+
+    def _is_over(self) -> bool:
+        return self._stopped or self._ended
+
+    def _ended_by(self, error: BaseException) -> None:
+        if self._supported:
+            _log.error("the app failed in its lifespan", exc_info=error)
+        else:
+            self._error = error
 
     async def _receive(self) -> MutableMapping[str, Any]:
         if not self._startup_given:
             self._startup_given = True
             return {"type": "lifespan.startup"}
-        await self._stopping.wait()
+        while not self._stopping:
+            await self._call.wait()
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         kind = message["type"]
         if kind == "lifespan.startup.complete":
             self._supported = True
-            self._started.set()
         elif kind == "lifespan.startup.failed":
             self._failure = str(message.get("message", "")) or "it does not say why"
-            self._started.set()
         elif kind == "lifespan.shutdown.complete":
-            self._stopped.set()
+            self._stopped = True
         elif kind == "lifespan.shutdown.failed":
             _log.error("the app failed to shut down: %s", message.get("message", ""))
-            self._stopped.set()
+            self._stopped = True
         else:
             raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
+        self._call.wake()
+
+
+def _reason(error: BaseException | None, failure: str | None) -> str:
+    return f"{type(error).__name__}: {error}" if error is not None else str(failure)

@@ -20,7 +20,7 @@ from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead
 from ._errors import BadResponseError
 
 if TYPE_CHECKING:
-    from restsock.connection import Exchange
+    from ._exchange import ServedExchange
 
 __all__ = [
     "CONTINUE",
@@ -41,6 +41,8 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 # Start line, Date, Content-Length and the rest of what is not the app's.
 _HEAD_MARGIN = 512
 _MAX_HEAD = 64 * 1024
+# Of all early hints of a response: what a peer takes of 1xx heads is bounded.
+_MAX_HINTS = 16 * 1024
 
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
@@ -91,6 +93,7 @@ class Responder:
         self._bodiless = False
         self._length: int | None = None
         self._count = 0
+        self._hinted = 0
 
     @property
     def bodiless(self) -> bool:
@@ -175,6 +178,22 @@ class Responder:
         # Trailers are a part of content (RFC 9110, section 6.5): none without it.
         self._end(() if self._bodiless else fields)
 
+    def early_hint(self, links: Iterable[bytes]) -> None:
+        """Sends a 103 with Link fields (RFC 8297), in front of the head.
+
+        Raises:
+            BadResponseError: the head has left, or a link is not one that can be sent.
+            TypeError: the links are not bytes.
+        """
+        if self.head_sent:
+            raise BadResponseError("early hints behind the head of their response")
+        fields = [checked_field(b"Link", link) for link in links]
+        size = self._hinted + sum(len(link) + 8 for _, link in fields)
+        if size > _MAX_HINTS:
+            raise BadResponseError(f"early hints of more than {_MAX_HINTS} bytes")
+        self._hinted = size
+        self._sender.send_head(ResponseHead(103, fields, b"Early Hints"))
+
     def plain(self, status: int, text: str, headers: Headers = ()) -> None:
         """A whole response of plain text, in place of what the app may have started."""
         fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *headers]
@@ -235,7 +254,7 @@ def expects_continue(request: RequestHead) -> bool:
     )
 
 
-def fail_response(exchange: Exchange, response: Responder) -> None:
+def fail_response(exchange: ServedExchange, response: Responder) -> None:
     """Answers with a 500; cuts off what has been begun; leaves alone what is complete."""
     if response.complete:
         return

@@ -11,24 +11,21 @@ import trio
 
 from restsock.protocol import ResetCode
 
+from ._admission import Admission, ignore, refuse
 from ._errors import is_for_the_loop, loggable
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection, Exchange, ExchangeEvent
+    from restsock.connection import Exchange
 
     from ._response import Responder
 
-__all__ = ["RequestTasks", "ignore"]
+__all__ = ["RequestTasks"]
 
 _log = logging.getLogger("restsock.apps")
 
 
 class RequestTasks:
     """One task for each request.
-
-    A call of the app can outlive its stream, so the bound on open streams does not bound the calls:
-    a peer that asks and resets, over and over, would have any number of them run. Hence each
-    connection may also have only `Limits.max_streams` calls whose response is not complete.
 
     Args:
         grace: seconds that requests may take to their end when serving stops.
@@ -38,7 +35,7 @@ class RequestTasks:
         self._grace = grace
         self._nursery: trio.Nursery | None = None
         self._active = 0
-        self._responses: dict[Connection, set[Responder]] = {}
+        self._admission = Admission()
         self._idle = trio.Event()
 
     @asynccontextmanager
@@ -81,24 +78,12 @@ class RequestTasks:
         Refuses the request when serving has stopped, or when too many of its connection still run.
         """
         if self._nursery is None:
-            self._refuse(exchange, "nothing is served here now")
+            refuse(exchange, "nothing is served here now")
             return
-        connection = exchange.connection
-        assert connection is not None
-        responses = self._responses.setdefault(connection, set())
-        if len(responses) >= connection.limits.max_streams:
-            # What an app does behind its response is no fault of the peer's.
-            responses -= {other for other in responses if other.complete}
-            if len(responses) >= connection.limits.max_streams:
-                self._refuse(exchange, "too many requests still running")
-                return
-        responses.add(response)
+        if not self._admission.enter(exchange, response):
+            return
         self._active += 1
         self._nursery.start_soon(self._run, exchange, response, serve)
-
-    def _refuse(self, exchange: Exchange, reason: str) -> None:
-        exchange.reset(ResetCode.REFUSED, reason)
-        exchange.observer = ignore  # see `_run`
 
     async def _run(
         self, exchange: Exchange, response: Responder, serve: Callable[[], Awaitable[None]]
@@ -117,18 +102,7 @@ class RequestTasks:
             # An exchange and the request that observes it are a ring: cut it, and both are freed
             # now instead of at the next collection. What may still come is for nobody.
             exchange.observer = ignore
-            self._forget(exchange.connection, response)
+            self._admission.leave(exchange, response)
             self._active -= 1
             if not self._active:
                 self._idle.set()
-
-    def _forget(self, connection: Connection | None, response: Responder) -> None:
-        assert connection is not None
-        responses = self._responses.get(connection, set())  # complete, it may have been dropped
-        responses.discard(response)
-        if not responses:
-            self._responses.pop(connection, None)
-
-
-def ignore(event: ExchangeEvent) -> None:
-    """The observer of an exchange that is served."""

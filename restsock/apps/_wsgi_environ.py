@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from ._asgi_scope import connection_info, server_address
+from ._asgi_scope import server_address
+from ._connection_info import connection_info
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange
@@ -22,8 +23,8 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
     """Builds the environ.
 
     Besides the keys of the PEP there are `REQUEST_URI` and `RAW_URI` (the target as it was sent),
-    `REMOTE_ADDR` and `REMOTE_PORT`, `wsgi.input_terminated`, and `restsock.connection` with the id,
-    name and metadata of the connection that the request came over.
+    `REMOTE_ADDR` and `REMOTE_PORT`, `wsgi.input_terminated`, and `restsock.connection`, a
+    `ConnectionInfo` about the connection that the request came over.
 
     Header fields with an underscore in their name are left out, since `X_A` would pass for `X-A`;
     so is `Proxy`, which would pass for the environment variable `HTTP_PROXY`.

@@ -17,9 +17,10 @@ import trio
 from restsock.connection import Exchange, ThreadExchange
 from restsock.protocol import ResetCode
 
+from ._admission import ignore
+from ._connection_info import describe
 from ._errors import loggable
 from ._response import Responder
-from ._tasks import ignore
 from ._wsgi import WsgiApp, WsgiRequest
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class WsgiHandler:
                 return
         connection = exchange.connection
         assert connection is not None
+        describe(connection)  # here, so that the worker finds it known
         shift.give(ThreadExchange.accept(exchange, token=self._token, limits=connection.limits))
 
     @asynccontextmanager

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from requests.adapters import BaseAdapter
 
+    from restsock.openapi import ContractLike
+
 __all__ = ["Client", "ClientStatistics"]
 
 _log = logging.getLogger("restsock.client")
@@ -178,19 +180,43 @@ class Client(Dispatcher):
         else:
             self._lobby.enter(_KEY, exchange, self._too_late)
 
-    def adapter(self, **options: Any) -> BaseAdapter:
+    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`; it goes on working across reconnects.
 
             session.mount("http://hub/", client.adapter())
 
         Args:
+            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+                on the peer (`"/openapi.json"`), `True` to look for it there, or a
+                `restsock.openapi.Contract` with options.
             options: Those of `TunnelAdapter`: `max_retries`, for example.
-        """
-        from restsock.adapters import (
-            TunnelAdapter,
-        )  # brings requests along, which not everybody needs
 
+        Raises:
+            SpecError: The document cannot be read or used.
+        """
+        # Both bring much along that not everybody needs.
+        from restsock.adapters import TunnelAdapter
+
+        if openapi is not None:
+            from restsock.openapi import bind_contract
+
+            options["contract"] = bind_contract(self, openapi)
         return TunnelAdapter(self, **options)
+
+    def transport(self) -> Any:
+        """A transport for the async clients of httpx and httpx2, on trio.
+
+            async with httpx.AsyncClient(transport=client.transport()) as http:
+                await http.get("http://hub/pets")
+
+        `restsock.adapters.HTTPXTransport(client)` is the blocking one, for threads.
+
+        Raises:
+            ImportError: neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        from restsock.adapters import transport_for
+
+        return transport_for(self, asynchronous=True)
 
     def _too_late(self) -> RestsockError:
         error = RequestTimeout(

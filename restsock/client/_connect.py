@@ -31,6 +31,7 @@ def connect(
     *,
     app: Any = None,
     interface: str | None = None,
+    loop: str = "auto",
     name: str | None = None,
     metadata: Any = None,
     headers: FieldsLike = (),
@@ -48,6 +49,8 @@ def connect(
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+            `restsock.apps.make_handler`.
         name: The name by which the listener is to know this client. A newer client of the same
             name replaces an older one.
         metadata: Any JSON value; the listener gets it with each connection.
@@ -74,7 +77,7 @@ def connect(
     options = Options() if options is None else options
     return Client(
         address,
-        handler=optional_handler(app, interface, options, app_options),
+        handler=optional_handler(app, interface, loop, options, app_options),
         name=name,
         metadata=_check_metadata(metadata, options.limits.max_metadata),
         headers=_check_headers(headers),

@@ -45,6 +45,7 @@ class Connection(Traffic):
         name: what the dialer calls itself, at both ends; `None` when it has no name.
         metadata: what the dialer told, at both ends.
         peer: where the other end is.
+        principal: whom authentication has found the peer to be; `None` without authentication.
         pulse: keeps the time of its heartbeats, and is running; without one it has its own.
         session: for the exchanges on it.
         closed: how it ended; `None` while it lives.
@@ -60,6 +61,7 @@ class Connection(Traffic):
         "_written",
         "metadata",
         "peer",
+        "principal",
         "pulse",
     )
 
@@ -77,6 +79,7 @@ class Connection(Traffic):
         super().__init__(stream, websocket, session, name=name, options=options)
         self.metadata = metadata
         self.peer = peer
+        self.principal: Any = None
         self._stream = stream
         self._nursery: trio.Nursery | None = None
         self._beat: Beat | None = None
@@ -96,6 +99,11 @@ class Connection(Traffic):
     def authority(self) -> str:
         name = self.name or ""
         return name if _HOST_NAME.fullmatch(name) else "restsock"
+
+    @property
+    def transport(self) -> trio.abc.Stream:
+        """What it runs over: to be looked at (its TLS), not to be used."""
+        return self._stream
 
     # --- living and ending ----------------------------------------------------------------
 

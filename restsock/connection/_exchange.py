@@ -114,6 +114,11 @@ class Exchange:
         self._end = end
 
     @property
+    def open_to_guests(self) -> bool:
+        """Whether a thread may make these calls in `Traffic.visit`; else the loop makes them."""
+        return self.connection is not None and self.connection.open_to_guests
+
+    @property
     def buffered(self) -> int:
         """Body bytes that wait to be sent."""
         if self.connection is None:

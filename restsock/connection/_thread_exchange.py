@@ -324,7 +324,7 @@ class ThreadExchange:
         if self._steps and not self._pump_posted:
             connection = self.exchange.connection
             short = self._queued - self._pumped <= _SHORT
-            if short and connection is not None and connection.open_to_guests:
+            if short and connection is not None and self.exchange.open_to_guests:
                 self._check_process()
                 connection.visit(self._pump)
             else:

@@ -19,6 +19,7 @@ def listen(
     *,
     app: Any = None,
     interface: str | None = None,
+    loop: str = "auto",
     ssl_context: ssl.SSLContext | None = None,
     options: Options | None = None,
     backlog: int | None = None,
@@ -34,6 +35,8 @@ def listen(
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+            `restsock.apps.make_handler`.
         ssl_context: With a certificate, to speak TLS; `None` speaks plain TCP.
         options: Limits, timeouts and heartbeat.
         backlog: Newcomers that the kernel may hold.
@@ -52,7 +55,7 @@ def listen(
     return Server(
         host,
         port,
-        handler=optional_handler(app, interface, options, app_options),
+        handler=optional_handler(app, interface, loop, options, app_options),
         ssl_context=ssl_context,
         options=options,
         backlog=backlog,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from restsock._config import Options
     from restsock.connection import Connection
+    from restsock.openapi import ContractLike
 
 __all__ = ["Route"]
 
@@ -62,13 +63,22 @@ class Route(Dispatcher):
         exchange.home = self.submit
         self._submit(self.name, exchange)
 
-    def adapter(self, **options: Any) -> BaseAdapter:
-        """A transport adapter for `requests`, with the options of `TunnelAdapter`."""
-        from restsock.adapters import (
-            TunnelAdapter,
-        )  # brings requests along, which not everybody needs
+    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
+        """A transport adapter for `requests`; see `Server.adapter`."""
+        # Both bring much along that not everybody needs.
+        from restsock.adapters import TunnelAdapter
 
+        if openapi is not None:
+            from restsock.openapi import bind_contract
+
+            options["contract"] = bind_contract(self, openapi)
         return TunnelAdapter(self, **options)
+
+    def transport(self) -> Any:
+        """A transport for the async clients of httpx and httpx2; see `Server.transport`."""
+        from restsock.adapters import transport_for
+
+        return transport_for(self, asynchronous=True)
 
     def __repr__(self) -> str:
         return f"<Route to {self.name!r}>"

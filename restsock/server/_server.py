@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from requests.adapters import BaseAdapter
 
+    from restsock.openapi import ContractLike
+
 __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
@@ -197,16 +199,40 @@ class Server:
         route = self.route(name)
         return await route.request(method, target, headers=headers, body=body, timeout=timeout)
 
-    def adapter(self, name: str, **options: Any) -> BaseAdapter:
+    def adapter(
+        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+    ) -> BaseAdapter:
         """A transport adapter for `requests` to the peer of this name.
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
 
         Args:
             name: The peer's.
+            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+                on the peer (`"/openapi.json"`), `True` to look for it there, or a
+                `restsock.openapi.Contract` with options.
             options: Those of `TunnelAdapter`: `max_retries`, for example.
+
+        Raises:
+            SpecError: The document cannot be read or used.
         """
-        return self.route(name).adapter(**options)
+        return self.route(name).adapter(openapi=openapi, **options)
+
+    def transport(self, name: str) -> Any:
+        """A transport for the async clients of httpx and httpx2, on trio, to the peer of this name.
+
+            async with httpx.AsyncClient(transport=server.transport("edge-1")) as http:
+                await http.get("http://edge-1/pets")
+
+        `restsock.adapters.HTTPXTransport(server.route(name))` is the blocking one, for threads.
+
+        Args:
+            name: The peer's.
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        return self.route(name).transport()
 
     def _submit(self, name: str, exchange: Exchange) -> None:
         connection = self.connections.by_name(name)

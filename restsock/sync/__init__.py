@@ -48,6 +48,7 @@ def connect(
     *,
     app: Any = None,
     interface: str | None = None,
+    loop: str = "auto",
     name: str | None = None,
     metadata: Any = None,
     headers: FieldsLike = (),
@@ -64,6 +65,8 @@ def connect(
         url: `ws://host[:port]/path` or `wss://…`.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+            `restsock.apps.make_handler`.
         name: The name by which the listener is to know this client.
         metadata: Any JSON value; the listener gets it with each connection.
         headers: Further header fields of the upgrade request.
@@ -82,6 +85,7 @@ def connect(
             url,
             app=app,
             interface=interface,
+            loop=loop,
             name=name,
             metadata=metadata,
             headers=headers,
@@ -99,6 +103,7 @@ def listen(
     *,
     app: Any = None,
     interface: str | None = None,
+    loop: str = "auto",
     ssl_context: ssl.SSLContext | None = None,
     options: Options | None = None,
     backlog: int | None = None,
@@ -114,6 +119,8 @@ def listen(
         port: 0 lets the system choose; `Server.address` tells.
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+            `restsock.apps.make_handler`.
         ssl_context: With a certificate, to speak TLS; None speaks plain TCP.
         options: Limits, timeouts and heartbeat.
         backlog: Newcomers that the kernel may hold.
@@ -130,6 +137,7 @@ def listen(
             port,
             app=app,
             interface=interface,
+            loop=loop,
             ssl_context=ssl_context,
             options=options,
             backlog=backlog,

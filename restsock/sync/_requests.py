@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from restsock.connection import Dispatcher, FieldsLike
+    from restsock.openapi import ContractLike
     from restsock.protocol import Headers, ResponseHead
 
     from ._portal import Portal
@@ -103,17 +104,41 @@ class Requester:
         """
         return self._open(method, target, headers, body, timeout, None)
 
-    def adapter(self, **options: Any) -> BaseAdapter:
+    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`, for any number of threads and sessions.
 
             session.mount("http://edge-1/", client.adapter())
 
         Args:
+            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+                on the peer (`"/openapi.json"`), `True` to look for it there, or a
+                `restsock.openapi.Contract` with options.
             options: Those of `TunnelAdapter`: `max_retries`, for example.
-        """
-        from restsock.adapters import TunnelAdapter  # brings requests, which not everybody needs
 
+        Raises:
+            SpecError: The document cannot be read or used.
+        """
+        # Both bring much along that not everybody needs.
+        from restsock.adapters import TunnelAdapter
+
+        if openapi is not None:
+            from restsock.openapi import bind_contract
+
+            options["contract"] = bind_contract(self._dispatcher, openapi)
         return TunnelAdapter(self._dispatcher, **options)
+
+    def transport(self) -> Any:
+        """A transport for the clients of httpx and httpx2, for any number of threads and clients.
+
+            with httpx.Client(transport=client.transport()) as http:
+                http.get("http://edge-1/pets")
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        from restsock.adapters import transport_for
+
+        return transport_for(self._dispatcher, asynchronous=False)
 
     def _open(
         self,

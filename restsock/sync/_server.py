@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from restsock.connection import FieldsLike, Response
+    from restsock.openapi import ContractLike
 
     from ._portal import Portal
     from ._requests import BodyLike
@@ -126,16 +127,38 @@ class Server(Owner[AsyncServer]):
         route = self.route(name)
         return route.request(method, target, headers=headers, body=body, timeout=timeout)
 
-    def adapter(self, name: str, **options: Any) -> BaseAdapter:
+    def adapter(
+        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+    ) -> BaseAdapter:
         """A transport adapter for `requests` to the peer of this name.
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
 
         Args:
             name: The peer's.
+            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+                on the peer (`"/openapi.json"`), `True` to look for it there, or a
+                `restsock.openapi.Contract` with options.
             options: Those of `TunnelAdapter`: `max_retries`, for example.
+
+        Raises:
+            SpecError: The document cannot be read or used.
         """
-        return self.route(name).adapter(**options)
+        return self.route(name).adapter(openapi=openapi, **options)
+
+    def transport(self, name: str) -> Any:
+        """A transport for the clients of httpx and httpx2 to the peer of this name.
+
+            with httpx.Client(transport=server.transport("edge-1")) as http:
+                http.get("http://edge-1/pets")
+
+        Args:
+            name: The peer's.
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        return self.route(name).transport()
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the server is closed.

@@ -47,6 +47,8 @@ async def connected_pair(
     metadata: Any = None,
     interface_a: str | None = None,
     interface_b: str | None = None,
+    loop_a: str = "auto",
+    loop_b: str = "auto",
     **app_options: Any,
 ) -> AsyncIterator[Pair]:
     """Connect two peers in memory, for as long as the block runs.
@@ -68,6 +70,9 @@ async def connected_pair(
         metadata: What it tells about itself: any JSON value.
         interface_a: "asgi", "wsgi" or "function", where that cannot be told from ``app_a``.
         interface_b: The same for ``app_b``.
+        loop_a: "trio" or "asyncio", where what ``app_a``, an ASGI app, needs cannot be told. With
+            asyncio a thread has its part in it, of which a `MockClock` knows nothing.
+        loop_b: The same for ``app_b``.
         app_options: Further options of `restsock.apps.make_handler`, for both apps.
     """
     here = Options() if options is None else options
@@ -76,10 +81,15 @@ async def connected_pair(
     wire = FaultyStream(near)
     async with contextlib.AsyncExitStack() as stack:
         handlers: list[Handler | None] = []
-        for app, interface, own in ((app_a, interface_a, here), (app_b, interface_b, there)):
+        for app, interface, loop, own in (
+            (app_a, interface_a, loop_a, here),
+            (app_b, interface_b, loop_b, there),
+        ):
             handler = None
             if app is not None:
-                handler = make_handler(app, interface=interface, options=own, **app_options)
+                handler = make_handler(
+                    app, interface=interface, loop=loop, options=own, **app_options
+                )
                 await stack.enter_async_context(handler.running())
             handlers.append(handler)
         ends: dict[str, Connection] = {}

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from starlette.requests import Request
 from trio.testing import MockClock
 
 from restsock import Limits, Options, StreamRefused, StreamReset
-from restsock.apps import AppStartupError, BadResponseError, Disconnected, make_handler
-from restsock.apps._asgi import HttpRequest
+from restsock.apps import (
+    AppStartupError,
+    BadResponseError,
+    ConnectionInfo,
+    Disconnected,
+    make_handler,
+)
+from restsock.apps._asgi_http import HttpRequest
 from restsock.connection import AsyncExchange
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
@@ -74,7 +81,7 @@ async def test_the_scope() -> None:
         headers = [("Host", "api.test:8080"), ("X-Mixed", "1"), ("x-mixed", "2")]
         await dialer.request("GET", "/a%20b/%C3%A4%2Fc?q=%20&r", headers=headers)
         scope = seen.scope
-        assert scope["restsock"] == {"id": dialer.id, "name": "edge-1", "metadata": {"a": [1]}}
+        assert scope["restsock"] == ConnectionInfo(dialer.id, "edge-1", {"a": [1]}, None)
     del scope["restsock"]
     assert scope == {
         "type": "http",
@@ -89,7 +96,7 @@ async def test_the_scope() -> None:
         "headers": [(b"host", b"api.test:8080"), (b"x-mixed", b"1"), (b"x-mixed", b"2")],
         "client": ("memory", 0),
         "server": ("api.test", 8080),
-        "extensions": {"http.response.trailers": {}},
+        "extensions": {"http.response.trailers": {}, "http.response.early_hint": {}},
     }
 
 
@@ -352,6 +359,28 @@ async def test_an_app_that_goes_on_is_cancelled(
         # By hand, the clock also moves while the news of the leaving is on its way.
         assert 1.0 <= ended_at - left_at < (5.0 if asks else 1.1)
     assert not caplog.records
+
+
+async def test_an_app_may_ask_whether_the_peer_has_left(autojump_clock: MockClock) -> None:
+    seen = Seen()
+
+    @http
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        await request.body()
+        assert not await request.is_disconnected()
+        seen.reached.set()
+        while not await request.is_disconnected():  # noqa: ASYNC110  # what apps do
+            await trio.sleep(0.1)
+        seen.ended.set()
+
+    async with connected_pair(app_b=app) as (dialer, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dialer.request, "GET", "/")
+            await seen.reached.wait()
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(0.5):
+            await seen.ended.wait()
 
 
 async def test_a_background_task_is_left_in_peace(autojump_clock: MockClock) -> None:

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from restsock import Limits, Options, Request, Response, StreamRefused
 from restsock.apps import make_handler
+from restsock.apps._call import TrioCall
 from restsock.apps._inbound import Inbound
 from restsock.connection import AsyncExchange, Connection
 from restsock.protocol import DataReceived, RequestHead
@@ -93,7 +94,7 @@ async def test_small_pieces_are_held_as_one() -> None:
     consumed: list[int] = []
     connection = SimpleNamespace(limits=Limits())
     exchange: Any = SimpleNamespace(connection=connection, consume=consumed.append)
-    inbound = Inbound(exchange)
+    inbound = Inbound(exchange, TrioCall())
     for number in range(5000):
         inbound(DataReceived(1, bytes([number % 251])))
     inbound(DataReceived(1, b"x" * 10_000))

@@ -5,9 +5,7 @@ import wsgiref.validate
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import django
 import pytest
-from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from fastapi import FastAPI
@@ -17,6 +15,7 @@ from starlette.applications import Starlette
 from restsock.apps import make_handler
 from restsock.apps._detect import detect_interface
 from restsock.connection import Request, Response
+from tests.frameworks.django_settings import use_urls
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
@@ -99,9 +98,7 @@ def test_it_shows(app: Any, interface: str) -> None:
 
 
 def test_it_shows_for_django() -> None:
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"])
-        django.setup()
+    use_urls(__name__)
     assert detect_interface(get_wsgi_application(), None) == "wsgi"
     assert detect_interface(get_asgi_application(), None) == "asgi"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from restsock import StreamReset
-from restsock.apps._asgi import HttpRequest
+from restsock.apps._asgi_http import HttpRequest
 from restsock.apps._errors import BadResponseError
 from restsock.apps._response import Responder, checked_field
 from restsock.apps._wsgi import WsgiRequest

@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from restsock import Limits, Options, StreamRefused, StreamReset, Timeouts
-from restsock.apps import Disconnected, make_handler
+from restsock.apps import ConnectionInfo, Disconnected, make_handler
 from restsock.connection import AsyncExchange
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
@@ -67,11 +67,8 @@ async def test_the_environ() -> None:
         ]
         await dialer.request("POST", "/a%20b/%C3%A4?q=%20&r", headers=headers, body=b"abc")
         (environ,) = seen
-        assert environ.pop("restsock.connection") == {
-            "id": dialer.id,
-            "name": "edge-1",
-            "metadata": {"a": 1},
-        }
+        info = environ.pop("restsock.connection")
+        assert info == ConnectionInfo(id=dialer.id, name="edge-1", metadata={"a": 1})
     assert callable(environ.pop("wsgi.file_wrapper"))
     assert environ.pop("wsgi.input").read() == b"abc"
     assert environ == {

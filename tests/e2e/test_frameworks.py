@@ -1,7 +1,8 @@
 """Frameworks, each behind a real connection over TCP, called by an ordinary `requests.Session`.
 
 Served are Flask and Django by WSGI, and FastAPI and Starlette by ASGI on trio. Django's ASGI
-handler is not: it runs on asyncio alone. Its answer is a 500, and the log says why.
+handler runs on asyncio alone: made to run on trio, its answer is a 500, and the log says why.
+What all frameworks have in common is tested in tests/frameworks.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 import anyio.lowlevel
-import django
 import fastapi
 import flask
 import pytest
 import requests
 import starlette.websockets
 import trio
-from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -32,6 +31,7 @@ import restsock
 import restsock.sync
 from restsock.connection import AsyncExchange
 from restsock.protocol import CloseReceived, RequestHead, TextMessage, WebSocket
+from tests.frameworks.django_settings import use_urls
 
 EDGE = "http://edge-1"
 
@@ -97,7 +97,7 @@ def flask_app(gate: Gate) -> flask.Flask:
             "args": request.args.to_dict(flat=False),
             "form": request.form,
             "url": request.url,
-            "peer": request.environ["restsock.connection"]["name"],
+            "peer": request.environ["restsock.connection"].name,
         }
 
     @app.post("/upload")
@@ -176,7 +176,7 @@ def fastapi_app(gate: Gate, log: FastApiLog) -> fastapi.FastAPI:
     async def on_trio(request: fastapi.Request, x: str = fastapi.Depends(resource)) -> Any:
         await trio.lowlevel.checkpoint()
         await anyio.lowlevel.checkpoint()
-        return {"state": request.state.answer, "x": x, "peer": request.scope["restsock"]["name"]}
+        return {"state": request.state.answer, "x": x, "peer": request.scope["restsock"].name}
 
     @app.post("/upload")
     async def upload(file: fastapi.UploadFile) -> Any:
@@ -316,11 +316,7 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def _django() -> None:
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"])
-        django.setup()
-    settings.ROOT_URLCONF = __name__
-    settings.LOGGING_CONFIG = None
+    use_urls(__name__)
 
 
 def test_django_by_wsgi() -> None:
@@ -345,11 +341,11 @@ def test_django_by_wsgi() -> None:
 # What Django leaves open when it fails halfway: a file of the body, coroutines.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
-def test_django_by_asgi_says_that_it_needs_asyncio(caplog: pytest.LogCaptureFixture) -> None:
-    with serving(get_asgi_application()) as session:
+def test_django_on_trio_says_that_it_needs_asyncio(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(get_asgi_application(), loop="trio") as session:
         for _ in range(2):
             assert session.get(f"{EDGE}/pets/a").status_code == 500
-    assert "need asyncio" in caplog.text
+    assert 'serve it with loop="asyncio"' in caplog.text
     # The log holds the tracebacks, and they hold what was left open.
     caplog.clear()
     gc.collect()

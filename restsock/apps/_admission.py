@@ -1,0 +1,66 @@
+"""How many calls of an app a peer may have running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from restsock.protocol import ResetCode
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection, Exchange, ExchangeEvent
+
+__all__ = ["Admission", "Admitted", "ignore", "refuse"]
+
+
+class Admitted(Protocol):
+    """A call that was let in."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether its response is."""
+
+
+class Admission:
+    """Counts the calls of each connection whose response is not complete.
+
+    A call of the app can outlive its stream, so the bound on open streams does not bound the calls:
+    a peer that asks and resets, over and over, would have any number of them run. Hence each
+    connection may also have only `Limits.max_streams` calls whose response is not complete.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[Connection, set[Admitted]] = {}
+
+    def enter(self, exchange: Exchange, call: Admitted) -> bool:
+        """Lets a call in, or refuses the request; tells which."""
+        connection = exchange.connection
+        assert connection is not None
+        calls = self._calls.setdefault(connection, set())
+        if len(calls) >= connection.limits.max_streams:
+            # What an app does behind its response is no fault of the peer's.
+            calls -= {other for other in calls if other.complete}
+            if len(calls) >= connection.limits.max_streams:
+                refuse(exchange, "too many requests still running")
+                return False
+        calls.add(call)
+        return True
+
+    def leave(self, exchange: Exchange, call: Admitted) -> None:
+        """Notes that a call has ended."""
+        connection = exchange.connection
+        assert connection is not None
+        calls = self._calls.get(connection, set())  # complete, it may have been dropped
+        calls.discard(call)
+        if not calls:
+            self._calls.pop(connection, None)
+
+
+def refuse(exchange: Exchange, reason: str) -> None:
+    """Tells the peer that its request was not started."""
+    exchange.reset(ResetCode.REFUSED, reason)
+    # An exchange and the request that observes it are a ring: cut, both are freed now.
+    exchange.observer = ignore
+
+
+def ignore(event: ExchangeEvent) -> None:
+    """The observer of an exchange that is served."""

@@ -1,0 +1,206 @@
+"""What stands for an exchange on an asyncio loop, while the exchange itself stays on trio."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from restsock._exceptions import RestsockError, StreamReset
+from restsock.connection import Exchange, Failed, Writable
+from restsock.protocol import DataReceived, EndReceived, ResetCode, StopSending
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection, ExchangeEvent
+    from restsock.protocol import Headers, RequestHead, ResponseHead
+
+    from ._asyncio_thread import AsyncioThread
+
+__all__ = ["AsyncioExchange"]
+
+_log = logging.getLogger("restsock.apps")
+
+_SMALL = 4096
+
+
+class AsyncioExchange:
+    """A `ServedExchange` for an asyncio loop. Made on trio.
+
+    Nothing here waits, and nothing that is sent raises: what is wrong with it, the exchange fails
+    with.
+
+    Args:
+        exchange: what it stands for.
+        thread: the loop, and the way there and back.
+
+    Attributes:
+        exchange: the same.
+        observer: is told the events, on the asyncio loop. To be set there before the first comes.
+        complete: whether the response has been sent. On trio.
+    """
+
+    __slots__ = (
+        "_acknowledged",
+        "_batch",
+        "_consumed",
+        "_data",
+        "_ended",
+        "_limit",
+        "_lock",
+        "_pumped",
+        "_queued",
+        "_stopped",
+        "_thread",
+        "_told",
+        "complete",
+        "connection",
+        "exchange",
+        "observer",
+        "request",
+    )
+
+    def __init__(self, exchange: Exchange, thread: AsyncioThread) -> None:
+        connection = exchange.connection
+        assert connection is not None
+        self.exchange = exchange
+        self.request: RequestHead = exchange.request
+        self.connection: Connection = connection
+        self.observer: Callable[[ExchangeEvent], None] = _unobserved
+        self.complete = False
+        self._thread = thread
+        # Bytes of the response, each count with one writer: `_queued` and `_acknowledged` are
+        # asyncio's, `_pumped` and `_told` (as acknowledged) trio's. What was pumped is told when it
+        # is half of the limit, so small responses cost nothing, and not while the exchange is
+        # clogged. An app so waits before its peer holds up twice the limit.
+        self._limit = connection.limits.send_buffer
+        self._queued = 0
+        self._acknowledged = 0
+        self._pumped = 0
+        self._told = 0
+        # Credit goes back in batches. Together with what the session saves up, they stay well
+        # below the window, so a peer never waits for one.
+        self._batch = max(1, connection.limits.initial_window // 4)
+        self._consumed = 0
+        # Body bytes on their way to asyncio, which is told of the first of them.
+        self._data: list[bytes] = []
+        self._lock = threading.Lock()
+        self._ended = False
+        self._stopped = False
+        exchange.observer = self._take
+
+    # --- on trio --------------------------------------------------------------------------
+
+    def _take(self, event: ExchangeEvent) -> None:
+        if isinstance(event, DataReceived):
+            self._take_data(event.data)
+        elif type(event) is Writable:
+            self._acknowledge()
+        else:
+            self._thread.tell(self._tell, event)
+
+    def _take_data(self, data: bytes) -> None:
+        with self._lock:
+            waiting = self._data
+            if waiting:
+                # Joined while small, so that a peer cannot fill memory with objects of one byte.
+                if len(waiting[-1]) + len(data) <= _SMALL:
+                    waiting[-1] += data
+                else:
+                    waiting.append(data)
+                return
+            waiting.append(data)
+        self._thread.tell(self._tell_data)
+
+    def _acknowledge(self) -> None:
+        self._told = self._pumped
+        self._thread.tell(self._tell_acknowledged, self._pumped)
+
+    def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Does one step. It must not raise: that would end the loop and all its connections."""
+        try:
+            function(*args)
+            return
+        except RestsockError as exc:
+            error: RestsockError = exc
+        except Exception as exc:  # noqa: BLE001  # told to the app, and logged
+            _log.exception("a step of an exchange failed")
+            error = StreamReset(
+                "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
+            )
+            error.__cause__ = exc
+        self._thread.tell(self._tell, Failed(error))
+        # What was left out cannot be made up for; the peer is not to wait for it.
+        self.exchange.reset(ResetCode.INTERNAL, "a step failed")
+
+    def _send_data(self, data: bytes) -> None:
+        exchange = self.exchange
+        exchange.send_data(data)
+        self._pumped += len(data)
+        if self._pumped - self._told > self._limit // 2 and (
+            not exchange.clogged or exchange.closed
+        ):
+            self._acknowledge()
+
+    def _send_end(self, trailers: Headers) -> None:
+        self.exchange.send_end(trailers)
+        self.complete = True
+
+    # --- on asyncio -----------------------------------------------------------------------
+
+    def _tell(self, event: ExchangeEvent) -> None:
+        kind = type(event)
+        if kind is EndReceived:
+            self._ended = True
+        elif kind is StopSending:
+            self._stopped = True
+        self.observer(event)
+
+    def _tell_data(self) -> None:
+        with self._lock:
+            waiting, self._data = self._data, []
+        for data in waiting:
+            self.observer(DataReceived(self.exchange.id, data))
+
+    def _tell_acknowledged(self, pumped: int) -> None:
+        self._acknowledged = pumped
+        self.observer(Writable())
+
+    @property
+    def buffered(self) -> int:
+        """Body bytes of which it is not known that they could leave."""
+        return 0 if self._stopped else self._queued - self._acknowledged
+
+    def together(self) -> nullcontext[None]:
+        """See `Exchange.together`: what one turn of the asyncio loop sends is together anyhow."""
+        return nullcontext()
+
+    def send_head(self, head: ResponseHead) -> None:
+        """See `Exchange.send_head`."""
+        self._thread.tell_trio(self, self.exchange.send_head, head)
+
+    def send_data(self, data: bytes) -> None:
+        """See `Exchange.send_data`."""
+        self._queued += len(data)
+        self._thread.tell_trio(self, self._send_data, data)
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """See `Exchange.send_end`."""
+        self._thread.tell_trio(self, self._send_end, trailers)
+
+    def consume(self, nbytes: int) -> None:
+        """See `Exchange.consume`."""
+        self._consumed += nbytes
+        # Credit for what is already complete would be a step for nothing.
+        if self._consumed >= self._batch and not self._ended:
+            nbytes, self._consumed = self._consumed, 0
+            self._thread.tell_trio(self, self.exchange.consume, nbytes)
+
+    def reset(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
+        """See `Exchange.reset`."""
+        self._thread.tell_trio(self, self.exchange.reset, code, reason)
+
+
+def _unobserved(event: ExchangeEvent) -> None:
+    raise AssertionError("an event before there is an observer")

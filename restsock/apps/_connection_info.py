@@ -1,0 +1,137 @@
+"""What an app is told about the connection that a request came over.
+
+All of it is the same for every request of a connection, so it is found out once, on the loop: the
+state of TLS is not to be looked at while the loop's thread changes it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import trio
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
+
+__all__ = ["ConnectionInfo", "connection_info", "describe", "tls_extension"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """The connection of a request: `scope["restsock"]`, `environ["restsock.connection"]`.
+
+    All requests of one connection get the same object. Where the peer is stands where servers
+    always put it: in `scope["client"]` and in `REMOTE_ADDR`.
+
+    Attributes:
+        id: of the connection, the same at both ends.
+        name: what the dialer calls itself; `None` when it has no name.
+        metadata: what the dialer told about itself, any JSON value. To be read only, since others
+            read it too.
+        principal: whom authentication has found the peer to be; `None` without authentication.
+    """
+
+    id: str
+    name: str | None
+    metadata: Any
+    principal: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    info: ConnectionInfo
+    tls: dict[str, Any] | None
+
+
+_known: WeakKeyDictionary[Connection, _Description] = WeakKeyDictionary()
+
+
+def describe(connection: Connection | None) -> _Description:
+    """Finds out about a connection. First on the loop, then anywhere."""
+    assert connection is not None
+    known = _known.get(connection)
+    if known is None:
+        info = ConnectionInfo(connection.id, connection.name, connection.metadata)
+        stream = connection.transport
+        tls = tls_extension(stream) if isinstance(stream, trio.SSLStream) else None
+        known = _known[connection] = _Description(info, tls)
+    return known
+
+
+def connection_info(connection: Connection) -> ConnectionInfo:
+    """What an app is told about a connection."""
+    return describe(connection).info
+
+
+# --- the tls extension ----------------------------------------------------------------------------
+
+_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+# The names of RFC 4514, section 3, behind those of OpenSSL.
+_SHORT = {
+    "commonName": "CN",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "streetAddress": "STREET",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+
+
+def tls_extension(stream: trio.SSLStream[Any]) -> dict[str, Any]:
+    """What the `tls` extension of ASGI tells (ASGI, "TLS Extension", version 0.2).
+
+    The client of a request is the peer, so the client's certificate is the one that the peer has
+    shown: behind a dialing end, that is the listener's. Python's ssl module gives the certificate
+    itself, not those above it, and not the one of this side.
+
+    Args:
+        stream: one whose handshake is done.
+    """
+    certificate = stream.getpeercert(binary_form=True)
+    verified = stream.getpeercert() or {}
+    cipher = stream.cipher()
+    return {
+        "server_cert": None,
+        "client_cert_chain": (
+            [ssl.DER_cert_to_PEM_cert(certificate)] if certificate is not None else []
+        ),
+        "client_cert_name": _distinguished_name(verified.get("subject", ())) or None,
+        "client_cert_error": None,
+        "tls_version": _VERSIONS.get(stream.version() or ""),
+        "cipher_suite": None if cipher is None else _suite(stream.context, cipher[0]),
+    }
+
+
+def _suite(context: ssl.SSLContext, name: str) -> int | None:
+    """The number that IANA gives a cipher suite."""
+    for cipher in context.get_ciphers():
+        if cipher["name"] == name:
+            return int(cipher["id"]) & 0xFFFF  # OpenSSL's number is that of IANA, with a mark
+    return None
+
+
+def _distinguished_name(subject: Iterable[Any]) -> str:
+    """A subject as the ssl module gives it, in the form of RFC 4514: the last part first."""
+    parts = [
+        "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in relative)
+        for relative in subject
+    ]
+    return ",".join(reversed(parts))
+
+
+def _escaped(value: str) -> str:
+    """A value in a distinguished name (RFC 4514, section 2.4)."""
+    text = "".join("\\" + c if c in '\\"+,;<>' else c for c in value).replace("\0", "\\00")
+    if text.startswith(("#", " ")):
+        text = "\\" + text
+    if text.endswith(" ") and len(value) > 1:
+        text = text[:-1] + "\\ "
+    return text

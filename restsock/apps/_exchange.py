@@ -1,0 +1,49 @@
+"""What serving a request needs of its exchange, whichever loop it is served on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection, ExchangeEvent
+    from restsock.protocol import Headers, RequestHead, ResponseHead
+
+__all__ = ["ServedExchange"]
+
+
+class ServedExchange(Protocol):
+    """An `Exchange`, or what stands for it on an asyncio loop."""
+
+    observer: Callable[[ExchangeEvent], None]
+
+    @property
+    def request(self) -> RequestHead:
+        """What is asked for."""
+
+    @property
+    def connection(self) -> Connection | None:
+        """What carries it; only what never changes may be read elsewhere than on its loop."""
+
+    @property
+    def buffered(self) -> int:
+        """Body bytes that wait to be sent."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """As `Exchange.together`."""
+
+    def send_head(self, head: ResponseHead) -> None:
+        """As `Exchange.send_head`."""
+
+    def send_data(self, data: bytes) -> None:
+        """As `Exchange.send_data`."""
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """As `Exchange.send_end`."""
+
+    def consume(self, nbytes: int) -> None:
+        """As `Exchange.consume`."""
+
+    def reset(self, code: int = ..., reason: str = ...) -> None:
+        """As `Exchange.reset`."""
