@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+# Processes that share the tests; 0 runs them in one.
+JOBS   ?= 2
 # For `make fuzz`: how long in all, and one target of tests/fuzz/targets.py or none for all.
 MINUTES ?= 2
 TARGET  ?=
@@ -23,7 +25,7 @@ demo: $(VENV)/.with-demo
 test: lint suite
 
 suite: $(VENV)/.with-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # The suite on every supported Python of this machine: from PATH, or else from pyenv.
 test-all:

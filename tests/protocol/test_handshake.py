@@ -23,7 +23,11 @@ from tests.strategies import json_values
 GET = RequestHead(b"GET", b"/", [(b"Host", b"a")])
 
 
-@pytest.mark.parametrize("metadata", [object(), float("nan"), "\ud800", {1, 2}], ids=repr)
+@pytest.mark.parametrize(
+    "metadata",
+    [object(), float("nan"), "\ud800", {1, 2}],
+    ids=["object", "nan", "surrogate", "set"],
+)
 def test_metadata_that_is_not_json(metadata: object) -> None:
     session = make_session("dialer")
     with pytest.raises(LocalProtocolError):
