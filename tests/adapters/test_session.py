@@ -550,7 +550,7 @@ def test_any_other_call_goes_the_long_way(shared: Loop, url: str, call: dict[str
         )
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: "-".join(setting))
+@pytest.mark.parametrize("setting", SETTINGS, ids="-".join)
 def test_what_is_set_on_the_session_counts(shared: Loop, setting: dict[str, Any]) -> None:
     for call in ({}, {"headers": {"x-a": "call"}}, {"params": {"q": "1"}, "stream": False}):
 
