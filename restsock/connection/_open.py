@@ -6,18 +6,22 @@ Both ends keep to `timeouts.handshake` for all of it, and close with a code that
 from __future__ import annotations
 
 import os
+import ssl
 import time
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn
 
 import trio
 
+from restsock._buffered import Buffered
 from restsock._config import Options
 from restsock._exceptions import HandshakeError, RemoteProtocolError
+from restsock._limit_log import LimitLog
+from restsock._principal import Principal
+from restsock.auth import Refused
 from restsock.protocol import (
-    MAX_MESSAGE,
     BinaryMessage,
     ClientUpgrade,
     CloseCode,
@@ -31,13 +35,17 @@ from restsock.protocol import (
     TextMessage,
     WebSocket,
 )
+from restsock.tls import certificate_refusal
 
 from ._connection import Connection
+from ._entrance import Entrance
 from ._facts import Peer, printable
 
-__all__ = ["open_accepted", "open_dialed"]
+__all__ = ["accept_tls", "open_accepted", "open_dialed"]
 
 _READ = 16 * 1024
+# Closes by the listener behind which this dialer would only be turned away again.
+_FINAL = frozenset((CloseCode.HANDSHAKE_FAILED, CloseCode.FORBIDDEN))
 # Bytes of masking keys to draw at once: one system call for a hundred frames.
 _KEYS = 4 * 128
 
@@ -52,6 +60,8 @@ async def open_dialed(
     headers: Headers = (),
     peer: Peer,
     options: Options,
+    limit_log: LimitLog | None = None,
+    buffered: Buffered | None = None,
 ) -> Connection:
     """The dialer's side, over a stream that is connected (and encrypted, if it is to be).
 
@@ -64,6 +74,8 @@ async def open_dialed(
         headers: further fields of the upgrade.
         peer: where the listener is.
         options: of this side.
+        limit_log: notes what goes over a limit, together with other connections.
+        buffered: counts what they hold, together.
 
     Raises:
         HandshakeError: refused, malformed, or too slow.
@@ -74,7 +86,7 @@ async def open_dialed(
         await stream.send_all(upgrade.request)
         while not upgrade.receive_data(bytes(await stream.receive_some(_READ))):
             pass
-        opening = _Opening(stream, options, dialer=True)
+        opening = _Opening(stream, options, limit_log, buffered, dialer=True)
         opening.session.send_hello(name, metadata)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
@@ -84,7 +96,16 @@ async def open_dialed(
 
 
 async def open_accepted(
-    stream: trio.abc.Stream, *, peer: Peer, options: Options, connection_id: str | None = None
+    stream: trio.abc.Stream,
+    *,
+    peer: Peer,
+    options: Options,
+    connection_id: str | None = None,
+    entrance: Entrance | None = None,
+    room: Callable[[], Refused | None] | None = None,
+    claim: Callable[[str | None, Any], object] | None = None,
+    limit_log: LimitLog | None = None,
+    buffered: Buffered | None = None,
 ) -> Connection:
     """The listener's side, over a stream that was accepted.
 
@@ -95,29 +116,92 @@ async def open_accepted(
         peer: where the dialer is.
         options: of this side.
         connection_id: a new uuid4 unless given.
+        entrance: asked who the dialer is before the upgrade is accepted, and what it may do.
+        room: asked last before the upgrade is accepted; may refuse it.
+        claim: told name and principal of the dialer before it is welcome; may raise
+            `RemoteProtocolError`, whose close code the dialer then gets.
+        limit_log: notes what goes over a limit, together with other connections.
+        buffered: counts what they hold, together.
 
     Raises:
         HandshakeError: not a dialer of ours, malformed, or too slow.
     """
     async with _opening(stream, options):
         upgrade = ServerUpgrade()
+        request = None
         try:
-            while upgrade.receive_data(bytes(await stream.receive_some(_READ))) is None:
-                pass
+            while request is None:
+                request = upgrade.receive_data(bytes(await stream.receive_some(_READ)))
         except HandshakeError:
             if upgrade.data_to_send:
                 await stream.send_all(upgrade.data_to_send)
                 await _drain(stream)
             raise
+        principal: Principal | None = None
+        refused: Refused | None = None
+        if entrance is not None:
+            try:
+                principal = await entrance.admit(request, stream, peer)
+            except Refused as exc:
+                refused = exc
+            except trio.Cancelled:
+                # Time is over, or the owner leaves: one try that waits for nobody.
+                words = "The listener has no time to find out who you are.\n"
+                answer = upgrade.refuse(503, text=words)
+                with trio.CancelScope(shield=True), trio.move_on_after(0.1):
+                    await stream.send_all(answer)
+                raise
+        if refused is None and room is not None:
+            refused = room()
+        if refused is not None:
+            await _refuse(stream, upgrade, refused)
         await stream.send_all(upgrade.accept())
-        opening = _Opening(stream, options, dialer=False)
+        opening = _Opening(stream, options, limit_log, buffered, dialer=False)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
             hello = await opening.wait_for(HelloReceived)
             assert isinstance(hello, HelloReceived)
+            if entrance is not None:
+                entrance.check_name(hello.name, principal)
+            if claim is not None:
+                claim(hello.name, principal)
             opening.session.send_welcome(connection_id or str(uuid.uuid4()))
             await opening.wait_for(HandshakeCompleted)
-        return opening.connection(hello.name, hello.metadata, peer)
+        connection = opening.connection(hello.name, hello.metadata, peer)
+        if entrance is not None:
+            entrance.attend(connection, principal)
+        return connection
+
+
+async def accept_tls(
+    transport: trio.abc.Stream, context: ssl.SSLContext
+) -> trio.SSLStream[trio.abc.Stream]:
+    """The listener's side of the TLS handshake. Bound its time; it closes nothing.
+
+    Raises:
+        BrokenResourceError: it failed; the dialer was told why, as far as that goes.
+    """
+    # https_compatible: the end of a WebSocket is in its close frame, TLS adds nothing to it.
+    stream = trio.SSLStream(transport, context, server_side=True, https_compatible=True)
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as exc:
+        # Trio does not send the alert that OpenSSL has written, without which a dialer would take
+        # the end for a bad line, and try again and again.
+        outgoing = getattr(stream, "_outgoing", None)
+        alert = outgoing.read() if isinstance(outgoing, ssl.MemoryBIO) else b""
+        if alert and isinstance(exc.__cause__, ssl.SSLError):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await transport.send_all(alert)
+                await _drain(transport)
+        raise
+    return stream
+
+
+async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refused) -> NoReturn:
+    await stream.send_all(upgrade.refuse(refused.status, refused.headers, f"{refused.text}\n"))
+    await _drain(stream)
+    raise HandshakeError(f"refused with {refused}", status=refused.status)
 
 
 class _MaskKeys:
@@ -140,11 +224,22 @@ class _MaskKeys:
 class _Opening:
     """WebSocket and session of a connection that is not one yet."""
 
-    def __init__(self, stream: trio.abc.Stream, options: Options, *, dialer: bool) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        options: Options,
+        limit_log: LimitLog | None,
+        buffered: Buffered | None,
+        *,
+        dialer: bool,
+    ) -> None:
         self.stream = stream
         self.options = options
+        self.limit_log = limit_log
         self.websocket = WebSocket(
-            client=dialer, max_message=MAX_MESSAGE, mask_key=_MaskKeys() if dialer else None
+            client=dialer,
+            max_message=options.limits.max_message,
+            mask_key=_MaskKeys() if dialer else None,
         )
         self.session = Session(
             dialer=dialer,
@@ -152,6 +247,7 @@ class _Opening:
             heartbeat=options.heartbeat,
             new_id=lambda: str(uuid.uuid4()),
             unix_ms=lambda: time.time_ns() // 1_000_000,
+            buffered=buffered,
         )
 
     def connection(self, name: str | None, metadata: Any, peer: Peer) -> Connection:
@@ -163,6 +259,7 @@ class _Opening:
             metadata=metadata,
             peer=peer,
             options=self.options,
+            limit_log=self.limit_log,
         )
 
     async def flush(self) -> None:
@@ -196,7 +293,7 @@ class _Opening:
                     why = f"{event.code} {printable(event.reason)}"
                     raise HandshakeError(
                         f"the peer closed during the handshake: {why}",
-                        retryable=event.code != CloseCode.HANDSHAKE_FAILED,
+                        retryable=event.code not in _FINAL,
                     )
             data = await self.stream.receive_some(_READ)
             if not data:
@@ -209,6 +306,8 @@ class _Opening:
         try:
             yield
         except RemoteProtocolError as exc:
+            if exc.limit is not None and self.limit_log is not None:
+                self.limit_log.note(exc.limit, "a handshake failed: %s", exc)
             await self._say(exc.close_code, str(exc))
             raise HandshakeError(f"the handshake failed: {exc}", retryable=False) from exc
         except HandshakeError:
@@ -240,10 +339,19 @@ async def _opening(stream: trio.abc.Stream, options: Options) -> AsyncGenerator[
         raise HandshakeError(f"the handshake took more than {seconds:g} s") from exc
     except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
         await _abandon(stream)
-        raise HandshakeError(f"the socket failed during the handshake: {exc}") from exc
+        raise _socket_error(exc) from exc
     except BaseException:
         await _abandon(stream)
         raise
+
+
+def _socket_error(error: Exception) -> HandshakeError:
+    # Trio wraps what the ssl module raises. With TLS 1.3 a dialer hears only here what the listener
+    # thinks of its certificate.
+    refusal = certificate_refusal(error.__cause__)
+    if refusal is not None:
+        return HandshakeError(refusal, retryable=False)
+    return HandshakeError(f"the socket failed during the handshake: {error}")
 
 
 async def _abandon(stream: trio.abc.Stream) -> None:

@@ -6,7 +6,7 @@ h11 reads and writes the HTTP; wsproto checks what a client asks for and compute
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 from wsproto.connection import ConnectionType
@@ -56,8 +56,8 @@ _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 class UpgradeRequest:
     """What a dialer asked for: the HTTP request that wants to become a WebSocket."""
 
-    target: bytes
-    headers: Headers
+    target: bytes = field(repr=False)  # both may hold secrets
+    headers: Headers = field(repr=False)
 
 
 class ClientUpgrade:

@@ -1,0 +1,51 @@
+"""Who is at the other end: credentials for dialers, authenticators for listeners.
+
+    connect("wss://hub.example/", auth=Bearer(file="/run/secrets/token"), ...)
+    listen("0.0.0.0", 8443, auth=BearerTokens(file="/etc/hub/tokens.json"), ...)
+
+- For `connect(auth=...)`: `Bearer`, `Basic`, or any function, async or not, that gives header
+  fields. It is called for each attempt to connect.
+- For `listen(auth=...)`: `BearerTokens`, `BasicUsers`, `CertificateSubject`, or any function, async
+  or not, that gets an `Upgrade` and gives a `Principal`. `None` refuses with 401, raising `Refused`
+  with whatever status it has.
+
+A function that is not async runs in a thread of its own, since it may wait. One that never does
+may say so with an attribute `waits = False`, and is called on the loop. Functions that take too
+long are given up with the deadline of the handshake, and hold up nobody else; one in a thread
+cannot be stopped, and goes on there, but whatever it says then counts for nothing.
+
+No secret is shown by any `repr`, log line or error text of restsock.
+
+- `_upgrade`: what an authenticator gets and how it refuses.
+- `_authorization`: the Authorization field, read strictly.
+- `_credentials`: the dialer's.
+- `_table`, `_tokens`: secrets and whose they are, from a mapping, a variable or a file.
+- `_certificates`: the subject of a client certificate.
+"""
+
+from __future__ import annotations
+
+from restsock._principal import Principal
+
+from ._authorization import Authorization, parse_authorization
+from ._certificates import CertificateSubject
+from ._credentials import Basic, Bearer, Credentials
+from ._table import Table
+from ._tokens import BasicUsers, BearerTokens
+from ._upgrade import Authenticator, Refused, Upgrade
+
+__all__ = [
+    "Authenticator",
+    "Authorization",
+    "Basic",
+    "BasicUsers",
+    "Bearer",
+    "BearerTokens",
+    "CertificateSubject",
+    "Credentials",
+    "Principal",
+    "Refused",
+    "Table",
+    "Upgrade",
+    "parse_authorization",
+]

@@ -1,0 +1,124 @@
+"""What an authenticator gets, and how it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from restsock._principal import Principal
+
+from ._authorization import Authorization, parse_authorization
+
+__all__ = ["Authenticator", "Refused", "Upgrade"]
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+_WORDS = {
+    400: "The request is malformed.",
+    401: "This listener wants to know who you are.",
+    403: "You may not do this.",
+}
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Upgrade:
+    """The request of somebody who dials in, before it is answered.
+
+    Attributes:
+        target: path and query, as they came.
+        headers: name and value pairs, names in lower case.
+        host: the address of the peer.
+        port: its port; 0 where there is no TCP.
+        certificate: what `ssl.SSLSocket.getpeercert()` tells of a client certificate that was
+            verified; `None` without one.
+        certificate_der: the same certificate as it came, in DER.
+    """
+
+    target: str
+    headers: Sequence[tuple[bytes, bytes]]
+    host: str
+    port: int
+    certificate: Mapping[str, Any] | None = None
+    certificate_der: bytes | None = None
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The value of a header field; the first one's, when it is repeated."""
+        wanted = name.lower().encode("latin-1")
+        for key, value in self.headers:
+            if key.lower() == wanted:
+                return value.decode("latin-1")
+        return default
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """The Authorization field; `None` without one.
+
+        Raises:
+            Refused: with 400: it is malformed, or there are several.
+        """
+        found = [value for name, value in self.headers if name.lower() == b"authorization"]
+        if not found:
+            return None
+        parsed = parse_authorization(found[0]) if len(found) == 1 else None
+        if parsed is None:
+            raise Refused(400, "The Authorization field is malformed.")
+        return parsed
+
+    def __repr__(self) -> str:
+        # Without target and headers, in which the secrets are.
+        return f"<Upgrade from {self.host}:{self.port}>"
+
+
+Authenticator: TypeAlias = Callable[[Upgrade], "Principal | Awaitable[Principal | None] | None"]
+"""Tells who dials in. `None` is nobody known: 401. May raise `Refused`."""
+
+
+class Refused(Exception):
+    """To be raised by an authenticator: answers the upgrade with this status.
+
+        raise Refused(403, "The account is locked.")
+
+    Args:
+        status: 400 to 599. A 401 says how to authenticate: with the `challenge` given here, or
+            that of the authenticator (an attribute `challenge`), or else `Bearer`.
+        text: for people; the dialer gets to see its first line. No secrets.
+        challenge: the value of WWW-Authenticate (RFC 9110, section 11.6.1).
+        headers: further fields of the answer, Retry-After for example.
+
+    Raises:
+        ValueError: the status is none of a refusal, or a field cannot be sent.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        text: str = "",
+        *,
+        challenge: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if type(status) is not int or not 400 <= status <= 599:  # a bool is an int to Python
+            raise ValueError(f"{status!r} is not a status to refuse with: 400 to 599")
+        text = text or _WORDS.get(status, "Refused.")
+        super().__init__(status, text)
+        self.status: int = status
+        self.text = text
+        self.challenge = challenge
+        fields = dict(headers or {})
+        if challenge is not None:
+            fields["WWW-Authenticate"] = challenge
+        for name, value in fields.items():
+            if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+                raise ValueError(f"the header field {name!r} cannot be sent")
+        self.headers = [(name.encode(), value.strip().encode()) for name, value in fields.items()]
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.text}"

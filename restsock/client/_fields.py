@@ -1,0 +1,71 @@
+"""Header fields that a dialer adds to its upgrade request: given, or asked for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from restsock._exceptions import HandshakeError
+from restsock.auth import Credentials
+from restsock.connection import FieldsLike, ask, failure_of
+
+__all__ = ["check_headers", "credentials_of"]
+
+_log = logging.getLogger("restsock.client")
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+# The opening handshake writes these.
+_OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
+
+
+async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
+    """Asks for the fields that tell who this side is, for one attempt to dial.
+
+    Raises:
+        HandshakeError: there are none now; there may be later.
+    """
+    if auth is None:
+        return []
+    try:
+        return check_headers(await ask(auth))
+    except Exception as exc:  # noqa: BLE001  # anybody's code, and the next attempt may go better
+        # Neither logged nor chained as it is: its words may hold the secret.
+        _log.warning("no credentials to dial with: %s", failure_of(exc))
+        raise HandshakeError(f"no credentials to dial with: {type(exc).__name__}") from None
+
+
+def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
+    """The fields as bytes.
+
+    Raises:
+        ValueError: One cannot be sent. Its value is not repeated.
+        TypeError: They are no fields.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    checked = []
+    for name, value in pairs:
+        field = (_octets(name), _octets(value))
+        if not _NAME.fullmatch(field[0]):
+            raise ValueError(f"not a header field name: {name!r}")
+        # The value may be a secret, so it is not repeated.
+        if not _VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
+            raise ValueError(f"the value of the header field {name!r} cannot be sent")
+        lower = field[0].lower()
+        if lower in _OURS or lower.startswith(b"sec-websocket-"):
+            raise ValueError(f"the header field {name!r} is set by the upgrade itself")
+        checked.append(field)
+    return checked
+
+
+def _octets(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError("header fields are latin-1 text or bytes") from None
+    except AttributeError:
+        raise TypeError("header fields are pairs of str or bytes") from None

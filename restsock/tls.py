@@ -1,0 +1,231 @@
+"""TLS from files, which are read again when they change.
+
+    listen("0.0.0.0", 8443, tls=restsock.tls.server(certificate="hub.pem", key="hub.key"))
+    connect("wss://hub.example/", tls=restsock.tls.client(ca="ca.pem"))
+
+New certificates need no restart: once the files have changed, new connections use them (looked at
+for each newcomer, at most once a second), and those that are open keep what they have. Files that
+cannot be used then change nothing but the log.
+
+TLS 1.2 and later only; ALPN says `http/1.1`. For more than that make an `ssl.SSLContext` and give
+it in place of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import ssl
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+from restsock._watch import Watch
+
+__all__ = ["ClientTLS", "ServerTLS", "TLSLike", "check_context", "client", "server"]
+
+_log = logging.getLogger("restsock.tls")
+
+# Alerts of TLS about a certificate (RFC 8446, section 6.2), as OpenSSL calls them.
+_REFUSES_CERTIFICATE = re.compile(r"ALERT_(.*CERTIFICATE.*|UNKNOWN_CA|ACCESS_DENIED)")
+
+_Path: TypeAlias = "str | os.PathLike[str]"
+
+
+class _FromFiles(ABC):
+    def __init__(self, *paths: _Path | None) -> None:
+        self._watch = Watch(*(path for path in paths if path is not None))
+        self._context = self._make()
+
+    @abstractmethod
+    def _make(self) -> ssl.SSLContext:
+        """A context from what the files hold now."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the files may change what comes next: whether there are any."""
+        return bool(self._watch.paths)
+
+    def context(self) -> ssl.SSLContext:
+        """What the next connection is to use."""
+        if self._watch.changed():
+            try:
+                self._context = self._make()
+            except (OSError, ValueError) as exc:  # an SSLError is an OSError
+                _log.error("%r: cannot use the new files, keeping the old: %s", self, exc)
+            else:
+                _log.info("%r: new files are in use", self)
+        return self._context
+
+
+class ServerTLS(_FromFiles):
+    """TLS of a listener. Made by `server`."""
+
+    def __init__(
+        self,
+        certificate: _Path,
+        key: _Path | None,
+        client_ca: _Path | None,
+        client_certificate: Literal["required", "optional"],
+        password: str | None,
+    ) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        self._required = client_certificate == "required"
+        self._password = password
+        super().__init__(certificate, key, client_ca)
+
+    def _make(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Nothing here needs it, and a peer could keep this side busy with it.
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        _load(context, self._certificate, self._key, self._password)
+        if self._client_ca is not None:
+            context.load_verify_locations(cafile=self._client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def __repr__(self) -> str:
+        return f"tls.server({os.fspath(self._certificate)!r})"
+
+
+class ClientTLS(_FromFiles):
+    """TLS of a dialer. Made by `client`.
+
+    Attributes:
+        server_hostname: the name that the listener's certificate has to be for; `None` is that of
+            the URL.
+    """
+
+    def __init__(
+        self,
+        ca: _Path | None,
+        certificate: _Path | None,
+        key: _Path | None,
+        server_hostname: str | None,
+        password: str | None,
+    ) -> None:
+        self.server_hostname = server_hostname
+        self._ca = ca
+        self._certificate = certificate
+        self._key = key
+        self._password = password
+        super().__init__(ca, certificate, key)
+
+    def _make(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self._certificate is not None:
+            _load(context, self._certificate, self._key, self._password)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def __repr__(self) -> str:
+        ca = "" if self._ca is None else f"ca={os.fspath(self._ca)!r}"
+        return f"tls.client({ca})"
+
+
+TLSLike: TypeAlias = "ssl.SSLContext | ServerTLS | ClientTLS"
+
+
+def server(
+    certificate: _Path,
+    key: _Path | None = None,
+    *,
+    client_ca: _Path | None = None,
+    client_certificate: Literal["required", "optional"] = "required",
+    password: str | None = None,
+) -> ServerTLS:
+    """TLS for a listener, from PEM files.
+
+    Args:
+        certificate: this listener's certificate, and behind it those between it and its CA.
+        key: its private key; `None` when it stands in the same file.
+        client_ca: the CAs whose certificates dialers may show. Without it they are not asked for
+            one. `restsock.auth.CertificateSubject` makes them principals.
+        client_certificate: whether, with `client_ca`, they must have one.
+        password: of the private key, where it has one.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+        ValueError: the key needs a password, or an argument has no meaning.
+    """
+    if client_certificate not in ("required", "optional"):
+        raise ValueError(f"client_certificate is required or optional, not {client_certificate!r}")
+    if client_certificate == "optional" and client_ca is None:
+        raise ValueError("client_certificate needs a client_ca that tells which are the right ones")
+    return ServerTLS(certificate, key, client_ca, client_certificate, password)
+
+
+def client(
+    *,
+    ca: _Path | None = None,
+    certificate: _Path | None = None,
+    key: _Path | None = None,
+    server_hostname: str | None = None,
+    password: str | None = None,
+) -> ClientTLS:
+    """TLS for a dialer, from PEM files. The listener's certificate and name are always checked.
+
+    Args:
+        ca: the CAs to trust; `None` is those that this system trusts.
+        certificate: the certificate to show to a listener that asks for one.
+        key: its private key; `None` when it stands in the same file.
+        server_hostname: the name that the listener's certificate has to be for, where that is not
+            the host of the URL; also what it is asked for (SNI).
+        password: of the private key, where it has one.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+        ValueError: the key needs a password, or has no certificate.
+    """
+    if key is not None and certificate is None:
+        raise ValueError("a key needs its certificate")
+    return ClientTLS(ca, certificate, key, server_hostname, password)
+
+
+def check_context(tls: object, *, listener: bool) -> TLSLike | None:
+    """Checks what somebody gave as `tls`.
+
+    Raises:
+        TypeError: it is no SSL context, or one for the other end.
+        ValueError: it would speak versions of TLS that are broken.
+    """
+    if tls is None or isinstance(tls, ServerTLS if listener else ClientTLS):
+        return tls
+    if not isinstance(tls, ssl.SSLContext):
+        maker = "restsock.tls.server(...)" if listener else "restsock.tls.client(...)"
+        raise TypeError(f"tls is an ssl.SSLContext or {maker}, not {type(tls).__name__}")
+    # MINIMUM_SUPPORTED is a number below all of them.
+    if tls.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ValueError("set minimum_version of the SSL context to TLSv1_2 or later")
+    return tls
+
+
+def certificate_refusal(error: BaseException | None) -> str | None:
+    """What to say of an alert of the other end about the certificate of this one; else `None`."""
+    alert = str(getattr(error, "reason", None) or "").upper()
+    if not isinstance(error, ssl.SSLError) or not _REFUSES_CERTIFICATE.search(alert):
+        return None
+    words = alert.rpartition("ALERT_")[2].replace("_", " ").lower()
+    return f"the listener does not accept this side's certificate: {words}"
+
+
+def context_of(tls: TLSLike) -> ssl.SSLContext:
+    """What the next connection is to use."""
+    return tls if isinstance(tls, ssl.SSLContext) else tls.context()
+
+
+def _load(
+    context: ssl.SSLContext, certificate: _Path, key: _Path | None, password: str | None
+) -> None:
+    def tell() -> str:
+        # Without this, OpenSSL would ask on the terminal, and wait.
+        if password is None:
+            raise ValueError("the private key needs a password")
+        return password
+
+    context.load_cert_chain(certificate, key, tell)
