@@ -6,10 +6,15 @@ arguments. Sizes are bytes, times are seconds.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass, field
 
-__all__ = ["Backoff", "Heartbeat", "Limits", "Options", "Timeouts"]
+__all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
+
+
+# The protocol has no longer message (spec/protocol.md, "Carrier").
+_MAX_MESSAGE = 128 * 1024 + 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,36 @@ class Limits:
     """A handshake message, metadata included."""
 
     max_handshakes: int = 256
-    """Newcomers of a listener that have not finished their handshake yet."""
+    """Newcomers of a listener that have not finished their handshake yet: many for honest ones,
+    which need milliseconds. Of more, the oldest is dropped, which had the most time."""
+
+    max_connections: int = 10_000
+    """Connections of a listener, at about 10 KiB each while they are idle; a newcomer above it is
+    answered with 503 in place of the upgrade."""
+
+    max_connections_per_address: int | None = None
+    """Those of one address, or of one /64 network with IPv6; a newcomer above it is answered with
+    429. `None` sets no bound, for all peers behind a reverse proxy or a NAT have one address: set
+    it where peers dial in directly."""
+
+    max_message: int = 128 * 1024 + 8
+    """A WebSocket message, however it is fragmented; a longer one closes the connection with 1009.
+    The default is what the protocol allows; less saves memory with hostile peers, and costs an
+    honest one its connection where it sends a head that it should have been answered 431 for."""
+
+    max_body: int | None = None
+    """The body of a request of the peer; a longer one, announced or counted, is answered with 413.
+    `None` sets no bound: a body costs only as much memory as its window, however long it is, and
+    how much of it is too much is for the app to say."""
+
+    max_response_body: int | None = None
+    """The body of a response to this side; a longer one ends its stream. `None` sets no bound.
+    Set it where responses of peers that are not trusted are read whole."""
+
+    buffered_total: int = 256 * 1024 * 1024
+    """Body bytes that have come on all connections of a client or a server, and that nobody has
+    taken. Above it windows do not grow, and connections that hold more than an even share of it
+    have new requests refused: whoever reads what it gets goes on."""
 
     def __post_init__(self) -> None:
         _between(self, "max_frame", 1024, 64 * 1024)
@@ -59,6 +93,16 @@ class Limits:
         _between(self, "send_buffer", 1024, 2**63)
         _between(self, "max_metadata", 256, 128 * 1024)
         _between(self, "max_handshakes", 1, 2**31)
+        _between(self, "max_connections", 1, 2**31)
+        if self.max_connections_per_address is not None:
+            _between(self, "max_connections_per_address", 1, 2**31)
+        # Room for the largest of what the peer was told that it may send, and for a RESET.
+        largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
+        _between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
+        for name in ("max_body", "max_response_body"):
+            if getattr(self, name) is not None:
+                _between(self, name, 0, 2**63)
+        _between(self, "buffered_total", 0, 2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +124,32 @@ class Timeouts:
     idle: float = 60.0
     """How long a WSGI worker waits for the next bytes of a peer, or for it to take some."""
 
+    grace: float = 30.0
+    """How long what is in flight may go on when a client, a server or a connection is closed; 0
+    cuts it off. Most deployments kill a process somewhat later than that, by themselves."""
+
+    request: float | None = None
+    """How long a request of the peer may take, from its head to the end of the response, however
+    the bytes drip. Then it is answered with 408 if it is not complete itself, with 504 if the app
+    has not begun to answer, and reset (TIMEOUT) if it has; a call that is behind its 101 is let be.
+    `None` sets no bound: downloads, events and long polls take their time."""
+
+    connection_idle: float | None = None
+    """How long a connection may be without a request, in either direction; up to twice as long
+    passes before it is noticed. Then it is closed with 1001. `None` keeps it: a peer behind NAT
+    that waits to be called is idle, and a client would dial again at once."""
+
+    lifetime: float | None = None
+    """How long a connection may live before it is drained and closed with 1001, and the client
+    comes back: to another machine, or with a new token. `None` sets no bound."""
+
     def __post_init__(self) -> None:
         for name in ("handshake", "connect", "close", "disconnect", "idle"):
             _positive(self, name)
+        _not_negative(self, "grace")
+        for name in ("request", "connection_idle", "lifetime"):
+            if getattr(self, name) is not None:
+                _positive(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +208,96 @@ class Backoff:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SocketOptions:
+    """What is asked of the system for each TCP socket, on either end unless it says otherwise.
+
+    What this system does not have is left out in silence while its field has its default; any other
+    value of it is a `ValueError` of `connect` or `listen`.
+    """
+
+    no_delay: bool = True
+    """TCP_NODELAY: a short message leaves at once, not together with the next one. What may leave
+    together is joined before it comes to the socket."""
+
+    keep_alive: bool = True
+    """SO_KEEPALIVE. The heartbeat is quicker; this finds a dead peer where the heartbeat is off or
+    the program does not run, and keeps what is in between from forgetting the connection."""
+
+    keep_alive_idle: int = 60
+    """Seconds without a byte before the system asks first (by itself it waits for 2 hours); below
+    the few minutes after which a NAT forgets."""
+
+    keep_alive_interval: int = 10
+    """Seconds between its questions."""
+
+    keep_alive_count: int = 6
+    """Questions without an answer before the socket fails: with the other two, after 2 minutes."""
+
+    user_timeout: float | None = None
+    """Seconds that sent bytes may stay without an acknowledgement before the socket fails
+    (TCP_USER_TIMEOUT, RFC 5482; Linux). `None` leaves it to the system, which tries for a quarter
+    of an hour: the heartbeat is quicker. Set, it takes the place of `keep_alive_count`."""
+
+    send_buffer: int | None = None
+    """Bytes that the system may hold unsent and unacknowledged (SO_SNDBUF). `None` lets the system
+    fit it to the path, up to megabytes, which a long and fast path needs: a fixed 64 KiB makes
+    short answers overtake downloads more easily, and ends at 5 Mbit/s where a round trip takes
+    100 ms. The system may give less than is asked for, and Linux counts its own overhead in."""
+
+    receive_buffer: int | None = None
+    """Bytes that the system may hold unread (SO_RCVBUF). As `send_buffer`."""
+
+    local_address: str | None = None
+    """The IP address of this machine from which a client dials, itself or its proxy; `None` leaves
+    it to the routes. `"0.0.0.0"` dials over IPv4 alone, `"::"` over IPv6. For clients."""
+
+    backlog: int | None = None
+    """Newcomers that the kernel may hold until they are accepted; `None` for as many as it likes:
+    one too many would be worse off. For listeners."""
+
+    reuse_address: bool = True
+    """SO_REUSEADDR: a listener that restarts gets its port back at once, though connections of its
+    forerunner are still in TIME_WAIT. Left out on Windows, where it means something else and where
+    that is the case anyway. For listeners."""
+
+    reuse_port: bool = False
+    """SO_REUSEPORT: several processes listen on one port, and the kernel deals the newcomers out.
+    Each of them knows its own peers only, so it is off. For listeners."""
+
+    def __post_init__(self) -> None:
+        for name in ("no_delay", "keep_alive", "reuse_address", "reuse_port"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"SocketOptions.{name} must be True or False")
+        # The bounds of Linux, and of the 16 bits and signed numbers of others.
+        _between(self, "keep_alive_idle", 1, 32767)
+        _between(self, "keep_alive_interval", 1, 32767)
+        _between(self, "keep_alive_count", 1, 127)
+        if self.user_timeout is not None:
+            _positive(self, "user_timeout")
+            if not 0.001 <= self.user_timeout <= 2_000_000:
+                raise ValueError("SocketOptions.user_timeout must be 0.001 to 2000000 seconds")
+        for name in ("send_buffer", "receive_buffer"):
+            if getattr(self, name) is not None:
+                _between(self, name, 4096, 2**30)
+        if self.backlog is not None:
+            _between(self, "backlog", 1, 65535)
+        if self.local_address is not None:
+            try:
+                ipaddress.ip_address(self.local_address)
+            except ValueError:
+                raise ValueError(
+                    f"SocketOptions.local_address must be an IP address, not {self.local_address!r}"
+                ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """All that a connection needs to know, as one object."""
 
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    sockets: SocketOptions = field(default_factory=SocketOptions)
 
 
 def _between(options: object, name: str, low: int, high: int) -> None:
@@ -155,6 +306,11 @@ def _between(options: object, name: str, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         kind = type(options).__name__
         raise ValueError(f"{kind}.{name} must be a whole number in {low}..{high}, not {value!r}")
+
+
+def _not_negative(options: object, name: str) -> None:
+    if getattr(options, name) != 0 or isinstance(getattr(options, name), bool):
+        _positive(options, name)
 
 
 def _positive(options: object, name: str) -> None:

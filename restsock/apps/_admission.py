@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from restsock._logging import about
 from restsock.protocol import ResetCode
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class Admission:
             # What an app does behind its response is no fault of the peer's.
             calls -= {other for other in calls if other.complete}
             if len(calls) >= connection.limits.max_streams:
+                connection.limit_log.note(
+                    "max_streams",
+                    "connection %s (%s): %d requests are over, and their calls still run: refused",
+                    connection.id,
+                    connection.name,
+                    len(calls),
+                    extra=about(connection),
+                )
                 refuse(exchange, "too many requests still running")
                 return False
         calls.add(call)

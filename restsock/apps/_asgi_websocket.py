@@ -247,6 +247,7 @@ class WebSocketRequest:
         if subprotocol is not None:
             head.append(checked_field(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
         self._exchange.send_head(ResponseHead(101, head, b"Switching Protocols"))
+        self.response.status = 101
         self._state = _State.OPEN
 
     async def _send_message(self, message: MutableMapping[str, Any]) -> None:

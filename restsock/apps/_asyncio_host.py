@@ -18,6 +18,7 @@ from ._asyncio_thread import AsyncioCall, AsyncioThread
 from ._connection_info import describe
 from ._errors import loggable
 from ._lifespan import Lifespan
+from ._served import begin_serving, end_serving
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange
@@ -136,6 +137,7 @@ class AsyncioHost:
     async def _serve(
         self, request: HttpRequest | WebSocketRequest, exchange: AsyncioExchange, call: AsyncioCall
     ) -> None:
+        serving = begin_serving(exchange)
         try:
             if not call.aborted:
                 call.begun = True
@@ -145,6 +147,7 @@ class AsyncioHost:
                 _log.exception("serving %s failed", loggable(exchange.request))
                 exchange.reset(ResetCode.INTERNAL, "an internal error")
         finally:
+            end_serving(exchange, serving, request.response.status)
             if call.aborted:
                 exchange.reset(ResetCode.CANCEL, "going away")  # nothing, if it is complete
             exchange.observer = ignore

@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 
 import trio
 
+from restsock._principal import Principal
+
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
@@ -38,7 +40,7 @@ class ConnectionInfo:
     id: str
     name: str | None
     metadata: Any
-    principal: Any = None
+    principal: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ def describe(connection: Connection | None) -> _Description:
     assert connection is not None
     known = _known.get(connection)
     if known is None:
-        info = ConnectionInfo(connection.id, connection.name, connection.metadata)
+        info = ConnectionInfo(
+            connection.id, connection.name, connection.metadata, connection.principal
+        )
         stream = connection.transport
         tls = tls_extension(stream) if isinstance(stream, trio.SSLStream) else None
         known = _known[connection] = _Description(info, tls)

@@ -289,6 +289,7 @@ class ForwardCall:
     async def _switch(self, link: Link, head: ResponseHead) -> None:
         self._exchange.send_head(head)
         self.response.head_sent = True
+        self.response.status = head.status
         await carry_raw(self._driver, link.stream, link.http.trailing_data, grace=self._grace)
         self.response.complete = True
 

@@ -78,12 +78,14 @@ class Responder:
         started: whether the app has said status and headers.
         head_sent: whether the head has been handed to the sender.
         complete: whether the whole response has.
+        status: of the head that has been handed to the sender; 0 before.
     """
 
     def __init__(self, sender: Sender, method: bytes) -> None:
         self.started = False
         self.head_sent = False
         self.complete = False
+        self.status = 0
         self._sender = sender
         self._head_only = method == b"HEAD"
         self._status = 0
@@ -217,6 +219,7 @@ class Responder:
             headers.append((b"Content-Length", b"%d" % len(data)))
         self._sender.send_head(ResponseHead(self._status, headers, self._reason))
         self.head_sent = True
+        self.status = self._status
 
     def _check_length(self, nbytes: int, more: bool) -> None:
         if self._length is None or self._bodiless:

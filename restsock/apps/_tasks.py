@@ -13,6 +13,7 @@ from restsock.protocol import ResetCode
 
 from ._admission import Admission, ignore, refuse
 from ._errors import is_for_the_loop, loggable
+from ._served import begin_serving, end_serving
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange
@@ -88,6 +89,7 @@ class RequestTasks:
     async def _run(
         self, exchange: Exchange, response: Responder, serve: Callable[[], Awaitable[None]]
     ) -> None:
+        serving = begin_serving(exchange)
         try:
             await serve()
         except BaseException as exc:
@@ -99,6 +101,7 @@ class RequestTasks:
             _log.exception("serving %s failed", loggable(exchange.request))
             exchange.reset(ResetCode.INTERNAL, "an internal error")
         finally:
+            end_serving(exchange, serving, response.status)
             # An exchange and the request that observes it are a ring: cut it, and both are freed
             # now instead of at the next collection. What may still come is for nobody.
             exchange.observer = ignore

@@ -24,10 +24,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError
+from restsock._logging import about
 from restsock.protocol import ResetCode
 
 from ._errors import BadResponseError, Disconnected, log_failure
 from ._response import CONTINUE, Responder, expects_continue
+from ._served import begin_serving, end_serving
 from ._wsgi_environ import wsgi_environ
 
 if TYPE_CHECKING:
@@ -67,6 +69,14 @@ class WsgiRequest:
         exchange.poll()
         if exchange.error is not None:
             return  # the peer left while the request was waiting for a worker
+        serving = begin_serving(exchange.exchange)
+        try:
+            self._call(app)
+        finally:
+            end_serving(exchange.exchange, serving, self._response.status)
+
+    def _call(self, app: WsgiApp) -> None:
+        exchange = self._exchange
         result: Iterable[bytes] = _EMPTY
         try:
             environ = wsgi_environ(exchange.exchange, self._input(), threads=self._threads)
@@ -205,6 +215,15 @@ def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnecte
     """What the app sees of an error of its exchange; sends a peer away that is idle."""
     if isinstance(error, RequestTimeout):
         exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
+        connection = exchange.exchange.connection
+        if connection is not None:
+            connection.limit_log.note(
+                "idle",
+                "connection %s (%s): a request was reset, its peer let the app wait for too long",
+                connection.id,
+                connection.name,
+                extra=about(connection),
+            )
         exchange.error = error  # no event follows a reset, and the app is not to wait once more
     return Disconnected()
 

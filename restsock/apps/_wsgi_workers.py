@@ -7,24 +7,26 @@ import itertools
 import logging
 import queue
 import threading
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from restsock.connection import Exchange, ThreadExchange
+from restsock._logging import about
+from restsock.connection import Exchange, Load, ThreadExchange
 from restsock.protocol import ResetCode
 
-from ._admission import ignore
+from ._admission import ignore, refuse
 from ._connection_info import describe
 from ._errors import loggable
 from ._response import Responder
+from ._waiting_lines import WaitingLines
 from ._wsgi import WsgiApp, WsgiRequest
 
 if TYPE_CHECKING:
     from restsock._config import Options
+    from restsock.connection import Connection
 
 __all__ = ["WsgiHandler"]
 
@@ -55,7 +57,8 @@ class _Worker:
 class _Shift:
     """The workers of one run, and the requests that wait for them.
 
-    The last worker to become idle is called first: what it needs is still in the caches.
+    The last worker to become idle is called first: what it needs is still in the caches. Requests
+    that wait are taken in turn from the connections that they came on.
 
     Attributes:
         workers: all that were started.
@@ -65,7 +68,7 @@ class _Shift:
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
         self.requests = 0
-        self._waiting: deque[ThreadExchange] = deque()
+        self._waiting: WaitingLines[ThreadExchange] = WaitingLines()
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
 
@@ -74,7 +77,8 @@ class _Shift:
         with self._lock:
             self.requests += 1
             if not self._idle:
-                self._waiting.append(request)
+                self._waiting.put(request.exchange.connection, request)
+                self._tell(request)
                 return
             worker = self._idle.pop()
         worker.inbox.put(request)
@@ -86,18 +90,65 @@ class _Shift:
                 worker.serving = None
                 self.requests -= 1
             if self._waiting:
-                return self._waiting.popleft()
+                request = self._waiting.take()
+                self._tell(request)
+                return request
             self._idle.append(worker)
         return worker.inbox.get()
+
+    def waiting(self, connection: Connection) -> int:
+        """How many requests of a connection wait."""
+        with self._lock:
+            return self._waiting.length(connection)
+
+    def forget_ended(self, connection: Connection) -> None:
+        """Drops those requests of a connection that are over before anybody has begun them."""
+        with self._lock:
+            for request in self._waiting.items(connection):
+                if request.exchange.closed:
+                    self._drop(connection, request)
+
+    def make_room(self, connection: Connection) -> ThreadExchange | None:
+        """Gives up a request for another one, of a connection that has fewer waiting.
+
+        Returns:
+            The last one of those who have the most; `None` if nobody has more than their part.
+        """
+        with self._lock:
+            if not self._waiting:
+                return None
+            owner = self._waiting.longest()
+            if self._waiting.length(owner) <= self._waiting.length(connection) + 1:
+                return None
+            request = self._waiting.items(owner)[-1]
+            self._drop(owner, request)
+            return request
+
+    def _drop(self, owner: Hashable, request: ThreadExchange) -> None:
+        self._waiting.remove(owner, request)
+        self.requests -= 1
+        self._tell(request)
 
     def end(self) -> list[ThreadExchange]:
         """Sends all workers home, each behind what it is doing; returns what nobody has begun."""
         with self._lock:
-            left = list(self._waiting)
-            self._waiting.clear()
+            left = self._waiting.clear()
+            for request in left:
+                self._tell(request)
         for worker in self.workers:
             worker.inbox.put(None)
         return left
+
+    @property
+    def depth(self) -> int:
+        """How many requests wait for a worker."""
+        return len(self._waiting)
+
+    def _tell(self, request: ThreadExchange) -> None:
+        """Tells the instrument of a request that has begun, or ceased, to wait. With the lock."""
+        connection = request.exchange.connection
+        if connection is not None and connection.instrument is not None:
+            connection.instrument.queue("workers", len(self._waiting))
 
 
 class WsgiHandler:
@@ -108,7 +159,8 @@ class WsgiHandler:
         options: `timeouts.idle` is used; `timeouts.close` is what requests under way may take when
             serving stops. Limits are those of the connections.
         workers: how many threads there are at most. They are started as they are needed.
-        queue_size: how many requests may wait for a worker; further ones are answered with a 503.
+        queue_size: how many requests may wait for a worker; those above are answered with 503, the
+            last ones first of the connection that has the most waiting.
     """
 
     def __init__(self, app: WsgiApp, *, options: Options, workers: int, queue_size: int) -> None:
@@ -130,14 +182,13 @@ class WsgiHandler:
             exchange.reset(ResetCode.REFUSED, "nothing is served here now")
             return
         shift = self._shift
+        connection = exchange.connection
+        assert connection is not None
         if shift.requests >= len(shift.workers):
             if len(shift.workers) < self._max_workers:
                 self._start_worker(self._token)
-            elif shift.requests >= self._max_workers + self._queue_size:
-                self._refuse(exchange)
+            elif not self._may_wait(exchange, connection):
                 return
-        connection = exchange.connection
-        assert connection is not None
         describe(connection)  # here, so that the worker finds it known
         shift.give(ThreadExchange.accept(exchange, token=self._token, limits=connection.limits))
 
@@ -159,7 +210,49 @@ class WsgiHandler:
             self._token = None
             await self._stop()
 
+    def _may_wait(self, exchange: Exchange, connection: Connection) -> bool:
+        """Finds room for a request that has to wait, or answers it; tells which.
+
+        A request can end while it waits, and its peer send another one: so the bound on open
+        streams does not bound what waits, and those that are over do not count.
+        """
+        shift = self._shift
+        if shift.waiting(connection) >= connection.limits.max_streams:
+            shift.forget_ended(connection)
+            if shift.waiting(connection) >= connection.limits.max_streams:
+                connection.limit_log.note(
+                    "max_streams",
+                    "connection %s (%s): too many requests still waiting: refused",
+                    connection.id,
+                    connection.name,
+                    extra=about(connection),
+                )
+                refuse(exchange, "too many requests still waiting")
+                return False
+        if shift.requests < self._max_workers + self._queue_size:
+            return True
+        shift.forget_ended(connection)
+        if shift.requests < self._max_workers + self._queue_size:
+            return True
+        other = shift.make_room(connection)
+        self._refuse(exchange if other is None else other.exchange)
+        return other is not None
+
+    def load(self) -> Load:
+        """The queue in front of the workers, now. For any thread."""
+        shift = self._shift
+        return Load(shift.depth, shift.requests >= self._max_workers + self._queue_size)
+
     def _refuse(self, exchange: Exchange) -> None:
+        connection = exchange.connection
+        if connection is not None:
+            connection.limit_log.note(
+                "queue_size",
+                "connection %s (%s): all workers are busy, and the queue is full: 503",
+                connection.id,
+                connection.name,
+                extra=about(connection),
+            )
         exchange.observer = ignore
         response = Responder(exchange, exchange.request.method)
         response.plain(503, "All workers are busy\n", [(b"Retry-After", _RETRY_AFTER)])
@@ -191,7 +284,12 @@ class WsgiHandler:
                 request = WsgiRequest(exchange, threads=self._max_workers, idle=idle)
                 context.copy().run(request.run, self._app)
             except BaseException:  # noqa: BLE001  # a bug here must not cost a worker
-                _log.exception("serving %s failed", loggable(exchange.exchange.request))
+                connection = exchange.exchange.connection
+                _log.exception(
+                    "serving %s failed",
+                    loggable(exchange.exchange.request),
+                    extra=None if connection is None else about(connection),
+                )
                 exchange.close(ResetCode.INTERNAL, "an internal error")
             del exchange  # idle, it shall not keep the last request's memory
         try:

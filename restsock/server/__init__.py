@@ -6,6 +6,7 @@
 - `_registry`: who is connected now.
 - `_events`: what happens to connections, for subscribers.
 - `_route`: requests to a peer by its name.
+- `_statistics`: its numbers.
 """
 
 from __future__ import annotations
@@ -15,5 +16,15 @@ from ._listen import listen
 from ._registry import Registry
 from ._route import Route
 from ._server import Server
+from ._statistics import ServerStatistics
 
-__all__ = ["ConnectionEvent", "EventType", "Registry", "Route", "Server", "Subscription", "listen"]
+__all__ = [
+    "ConnectionEvent",
+    "EventType",
+    "Registry",
+    "Route",
+    "Server",
+    "ServerStatistics",
+    "Subscription",
+    "listen",
+]

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import trio
 
-from restsock.connection import Peer
+from restsock._config import SocketOptions
+from restsock.connection import Peer, prepare_listening_socket
 
 __all__ = ["Listener", "OpenListeners", "accept_forever", "address_of", "open_listeners", "peer_of"]
 
 Listener: TypeAlias = trio.abc.Listener[Any]
 
-OpenListeners: TypeAlias = Callable[[str | None, int, int | None], Awaitable[Sequence[Listener]]]
-"""Opens what to accept from, given host, port and backlog."""
+OpenListeners: TypeAlias = Callable[[str | None, int, SocketOptions], Awaitable[Sequence[Listener]]]
+"""Opens what to accept from, given host, port and options of the sockets."""
 
 _log = logging.getLogger("restsock.server")
 
 # How often to look for one port that is free on all addresses of a host name.
 _PORT_TRIES = 10
+# The kernel takes its own maximum for more than that, and some have 16 bits for it.
+_MAX_BACKLOG = 0xFFFF
 # Seconds to wait when the system has no file descriptor or memory for another socket. Meanwhile
 # newcomers queue in the kernel.
 _PAUSE = 0.1
 
 
 async def open_listeners(
-    host: str | None, port: int, backlog: int | None
+    host: str | None, port: int, options: SocketOptions
 ) -> list[trio.SocketListener]:
     """Binds and listens, on every address of the host, all on the same port.
 
@@ -36,19 +39,59 @@ async def open_listeners(
         OSError: An address cannot be bound, or the host is not known.
     """
     for _ in range(_PORT_TRIES):
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        listeners = await _bind(host, port, options)
         if port or len(listeners) == 1:
             return listeners
         # With port 0 the kernel gave each address a port of its own. Take the first for all.
         chosen = listeners[0].socket.getsockname()[1]
-        for listener in listeners:
-            listener.socket.close()
+        _close(listeners)
         try:
-            return await trio.open_tcp_listeners(chosen, host=host, backlog=backlog)
+            return await _bind(host, chosen, options)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE:
                 raise
     raise OSError(errno.EADDRINUSE, f"no port is free on all addresses of {host!r}")
+
+
+async def _bind(host: str | None, port: int, options: SocketOptions) -> list[trio.SocketListener]:
+    """As `trio.open_tcp_listeners`, which has no place for socket options."""
+    found = await trio.socket.getaddrinfo(
+        host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE
+    )
+    listeners: list[trio.SocketListener] = []
+    unknown: OSError | None = None
+    try:
+        for family, kind, protocol, _, where in found:
+            try:
+                sock = trio.socket.socket(family, kind, protocol)
+            except OSError as exc:
+                # A system without IPv6 may still know the IPv6 addresses of a name.
+                if exc.errno != errno.EAFNOSUPPORT:
+                    raise
+                unknown = exc
+                continue
+            try:
+                prepare_listening_socket(sock, options)
+                if family == trio.socket.AF_INET6:
+                    # IPv4 has a socket of its own, on all systems alike.
+                    sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                await sock.bind(where)
+                sock.listen(_MAX_BACKLOG if options.backlog is None else options.backlog)
+                listeners.append(trio.SocketListener(sock))
+            except BaseException:
+                sock.close()
+                raise
+        if unknown is not None and not listeners:
+            raise unknown
+    except BaseException:
+        _close(listeners)
+        raise
+    return listeners
+
+
+def _close(listeners: Iterable[trio.SocketListener]) -> None:
+    for listener in listeners:
+        listener.socket.close()
 
 
 async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Collection
 from typing import Any
 
+from restsock import tls as _tls
 from restsock._config import Options
 from restsock.apps import optional_handler
+from restsock.auth import Authenticator
+from restsock.connection import InstrumentLike
 
 from ._server import Server
 
@@ -20,9 +24,14 @@ def listen(
     app: Any = None,
     interface: str | None = None,
     loop: str = "auto",
+    tls: ssl.SSLContext | _tls.ServerTLS | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    auth: Authenticator | None = None,
+    origins: str | Collection[str] | None = None,
+    name: str = "listener",
+    names: str = "replace",
     options: Options | None = None,
-    backlog: int | None = None,
+    instrument: InstrumentLike | None = None,
     **app_options: Any,
 ) -> Server:
     """Listens for dialing peers; the result is to be entered with `async with`.
@@ -37,13 +46,27 @@ def listen(
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
         loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
             `restsock.apps.make_handler`.
-        ssl_context: With a certificate, to speak TLS; `None` speaks plain TCP.
-        options: Limits, timeouts and heartbeat.
-        backlog: Newcomers that the kernel may hold.
+        tls: `restsock.tls.server(certificate=..., ...)`, or an SSL context with a certificate;
+            `None` speaks plain TCP.
+        ssl_context: The same, by another name.
+        auth: Tells who dials in: `restsock.auth.BearerTokens`, `BasicUsers`, `CertificateSubject`,
+            or a function, async or not, that gets a `restsock.auth.Upgrade` and gives a
+            `Principal`, or `None` for 401. Without it everybody is let in.
+        origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
+            or several, or `"*"` for any; `()` is none. `None` is those whose host and port are the
+            ones that were dialed. Only browsers send one.
+        name: What `Principal.may_call` calls the app of this side.
+        names: What happens when a peer comes under a name that another one has: `"replace"` closes
+            the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
+            request to one of them. See `Server`.
+        options: Limits, timeouts, heartbeat and socket options.
+        instrument: Is told what happens on the connections, to count, time and trace it: one
+            `Instrument` or several, such as those of `restsock.instruments`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
-        ValueError: The port is not one.
+        ValueError: The port is not one, an origin is none, `names` is none of the three, or this
+            system has no such socket option.
         TypeError: An argument is of a wrong type, or an option of the app has no app.
     """
     if isinstance(port, bool) or not isinstance(port, int):
@@ -52,11 +75,17 @@ def listen(
         raise ValueError(f"the port must be in 0..65535, not {port}")
     if host is not None and not isinstance(host, str):
         raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
+    if tls is not None and ssl_context is not None:
+        raise ValueError("tls and ssl_context are the same: give one of them")
     return Server(
         host,
         port,
         handler=optional_handler(app, interface, loop, options, app_options),
-        ssl_context=ssl_context,
+        ssl_context=_tls.check_context(tls or ssl_context, listener=True),
+        auth=auth,
+        origins=origins,
+        name=name,
+        names=names,
         options=options,
-        backlog=backlog,
+        instrument=instrument,
     )

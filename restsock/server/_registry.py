@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ class Registry:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._by_name: dict[str, Connection] = {}
+        self._by_name: dict[str, Connection] = {}  # the newest
+        # Those who share a name, where there are several: oldest first, never changed in place.
+        self._sharing: dict[str, tuple[Connection, ...]] = {}
+        self._turns = itertools.count()
         self._metadata: dict[str, str | None] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
 
@@ -51,6 +55,35 @@ class Registry:
         """The connection of the peer of this name, or `None`. Of several, the newest."""
         return self._by_name.get(name) if isinstance(name, str) else None
 
+    def all_by_name(self, name: object) -> list[Connection]:
+        """All connections that requests to this name may go to, oldest first.
+
+        Several there are only with `names="share"`.
+        """
+        if not isinstance(name, str):
+            return []
+        sharing = self._sharing.get(name)
+        if sharing is not None:
+            return list(sharing)
+        only = self._by_name.get(name)
+        return [] if only is None else [only]
+
+    def pick(self, name: str) -> Connection | None:
+        """The connection that a request to this name should go to, or `None`.
+
+        Of several, it is one that takes requests and, if there is one, has not refused any within
+        the last second and has a stream free; of those, the one with the fewest requests under way,
+        and of equals the next in turn. When none takes requests, it is the newest.
+        """
+        sharing = self._sharing.get(name)
+        if sharing is None:
+            return self._by_name.get(name)
+        open_ones = [c for c in sharing if c.takes_requests]
+        if not open_ones:
+            return sharing[-1]
+        turn = next(self._turns) % len(open_ones)
+        return min(open_ones[turn:] + open_ones[:turn], key=_reluctance)
+
     def by_metadata(self, metadata: Any) -> list[Connection]:
         """All connections with exactly this metadata, oldest first.
 
@@ -71,10 +104,14 @@ class Registry:
         """Whether a peer of this name is or was connected (of the last 10,000 names)."""
         return name in self._by_name or name in self._seen
 
-    def add(self, connection: Connection) -> Connection | None:
+    def add(self, connection: Connection, *, share: bool = False) -> Connection | None:
         """Enters a connection; returns the one whose name it takes over, if any.
 
         The older one stays listed under its id until it is removed.
+
+        Args:
+            connection: Its handshake is complete.
+            share: Whether it shares its name with those that have it, and takes over nothing.
         """
         self._by_id[connection.id] = connection
         self._metadata[connection.id] = _canonical(connection.metadata)
@@ -86,15 +123,38 @@ class Registry:
         self._seen.move_to_end(connection.name)
         if len(self._seen) > _MAX_SEEN:
             self._seen.popitem(last=False)
+        if share and older is not None:
+            sharing = self._sharing.get(connection.name, (older,))
+            self._sharing[connection.name] = (*sharing, connection)
+            return None
         return older
 
     def remove(self, connection: Connection) -> None:
         """Strikes out a connection; does nothing when it is not listed."""
         self._metadata.pop(connection.id, None)
         self._by_id.pop(connection.id, None)
+        name = connection.name
+        if name is None:
+            return
+        left = [c for c in self._sharing.get(name, ()) if c is not connection]
+        if len(left) > 1:
+            self._sharing[name] = tuple(left)
+        else:
+            self._sharing.pop(name, None)
         # A newer one of the same name may stand there.
-        if connection.name is not None and self._by_name.get(connection.name) is connection:
-            del self._by_name[connection.name]
+        if self._by_name.get(name) is connection:
+            if left:
+                self._by_name[name] = left[-1]
+            else:
+                del self._by_name[name]
+
+
+def _reluctance(connection: Connection) -> tuple[bool, bool, int]:
+    return (
+        connection.refused_lately,
+        not connection.session.can_open,
+        connection.outstanding,
+    )
 
 
 def _canonical(value: Any) -> str | None:

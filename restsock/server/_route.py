@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from restsock._config import Options
-    from restsock.connection import Connection
+    from restsock.connection import Connection, Instruments
     from restsock.openapi import ContractLike
 
 __all__ = ["Route"]
@@ -39,12 +39,14 @@ class Route(Dispatcher):
         *,
         token: trio.lowlevel.TrioToken,
         options: Options,
+        instrument: Instruments | None = None,
         submit: Callable[[str, Exchange], None],
         find: Callable[[str], Connection | None],
     ) -> None:
         self.name = name
         self.token = token
         self.options = options
+        self.instrument = instrument
         self._submit = submit
         self._find = find
 

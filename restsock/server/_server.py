@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock._buffered import Buffered
 from restsock._config import Options
-from restsock._exceptions import HandshakeError, PeerNotFound, PeerUnavailable, RestsockError
+from restsock._exceptions import (
+    HandshakeError,
+    PeerNotFound,
+    PeerUnavailable,
+    RemoteProtocolError,
+    RestsockError,
+)
+from restsock._limit_log import LimitLog
+from restsock._logging import about
+from restsock.auth import Authenticator, Refused
 from restsock.connection import (
     Closed,
     Connection,
+    Entrance,
     Exchange,
     FieldsLike,
     Handler,
+    Health,
+    InstrumentLike,
+    Ledger,
     Lobby,
     Pulse,
     Response,
+    Symptoms,
+    accept_tls,
+    apply_socket_options,
     check_close_code,
+    check_socket_options,
+    instruments_of,
+    load_of,
     open_accepted,
 )
 from restsock.protocol import CloseCode
+from restsock.tls import TLSLike, context_of
 
 from ._accept import (
     Listener,
@@ -35,8 +57,12 @@ from ._accept import (
     peer_of,
 )
 from ._events import ConnectionEvent, EventHub, Subscription
+from ._names import check_names, objection
+from ._places import Places
 from ._registry import Registry
+from ._revocation import revoke, revoke_forever
 from ._route import Route
+from ._statistics import ServerStatistics
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +75,10 @@ __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
 
+# Seconds that newcomers are told to wait while the server closes. Whoever takes its place may be
+# there at any moment, and our clients have a backoff of their own.
+_RETRY_AFTER = "1"
+
 
 class Server:
     """Listens for dialing peers. Made by `listen`.
@@ -56,21 +86,37 @@ class Server:
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = await server.request("edge-1", "GET", "/pets")
 
-    Entering binds the sockets. Leaving closes all connections with 1001, upon which clients
-    dial again, for the case that this is a restart. A cancellation drops them.
+    Entering binds the sockets. Leaving closes all connections with 1001, behind what is in flight
+    (`Timeouts.grace`), upon which clients dial again, for the case that this is a restart. Leaving
+    by an exception does not wait for what is in flight, and a cancellation waits for nothing.
 
     Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
-    delays nobody, and its failure is a line in the log (`restsock.server`). Of two peers of one
-    name the newer is kept and the older closed with 4004.
+    delays nobody, and its failure is a line in the log (`restsock.server`). One that there is no
+    room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
+
+    Never do two peers have one name unless they are to share it. What happens to the second is said
+    by `names`: with `"replace"` it has the name at once, and the older one is closed with 4004,
+    behind which its client does not dial again; with `"reject"` it is closed in its handshake with
+    4006, and its client tries again with its backoff, so it gets the name once the older one has
+    gone or its silence was noticed; with `"share"` each request goes to one of them: to the one
+    with the fewest under way, leaving out those that just refused one. With authentication a name
+    can be taken over and shared only by the principal that has it; any other is treated as with
+    `"reject"`.
 
     Args:
         host: Where to listen: an address, a name (then on all its addresses), or `None` for
             everywhere.
         port: 0 lets the system choose.
         handler: Serves the requests of the peers; without it they are refused.
-        ssl_context: Speaks TLS with it; `None` speaks plain TCP.
+        ssl_context: Speaks TLS with it; `None` speaks plain TCP. Those of `restsock.tls` follow
+            their files.
+        auth: Tells who dials in, or refuses.
+        origins: The web origins that may dial in.
+        name: What `Principal.may_call` calls the app of this side.
+        names: `"replace"`, `"reject"` or `"share"`: what happens when a peer comes under a name
+            that another one has.
         options: Limits, timeouts and heartbeat of each connection.
-        backlog: Newcomers that the kernel may hold; `None` for as many as it likes.
+        instrument: Is told what happens; see `Instrument`.
         open_listeners: Opens what to accept from: TCP sockets, by default. TLS comes on top.
     """
 
@@ -80,17 +126,34 @@ class Server:
         port: int,
         *,
         handler: Handler | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: TLSLike | None = None,
+        auth: Authenticator | None = None,
+        origins: str | Collection[str] | None = None,
+        name: str = "listener",
+        names: str = "replace",
         options: Options | None = None,
-        backlog: int | None = None,
+        instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
     ) -> None:
         self.options = Options() if options is None else options
         self.connections = Registry()
+        self.limit_log = LimitLog(_log)
+        self.instrument = instruments_of(instrument)
+        self._ledger = Ledger("listener", self.instrument, self.limit_log)
+        self._names = check_names(names)
+        self._places = Places(self.options.limits, self.limit_log)
+        self._buffered = Buffered(self.options.limits.buffered_total)
         self._where = (host, port)
         self._handler = handler
         self._ssl_context = ssl_context
-        self._backlog = backlog
+        self._entrance = Entrance(
+            auth=auth,
+            origins=origins,
+            name=name,
+            threads=self.options.limits.max_handshakes,
+            limit_log=self.limit_log,
+        )
+        check_socket_options(self.options.sockets)
         self._open_listeners = open_listeners
         self._hub = EventHub()
         self._lobby = Lobby()
@@ -135,6 +198,44 @@ class Server:
         where = "not listening" if self._address is None or self._closing else self.url
         return f"<Server, {where}, {len(self.connections)} connections>"
 
+    def statistics(self) -> ServerStatistics:
+        """Numbers of the whole life of this server, all its connections together. On the loop.
+
+        It looks at every connection: some milliseconds for a thousand of them.
+        """
+        load = load_of(self._handler)
+        return ServerStatistics(
+            connections=len(self.connections),
+            handshakes=self._ledger.handshakes,
+            handshakes_failed=self._ledger.handshakes_failed,
+            handshaking=len(self._newcomers),
+            waiting=len(self._lobby),
+            queued=None if load is None else load.waiting,
+            limits=self.limit_log.counts,
+            traffic=self._ledger.traffic(self.connections),
+        )
+
+    def health(self) -> Health:
+        """Whether peers can connect and requests have a fair chance now, and if not, why.
+
+        Peers that are away, or slow, are no illness of the server: see `Connection.health`.
+        """
+        symptoms = Symptoms()
+        limits = self.options.limits
+        if self._closing:
+            symptoms.ill("the server is closed" if self._closed.is_set() else "it is draining")
+        elif self._address is None:
+            symptoms.ill("the server does not listen yet")
+        elif len(self.connections) >= limits.max_connections:
+            symptoms.ill(f"no more than {limits.max_connections} peers can be connected")
+        if len(self._newcomers) >= limits.max_handshakes:
+            symptoms.hint(f"{len(self._newcomers)} handshakes are under way, the most there may be")
+        if len(self._lobby):
+            symptoms.hint(f"{len(self._lobby)} requests wait for peers who are away")
+        symptoms.load(load_of(self._handler))
+        symptoms.limits(self.limit_log.last_hit, time.monotonic())
+        return symptoms.health()
+
     # --- events ---------------------------------------------------------------------------
 
     def events(
@@ -165,8 +266,9 @@ class Server:
             name,
             token=self._token,
             options=self.options,
+            instrument=self.instrument,
             submit=self._submit,
-            find=self.connections.by_name,
+            find=self.connections.pick,
         )
 
     async def request(
@@ -235,13 +337,9 @@ class Server:
         return self.route(name).transport()
 
     def _submit(self, name: str, exchange: Exchange) -> None:
-        connection = self.connections.by_name(name)
+        connection = self.connections.pick(name)
         # A connection that is about to close takes no more, and the peer's next one will.
-        if (
-            connection is not None
-            and connection.closed is None
-            and connection.session.accepts_streams
-        ):
+        if connection is not None and connection.takes_requests:
             connection.submit(exchange)
         else:
             self._lobby.enter(name, exchange, lambda: self._absent(name))
@@ -251,21 +349,48 @@ class Server:
             return PeerUnavailable(f"the peer {name!r} has gone and did not come back in time")
         return PeerNotFound(f"no peer {name!r} was ever here, and none came in time")
 
+    # --- identity -------------------------------------------------------------------------
+
+    def revoke(self, principal: str) -> int:
+        """Closes all connections of the principal of this name with 4005, and what is on them.
+
+        Its clients dial again, and it is for the authenticator to refuse them then. With one of
+        `restsock.auth` whose file has changed, all this happens by itself.
+
+        Args:
+            principal: Its name, which need not be the name that it has dialed in under.
+
+        Returns:
+            How many connections that were.
+        """
+        return revoke(self.connections, principal)
+
     # --- life -----------------------------------------------------------------------------
 
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left."""
         await self._closed.wait()
 
-    async def aclose(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
-        """Stops listening, closes all connections and ends all subscriptions.
+    async def aclose(
+        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Closes all connections behind what is in flight, stops listening, ends all subscriptions.
 
-        Waits up to `Timeouts.close` seconds for the peers' halves of the closing handshakes, and
-        drops what is left then, or at once when it is cancelled. A second call waits for the first.
+        From the call on no request is started on any connection, by neither side; those that wait
+        for a peer fail. Requests in flight go on, both ways. A connection closes behind its last
+        one, at once if it has none, or when the grace is over. Then this waits up to
+        `Timeouts.close` seconds for the peers' halves of the closing handshakes, and drops what is
+        left. When it is cancelled, all is dropped at once.
+
+        Until then newcomers are answered with 503 and Retry-After; then the sockets close.
+
+        A second call waits for the first; one with a shorter grace shortens it.
 
         Args:
-            code: The close code for the peers. Behind 1001 clients dial again, behind 1000 not.
+            code: The close code for the peers. Behind 1001 and 1012 (a restart) clients dial again,
+                behind 1000 not.
             reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
 
         Raises:
             ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
@@ -275,27 +400,32 @@ class Server:
         if self._manager is None:
             self._closing = True
             self._finish()
-        if self._closing:
-            await self._closed.wait()
+        if self._closed.is_set():
             return
+        timeouts = self.options.timeouts
         self._closing = True
+        self._lobby.close(lambda: PeerUnavailable("the server has closed"))
         try:
-            await self._stop_listening()
-            for scope in self._newcomers:
-                scope.cancel()
-            self._lobby.close(lambda: PeerUnavailable("the server has closed"))
-            with trio.move_on_after(self.options.timeouts.close):
-                for connection in self.connections:
-                    connection.close_soon(code, reason)
-                while len(self.connections):
-                    await self._idle.park()
+            for connection in self.connections:
+                connection.drain_soon(code, reason)
+            await self._wait_idle(timeouts.grace if grace is None else grace)
+            for connection in self.connections:
+                connection.close_soon(code, reason)
+            await self._wait_idle(timeouts.close)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
         finally:
+            with trio.CancelScope(shield=True):
+                await self._stop_listening()
             # What is left is dropped; its tasks still report it to the subscribers.
-            assert self._nursery is not None
-            self._nursery.cancel_scope.cancel()
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
         await self._closed.wait()
+
+    async def _wait_idle(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            while len(self.connections):
+                await self._idle.park()
 
     async def __aenter__(self) -> Server:
         if self._manager is not None or self._closing:
@@ -319,7 +449,7 @@ class Server:
         running = nullcontext() if self._handler is None else self._handler.running()
         try:
             async with running:
-                self._listeners = await self._open_listeners(*self._where, self._backlog)
+                self._listeners = await self._open_listeners(*self._where, self.options.sockets)
                 self._address = address_of(self._listeners[0])
                 _log.info("listening on %s", self.url)
                 # The block of the caller is outside of the nursery that `aclose` cancels.
@@ -330,7 +460,7 @@ class Server:
                     # Kept from the nursery, which would wrap it in a group.
                     except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                         error = exc
-                    await self.aclose()
+                    await self.aclose(grace=None if error is None else 0)
         finally:
             self._closing = True
             with trio.CancelScope(shield=True):
@@ -346,6 +476,7 @@ class Server:
                 nursery.start_soon(self._pulse.run)
                 for listener in self._listeners:
                     nursery.start_soon(accept_forever, listener, self._greet)
+                nursery.start_soon(revoke_forever, self._entrance, self.connections)
                 task_status.started()
         finally:
             self._finish()
@@ -368,7 +499,7 @@ class Server:
             oldest = next(iter(self._newcomers))
             del self._newcomers[oldest]  # now: it would be the oldest until its task has ended
             oldest.cancel()
-            _log.warning("too many handshakes at once: dropped the oldest")
+            self.limit_log.note("max_handshakes", "too many handshakes at once: dropped the oldest")
         scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
         self._newcomers[scope] = None
         self._nursery.start_soon(self._host, stream, scope)
@@ -380,32 +511,66 @@ class Server:
         finally:
             self._newcomers.pop(scope, None)
         if connection is None:
+            self._ledger.fail()
             return
+        self._ledger.begin(connection)
         closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
-        self._enter(connection)
+        # Once more, in one step with its entry: another one may have been quicker meanwhile.
+        problem = self._objection(connection.name, connection.principal)
+        if problem is None:
+            self._enter(connection)
+        else:
+            connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.pulse = self._pulse
         try:
             closed = await connection.run(self._handler)
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
-            _log.exception("connection %s has failed in an unforeseen way", connection.id)
+            _log.exception(
+                "connection %s has failed in an unforeseen way",
+                connection.id,
+                extra=about(connection),
+            )
             closed = Closed(False, CloseCode.INTERNAL_ERROR, "an internal error", by_peer=False)
         finally:
-            self._leave(connection, closed)
+            self._places.leave(connection.peer.host)
+            self._ledger.end(connection)
+            if problem is None:
+                self._leave(connection, closed)
 
     async def _receive(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> Connection | None:
         """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
         who = "somebody"
         connection: Connection | None = None
+        placed = False
+
+        def room() -> Refused | None:
+            nonlocal placed
+            refused = self._refusal() or self._places.take(peer.host)
+            placed = refused is None
+            return refused
+
         try:
             peer = peer_of(stream, tls=self._ssl_context is not None)
             who = f"{peer.host}:{peer.port}"
+            apply_socket_options(stream, self.options.sockets)
             # The scope has the deadline for TLS and the handshakes together.
             with scope:
                 if self._ssl_context is not None:
-                    stream = await self._secure(stream, self._ssl_context)
-                connection = await open_accepted(stream, peer=peer, options=self.options)
+                    stream = await accept_tls(stream, context_of(self._ssl_context))
+                connection = await open_accepted(
+                    stream,
+                    peer=peer,
+                    options=self.options,
+                    entrance=self._entrance,
+                    room=room,
+                    claim=self._claim,
+                    limit_log=self.limit_log,
+                    buffered=self._buffered,
+                )
             if connection is None:
-                _log.info("%s: dropped: its handshake took too long", who)
+                self.limit_log.note(
+                    "handshake", "%s: dropped: its handshake took too long", who, level=logging.INFO
+                )
         except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
             # Trio wraps what the ssl module raises.
             why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
@@ -414,27 +579,44 @@ class Server:
             _log.exception("%s: the handshake failed in an unforeseen way", who)
         finally:
             if connection is None:
+                if placed:
+                    self._places.leave(peer.host)
                 with trio.CancelScope(shield=True):
                     await trio.aclose_forcefully(stream)
         return connection
 
-    @staticmethod
-    async def _secure(
-        transport: trio.abc.Stream, context: ssl.SSLContext
-    ) -> trio.SSLStream[trio.abc.Stream]:
-        # https_compatible: the end of a WebSocket is in its close frame, TLS adds nothing to it.
-        stream = trio.SSLStream(transport, context, server_side=True, https_compatible=True)
-        await stream.do_handshake()
-        return stream
+    def _refusal(self) -> Refused | None:
+        """What to answer newcomers with while the server is about to close."""
+        if not self._closing:
+            return None
+        text = "This listener is about to close."
+        return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
+
+    def _claim(self, name: str | None, principal: Any) -> None:
+        problem = self._objection(name, principal)
+        if problem is not None:
+            raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN)
+
+    def _objection(self, name: str | None, principal: Any) -> str | None:
+        """Why a newcomer cannot have this name, if it cannot."""
+        older = None if name is None else self.connections.by_name(name)
+        problem = None if older is None else objection(older, principal, self._names)
+        if problem is not None:
+            self.limit_log.note(
+                "names", "a peer that calls itself %r is turned away: %s", name, problem
+            )
+        return problem
 
     def _enter(self, connection: Connection) -> None:
-        older = self.connections.add(connection)
+        older = self.connections.add(connection, share=self._names == "share")
         _log.info(
-            "connection %s (name %r) from %s:%d",
+            "connection %s (name %r, principal %r) from %s:%d",
             connection.id,
             connection.name,
+            _principal_of(connection),
             connection.peer.host,
             connection.peer.port,
+            extra=about(connection),
         )
         self._hub.publish(
             ConnectionEvent(
@@ -442,14 +624,21 @@ class Server:
                 connection_id=connection.id,
                 name=connection.name,
                 metadata=connection.metadata,
+                principal=_principal_of(connection),
             )
         )
         assert self._nursery is not None
         if older is not None:
-            _log.info("connection %s takes over the name of %s", connection.id, older.id)
-            self._nursery.start_soon(
-                older.aclose, CloseCode.REPLACED, "a newer connection has this name"
+            _log.info(
+                "connection %s takes over the name of %s",
+                connection.id,
+                older.id,
+                extra=about(connection),
             )
+            # One that has been announced to close carries what its peer still has in flight.
+            grace = None if older.leaving else 0
+            why = "a newer connection has this name"
+            self._nursery.start_soon(older.drain, grace, CloseCode.REPLACED, why)
         if self._closing:
             connection.close_soon(CloseCode.GOING_AWAY)
         elif connection.name is not None:
@@ -466,6 +655,7 @@ class Server:
             "cleanly" if closed.clean else "in failure",
             closed.reason or "no reason given",
             closed.code,
+            extra=about(connection),
         )
         self._hub.publish(
             ConnectionEvent(
@@ -473,9 +663,14 @@ class Server:
                 connection_id=connection.id,
                 name=connection.name,
                 metadata=connection.metadata,
+                principal=_principal_of(connection),
                 reason=closed.reason,
                 code=closed.code,
             )
         )
         if not len(self.connections):
             self._idle.unpark_all()
+
+
+def _principal_of(connection: Connection) -> str | None:
+    return None if connection.principal is None else connection.principal.name

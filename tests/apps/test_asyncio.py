@@ -403,7 +403,8 @@ async def test_abandoned_requests_count_until_their_calls_end() -> None:
         running += 1
         await asyncio.sleep(3600)
 
-    options = Options(limits=Limits(max_streams=4), timeouts=Timeouts(close=SOON, disconnect=9.0))
+    timeouts = Timeouts(close=SOON, connect=SOON, disconnect=9.0)
+    options = Options(limits=Limits(max_streams=4), timeouts=timeouts)
     async with serving(app, options=options) as (dialer, _):
         for _ in range(10):
             exchange = AsyncExchange.open(dialer, RequestHead(b"GET", b"/", [HOST]))

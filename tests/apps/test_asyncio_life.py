@@ -210,7 +210,7 @@ async def test_what_comes_while_serving_ends_is_refused() -> None:
             end.set()
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(StreamRefused):
-                await dialer.request("GET", "/")
+                await dialer.request("GET", "/", timeout=SOON)
             go_on.set()
     assert statuses == [200]
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from restsock import Limits, Options, Request, Response, StreamRefused
+from restsock import Limits, Options, Request, Response, StreamRefused, Timeouts
 from restsock.apps import make_handler
 from restsock.apps._call import TrioCall
 from restsock.apps._inbound import Inbound
@@ -53,7 +53,8 @@ async def abandon(dialer: Connection) -> None:
 
 async def test_abandoned_requests_count_until_their_calls_end(autojump_clock: MockClock) -> None:
     app = Counted()
-    options = Options(limits=Limits(max_streams=4))
+    # A request that is refused is asked again for as long as that.
+    options = Options(limits=Limits(max_streams=4), timeouts=Timeouts(connect=0.5))
     async with connected_pair(app_b=app, options=options) as (dialer, listener):
         for _ in range(10):
             await abandon(dialer)
@@ -74,7 +75,7 @@ async def test_each_connection_has_a_count_of_its_own(autojump_clock: MockClock)
         for _ in range(Limits().max_streams):
             await abandon(first)
         with pytest.raises(StreamRefused):
-            await first.request("GET", "/short")
+            await first.request("GET", "/short", timeout=0.5)
         assert (await second.request("GET", "/short")).content == b"ok"
         await first.aclose()
 

@@ -564,7 +564,7 @@ async def test_a_stuck_app_is_named_and_left_alone(caplog: pytest.LogCaptureFixt
     options = Options(timeouts=Timeouts(close=0.05))
     handler = make_handler(gate, workers=1, options=options)
     near, far = trio.testing.memory_stream_pair()
-    dialer, listener = await handshake(near, far)
+    dialer, listener = await handshake(near, far, options=Options(timeouts=Timeouts(connect=0.2)))
     errors = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dialer.run)

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,12 +206,17 @@ def requests_of(worker: _Worker) -> list[Any]:
     return found
 
 
+def requests_of_one_connection(count: int) -> list[Any]:
+    exchange = SimpleNamespace(connection=None, closed=False)
+    return [SimpleNamespace(exchange=exchange, number=number) for number in range(count)]
+
+
 def test_the_last_to_become_idle_is_called_first() -> None:
     shift = _Shift()
     workers = [_Worker() for _ in range(3)]
     for worker in workers:
         idle(shift, worker)
-    given: list[Any] = [object() for _ in range(5)]
+    given = requests_of_one_connection(5)
     for request in given:
         shift.give(request)
     assert [requests_of(worker) for worker in workers] == [[given[2]], [given[1]], [given[0]]]
@@ -234,7 +240,7 @@ def test_the_end_of_a_shift() -> None:
     busy, called = _Worker(), _Worker()
     shift.workers = [busy, called]
     idle(shift, called)
-    given: list[Any] = [object() for _ in range(3)]
+    given = requests_of_one_connection(3)
     for request in given:
         shift.give(request)
     assert shift.end() == given[1:]

@@ -12,7 +12,11 @@ import pytest
 import trio
 import trio.testing
 
+from restsock import SocketOptions
+from restsock.server import _accept
 from restsock.server._accept import accept_forever, open_listeners
+
+Bind = Callable[[str | None, int, SocketOptions], Awaitable[list[trio.SocketListener]]]
 
 
 class FakeListener:
@@ -51,21 +55,21 @@ async def test_a_taken_port_is_an_error() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(OSError, match=r"(?i)in use"):
-            await open_listeners("127.0.0.1", taken.getsockname()[1], None)
+            await open_listeners("127.0.0.1", taken.getsockname()[1], SocketOptions())
 
 
 async def test_one_port_on_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    real = trio.open_tcp_listeners
+    real: Bind = _accept._bind
 
-    async def two(port: int, *, host: str, backlog: int | None) -> list[trio.SocketListener]:
+    async def two(host: str | None, port: int, options: SocketOptions) -> list[trio.SocketListener]:
         calls.append(port)
-        first = await real(port, host="127.0.0.1", backlog=backlog)
+        first = await real("127.0.0.1", port, options)
         # A second address of the same name, as on a host with IPv4 and IPv6.
-        return first + await real(port, host="127.0.0.2", backlog=backlog)
+        return first + await real("127.0.0.2", port, options)
 
-    monkeypatch.setattr(trio, "open_tcp_listeners", two)
-    listeners = await open_listeners("localhost", 0, None)
+    monkeypatch.setattr(_accept, "_bind", two)
+    listeners = await open_listeners("localhost", 0, SocketOptions())
     ports = {listener.socket.getsockname()[1] for listener in listeners}
     for listener in listeners:
         listener.socket.close()
@@ -74,13 +78,15 @@ async def test_one_port_on_all_addresses(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_gives_up_when_no_port_is_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., Awaitable[list[trio.SocketListener]]] = trio.open_tcp_listeners
+    real: Bind = _accept._bind
 
-    async def never(port: int, *, host: str, backlog: int | None) -> list[trio.SocketListener]:
+    async def never(
+        host: str | None, port: int, options: SocketOptions
+    ) -> list[trio.SocketListener]:
         if port:
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        return [*await real(0, host="127.0.0.1"), *await real(0, host="127.0.0.1")]
+        return [*await real("127.0.0.1", 0, options), *await real("127.0.0.1", 0, options)]
 
-    monkeypatch.setattr(trio, "open_tcp_listeners", never)
+    monkeypatch.setattr(_accept, "_bind", never)
     with pytest.raises(OSError, match="no port is free"):
-        await open_listeners("localhost", 0, None)
+        await open_listeners("localhost", 0, SocketOptions())

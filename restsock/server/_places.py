@@ -1,0 +1,86 @@
+"""How many connections a server has room for, in all and for each address."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from restsock._config import Limits
+from restsock._limit_log import LimitLog
+from restsock.auth import Refused
+
+__all__ = ["Places", "network_of"]
+
+# Seconds that a refused newcomer is told to wait. Our clients have a backoff of their own.
+_RETRY_AFTER = "5"
+
+
+class Places:
+    """Counts the connections of a server, those that are still in their handshake included.
+
+    A place is taken right before the upgrade is accepted: behind the authentication, so that
+    strangers take none, and in front of the handshake, so that all who got their 101 have one.
+
+    Args:
+        limits: `max_connections` and `max_connections_per_address` of them.
+        limit_log: Notes who is turned away.
+    """
+
+    def __init__(self, limits: Limits, limit_log: LimitLog) -> None:
+        self._limits = limits
+        self._limit_log = limit_log
+        self._taken = 0
+        self._by_network: dict[str, int] = {}  # only where there is a bound
+
+    def __len__(self) -> int:
+        """How many are taken."""
+        return self._taken
+
+    def take(self, host: str) -> Refused | None:
+        """Takes a place for a peer at this address, or gives what to refuse it with.
+
+        The bound of its address is looked at first: it is what the peer can do something about.
+        """
+        limits = self._limits
+        most = limits.max_connections_per_address
+        if most is not None and self._by_network.get(network_of(host), 0) >= most:
+            self._limit_log.note(
+                "max_connections_per_address", "%s: refused with 429: it has %d already", host, most
+            )
+            text = "There are too many connections from this address."
+            return Refused(429, text, headers={"Retry-After": _RETRY_AFTER})
+        if self._taken >= limits.max_connections:
+            self._limit_log.note(
+                "max_connections", "%s: refused with 503: %d are connected", host, self._taken
+            )
+            text = "There are too many connections."
+            return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
+        self._taken += 1
+        if most is not None:
+            network = network_of(host)
+            self._by_network[network] = self._by_network.get(network, 0) + 1
+        return None
+
+    def leave(self, host: str) -> None:
+        """Gives the place of a peer back."""
+        self._taken -= 1
+        if self._limits.max_connections_per_address is not None:
+            network = network_of(host)
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+
+def network_of(host: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 network of an IPv6 address.
+
+    A single host may have a whole /64 to choose its addresses from (RFC 8273).
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

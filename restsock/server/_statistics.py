@@ -1,0 +1,35 @@
+"""The numbers of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from restsock.connection import Statistics
+
+__all__ = ["ServerStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """What a server has been through. Ready for `dataclasses.asdict` and JSON.
+
+    Attributes:
+        connections: Peers that are connected now.
+        handshakes: How many there have been, with those.
+        handshakes_failed: Newcomers that did not become one: refused, malformed, too slow.
+        handshaking: Newcomers in the middle of their handshake.
+        waiting: Requests that wait for a peer who is away.
+        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
+        limits: How often each limit was in the way, by its name: those that were, at all.
+        traffic: The sum over all connections, with those that have ended.
+    """
+
+    connections: int
+    handshakes: int
+    handshakes_failed: int
+    handshaking: int
+    waiting: int
+    queued: int | None
+    limits: Mapping[str, int]
+    traffic: Statistics
