@@ -1,4 +1,4 @@
-"""One attempt: a socket and TLS on it, with every failure as a `HandshakeError`."""
+"""One attempt: a socket, a proxy's consent and TLS, with every failure as a `HandshakeError`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from restsock._config import SocketOptions
 from restsock._exceptions import HandshakeError
+from restsock.connection import apply_socket_options
+from restsock.protocol import ConnectTunnel
+from restsock.tls import certificate_refusal, context_of
 
+from ._proxy import Proxy
+from ._socks import open_socks
 from ._url import Address
 
 __all__ = ["OpenStream", "open_tcp", "open_transport"]
@@ -16,13 +22,28 @@ __all__ = ["OpenStream", "open_tcp", "open_transport"]
 OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
 """Opens the stream to an address on which TLS, or the WebSocket, is going to run."""
 
+_READ = 16 * 1024
+_SOCKETS = SocketOptions()
 
-async def open_tcp(address: Address) -> trio.abc.Stream:
+
+async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.abc.Stream:
     """A TCP connection to the first of the host's addresses that answers (RFC 8305).
 
-    Trio has already switched Nagle's algorithm off for it.
+    An address that does not answer within 250 ms is joined by the next one; so none of them needs
+    a time limit of its own, and all of them have that of the whole attempt.
+
+    Raises:
+        OSError: None of them answers; its cause is the group of what each has failed with.
     """
-    return await trio.open_tcp_stream(address.host, address.port)
+    stream = await trio.open_tcp_stream(
+        address.host, address.port, local_address=sockets.local_address
+    )
+    try:
+        apply_socket_options(stream, sockets)
+    except BaseException:
+        await _discard(stream)
+        raise
+    return stream
 
 
 async def open_transport(
@@ -30,57 +51,181 @@ async def open_transport(
     ssl_context: ssl.SSLContext | None,
     open_stream: OpenStream,
     timeout: float,
+    *,
+    proxy: Proxy | None = None,
+    sockets: SocketOptions = _SOCKETS,
+    server_hostname: str | None = None,
 ) -> trio.abc.Stream:
-    """Opens a stream and, with an SSL context, does the TLS handshake on it.
+    """Opens a stream, has a proxy connect it and does the TLS handshake on it, as asked for.
 
     If cancelled, no stream is left open.
 
     Args:
         address: Whom to dial.
         ssl_context: Must be given for a `wss` address.
-        open_stream: What opens the socket.
-        timeout: Seconds for the two together.
+        open_stream: What opens the socket, to the address or to an HTTP proxy.
+        timeout: Seconds for all of it together.
+        proxy: Whom to dial through. There is no other way then.
+        sockets: For the socket to a SOCKS proxy, which is not opened with `open_stream`.
+        server_hostname: The name that the certificate has to be for, where it is not the address's.
 
     Raises:
-        HandshakeError: It failed or took too long. Only a certificate that is not accepted makes
-            trying again useless.
+        HandshakeError: It failed or took too long. Trying again is useless behind a certificate
+            that is not accepted, and where a proxy wants other credentials, does not allow it, or
+            is none.
     """
-    what = "reach"
-    stream: trio.abc.Stream | None = None
+    attempt = _Attempt(address, ssl_context, open_stream, proxy, sockets, server_hostname)
     try:
         with trio.fail_after(timeout):
-            stream = await open_stream(address)
-            if ssl_context is None:
-                return stream
-            what = "begin TLS with"
-            secured = trio.SSLStream(
-                stream,
-                ssl_context,
-                server_hostname=address.host.partition("%")[0],
-                # The end of a WebSocket is in its close frame; the one of TLS adds nothing to it.
-                https_compatible=True,
-            )
-            stream = secured
-            await secured.do_handshake()
-            return secured
+            return await attempt.open()
     except trio.TooSlowError as exc:
-        await _discard(stream)
-        raise HandshakeError(f"cannot {what} {address.authority} within {timeout:g} s") from exc
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await _discard(stream)
+        await _discard(attempt.stream)
+        raise HandshakeError(f"cannot {attempt.doing} within {timeout:.3g} s") from exc
+    except HandshakeError as exc:
+        await _discard(attempt.stream)
+        raise HandshakeError(
+            f"cannot {attempt.doing}: {exc}", status=exc.status, retryable=exc.retryable
+        ) from exc
+    except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        await _discard(attempt.stream)
         # Trio wraps what the ssl module raises.
         cause = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            why = f"its certificate is not accepted: {cause.verify_message}"
-        else:
-            why = str(cause) or "it closed the socket"
+        # UnicodeError: a name that cannot be one.
+        refusal = certificate_refusal(cause)
+        useless = isinstance(cause, (ssl.SSLCertVerificationError, UnicodeError))
         raise HandshakeError(
-            f"cannot {what} {address.authority}: {why}",
-            retryable=not isinstance(cause, ssl.SSLCertVerificationError),
+            f"cannot {attempt.doing}: {refusal or _reason(cause)}",
+            retryable=not useless and refusal is None,
         ) from exc
     except BaseException:
-        await _discard(stream)
+        await _discard(attempt.stream)
         raise
+
+
+class _Attempt:
+    """One attempt to open a transport.
+
+    Attributes:
+        doing: What it is at, for the error.
+        stream: What has to be closed then: the lowest one, whatever is on top of it.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        ssl_context: ssl.SSLContext | None,
+        open_stream: OpenStream,
+        proxy: Proxy | None,
+        sockets: SocketOptions,
+        server_hostname: str | None,
+    ) -> None:
+        self._server_hostname = server_hostname or address.host
+        self._address = address
+        self._ssl_context = ssl_context
+        self._open_stream = open_stream
+        self._proxy = proxy
+        self._sockets = sockets
+        self.doing = ""
+        self.stream: trio.abc.Stream | None = None
+
+    async def open(self) -> trio.abc.Stream:
+        whom = self._address.authority
+        if self._proxy is None:
+            self.doing = f"reach {whom}"
+            stream = self.stream = await self._open_stream(self._address)
+        elif self._proxy.socks:
+            self.doing = f"reach {whom} through the proxy {self._proxy}"
+            stream = self.stream = await self._through_socks(self._proxy)
+        else:
+            stream = await self._through_http(self._proxy)
+        if self._ssl_context is not None:
+            self.doing = f"begin TLS with {whom}"
+            stream = await self._secure(stream, self._ssl_context, self._server_hostname)
+        return stream
+
+    @staticmethod
+    async def _secure(
+        stream: trio.abc.Stream, context: ssl.SSLContext, host: str
+    ) -> trio.abc.Stream:
+        secured = trio.SSLStream(
+            stream,
+            context,
+            server_hostname=_without_zone(host),
+            # The end of a WebSocket is in its close frame; the one of TLS adds nothing to it.
+            https_compatible=True,
+        )
+        await secured.do_handshake()
+        return secured
+
+    async def _through_http(self, proxy: Proxy) -> trio.abc.Stream:
+        self.doing = f"reach the proxy {proxy}"
+        stream = self.stream = await self._open_stream(proxy.address)
+        if proxy.ssl_context is not None:
+            self.doing = f"begin TLS with the proxy {proxy}"
+            name = getattr(proxy.ssl_context, "server_hostname", None) or proxy.host
+            stream = await self._secure(stream, context_of(proxy.ssl_context), name)
+        self.doing = f"reach {self._address.authority} through the proxy {proxy}"
+        tunnel = ConnectTunnel(
+            host=_without_zone(self._address.host), port=self._address.port, headers=proxy.headers
+        )
+        await stream.send_all(tunnel.request)
+        while not tunnel.receive_data(bytes(await stream.receive_some(_READ))):
+            pass
+        return stream
+
+    async def _through_socks(self, proxy: Proxy) -> trio.SocketStream:
+        """Each address of the host in turn, if this machine is to look them up.
+
+        They have an even share of the time: a proxy takes one at a time, so the next cannot join.
+        """
+        hosts = [_without_zone(self._address.host)]
+        if proxy.scheme == "socks5":
+            found = await trio.socket.getaddrinfo(
+                self._address.host, self._address.port, type=trio.socket.SOCK_STREAM
+            )
+            hosts = list(dict.fromkeys(_without_zone(str(entry[4][0])) for entry in found))
+        failures: list[HandshakeError] = []
+        for number, host in enumerate(hosts):
+            left = trio.current_effective_deadline() - trio.current_time()
+            with trio.move_on_after(left / (len(hosts) - number)):
+                try:
+                    stream = await open_socks(
+                        proxy,
+                        host,
+                        self._address.port,
+                        local_address=self._sockets.local_address,
+                    )
+                except HandshakeError as exc:
+                    failures.append(exc)
+                    continue
+                try:
+                    apply_socket_options(stream, self._sockets)
+                except BaseException:
+                    await _discard(stream)
+                    raise
+                return stream
+            failures.append(HandshakeError(f"no answer for {host} in time"))
+        raise HandshakeError(
+            "; ".join(dict.fromkeys(str(failure) for failure in failures)),
+            retryable=any(failure.retryable for failure in failures),
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in words; of several addresses, why of each."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, UnicodeError):
+        return "its name is not a valid one"
+    # Of trio: the group of the attempts, which says more than the error that carries it.
+    each = getattr(error.__cause__, "exceptions", None) or (error,)
+    words = [getattr(one, "strerror", None) or str(one) for one in each]
+    return "; ".join(dict.fromkeys(words)) or "it closed the socket"
+
+
+def _without_zone(host: str) -> str:
+    # A zone tells this machine which interface to take, and nothing to others (RFC 6874).
+    return host.partition("%")[0]
 
 
 async def _discard(stream: trio.abc.Stream | None) -> None:

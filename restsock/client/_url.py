@@ -1,13 +1,15 @@
-"""Where to dial: `ws://` and `wss://` URLs, read strictly."""
+"""Where to dial: URLs, read strictly; none ever shows up whole in an error or a log."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
-__all__ = ["Address", "parse_url"]
+__all__ = ["Address", "UrlParts", "parse_url", "split_url"]
 
 _PORTS = {"ws": 80, "wss": 443}
 # What may stand in a request target as it is; everything else has to be percent-encoded.
@@ -54,6 +56,23 @@ class Address:
         return f"<Address {self}>"
 
 
+@dataclass(frozen=True)
+class UrlParts:
+    """What a URL is made of, each part checked. The host is there; scheme and host are lower case.
+
+    Attributes:
+        userinfo: what stands in front of the last `@`, as it is written; `None` without an `@`.
+        port: `None` where the URL names none.
+        target: path and query, as they are written; there may be none.
+    """
+
+    scheme: str
+    userinfo: str | None = field(repr=False)
+    host: str
+    port: int | None
+    target: str = field(repr=False)
+
+
 def parse_url(url: str) -> Address:
     """Reads a `ws://` or `wss://` URL.
 
@@ -61,44 +80,69 @@ def parse_url(url: str) -> Address:
         ValueError: It is not one, or has a part that has no place in it. The message does not
             repeat the URL, which may hold a secret.
     """
+    parts = split_url(
+        url, "the URL", _PORTS, {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
+    )
+    if parts.userinfo is not None:
+        raise ValueError(
+            "the URL has a user or password in it; send credentials in headers instead"
+        )
+    target = parts.target if parts.target.startswith("/") else f"/{parts.target}"
+    if not _TARGET.fullmatch(target):
+        raise ValueError("path and query of the URL must be percent-encoded ASCII")
+    return Address(parts.scheme == "wss", parts.host, parts.port or _PORTS[parts.scheme], target)
+
+
+def split_url(
+    url: str, what: str, schemes: Collection[str], hints: Mapping[str, str] = MappingProxyType({})
+) -> UrlParts:
+    """Takes a URL apart, for one of these schemes.
+
+    Args:
+        url: Any text.
+        what: What to call it in an error.
+        schemes: Those that are allowed, in lower case.
+        hints: What to say of some others.
+
+    Raises:
+        ValueError: It is malformed, or has a fragment. The message does not repeat it.
+        TypeError: It is no text.
+    """
     if not isinstance(url, str):
-        raise TypeError(f"the URL must be a str, not {type(url).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(url).__name__}")
     # urlsplit would silently drop some of these, and so dial something else than was written.
     if any(char <= " " or char == "\x7f" for char in url):
-        raise ValueError("the URL has white space or control characters in it")
+        raise ValueError(f"{what} has white space or control characters in it")
     try:
         parts = urlsplit(url)
         port = parts.port
         host = parts.hostname
     except ValueError as exc:
         # Without the cause: urllib's message quotes the authority, with its password.
-        raise ValueError(f"the URL is malformed: {_kind_of(exc)}") from None
+        raise ValueError(f"{what} is malformed: {_kind_of(exc)}") from None
     scheme = parts.scheme.lower()
-    if scheme not in _PORTS:
-        hint = {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
-        raise ValueError(f"the URL must begin with ws:// or wss://{hint.get(scheme, '')}")
-    if "@" in parts.netloc:
+    if scheme not in schemes:
+        *some, last = (f"{name}://" for name in schemes)
         raise ValueError(
-            "the URL has a user or password in it; send credentials in headers instead"
+            f"{what} must begin with {', '.join(some)} or {last}{hints.get(scheme, '')}"
         )
     if "#" in url:
-        raise ValueError("the URL has a fragment, which a WebSocket URL cannot have (RFC 6455, 3)")
+        raise ValueError(f"{what} has a fragment, which it cannot have")
     if not host:
-        raise ValueError("the URL has no host")
+        raise ValueError(f"{what} has no host")
     if port == 0:
-        raise ValueError("the URL has port 0, which nobody listens on")
-    target = parts.path or "/"
-    if parts.query:
-        target += f"?{parts.query}"
-    if not _TARGET.fullmatch(target):
-        raise ValueError("path and query of the URL must be percent-encoded ASCII")
-    tls = scheme == "wss"
-    return Address(
-        tls, _check_host(host, bracketed="[" in parts.netloc), port or _PORTS[scheme], target
+        raise ValueError(f"{what} has port 0, which nobody listens on")
+    userinfo, at, place = parts.netloc.rpartition("@")
+    return UrlParts(
+        scheme,
+        userinfo if at else None,
+        _check_host(host, what, bracketed="[" in place),
+        port,
+        f"{parts.path}?{parts.query}" if parts.query else parts.path,
     )
 
 
-def _check_host(host: str, *, bracketed: bool) -> str:
+def _check_host(host: str, what: str, *, bracketed: bool) -> str:
     try:
         if bracketed:
             address, percent, zone = host.partition("%")
@@ -107,11 +151,12 @@ def _check_host(host: str, *, bracketed: bool) -> str:
                 return host
         else:
             name = host if host.isascii() else host.encode("idna").decode("ascii")
-            if _HOSTNAME.fullmatch(name):
+            labels = name.removesuffix(".").split(".")
+            if _HOSTNAME.fullmatch(name) and all(0 < len(label) <= 63 for label in labels):
                 return name
     except ValueError:  # of both calls: not an address, not a name in Unicode
         pass
-    raise ValueError("the URL's host is not a valid name or address")
+    raise ValueError(f"{what}'s host is not a valid name or address")
 
 
 def _kind_of(error: ValueError) -> str:

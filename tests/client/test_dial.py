@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
 import ssl
+import sys
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +16,7 @@ import trio.testing
 import trustme
 
 from restsock import Backoff, HandshakeError, Options, Timeouts
-from restsock.client import Client, connect, parse_url
+from restsock.client import Client, _dial, connect, parse_url
 from restsock.client._dial import open_tcp, open_transport
 from restsock.server import Server, listen
 from tests.memory_network import Echo
@@ -172,3 +177,100 @@ async def test_nobody_listens() -> None:
         await open_transport(parse_url(url), None, open_tcp, 10)
     assert caught.value.retryable
     assert isinstance(caught.value.__cause__, OSError)
+
+
+# --- several addresses ----------------------------------------------------------------------------
+
+
+class Names(trio.abc.HostnameResolver):
+    """Every name is these IPv4 addresses."""
+
+    def __init__(self, *addresses: tuple[str, int]) -> None:
+        self.addresses = addresses
+        trio.socket.set_custom_hostname_resolver(self)  # until the end of this run of trio
+
+    async def getaddrinfo(self, host: Any, port: Any, *args: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        if not self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        kind = (trio.socket.AF_INET, trio.socket.SOCK_STREAM, 6, "")
+        return [(*kind, address) for address in self.addresses]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+async def test_the_next_address_is_tried_at_once_when_one_refuses() -> None:
+    async with Server("127.0.0.1", 0, handler=Echo("hub")) as server:
+        Names(("127.0.0.2", server.address[1]), ("127.0.0.3", 1), server.address)
+        async with client_of("ws://hub.example/") as client:
+            assert (await client.request("GET", "/")).text == "hub: GET /"
+            assert client.connection is not None
+            assert client.connection.peer.host == "hub.example"
+
+
+async def test_the_error_names_each_address() -> None:
+    async with listen("127.0.0.1", 0) as server:
+        port = server.address[1]
+    Names(("127.0.0.2", port), ("127.0.0.3", port))
+    with pytest.raises(HandshakeError) as caught:
+        await open_transport(parse_url("ws://hub.example/"), None, open_tcp, 10)
+    text = str(caught.value)
+    assert text.startswith("cannot reach hub.example: ")
+    assert f"('127.0.0.2', {port}): Connection refused" in text
+    assert f"('127.0.0.3', {port}): Connection refused" in text
+    assert caught.value.retryable
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog behaves")
+async def test_an_address_that_does_not_answer_costs_a_moment() -> None:
+    """RFC 8305: the next one joins it after 250 ms."""
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
+        for _ in range(64):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            if (
+                filling.connect_ex(silent.getsockname()) != 0
+                and not select.select((), (filling,), (), 0.05)[1]
+            ):
+                break  # its SYN was dropped, as all that follow will be
+        else:
+            pytest.skip("the backlog does not fill up")
+        async with Server("127.0.0.1", 0, handler=Echo("hub")) as server:
+            Names(silent.getsockname(), server.address)
+            start = trio.current_time()
+            async with client_of("ws://hub.example/") as client:
+                assert trio.current_time() - start < 1
+                assert (await client.request("GET", "/")).text == "hub: GET /"
+
+
+async def test_a_name_that_nobody_knows() -> None:
+    Names()
+    with pytest.raises(HandshakeError, match=r"cannot reach hub\.invalid: Name or") as caught:
+        await open_transport(parse_url("ws://hub.invalid/"), None, open_tcp, 10)
+    assert caught.value.retryable  # it may be the resolver that is away
+
+
+async def test_a_name_that_cannot_be_one() -> None:
+    async def open_stream(_: object) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise UnicodeError("label too long")
+
+    with pytest.raises(HandshakeError, match="cannot reach hub: its name is not") as caught:
+        await open_transport(parse_url("ws://hub/"), None, open_stream, 10)
+    assert not caught.value.retryable
+
+
+async def test_a_socket_whose_options_fail_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[trio.SocketStream] = []
+
+    def fail(stream: trio.SocketStream, options: object) -> None:
+        made.append(stream)
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(_dial, "apply_socket_options", fail)
+    async with listen("127.0.0.1", 0) as server:
+        with pytest.raises(HandshakeError, match="Invalid argument"):
+            await open_transport(parse_url(server.url), None, open_tcp, 10)
+    assert made[0].socket.fileno() == -1

@@ -23,6 +23,8 @@ from restsock.client import Address, parse_url
         ("ws://[::1]:65535/", Address(False, "::1", 65535, "/"), "[::1]:65535"),
         ("wss://[FE80::1%25eth0]/", Address(True, "fe80::1%25eth0", 443, "/"), "[fe80::1]"),
         ("wss://bücher.example/", Address(True, "xn--bcher-kva.example", 443, "/"), None),
+        ("ws://hub.example./", Address(False, "hub.example.", 80, "/"), "hub.example."),
+        (f"ws://{'a' * 63}/", Address(False, "a" * 63, 80, "/"), None),
         ("ws://hub/%7Bx%7D", Address(False, "hub", 80, "/%7Bx%7D"), "hub"),
     ],
 )
@@ -63,6 +65,9 @@ def test_what_is_dialed(url: str, address: Address, authority: str | None) -> No
         ("ws://[::1%]/", "malformed|not a valid"),
         ("ws://-hub/", "not a valid name"),
         ("ws://h,ub/", "not a valid name"),
+        ("ws://hub..example/", "not a valid name"),
+        ("ws://.hub/", "not a valid name"),
+        (f"ws://{'a' * 64}.example/", "not a valid name"),
     ],
 )
 def test_what_is_not(url: str, what: str) -> None:

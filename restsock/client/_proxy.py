@@ -1,0 +1,235 @@
+"""Which proxy to dial through: the one that was named, or the environment's, or none.
+
+The environment is read as the programs around it do: `HTTPS_PROXY` for `wss`, `HTTP_PROXY` for
+`ws`, `ALL_PROXY` for both, in small letters first, unless `NO_PROXY` covers the listener. The
+standard library reads the variables and compares names; it knows no networks and takes an IPv6
+address apart in the wrong place, so addresses are compared here.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from restsock import tls
+from restsock.connection import FieldsLike
+
+from ._fields import check_headers
+from ._socks import check_socks
+from ._url import Address, split_url
+
+__all__ = ["Proxy", "ProxyLike", "choose_proxy", "is_exempt"]
+
+_log = logging.getLogger("restsock.client")
+
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+_IPAddress: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+
+
+class Proxy:
+    """A proxy to dial through.
+
+        restsock.connect("wss://hub.example/", proxy="http://user:password@proxy.example:3128")
+        restsock.connect("wss://hub.example/", proxy=Proxy(url, ssl_context=context))
+
+    Neither its text forms nor any error shows user, password or headers.
+
+    Args:
+        url: `http://` (CONNECT), `https://` (the same within TLS), `socks5://` (this machine looks
+            up the listener's name) or `socks5h://` (the proxy does); `host:port` alone is
+            `http://`. User and password stand in front of an `@`, percent-encoded; HTTP proxies get
+            them as Basic authentication. Without a port it is 80, 443 or 1080.
+        headers: Further fields of the CONNECT request: another `Proxy-Authorization`, for example.
+        ssl_context: For `https://`: an SSL context or `restsock.tls.client(...)`; by default the
+            certificates that this system trusts are accepted.
+
+    Attributes:
+        scheme: Of the four.
+        host: Its name or IP address, without brackets.
+        port: Its port.
+        headers: Of the CONNECT request.
+        ssl_context: For TLS with the proxy; `None` where there is none.
+        credentials: User and password for SOCKS, or `None`.
+
+    Raises:
+        ValueError: The URL or a header field is not valid, or not for this kind of proxy.
+        ImportError: A SOCKS proxy without the library for it (`pip install 'restsock[proxy]'`).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: FieldsLike = (),
+        ssl_context: ssl.SSLContext | tls.ClientTLS | None = None,
+    ) -> None:
+        if "://" not in url:
+            url = f"http://{url}"  # as in the environment it is often written
+        parts = split_url(url, "the proxy's URL", _PORTS)
+        if parts.target not in ("", "/"):
+            raise ValueError("the proxy's URL has a path or query, which it cannot have")
+        self.scheme = parts.scheme
+        self.host = parts.host
+        self.port = parts.port or _PORTS[parts.scheme]
+        self.headers = check_headers(headers)
+        self.ssl_context = tls.check_context(ssl_context, listener=False)
+        self.credentials: tuple[str, str] | None = None
+        login = _login(parts.userinfo)
+        if self.socks:
+            if self.headers:
+                raise ValueError("a SOCKS proxy takes no headers")
+            self.credentials = _for_socks(login)
+            check_socks()
+        elif login is not None:
+            self.headers.append((b"Proxy-Authorization", _basic(*login)))
+        if self.scheme == "https":
+            self.ssl_context = self.ssl_context or tls.client()
+        elif ssl_context is not None:
+            raise ValueError("an ssl_context needs an https:// proxy")
+
+    @property
+    def socks(self) -> bool:
+        """Whether it speaks SOCKS, and not HTTP."""
+        return self.scheme.startswith("socks")
+
+    @property
+    def address(self) -> Address:
+        """Where to dial it. Whether it speaks TLS does not matter to that."""
+        return Address(False, self.host, self.port, "/")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self}>"
+
+
+ProxyLike: TypeAlias = "Proxy | str | bool | None"
+
+
+def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:
+    """The proxy by which to dial an address; `None` dials it directly.
+
+    Args:
+        address: The listener's.
+        proxy: One, or its URL; `None` for what the environment says; `False` or `""` for none.
+
+    Raises:
+        ValueError: The URL, given or from the environment, is not valid. Nothing of it is repeated.
+        ImportError: A SOCKS proxy without the library for it.
+    """
+    if proxy is None:
+        return _from_environment(address)
+    if isinstance(proxy, Proxy):
+        return proxy
+    if proxy is False or proxy == "":
+        return None
+    if not isinstance(proxy, str):
+        raise TypeError(f"proxy must be a URL, a Proxy, None or False, not {proxy!r}")
+    return Proxy(proxy)
+
+
+def _from_environment(address: Address) -> Proxy | None:
+    # Only here, as it brings all of http.client along.
+    from urllib.request import getproxies_environment
+
+    found = getproxies_environment()
+    for kind in ("https" if address.tls else "http", "all"):
+        url = found.get(kind)
+        if not url:
+            continue
+        if is_exempt(address.host, address.port, found):
+            return None
+        try:
+            proxy = Proxy(url)
+        except ValueError as exc:
+            raise ValueError(f"{kind.upper()}_PROXY in the environment: {exc}") from None
+        # Nobody has written it down where the program is to be read.
+        _log.info("%s is dialed through %s, as %s_PROXY says", address, proxy, kind.upper())
+        return proxy
+    return None
+
+
+def is_exempt(host: str, port: int, found: Mapping[str, str]) -> bool:
+    """Whether NO_PROXY, or common sense, keeps a host from the environment's proxies.
+
+    An entry is `*` (everything), a name (itself and all below it, whether it begins with a dot,
+    with `*.` or with neither), an address or a network (`10.0.0.0/8`), each with a port or without.
+    What is on this machine itself is never dialed through a proxy, which would look for it on its
+    own.
+
+    Args:
+        host: A name or an IP address without brackets.
+        port: Of the host.
+        found: Proxies by kind, as `urllib.request.getproxies_environment` has them; NO_PROXY is
+            under `no`.
+    """
+    # Not in its documentation, but what requests has built on for ever.
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+    host = host.partition("%")[0].removesuffix(".").lower()
+    entries = [entry.strip() for entry in found.get("no", "").split(",")]
+    if "*" in entries:
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+            return True
+        names = ",".join(entry.removeprefix("*") for entry in entries)
+        return bool(proxy_bypass_environment(f"{host}:{port}", {"no": names}))
+    return ip.is_loopback or any(_covers(entry, ip, port) for entry in entries)
+
+
+def _covers(entry: str, ip: _IPAddress, port: int) -> bool:
+    """Whether an entry of NO_PROXY is this address, or a network that it is in."""
+    its_port = ""
+    if entry.startswith("["):
+        entry, _, its_port = entry[1:].partition("]")
+        its_port = its_port.removeprefix(":")
+    elif entry.count(":") == 1:
+        entry, _, its_port = entry.partition(":")
+    if its_port not in ("", str(port)):
+        return False
+    try:
+        # Not strict: 10.1.2.3/8 is what people write.
+        return ip in ipaddress.ip_network(entry.partition("%")[0], strict=False)
+    except ValueError:
+        return False  # a name
+
+
+def _login(userinfo: str | None) -> tuple[str, str] | None:
+    if not userinfo:
+        return None
+    user, _, password = userinfo.partition(":")
+    try:
+        return unquote(user, errors="strict"), unquote(password, errors="strict")
+    except UnicodeDecodeError:
+        # Without the cause, which quotes them.
+        raise ValueError("the proxy's user and password must be percent-encoded UTF-8") from None
+
+
+def _basic(user: str, password: str) -> bytes:
+    if ":" in user:
+        raise ValueError(
+            "the proxy's user has a colon in it, which Basic authentication cannot say"
+        )
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+def _for_socks(login: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Holds user and password to what RFC 1929 has room for."""
+    for part in login or ():
+        if not 1 <= len(part) <= 255 or not part.isascii():
+            raise ValueError(
+                "a SOCKS proxy's user and password must both be there, with 1 to 255 ASCII"
+                " characters each"
+            )
+    return login

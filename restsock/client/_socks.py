@@ -1,0 +1,67 @@
+"""SOCKS5 by python-socks (the extra `restsock[proxy]`); nothing else imports it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._exceptions import HandshakeError
+
+if TYPE_CHECKING:
+    from ._proxy import Proxy
+
+__all__ = ["check_socks", "open_socks"]
+
+# Replies after which asking again is in vain (RFC 1928, section 6): not allowed by the rules, no
+# CONNECT, not this type of address.
+_FINAL = frozenset((2, 7, 8))
+
+
+def check_socks() -> None:
+    """Raises ImportError where the library is missing."""
+    if importlib.util.find_spec("python_socks") is None:
+        raise ImportError("a SOCKS proxy needs python-socks: pip install 'restsock[proxy]'")
+
+
+async def open_socks(
+    proxy: Proxy, host: str, port: int, *, local_address: str | None
+) -> trio.SocketStream:
+    """A connection through a SOCKS proxy. Sets no deadline.
+
+    If cancelled, no socket is left open.
+
+    Args:
+        proxy: Whose.
+        host: A name, which the proxy then looks up, or an IP address.
+        port: Of the host.
+        local_address: Where to dial from.
+
+    Raises:
+        HandshakeError: The proxy will not connect, or is none. The message says why.
+        OSError: It cannot be reached.
+        trio.BrokenResourceError: Its socket has failed.
+    """
+    from python_socks import ProxyConnectionError, ProxyError, ProxyType
+    from python_socks.async_.trio.v2 import Proxy as SocksProxy
+
+    user, password = proxy.credentials or (None, None)
+    # It would look up a name at one address only, so names that reach it are for the proxy.
+    socks = SocksProxy(ProxyType.SOCKS5, proxy.host, proxy.port, user, password, rdns=True)
+    try:
+        opened = await socks.connect(host, port, timeout=float("inf"), local_addr=local_address)
+    except ProxyConnectionError as exc:
+        if isinstance(exc.__cause__, OSError):
+            raise exc.__cause__ from exc.__cause__.__cause__
+        raise
+    except ProxyError as exc:
+        words = "".join(c if c.isprintable() else "?" for c in str(exc))
+        # Of these the library keeps no code.
+        login = "authentication" in words.lower()
+        raise HandshakeError(words, retryable=not login and exc.error_code not in _FINAL) from exc
+    except ValueError as exc:
+        raise HandshakeError("its answer is not SOCKS5", retryable=False) from exc
+    stream = opened.trio_stream
+    assert isinstance(stream, trio.SocketStream)
+    return stream

@@ -1,0 +1,95 @@
+"""`SocketOptions` as calls to the system, and what of them this system has."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import fields
+from typing import Any
+
+import trio
+
+from restsock._config import SocketOptions
+
+__all__ = ["apply_socket_options", "check_socket_options", "prepare_listening_socket"]
+
+# Field -> names of the constant, one of which the system must have.
+_TCP = {
+    "keep_alive_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),  # the second one on macOS
+    "keep_alive_interval": ("TCP_KEEPINTVL",),
+    "keep_alive_count": ("TCP_KEEPCNT",),
+    "user_timeout": ("TCP_USER_TIMEOUT",),
+}
+_NEEDED = {**_TCP, "reuse_port": ("SO_REUSEPORT",)}
+
+_DEFAULTS = SocketOptions()
+
+
+def check_socket_options(options: SocketOptions) -> None:
+    """Raises ValueError for an option that this system does not have and that is not the default.
+
+    To be called where the options meet a system: before anything is dialed or bound.
+    """
+    for field in fields(options):
+        needed = _NEEDED.get(field.name)
+        if needed is None or getattr(options, field.name) == getattr(_DEFAULTS, field.name):
+            continue
+        if _constant(needed) is None:
+            raise ValueError(
+                f"SocketOptions.{field.name}: this system ({sys.platform}) has no {needed[0]}"
+            )
+
+
+def apply_socket_options(stream: trio.abc.Stream, options: SocketOptions) -> None:
+    """Sets them on a connected TCP socket; does nothing to another kind of stream.
+
+    Raises:
+        OSError: The system refuses one, or the socket has failed already.
+    """
+    if not isinstance(stream, trio.SocketStream):
+        return
+    if not options.no_delay:  # trio has switched it on
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+    _set_buffers(stream, options)
+    names = ["user_timeout"]
+    if options.keep_alive:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        names = list(_TCP)
+    for name in names:
+        constant = _constant(_TCP[name])
+        value = getattr(options, name)
+        if constant is not None and value is not None:
+            # All are whole seconds but this one, which is milliseconds.
+            number = round(value * 1000) if name == "user_timeout" else value
+            stream.setsockopt(socket.IPPROTO_TCP, constant, number)
+
+
+def prepare_listening_socket(sock: trio.socket.SocketType, options: SocketOptions) -> None:
+    """Sets what has to be there before a socket is bound and listens.
+
+    The buffers are among it, as the scale of the window is agreed on in the first packets; what is
+    accepted inherits them on most systems, and gets them once more with `apply_socket_options`.
+
+    Raises:
+        OSError: The system refuses one.
+    """
+    if options.reuse_address and sys.platform != "win32":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if options.reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    _set_buffers(sock, options)
+
+
+def _set_buffers(sock: Any, options: SocketOptions) -> None:
+    if options.send_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+    if options.receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer)
+
+
+def _constant(names: tuple[str, ...]) -> int | None:
+    for name in names:
+        number: int | None = getattr(socket, name, None)
+        if number is not None:
+            return number
+    return None
