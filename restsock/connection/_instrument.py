@@ -1,0 +1,285 @@
+"""Instrument: is told what happens, to count, measure and trace it.
+
+`Instrument` does nothing; one that does something overrides the methods it needs. The core holds
+`Instruments`, or `None`: without an instrument an event costs one look whether there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from restsock.protocol import Headers, RequestHead
+
+    from ._connection import Connection
+    from ._facts import Closed
+
+__all__ = [
+    "Direction",
+    "Instrument",
+    "InstrumentLike",
+    "Instruments",
+    "Side",
+    "instruments_of",
+    "with_fields",
+]
+
+_log = logging.getLogger("restsock.connection")
+
+Direction: TypeAlias = Literal["sent", "received"]
+"""Who asks: `"sent"` are the requests of this side, `"received"` those of the peer."""
+
+Side: TypeAlias = Literal["dialer", "listener"]
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
+
+
+class Instrument:
+    """Is told what happens on the connections of a client or a server. Does nothing itself.
+
+        class Slow(restsock.Instrument):
+            def stream_closed(self, connection, direction, outcome, status, seconds):
+                if seconds > 1: print(connection.name, direction, outcome, status, seconds)
+
+        restsock.listen(host, port, instrument=Slow())
+
+    Every method is called where the thing happens: on the event loop or, under the lock of the
+    connection, on whatever thread sends a request. So it must not block, must not call back into
+    the connection, and should take microseconds. What it raises is logged once; from then on that
+    instrument is called no more, and the traffic goes on without it.
+
+    One instrument may serve any number of clients and servers. Names, paths and headers are the
+    peer's words: not to be used as labels without a bound.
+    """
+
+    # --- connections ----------------------------------------------------------------------
+
+    def connection_opened(self, connection: Connection) -> None:
+        """A handshake is complete, at either end."""
+
+    def connection_closed(self, connection: Connection, closed: Closed) -> None:
+        """A connection has ended; all that was on it has been told to be closed before."""
+
+    def reconnected(self, connection: Connection) -> None:
+        """A client has a connection again. Told behind `connection_opened`."""
+
+    def handshake_failed(self, side: Side) -> None:
+        """An attempt to connect came to nothing: refused, malformed, too slow, unreachable."""
+
+    def round_trip(self, connection: Connection, seconds: float) -> None:
+        """A ping was answered."""
+
+    # --- traffic --------------------------------------------------------------------------
+
+    def bytes_sent(self, connection: Connection, nbytes: int) -> None:
+        """Bytes were handed to the socket (or to TLS): frames and all."""
+
+    def bytes_received(self, connection: Connection, nbytes: int) -> None:
+        """Bytes came from the socket (or from TLS)."""
+
+    def stream_opened(self, connection: Connection, direction: Direction) -> None:
+        """A request has started: its head was queued to be sent, or has come."""
+
+    def stream_closed(
+        self,
+        connection: Connection,
+        direction: Direction,
+        outcome: str,
+        status: int,
+        seconds: float,
+    ) -> None:
+        """A request that was opened is over.
+
+        Args:
+            connection: what carried it.
+            direction: who asked.
+            outcome: one of `restsock.OUTCOMES`, the same at both ends but for `"lost"`.
+            status: of the final response (or 101) whose head has come or been sent; else 0.
+            seconds: from its opening to the last byte that came or was sent.
+        """
+
+    # --- trouble --------------------------------------------------------------------------
+
+    def error(self, connection: Connection, kind: str) -> None:
+        """Something went wrong that is not a request's usual failure.
+
+        Args:
+            connection: where.
+            kind: `"protocol"` (the peer broke the protocol, the connection is closed), `"stream"`
+                (what came on one stream was wrong, it was reset), `"rejected"` (a request was
+                refused before it was given to the app), `"handler"` (a bug in what serves).
+        """
+
+    def limit_hit(self, kind: str) -> None:
+        """A limit was in the way. `kind` is the name of the field that set it."""
+
+    def queue(self, name: str, depth: int) -> None:
+        """A queue has grown or shrunk.
+
+        Args:
+            name: `"workers"`: requests that wait for a thread of a WSGI app.
+            depth: how many wait now.
+        """
+
+    # --- traces ---------------------------------------------------------------------------
+
+    def request_fields(self, head: RequestHead) -> Headers:
+        """Header fields to add to a request of this side.
+
+        Called where the request is made, in the task or thread (and so in the context) of the
+        caller, in front of all else.
+        """
+        return ()
+
+    def serving_begun(self, connection: Connection, head: RequestHead) -> Any:
+        """An app is about to be called for a request of the peer: in that task or thread.
+
+        Returns:
+            Whatever `serving_ended` is to have.
+        """
+
+    def serving_ended(self, token: Any, status: int) -> None:
+        """The app's call is over: in the same task or thread.
+
+        Args:
+            token: what `serving_begun` has returned.
+            status: of the response whose head was sent; 0 for none.
+        """
+
+
+InstrumentLike: TypeAlias = Instrument | Iterable[Instrument]
+
+
+class Instruments(Instrument):
+    """Several instruments as one, and what they raise held back from the traffic.
+
+    Args:
+        instruments: each is dropped by itself when it raises.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._instruments = tuple(instruments)
+
+    def connection_opened(self, connection: Connection) -> None:
+        self._tell("connection_opened", connection)
+
+    def connection_closed(self, connection: Connection, closed: Closed) -> None:
+        self._tell("connection_closed", connection, closed)
+
+    def reconnected(self, connection: Connection) -> None:
+        self._tell("reconnected", connection)
+
+    def handshake_failed(self, side: Side) -> None:
+        self._tell("handshake_failed", side)
+
+    def round_trip(self, connection: Connection, seconds: float) -> None:
+        self._tell("round_trip", connection, seconds)
+
+    def bytes_sent(self, connection: Connection, nbytes: int) -> None:
+        self._tell("bytes_sent", connection, nbytes)
+
+    def bytes_received(self, connection: Connection, nbytes: int) -> None:
+        self._tell("bytes_received", connection, nbytes)
+
+    def stream_opened(self, connection: Connection, direction: Direction) -> None:
+        self._tell("stream_opened", connection, direction)
+
+    def stream_closed(
+        self,
+        connection: Connection,
+        direction: Direction,
+        outcome: str,
+        status: int,
+        seconds: float,
+    ) -> None:
+        self._tell("stream_closed", connection, direction, outcome, status, seconds)
+
+    def error(self, connection: Connection, kind: str) -> None:
+        self._tell("error", connection, kind)
+
+    def limit_hit(self, kind: str) -> None:
+        self._tell("limit_hit", kind)
+
+    def queue(self, name: str, depth: int) -> None:
+        self._tell("queue", name, depth)
+
+    def request_fields(self, head: RequestHead) -> Headers:
+        fields: list[tuple[bytes, bytes]] = []
+        for instrument in self._instruments:
+            try:
+                fields += map(_checked, instrument.request_fields(head))
+            except Exception:  # noqa: BLE001  # see `_tell`
+                self._drop(instrument)
+        return fields
+
+    def serving_begun(self, connection: Connection, head: RequestHead) -> Any:
+        tokens: list[tuple[Instrument, Any]] = []
+        for instrument in self._instruments:
+            try:
+                tokens.append((instrument, instrument.serving_begun(connection, head)))
+            except Exception:  # noqa: BLE001  # see `_tell`
+                self._drop(instrument)
+        return tokens
+
+    def serving_ended(self, token: Any, status: int) -> None:
+        # Also those that were dropped meanwhile: what they have begun is to come to its end.
+        for instrument, own in reversed(token):
+            try:
+                instrument.serving_ended(own, status)
+            except Exception:  # noqa: BLE001  # see `_tell`
+                self._drop(instrument)
+
+    def _tell(self, what: str, *args: object) -> None:
+        for instrument in self._instruments:
+            try:
+                getattr(instrument, what)(*args)
+            except Exception:  # noqa: BLE001  # anybody's code, and the traffic is not to suffer
+                self._drop(instrument)
+
+    def _drop(self, instrument: Instrument) -> None:
+        """Takes an instrument that has just raised out of use."""
+        with _dropping:
+            kept = tuple(one for one in self._instruments if one is not instrument)
+            if len(kept) == len(self._instruments):
+                return  # another thread was quicker, and has logged it
+            self._instruments = kept
+        _log.exception("%s has failed and is not used any more", type(instrument).__name__)
+
+
+_dropping = threading.Lock()
+
+
+def _checked(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A field that can be sent; any other would fail the request."""
+    name, value = field
+    if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+        raise ValueError("not a header field")
+    return name, value
+
+
+def instruments_of(instrument: InstrumentLike | None) -> Instruments | None:
+    """What the core calls, from the `instrument` argument of `connect` or `listen`.
+
+    Raises:
+        TypeError: it is no instrument.
+    """
+    if instrument is None or isinstance(instrument, Instruments):
+        return instrument
+    if isinstance(instrument, Instrument):
+        return Instruments((instrument,))
+    instruments = tuple(instrument)
+    for one in instruments:
+        if not isinstance(one, Instrument):
+            raise TypeError(f"not an Instrument: {one!r}")
+    return Instruments(instruments) if instruments else None
+
+
+def with_fields(instruments: Instruments, head: RequestHead) -> RequestHead:
+    """A request's head, with what the instruments add to it."""
+    fields = instruments.request_fields(head)
+    return head._replace(headers=[*head.headers, *fields]) if fields else head

@@ -1,0 +1,155 @@
+"""Traces with OpenTelemetry. Needs opentelemetry-api: `pip install 'restsock[opentelemetry]'`.
+
+A trace goes through the tunnel: what the caller has as its current span becomes the parent of a
+span around the peer's app. Names of attributes are those of the semantic conventions for HTTP
+(1.23 and later, the stable ones). Without a configured SDK all of it does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from restsock.connection import Instrument
+
+if TYPE_CHECKING:
+    from opentelemetry.propagators.textmap import TextMapPropagator
+
+    from restsock.connection import Connection
+    from restsock.protocol import Headers, RequestHead
+
+__all__ = ["OpenTelemetryInstrument"]
+
+_SCHEMA = "https://opentelemetry.io/schemas/1.23.0"
+
+# Others are `_OTHER` to the conventions: a method is the peer's word, and names the span.
+_METHODS = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
+)
+
+
+class OpenTelemetryInstrument(Instrument):
+    """Carries the context of traces along with requests, and opens a span around an app's call.
+
+        from restsock.instruments.opentelemetry import OpenTelemetryInstrument
+
+        restsock.connect(url, app=app, instrument=OpenTelemetryInstrument())
+        restsock.listen(host, port, instrument=OpenTelemetryInstrument())
+
+    On the calling side the current span (and baggage, if the propagator carries it) is put into the
+    header of each request, whichever way it is made: `requests`, httpx, `client.request`. A
+    field that the request has already stays as it is, so this goes together with instrumentations
+    of `requests` or httpx, which also open a span for the call.
+
+    On the serving side a span of kind SERVER, child of the caller's, is the current one in the task
+    or the thread that runs the app: on trio, on asyncio, in the threads of WSGI.
+
+    Args:
+        tracer_provider: makes the spans; the global one by default.
+        propagator: reads and writes the header fields; the global one by default. That one believes
+            the peer its trace id and its baggage: where peers are not trusted, give one that does
+            not carry baggage (`TraceContextTextMapPropagator()`).
+        query: whether `url.query` is recorded; a query may hold secrets.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        propagator: TextMapPropagator | None = None,
+        query: bool = False,
+    ) -> None:
+        self._tracer = trace.get_tracer(
+            "restsock", tracer_provider=tracer_provider, schema_url=_SCHEMA
+        )
+        self._propagator = propagator
+        self._query = query
+
+    def request_fields(self, head: RequestHead) -> Headers:
+        """The fields that carry the caller's context, without those that are there already."""
+        carrier: dict[str, str] = {}
+        self._carrying().inject(carrier)
+        if not carrier:
+            return ()
+        present = {name.lower() for name, _ in head.headers}
+        fields = ((name.encode("ascii"), value.encode("ascii")) for name, value in carrier.items())
+        return [(name, value) for name, value in fields if name.lower() not in present]
+
+    def serving_begun(self, connection: Connection, head: RequestHead) -> tuple[Span, Token[Any]]:
+        """Opens the span and makes it the current one."""
+        method = head.method.decode("ascii")
+        known = method in _METHODS
+        parent = self._carrying().extract(_carrier_of(head.headers))
+        span = self._tracer.start_span(
+            method if known else "HTTP", context=parent, kind=SpanKind.SERVER
+        )
+        if span.is_recording():
+            if not known:
+                span.set_attribute("http.request.method_original", method)
+            span.set_attribute("http.request.method", method if known else "_OTHER")
+            span.set_attributes(self._describe(connection, head))
+        return span, context.attach(trace.set_span_in_context(span, parent))
+
+    def serving_ended(self, token: tuple[Span, Token[Any]], status: int) -> None:
+        """Ends the span; makes the one before it the current one again."""
+        span, attached = token
+        context.detach(attached)
+        if status:
+            span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            span.set_attribute("error.type", str(status))
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def _carrying(self) -> TextMapPropagator:
+        return propagate.get_global_textmap() if self._propagator is None else self._propagator
+
+    def _describe(self, connection: Connection, head: RequestHead) -> dict[str, str | int]:
+        peer = connection.peer
+        path, question, query = head.target.partition(b"?")
+        attributes: dict[str, str | int] = {
+            "url.scheme": "https" if peer.tls else "http",
+            "url.path": path.decode("latin-1"),
+            "network.protocol.name": "http",
+            "network.protocol.version": "1.1",
+            "network.peer.address": peer.host,
+            "client.address": peer.host,
+            "restsock.connection.id": connection.id,
+        }
+        if peer.port:
+            attributes["network.peer.port"] = peer.port
+        if question and self._query:
+            attributes["url.query"] = query.decode("latin-1")
+        if connection.name is not None:
+            attributes["restsock.connection.name"] = connection.name
+        for name, value in head.headers:
+            lower = name.lower()
+            if lower == b"host":
+                host, port = _host_and_port(value.decode("latin-1"))
+                attributes["server.address"] = host
+                if port is not None:
+                    attributes["server.port"] = port
+            elif lower == b"user-agent":
+                attributes["user_agent.original"] = value.decode("latin-1")
+        return attributes
+
+
+def _carrier_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header fields by their names in lower case; a repeated one is a list (RFC 9110, 5.3)."""
+    carrier: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower().decode("latin-1")
+        text = value.decode("latin-1")
+        carrier[key] = f"{carrier[key]},{text}" if key in carrier else text
+    return carrier
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    host, colon, port = authority.rpartition(":")
+    if not colon or not port.isdigit():  # the last colon may be one of an IPv6 address
+        return authority.strip("[]"), None
+    return host.strip("[]"), int(port)
