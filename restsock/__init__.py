@@ -7,9 +7,14 @@ Layers: a module imports from lower layers only, and siblings do not import each
 ``tests/test_layers.py`` reads this chart and holds every import in the package to it.
 
     L0  _exceptions, _config  the tree of errors; the options: limits, timeouts, heartbeat, backoff
+    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
+    L0  _logging              the connection of each record, and no line that a peer has forged
+    L0  _principal, _watch    who a peer was found to be; files that change
     L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
+    L1  auth, tls             credentials and authenticators; TLS from files
     L2  connection            a Connection over any trio stream, and the exchanges on it
     L3  apps, adapters        serve an app, a function or another server; requests and httpx
+    L3  instruments           metrics for Prometheus, traces with OpenTelemetry
     L4  openapi               hold either end to an OpenAPI document; only it imports openapi-core
     L5  client, server        dial and keep a connection; accept connections and know them by name
     L6  sync                  the same API for threads
@@ -25,7 +30,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from restsock._config import Backoff, Heartbeat, Limits, Options, Timeouts
+from restsock import auth, tls
+from restsock._config import Backoff, Heartbeat, Limits, Options, SocketOptions, Timeouts
 from restsock._exceptions import (
     ConnectionClosed,
     HandshakeError,
@@ -44,18 +50,24 @@ from restsock._exceptions import (
     StreamReset,
     ValidationError,
 )
+from restsock._logging import ConnectionFields
+from restsock._principal import Principal
 from restsock.apps import ConnectionInfo, forward
-from restsock.client import Client, ClientStatistics, connect
+from restsock.client import Client, ClientStatistics, Proxy, connect
 from restsock.connection import (
+    OUTCOMES,
     Closed,
     Connection,
     Dispatcher,
     Handler,
+    Health,
+    Instrument,
     Peer,
     Request,
     Response,
     Statistics,
     StreamedResponse,
+    drain_on_signal,
 )
 from restsock.server import (
     ConnectionEvent,
@@ -63,6 +75,7 @@ from restsock.server import (
     Registry,
     Route,
     Server,
+    ServerStatistics,
     Subscription,
     listen,
 )
@@ -74,6 +87,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "OUTCOMES",
     "Backoff",
     "Client",
     "ClientStatistics",
@@ -81,19 +95,24 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionEvent",
+    "ConnectionFields",
     "ConnectionInfo",
     "Dispatcher",
     "EventType",
     "Handler",
     "HandshakeError",
+    "Health",
     "Heartbeat",
+    "Instrument",
     "Limits",
     "LocalProtocolError",
     "Options",
     "Peer",
     "PeerNotFound",
     "PeerUnavailable",
+    "Principal",
     "ProtocolError",
+    "Proxy",
     "Registry",
     "RemoteProtocolError",
     "Request",
@@ -104,7 +123,9 @@ __all__ = [
     "RestsockError",
     "Route",
     "Server",
+    "ServerStatistics",
     "Session",
+    "SocketOptions",
     "SpecError",
     "Statistics",
     "StreamError",
@@ -115,12 +136,15 @@ __all__ = [
     "Timeouts",
     "TunnelAdapter",
     "ValidationError",
+    "auth",
     "connect",
+    "drain_on_signal",
     "forward",
     "listen",
     "openapi",
     "sync",
     "testing",
+    "tls",
 ]
 
 

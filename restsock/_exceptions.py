@@ -77,18 +77,21 @@ class RemoteProtocolError(ProtocolError):
 
     Attributes:
         close_code: the WebSocket close code that says so (spec/protocol.md, "Close codes").
+        limit: the field of `Limits` that was passed, if that is what was wrong.
     """
 
-    def __init__(self, message: str, *, close_code: int = 4002) -> None:
+    def __init__(self, message: str, *, close_code: int = 4002, limit: str | None = None) -> None:
         super().__init__(message)
         self.close_code = close_code
+        self.limit = limit
 
 
 class HandshakeError(RestsockError):
     """The WebSocket upgrade or the handshake behind it failed; there is no connection.
 
     Attributes:
-        status: the HTTP status of a refused upgrade, else `None`.
+        status: the HTTP status of a refused upgrade, or of a proxy on the way that would not
+            connect, else `None`.
         retryable: whether dialing again may help: yes for a time-out or a 503, no for a 401 or
             for a server that does not speak restsock.
     """

@@ -121,7 +121,8 @@ def main() -> None:
         metadata={"city": "Ghent"},
         backoff=restsock.Backoff(initial=0.3),
     )
-    with client, contextlib.suppress(KeyboardInterrupt):
+    # SIGTERM and Ctrl-C: what is in flight is finished before the end.
+    with client, restsock.sync.drain_on_signal(client):
         hub.mount("http://hub/", client.adapter())
         client.wait_closed()
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._exceptions import RequestTimeout, RestsockError
-from restsock.connection import AsyncExchange
-from restsock.protocol import ResponseHead
+from restsock.connection import AsyncExchange, pause_before, was_refused
+from restsock.protocol import RequestHead, ResponseHead
 
 from ._httpx_network import NetworkStream
 from ._httpx_request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
@@ -57,32 +57,48 @@ class AsyncTunnelTransport:
         package = package_of(request)
         self._check_loop()
         head, body, times = parts_of(request, self._dispatcher, upgradable=True)
-        whole = isinstance(body, bytes) and len(body) <= INLINE
-        if whole:
-            exchange = AsyncExchange.open(self._dispatcher, head, body=body)
-        else:
-            exchange = AsyncExchange.open(self._dispatcher, head, end=False)
-        transfer = Transfer(exchange, None if whole else body, times, self._dispatcher)
         try:
-            await exchange.wait_started(times.start)
-            response = await transfer.receive_head()
+            transfer, response = await self._send(head, body, times)
         except RestsockError as exc:
-            await transfer.aclose()
             raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
-        except BaseException:
-            await transfer.aclose()
-            raise
         trailers: list[tuple[bytes, bytes]] = []
         length = length_of(head.method, response)
         extensions = extensions_of(response, trailers)
         if response.status == 101:
-            extensions["network_stream"] = NetworkStream(exchange, package)
+            extensions["network_stream"] = NetworkStream(transfer.exchange, package)
         return package.Response(
             response.status,
             headers=list(response.headers),
             stream=_stream_type(package)(transfer, request, length, trailers),
             extensions=extensions,
         )
+
+    async def _send(
+        self, head: RequestHead, body: Any, times: Times
+    ) -> tuple[Transfer, ResponseHead]:
+        whole = isinstance(body, bytes) and len(body) <= INLINE
+        start_by = trio.current_time() + times.start
+        attempt = 0
+        while True:
+            if whole:
+                exchange = AsyncExchange.open(self._dispatcher, head, body=body)
+            else:
+                exchange = AsyncExchange.open(self._dispatcher, head, end=False)
+            transfer = Transfer(exchange, None if whole else body, times, self._dispatcher)
+            try:
+                await exchange.wait_started(max(0.0, start_by - trio.current_time()))
+                return transfer, await transfer.receive_head()
+            except RestsockError as exc:
+                await transfer.aclose()
+                # The exchange itself has seen to a body that is short, or that was not begun.
+                again = was_refused(exc) and isinstance(body, bytes) and not whole
+                if not again or trio.current_time() >= start_by:
+                    raise
+            except BaseException:
+                await transfer.aclose()
+                raise
+            attempt += 1
+            await trio.sleep(pause_before(attempt))
 
     def _check_loop(self) -> None:
         try:
@@ -137,7 +153,11 @@ class Transfer:
                 await self._step()
         with trio.move_on_after(_or_forever(self._times.read)):
             return await exchange.receive_head()
-        raise RequestTimeout(f"no response head within {self._times.read} s", phase="head")
+        raise RequestTimeout(
+            f"no response head within {self._times.read} s",
+            phase="head" if exchange.started else "connect",
+            may_have_run=exchange.started,
+        )
 
     async def receive_data(self) -> bytes:
         """Waits for bytes of the response's body; sends what is left of the request meanwhile.

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError
-from restsock.connection import ThreadExchange, ThreadUpload
+from restsock.connection import Replay, ThreadExchange, ThreadUpload, send_upload
 
 from ._httpx_request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
 
@@ -71,28 +71,28 @@ class TunnelTransport:
                 " a connection does not survive a fork; open a new one in this process"
             )
         head, body, times = parts_of(request, self._dispatcher, upgradable=False)
-        whole = isinstance(body, bytes) and len(body) <= INLINE
         upload: ThreadUpload | None = None
         try:
-            if whole:
+            if isinstance(body, bytes) and len(body) <= INLINE:
                 exchange = ThreadExchange.open(self._dispatcher, head, body=body)
+                try:
+                    response = exchange.receive_head(times.start, times.read)
+                except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                    exchange.close()
+                    raise
             else:
-                exchange = ThreadExchange.open(self._dispatcher, head, end=False, announce=True)
+                exchange, response, upload = send_upload(
+                    self._dispatcher,
+                    head,
+                    body,
+                    # Some streams of httpx can be read once, and do not tell.
+                    Replay(body, anew=False),
+                    connect=times.start,
+                    write=times.write,
+                    read=times.read,
+                )
         except RestsockError as exc:
-            raise mapped(exc, request)  # noqa: B904  # has its cause
-        try:
-            if not whole:
-                # Nothing is taken from a body before there is a stream to send it on.
-                exchange.wait_started(times.start)
-                upload = ThreadUpload(body, exchange)
-                upload.run(times.write, self._dispatcher.limits.initial_window // 2)
-            response = exchange.receive_head(times.start, times.read)
-        except RestsockError as exc:
-            exchange.close()
             raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
-        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
-            exchange.close()
-            raise
         if upload is not None and upload.done:
             upload = None
         trailers: list[tuple[bytes, bytes]] = []

@@ -15,7 +15,6 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers, select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError
-from urllib3.util.request import rewind_body, set_file_position
 
 from restsock._exceptions import (
     LocalProtocolError,
@@ -23,8 +22,7 @@ from restsock._exceptions import (
     SpecError,
     ValidationError,
 )
-from restsock.connection import ThreadExchange
-from restsock.connection._upload import ThreadUpload
+from restsock.connection import Replay, ThreadExchange, send_upload
 
 from ._contract import Contract, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error
@@ -84,8 +82,10 @@ class TunnelAdapter(HTTPAdapter):
     - A connect timeout of `None` is `Timeouts.connect`, not for ever. It spans the time until the
       request has a connection and a free stream on it.
     - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
-    - With `max_retries`, a request that provably never reached the peer's app counts as an error of
-      connecting and is sent again whatever its method; `read` and `allowed_methods` rule the rest.
+    - A request that provably never reached the peer's app is sent again by itself, whatever its
+      method, for as long as the connect timeout, if its body can be sent again. What fails all the
+      same counts for `max_retries` as an error of connecting; `read` and `allowed_methods` rule the
+      rest. What may have run is never repeated without `max_retries`.
     - A proxy that is set for the URL is honoured, which means that the request goes there, over a
       socket, and not through the tunnel. `NO_PROXY`, or `Session.trust_env = False`, keeps proxies
       of the environment out.
@@ -228,7 +228,7 @@ class TunnelAdapter(HTTPAdapter):
         path = target.partition("?")[0]  # for the log: a query may be a secret
         peer = _Peer(head)
         retries = self.max_retries
-        replay = None if isinstance(body, bytes) else _Replay(body)
+        replay = None if isinstance(body, bytes) and len(body) <= _INLINE else Replay(body)
         while True:
             try:
                 raw = self._attempt(head, body, times, method, target, peer, replay, retries)
@@ -240,7 +240,7 @@ class TunnelAdapter(HTTPAdapter):
                     # What was wrong with it will be wrong with it again.
                     raise request_error(error, request, exc) from exc
                 retries = _count(retries, request, method, target, peer, error, exc)
-                if replay is not None and not replay.possible:
+                if replay is not None and not (replay.possible and replay.rewind()):
                     raise request_error(error, request, exc) from exc
                 _log.info("trying %s %s again: %s", method, path, exc)
                 retries.sleep()
@@ -256,13 +256,11 @@ class TunnelAdapter(HTTPAdapter):
                         raw.close()
                         raise request_error(error, request, error) from error
                     return raw
-                if replay is not None and not replay.possible:
+                if replay is not None and not (replay.possible and replay.rewind()):
                     return raw
                 raw.close()
                 _log.info("trying %s %s again after status %d", method, path, raw.status)
                 retries.sleep(raw)
-            if replay is not None:
-                replay.rewind(request)
 
     def _attempt(
         self,
@@ -272,34 +270,34 @@ class TunnelAdapter(HTTPAdapter):
         method: str,
         target: str,
         peer: _Peer,
-        replay: _Replay | None,
+        replay: Replay | None,
         retries: Retry,
     ) -> TunnelResponse:
-        """Sends the request once.
+        """Sends the request; once, as far as the peer's app can tell.
 
         Raises:
             RestsockError: there is no response; the stream is reset.
         """
-        whole = isinstance(body, bytes) and len(body) <= _INLINE
-        if whole:
+        if replay is None:
             exchange = ThreadExchange.open(self._dispatcher, head, body=body)
+            try:
+                response = exchange.receive_head(*times)
+            except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                exchange.close()
+                raise
+            remaining = None
         else:
-            exchange = ThreadExchange.open(self._dispatcher, head, end=False, announce=True)
-        upload = None
-        try:
-            if not whole:
-                # Until there is a stream nothing is taken from the body, so that a request which
-                # never starts can be sent again even when its body is a generator.
-                exchange.wait_started(times.connect)
-                upload = ThreadUpload(body, exchange)
-                if replay is not None:
-                    replay.begun = True
-                upload.run(times.read, self._dispatcher.limits.initial_window // 2)
-            response = exchange.receive_head(*times)
-        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
-            exchange.close()
-            raise
-        remaining = upload if upload is not None and not upload.done else None
+            exchange, response, upload = send_upload(
+                self._dispatcher,
+                head,
+                body,
+                replay,
+                connect=times.connect,
+                write=times.read,
+                read=times.read,
+                total=times.total,
+            )
+            remaining = None if upload.done else upload
         file = TunnelBody(exchange, times.read, remaining, peer, target)
         return build_raw(response, file, method, retries)
 
@@ -321,28 +319,6 @@ class _Peer:
     def __str__(self) -> str:
         host = next(value for name, value in self._head.headers if name == b"Host")
         return f"TunnelAdapter(host={host.decode('ascii', 'replace')!r})"
-
-
-class _Replay:
-    """Whether and how a body can be sent a second time."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-        self._position = set_file_position(body, None)
-        self.begun = False
-
-    @property
-    def possible(self) -> bool:
-        if not self.begun:
-            return True
-        if hasattr(self._body, "read"):
-            return isinstance(self._position, int) and hasattr(self._body, "seek")
-        return iter(self._body) is not self._body  # an iterable, not an iterator: it begins anew
-
-    def rewind(self, request: PreparedRequest) -> None:
-        if self.begun and hasattr(self._body, "read"):
-            rewind_body(self._body, cast("int", self._position))
-        self.begun = False
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,8 @@
 """The dialing side: `connect` makes a `Client`, which keeps one connection to a listener alive.
 
 - `_url`: the URL, read strictly.
-- `_dial`: one attempt to open a socket and TLS on it.
+- `_proxy`: which proxy to dial through, if any; `_socks` speaks with those of that kind.
+- `_dial`: one attempt to open a socket, through a proxy if need be, and TLS on it.
 - `_client`: connect, serve and be served, lose the connection, wait, dial again.
 - `_connect`: the arguments, checked.
 """
@@ -11,6 +12,16 @@ from __future__ import annotations
 from ._client import Client, ClientStatistics
 from ._connect import connect
 from ._dial import OpenStream
+from ._proxy import Proxy, ProxyLike
 from ._url import Address, parse_url
 
-__all__ = ["Address", "Client", "ClientStatistics", "OpenStream", "connect", "parse_url"]
+__all__ = [
+    "Address",
+    "Client",
+    "ClientStatistics",
+    "OpenStream",
+    "Proxy",
+    "ProxyLike",
+    "connect",
+    "parse_url",
+]

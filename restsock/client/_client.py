@@ -5,29 +5,46 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock._buffered import Buffered
 from restsock._config import Backoff, Options
 from restsock._exceptions import ConnectionClosed, HandshakeError, RequestTimeout, RestsockError
+from restsock._limit_log import LimitLog
+from restsock._logging import about
+from restsock.auth import Credentials
 from restsock.connection import (
     Closed,
     Connection,
     Dispatcher,
     Exchange,
     Handler,
+    Health,
+    InstrumentLike,
+    Ledger,
     Lobby,
     Peer,
+    Statistics,
+    Symptoms,
     check_close_code,
+    check_socket_options,
+    instruments_of,
+    load_of,
     open_dialed,
 )
 from restsock.protocol import CloseCode, Headers
+from restsock.tls import TLSLike, context_of
 
 from ._dial import OpenStream, open_tcp, open_transport
+from ._fields import credentials_of
+from ._proxy import Proxy
 from ._url import Address
 
 if TYPE_CHECKING:
@@ -52,19 +69,27 @@ _BRIEF = 5.0
 _KEY = ""  # all that waits in the lobby waits for the same thing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClientStatistics:
-    """What a client has been through.
+    """What a client has been through. Ready for `dataclasses.asdict` and JSON.
 
     Attributes:
         connections: How often it was connected.
+        reconnects: How often again, behind the first time.
         failures: How many attempts to connect have failed, all told.
         waiting: Requests that wait for a connection now.
+        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
+        limits: How often each limit was in the way, by its name: those that were, at all.
+        traffic: The sum over all connections, with those that have ended.
     """
 
     connections: int
+    reconnects: int
     failures: int
     waiting: int
+    queued: int | None
+    limits: Mapping[str, int]
+    traffic: Statistics
 
 
 class Client(Dispatcher):
@@ -74,10 +99,13 @@ class Client(Dispatcher):
             response = await client.request("GET", "/pets")
 
     Entering waits for the first connection. After a failure, or when the listener restarts (close
-    code 1001), the client dials again by itself, sends its name and metadata again and serves its
-    app again. Requests that are made meanwhile, or that had no stream yet, wait for that, up to
-    their connect timeout. Those in flight fail, and say with `may_have_run` whether they may be
-    repeated.
+    codes 1001 and 1012), the client dials again by itself, sends its name and metadata again and
+    serves its app again. Requests that are made meanwhile, or that the peer provably did not start,
+    wait for that, up to their connect timeout. Those in flight fail, and say with `may_have_run`
+    whether they may be repeated.
+
+    A listener that announces its end (GOAWAY) before it closes costs no request: the client dials
+    again at once, with the jitter of `Backoff`, while what is in flight goes on where it is.
 
     The pauses between attempts grow with `Backoff`, from the first one again behind a connection
     that lasted 5 seconds and as long as the pause that was due by then. So a listener that accepts
@@ -85,10 +113,13 @@ class Client(Dispatcher):
 
     It ends for good when it is closed, when the listener closes cleanly (1000) or replaces it by a
     newer client of the same name (4004), when the listener refuses it for a reason that does
-    not pass (a 401, say), and when `Backoff.tries` attempts in a row have failed. From then on
+    not pass (a 401, say, unless its credentials come from a file or a function and were good
+    before), and when `Backoff.tries` attempts in a row have failed. From then on
     requests fail at once with `ConnectionClosed`.
 
-    What leaves the block ends the connection with 1000. A cancellation ends it at once.
+    Leaving the block ends the connection with 1000, behind what is in flight, both ways
+    (`Timeouts.grace`); leaving it by an exception does not wait for that, and a cancellation waits
+    for nothing.
 
     Args:
         address: Whom to dial.
@@ -96,11 +127,14 @@ class Client(Dispatcher):
         name: The name to be known by at the listener.
         metadata: Any JSON value, for the listener.
         headers: Further fields of the upgrade request.
-        ssl_context: For `wss` addresses.
+        auth: Gives those that tell who this is, for each attempt.
+        ssl_context: For `wss` addresses; those of `restsock.tls` follow their files.
         options: Limits, timeouts and heartbeat of each connection.
         backoff: How long to wait between attempts.
         chance: Random numbers in [0, 1), for the jitter.
         open_stream: Opens the stream to an address: a TCP connection, by default. TLS comes on top.
+        proxy: Whom to dial through; `None` dials directly, whatever the environment says.
+        instrument: Is told what happens; see `Instrument`.
     """
 
     def __init__(
@@ -111,11 +145,14 @@ class Client(Dispatcher):
         name: str | None = None,
         metadata: Any = None,
         headers: Headers = (),
-        ssl_context: ssl.SSLContext | None = None,
+        auth: Credentials | None = None,
+        ssl_context: TLSLike | None = None,
         options: Options | None = None,
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
-        open_stream: OpenStream = open_tcp,
+        open_stream: OpenStream | None = None,
+        proxy: Proxy | None = None,
+        instrument: InstrumentLike | None = None,
     ) -> None:
         self.address = address
         self.options = Options() if options is None else options
@@ -123,19 +160,32 @@ class Client(Dispatcher):
         self.metadata = metadata
         self._handler = handler
         self._headers = headers
+        self._auth = auth
         self._ssl_context = ssl_context
         self._backoff = Backoff() if backoff is None else backoff
         self._chance = chance
-        self._open_stream = open_stream
+        check_socket_options(self.options.sockets)
+        self._open_stream = open_stream or partial(open_tcp, sockets=self.options.sockets)
+        self._proxy = proxy
+        self.limit_log = LimitLog(_log)
+        self.instrument = instruments_of(instrument)
+        self._ledger = Ledger("dialer", self.instrument, self.limit_log)
+        self._away_since: float | None = None  # by the loop's clock; while it is not connected
+        self._buffered = Buffered(self.options.limits.buffered_total)
         self._lobby = Lobby()
         self._connection: Connection | None = None
+        # That one, and those before it which still finish what they carry.
+        self._alive: dict[Connection, None] = {}
         self._manager: AbstractAsyncContextManager[Client] | None = None
         self._closing = False
-        self._life = trio.CancelScope()  # around everything
+        self._nursery: trio.Nursery | None = None
+        self._lives: list[trio.CancelScope] = []  # one around each task that keeps a connection
+        self._final: Closed | None = None
         self._patience = trio.CancelScope()  # around all dialing and waiting between attempts
         self._changed = trio.lowlevel.ParkingLot()  # for those who wait for a connection
         self._ended = trio.Event()
         self._outcome: Closed | None = None
+        self._fate: Closed | None = None  # the same, as soon as it is certain
         self._last_failure: RestsockError | None = None  # since there was a connection
         self._attempts = 0  # since a connection lasted, the one that made it included
         self._connections = 0
@@ -156,8 +206,39 @@ class Client(Dispatcher):
         return self._outcome is not None
 
     def statistics(self) -> ClientStatistics:
-        """Numbers of the whole life of this client; `Connection.statistics` has more."""
-        return ClientStatistics(self._connections, self._failures, len(self._lobby))
+        """Numbers of the whole life of this client, all its connections together."""
+        load = load_of(self._handler)
+        return ClientStatistics(
+            connections=self._connections,
+            reconnects=max(0, self._connections - 1),
+            failures=self._failures,
+            waiting=len(self._lobby),
+            queued=None if load is None else load.waiting,
+            limits=self.limit_log.counts,
+            traffic=self._ledger.traffic(self._alive),
+        )
+
+    def health(self) -> Health:
+        """Whether requests have a fair chance now, and if not, why. On the loop."""
+        symptoms = Symptoms()
+        connection = self.connection
+        if self._fate is not None:
+            symptoms.ill(f"the client has ended, or is about to: {self._fate}")
+        elif self._manager is None:
+            symptoms.ill("the client was not started")
+        elif connection is None:
+            since = self._away_since
+            seconds = 0.0 if since is None else trio.current_time() - since
+            symptoms.ill(f"not connected to {self.address} for {seconds:.1f} s")
+            if self._last_failure is not None:
+                symptoms.hint(f"the last failure: {self._last_failure}")
+        else:
+            symptoms.include(connection.health())
+        if len(self._lobby):
+            symptoms.hint(f"{len(self._lobby)} requests wait for a connection")
+        symptoms.load(load_of(self._handler))
+        symptoms.limits(self.limit_log.last_hit, time.monotonic())
+        return symptoms.health()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self._connection else "not connected"
@@ -174,8 +255,8 @@ class Client(Dispatcher):
         """Hands an exchange to the connection, or lets it wait for the next one. On the loop."""
         exchange.home = self.submit
         connection = self.connection
-        # A connection that the peer is about to close takes no more, and the next one will.
-        if connection is not None and connection.session.accepts_streams:
+        # A connection that is about to be closed takes no more, and the next one will.
+        if connection is not None and connection.takes_requests:
             connection.submit(exchange)
         else:
             self._lobby.enter(_KEY, exchange, self._too_late)
@@ -228,17 +309,17 @@ class Client(Dispatcher):
     # --- life -----------------------------------------------------------------------------
 
     async def wait_connected(self) -> Connection:
-        """Waits until there is a connection and returns it.
+        """Waits until there is a connection that takes requests, and returns it.
 
         Raises:
-            ConnectionClosed: The client has ended.
+            ConnectionClosed: The client has ended, or is about to.
         """
         await trio.lowlevel.checkpoint()
         while True:
-            if self._outcome is not None:
+            if self._fate is not None:
                 raise self._ended_error()
             connection = self.connection
-            if connection is not None:
+            if connection is not None and connection.takes_requests:
                 return connection
             await self._changed.park()
 
@@ -251,32 +332,47 @@ class Client(Dispatcher):
         assert self._outcome is not None
         return self._outcome
 
-    async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Ends the client for good. A second call waits for the first.
+    async def aclose(
+        self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Ends the client for good, behind what is in flight.
 
-        Waits up to `Timeouts.close` seconds for the peer's half of the closing handshake, and drops
-        the connection then, or at once when it is cancelled.
+        From the call on no request is started, by neither side; those that wait for a connection
+        fail. Requests in flight go on, those of the peer as well as the client's own. When the last
+        is over, at once if there is none, or when the grace is, the connection is closed. Then this
+        waits up to `Timeouts.close` seconds for the peer's half of the closing handshake, and drops
+        the connection. When it is cancelled, it is dropped at once.
+
+        A second call waits for the first; one with a shorter grace shortens it.
 
         Args:
             code: The close code for the peer.
             reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
 
         Raises:
             ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
                 1011 to 1013 and 3000 to 4999.
         """
         check_close_code(code)
+        timeouts = self.options.timeouts
         self._closing = True
         self._patience.cancel()
+        self._seal(Closed(True, code, reason, by_peer=False))
         if self._manager is None:  # never entered: there is nobody else to note the end
             self._end(Closed(True, code, reason, by_peer=False))
-        if self._connection is not None:
-            self._connection.close_soon(code, reason)
+        for connection in list(self._alive):
+            connection.drain_soon(code, reason)
         try:
-            with trio.move_on_after(self.options.timeouts.close):
+            with trio.move_on_after(timeouts.grace if grace is None else grace):
+                await self._ended.wait()
+            for connection in list(self._alive):
+                connection.close_soon(code, reason)
+            with trio.move_on_after(timeouts.close):
                 await self._ended.wait()
         finally:
-            self._life.cancel()
+            for life in self._lives:
+                life.cancel()
         await self._ended.wait()
 
     async def __aenter__(self) -> Client:
@@ -297,19 +393,21 @@ class Client(Dispatcher):
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Client]:
         self.token = trio.lowlevel.current_trio_token()
+        self._away_since = trio.current_time()
         error: BaseException | None = None
         running = nullcontext() if self._handler is None else self._handler.running()
         try:
             async with running, trio.open_nursery() as nursery:
                 try:
-                    nursery.start_soon(self._keep, await self._first_connection())
+                    self._nursery = nursery
+                    self._start_keeping(await self._first_connection(), None)
                     yield self
                 # Kept from the nursery, which would wrap it in a group: what the block or the
                 # first attempt raises is to arrive as it is.
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                     error = exc
                 if not self.closed:
-                    await self.aclose()
+                    await self.aclose(grace=None if error is None else 0)
                 nursery.cancel_scope.cancel()
         finally:
             # Nobody waits in vain, whatever has ended this.
@@ -317,16 +415,22 @@ class Client(Dispatcher):
         if error is not None:
             raise error
 
+    def _seal(self, fate: Closed) -> None:
+        """There will be no further connection. What is in flight may still go on."""
+        if self._fate is None:
+            self._fate = fate
+            self._lobby.close(self._ended_error)
+            self._changed.unpark_all()
+
     def _end(self, outcome: Closed) -> None:
         if self._outcome is None:
             self._closing = True
             self._outcome = outcome
-            self._lobby.close(self._ended_error)
+            self._seal(outcome)
             self._ended.set()
-            self._changed.unpark_all()
 
     def _ended_error(self) -> RestsockError:
-        outcome = self._outcome
+        outcome = self._outcome or self._fate
         assert outcome is not None
         error = ConnectionClosed(
             f"the client of {self.address} has ended: {outcome}",
@@ -352,43 +456,118 @@ class Client(Dispatcher):
         self._adopt(connection)
         return connection
 
-    async def _keep(self, connection: Connection) -> None:
-        with self._life:
-            await self._keep_connected(connection)
-        self._end(Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False))
+    def _start_keeping(self, connection: Connection | None, lost: Closed | None) -> None:
+        """Has a task run the connection, or dial another behind the lost one; and so on."""
+        assert self._nursery is not None
+        life = trio.CancelScope()
+        self._lives.append(life)
+        self._nursery.start_soon(self._keep, life, connection, lost)
 
-    async def _keep_connected(self, connection: Connection) -> None:
-        """Runs one connection after the other; the first is adopted already."""
+    async def _keep(
+        self, life: trio.CancelScope, connection: Connection | None, lost: Closed | None
+    ) -> None:
+        outcome: Closed | None = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
+        with life:
+            outcome = await self._keep_connected(connection, lost)
+        self._lives.remove(life)
+        if outcome is not None:
+            self._final = self._final or outcome
+            self._seal(outcome)
+        # What is in flight on connections that were left in good order goes on to its end.
+        if not self._lives:
+            assert self._final is not None
+            self._end(self._final)
+
+    async def _keep_connected(
+        self, connection: Connection | None, lost: Closed | None
+    ) -> Closed | None:
+        """Runs one connection after the other; the first, if there is one, is adopted already.
+
+        Behind a connection that is announced to end another task goes on, so that this one can
+        carry what is in flight to its end.
+
+        Returns:
+            How it ended for good; `None` when another task goes on.
+        """
         while True:
+            if connection is None:
+                assert lost is not None
+                try:
+                    connection = await self._dial_until_connected(lost=lost)
+                except RestsockError as exc:
+                    _log.error("the client of %s has ended: %s", self.address, exc)
+                    return _gave_up(exc)
+                if connection is None:
+                    return lost
+                self._adopt(connection)
             start = trio.current_time()
+            connection.on_leaving = partial(self._succeed, connection, start)
             try:
                 closed = await connection.run(self._handler)
             finally:
-                self._connection = None
+                succeeded = connection.on_leaving is None
+                connection.on_leaving = None
+                del self._alive[connection]
+                self._ledger.end(connection)
+                if self._connection is connection:
+                    self._connection = None
+                    self._away_since = trio.current_time()
+            if succeeded:
+                return None
             if self._closing or (closed.by_peer and closed.code in _FINAL):
-                _log.info("the client of %s has ended: %s", self.address, closed)
-                self._end(closed)
-                return
-            due = self._backoff.delay(self._attempts, 1.0)
-            if trio.current_time() - start >= max(due, _BRIEF):
-                self._attempts = 1
-            try:
-                replacement = await self._dial_until_connected(lost=closed)
-            except RestsockError as exc:
-                _log.error("the client of %s has ended: %s", self.address, exc)
-                self._end(_gave_up(exc))
-                return
-            if replacement is None:
-                self._end(closed)
-                return
-            self._adopt(replacement)
-            connection = replacement
+                _log.info(
+                    "the client of %s has ended: %s",
+                    self.address,
+                    closed,
+                    extra=about(connection),
+                )
+                return closed
+            self._note_life(start)
+            connection, lost = None, closed
+
+    def _succeed(self, connection: Connection, start: float, code: int) -> None:
+        """Dials another connection, if there ought to be one, when this one is announced to end."""
+        # Behind a final code there will be none, and the code counts when it is there; 4005 cuts
+        # everything off at once, and is the reason to be told.
+        if self._closing or code in _FINAL or code == CloseCode.FORBIDDEN:
+            return
+        connection.on_leaving = None
+        _log.info(
+            "connection %s is going to be closed: %d", connection.id, code, extra=about(connection)
+        )
+        self._note_life(start)
+        self._start_keeping(None, Closed(True, code, "it was announced", by_peer=True))
+        assert self._nursery is not None
+        self._nursery.start_soon(self._see_off, connection)
+
+    async def _see_off(self, connection: Connection) -> None:
+        """Closes a connection that was left, if its peer does not: they would pile up."""
+        with trio.move_on_after(self.options.timeouts.grace):
+            await connection.wait_closed()
+        connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
+
+    def _note_life(self, start: float) -> None:
+        """Behind a connection that has lasted, the pauses begin anew."""
+        due = self._backoff.delay(self._attempts, 1.0)
+        if trio.current_time() - start >= max(due, _BRIEF):
+            self._attempts = 1
 
     def _adopt(self, connection: Connection) -> None:
         self._connections += 1
+        self._away_since = None
+        self._ledger.begin(connection)
+        if self.instrument is not None and self._connections > 1:
+            self.instrument.reconnected(connection)
         self._connection = connection
+        self._alive[connection] = None
         self._last_failure = None
-        _log.info("connected to %s as %s (name %r)", self.address, connection.id, connection.name)
+        _log.info(
+            "connected to %s as %s (name %r)",
+            self.address,
+            connection.id,
+            connection.name,
+            extra=about(connection),
+        )
         if self._closing:
             # The close came while the last step of the handshake was on its way.
             connection.close_soon()
@@ -415,7 +594,10 @@ class Client(Dispatcher):
             while not self._closing:
                 if self._attempts:
                     pause = self._backoff.delay(self._attempts, self._chance())
-                    _log.warning(
+                    # To be sent elsewhere in good order is nothing to worry about.
+                    expected = lost is not None and lost.clean and not failures
+                    _log.log(
+                        logging.INFO if expected else logging.WARNING,
                         "no connection to %s: %s; dialing again in %.2f s",
                         self.address,
                         self._last_failure,
@@ -428,16 +610,44 @@ class Client(Dispatcher):
                 except HandshakeError as exc:
                     self._last_failure = exc
                     self._failures += 1
+                    self._ledger.fail()
                     failures += 1
-                    if not exc.retryable or failures == self._backoff.tries:
+                    final = not exc.retryable and not self._may_be_renewed(exc)
+                    if final or failures == self._backoff.tries:
                         raise
         return None
+
+    def _may_be_renewed(self, error: HandshakeError) -> bool:
+        """Whether this is about credentials that were good before, and that others may replace."""
+        renewable = getattr(self._auth, "renewable", self._auth is not None)
+        if error.status is None:
+            renewable = getattr(self._ssl_context, "renewable", False)
+            if not isinstance(getattr(error.__cause__, "__cause__", None), ssl.SSLError):
+                return False
+        elif error.status != 401:
+            return False
+        return self._connections > 0 and bool(renewable)
 
     async def _dial(self) -> Connection:
         address = self.address
         seconds = self.options.timeouts.handshake
         deadline = trio.current_time() + seconds
-        stream = await open_transport(address, self._ssl_context, self._open_stream, seconds)
+        headers = list(self._headers)
+        with trio.move_on_after(seconds) as scope:
+            headers += await credentials_of(self._auth)
+        if scope.cancelled_caught:
+            raise HandshakeError(f"no credentials to dial with within {seconds:g} s")
+        left = max(0.1, round(deadline - trio.current_time(), 1))
+        tls = self._ssl_context
+        stream = await open_transport(
+            address,
+            None if tls is None else context_of(tls),
+            self._open_stream,
+            left,
+            proxy=self._proxy,
+            sockets=self.options.sockets,
+            server_hostname=getattr(tls, "server_hostname", None),
+        )
         try:
             # The handshake has what the socket and TLS have left of the time.
             with trio.fail_at(deadline):
@@ -447,9 +657,11 @@ class Client(Dispatcher):
                     target=address.target,
                     name=self.name,
                     metadata=self.metadata,
-                    headers=self._headers,
+                    headers=headers,
                     peer=Peer(address.host, address.port, address.tls),
                     options=self.options,
+                    limit_log=self.limit_log,
+                    buffered=self._buffered,
                 )
         except trio.TooSlowError as exc:
             raise HandshakeError(

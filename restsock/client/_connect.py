@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
-from collections.abc import Mapping
 from typing import Any
 
+from restsock import tls as _tls
 from restsock._config import Backoff, Options
 from restsock.apps import optional_handler
-from restsock.connection import FieldsLike
+from restsock.auth import Credentials
+from restsock.connection import FieldsLike, InstrumentLike
 
 from ._client import Client
+from ._fields import check_headers
+from ._proxy import ProxyLike, choose_proxy
 from ._url import parse_url
 
 __all__ = ["connect"]
 
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-
 _MAX_NAME = 255
-
-# The opening handshake writes these.
-_OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
 
 
 def connect(
@@ -35,9 +31,13 @@ def connect(
     name: str | None = None,
     metadata: Any = None,
     headers: FieldsLike = (),
+    auth: Credentials | None = None,
+    tls: ssl.SSLContext | _tls.ClientTLS | None = None,
     ssl_context: ssl.SSLContext | None = None,
     options: Options | None = None,
     backoff: Backoff | None = None,
+    instrument: InstrumentLike | None = None,
+    proxy: ProxyLike = None,
     **app_options: Any,
 ) -> Client:
     """Dials a listener; the result is to be entered with `async with`.
@@ -54,22 +54,40 @@ def connect(
         name: The name by which the listener is to know this client. A newer client of the same
             name replaces an older one.
         metadata: Any JSON value; the listener gets it with each connection.
-        headers: Further header fields of the upgrade request: `{"Authorization": "Bearer …"}`.
-        ssl_context: For `wss`; by default the certificates that this system trusts are accepted.
-        options: Limits, timeouts and heartbeat.
+        headers: Further header fields of the upgrade request.
+        auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
+            function, async or not, that gives header fields; it is called for each attempt to dial.
+        tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL context. By
+            default the certificates that this system trusts are accepted.
+        ssl_context: The same, by another name.
+        options: Limits, timeouts, heartbeat and socket options.
         backoff: How to dial again.
+        instrument: Is told what happens on the connections, to count, time and trace it: one
+            `Instrument` or several, such as those of `restsock.instruments`.
+        proxy: A `Proxy` to dial through, or its URL: `http://[user:password@]host:port`,
+            `https://…`, `socks5://…` or `socks5h://…`. `None` takes what the environment says
+            (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
-        ValueError: The URL, the name, the metadata or a header field is not valid. No message
-            repeats a secret.
+        ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
+            this system has no such socket option. No message repeats a secret.
+        ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
         TypeError: An argument is of a wrong type, or an option of the app has no app.
     """
     address = parse_url(url)
+    if tls is not None and ssl_context is not None:
+        raise ValueError("tls and ssl_context are the same: give one of them")
+    secure = _tls.check_context(tls or ssl_context, listener=False)
     if address.tls:
-        ssl_context = ssl_context or _default_ssl_context()
-    elif ssl_context is not None:
+        secure = secure or _default_ssl_context()
+    elif secure is not None:
         raise ValueError("an ssl_context needs a wss:// URL")
+    if auth is not None and not callable(auth):
+        raise TypeError(f"auth is a function or a Bearer or Basic, not {type(auth).__name__}")
+    fields = check_headers(headers)
+    if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
+        raise ValueError("an Authorization field comes from auth, or from headers, not from both")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"the name must be a str, not {type(name).__name__}")
     if name is not None and not (0 < len(name) <= _MAX_NAME and name.isprintable()):
@@ -80,15 +98,19 @@ def connect(
         handler=optional_handler(app, interface, loop, options, app_options),
         name=name,
         metadata=_check_metadata(metadata, options.limits.max_metadata),
-        headers=_check_headers(headers),
-        ssl_context=ssl_context,
+        headers=fields,
+        auth=auth,
+        ssl_context=secure,
         options=options,
         backoff=backoff,
+        instrument=instrument,
+        proxy=choose_proxy(address, proxy),
     )
 
 
 def _default_ssl_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Says to servers of several protocols that this is not HTTP/2.
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -104,31 +126,3 @@ def _check_metadata(metadata: Any, limit: int) -> Any:
     if nbytes > limit:
         raise ValueError(f"the metadata has {nbytes} bytes as JSON, more than {limit}")
     return json.loads(text)
-
-
-def _check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    checked = []
-    for name, value in pairs:
-        field = (_octets(name), _octets(value))
-        if not _NAME.fullmatch(field[0]):
-            raise ValueError(f"not a header field name: {name!r}")
-        # The value may be a secret, so it is not repeated.
-        if not _VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
-            raise ValueError(f"the value of the header field {name!r} cannot be sent")
-        lower = field[0].lower()
-        if lower in _OURS or lower.startswith(b"sec-websocket-"):
-            raise ValueError(f"the header field {name!r} is set by the upgrade itself")
-        checked.append(field)
-    return checked
-
-
-def _octets(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError("header fields are latin-1 text or bytes") from None
-    except AttributeError:
-        raise TypeError("header fields are pairs of str or bytes") from None

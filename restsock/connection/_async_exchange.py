@@ -20,7 +20,8 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Started, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started, Writable
+from ._instrument import with_fields
 
 if TYPE_CHECKING:
     from ._dispatcher import Dispatcher
@@ -58,17 +59,21 @@ class AsyncExchange:
         self._data: deque[bytes] = deque()
         self._changed = trio.Event()
         self._sent = False
+        self._start_by = math.inf  # on the loop's clock
 
     @classmethod
     def open(
         cls, dispatcher: Dispatcher, head: RequestHead, *, body: bytes = b"", end: bool = True
     ) -> AsyncExchange:
         """Sends a request. Does not wait."""
+        if dispatcher.instrument is not None:
+            head = with_fields(dispatcher.instrument, head)
         exchange = Exchange(head, _unobserved, body=body, end=end)
         self = cls(exchange, limit=dispatcher.limits.send_buffer)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and head.upgrade is None
         exchange.observer = self._observe
+        exchange.home = dispatcher.submit
         dispatcher.submit(exchange)
         return self
 
@@ -94,6 +99,8 @@ class AsyncExchange:
             self.trailers = event.trailers
         elif isinstance(event, Started):
             self.started = True
+        elif isinstance(event, Returned):
+            self.started = False
         elif isinstance(event, StopSending):
             self.stopped = True
         elif isinstance(event, Failed):
@@ -126,7 +133,11 @@ class AsyncExchange:
             PeerUnavailable: the same, and the peer is away.
             RestsockError: what the exchange failed with.
         """
-        with trio.move_on_after(math.inf if timeout is None else timeout):
+        self._start_by = math.inf if timeout is None else trio.current_time() + timeout
+        await self._wait_for_stream(f"no connection with a free stream within {timeout} s")
+
+    async def _wait_for_stream(self, message: str) -> None:
+        with trio.CancelScope(deadline=self._start_by):
             while not self.started and self.error is None:
                 await self._wait()
         if not self.started:
@@ -135,7 +146,6 @@ class AsyncExchange:
             self.close()
             if explain is not None:
                 raise explain()
-            message = f"no connection with a free stream within {timeout} s"
             raise RequestTimeout(message, phase="connect", may_have_run=False)
 
     async def receive_head(self, *, interim: bool = False) -> ResponseHead:
@@ -145,6 +155,8 @@ class AsyncExchange:
             interim: whether to give informational heads too, one by one.
 
         Raises:
+            RequestTimeout: the peer did not start on it, and there was no other stream within the
+                time that `wait_started` was given; phase "connect".
             RestsockError: what the exchange failed with.
         """
         while True:
@@ -153,7 +165,10 @@ class AsyncExchange:
                 if interim or head.status >= 200 or head.status == 101:
                     return head
             self.check()
-            await self._wait()
+            if self.started:
+                await self._wait()
+            else:
+                await self._wait_for_stream("refused, and no other stream in time")
 
     async def receive_data(self) -> bytes:
         """Waits for body bytes and takes them, as they came; `b""` at the end.

@@ -16,11 +16,18 @@ import trio
 
 from restsock._config import Options
 from restsock._exceptions import RemoteProtocolError
+from restsock._limit_log import LimitLog
+from restsock._logging import about
+from restsock._principal import Principal
 from restsock.protocol import CloseCode, Session, WebSocket
 
+from ._bounds import bound_idleness, bound_lifetime, bound_requests
 from ._dispatcher import Handler
-from ._facts import Closed, Peer, Statistics, check_close_code
+from ._exchange import Exchange
+from ._facts import Closed, Peer, check_close_code
+from ._health import Health, Symptoms
 from ._pulse import Beat, Pulse
+from ._statistics import Statistics, Totals
 from ._traffic import Traffic, ping_payload
 
 __all__ = ["Connection"]
@@ -56,6 +63,7 @@ class Connection(Traffic):
         "__weakref__",
         "_beat",
         "_finished",
+        "_mute",
         "_nursery",
         "_stream",
         "_written",
@@ -75,17 +83,21 @@ class Connection(Traffic):
         metadata: Any,
         peer: Peer,
         options: Options,
+        limit_log: LimitLog | None = None,
     ) -> None:
-        super().__init__(stream, websocket, session, name=name, options=options)
+        super().__init__(
+            stream, websocket, session, name=name, options=options, limit_log=limit_log
+        )
         self.metadata = metadata
         self.peer = peer
-        self.principal: Any = None
+        self.principal: Principal | None = None
         self._stream = stream
         self._nursery: trio.Nursery | None = None
         self._beat: Beat | None = None
         self.pulse: Pulse | None = None
         self._finished: trio.Event | None = None  # made by the first to wait for it
         self._written: trio.Event | None = None
+        self._mute = False  # the socket takes no more bytes
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed: {self.closed}"
@@ -122,15 +134,27 @@ class Connection(Traffic):
                 self._nursery = nursery
                 self._bound_closing()
                 self._writing = False
-                self._send_ping()  # also without heartbeats: windows grow by the round trip
-                self._start_beating(nursery)
-                self._end(await self._live())
-                await self._part()
+                if self.timeouts.connection_idle is not None:
+                    nursery.start_soon(bound_idleness, self, self.timeouts.connection_idle)
+                if self.timeouts.lifetime is not None:
+                    nursery.start_soon(bound_lifetime, self, self.timeouts.lifetime)
+                try:
+                    self._send_ping()  # also without heartbeats: windows grow by the round trip
+                    self._start_beating(nursery)
+                    self._end(await self._live())
+                    await self._part()
+                finally:
+                    # It takes no task from here on, and what threads have left to the loop, or an
+                    # app sends, may still want one for its bytes before `_finish`.
+                    self._nursery = None
                 nursery.cancel_scope.cancel()
         finally:
             self._finish()
             if self._beat is not None:
                 self._beat.stop()
+            if self.instrument is not None:
+                assert self.closed is not None
+                self.instrument.connection_closed(self, self.closed)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
             if self._finished is not None:
@@ -150,6 +174,38 @@ class Connection(Traffic):
         self.close_soon(code, reason)
         await self.wait_closed()
 
+    async def drain(
+        self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> Closed:
+        """Closes the connection behind what is in flight, and waits until it is closed.
+
+        The peer is told at once (GOAWAY), and neither side starts a request from then on: what the
+        peer has on its way is refused, and repeated by it elsewhere. What is in flight, both ways,
+        goes on. With nothing in flight the connection closes immediately.
+
+        If cancelled, it closes without waiting for what is in flight.
+
+        Args:
+            grace: seconds that this may take, before what is left fails with `ConnectionClosed`;
+                `None` is `Timeouts.grace`.
+            code: 1001 and 1012 let the peer's client dial again, which it does right away; 1000
+                ends it for good.
+            reason: at most 123 bytes of UTF-8 reach the peer.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        self.drain_soon(code, reason)
+        try:
+            with trio.move_on_after(self.timeouts.grace if grace is None else grace):
+                return await self.wait_closed()
+        finally:
+            self.close_soon(code, reason)
+        return await self.wait_closed()
+
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins to close; returns at once. `run()` returns when it is done.
 
@@ -163,6 +219,24 @@ class Connection(Traffic):
                 self.session.send_goaway(code, reason)
                 self.wake_writer()
                 self._bound_closing()
+
+    def _watch_requests(self) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(bound_requests, self)
+
+    def _ask_again_later(self, exchange: Exchange, seconds: float) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._ask_again_behind, exchange, seconds)
+
+    async def _ask_again_behind(self, exchange: Exchange, seconds: float) -> None:
+        try:
+            await trio.sleep(seconds)
+        except trio.Cancelled:
+            # The connection is ending. What waits goes to the next one when it has ended.
+            self._waiting[exchange] = None
+            exchange.queue = self._waiting
+            raise
+        self._ask_again(exchange)
 
     def _bound_closing(self) -> None:
         if self._closing is not None and self._nursery is not None:
@@ -180,15 +254,30 @@ class Connection(Traffic):
 
     def statistics(self) -> Statistics:
         """Its counters now."""
-        return Statistics(
-            bytes_sent=self._bytes_sent,
-            bytes_received=self._bytes_received,
-            requests_sent=self._requests_sent,
-            requests_received=self._requests_received,
-            open_streams=self.session.open_streams,
-            waiting_requests=len(self._waiting),
-            round_trip=self.round_trip,
-        )
+        totals = Totals()
+        self.count_into(totals)
+        return totals.statistics(self.round_trip)
+
+    def health(self) -> Health:
+        """Whether requests have a fair chance on it now, and if not, why. For any thread."""
+        symptoms = Symptoms()
+        if self.closed is not None:
+            symptoms.ill(f"the connection has ended: {self.closed}")
+        elif self._closing is not None or self._outcome is not None:
+            symptoms.ill("the connection is being closed")
+        elif not self.takes_requests:
+            symptoms.ill("the connection takes no new requests: it is draining")
+        else:
+            heartbeat = self.options.heartbeat
+            silence = self._clock() - self._last_byte
+            if heartbeat.interval is not None and (
+                silence > heartbeat.interval + heartbeat.timeout / 2
+            ):
+                symptoms.ill(f"the heartbeat is late: no byte from the peer for {silence:.1f} s")
+            waiting = len(self._waiting)
+            if waiting:
+                symptoms.hint(f"{waiting} requests wait for a free stream")
+        return symptoms.health()
 
     def _end(self, outcome: Closed) -> None:
         """Notes how it ends; the first word counts."""
@@ -198,9 +287,9 @@ class Connection(Traffic):
 
     def _abort(self, outcome: Closed) -> None:
         """Ends it without waiting for anybody."""
-        assert self._nursery is not None
         self._end(outcome)
-        self._nursery.cancel_scope.cancel()
+        if self._nursery is not None:  # else it is ending already
+            self._nursery.cancel_scope.cancel()
 
     def _distrust(self) -> None:
         if self.closed is None and self._nursery is not None:
@@ -228,9 +317,17 @@ class Connection(Traffic):
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
             return self._lost(f"the socket failed: {why}")
         except RemoteProtocolError as exc:
-            _log.warning(
-                "connection %s (%s): closing with %d: %s", self.id, self.name, exc.close_code, exc
+            self.limit_log.note(
+                exc.limit or "malformed",
+                "connection %s (%s): closing with %d: %s",
+                self.id,
+                self.name,
+                exc.close_code,
+                exc,
+                extra=about(self),
             )
+            if self.instrument is not None:
+                self.instrument.error(self, "protocol")
             with self.lock:
                 self._websocket.close(exc.close_code, str(exc))
             return Closed(False, exc.close_code, str(exc), by_peer=False)
@@ -253,9 +350,11 @@ class Connection(Traffic):
             while data := self._next_batch():
                 await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            # The reader meets the same end and knows more of it, unless nothing more comes in.
-            await trio.sleep(_LINGER)
-            self._abort(self._lost("the socket takes no more bytes"))
+            self._mute = True
+            if self._written is None:
+                # The reader meets the same end and knows more of it, unless nothing more comes in.
+                await trio.sleep(_LINGER)
+                self._abort(self._lost("the socket takes no more bytes"))
         if self._written is not None:
             self._written.set()
 
@@ -272,7 +371,7 @@ class Connection(Traffic):
     async def _part(self) -> None:
         """Behind the last that was read: lets the close frame leave, then lets go."""
         assert self._nursery is not None
-        if self._websocket.close_sent:
+        if self._websocket.close_sent and not self._mute:
             scope = self._nursery.cancel_scope
             scope.deadline = min(
                 scope.deadline, trio.current_time() + min(_LINGER, self.timeouts.close)
@@ -313,7 +412,8 @@ class Connection(Traffic):
 
     def _look(self) -> float:
         """Does what is due; returns when to look again."""
-        assert self._nursery is not None
+        if self._nursery is None:  # it is ending
+            return math.inf
         if self._is_silent():
             self._nursery.start_soon(self._doubt)
             return trio.current_time() + self._patience

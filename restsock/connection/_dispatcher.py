@@ -21,6 +21,7 @@ from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 
 if TYPE_CHECKING:
     from ._connection import Connection
+    from ._instrument import Instruments
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -29,7 +30,10 @@ __all__ = ["Dispatcher", "Handler", "head_for"]
 
 
 class Handler(Protocol):
-    """What serves the requests of a peer: an app behind one of the three interfaces."""
+    """What serves the requests of a peer: an app behind one of the three interfaces.
+
+    One with a queue may also have `load() -> Load`, for health and statistics.
+    """
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request whose head has come: sets `exchange.observer`. Must not block."""
@@ -44,12 +48,14 @@ class Dispatcher(ABC):
     Attributes:
         token: of the loop that it belongs to.
         options: limits and time-outs.
+        instrument: is told of what happens; `None` when nobody wants to know.
     """
 
     __slots__ = ()
 
     token: trio.lowlevel.TrioToken
     options: Options
+    instrument: Instruments | None = None
 
     @property
     def limits(self) -> Limits:
@@ -75,7 +81,8 @@ class Dispatcher(ABC):
     def submit(self, exchange: Exchange) -> None:
         """Takes an exchange over. Called on the loop; returns at once.
 
-        It is started now, or as soon as there is a connection with a free stream, or it fails.
+        It is started now, or as soon as there is a connection with a free stream, or it fails. One
+        that the peer provably did not start is submitted again (`Exchange.home`).
         """
 
     async def request(
@@ -88,6 +95,11 @@ class Dispatcher(ABC):
         timeout: float | None = None,
     ) -> Response:
         """Sends a request and reads the whole response.
+
+        What the peer provably did not start on is sent again, whatever the method, for as long as
+        `Timeouts.connect`: behind a pause if the peer refused it, on the next connection if this
+        one is ending. A body in pieces can be sent again until more than 64 KiB of it have left.
+        What may have run is never sent again.
 
         Args:
             method: in capitals.
@@ -103,11 +115,14 @@ class Dispatcher(ABC):
         If cancelled, the stream is reset and the peer's app learns of it.
         """
         begun = trio.current_time()
+        exchange: AsyncExchange | None = None
         phase = "head"
         connect = self.timeouts.connect if timeout is None else min(self.timeouts.connect, timeout)
         with trio.CancelScope() as scope:
 
-            def started() -> None:
+            def started(underway: AsyncExchange) -> None:
+                nonlocal exchange
+                exchange = underway
                 # Not before: until then it is `connect` that counts, and knows what has run.
                 scope.deadline = math.inf if timeout is None else begun + timeout
 
@@ -116,7 +131,12 @@ class Dispatcher(ABC):
                 phase = "body"
                 data = await response.read()
                 return Response(response.status, response.headers, data, response.trailers)
-        raise RequestTimeout(f"no complete response within {timeout} s", phase=phase)
+        message = f"no complete response within {timeout} s"
+        # It may have been refused, and be waiting for another stream.
+        ran = exchange is None or exchange.started
+        if exchange is not None and not ran and exchange.exchange.explain is not None:
+            raise exchange.exchange.explain()
+        raise RequestTimeout(message, phase=phase if ran else "connect", may_have_run=ran)
 
     def stream(
         self,
@@ -146,7 +166,7 @@ class Dispatcher(ABC):
         headers: FieldsLike,
         body: bytes | str | AsyncIterable[bytes],
         connect: float,
-        started: Callable[[], None] | None = None,
+        started: Callable[[AsyncExchange], None] | None = None,
     ) -> AsyncGenerator[StreamedResponse, None]:
         if isinstance(body, str):
             body = body.encode()
@@ -160,7 +180,7 @@ class Dispatcher(ABC):
         async with sending:
             await exchange.wait_started(connect)
             if started is not None:
-                started()
+                started(exchange)
             yield StreamedResponse(exchange, await exchange.receive_head())
 
 

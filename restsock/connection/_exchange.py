@@ -32,12 +32,26 @@ from restsock.protocol import (
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["Exchange", "ExchangeEvent", "Failed", "Started", "Writable", "answer"]
+__all__ = ["Exchange", "ExchangeEvent", "Failed", "Returned", "Started", "Writable", "answer"]
+
+# What was sent of a body is kept up to this size, in bytes, to be sent again should the peer
+# refuse the request. A body that was given whole is kept whatever its size: its giver has it too.
+_KEPT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """An exchange of this side has a stream now. From here on it may run at the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The peer provably did not start on the exchange, which waits for another stream.
+
+    It has none until the next `Started`; what was sent of it is going to be sent again.
+    """
+
+    error: RestsockError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,14 @@ class Failed:
 
 
 ExchangeEvent: TypeAlias = (
-    Started | ResponseReceived | DataReceived | EndReceived | Writable | StopSending | Failed
+    Started
+    | Returned
+    | ResponseReceived
+    | DataReceived
+    | EndReceived
+    | Writable
+    | StopSending
+    | Failed
 )
 
 
@@ -67,29 +88,40 @@ class Exchange:
         end: whether they are all of it.
 
     Attributes:
+        body: what is sent, or is to be sent, of the request's body, as long as `replayable`.
         connection: what carries it; `None` while it waits for one.
         id: its stream; 0 while it waits for one.
         closed: whether it is over, either way. What is sent then is dropped.
         clogged: whether a `Writable` is due.
         explain: while it waits for a connection, makes the error for a requester who gives up.
-        home: takes it back, when its connection ends before it has a stream there.
+        home: takes it back, when it was not started where it was; it may be started elsewhere.
         queue: where it waits for a free stream, if it does.
+        refusals: how often in a row a peer that is alive has refused it.
+        replayable: whether it could be sent again from its beginning.
         any_thread: whether the observer may be called on any thread; else it is on the loop.
+        inbound: whether it is the peer that asks.
+        opened_at: when it got its stream, in seconds; kept where an instrument is to be told.
+        status: that of its latest response head, kept where an instrument is to be told.
     """
 
     __slots__ = (
-        "_body",
         "_end",
         "any_thread",
+        "body",
         "clogged",
         "closed",
         "connection",
         "explain",
         "home",
         "id",
+        "inbound",
         "observer",
+        "opened_at",
         "queue",
+        "refusals",
+        "replayable",
         "request",
+        "status",
     )
 
     def __init__(
@@ -110,25 +142,32 @@ class Exchange:
         self.explain: Callable[[], RestsockError] | None = None
         self.home: Callable[[Exchange], None] | None = None
         self.queue: dict[Exchange, None] | None = None
-        self._body = body
+        self.body = body
+        self.refusals = 0
+        self.replayable = True
+        self.inbound = False
+        self.opened_at = 0.0
+        self.status = 0
         self._end = end
 
     @property
     def open_to_guests(self) -> bool:
         """Whether a thread may make these calls in `Traffic.visit`; else the loop makes them."""
-        return self.connection is not None and self.connection.open_to_guests
+        connection = self.connection  # once: the loop may take it away meanwhile
+        return connection is not None and connection.open_to_guests
 
     @property
     def buffered(self) -> int:
         """Body bytes that wait to be sent."""
-        if self.connection is None:
-            return len(self._body)
-        return self.connection.session.buffered(self.id)
+        connection = self.connection  # once: the loop may take it away meanwhile
+        if connection is None:
+            return len(self.body)
+        return connection.session.buffered(self.id)
 
     def start(self, connection: Connection) -> None:
         """Opens the stream. For the connection that carries it."""
         session = connection.session
-        body, self._body = self._body, b""
+        body = self.body  # kept, in case that the peer refuses it
         try:
             # Checked before anything is queued, so that a bad body does not open a stream.
             self.id = session.open_stream(self.request, end=self._end and not body)
@@ -145,6 +184,8 @@ class Exchange:
         """Binds it to a stream that the peer has opened. For the connection that carries it."""
         self.connection = connection
         self.id = stream_id
+        self.inbound = True
+        self.replayable = False
         return self
 
     def send_head(self, head: ResponseHead) -> None:
@@ -158,6 +199,8 @@ class Exchange:
             with connection.lock:
                 if not self.closed:
                     connection.session.send_head(self.id, head)
+                    if connection.instrument is not None:
+                        self.status = head.status
                     connection.wake_writer()
 
     def send_data(self, data: bytes) -> None:
@@ -170,13 +213,15 @@ class Exchange:
         if self.closed:
             return
         if connection is None:
-            self._body += data
+            self.body += data
             return
         with connection.lock:
             try:
                 connection.session.send_data(self.id, data)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
+            if self.replayable:
+                self._keep(data)
             connection.wake_writer()
             connection.note_sent(self)
 
@@ -199,7 +244,17 @@ class Exchange:
                 connection.session.send_end(self.id, trailers)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
+            self._end = True
+            if trailers:
+                self.replayable = False  # they would have to be kept, for next to nobody
             connection.wake_writer()
+
+    def _keep(self, data: bytes) -> None:
+        if len(self.body) + len(data) <= _KEPT:
+            self.body += data
+        else:
+            self.replayable = False
+            self.body = b""
 
     def _honest(self, error: LocalProtocolError) -> LocalProtocolError:
         """What was wrong is not sent, but what was sent before it may have begun to run."""
@@ -230,7 +285,7 @@ class Exchange:
         if self.closed:
             return
         self.closed = True
-        self._body = b""
+        self.body = b""
         if self.connection is not None:
             self.connection.reset(self, code, reason)
         elif self.queue is not None:
@@ -240,18 +295,28 @@ class Exchange:
         """Ends the exchange with an error, once. For whoever carries it."""
         if not self.closed:
             self.closed = True
-            self._body = b""
+            self.body = b""
             self.observer(Failed(error))
 
     def give_back(self, error: RestsockError) -> None:
-        """Lets it wait for another connection, where there may be one; else ends it with the error.
+        """Lets it have another try, where there may be one; else ends it with the error.
 
-        For a connection on which it has no stream.
+        For a connection on which it provably was not started. On the loop.
         """
-        if self.home is None or self.closed:
+        if self.home is None or not self.replayable:
             self.fail(error)
-        else:
+        elif not self.closed:
+            self.unbind(error)
             self.home(self)
+
+    def unbind(self, error: RestsockError) -> None:
+        """Forgets the stream that it had, if it had one. For the connection that carries it."""
+        self.queue = None
+        if self.connection is not None:
+            self.connection = None
+            self.id = 0
+            self.clogged = False
+            self.observer(Returned(error))
 
 
 def answer(

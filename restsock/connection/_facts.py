@@ -1,4 +1,4 @@
-"""Facts about a connection: where its peer is, how it ended, what it has carried."""
+"""Facts about a connection: where its peer is, how it ended."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
 from restsock.protocol import CloseCode, ResetCode, StreamFailed
 
-__all__ = ["CLEAN", "Closed", "Peer", "Statistics", "check_close_code", "printable", "stream_error"]
+__all__ = ["CLEAN", "Closed", "Peer", "check_close_code", "printable", "stream_error"]
 
 
 # What a close on purpose says. 1005 is what a close frame without a code stands for.
-CLEAN = frozenset((CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, CloseCode.REPLACED))
+CLEAN = frozenset(
+    (
+        CloseCode.NORMAL,
+        CloseCode.GOING_AWAY,
+        CloseCode.NO_STATUS,
+        CloseCode.SERVICE_RESTART,
+        CloseCode.REPLACED,
+    )
+)
 
 
 # What RFC 6455 and its registry let an endpoint say of itself, and what is free for applications.
@@ -43,7 +51,7 @@ class Closed:
     """How a connection ended.
 
     Attributes:
-        clean: whether one side closed it on purpose (1000, 1001, 4004), said so,
+        clean: whether one side closed it on purpose (1000, 1001, 1012, 4004), said so,
             and the other has answered.
         code: the WebSocket close code; 1006 when the socket ended without one.
         reason: why, in words.
@@ -57,19 +65,6 @@ class Closed:
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}".rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counters of one connection since its handshake. Sizes in bytes, times in seconds."""
-
-    bytes_sent: int
-    bytes_received: int
-    requests_sent: int
-    requests_received: int
-    open_streams: int
-    waiting_requests: int
-    round_trip: float | None
 
 
 def stream_error(event: StreamFailed) -> RestsockError:

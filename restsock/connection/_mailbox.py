@@ -11,7 +11,7 @@ from typing import Any
 from restsock._exceptions import RestsockError, StreamReset
 from restsock.protocol import ResetCode
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Started
+from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started
 
 __all__ = ["Mailbox", "Withdrawn", "guarded"]
 
@@ -46,6 +46,9 @@ class Mailbox:
             self.started_at = time.monotonic()
             if not self.announce:
                 return
+        elif type(event) is Returned:
+            self.started_at = None
+            self.announce = True  # who waits for room to send waits for the next start, too
         self.put(event)
 
 

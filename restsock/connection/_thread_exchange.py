@@ -39,12 +39,14 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Writable
+from ._instrument import with_fields
 from ._mailbox import Mailbox, Withdrawn, guarded
 
 if TYPE_CHECKING:
     from restsock._config import Limits
 
+    from ._connection import Connection
     from ._dispatcher import Dispatcher
 
 __all__ = ["ThreadExchange"]
@@ -79,6 +81,7 @@ class ThreadExchange:
         "_batch",
         "_blocked",
         "_closed",
+        "_connect",
         "_consumed",
         "_credit_posted",
         "_credited",
@@ -90,6 +93,7 @@ class ThreadExchange:
         "_pump_posted",
         "_pumped",
         "_queued",
+        "_returned",
         "_sent",
         "_steps",
         "_token",
@@ -116,6 +120,7 @@ class ThreadExchange:
         self._token = token
         self._pid = os.getpid()
         self._opened_at = 0.0
+        self._connect: float | None = None  # as it was told to `wait_started`
         self._closed = False
         self._sent = False  # this side's half is complete
         self._inbound: deque[bytes] = deque()
@@ -129,6 +134,7 @@ class ThreadExchange:
         self._pump_posted = False
         self._credit_posted = False
         self._blocked = False
+        self._returned = False  # without a stream again, after it had one
         self._batch = max(1, limits.initial_window // 4)
         self._limit = limits.send_buffer
 
@@ -163,10 +169,13 @@ class ThreadExchange:
                 "a blocking request on the event loop's own thread would wait for itself for ever:"
                 " call it from another thread (trio.to_thread.run_sync), or use the async API here"
             )
+        if dispatcher.instrument is not None:
+            request = with_fields(dispatcher.instrument, request)
         mailbox = Mailbox()
         mailbox.announce = announce
         exchange = Exchange(request, mailbox, body=body, end=end)
         exchange.any_thread = True
+        exchange.home = dispatcher.submit
         self = cls(exchange, mailbox, token, dispatcher.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
@@ -203,6 +212,7 @@ class ThreadExchange:
             RequestTimeout: it has none in time; phase "connect".
             RestsockError: what the exchange failed with.
         """
+        self._connect = timeout
         self._wait_for_head(timeout, None, None, lambda: self._mailbox.started_at is not None)
 
     def receive_head(
@@ -326,10 +336,9 @@ class ThreadExchange:
             short = self._queued - self._pumped <= _SHORT
             if short and connection is not None and self.exchange.open_to_guests:
                 self._check_process()
-                connection.visit(self._pump)
+                connection.visit(self._pump_as_guest, connection)
             else:
-                self._pump_posted = True
-                self._post(self._pump)
+                self._post_pump()
 
     def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
         """Waits until more can be sent.
@@ -354,6 +363,11 @@ class ThreadExchange:
         try:
             while not self.stopped:
                 self._raise_error()
+                if self._returned:
+                    self.wait_started(self._connect)
+                    self._returned = False
+                    before = self._outstanding()
+                    deadline = None if timeout is None else time.monotonic() + timeout
                 now = self._outstanding()
                 if now <= self._limit:
                     return True
@@ -504,6 +518,8 @@ class ThreadExchange:
             self.error = event.error
         elif kind is StopSending:
             self.stopped = True
+        elif kind is Returned:
+            self._returned = True
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -526,6 +542,17 @@ class ThreadExchange:
         if nbytes > 0:
             self._credited += nbytes
             guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
+
+    def _post_pump(self) -> None:
+        self._pump_posted = True
+        self._post(self._pump)
+
+    def _pump_as_guest(self, host: Connection) -> None:
+        # Meanwhile the peer may have refused the exchange, and another connection may have it.
+        if self.exchange.connection is host:
+            self._pump()
+        else:
+            self._post_pump()
 
     def _pump(self) -> None:  # on the loop, or a guest
         self._pump_posted = False

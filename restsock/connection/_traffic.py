@@ -10,7 +10,9 @@ leaves to the loop.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import random
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,7 +21,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._config import Options
-from restsock._exceptions import ConnectionClosed, RemoteProtocolError, StreamRefused
+from restsock._exceptions import (
+    ConnectionClosed,
+    RemoteProtocolError,
+    RestsockError,
+    StreamRefused,
+)
+from restsock._limit_log import LimitLog
+from restsock._logging import about
 from restsock.protocol import (
     BinaryMessage,
     CloseCode,
@@ -42,15 +51,25 @@ from restsock.protocol import (
 
 from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
-from ._facts import CLEAN, Closed, printable, stream_error
+from ._facts import CLEAN, Closed, check_close_code, printable, stream_error
 from ._lane import lane_of
+from ._statistics import Rare, Totals, outcome_of, reset_name
 
 if TYPE_CHECKING:
     from ._connection import Connection
+    from ._instrument import Direction, Instruments
 
-__all__ = ["Traffic", "ping_payload"]
+__all__ = ["Traffic", "pause_before", "ping_payload"]
 
 _log = logging.getLogger("restsock.connection")
+
+# For connections that no client and no server looks after, each on its own: all is logged.
+_NOBODYS = LimitLog(_log, pause=0)
+
+_NEVER = -math.inf  # one object for all of them
+
+# Seconds for which a refusal is taken for a sign that the next one would follow.
+_LATELY = 1.0
 
 # What leaves in one send: enough to make the system call cheap, little enough that a frame that
 # becomes due meanwhile does not wait long.
@@ -65,9 +84,16 @@ class Traffic(Dispatcher):
         name: what the dialer calls itself, at both ends; `None` when it has no name.
         pid: the process that it belongs to; a fork of it must not touch the socket.
         session: for the exchanges on it.
+        admit: is asked about each request of the peer, on the loop, unless it is `None`. What it
+            does not let through it answers itself; it must not raise.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         closed: how it ended; `None` while it lives.
         round_trip: seconds, from the latest pong; `None` before the first.
+        instrument: is told of what happens; see `observe`.
+        limit_log: what went over a limit on it, or on others that share the log.
+        refused_at: when the peer last refused a request, by the loop's clock.
+        on_leaving: is called, on the loop and with the close code that is to follow, when either
+            side announces that it will close (GOAWAY); maybe twice.
     """
 
     # Thousands of connections may be idle; without slots each would carry 1.5 KiB of dictionary.
@@ -78,6 +104,8 @@ class Traffic(Dispatcher):
         "_clogged",
         "_closing",
         "_dispatching",
+        "_draining",
+        "_due",
         "_exchanges",
         "_guest",
         "_handler",
@@ -87,18 +115,24 @@ class Traffic(Dispatcher):
         "_outcome",
         "_pinged_at",
         "_pings",
+        "_rare",
         "_requests_received",
         "_requests_sent",
         "_unsent",
         "_waiting",
         "_websocket",
         "_writing",
+        "admit",
         "closed",
         "id",
+        "instrument",
+        "limit_log",
         "lock",
         "name",
+        "on_leaving",
         "options",
         "pid",
+        "refused_at",
         "round_trip",
         "session",
         "token",
@@ -112,6 +146,7 @@ class Traffic(Dispatcher):
         *,
         name: str | None,
         options: Options,
+        limit_log: LimitLog | None = None,
     ) -> None:
         assert session.connection_id is not None
         self.id = session.connection_id
@@ -123,14 +158,21 @@ class Traffic(Dispatcher):
         self.pid = os.getpid()
         self.closed: Closed | None = None
         self.round_trip: float | None = None
+        self.instrument: Instruments | None = None
+        self.limit_log = _NOBODYS if limit_log is None else limit_log
+        self.refused_at = _NEVER
+        self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
         self._lane = lane_of(stream)
         self._websocket = websocket
         self._handler: Handler | None = None
+        self.admit: Callable[[Exchange], bool] | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._clogged: set[Exchange] = set()
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._closing: tuple[int, str] | None = None
+        self._draining: tuple[int, str] | None = None  # what to close with behind the last stream
+        self.on_leaving: Callable[[int], object] | None = None
         self._outcome: Closed | None = None
         self._writing = True  # a writer is at work (or none can be yet) and will look for output
         self._unsent = b""  # left over from a flush
@@ -142,6 +184,7 @@ class Traffic(Dispatcher):
         self._pinged_at = self._clock()
         self._bytes_sent = self._bytes_received = 0
         self._requests_sent = self._requests_received = 0
+        self._rare: Rare | None = None  # made with the first that is to be counted in it
 
     # --- threads --------------------------------------------------------------------------
 
@@ -154,6 +197,16 @@ class Traffic(Dispatcher):
     def open_to_guests(self) -> bool:
         """Whether threads may `visit()`. Without a lane there is nothing they could do better."""
         return self._lane is not None
+
+    @property
+    def outstanding(self) -> int:
+        """Requests of this side that are under way here, or wait for a free stream. Any thread."""
+        return self.session.own_streams + len(self._waiting)
+
+    @property
+    def refused_lately(self) -> bool:
+        """Whether the peer has refused a request within the last second. For any thread."""
+        return self._clock() - self.refused_at < _LATELY
 
     def visit(self, function: Callable[..., object], *args: object) -> None:
         """Runs a function on this thread, which is not the loop's, and sends what came of it.
@@ -186,7 +239,12 @@ class Traffic(Dispatcher):
             Whether it was started. If not, nothing has happened: `submit()` it on the loop.
         """
         with self.lock:
-            if not self.open_to_guests or self._waiting or not self.session.can_open:
+            if (
+                not self.open_to_guests
+                or self._waiting
+                or self._outcome is not None
+                or not self.session.can_open
+            ):
                 return False
             self.visit(guard, self._start, exchange)
             return True
@@ -205,6 +263,46 @@ class Traffic(Dispatcher):
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins to close the connection. On the loop."""
 
+    # --- leaving --------------------------------------------------------------------------
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether it will ever carry a request of this side again.
+
+        No more once it is ending, once either side has announced that it will close it (GOAWAY), or
+        once its stream numbers are used up. The requests on it may well go on.
+        """
+        return self._outcome is None and self.session.accepts_streams
+
+    @property
+    def draining(self) -> bool:
+        """Whether this side takes no more requests and closes behind the last that is in flight."""
+        return self._draining is not None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether either side has announced that it will close it."""
+        return self._outcome is not None or self.session.leaving
+
+    def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Begins to drain; returns at once. On the loop.
+
+        No request is started any more, by neither side; what is in flight goes on, and behind the
+        last of it the connection is closed. There is no end to the time that this may take.
+
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        check_close_code(code)
+        with self.lock:
+            if self._draining is None and self._closing is None and self._outcome is None:
+                self._draining = (code, reason)
+                self.session.send_goaway(code, reason)
+                self.wake_writer()
+                if self.on_leaving is not None:
+                    self.on_leaving(code)
+                self._settle()
+
     # --- for exchanges --------------------------------------------------------------------
 
     def submit(self, exchange: Exchange) -> None:
@@ -213,7 +311,7 @@ class Traffic(Dispatcher):
         with self.lock:
             if self.closed is not None:
                 exchange.fail(self._closed_error(may_have_run=False))
-            elif not self.session.accepts_streams:
+            elif not self.takes_requests:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
             elif self.session.can_open and not self._waiting:
                 self._start(exchange)
@@ -226,6 +324,8 @@ class Traffic(Dispatcher):
         if not exchange.closed:
             self._exchanges[exchange.id] = exchange
             self._requests_sent += 1
+            if self.instrument is not None:
+                self._announce(self.instrument, exchange)
             exchange.observer(Started())
             self.note_sent(exchange)
         self.flush()
@@ -244,6 +344,8 @@ class Traffic(Dispatcher):
                 del self._waiting[exchange]
                 if not exchange.closed:
                     self._start(exchange)
+            if self._draining is not None and not self.session.open_streams:
+                self.close_soon(*self._draining)
             if self.session.exhausted and not self._exchanges:
                 self.close_soon(CloseCode.GOING_AWAY, "out of stream numbers")
 
@@ -258,7 +360,9 @@ class Traffic(Dispatcher):
         """Cuts an exchange off."""
         with self.lock:
             self.session.reset_stream(exchange.id, code, reason)
-            self._exchanges.pop(exchange.id, None)
+            if self._exchanges.pop(exchange.id, None) is not None:
+                self._count("resets_sent", reset_name(code))
+                self._count_end(exchange, outcome_of(code))
             self._clogged.discard(exchange)
             self._dispatch()
             self.wake_writer()
@@ -298,7 +402,9 @@ class Traffic(Dispatcher):
             self.lock.release()
 
     def _flush_due(self) -> None:
-        if not self._held and (self.session.has_output or self._websocket.has_output):
+        if not self._held and (
+            self.session.has_output or self._websocket.has_output or self._closing is not None
+        ):
             self.flush()
 
     def flush(self) -> None:
@@ -316,9 +422,13 @@ class Traffic(Dispatcher):
         data = self._take_output()
         taken = self._lane.write(data) if data else 0
         self._bytes_sent += taken
+        if self.instrument is not None and taken:
+            self.instrument.bytes_sent(self.connection, taken)
         self._unsent = data[taken:]
         self._writing = False  # last: behind a thread that is interrupted above, nobody writes
-        if self._unsent or self._websocket.close_sent or self.session.has_output:
+        # What was just taken may have been the last that a close waited for.
+        closing = self._closing is not None or self._websocket.close_sent
+        if self._unsent or closing or self.session.has_output:
             self.wake_writer()
 
     def _next_batch(self) -> bytes:
@@ -327,6 +437,8 @@ class Traffic(Dispatcher):
             data, self._unsent = self._unsent or self._take_output(), b""
             self._writing = bool(data)
             self._bytes_sent += len(data)
+            if self.instrument is not None and data:
+                self.instrument.bytes_sent(self.connection, len(data))
             return data
 
     def _take_output(self) -> bytes:
@@ -375,6 +487,8 @@ class Traffic(Dispatcher):
         self.hold()
         try:
             self._bytes_received += len(data)
+            if self.instrument is not None and data:
+                self.instrument.bytes_received(self.connection, len(data))
             self._last_byte = self._clock()
             try:
                 websocket.receive_data(data)
@@ -399,6 +513,8 @@ class Traffic(Dispatcher):
     def _receive_pong(self, payload: bytes) -> None:
         if payload == ping_payload(self._pings):
             self.round_trip = self.session.round_trip = self._clock() - self._pinged_at
+            if self.instrument is not None:
+                self.instrument.round_trip(self.connection, self.round_trip)
 
     def _receive_close(self, event: CloseReceived) -> Closed:
         if self._closing is not None:
@@ -425,51 +541,123 @@ class Traffic(Dispatcher):
                 elif isinstance(event, StreamFailed):
                     self._fail_exchange(event)
                 elif isinstance(event, StreamRejected):
-                    _log.warning(
-                        "connection %s (%s): stream %d rejected: %s",
-                        self.id,
-                        self.name,
-                        event.stream_id,
-                        event.reason,
-                    )
+                    self._note_rejected(event)
                 elif isinstance(event, GoAwayReceived):
                     freed = True
+                    if self.on_leaving is not None:
+                        self.on_leaving(event.code)
         finally:
             self._dispatching = False
-        if freed and (self._waiting or self.session.exhausted):
+        if freed and (self._waiting or self._draining is not None or self.session.exhausted):
             if self._guest:
                 self._leave_to_loop(self._settle)
             else:
                 self._settle()
 
+    def _note_rejected(self, event: StreamRejected) -> None:
+        leaving = self._draining is not None or self._closing is not None
+        if leaving and event.limit is None:
+            # It has crossed the GOAWAY, as some always will.
+            self._count("rejected", "leaving")
+            _log.debug(
+                "connection %s (%s): stream %d refused: %s",
+                self.id,
+                self.name,
+                event.stream_id,
+                event.reason,
+                extra=about(self),
+            )
+            return
+        self._count("rejected", event.limit or "malformed")
+        if self.instrument is not None:
+            self.instrument.error(self.connection, "rejected")
+        self.limit_log.note(
+            event.limit or "malformed",
+            "connection %s (%s): stream %d rejected: %s",
+            self.id,
+            self.name,
+            event.stream_id,
+            event.reason,
+            extra=about(self),
+        )
+
     def _tell(self, stream_id: int, event: ExchangeEvent) -> None:
         exchange = self._exchanges.get(stream_id)
         if exchange is not None:
+            if self.instrument is not None and isinstance(event, ResponseReceived):
+                exchange.status = event.head.status
             exchange.observer(event)
 
     def _close_exchange(self, stream_id: int) -> None:
         exchange = self._exchanges.pop(stream_id, None)
+        if self._due:
+            self._due.pop(stream_id, None)
         if exchange is not None:
             exchange.closed = True
             self._clogged.discard(exchange)
+            if self.instrument is not None:
+                self._count_end(exchange, "answered")
 
     def _fail_exchange(self, event: StreamFailed) -> None:
-        exchange = self._exchanges.get(event.stream_id)
-        if not event.by_peer:
-            _log.warning(
+        exchange = self._exchanges.pop(event.stream_id, None)
+        self._count("resets_received" if event.by_peer else "resets_sent", reset_name(event.code))
+        if exchange is not None:
+            self._clogged.discard(exchange)
+            self._count_end(exchange, outcome_of(event.code))
+        if self.instrument is not None and not event.by_peer:
+            self.instrument.error(self.connection, "stream")
+        if event.by_peer:
+            if event.code == ResetCode.REFUSED:
+                self.refused_at = self._clock()
+        else:
+            self.limit_log.note(
+                event.limit or "malformed",
                 "connection %s (%s): stream %d reset: %s",
                 self.id,
                 self.name,
                 event.stream_id,
                 event.reason,
+                extra=about(self),
             )
         if exchange is not None:
-            exchange.fail(stream_error(event))
+            error = stream_error(event)
+            if isinstance(error, StreamRefused):
+                self._take_back(exchange, error)
+            else:
+                exchange.fail(error)
+
+    def _take_back(self, exchange: Exchange, error: RestsockError) -> None:
+        """The peer did not start on an exchange, which therefore may have another try."""
+        if not self.takes_requests:
+            exchange.give_back(error)
+        elif not exchange.replayable:
+            exchange.fail(error)
+        else:
+            # The peer lives, and has too much to do. To ask again at once would give it more.
+            exchange.unbind(error)
+            exchange.explain = lambda: error
+            exchange.refusals += 1
+            self._ask_again_later(exchange, pause_before(exchange.refusals))
+
+    @abstractmethod
+    def _ask_again_later(self, exchange: Exchange, seconds: float) -> None:
+        """Submits an exchange again, in a while. On the loop."""
+
+    def _ask_again(self, exchange: Exchange) -> None:
+        if not exchange.closed:
+            exchange.explain = None
+            (exchange.home or self.submit)(exchange)
 
     def _receive_request(self, event: RequestReceived) -> None:
         self._requests_received += 1
         exchange = Exchange(event.head, _unobserved).accept(self.connection, event.stream_id)
         self._exchanges[event.stream_id] = exchange
+        if self.instrument is not None:
+            self._announce(self.instrument, exchange)
+        if self.options.timeouts.request is not None:
+            self._bound_request(event.stream_id, self.options.timeouts.request)
+        if self.admit is not None and not self.admit(exchange):
+            return
         if self._handler is None:
             exchange.observer = _ignore
             answer(exchange, 503, "This peer serves no app.\n")
@@ -477,9 +665,96 @@ class Traffic(Dispatcher):
         try:
             self._handler.handle(exchange)
         except Exception:  # noqa: BLE001  # anybody's code, and one request must not end all others
-            _log.exception("connection %s (%s): a handler failed", self.id, self.name)
+            _log.exception(
+                "connection %s (%s): a handler failed", self.id, self.name, extra=about(self)
+            )
+            if self.instrument is not None:
+                self.instrument.error(self.connection, "handler")
             exchange.observer = _ignore
             exchange.reset(ResetCode.INTERNAL, "the handler failed")
+
+    def _bound_request(self, stream_id: int, seconds: float) -> None:
+        watched = self._due is not None
+        if self._due is None:
+            self._due = {}
+        self._due[stream_id] = self._clock() + seconds
+        if not watched:
+            self._watch_requests()
+
+    @abstractmethod
+    def _watch_requests(self) -> None:
+        """Has a task give up the requests whose time is over, until there are none. On the loop."""
+
+    def next_due(self) -> tuple[int, float] | None:
+        """The first request whose time will be over, and when; `None` once there are none."""
+        with self.lock:
+            for due in (self._due or {}).items():
+                return due
+            self._due = None  # behind this, the next request has a task of its own
+            return None
+
+    def give_up(self, stream_id: int) -> None:
+        """Ends a request of the peer's that has taken too long. On the loop."""
+        with self.lock:
+            if self._due:
+                self._due.pop(stream_id, None)
+            seconds = self.options.timeouts.request
+            why = f"the request was not over within {seconds} s"
+            self.session.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
+            self._dispatch()
+            self.wake_writer()
+
+    # --- counting -------------------------------------------------------------------------
+
+    def observe(self, instrument: Instruments | None) -> None:
+        """Has an instrument told of what happens from here on. In front of the first request."""
+        self.instrument = instrument
+        if instrument is not None:
+            instrument.connection_opened(self.connection)
+
+    def _announce(self, instrument: Instruments, exchange: Exchange) -> None:
+        """Tells that an exchange has its stream. With the lock."""
+        exchange.opened_at = self._clock()
+        exchange.status = 0
+        instrument.stream_opened(self.connection, "received" if exchange.inbound else "sent")
+
+    def _count(self, what: str, which: str) -> None:
+        """Counts what is rare: see `Rare`. With the lock."""
+        if self._rare is None:
+            self._rare = {}
+        self._rare[what, which] = self._rare.get((what, which), 0) + 1
+
+    def _count_end(self, exchange: Exchange, outcome: str) -> None:
+        """Notes how an exchange, which is in the table no more, has ended. With the lock."""
+        direction: Direction = "received" if exchange.inbound else "sent"
+        if outcome != "answered":  # that follows from the rest
+            self._count(direction, outcome)
+        if self.instrument is not None:
+            status = exchange.status
+            self.instrument.stream_closed(
+                self.connection,
+                direction,
+                outcome,
+                status if status >= 200 or status == 101 else 0,
+                self._clock() - exchange.opened_at,
+            )
+
+    def count_into(self, totals: Totals) -> None:
+        """Adds its counters to a sum. For any thread."""
+        with self.lock:
+            totals.bytes_sent += self._bytes_sent
+            totals.bytes_received += self._bytes_received
+            totals.requests_sent += self._requests_sent
+            totals.requests_received += self._requests_received
+            totals.waiting_requests += len(self._waiting)
+            if self._exchanges:
+                received = sum(exchange.inbound for exchange in self._exchanges.values())
+                totals.open_received += received
+                totals.open_sent += len(self._exchanges) - received
+            if self.closed is None:
+                totals.open_streams += self.session.open_streams
+            if self._rare is not None:
+                totals.count_rare(self._rare)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -505,9 +780,15 @@ class Traffic(Dispatcher):
                 exchange.give_back(self._closed_error(may_have_run=False))
             for exchange in list(self._exchanges.values()):
                 ran = self.session.announced(exchange.id)
-                exchange.fail(self._closed_error(may_have_run=ran))
+                if self._exchanges.pop(exchange.id, None) is not None:
+                    self._count_end(exchange, "lost" if ran else "refused")
+                if ran:
+                    exchange.fail(self._closed_error(may_have_run=True))
+                else:
+                    exchange.give_back(self._closed_error(may_have_run=False))
             self._exchanges.clear()
             self._clogged.clear()
+            self.session.close()
 
     def _closed_error(self, *, may_have_run: bool) -> ConnectionClosed:
         closed = self.closed
@@ -519,6 +800,16 @@ class Traffic(Dispatcher):
             reason=closed.reason,
             may_have_run=may_have_run,
         )
+
+
+def pause_before(attempt: int) -> float:
+    """How long to wait, in seconds, before the peer that refused a request is asked again.
+
+    It doubles, from about 20 ms to about a second, with jitter, so that what was refused together
+    does not come back together.
+    """
+    longest: float = min(1.0, 0.02 * 2 ** min(attempt - 1, 10))
+    return longest * (0.5 + random.random() / 2)  # noqa: S311  # not a secret
 
 
 def ping_payload(number: int) -> bytes:

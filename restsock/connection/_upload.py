@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from restsock._exceptions import RequestTimeout
+from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamRefused
+
+from ._thread_exchange import ThreadExchange
+from ._traffic import pause_before
 
 if TYPE_CHECKING:
-    from ._thread_exchange import ThreadExchange
+    from restsock.protocol import RequestHead, ResponseHead
 
-__all__ = ["ThreadUpload"]
+    from ._dispatcher import Dispatcher
+
+__all__ = ["Replay", "ThreadUpload", "send_upload", "was_refused"]
 
 # Body bytes handed on in one piece, and read from a file at once.
 _PIECE = 64 * 1024
@@ -95,6 +101,116 @@ class ThreadUpload:
             elif not exchange.wait_either(timeout):
                 raise RequestTimeout(f"nothing within {timeout} s", phase="body")
         return exchange.receive_data(timeout)
+
+
+class Replay:
+    """Whether and how a body can be sent a second time: bytes, a file, or an iterable.
+
+    Args:
+        body: what is to be sent.
+        anew: whether an iterable that is no iterator may be begun anew.
+
+    Attributes:
+        begun: whether anything may have been taken from the body.
+    """
+
+    __slots__ = ("_anew", "_body", "_position", "begun")
+
+    def __init__(self, body: Any, *, anew: bool = True) -> None:
+        self._body = body
+        self._anew = anew
+        self._position: int | None = None
+        self.begun = False
+        if hasattr(body, "tell"):
+            with suppress(OSError):  # a pipe has none
+                self._position = body.tell()
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can, as far as that can be told without trying."""
+        body = self._body
+        if not self.begun or isinstance(body, bytes):
+            return True
+        if hasattr(body, "read"):
+            return isinstance(self._position, int) and hasattr(body, "seek")
+        return self._anew and iter(body) is not body  # an iterable, not an iterator: it begins anew
+
+    def rewind(self) -> bool:
+        """Goes back to where the body began; tells whether that went well."""
+        if self.begun and hasattr(self._body, "read"):
+            try:
+                self._body.seek(self._position)
+            except OSError:
+                return False
+        self.begun = False
+        return True
+
+
+def send_upload(
+    dispatcher: Dispatcher,
+    head: RequestHead,
+    body: Any,
+    replay: Replay,
+    *,
+    connect: float,
+    write: float | None,
+    read: float | None,
+    total: float | None = None,
+    upload_by: float | None = None,
+) -> tuple[ThreadExchange, ResponseHead, ThreadUpload]:
+    """Sends a request with a body that is sent while it is being made; waits for the response head.
+
+    Nothing is taken from the body before there is a stream. When the peer provably did not start on
+    the request, it is sent again, for as long as it may take to connect and if its body can be.
+
+    Args:
+        dispatcher: what carries it.
+        head: the request's.
+        body: bytes, a file or an iterable.
+        replay: of this body.
+        connect: seconds until it has a stream where it is started.
+        write: seconds in which the peer takes nothing at all.
+        read: seconds to the response head.
+        total: seconds for all of that.
+        upload_by: when the body is to be sent, by `time.monotonic`.
+
+    Raises:
+        RestsockError: there is no response; the stream is reset.
+    """
+    opened = time.monotonic()
+    attempt = 0
+    while True:
+        late = time.monotonic() - opened
+        left = max(0.0, connect - late)
+        exchange = ThreadExchange.open(dispatcher, head, end=False, announce=True)
+        upload: ThreadUpload | None = None
+        try:
+            exchange.wait_started(left)
+            upload = ThreadUpload(body, exchange)
+            replay.begun = True
+            # When half a window of the response waits unread, the peer may be about to wait for us.
+            upload.run(write, dispatcher.limits.initial_window // 2, upload_by)
+            response = exchange.receive_head(left, read, None if total is None else total - late)
+        except RestsockError as exc:
+            exchange.close()
+            left = opened + connect - time.monotonic()
+            if upload is None or left <= 0 or not (was_refused(exc) and replay.possible):
+                raise
+            error = exc
+        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+            exchange.close()
+            raise
+        else:
+            return exchange, response, upload
+        attempt += 1
+        time.sleep(min(left, pause_before(attempt)))
+        if not replay.rewind():
+            raise error
+
+
+def was_refused(error: RestsockError) -> bool:
+    """Whether a request provably was not started where it went, and may be elsewhere or later."""
+    return error.may_have_run is False and isinstance(error, (StreamRefused, ConnectionClosed))
 
 
 def _pieces(body: Any) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from restsock.apps import make_handler
-from restsock.connection import Exchange
+from restsock.connection import Exchange, Load, load_of
 
 from ._document import Operation, SpecLike, load
 from ._handler import answer_problem
@@ -221,6 +221,10 @@ class AccessHandler:
         detail = f"{who} may not call {what}"
         _log.info("refused: %s, at %r", detail, self._peer)
         answer_problem(exchange, 403, detail)
+
+    def load(self) -> Load | None:
+        """The queue of the app, if it has one."""
+        return load_of(self._inner)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Runs the app; see `Handler`."""

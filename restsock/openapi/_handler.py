@@ -15,7 +15,7 @@ from restsock._exceptions import SpecError
 from restsock.apps import make_handler
 from restsock.apps._errors import loggable
 from restsock.apps._response import CONTINUE, Responder, expects_continue
-from restsock.connection import Exchange, ExchangeEvent, Failed
+from restsock.connection import Exchange, ExchangeEvent, Failed, Load, load_of
 from restsock.protocol import DataReceived, EndReceived, ResetCode
 
 from ._document import Document, load
@@ -180,6 +180,10 @@ class OpenAPIHandler:
             intake.begin()
         else:
             _hand_over(exchange, match, self._inner.handle, watch)
+
+    def load(self) -> Load | None:
+        """The queue of the app, if it has one."""
+        return load_of(self._inner)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

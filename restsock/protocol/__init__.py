@@ -35,6 +35,7 @@ from ._events import (
 )
 from ._frames import MAX_MESSAGE
 from ._session import Session
+from ._tunnel import ConnectTunnel
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
 from ._upstream import Upstream, UpstreamEvent
 from ._websocket import WebSocket
@@ -46,6 +47,7 @@ __all__ = [
     "ClientUpgrade",
     "CloseCode",
     "CloseReceived",
+    "ConnectTunnel",
     "DataReceived",
     "EndReceived",
     "GoAwayReceived",

@@ -63,11 +63,15 @@ class CloseCode(IntEnum):
     INVALID_TEXT = 1007
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
     HANDSHAKE_FAILED = 4000
     HANDSHAKE_TIMEOUT = 4001
     PROTOCOL_ERROR = 4002
     HEARTBEAT_TIMEOUT = 4003
     REPLACED = 4004
+    FORBIDDEN = 4005
+    NAME_TAKEN = 4006
 
 
 class RequestHead(NamedTuple):
@@ -202,12 +206,14 @@ class StreamFailed:
     """The stream is over, before its time.
 
     `by_peer` tells a RESET that came from one that this side has queued because of what came.
+    `limit` names the field of `Limits` that was passed, if that is why.
     """
 
     stream_id: int
     code: int
     reason: str
     by_peer: bool
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +225,15 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True)
 class StreamRejected:
-    """A request was answered or refused here, without reaching the app: for the log."""
+    """A request was answered or refused here, without reaching the app: for the log.
+
+    `limit` names the field of `Limits` that was passed, if that is why; it is "going_away" behind
+    a GOAWAY of this side.
+    """
 
     stream_id: int
     reason: str
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,9 @@ class Handshake:
             if not isinstance(message, str):
                 raise RemoteProtocolError("a frame before the handshake is complete")
             if len(message) > self._max_size:
-                raise RemoteProtocolError(f"a handshake message of {len(message)} characters")
+                raise RemoteProtocolError(
+                    f"a handshake message of {len(message)} characters", limit="max_metadata"
+                )
             envelope = decode_envelope(message)
             if envelope.type != self._due.value:
                 due = self._due.value

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from restsock._buffered import Buffered
 from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
@@ -80,6 +81,14 @@ _MAX_CONTROL = 4096
 # turned away from them, so there has to be an end to them.
 _MAX_OVERDUE = 256
 
+# The answers that are given here, without the app.
+_REASONS = {
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+    504: b"Gateway Timeout",
+}
+
 
 class Session:
     """The multiplexer of one connection.
@@ -90,6 +99,7 @@ class Session:
         heartbeat: told to the peer in the handshake.
         new_id: makes the id of an envelope.
         unix_ms: the time, for envelopes, in milliseconds.
+        buffered: counts what all connections hold, this one among them.
 
     Attributes:
         peer: the peer's settings, the defaults until the handshake has told them.
@@ -126,6 +136,7 @@ class Session:
         heartbeat: Heartbeat,
         new_id: Callable[[], str],
         unix_ms: Callable[[], int],
+        buffered: Buffered | None = None,
     ) -> None:
         self.peer = Settings()
         self.round_trip: float | None = None
@@ -138,7 +149,7 @@ class Session:
             new_id=new_id,
             unix_ms=unix_ms,
         )
-        self._budget = Budget(limits.receive_budget)
+        self._budget = Budget(limits.receive_budget, buffered)
         self._streams: dict[int, Stream] = {}
         self._ring: list[Stream] = []
         self._control: list[str | bytes] = []
@@ -165,6 +176,11 @@ class Session:
         return len(self._streams)
 
     @property
+    def own_streams(self) -> int:
+        """How many streams of this side are open."""
+        return self._local_open
+
+    @property
     def last_peer_stream_id(self) -> int:
         """The highest stream that the peer has opened; 0 before the first."""
         return self._last_peer_id
@@ -183,6 +199,11 @@ class Session:
             and not self._going_away
             and self._next_id <= _MAX_ID
         )
+
+    @property
+    def leaving(self) -> bool:
+        """Whether either side has announced, by GOAWAY, that it will close."""
+        return self._going_away or self._peer_going_away
 
     @property
     def exhausted(self) -> bool:
@@ -330,6 +351,33 @@ class Session:
             self._control.append(encode_reset(stream_id, code, reason))
         self._remove(stream)
 
+    def give_up(self, stream_id: int, code: ResetCode, reason: str, limit: str) -> None:
+        """Ends a stream of the peer's whose time is over, with an answer where that still goes.
+
+        That is 408 while the request is not complete and 504 when it is, as long as the app has not
+        begun to answer; else a RESET. A `StreamFailed` follows. A stream that is over, or that is
+        raw bytes, is let be.
+
+        Args:
+            stream_id: the stream.
+            code: of the RESET, and of the event.
+            reason: for both.
+            limit: for the event.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.sending.state is HalfState.RAW:
+            return
+        complete = stream.receiving.state is HalfState.DONE
+        if stream.sending.state is HalfState.HEAD:
+            status = 504 if complete or stream.upgrade else 408
+            self._answer_instead(stream, status, complete, code, reason, limit)
+        else:
+            self._fail(stream, code, reason, limit)
+
+    def close(self) -> None:
+        """Notes that the connection has ended: what its streams hold counts no more."""
+        self._budget.close()
+
     def consume(self, stream_id: int, nbytes: int, now: float) -> None:
         """Gives credit back for body bytes that are used up.
 
@@ -464,20 +512,29 @@ class Session:
         elif type == FrameType.HEAD:
             self._receive_head(stream, payload, end)
         elif len(payload) > self._limits.max_frame:
-            self._fail(stream, ResetCode.PROTOCOL, f"a frame of {len(payload)} body bytes")
+            why = f"a frame of {len(payload)} body bytes"
+            self._fail(stream, ResetCode.PROTOCOL, why, "max_frame")
         else:
             self._receive_body(stream, payload, end)
 
     def _receive_request(self, stream_id: int, payload: bytes, end: bool) -> None:
         self._last_peer_id = stream_id
-        if self._going_away or self._peer_open >= self._limits.max_streams:
-            why = "going away" if self._going_away else "too many streams"
-            self._reject(stream_id, ResetCode.REFUSED, why)
+        if self._going_away:
+            self._reject(stream_id, ResetCode.REFUSED, "going away", "going_away")
+            return
+        if self._peer_open >= self._limits.max_streams:
+            self._reject(stream_id, ResetCode.REFUSED, "too many streams", "max_streams")
+            return
+        if self._budget.overdrawn:
+            why = "too many bytes that nobody has taken"
+            self._reject(stream_id, ResetCode.REFUSED, why, "buffered_total")
             return
         try:
             data, body = split_head(payload)
             if len(data) > self._limits.max_head:
-                self._answer_431(stream_id, len(data), end)
+                self._answer(stream_id, 431, end)
+                why = f"a request head of {len(data)} bytes: 431"
+                self._events.append(StreamRejected(stream_id, why, "max_head"))
                 return
             head = decode_request(data)
         except RemoteProtocolError as exc:
@@ -486,6 +543,13 @@ class Session:
         if head.upgrade is not None and (end or body):
             self._reject(stream_id, ResetCode.PROTOCOL, "an upgrade with a body or an end")
             return
+        if self._limits.max_body is not None:
+            announced = content_length(head.headers)
+            if announced is not None and announced > self._limits.max_body:
+                self._answer(stream_id, 413, end)
+                why = f"a request body of {announced} bytes: 413"
+                self._events.append(StreamRejected(stream_id, why, "max_body"))
+                return
         stream = self._add_stream(stream_id, head, local=False)
         self._peer_open += 1
         stream.receiving.advance(Part.HEAD)
@@ -500,7 +564,8 @@ class Session:
             data, body = split_head(payload)
             half.head_bytes += len(data)
             if len(data) > self._limits.max_head or half.head_bytes > 2 * self._limits.max_head:
-                self._fail(stream, ResetCode.TOO_LARGE, f"a head of {len(data)} bytes")
+                why = f"a head of {len(data)} bytes"
+                self._fail(stream, ResetCode.TOO_LARGE, why, "max_head")
                 return
             if half.state is HalfState.HEAD:
                 problem = self._receive_response(stream, decode_response(data), body, end)
@@ -543,7 +608,8 @@ class Session:
 
     def _receive_first_body(self, stream: Stream, payload: bytes, body: bytes, end: bool) -> None:
         if body and len(payload) > self._limits.max_frame:
-            self._fail(stream, ResetCode.PROTOCOL, f"a frame of {len(payload)} bytes")
+            why = f"a frame of {len(payload)} bytes"
+            self._fail(stream, ResetCode.PROTOCOL, why, "max_frame")
         elif stream.receiving.state is not HalfState.DONE:
             self._receive_body(stream, body, end)
 
@@ -560,6 +626,9 @@ class Session:
             if problem is not None:
                 self._fail(stream, ResetCode.PROTOCOL, problem)
                 return
+            if self._is_too_long(stream):
+                self._stop_body(stream, end)
+                return
             if not stream.receive_window.receive(len(data)):
                 self._fail(stream, ResetCode.FLOW, "more bytes than there was credit for")
                 return
@@ -571,6 +640,21 @@ class Session:
                 self._fail(stream, ResetCode.PROTOCOL, problem)
         elif stream.local and half.full:
             self._await_end(stream)
+
+    def _is_too_long(self, stream: Stream) -> bool:
+        """Whether more of a body has come, or was announced, than this side wants."""
+        limits = self._limits
+        most = limits.max_response_body if stream.local else limits.max_body
+        half = stream.receiving
+        return most is not None and half.state is HalfState.BODY and half.expected > most
+
+    def _stop_body(self, stream: Stream, end: bool) -> None:
+        limit = "max_response_body" if stream.local else "max_body"
+        why = f"a body of more than {getattr(self._limits, limit)} bytes"
+        if not stream.local and stream.sending.state is HalfState.HEAD:
+            self._answer_instead(stream, 413, end, ResetCode.TOO_LARGE, why, limit)
+        else:
+            self._fail(stream, ResetCode.TOO_LARGE, why, limit)
 
     def _await_end(self, stream: Stream) -> None:
         self._overdue[stream.id] = None
@@ -612,6 +696,8 @@ class Session:
         if code == ResetCode.NO_ERROR and answered:
             self._tell(StopSending(stream.id))
         else:
+            if code == ResetCode.REFUSED:
+                code = _refusal_of(stream)
             self._tell(StreamFailed(stream.id, code, reason, by_peer=True))
         self._remove(stream)
 
@@ -621,8 +707,8 @@ class Session:
         self._events.append(GoAwayReceived(last_stream_id, code, reason))
         beyond = [s for s in self._streams.values() if s.local and s.id > last_stream_id]
         for stream in beyond:
-            failed = StreamFailed(stream.id, ResetCode.REFUSED, "the peer is going away", True)
-            self._tell(failed)
+            code = _refusal_of(stream)
+            self._tell(StreamFailed(stream.id, code, "the peer is going away", by_peer=True))
             self._remove(stream)
 
     # --- the table of streams -------------------------------------------------------------
@@ -653,22 +739,37 @@ class Session:
         stream.out_bytes = 0
         self._tell(StreamClosed(stream.id))
 
-    def _fail(self, stream: Stream, code: ResetCode, reason: str) -> None:
+    def _fail(self, stream: Stream, code: ResetCode, reason: str, limit: str | None = None) -> None:
         self._control.append(encode_reset(stream.id, code, reason))
-        self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
+        self._tell(StreamFailed(stream.id, code, reason, False, limit))
         self._remove(stream)
 
-    def _reject(self, stream_id: int, code: ResetCode, reason: str) -> None:
+    def _reject(
+        self, stream_id: int, code: ResetCode, reason: str, limit: str | None = None
+    ) -> None:
         self._control.append(encode_reset(stream_id, code, reason))
-        self._events.append(StreamRejected(stream_id, reason))
+        self._events.append(StreamRejected(stream_id, reason, limit))
 
-    def _answer_431(self, stream_id: int, size: int, end: bool) -> None:
+    def _answer_instead(
+        self, stream: Stream, status: int, end: bool, code: ResetCode, reason: str, limit: str
+    ) -> None:
+        """Answers in place of the app, which learns that the stream has failed."""
+        self._answer(stream.id, status, end)
+        self._tell(StreamFailed(stream.id, code, reason, False, limit))
+        self._remove(stream)
+
+    def _answer(self, stream_id: int, status: int, end: bool) -> None:
+        """Answers a request without its app; `end` tells whether all of it has come."""
         headers = [(b"Content-Length", b"0")]
-        data, _ = encode_response(ResponseHead(431, headers, b"Request Header Fields Too Large"))
+        data, _ = encode_response(ResponseHead(status, headers, _REASONS[status]))
         self._control.append(encode_frame(FrameType.HEAD, END, stream_id, data))
         if not end:
             self._control.append(encode_reset(stream_id, ResetCode.NO_ERROR, ""))
-        self._events.append(StreamRejected(stream_id, f"a request head of {size} bytes: 431"))
+
+
+def _refusal_of(stream: Stream) -> ResetCode:
+    """What a refusal amounts to: whoever has begun to answer has begun to run, whatever it says."""
+    return ResetCode.INTERNAL if stream.receiving.head_bytes else ResetCode.REFUSED
 
 
 def _part_of(status: int) -> Part:

@@ -96,6 +96,11 @@ class Half:
         return None
 
     @property
+    def expected(self) -> int:
+        """The length of the body, as far as it is known: announced, or else what has come."""
+        return self._count if self._expected is None else self._expected
+
+    @property
     def full(self) -> bool:
         """Whether all of the body that was announced has come."""
         return self._expected is not None and self._count == self._expected

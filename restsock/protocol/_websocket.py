@@ -272,7 +272,9 @@ class WebSocket:
         """Refuses a message that is too large, no later than its next frame announces it."""
         if self._size + announced > self._max_message:
             raise RemoteProtocolError(
-                f"a message of more than {self._max_message} bytes", close_code=CloseCode.TOO_BIG
+                f"a message of more than {self._max_message} bytes",
+                close_code=CloseCode.TOO_BIG,
+                limit="max_message",
             )
 
     def _receive_part(self, part: bytes | bytearray | str, finished: bool) -> None:

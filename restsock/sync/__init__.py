@@ -25,10 +25,16 @@ from ._connection import Connection, Connections
 from ._events import Events
 from ._requests import StreamedResponse
 from ._server import Route, Server
+from ._signals import drain_on_signal
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from restsock._config import Backoff, Options
-    from restsock.connection import FieldsLike
+    from restsock.auth import Authenticator, Credentials
+    from restsock.client import ProxyLike
+    from restsock.connection import FieldsLike, InstrumentLike
+    from restsock.tls import ClientTLS, ServerTLS
 
 __all__ = [
     "Client",
@@ -39,6 +45,7 @@ __all__ = [
     "Server",
     "StreamedResponse",
     "connect",
+    "drain_on_signal",
     "listen",
 ]
 
@@ -52,9 +59,13 @@ def connect(
     name: str | None = None,
     metadata: Any = None,
     headers: FieldsLike = (),
+    auth: Credentials | None = None,
+    tls: ssl.SSLContext | ClientTLS | None = None,
     ssl_context: ssl.SSLContext | None = None,
     options: Options | None = None,
     backoff: Backoff | None = None,
+    instrument: InstrumentLike | None = None,
+    proxy: ProxyLike = None,
     **app_options: Any,
 ) -> Client:
     """Dial a listener; return once there is a connection.
@@ -70,9 +81,17 @@ def connect(
         name: The name by which the listener is to know this client.
         metadata: Any JSON value; the listener gets it with each connection.
         headers: Further header fields of the upgrade request.
-        ssl_context: For `wss`; by default the certificates that this system trusts are accepted.
-        options: Limits, timeouts and heartbeat.
+        auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
+            function that gives header fields; it is called for each attempt to dial, in a thread.
+        tls: For `wss`: `restsock.tls.client(...)` or an SSL context; by default the certificates
+            that this system trusts are accepted.
+        ssl_context: The same, by another name.
+        options: Limits, timeouts, heartbeat and socket options.
         backoff: How to dial again; `Backoff(tries=…)` bounds how long this waits.
+        instrument: Is told what happens on the connections, to count, time and trace it: one
+            `Instrument` or several, such as those of `restsock.instruments`.
+        proxy: A `restsock.Proxy` to dial through, or its URL; `None` takes what the environment
+            says, `False` none.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -89,9 +108,13 @@ def connect(
             name=name,
             metadata=metadata,
             headers=headers,
+            auth=auth,
+            tls=tls,
             ssl_context=ssl_context,
             options=options,
             backoff=backoff,
+            instrument=instrument,
+            proxy=proxy,
             **app_options,
         )
     )
@@ -104,9 +127,14 @@ def listen(
     app: Any = None,
     interface: str | None = None,
     loop: str = "auto",
+    tls: ssl.SSLContext | ServerTLS | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    auth: Authenticator | None = None,
+    origins: str | Collection[str] | None = None,
+    name: str = "listener",
+    names: str = "replace",
     options: Options | None = None,
-    backlog: int | None = None,
+    instrument: InstrumentLike | None = None,
     **app_options: Any,
 ) -> Server:
     """Listen for dialing peers; return once the sockets are bound.
@@ -121,9 +149,18 @@ def listen(
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
         loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
             `restsock.apps.make_handler`.
-        ssl_context: With a certificate, to speak TLS; None speaks plain TCP.
-        options: Limits, timeouts and heartbeat.
-        backlog: Newcomers that the kernel may hold.
+        tls: `restsock.tls.server(...)` or an SSL context with a certificate, to speak TLS; None
+            speaks plain TCP.
+        ssl_context: The same, by another name.
+        auth: Tells who dials in: an authenticator of `restsock.auth`, or a function that gets a
+            `restsock.auth.Upgrade`, in a thread, and gives a `Principal`, or None for 401.
+        origins: The web origins whose pages may dial in; see `restsock.listen`.
+        name: What `Principal.may_call` calls the app of this side.
+        names: What happens when a peer comes under a name that another one has: `"replace"` closes
+            the older one, `"reject"` turns the newer one away, `"share"` keeps both.
+        options: Limits, timeouts, heartbeat and socket options.
+        instrument: Is told what happens on the connections, to count, time and trace it: one
+            `Instrument` or several, such as those of `restsock.instruments`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -138,9 +175,14 @@ def listen(
             app=app,
             interface=interface,
             loop=loop,
+            tls=tls,
             ssl_context=ssl_context,
+            auth=auth,
+            origins=origins,
+            name=name,
+            names=names,
             options=options,
-            backlog=backlog,
+            instrument=instrument,
             **app_options,
         )
     )

@@ -15,7 +15,7 @@ from ._requests import Requester
 
 if TYPE_CHECKING:
     from restsock.client import ClientStatistics
-    from restsock.connection import Closed
+    from restsock.connection import Closed, Health
 
 __all__ = ["Client"]
 
@@ -79,20 +79,29 @@ class Client(Requester, Owner[AsyncClient]):
         return outcome
 
     def statistics(self) -> ClientStatistics:
-        """Numbers of the whole life of this client; `Connection.statistics` has more."""
-        return self._client.statistics()
+        """Numbers of the whole life of this client, all its connections together."""
+        return self._ask(self._client.statistics)
 
-    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+    def health(self) -> Health:
+        """Whether requests have a fair chance now, and if not, why."""
+        return self._ask(self._client.health)
+
+    def close(
+        self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
+    ) -> None:
         """End the client for good, wait for it, and end the background thread behind the last one.
 
-        Waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is
-        harmless.
+        No further request is started; what is in flight, both ways, goes on for the grace. Then
+        waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is
+        harmless. A `KeyboardInterrupt` ends the wait and drops the connection.
 
         Args:
             code: The close code for the peer.
             reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; None is `Timeouts.grace`, 0 cuts it off. Leaving a
+                `with` block by an exception has 0.
         """
-        self._close(code, reason)
+        self._close(code, reason, grace=grace)
 
     def __repr__(self) -> str:
         return repr(self._client)

@@ -12,7 +12,8 @@ from restsock.protocol import CloseCode
 from ._requests import Requester
 
 if TYPE_CHECKING:
-    from restsock.connection import Closed, Peer, Statistics
+    from restsock._principal import Principal
+    from restsock.connection import Closed, Health, Peer, Statistics
     from restsock.connection import Connection as AsyncConnection
     from restsock.server import Registry
 
@@ -53,6 +54,11 @@ class Connection(Requester):
         return self._connection.peer
 
     @property
+    def principal(self) -> Principal | None:
+        """Whom authentication has found the peer to be; None without authentication."""
+        return self._connection.principal
+
+    @property
     def round_trip(self) -> float | None:
         """Seconds, from the latest pong; None before the first."""
         return self._connection.round_trip
@@ -69,6 +75,10 @@ class Connection(Requester):
             ConnectionClosed: The client or server that it belonged to was closed.
         """
         return self._portal.call(self._connection.statistics)
+
+    def health(self) -> Health:
+        """Whether requests have a fair chance on it now, and if not, why."""
+        return self._connection.health()
 
     def wait_closed(self, timeout: float | None = None) -> Closed | None:
         """Wait for its end.
@@ -93,6 +103,23 @@ class Connection(Requester):
         """
         if self.closed is None:
             self._portal.run(self._connection.aclose, code, reason)
+
+    def drain(
+        self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> Closed:
+        """Close it behind what is in flight, and wait until it is closed.
+
+        Args:
+            grace: Seconds that this may take; None is `Timeouts.grace`.
+            code: 1000 ends the peer's client for good, 1001 lets it dial again.
+            reason: For people, at most 123 bytes of UTF-8.
+
+        Returns:
+            How it ended.
+        """
+        if self.closed is not None:
+            return self.closed
+        return self._portal.run(self._connection.drain, grace, code, reason)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Connection) and other._connection is self._connection
@@ -130,6 +157,13 @@ class Connections:
     def by_name(self, name: str) -> Connection | None:
         """The connection of the peer of this name, or None. Of several, the newest."""
         return self._found(self._registry.by_name(name))
+
+    def all_by_name(self, name: str) -> list[Connection]:
+        """All connections that requests to this name may go to, oldest first.
+
+        Several there are only with `names="share"`.
+        """
+        return [Connection(self._portal, found) for found in self._registry.all_by_name(name)]
 
     def by_metadata(self, metadata: Any) -> list[Connection]:
         """All connections with exactly this metadata, compared as JSON values, oldest first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import trio
@@ -26,12 +27,15 @@ __all__ = ["Owner"]
 class _Endpoint(Protocol):
     """What a client and a server have in common."""
 
-    async def aclose(self, code: int = ..., reason: str = ...) -> None: ...
+    async def aclose(
+        self, code: int = ..., reason: str = ..., *, grace: float | None = ...
+    ) -> None: ...
 
     async def wait_closed(self) -> Any: ...
 
 
 E = TypeVar("E", bound=_Endpoint)
+T = TypeVar("T")
 
 
 class _Life(Generic[E]):
@@ -85,17 +89,32 @@ class Owner(Generic[E]):
             self._hold.wait(timeout)
             return self._life.outcome
 
-    def _close(self, *args: Any) -> None:
+    def _ask(self, function: Callable[[], T]) -> T:
+        """Looks at the endpoint, on the loop; where that has ended, nothing changes any more."""
+        try:
+            return self._hold.portal.call(function)
+        except ConnectionClosed:
+            return function()
+
+    def _close(self, *args: Any, grace: float | None = None) -> None:
         hold = self._hold
         if hold.portal.foreign:
             return  # the parent's connection is the parent's to close
         hold.portal.check_caller()
         if not hold.closed:
             try:
-                hold.portal.run(self._life.endpoint.aclose, *args)
+                hold.portal.run(partial(self._life.endpoint.aclose, *args, grace=grace))
             except ConnectionClosed:
                 pass  # another thread was faster
         hold.close()
+
+    def _close_soon(self, grace: float | None) -> None:
+        """Begins to close in the background. Takes no lock: a signal handler calls it anywhere."""
+        portal = self._hold.portal
+        close = partial(self._life.endpoint.aclose, grace=grace)
+        if not portal.foreign:
+            with contextlib.suppress(ConnectionClosed):  # it has ended already
+                portal.post(partial(portal.start_soon, close))
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +125,7 @@ class Owner(Generic[E]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close()
+        self._close(grace=None if exc_type is None else 0)
 
     def __del__(self) -> None:
         hold = getattr(self, "_hold", None)

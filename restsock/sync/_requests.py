@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from restsock._exceptions import RequestTimeout
-from restsock.connection import Response, ThreadExchange, ThreadUpload, head_for
+from restsock.connection import (
+    Replay,
+    Response,
+    ThreadExchange,
+    ThreadUpload,
+    head_for,
+    send_upload,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -159,18 +166,23 @@ class Requester:
         upload: ThreadUpload | None = None
         if isinstance(body, bytes) and len(body) <= _INLINE:
             exchange = ThreadExchange.open(dispatcher, head, body=body)
+            try:
+                response = exchange.receive_head(connect, idle, total)
+            except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                exchange.close()
+                raise
         else:
-            exchange = ThreadExchange.open(dispatcher, head, end=False, announce=True)
-        try:
-            if not (isinstance(body, bytes) and len(body) <= _INLINE):
-                # Nothing is taken from a body before there is a stream to send it on.
-                exchange.wait_started(connect if total is None else min(connect, total))
-                upload = ThreadUpload(body, exchange)
-                upload.run(idle, _unread(dispatcher), deadline)
-            response = exchange.receive_head(connect, idle, total)
-        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
-            exchange.close()
-            raise
+            exchange, response, upload = send_upload(
+                dispatcher,
+                head,
+                body,
+                Replay(body),
+                connect=connect if total is None else min(connect, total),
+                write=idle,
+                read=idle,
+                total=total,
+                upload_by=deadline,
+            )
         remaining = None if upload is None or upload.done else upload
         return StreamedResponse(exchange, response, remaining, idle)
 
@@ -291,11 +303,6 @@ class StreamedResponse:
 
     def __repr__(self) -> str:
         return f"<StreamedResponse {self.status}>"
-
-
-def _unread(dispatcher: Dispatcher) -> int:
-    # When half a window of the response waits unread, the peer may be about to wait for us.
-    return dispatcher.limits.initial_window // 2
 
 
 def _left(deadline: float | None) -> float | None:

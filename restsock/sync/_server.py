@@ -16,8 +16,9 @@ from ._requests import Requester
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from restsock.connection import FieldsLike, Response
+    from restsock.connection import FieldsLike, Health, Response
     from restsock.openapi import ContractLike
+    from restsock.server import ServerStatistics
 
     from ._portal import Portal
     from ._requests import BodyLike
@@ -79,6 +80,14 @@ class Server(Owner[AsyncServer]):
     def url(self) -> str:
         """What a client on the same network dials."""
         return self._server.url
+
+    def statistics(self) -> ServerStatistics:
+        """Numbers of the whole life of this server, all its connections together."""
+        return self._ask(self._server.statistics)
+
+    def health(self) -> Health:
+        """Whether peers can connect and requests have a fair chance now, and if not, why."""
+        return self._ask(self._server.health)
 
     def events(self, *, capacity: int = 1000) -> Events:
         """What happens to the connections, from this call on.
@@ -160,6 +169,22 @@ class Server(Owner[AsyncServer]):
         """
         return self.route(name).transport()
 
+    def revoke(self, principal: str) -> int:
+        """Close all connections of the principal of this name with 4005, and what is on them.
+
+        Its clients dial again, and it is for the authenticator to refuse them then.
+
+        Args:
+            principal: Its name, which need not be the name that it has dialed in under.
+
+        Returns:
+            How many connections that were.
+
+        Raises:
+            ConnectionClosed: The server was closed.
+        """
+        return self._portal.call(self._server.revoke, principal)
+
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the server is closed.
 
@@ -172,17 +197,24 @@ class Server(Owner[AsyncServer]):
         self._wait_closed(timeout)
         return self._hold.closed or self._server.closed
 
-    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
-        """Stop listening, close all connections, end all subscriptions, and wait for that.
+    def close(
+        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Close all connections, stop listening, end all subscriptions, and wait for that.
 
-        The background thread ends with the last client or server. Waits up to `Timeouts.close`
-        seconds for the peers' halves of the closing handshakes. Twice is harmless.
+        No further request is started; what is in flight, both ways, goes on for the grace, while
+        newcomers are answered with 503. Then waits up to `Timeouts.close` seconds for the peers'
+        halves of the closing handshakes. The background thread ends with the last client or server.
+        Twice is harmless. A `KeyboardInterrupt` ends the wait and drops all connections.
 
         Args:
-            code: The close code for the peers. Behind 1001 clients dial again, behind 1000 not.
+            code: The close code for the peers. Behind 1001 and 1012 clients dial again, behind 1000
+                not.
             reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; None is `Timeouts.grace`, 0 cuts it off. Leaving a
+                `with` block by an exception has 0.
         """
-        self._close(code, reason)
+        self._close(code, reason, grace=grace)
 
     def __repr__(self) -> str:
         return repr(self._server)

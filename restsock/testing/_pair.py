@@ -12,7 +12,15 @@ from trio.testing import memory_stream_pair
 
 from restsock._config import Options
 from restsock.apps import make_handler
-from restsock.connection import Connection, Handler, Peer, open_accepted, open_dialed
+from restsock.connection import (
+    Connection,
+    Handler,
+    InstrumentLike,
+    Peer,
+    instruments_of,
+    open_accepted,
+    open_dialed,
+)
 from restsock.testing._stream import FaultyStream
 
 _PEER = Peer("memory", 0)
@@ -49,6 +57,8 @@ async def connected_pair(
     interface_b: str | None = None,
     loop_a: str = "auto",
     loop_b: str = "auto",
+    instrument_a: InstrumentLike | None = None,
+    instrument_b: InstrumentLike | None = None,
     **app_options: Any,
 ) -> AsyncIterator[Pair]:
     """Connect two peers in memory, for as long as the block runs.
@@ -73,6 +83,8 @@ async def connected_pair(
         loop_a: "trio" or "asyncio", where what ``app_a``, an ASGI app, needs cannot be told. With
             asyncio a thread has its part in it, of which a `MockClock` knows nothing.
         loop_b: The same for ``app_b``.
+        instrument_a: Is told what happens at the dialer's end.
+        instrument_b: The same at the listener's.
         app_options: Further options of `restsock.apps.make_handler`, for both apps.
     """
     here = Options() if options is None else options
@@ -106,6 +118,8 @@ async def connected_pair(
             nursery.start_soon(dial)
             nursery.start_soon(accept)
         pair = Pair(ends["dialer"], ends["listener"], wire)
+        pair.dialer.observe(instruments_of(instrument_a))
+        pair.listener.observe(instruments_of(instrument_b))
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:

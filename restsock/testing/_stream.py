@@ -232,9 +232,20 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     async def _end_inner(self) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             if isinstance(self.inner, trio.abc.HalfCloseableStream):
-                await self.inner.send_eof()
+                await self._end_behind_sender(self.inner)
             else:
                 await self.inner.aclose()
+
+    async def _end_behind_sender(self, inner: trio.abc.HalfCloseableStream) -> None:
+        self._interrupt()
+        while True:
+            try:
+                await inner.send_eof()
+            except trio.BusyResourceError:
+                # Somebody was stuck in a send, and leaves it in a moment.
+                await trio.lowlevel.checkpoint()
+            else:
+                return
 
     def _check(self) -> None:
         if self._closed:

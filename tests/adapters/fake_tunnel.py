@@ -161,6 +161,8 @@ Script = Callable[[FakeExchange], None]
 class FakeDispatcher:
     """Hands each exchange to the next script, or to the last one again."""
 
+    instrument = None
+
     connection = None
 
     def __init__(self, loop: Loop, limits: Limits, timeouts: Timeouts) -> None:

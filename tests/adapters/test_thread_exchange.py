@@ -322,3 +322,18 @@ def test_a_close_from_another_thread_wakes_the_reader(
     reader.join(5)
     settle(loop)
     assert fake.closed
+
+
+def test_what_has_moved_to_another_connection_is_left_to_the_loop(
+    served: ThreadExchange, fake: FakeExchange, loop: Loop
+) -> None:
+    # The peer has refused it while a thread was about to send: that thread has the lock of the
+    # connection that it had, and of no other.
+    threads: list[threading.Thread] = []
+    fake.on_data = lambda _: threads.append(threading.current_thread())
+    served.send_data(b"x", flush=False)
+    had: Any = object()
+    served._pump_as_guest(had)
+    loop.run(lambda: None)
+    assert threads == [loop._thread]
+    assert fake.sent == b"x"

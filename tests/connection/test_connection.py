@@ -16,7 +16,7 @@ from restsock._exceptions import (
     StreamRefused,
     StreamReset,
 )
-from restsock.connection import AsyncExchange, Connection, Exchange, Response
+from restsock.connection import AsyncExchange, Closed, Connection, Exchange, Response
 from restsock.protocol import CloseReceived, RequestHead, ResetCode, ResponseHead
 
 from .peers import TaskHandler, handshake, pair
@@ -584,3 +584,76 @@ async def test_a_peers_words_make_one_line() -> None:
         await dialer.aclose(1001, "bye\nWARNING forged")
         closed = await listener.wait_closed()
         assert closed.reason == "bye?WARNING forged"
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_what_is_sent_in_its_last_moment_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its tasks have ended, it has not: whatever comes in between must not start another.
+
+    It would come from a thread that has left its bytes to the loop, or from an app.
+    """
+    finish = Connection._finish
+    late: list[Connection] = []
+
+    def send_and_finish(self: Connection) -> None:
+        late.append(self)
+        self._writing = False
+        self._start_writer()
+        self._abort(Closed(False, 1006, "late", by_peer=True))
+        finish(self)
+
+    monkeypatch.setattr(Connection, "_finish", send_and_finish)
+    async with pair(options=QUIET) as (dialer, _listener):
+        if how == "closed":
+            await dialer.aclose()
+    assert len(late) == 2
+
+
+class MuteStream(trio.abc.Stream):
+    """Takes no more bytes once it is mute; what was sent by the other side still comes."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self.inner = inner
+        self.mute = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.mute:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError("reset")
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self.inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def test_a_close_that_cannot_be_answered_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A peer that gave up long ago has closed the socket; its close frame is read behind that."""
+    dialed, accepted = trio.testing.memory_stream_pair()
+    stream = MuteStream(accepted)
+    dialer, listener = await handshake(dialed, stream, options=QUIET)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dialer.run, None)
+        nursery.start_soon(listener.run, None)
+        await trio.testing.wait_all_tasks_blocked()
+        stream.mute = True
+        begin = trio.current_time()
+
+        async def ask() -> None:
+            with pytest.raises((ConnectionClosed, StreamRefused)):
+                await listener.request("GET", "/")
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        dialer.close_soon(1001)
+        closed = await listener.wait_closed()
+        assert (closed.code, trio.current_time()) == (1001, begin)

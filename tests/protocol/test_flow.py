@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restsock._buffered import Buffered
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
 
@@ -112,3 +113,50 @@ def test_the_peer_never_stalls_and_never_overfills(
     assert credit * 2 >= window.size or credit > window.size // 2 or window.size == 1
     window.close()
     assert budget.left == spare
+
+
+def test_no_window_grows_while_all_connections_hold_too_much() -> None:
+    common = Buffered(200)
+    others = Budget(0, common)
+    budget = Budget(1000, common)
+    window = ReceiveWindow(100, 400, budget)
+
+    def read_half(now: float) -> int:
+        assert window.receive(50)
+        return window.consume(50, now, 1.0)
+
+    assert read_half(0.0) == 50
+    others.hold(200)
+    assert read_half(0.1) == 50
+    others.hold(-1)
+    assert read_half(0.2) == 50 + 100
+    assert window.size == 200
+
+
+def test_who_holds_at_least_an_even_share() -> None:
+    common = Buffered(100)
+    one, two, three = (Budget(0, common) for _ in range(3))
+    one.hold(60)
+    two.hold(39)
+    assert not one.overdrawn  # there is room yet
+    two.hold(1)
+    assert (common.total, common.holders) == (100, 2)
+    assert one.overdrawn
+    assert not two.overdrawn  # 40 of 50
+    assert not three.overdrawn
+    two.hold(10)
+    assert two.overdrawn
+    one.close()
+    one.close()
+    one.hold(500)
+    assert (common.total, common.holders) == (50, 1)
+    two.hold(-50)
+    assert (common.total, common.holders) == (0, 0)
+
+
+def test_nothing_is_counted_for_nobody() -> None:
+    budget = Budget(10)
+    budget.hold(5)
+    assert budget.may_grow
+    assert not budget.overdrawn
+    budget.close()

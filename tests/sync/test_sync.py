@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -475,8 +476,32 @@ def test_a_request_in_flight_fails_when_its_client_is_closed(pair: Pair) -> None
         assert connection is not None
         while not connection.statistics().open_streams:
             pass
-        client.close()
+        client.close(grace=0)
         thread.join(10)
+    assert len(seen) == 1
+
+
+def test_an_error_in_the_block_waits_for_nothing(pair: Pair) -> None:
+    server, _ = pair
+    seen: list[BaseException] = []
+    begun = time.monotonic()
+    with pytest.raises(KeyError), restsock.sync.connect(server.url) as client:
+
+        def ask() -> None:
+            try:
+                client.request("GET", "/never")
+            except restsock.ConnectionClosed as error:
+                seen.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        connection = client.connection
+        assert connection is not None
+        while not connection.statistics().open_streams:
+            pass
+        raise KeyError
+    thread.join(10)
+    assert time.monotonic() - begun < 20
     assert len(seen) == 1
 
 

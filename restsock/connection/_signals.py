@@ -1,0 +1,108 @@
+"""SIGTERM and SIGINT as a wish to end in good order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol
+
+import trio
+
+__all__ = ["SIGNALS", "Endpoint", "drain_on_signal"]
+
+_log = logging.getLogger("restsock.connection")
+
+SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+
+
+class Endpoint(Protocol):
+    """A client or a server."""
+
+    async def aclose(self, *, grace: float | None = ...) -> None:
+        """Closes it behind what is in flight."""
+
+
+@asynccontextmanager
+async def drain_on_signal(
+    *endpoints: Endpoint, signals: Iterable[int] = SIGNALS, grace: float | None = None
+) -> AsyncIterator[None]:
+    """Closes clients and servers in good order when the process is told to end.
+
+        async with restsock.listen("0.0.0.0", 8443) as server, restsock.drain_on_signal(server):
+            await trio.sleep_forever()
+
+    The first of the signals closes them as `aclose()` does: no request is started any more, and
+    what is in flight goes on for the grace. A second one cuts that short. Once all are closed, what
+    the block still does is cancelled, and the block ends without an error.
+
+    Nothing is done unless this is used: a library has no business with the signals of a process.
+    While the block runs, SIGINT raises no `KeyboardInterrupt`.
+
+    Args:
+        endpoints: What to close.
+        signals: Their numbers.
+        grace: Seconds; `None` is each one's `Timeouts.grace`.
+
+    Raises:
+        RuntimeError: This is not the main thread, which alone gets signals.
+        TypeError: There is nothing to close.
+    """
+    if not endpoints:
+        raise TypeError("drain_on_signal needs a client or a server to close")
+    error: BaseException | None = None
+    with trio.open_signal_receiver(*signals) as caught:
+        block = trio.CancelScope()
+        drain = _Drain(endpoints, grace, caught, block)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain.run)
+            try:
+                with block:
+                    yield
+            # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+            except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
+                error = exc
+            if error is not None or not drain.begun:
+                nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+class _Drain:
+    def __init__(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        grace: float | None,
+        caught: AsyncIterator[int],
+        block: trio.CancelScope,
+    ) -> None:
+        self.begun = False
+        self._endpoints = endpoints
+        self._grace = grace
+        self._caught = caught
+        self._block = block
+
+    async def run(self) -> None:
+        number = await self._next_signal()
+        self.begun = True
+        _log.info("%s: closing behind what is in flight; once more to cut that off", number)
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._cut)
+            await self._close(self._grace)
+            watching.cancel_scope.cancel()
+        self._block.cancel()
+
+    async def _cut(self) -> None:
+        number = await self._next_signal()
+        _log.info("%s: closing now", number)
+        await self._close(0)
+
+    async def _close(self, grace: float | None) -> None:
+        async with trio.open_nursery() as nursery:
+            for endpoint in self._endpoints:
+                nursery.start_soon(partial(endpoint.aclose, grace=grace))
+
+    async def _next_signal(self) -> str:
+        return signal.Signals(await anext(self._caught)).name
