@@ -1,4 +1,4 @@
-# make demo | test | suite | test-all | lint | fuzz | bench | bench-quick | format | clean
+# make demo | test | suite | test-all | lint | faults | soak | many | fuzz | bench | bench-quick | format | clean
 #
 # Every target makes and reuses its virtual environment by itself; nothing but python3 with venv is needed.
 #   make test PYTHON=python3.12 VENV=.venv312      another interpreter, in an environment of its own
@@ -8,14 +8,15 @@ VENV   ?= .venv
 ARGS   ?=
 # Processes that share the tests; 0 runs them in one.
 JOBS   ?= 2
-# For `make fuzz`: how long in all, and one target of tests/fuzz/targets.py or none for all.
-MINUTES ?= 2
+# For `make fuzz` and `make soak`: how long in all; by default 2 and 5.
+MINUTES ?=
+# For `make fuzz`: one target of tests/fuzz/targets.py, or none for all.
 TARGET  ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: demo test suite test-all lint format fuzz bench bench-quick clean
+.PHONY: demo test suite test-all lint format faults soak many fuzz bench bench-quick clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.with-demo
@@ -50,7 +51,20 @@ lint: $(VENV)/.with-test $(VENV)/.with-lint
 # Searches for inputs that break the protocol code, with atheris; an input that does is saved.
 #   make fuzz MINUTES=20 TARGET=session ARGS=--keep
 fuzz: $(VENV)/.with-fuzz
-	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+# Breaks the wire and the peers in every way, and counts what becomes of each request: docs/reliability.md.
+faults: $(VENV)/.with-test
+	$(BIN)/python -m tests.faults $(ARGS)
+
+# Mixed load with a fault every few seconds; memory, tasks, threads and files must be flat at the end.
+#   make soak MINUTES=30
+soak: $(VENV)/.with-test
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),5) $(ARGS)
+
+# 5,000 idle connections and 200 busy ones on one server; needs 5,500 open files in one process.
+many: $(VENV)/.with-test
+	$(BIN)/python -m tests.soak.many $(ARGS)
 
 # Measures all of docs/performance.md in under ten minutes; ARGS=--page also writes its figures.
 # Only the ratios carry over to another machine, and only when nothing else runs meanwhile.

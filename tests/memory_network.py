@@ -12,7 +12,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from restsock import Options
+from restsock import Options, SocketOptions
 from restsock.client import Address
 from restsock.connection import (
     Closed,
@@ -77,7 +77,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1000)
 
     async def open(
-        self, host: str | None, port: int, backlog: int | None
+        self, host: str | None, port: int, sockets: SocketOptions
     ) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
         await trio.lowlevel.checkpoint()
         return [self]

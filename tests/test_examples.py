@@ -47,6 +47,11 @@ SAYS = {
         "502 application/problem+json no connection to the server",
     ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
+    "restart_without_loss": [
+        "closing behind what is in flight",
+        "answered in all: 20 of them with 200: 20",
+        "connections: 2",
+    ],
     "server_sent_events": [
         "200 text/event-stream",
         "event 0",
@@ -55,6 +60,13 @@ SAYS = {
     ],
     "third_party_client": ["getRoom, setRoom", "21.0", "204", "67.1"],
     "stream_large_file": ["up:   33554432 bytes", "same SHA-256", "down:", "same SHA-256"],
+    "who_may_do_what": [
+        "robot-7: 200 hello robot of Ulm",
+        "sensor: 403 sensor may not call hub.",
+        "robot-8: the peer closed during the handshake: 4005",
+        "robot-9: the upgrade was refused with 401: This token is not known.",
+        "robot-7: the upgrade was refused with 401",
+    ],
 }
 
 
@@ -183,22 +195,36 @@ def test_readme_both_ways(tmp_path: Path) -> None:
     assert_in_order(["edge-1 says: pets", "the hub says: hello edge-1"], run(str(path)))
 
 
-def test_the_readme_knows_every_default() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = dict(re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", readme, re.MULTILINE))
+def defaults_in(name: str) -> dict[str, float | None]:
+    """The rows of the tables whose first column is a field of an option, the second its default."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", text, re.MULTILINE))
     units = {"KiB": 1024, "MiB": 1024 * 1024, "s": 1}
-    said = {}
-    for name, value in table.items():
+    said: dict[str, float | None] = {}
+    for field, value in table.items():
         number, _, unit = value.partition(" ")
-        said[name] = float(number) * units.get(unit, 1)
+        said[field] = None if number == "none" else float(number) * units.get(unit, 1)
+    return said
+
+
+def true_defaults() -> dict[str, float | None]:
     kinds = (restsock.Limits, restsock.Timeouts, restsock.Heartbeat, restsock.Backoff)
-    true = {
+    return {
         f"{kind.__name__}.{field.name}": getattr(kind(), field.name)
         for kind in kinds
         for field in dataclasses.fields(kind)
         if field.name != "jitter"  # told in the row of Backoff.initial
     }
-    assert said == true
+
+
+def test_the_page_of_limits_knows_every_default() -> None:
+    assert defaults_in("docs/limits.md") == true_defaults()
+
+
+def test_the_readme_knows_the_defaults_it_names() -> None:
+    said = defaults_in("README.md")
+    assert len(said) >= 10
+    assert said == {name: true_defaults()[name] for name in said}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

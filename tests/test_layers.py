@@ -28,7 +28,10 @@ HOMES = {
     "httpx": {"adapters"},
     "httpx2": {"adapters"},
     "openapi_core": {"openapi"},
+    "prometheus_client": {"instruments"},
+    "opentelemetry": {"instruments"},
     "click": {"cli"},
+    "python_socks": {"client"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
 NOT_IN_PROTOCOL = {
@@ -38,7 +41,8 @@ NOT_IN_PROTOCOL = {
 }
 HEAVY = (
     *("requests", "urllib3", "httpx", "httpx2"),
-    *("openapi_core", "click", "flask", "fastapi", "starlette"),
+    *("openapi_core", "python_socks", "click", "flask", "fastapi", "starlette"),
+    *("prometheus_client", "opentelemetry"),
 )
 
 _ROW = re.compile(r"^ +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")

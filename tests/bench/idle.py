@@ -53,8 +53,11 @@ async def _listen(interval: float) -> None:
     import restsock
 
     # Of the two only the listener sends pings: each is a frame out and a frame in, on either side.
-    options = restsock.Options(heartbeat=restsock.Heartbeat(interval=interval, timeout=60))
-    async with restsock.listen("127.0.0.1", 0, options=options, backlog=1024) as server:
+    options = restsock.Options(
+        heartbeat=restsock.Heartbeat(interval=interval, timeout=60),
+        sockets=restsock.SocketOptions(backlog=1024),
+    )
+    async with restsock.listen("127.0.0.1", 0, options=options) as server:
         print(json.dumps({"port": server.address[1]}), flush=True)
         while await trio.to_thread.run_sync(sys.stdin.readline):
             print(json.dumps({"connections": len(server.connections)}), flush=True)

@@ -74,7 +74,9 @@ def _take_any_binary(data: bytes | bytearray, at: int, *, masked: bool) -> Frame
     return header and header._replace(plain=header.plain or data[at] == 0x02)
 
 
-def _tell_too_late(self: Session, stream: Stream, code: ResetCode, reason: str) -> None:
+def _tell_too_late(
+    self: Session, stream: Stream, code: ResetCode, reason: str, limit: str | None = None
+) -> None:
     self._remove(stream)
     self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
 

@@ -262,7 +262,7 @@ async def test_a_principal_counts_and_not_the_name(principal: Any, status: int) 
     """Of an authenticated connection, what it calls itself does not matter."""
     handler = AccessHandler(App(), SPEC, [allow("robot-7", "*", "*")], peer="hub")
     async with connected_pair(app_b=handler, name="robot-7") as (dialer, listener):
-        listener.principal = Principal(principal)
+        listener.principal = Principal(principal)  # type: ignore[assignment]
         assert (await dialer.request("GET", "/v1/status")).status == status
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, memory_stream_pair, open_stream_to_socket_listener
 
 from restsock.testing import FaultyStream, Wire
@@ -314,3 +315,13 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
 def test_a_cut_needs_a_byte() -> None:
     with pytest.raises(ValueError, match="1 byte"):
         Wire().cut_after(0)
+
+
+async def test_an_eof_while_a_send_is_stuck(sockets: Pair) -> None:
+    """The far end does not read: the sender waits in the system, and leaves when the wire ends."""
+    near, _far = sockets
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.send_all, bytes(32 * 1024 * 1024))
+        await trio.testing.wait_all_tasks_blocked()
+        await near.cut("eof")
+    assert await near.receive_some() == b""

@@ -1,0 +1,302 @@
+"""The other processes: peers that listen or dial, serve the app and, if asked to, send requests.
+
+    python -m tests.faults.peer       internal: reads one line of JSON for each peer to start
+
+Peers are forks of this process, which has everything loaded and no thread: so that a peer can be
+killed and be back within a few milliseconds, twenty times. A peer obeys signals:
+
+SIGTERM   close in good order, and end
+SIGUSR1   let all requests under way end, send no more, and note in the ledger what is left
+SIGUSR2   send requests again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import restsock
+from restsock import testing as _testing  # noqa: F401  # loaded here, and so in all forks
+from restsock.connection import Dispatcher
+from tests.faults.ledger import Ledger
+from tests.faults.load import Load
+from tests.faults.work import asgi_work, wsgi_work
+
+__all__ = ["Config", "count", "options_of"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a peer is to be. Goes through JSON.
+
+    Attributes:
+        who: its name in the ledger, unique.
+        ledger: the path.
+        port: to listen on; 0: any. None: it dials.
+        urls: to dial, each with a client of its own.
+        name: what the clients call themselves.
+        app: "asgi", "wsgi" or "": none.
+        interval: of the heartbeat, in seconds; None: none.
+        timeout: of the heartbeat.
+        handshake: time-out.
+        backoff: first pause and longest.
+        names: whom a listener calls.
+        kinds: of requests to send; none: it sends none.
+        tasks: of the load.
+        threads: of the load.
+        pause: of the load.
+    """
+
+    who: str
+    ledger: str
+    port: int | None = None
+    urls: tuple[str, ...] = ()
+    name: str | None = None
+    app: str = "asgi"
+    interval: float | None = 0.3
+    timeout: float = 0.3
+    handshake: float = 0.5
+    backoff: tuple[float, float] = (0.05, 0.2)
+    names: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    tasks: int = 2
+    threads: int = 0
+    pause: float = 0.01
+
+
+def options_of(config: Config) -> restsock.Options:
+    """Its options."""
+    return restsock.Options(
+        heartbeat=restsock.Heartbeat(interval=config.interval, timeout=config.timeout),
+        timeouts=restsock.Timeouts(handshake=config.handshake, connect=10, close=1, disconnect=0.2),
+    )
+
+
+def count() -> dict[str, int]:
+    """What this process holds on to. On the loop, with nothing under way."""
+    gc.collect()
+    statistics = trio.lowlevel.current_statistics()
+    files = Path("/proc/self/fd")
+    return {
+        "tasks": statistics.tasks_living,
+        "threads": threading.active_count(),
+        "files": len(list(files.iterdir())) if files.exists() else 0,
+        "objects": len(gc.get_objects()),
+    }
+
+
+class _Errors(logging.Handler):
+    """Takes what is logged as an error into the ledger, where it is judged."""
+
+    def __init__(self, ledger: Ledger, who: str) -> None:
+        super().__init__(logging.ERROR)
+        self._ledger = ledger
+        self._who = who
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._ledger.note("E", self._who, f"{record.getMessage()} {error!r}")
+
+
+class Peer:
+    """One peer, in its own process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.ledger = Ledger(config.ledger)
+        apps: dict[str, Any] = {"asgi": asgi_work, "wsgi": wsgi_work}
+        self.app = apps[config.app](self.ledger) if config.app else None
+        self.dispatchers: list[Dispatcher] = []
+        self._runs = 0
+        logging.getLogger("restsock").addHandler(_Errors(self.ledger, config.who))
+
+    async def run(self) -> None:
+        async with self._open() as port:
+            print(
+                json.dumps({"who": self.config.who, "pid": os.getpid(), "port": port}), flush=True
+            )
+            async with trio.open_nursery() as nursery:
+                await self._obey(nursery)
+                nursery.cancel_scope.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _open(self) -> AsyncIterator[int]:
+        config = self.config
+        options = options_of(config)
+        workers: dict[str, Any] = {"workers": 8} if config.app == "wsgi" else {}
+        async with contextlib.AsyncExitStack() as stack:
+            watching = await stack.enter_async_context(_cancelled_behind())
+            if config.port is not None:
+                server = await _listening(stack, config.port, self.app, options, workers)
+                watching.start_soon(self._watch_server, server)
+                self.dispatchers = [server.route(name) for name in config.names]
+                yield server.address[1]
+            else:
+                initial, cap = config.backoff
+                for url in config.urls:
+                    client = restsock.connect(
+                        url,
+                        app=self.app,
+                        name=config.name,
+                        options=options,
+                        backoff=restsock.Backoff(initial=initial, cap=cap, jitter=False),
+                        **workers,
+                    )
+                    await stack.enter_async_context(client)
+                    watching.start_soon(self._watch_client, client)
+                    self.dispatchers.append(client)
+                yield 0
+
+    async def _watch_server(self, server: restsock.Server) -> None:
+        async for event in server.events():
+            kind = "O" if event.type == "ConnectionReceived" else "C"
+            self.ledger.note(kind, self.config.who, event.connection_id, event.code)
+
+    async def _watch_client(self, client: restsock.Client) -> None:
+        with contextlib.suppress(restsock.ConnectionClosed):  # the client's end
+            while True:
+                connection = await client.wait_connected()
+                self.ledger.note("O", self.config.who, connection.id)
+                closed = await connection.wait_closed()
+                self.ledger.note("C", self.config.who, connection.id, closed.code)
+
+    async def _obey(self, nursery: trio.Nursery) -> None:
+        load = self._start(nursery)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) as signals:
+            async for number in signals:
+                if number == signal.SIGUSR2:
+                    load = load or self._start(nursery)
+                    continue
+                if load is not None:
+                    load.stop()
+                    await load.wait_ended()
+                    load = None
+                if number == signal.SIGTERM:
+                    return
+                self.ledger.note("T", self.config.who, json.dumps(count()))
+
+    def _start(self, nursery: trio.Nursery) -> Load | None:
+        config = self.config
+        if not config.kinds:
+            return None
+        self._runs += 1
+        load = Load(
+            self.ledger,
+            f"{config.who}/{self._runs}",
+            self.dispatchers,
+            kinds=config.kinds,
+            tasks=config.tasks,
+            threads=config.threads,
+            pause=config.pause,
+            seed=self._runs,
+        )
+        nursery.start_soon(load.run)
+        return load
+
+
+@contextlib.asynccontextmanager
+async def _cancelled_behind() -> AsyncIterator[trio.Nursery]:
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def _listening(
+    stack: contextlib.AsyncExitStack,
+    port: int,
+    app: Any,
+    options: restsock.Options,
+    workers: dict[str, Any],
+) -> restsock.Server:
+    """A listener; on a port of one that was just killed, and may not be quite gone."""
+    host = os.environ.get("RESTSOCK_FAULTS_HOST", "127.0.0.1")
+    deadline = trio.current_time() + 5
+    while True:
+        server = restsock.listen(host, port, app=app, options=options, **workers)
+        try:
+            return await stack.enter_async_context(server)
+        except OSError:
+            if not port or trio.current_time() > deadline:
+                raise
+            await trio.sleep(0.02)
+
+
+# --- the process that forks -------------------------------------------------------------------
+
+
+def _become(config: dict[str, Any]) -> None:
+    """In a fork: is the peer, and ends."""
+    status = 1
+    try:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not beyond its parent
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        for name in ("urls", "backoff", "names", "kinds"):
+            config[name] = tuple(config[name])
+        trio.run(Peer(Config(**config)).run)
+        status = 0
+    except KeyboardInterrupt:
+        pass
+    except BaseException:  # noqa: BLE001  # the last stop before _exit, which says nothing
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _reap(children: set[int]) -> None:
+    while children:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        children.discard(pid)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that started this
+    children: set[int] = set()
+    buffer = b""
+    while True:
+        _reap(children)
+        if not select.select([0], [], [], 0.05)[0]:
+            continue
+        data = os.read(0, 65536)
+        if not data:
+            break
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            pid = os.fork()
+            if not pid:
+                _become(json.loads(line))
+            children.add(pid)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def line_for(config: Config) -> bytes:
+    """What makes the process above start a peer."""
+    return json.dumps(asdict(config)).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    main()

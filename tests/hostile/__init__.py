@@ -1,0 +1,1 @@
+"""Peers that mean harm: each case has a defined outcome, and an honest peer notices nothing."""

@@ -1,0 +1,1 @@
+"""Long runs: mixed load with faults (`make soak`), and thousands of connections at once."""
