@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
+
+from restsock._patterns import like
 
 __all__ = ["Principal"]
 
@@ -53,11 +54,11 @@ class Principal:
         if self.may_register is None:
             # Not as a pattern: a certificate may be made out to "*.example".
             return name == self.name
-        return any(_matches(pattern, name) for pattern in self.may_register)
+        return any(like(pattern, name) for pattern in self.may_register)
 
     def calls(self, name: str) -> bool:
         """Whether it may call the app that goes by this name."""
-        return any(_matches(pattern, name) for pattern in self.may_call)
+        return any(like(pattern, name) for pattern in self.may_call)
 
 
 def _patterns(patterns: Collection[str]) -> tuple[str, ...]:
@@ -72,12 +73,3 @@ def _check(text: object, what: str) -> None:
         raise TypeError(f"{what} must be a str, not {type(text).__name__}")
     if not text or not text.isprintable():
         raise ValueError(f"{what} must be printable, and not empty")
-
-
-def _matches(pattern: str, name: str) -> bool:
-    if "*" not in pattern:
-        return pattern == name
-    if pattern == "*":
-        return True
-    # Not `fnmatch`, to which "[" and "?" mean something.
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None

@@ -8,13 +8,13 @@ bare question, for whoever stands somewhere else on the way.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
+from restsock._patterns import like
 from restsock.apps import make_handler
 from restsock.connection import Exchange, Load, load_of
 
@@ -98,8 +98,8 @@ class Rules:
             operation: of the peer's document.
         """
         return any(
-            (rule.caller == "*" if caller is None else _like(rule.caller, caller))
-            and _like(rule.peer, peer)
+            (rule.caller == "*" if caller is None else like(rule.caller, caller))
+            and like(rule.peer, peer)
             and any(_names(pattern, operation) for pattern in rule.operations)
             for rule in self._rules
         )
@@ -111,7 +111,7 @@ class Rules:
             ValueError: a rule names one; most likely it is misspelt.
         """
         for rule in self._rules:
-            if not _like(rule.peer, peer):
+            if not like(rule.peer, peer):
                 continue
             for pattern in rule.operations:
                 if not any(_names(pattern, operation) for operation in document.operations):
@@ -261,11 +261,4 @@ def _misleads(segment: str) -> bool:
 
 def _names(pattern: str, operation: Operation) -> bool:
     by_path = f"{operation.method} {operation.path}"
-    return _like(pattern, by_path) or (operation.id is not None and _like(pattern, operation.id))
-
-
-def _like(pattern: str, name: str) -> bool:
-    if "*" not in pattern:
-        return pattern == name
-    # Not `fnmatch`, to which "[" and "?" mean something.
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
+    return like(pattern, by_path) or (operation.id is not None and like(pattern, operation.id))

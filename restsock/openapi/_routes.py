@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from restsock._patterns import gaps
+
 if TYPE_CHECKING:
     from ._document import Document, Operation
 
@@ -49,7 +51,7 @@ class Match(NamedTuple):
 
 
 class _Template(NamedTuple):
-    segments: tuple[str | re.Pattern[str], ...]
+    segments: tuple[tuple[str, ...], ...]  # of each the texts around its variables
     names: tuple[str, ...]
     operations: dict[str, Operation]
 
@@ -72,7 +74,7 @@ class Routes:
             if template.names:
                 self._templates.setdefault(len(template.segments), []).append(template)
             else:
-                whole = tuple(str(segment) for segment in template.segments)
+                whole = tuple(text for (text,) in template.segments)
                 self._static.setdefault(whole, {}).update(template.operations)
         for group in self._templates.values():
             group.sort(key=lambda template: len(template.names))
@@ -105,30 +107,20 @@ class Routes:
 
 
 def _compile(path: str) -> _Template:
-    segments: list[str | re.Pattern[str]] = []
+    segments: list[tuple[str, ...]] = []
     names: list[str] = []
     for segment in path.split("/"):
-        parts = _VARIABLE.split(segment)  # text and names in turn
-        if len(parts) == 1:
-            segments.append(unquote(segment))
-            continue
+        parts = _VARIABLE.split(segment)  # texts and names in turn
+        segments.append(tuple(map(unquote, parts[::2])))
         names += parts[1::2]
-        pattern = "".join(
-            "(.+?)" if index % 2 else re.escape(unquote(part)) for index, part in enumerate(parts)
-        )
-        segments.append(re.compile(pattern, re.DOTALL))
     return _Template(tuple(segments), tuple(names), {})
 
 
 def _variables(template: _Template, segments: tuple[str, ...]) -> dict[str, str] | None:
     values: list[str] = []
     for wanted, segment in zip(template.segments, segments, strict=True):
-        if isinstance(wanted, str):
-            if wanted != segment:
-                return None
-        else:
-            found = wanted.fullmatch(segment)
-            if found is None:
-                return None
-            values += found.groups()
+        found = gaps(wanted, segment, least=1)
+        if found is None:
+            return None
+        values += found
     return dict(zip(template.names, values, strict=True))

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import chain, islice
 from typing import Any, NamedTuple, cast
 
@@ -38,6 +37,8 @@ from openapi_core.validation.schemas import (
     oas31_schema_validators_factory,
     oas32_schema_validators_factory,
 )
+
+from restsock._patterns import like
 
 from ._document import Document, Operation
 from ._messages import Finder, Parameters, RequestMessage, ResponseMessage, operation_path
@@ -401,7 +402,7 @@ def _best(bodies: Mapping[str, BodyPlan], content_type: str | None) -> BodyPlan 
         pattern = _essence(media_type)
         if pattern == essence:
             return candidate
-        if "*" in pattern and fnmatchcase(essence, pattern):
+        if "*" in pattern and like(pattern, essence):
             ranges.append((pattern.count("*"), -len(pattern), candidate))
     return min(ranges, key=lambda found: found[:2])[2] if ranges else None
 
