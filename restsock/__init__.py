@@ -72,8 +72,8 @@ from restsock.connection import (
 )
 from restsock.server import (
     ConnectionEvent,
+    Connections,
     EventType,
-    Registry,
     Route,
     Server,
     ServerStatistics,
@@ -98,6 +98,7 @@ __all__ = [
     "ConnectionEvent",
     "ConnectionFields",
     "ConnectionInfo",
+    "Connections",
     "Dispatcher",
     "EventType",
     "Handler",
@@ -114,7 +115,6 @@ __all__ = [
     "Principal",
     "ProtocolError",
     "Proxy",
-    "Registry",
     "RemoteProtocolError",
     "Request",
     "RequestTimeout",

@@ -74,8 +74,21 @@ class Dispatcher(ABC):
 
     @property
     def connection(self) -> Connection | None:
-        """What a request would go out on now; `None` when there is nothing. For any thread."""
+        """What there is now; `None` when there is nothing. For any thread."""
         return None
+
+    def start_as_guest(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        """Starts an exchange on the calling thread, which is not the loop's, if that can be.
+
+        Args:
+            exchange: its observer is called here.
+            guard: calls the function it is given, and deals with its errors.
+
+        Returns:
+            Whether it was started. If not, nothing has happened: `submit()` it on the loop.
+        """
+        connection = self.connection
+        return connection is not None and connection.start_as_guest(exchange, guard)
 
     @abstractmethod
     def submit(self, exchange: Exchange) -> None:

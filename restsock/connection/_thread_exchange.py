@@ -184,9 +184,7 @@ class ThreadExchange:
         if connection is not None:
             self._pid = connection.pid
             self._check_process()
-        if connection is None or not connection.start_as_guest(
-            exchange, partial(guarded, mailbox, exchange)
-        ):
+        if not dispatcher.start_as_guest(exchange, partial(guarded, mailbox, exchange)):
             self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
         return self
 

@@ -9,6 +9,7 @@ leaves to the loop.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -75,6 +76,8 @@ _LATELY = 1.0
 # becomes due meanwhile does not wait long.
 _BATCH = 64 * 1024
 
+_TURNS = itertools.count(1)
+
 
 class Traffic(Dispatcher):
     """The exchanges on a connection, and the bytes that they become. `Connection` gives it a life.
@@ -92,6 +95,8 @@ class Traffic(Dispatcher):
         instrument: is told of what happens; see `observe`.
         limit_log: what went over a limit on it, or on others that share the log.
         refused_at: when the peer last refused a request, by the loop's clock.
+        turn: grows with each request of this process, and is that of the latest started here; 0
+            before the first. Where several are equally good, the smallest has waited longest.
         on_leaving: is called, on the loop and with the close code that is to follow, when either
             side announces that it will close (GOAWAY); maybe twice.
     """
@@ -136,6 +141,7 @@ class Traffic(Dispatcher):
         "round_trip",
         "session",
         "token",
+        "turn",
     )
 
     def __init__(
@@ -161,6 +167,7 @@ class Traffic(Dispatcher):
         self.instrument: Instruments | None = None
         self.limit_log = _NOBODYS if limit_log is None else limit_log
         self.refused_at = _NEVER
+        self.turn = 0
         self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
         self._lane = lane_of(stream)
@@ -324,6 +331,7 @@ class Traffic(Dispatcher):
         if not exchange.closed:
             self._exchanges[exchange.id] = exchange
             self._requests_sent += 1
+            self.turn = next(_TURNS)
             if self.instrument is not None:
                 self._announce(self.instrument, exchange)
             exchange.observer(Started())

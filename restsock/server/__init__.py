@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from ._events import ConnectionEvent, EventType, Subscription
 from ._listen import listen
-from ._registry import Registry
+from ._registry import Connections
 from ._route import Route
 from ._server import Server
 from ._statistics import ServerStatistics
 
 __all__ = [
     "ConnectionEvent",
+    "Connections",
     "EventType",
-    "Registry",
     "Route",
     "Server",
     "ServerStatistics",

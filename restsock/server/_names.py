@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,20 +24,22 @@ def check_names(names: str) -> str:
     return names
 
 
-def objection(older: Connection, principal: Any, names: str) -> str | None:
-    """Why a newcomer cannot have the name of a connection, for the newcomer to read; or `None`.
+def objection(holders: Iterable[Connection], principal: Any, names: str) -> str | None:
+    """Why a newcomer cannot have a name, for the newcomer to read; or `None`.
 
     Args:
-        older: Has the name.
+        holders: All connections that dialed in under this name and are still there. One that is
+            ending makes room for its own principal, and for nobody else: its next one may be on
+            its way, and requests to the name are meant for it.
         principal: The newcomer's.
         names: The policy.
     """
-    # One that is ending lets go of its name, whoever it was.
-    if not older.takes_requests:
-        return None
-    if _name_of(older.principal) != _name_of(principal):
+    who = _name_of(principal)
+    if any(_name_of(holder.principal) != who for holder in holders):
         return "the name is taken by another principal"
-    return "the name is taken" if names == "reject" else None
+    if names == "reject" and any(holder.takes_requests for holder in holders):
+        return "the name is taken"
+    return None
 
 
 def _name_of(principal: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
-__all__ = ["Registry"]
+__all__ = ["Connections"]
 
 # Names of peers that were here once, kept to tell "gone" from "never seen". Peers choose their
 # names, so there has to be an end to it.
 _MAX_SEEN = 10_000
 
 
-class Registry:
+class Connections:
     """The connections of a server whose handshake is complete. Nothing is left of one that ended.
 
     Iteration goes over a snapshot, oldest first, so that connections may come and go meanwhile.
@@ -27,10 +26,10 @@ class Registry:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._by_name: dict[str, Connection] = {}  # the newest
-        # Those who share a name, where there are several: oldest first, never changed in place.
-        self._sharing: dict[str, tuple[Connection, ...]] = {}
-        self._turns = itertools.count()
+        # Both oldest first, and never changed in place: those that requests to a name go to, and
+        # all that dialed in under it, those that were replaced and have not ended yet included.
+        self._by_name: dict[str, tuple[Connection, ...]] = {}
+        self._holders: dict[str, tuple[Connection, ...]] = {}
         self._metadata: dict[str, str | None] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
 
@@ -45,7 +44,7 @@ class Registry:
         return isinstance(id, str) and self._by_id.get(id) is connection
 
     def __repr__(self) -> str:
-        return f"<Registry of {len(self)} connections>"
+        return f"<Connections: {len(self)}>"
 
     def by_id(self, id: object) -> Connection | None:
         """The connection with this id, or `None`."""
@@ -53,36 +52,35 @@ class Registry:
 
     def by_name(self, name: object) -> Connection | None:
         """The connection of the peer of this name, or `None`. Of several, the newest."""
-        return self._by_name.get(name) if isinstance(name, str) else None
+        found = self._by_name.get(name) if isinstance(name, str) else None
+        return None if found is None else found[-1]
 
     def all_by_name(self, name: object) -> list[Connection]:
         """All connections that requests to this name may go to, oldest first.
 
         Several there are only with `names="share"`.
         """
-        if not isinstance(name, str):
-            return []
-        sharing = self._sharing.get(name)
-        if sharing is not None:
-            return list(sharing)
-        only = self._by_name.get(name)
-        return [] if only is None else [only]
+        return list(self._by_name.get(name, ())) if isinstance(name, str) else []
+
+    def holders(self, name: str) -> tuple[Connection, ...]:
+        """All connections of this name that are there, those that were replaced, too."""
+        return self._holders.get(name, ())
 
     def pick(self, name: str) -> Connection | None:
-        """The connection that a request to this name should go to, or `None`.
+        """The connection that a request to this name should go to, or `None`. Changes nothing.
 
         Of several, it is one that takes requests and, if there is one, has not refused any within
         the last second and has a stream free; of those, the one with the fewest requests under way,
-        and of equals the next in turn. When none takes requests, it is the newest.
+        and of equals the one that has been given none for the longest time. When none takes
+        requests, it is the newest.
         """
-        sharing = self._sharing.get(name)
-        if sharing is None:
-            return self._by_name.get(name)
-        open_ones = [c for c in sharing if c.takes_requests]
-        if not open_ones:
-            return sharing[-1]
-        turn = next(self._turns) % len(open_ones)
-        return min(open_ones[turn:] + open_ones[:turn], key=_reluctance)
+        found = self._by_name.get(name)
+        if found is None:
+            return None
+        if len(found) == 1:
+            return found[0]
+        open_ones = [c for c in found if c.takes_requests]
+        return min(open_ones, key=_reluctance) if open_ones else found[-1]
 
     def by_metadata(self, metadata: Any) -> list[Connection]:
         """All connections with exactly this metadata, oldest first.
@@ -115,45 +113,37 @@ class Registry:
         """
         self._by_id[connection.id] = connection
         self._metadata[connection.id] = _canonical(connection.metadata)
-        if connection.name is None:
+        name = connection.name
+        if name is None:
             return None
-        older = self._by_name.get(connection.name)
-        self._by_name[connection.name] = connection
-        self._seen[connection.name] = None
-        self._seen.move_to_end(connection.name)
+        older = self._by_name.get(name, ())
+        self._by_name[name] = (*older, connection) if share else (connection,)
+        self._holders[name] = (*self.holders(name), connection)
+        self._seen[name] = None
+        self._seen.move_to_end(name)
         if len(self._seen) > _MAX_SEEN:
             self._seen.popitem(last=False)
-        if share and older is not None:
-            sharing = self._sharing.get(connection.name, (older,))
-            self._sharing[connection.name] = (*sharing, connection)
-            return None
-        return older
+        return older[-1] if older and not share else None
 
     def remove(self, connection: Connection) -> None:
         """Strikes out a connection; does nothing when it is not listed."""
         self._metadata.pop(connection.id, None)
         self._by_id.pop(connection.id, None)
-        name = connection.name
-        if name is None:
-            return
-        left = [c for c in self._sharing.get(name, ()) if c is not connection]
-        if len(left) > 1:
-            self._sharing[name] = tuple(left)
-        else:
-            self._sharing.pop(name, None)
-        # A newer one of the same name may stand there.
-        if self._by_name.get(name) is connection:
-            if left:
-                self._by_name[name] = left[-1]
-            else:
-                del self._by_name[name]
+        if connection.name is not None:
+            for named in (self._by_name, self._holders):
+                left = tuple(c for c in named.get(connection.name, ()) if c is not connection)
+                if left:
+                    named[connection.name] = left
+                else:
+                    named.pop(connection.name, None)
 
 
-def _reluctance(connection: Connection) -> tuple[bool, bool, int]:
+def _reluctance(connection: Connection) -> tuple[bool, bool, int, int]:
     return (
         connection.refused_lately,
         not connection.session.can_open,
         connection.outstanding,
+        connection.turn,
     )
 
 

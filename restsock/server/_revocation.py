@@ -9,7 +9,7 @@ import trio
 from restsock.connection import Entrance, forbid
 
 if TYPE_CHECKING:
-    from ._registry import Registry
+    from ._registry import Connections
 
 __all__ = ["revoke", "revoke_forever"]
 
@@ -17,7 +17,7 @@ __all__ = ["revoke", "revoke_forever"]
 _INTERVAL = 1.0
 
 
-def revoke(connections: Registry, principal: str) -> int:
+def revoke(connections: Connections, principal: str) -> int:
     """Closes the connections of the principal of this name; returns how many."""
     found = [
         connection
@@ -29,7 +29,7 @@ def revoke(connections: Registry, principal: str) -> int:
     return len(found)
 
 
-async def revoke_forever(entrance: Entrance, connections: Registry) -> None:
+async def revoke_forever(entrance: Entrance, connections: Connections) -> None:
     """Closes connections whose credentials are withdrawn, as far as the authenticator tells."""
     while entrance.refresh():
         for connection in connections:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from restsock.connection import Connection, Instruments
     from restsock.openapi import ContractLike
 
+    from ._registry import Connections
+
 __all__ = ["Route"]
 
 # Names that can be a Host as they are.
@@ -41,14 +43,14 @@ class Route(Dispatcher):
         options: Options,
         instrument: Instruments | None = None,
         submit: Callable[[str, Exchange], None],
-        find: Callable[[str], Connection | None],
+        connections: Connections,
     ) -> None:
         self.name = name
         self.token = token
         self.options = options
         self.instrument = instrument
         self._submit = submit
-        self._find = find
+        self._connections = connections
 
     @property
     def authority(self) -> str:
@@ -57,8 +59,16 @@ class Route(Dispatcher):
 
     @property
     def connection(self) -> Connection | None:
-        """The peer's present connection, or `None`."""
-        return self._find(self.name)
+        """The peer's present connection, or `None`. Of several, the newest."""
+        return self._connections.by_name(self.name)
+
+    def start_as_guest(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        """As `Dispatcher.start_as_guest`."""
+        newest = self.connection
+        if newest is None or not newest.open_to_guests:
+            return False  # none of them is, and `submit` will look for the right one
+        connection = self._connections.pick(self.name)
+        return connection is not None and connection.start_as_guest(exchange, guard)
 
     def submit(self, exchange: Exchange) -> None:
         """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""

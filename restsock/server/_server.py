@@ -59,7 +59,7 @@ from ._accept import (
 from ._events import ConnectionEvent, EventHub, Subscription
 from ._names import check_names, objection
 from ._places import Places
-from ._registry import Registry
+from ._registry import Connections
 from ._revocation import revoke, revoke_forever
 from ._route import Route
 from ._statistics import ServerStatistics
@@ -99,9 +99,9 @@ class Server:
     behind which its client does not dial again; with `"reject"` it is closed in its handshake with
     4006, and its client tries again with its backoff, so it gets the name once the older one has
     gone or its silence was noticed; with `"share"` each request goes to one of them: to the one
-    with the fewest under way, leaving out those that just refused one. With authentication a name
-    can be taken over and shared only by the principal that has it; any other is treated as with
-    `"reject"`.
+    with the fewest under way, leaving out those that just refused one, and of equals in turn. With
+    authentication a name can be taken over and shared only by the principal that has it; any other
+    is turned away as with `"reject"`, as long as a connection of that name is there, be it ending.
 
     Args:
         host: Where to listen: an address, a name (then on all its addresses), or `None` for
@@ -136,7 +136,7 @@ class Server:
         open_listeners: OpenListeners = open_listeners,
     ) -> None:
         self.options = Options() if options is None else options
-        self.connections = Registry()
+        self.connections = Connections()
         self.limit_log = LimitLog(_log)
         self.instrument = instruments_of(instrument)
         self._ledger = Ledger("listener", self.instrument, self.limit_log)
@@ -268,7 +268,7 @@ class Server:
             options=self.options,
             instrument=self.instrument,
             submit=self._submit,
-            find=self.connections.pick,
+            connections=self.connections,
         )
 
     async def request(
@@ -599,8 +599,8 @@ class Server:
 
     def _objection(self, name: str | None, principal: Any) -> str | None:
         """Why a newcomer cannot have this name, if it cannot."""
-        older = None if name is None else self.connections.by_name(name)
-        problem = None if older is None else objection(older, principal, self._names)
+        holders = () if name is None else self.connections.holders(name)
+        problem = objection(holders, principal, self._names)
         if problem is not None:
             self.limit_log.note(
                 "names", "a peer that calls itself %r is turned away: %s", name, problem

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.connection import Closed, Health, Peer, Statistics
     from restsock.connection import Connection as AsyncConnection
-    from restsock.server import Registry
+    from restsock.server import Connections as AsyncConnections
 
     from ._portal import Portal
 
@@ -132,12 +132,12 @@ class Connection(Requester):
 
 
 class Connections:
-    """The connections of a server whose handshake is complete; a `Registry` for threads.
+    """The connections of a server whose handshake is complete, for threads.
 
     Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
     """
 
-    def __init__(self, portal: Portal, registry: Registry) -> None:
+    def __init__(self, portal: Portal, registry: AsyncConnections) -> None:
         self._portal = portal
         self._registry = registry
 

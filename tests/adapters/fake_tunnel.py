@@ -173,6 +173,9 @@ class FakeDispatcher:
         self.exchanges: list[FakeExchange] = []
         self.scripts: list[Script] = []
 
+    def start_as_guest(self, exchange: Any, guard: Any) -> bool:
+        return False
+
     def submit(self, exchange: Any) -> None:
         self.exchanges.append(exchange)
         script = self.scripts[0] if len(self.scripts) == 1 else self.scripts.pop(0)

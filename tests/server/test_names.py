@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
+from contextlib import AsyncExitStack, ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import trio
+import trustme
 from trio.testing import MockClock
 
 from restsock import (
@@ -25,7 +28,7 @@ from restsock import sync as restsock_sync
 from restsock.auth import Principal, Upgrade
 from restsock.connection import Connection, Exchange, Request, Response
 from restsock.protocol import ResetCode
-from restsock.server import Registry
+from restsock.server import Connections
 from restsock.server._names import objection
 from tests.e2e.raw_peer import RawPeer, envelope, hello
 from tests.limits.scene import until
@@ -172,6 +175,49 @@ async def test_a_name_is_not_for_another_principal(names: str) -> None:
                 await newest_is(server, again.connection.id)
 
 
+@pytest.mark.parametrize("names", ["replace", "reject", "share"])
+async def test_a_name_is_not_for_another_principal_while_one_is_ending(names: str) -> None:
+    """The newest one drains, with a request in flight; another principal may have the name, too."""
+
+    async def auth(upgrade: Upgrade) -> Principal:
+        return Principal(upgrade.header("X-Who") or "?", may_register=["edge"])
+
+    inside, go = trio.Event(), trio.Event()
+
+    async def serve(request: Request) -> Response:
+        inside.set()
+        await go.wait()
+        return Response(200, [], b"ok")
+
+    async def attempt(who: str) -> None:
+        async with connect(
+            server.url, name="edge", headers={"X-Who": who}, backoff=Backoff(tries=1)
+        ):
+            pass
+
+    async with (
+        listen("127.0.0.1", 0, names=names, auth=auth) as server,
+        trio.open_nursery() as nursery,
+        connect(server.url, name="edge", app=serve, headers={"X-Who": "ann"}) as first,
+    ):
+        assert first.connection is not None
+        await newest_is(server, first.connection.id)
+        nursery.start_soon(server.request, "edge", "GET", "/")
+        await inside.wait()
+        there = server.connections.by_name("edge")
+        assert there is not None
+        there.drain_soon(1000)
+        assert not there.takes_requests
+        with pytest.raises(Exception, match="the name is taken by another principal"):
+            await attempt("bob")
+        await attempt("ann")  # whose own it is
+        with pytest.raises(Exception, match="the name is taken by another principal"):
+            await attempt("bob")  # though the newest has gone meanwhile
+        go.set()
+        await until(lambda: not server.connections.holders("edge"))
+        await attempt("bob")
+
+
 def fake(principal: str | None, *, takes_requests: bool = True) -> Connection:
     who = None if principal is None else SimpleNamespace(name=principal)
     return cast("Connection", SimpleNamespace(principal=who, takes_requests=takes_requests))
@@ -195,9 +241,15 @@ def test_who_may_have_a_name(
     older: str | None, newer: str | None, names: str, expected: str | None
 ) -> None:
     principal = fake(newer).principal
-    assert objection(fake(older), principal, names) == expected
-    # One that is ending holds nobody off.
-    assert objection(fake(older, takes_requests=False), principal, names) is None
+    assert objection([], principal, names) is None
+    assert objection([fake(older)], principal, names) == expected
+    # One that is ending makes room, but for its own principal alone.
+    ending = fake(older, takes_requests=False)
+    same = older == newer
+    assert objection([ending], principal, names) == (None if same else expected)
+    # All that are there count, in whatever order they came.
+    assert objection([ending, fake(older)], principal, names) == expected
+    assert objection([fake(older), ending], principal, names) == expected
 
 
 @pytest.mark.parametrize("wrong", ["", "Replace", "both", None])
@@ -230,7 +282,89 @@ async def test_each_request_goes_to_exactly_one(autojump_clock: MockClock) -> No
             assert sorted(seen) == sorted(f"/{number}" for number in range(30))
             assert [len(echo.seen) for echo in echoes] == [10, 10, 10]
         assert server.connections.all_by_name("edge") == []
-        assert server.connections._sharing == {}
+        assert server.connections.holders("edge") == ()
+
+
+class Shares:
+    """Two peers of each of two names, over a real socket, and how many requests each has got."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, list[int]] = {"one": [0, 0], "two": [0, 0]}
+
+    def app(self, name: str, number: int) -> Any:
+        async def serve(request: Request) -> Response:
+            self.got[name][number] += 1
+            return Response(200, [], b"ok")
+
+        return serve
+
+    def check(self) -> None:
+        assert self.got == {"one": [5, 5], "two": [5, 5]}
+
+
+@pytest.fixture(params=["ws", "wss"])
+def secured(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `listen` and `connect` take for TLS, or for none."""
+    if request.param == "ws":
+        return {}, {}
+    ca = trustme.CA()
+    here = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    here.minimum_version = ssl.TLSVersion.TLSv1_2
+    ca.issue_cert("127.0.0.1").configure_cert(here)
+    there = ssl.create_default_context()
+    there.minimum_version = ssl.TLSVersion.TLSv1_2
+    ca.configure_trust(there)
+    return {"tls": here}, {"tls": there}
+
+
+async def test_each_gets_its_share(secured: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """One request after the other, to the two names in turn, and the names do not mix."""
+    shares = Shares()
+    async with listen("127.0.0.1", 0, names="share", **secured[0]) as server:
+        async with AsyncExitStack() as stack:
+            for name in ("one", "two"):
+                for number in range(2):
+                    app = shares.app(name, number)
+                    await stack.enter_async_context(
+                        connect(server.url, name=name, app=app, **secured[1])
+                    )
+            await until(lambda: len(server.connections) == 4)
+            for _ in range(10):
+                for name in ("one", "two"):
+                    assert server.route(name).connection is server.connections.by_name(name)
+                    await server.request(name, "GET", "/")
+    shares.check()
+
+
+def test_each_gets_its_share_from_threads(
+    secured: tuple[dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picked: list[str] = []
+    pick = Connections.pick
+
+    def counted(self: Connections, name: str) -> Connection | None:
+        picked.append(name)
+        return pick(self, name)
+
+    monkeypatch.setattr(Connections, "pick", counted)
+    shares = Shares()
+    with (
+        restsock_sync.listen("127.0.0.1", 0, names="share", **secured[0]) as server,
+        ExitStack() as stack,
+    ):
+        events = server.events()
+        for name in ("one", "two"):
+            for number in range(2):
+                app = shares.app(name, number)
+                stack.enter_context(
+                    restsock_sync.connect(server.url, name=name, app=app, **secured[1])
+                )
+                next(events)
+        for _ in range(10):
+            for name in ("one", "two"):
+                assert server.request(name, "GET", "/").status == 200
+    shares.check()
+    assert len(picked) == 20  # once for each request
 
 
 async def test_the_one_with_the_least_to_do(autojump_clock: MockClock) -> None:
@@ -363,6 +497,7 @@ def peer(id: str, name: str | None = "edge") -> Connection:
             metadata=None,
             takes_requests=True,
             outstanding=0,
+            turn=0,
             refused_lately=False,
             session=SimpleNamespace(can_open=True),
         ),
@@ -370,7 +505,7 @@ def peer(id: str, name: str | None = "edge") -> Connection:
 
 
 def test_sharing_comes_and_goes() -> None:
-    registry = Registry()
+    registry = Connections()
     one, two, three = peer("1"), peer("2"), peer("3")
     assert registry.all_by_name("edge") == []
     for each in (one, two, three):
@@ -387,15 +522,20 @@ def test_sharing_comes_and_goes() -> None:
     assert registry.by_name("edge") is None
     assert registry.pick("edge") is None
     assert registry.all_by_name(7) == []
-    assert registry._sharing == {}
+    assert registry.holders("edge") == ()
 
 
 def test_pick_prefers() -> None:
-    registry = Registry()
+    registry = Connections()
     peers = [cast("Any", peer(str(number))) for number in range(4)]
     for each in peers:
         registry.add(each, share=True)
-    assert sorted(cast("Any", registry.pick("edge")).id for _ in range(4)) == list("0123")
+    # Whoever was given one the longest time ago; to look changes nothing.
+    for each, turn in zip(peers, (7, 3, 9, 5), strict=True):
+        each.turn = turn
+    assert all(registry.pick("edge") is peers[1] for _ in range(3))
+    peers[1].turn = 10
+    assert registry.pick("edge") is peers[3]
     peers[0].refused_lately = True
     peers[1].session.can_open = False
     peers[2].outstanding = 5

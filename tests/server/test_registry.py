@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from restsock.connection import Connection
-from restsock.server import Registry
+from restsock.server import Connections
 from restsock.server import _registry as module
 
 
@@ -17,7 +17,7 @@ def peer(id: str, name: str | None = None, metadata: Any = None) -> Connection:
 
 
 def test_found_and_forgotten() -> None:
-    registry = Registry()
+    registry = Connections()
     one, two = peer("1", "edge", {"a": 1}), peer("2")
     assert registry.add(one) is None
     assert registry.add(two) is None
@@ -41,7 +41,7 @@ def test_found_and_forgotten() -> None:
 
 @pytest.mark.parametrize("unknown", ["", "x", None, 7, [], {}])
 def test_unknown_is_none(unknown: Any) -> None:
-    registry = Registry()
+    registry = Connections()
     registry.add(peer("1", "edge"))
     assert registry.by_id(unknown) is None
     assert registry.by_name(unknown) is None
@@ -49,7 +49,7 @@ def test_unknown_is_none(unknown: Any) -> None:
 
 
 def test_the_newer_of_one_name() -> None:
-    registry = Registry()
+    registry = Connections()
     older, newer = peer("1", "edge"), peer("2", "edge")
     registry.add(older)
     assert registry.add(newer) is older
@@ -84,7 +84,7 @@ def test_the_newer_of_one_name() -> None:
     ],
 )
 def test_metadata_compare_as_json(stored: Any, wanted: Any, found: bool) -> None:
-    registry = Registry()
+    registry = Connections()
     connection = peer("1", metadata=stored)
     registry.add(connection)
     assert registry.by_metadata(wanted) == ([connection] if found else [])
@@ -94,7 +94,7 @@ def test_metadata_too_deep_to_compare_is_not_found_and_does_no_harm() -> None:
     deep: Any = 1
     for _ in range(100_000):
         deep = [deep]
-    registry = Registry()
+    registry = Connections()
     connection = peer("1", metadata=deep)
     registry.add(connection)
     assert registry.by_id("1") is connection
@@ -107,7 +107,7 @@ def test_metadata_too_deep_to_compare_is_not_found_and_does_no_harm() -> None:
 
 
 def test_iterating_while_it_changes() -> None:
-    registry = Registry()
+    registry = Connections()
     for number in range(5):
         registry.add(peer(str(number)))
     for connection in registry:
@@ -117,7 +117,7 @@ def test_iterating_while_it_changes() -> None:
 
 def test_names_seen_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_SEEN", 3)
-    registry = Registry()
+    registry = Connections()
     for number in range(10):
         connection = peer(str(number), f"edge-{number}")
         registry.add(connection)
