@@ -4,8 +4,9 @@
     connect("wss://hub.example/", tls=restsock.tls.client(ca="ca.pem"))
 
 New certificates need no restart: once the files have changed, new connections use them (looked at
-for each newcomer, at most once a second), and those that are open keep what they have. Files that
-cannot be used then change nothing but the log.
+for each newcomer, at most once a second), and those that are open keep what they have. While the
+files cannot be used, those that were read before are; they are tried again every second, and the
+log says so.
 
 TLS 1.2 and later only; ALPN says `http/1.1`. For more than that make an `ssl.SSLContext` and give
 it in place of these.
@@ -34,7 +35,7 @@ _Path: TypeAlias = "str | os.PathLike[str]"
 
 class _FromFiles(ABC):
     def __init__(self, *paths: _Path | None) -> None:
-        self._watch = Watch(*(path for path in paths if path is not None))
+        self._watch = Watch(*(path for path in paths if path is not None), log=_log)
         self._context = self._make()
 
     @abstractmethod
@@ -48,14 +49,11 @@ class _FromFiles(ABC):
 
     def context(self) -> ssl.SSLContext:
         """What the next connection is to use."""
-        if self._watch.changed():
-            try:
-                self._context = self._make()
-            except (OSError, ValueError) as exc:  # an SSLError is an OSError
-                _log.error("%r: cannot use the new files, keeping the old: %s", self, exc)
-            else:
-                _log.info("%r: new files are in use", self)
+        self._watch.renew(self._renew, self)
         return self._context
+
+    def _renew(self) -> None:
+        self._context = self._make()
 
 
 class ServerTLS(_FromFiles):

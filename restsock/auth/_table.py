@@ -34,8 +34,9 @@ class Table(ABC):
 
     The base of `BearerTokens` and `BasicUsers`.
 
-    A file that changes is read again, within a second of when somebody asks. One that cannot be
-    read or understood then changes nothing but the log.
+    A file that changes is read again, within a second of when somebody asks. While it cannot be
+    read or understood, what was read before holds: who was let in still is. It is tried again every
+    second, and the log says when that begins, once a minute, and when it is over.
 
     Each secret has a principal object of its own, that stays the same as long as nothing about it
     changes. So `knows` tells whether a connection of that principal is to live on.
@@ -63,7 +64,7 @@ class Table(ABC):
         self._alive: dict[int, Principal] = {}
         if file is not None:
             self._where = f"file={os.fspath(file)!r}"
-            self._watch = Watch(file)
+            self._watch = Watch(file, log=_log)
             self._load(_read(Path(file)))
         elif env is not None:
             text = os.environ.get(env)
@@ -97,15 +98,7 @@ class Table(ABC):
             Whether there is something new.
         """
         watch = self._watch
-        if watch is None or not watch.changed():
-            return False
-        try:
-            self._load(_read(watch.paths[0]))
-        except (OSError, ValueError, TypeError) as exc:
-            _log.error("%r: cannot use the new file, keeping the old: %s", self, exc)
-            return False
-        _log.info("%r: read again: %d secrets", self, len(self._by_digest))
-        return True
+        return watch is not None and watch.renew(lambda: self._load(_read(watch.paths[0])), self)
 
     def knows(self, principal: Principal) -> bool:
         """Whether this principal, found here earlier, still stands here, unchanged."""

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,115 +284,6 @@ def test_the_same_secret_looks_different_in_another_table() -> None:
     assert set(one._by_digest) != set(two._by_digest)
 
 
-# --- watching -----------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_file_is_looked_at_once_a_second(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_text("a")
-    clock = Clock()
-    watch = _watch.Watch(file, clock=clock, wall=lambda: 4e9)
-    file.write_text("bb")
-    clock.now += 0.9
-    assert not watch.changed()
-    clock.now += 0.2
-    assert watch.changed()
-    assert not watch.changed()
-    clock.now += 1
-    assert not watch.changed()
-
-
-def test_time_size_and_inode_each_are_enough(tmp_path: Path) -> None:
-    file, other = tmp_path / "f", tmp_path / "g"
-    clock = Clock()
-
-    def write(path: Path, text: str, mtime: int) -> None:
-        path.write_text(text)
-        os.utime(path, (mtime, mtime))
-
-    write(file, "a", 1000)
-    watch = _watch.Watch(file, clock=clock, wall=lambda: 4e9)
-    clock.now += 2
-    assert not watch.changed()  # and settled from here on
-
-    def write_anew(text: str, mtime: int) -> None:
-        write(other, text, mtime)
-        other.replace(file)
-
-    changes: list[Callable[[], None]] = [
-        lambda: write(file, "b", 2000),  # the time alone
-        lambda: write(file, "bb", 2000),  # the size alone
-        lambda: write_anew("cc", 2000),  # the inode alone
-    ]
-    for change in changes:
-        change()
-        clock.now += 2
-        assert watch.changed()
-        clock.now += 2
-        assert not watch.changed()
-    # The same contents are no change, whatever else has.
-    write(file, "cc", 3000)
-    clock.now += 2
-    assert not watch.changed()
-
-
-def test_a_link_that_points_elsewhere(tmp_path: Path) -> None:
-    """As in Kubernetes, where a secret is replaced by moving a link."""
-    for name in ("one", "two"):
-        (tmp_path / name).write_text(name)
-    link, other = tmp_path / "link", tmp_path / "other"
-    link.symlink_to(tmp_path / "one")
-    clock = Clock()
-    watch = _watch.Watch(link, clock=clock)
-    other.symlink_to(tmp_path / "two")
-    other.replace(link)
-    clock.now += 2
-    assert watch.changed()
-
-
-def test_two_changes_within_one_tick_of_the_file_system(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    clock = Clock()
-    wall = Clock()
-    file.write_text("a")
-    os.utime(file, (1000, 1000))
-    wall.now = 1001.0
-    watch = _watch.Watch(file, clock=clock, wall=wall)
-    inode = file.stat().st_ino
-    with file.open("r+") as same:
-        same.write("b")
-    os.utime(file, (1000, 1000))
-    assert file.stat().st_ino == inode
-    clock.now += 1
-    assert watch.changed()  # though time, size and inode are what they were
-    wall.now = 1010.0
-    clock.now += 1
-    assert not watch.changed()
-
-
-def test_a_file_that_goes_and_comes_back(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_text("a")
-    clock = Clock()
-    watch = _watch.Watch(file, clock=clock)
-    file.unlink()
-    clock.now += 1
-    assert watch.changed()
-    clock.now += 1
-    assert not watch.changed()
-    file.write_text("a")
-    clock.now += 1
-    assert watch.changed()
-
-
 def test_a_reload_is_said(tmp_path: Path, eager: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "restsock.auth")
     file = tmp_path / "tokens.json"
@@ -403,5 +293,5 @@ def test_a_reload_is_said(tmp_path: Path, eager: None, caplog: pytest.LogCapture
     assert tokens.refresh()
     assert not tokens.refresh()
     (record,) = caplog.records
-    assert "1 secrets" in record.getMessage()
+    assert "new files are in use" in record.getMessage()
     assert SECRET not in caplog.text
