@@ -39,7 +39,11 @@ def check_close_code(code: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where the other end is. `port` is 0 and `host` a description where there is no TCP."""
+    """Where the other end is. `port` is 0 and `host` a description where there is no TCP.
+
+    Of a dialer that comes through a trusted proxy it is what the proxy says, `port` 0 where it does
+    not say it; `tls` is that of the socket, and so of the proxy.
+    """
 
     host: str
     port: int

@@ -33,6 +33,7 @@ from restsock.protocol import (
     Session,
     SessionEvent,
     TextMessage,
+    UpgradeRequest,
     WebSocket,
 )
 from restsock.tls import certificate_refusal
@@ -102,6 +103,7 @@ async def open_accepted(
     options: Options,
     connection_id: str | None = None,
     entrance: Entrance | None = None,
+    locate: Callable[[UpgradeRequest], Peer] | None = None,
     room: Callable[[], Refused | None] | None = None,
     claim: Callable[[str | None, Any], object] | None = None,
     limit_log: LimitLog | None = None,
@@ -113,10 +115,11 @@ async def open_accepted(
 
     Args:
         stream: is closed when this fails or is cancelled.
-        peer: where the dialer is.
+        peer: where the dialer is, as far as the socket tells.
         options: of this side.
         connection_id: a new uuid4 unless given.
         entrance: asked who the dialer is before the upgrade is accepted, and what it may do.
+        locate: tells from its request where the dialer is; may refuse the upgrade.
         room: asked last before the upgrade is accepted; may refuse it.
         claim: told name and principal of the dialer before it is welcome; may raise
             `RemoteProtocolError`, whose close code the dialer then gets.
@@ -139,18 +142,20 @@ async def open_accepted(
             raise
         principal: Principal | None = None
         refused: Refused | None = None
-        if entrance is not None:
-            try:
+        try:
+            if locate is not None:
+                peer = locate(request)
+            if entrance is not None:
                 principal = await entrance.admit(request, stream, peer)
-            except Refused as exc:
-                refused = exc
-            except trio.Cancelled:
-                # Time is over, or the owner leaves: one try that waits for nobody.
-                words = "The listener has no time to find out who you are.\n"
-                answer = upgrade.refuse(503, text=words)
-                with trio.CancelScope(shield=True), trio.move_on_after(0.1):
-                    await stream.send_all(answer)
-                raise
+        except Refused as exc:
+            refused = exc
+        except trio.Cancelled:
+            # Time is over, or the owner leaves: one try that waits for nobody.
+            words = "The listener has no time to find out who you are.\n"
+            answer = upgrade.refuse(503, text=words)
+            with trio.CancelScope(shield=True), trio.move_on_after(0.1):
+                await stream.send_all(answer)
+            raise
         if refused is None and room is not None:
             refused = room()
         if refused is not None:

@@ -28,6 +28,7 @@ def listen(
     ssl_context: ssl.SSLContext | None = None,
     auth: Authenticator | None = None,
     origins: str | Collection[str] | None = None,
+    trusted_proxies: str | Collection[str] = (),
     name: str = "listener",
     names: str = "replace",
     options: Options | None = None,
@@ -55,6 +56,10 @@ def listen(
         origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
             or several, or `"*"` for any; `()` is none. `None` is those whose host and port are the
             ones that were dialed. Only browsers send one.
+        trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
+            proxies in front of this listener. Through these a peer is where their X-Forwarded-For
+            or Forwarded field says: in `Connection.peer`, logs, limits for each address,
+            and what `auth` gets. From anybody else the fields mean nothing.
         name: What `Principal.may_call` calls the app of this side.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
@@ -65,8 +70,8 @@ def listen(
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
-        ValueError: The port is not one, an origin is none, `names` is none of the three, or this
-            system has no such socket option.
+        ValueError: The port is not one, an origin or a network is none, `names` is none of the
+            three, or this system has no such socket option.
         TypeError: An argument is of a wrong type, or an option of the app has no app.
     """
     if isinstance(port, bool) or not isinstance(port, int):
@@ -84,6 +89,7 @@ def listen(
         ssl_context=_tls.check_context(tls or ssl_context, listener=True),
         auth=auth,
         origins=origins,
+        trusted_proxies=trusted_proxies,
         name=name,
         names=names,
         options=options,

@@ -34,6 +34,7 @@ from restsock.connection import (
     InstrumentLike,
     Ledger,
     Lobby,
+    Peer,
     Pulse,
     Response,
     Symptoms,
@@ -45,7 +46,7 @@ from restsock.connection import (
     load_of,
     open_accepted,
 )
-from restsock.protocol import CloseCode
+from restsock.protocol import CloseCode, UpgradeRequest
 from restsock.tls import TLSLike, context_of
 
 from ._accept import (
@@ -59,6 +60,7 @@ from ._accept import (
 from ._events import ConnectionEvent, EventHub, Subscription
 from ._names import check_names, objection
 from ._places import Places
+from ._proxies import TrustedProxies
 from ._registry import Connections
 from ._revocation import revoke, revoke_forever
 from ._route import Route
@@ -112,6 +114,7 @@ class Server:
             their files.
         auth: Tells who dials in, or refuses.
         origins: The web origins that may dial in.
+        trusted_proxies: Whose word about where a dialer is counts.
         name: What `Principal.may_call` calls the app of this side.
         names: `"replace"`, `"reject"` or `"share"`: what happens when a peer comes under a name
             that another one has.
@@ -129,6 +132,7 @@ class Server:
         ssl_context: TLSLike | None = None,
         auth: Authenticator | None = None,
         origins: str | Collection[str] | None = None,
+        trusted_proxies: str | Collection[str] = (),
         name: str = "listener",
         names: str = "replace",
         options: Options | None = None,
@@ -141,6 +145,7 @@ class Server:
         self.instrument = instruments_of(instrument)
         self._ledger = Ledger("listener", self.instrument, self.limit_log)
         self._names = check_names(names)
+        self._proxies = TrustedProxies(trusted_proxies)
         self._places = Places(self.options.limits, self.limit_log)
         self._buffered = Buffered(self.options.limits.buffered_total)
         self._where = (host, port)
@@ -539,9 +544,19 @@ class Server:
 
     async def _receive(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> Connection | None:
         """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
-        who = "somebody"
+        peer, who = Peer("", 0), "somebody"
         connection: Connection | None = None
         placed = False
+
+        def locate(request: UpgradeRequest) -> Peer:
+            nonlocal peer, who
+            try:
+                peer = self._proxies.locate(peer, request.headers)
+            except Refused as exc:
+                self.limit_log.note("refused", "%s: turned away: %s", who, exc, level=logging.INFO)
+                raise
+            who = f"{peer.host}:{peer.port}"
+            return peer
 
         def room() -> Refused | None:
             nonlocal placed
@@ -551,7 +566,7 @@ class Server:
 
         try:
             peer = peer_of(stream, tls=self._ssl_context is not None)
-            who = f"{peer.host}:{peer.port}"
+            who = f"{peer.host}:{peer.port}"  # until its request says more
             apply_socket_options(stream, self.options.sockets)
             # The scope has the deadline for TLS and the handshakes together.
             with scope:
@@ -562,6 +577,7 @@ class Server:
                     peer=peer,
                     options=self.options,
                     entrance=self._entrance,
+                    locate=locate,
                     room=room,
                     claim=self._claim,
                     limit_log=self.limit_log,

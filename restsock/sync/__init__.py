@@ -131,6 +131,7 @@ def listen(
     ssl_context: ssl.SSLContext | None = None,
     auth: Authenticator | None = None,
     origins: str | Collection[str] | None = None,
+    trusted_proxies: str | Collection[str] = (),
     name: str = "listener",
     names: str = "replace",
     options: Options | None = None,
@@ -155,6 +156,8 @@ def listen(
         auth: Tells who dials in: an authenticator of `restsock.auth`, or a function that gets a
             `restsock.auth.Upgrade`, in a thread, and gives a `Principal`, or None for 401.
         origins: The web origins whose pages may dial in; see `restsock.listen`.
+        trusted_proxies: Addresses and networks of reverse proxies whose X-Forwarded-For and
+            Forwarded are to be believed; see `restsock.listen`.
         name: What `Principal.may_call` calls the app of this side.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both.
@@ -179,6 +182,7 @@ def listen(
             ssl_context=ssl_context,
             auth=auth,
             origins=origins,
+            trusted_proxies=trusted_proxies,
             name=name,
             names=names,
             options=options,

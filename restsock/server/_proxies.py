@@ -1,0 +1,193 @@
+"""Where a dialer is that comes through a reverse proxy: what the proxy says, if it is trusted.
+
+Whoever dials can send these fields, so they count only in a request that comes from a trusted
+proxy, and only from the right: each proxy adds whom it has seen behind what was there before (RFC
+7239, section 5.2). The last one that is no trusted proxy is the client; what stands before it is
+that one's own word.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from restsock.auth import Refused
+from restsock.connection import Peer
+
+if TYPE_CHECKING:
+    from restsock.protocol import Headers
+
+__all__ = ["TrustedProxies"]
+
+# `forwarded-pair` of RFC 7239, section 4, which may be missing, and what separates it from others.
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = re.compile(rf'[ \t]*(?:({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*")[ \t]*)?([;,]|\Z)')
+# `node-port` of section 6.
+_PORT = re.compile(r"(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?")
+
+
+class _Node(NamedTuple):
+    """Somebody on the way. Its port is 0 where it was not told."""
+
+    host: str
+    port: int
+
+
+class TrustedProxies:
+    """Tells where dialers are, behind proxies.
+
+    Args:
+        networks: Addresses and networks (CIDR) of proxies that are to be believed: one or several.
+
+    Raises:
+        TypeError: One is no text.
+        ValueError: One is no address or network.
+    """
+
+    def __init__(self, networks: str | Collection[str] = ()) -> None:
+        self._networks = [
+            _network(text) for text in ((networks,) if isinstance(networks, str) else networks)
+        ]
+
+    def locate(self, peer: Peer, headers: Headers) -> Peer:
+        """Where the dialer is who has sent this request.
+
+        Args:
+            peer: Who has sent it, at the socket: the dialer or a proxy.
+            headers: Of the request.
+
+        Returns:
+            The client whom the trusted proxies name. A proxy that does not know it, or says
+            nothing, stands for it. `tls` is that of the socket.
+
+        Raises:
+            Refused: A trusted proxy let pass what cannot be read, or two fields that differ: one of
+                them is the client's own.
+        """
+        if not self._trusts(peer.host):
+            return peer
+        ways: tuple[tuple[str, Callable[[str], Iterator[str | None]]], ...] = (
+            ("X-Forwarded-For", _listed),
+            ("Forwarded", _forwarded),
+        )
+        found: list[_Node] = []
+        for name, read in ways:
+            values = [value for key, value in headers if key.lower() == name.lower().encode()]
+            if not values:
+                continue
+            try:
+                # Line by line: no quoted text of one goes on in the next.
+                lines = (value.decode("latin-1") for value in reversed(values))
+                nodes = chain.from_iterable(map(read, lines))
+                found.append(self._client(_Node(peer.host, peer.port), nodes))
+            except ValueError:
+                raise Refused(400, f"The {name} field is malformed.") from None
+        if not found:
+            return peer
+        if any(node.host != found[0].host for node in found):
+            raise Refused(400, "Forwarded and X-Forwarded-For differ.")
+        host, port = max(found, key=lambda node: node.port)
+        return Peer(host, port, peer.tls)
+
+    def _client(self, nearest: _Node, nodes: Iterable[str | None]) -> _Node:
+        """The first, from the right, that is no trusted proxy."""
+        for text in nodes:
+            node = None if text is None else _node(text)
+            if node is None:
+                break
+            nearest = node
+            if not self._trusts(node.host):
+                break
+        return nearest
+
+    def _trusts(self, host: str) -> bool:
+        if not self._networks:
+            return False
+        try:
+            address = _address(host.partition("%")[0])
+        except ValueError:  # where there is no TCP
+            return False
+        return any(address in network for network in self._networks)
+
+
+def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        raise TypeError(
+            f"trusted_proxies are addresses and networks as text, not {type(text).__name__}"
+        )
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as exc:
+        raise ValueError(
+            f"trusted_proxies are addresses and networks such as '10.0.0.0/8': {exc}"
+        ) from None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _listed(value: str) -> Iterator[str]:
+    """The entries of X-Forwarded-For, from the right."""
+    for entry in reversed(value.split(",")):
+        if text := entry.strip(" \t"):
+            yield text
+
+
+def _forwarded(value: str) -> Iterator[str | None]:
+    """The `for` of the elements of Forwarded, from the right; `None` where there is none.
+
+    Read from the left, as a whole: what a quoted text is shows only there.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    elements: list[dict[str, str]] = [{}]
+    at = 0
+    while at < len(value):
+        found = _PAIR.match(value, at)
+        if found is None:
+            raise ValueError("malformed")
+        name, text, separator = found.groups()
+        if name is not None:
+            if name.lower() in elements[-1]:
+                raise ValueError("malformed")
+            elements[-1][name.lower()] = text
+        if separator == ",":
+            elements.append({})
+        at = found.end()
+    for element in reversed(elements):
+        if element:  # in a list there may be empty ones (RFC 9110, section 5.6.1)
+            yield _unquoted(element["for"]) if "for" in element else None
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
+
+
+def _node(text: str) -> _Node | None:
+    """Who is meant (RFC 7239, section 6); `None` for somebody unknown or hidden.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket:
+            raise ValueError("malformed")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+        rest = f":{port}"
+    else:  # without a port: an IPv6 address stands in brackets in front of one
+        host, rest = text, ""
+    found = _PORT.fullmatch(rest)
+    if found is None or "%" in host:
+        raise ValueError("malformed")
+    if host.startswith("_") or host.lower() == "unknown":
+        return None
+    return _Node(str(_address(host)), int(found[1] or 0))
