@@ -123,7 +123,7 @@ class Watch:
             if inside == self._loaded and None not in inside:
                 if self._failure is not None:
                     self._failure = None
-                    self._log.info("%r: the files are what they were again", owner)
+                    self._log.warning("%r: the files are what they were again", owner)
                 return False
             try:
                 load()
@@ -132,8 +132,10 @@ class Watch:
                 return False
         # Only now: what was not loaded has to be tried again.
         self._loaded = inside
+        # At the level of the failure, if there was one: who reads of it reads of its end.
+        level = logging.INFO if self._failure is None else logging.WARNING
         self._failure = None
-        self._log.info("%r: new files are in use", owner)
+        self._log.log(level, "%r: new files are in use", owner)
         return True
 
     def _note(self, error: Exception, owner: object, now: float) -> None:
@@ -141,7 +143,7 @@ class Watch:
         if failure != self._failure or now >= self._remind_at:
             self._failure = failure
             self._remind_at = now + _REMIND
-            self._log.error("%r: cannot use the new files, keeping the old: %s", owner, failure)
+            self._log.warning("%r: cannot use the new files, keeping the old: %s", owner, failure)
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_outside_of(path) for path in self.paths]

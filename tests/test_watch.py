@@ -159,8 +159,8 @@ def test_a_file_that_goes_and_comes_back(tmp_path: Path, caplog: pytest.LogCaptu
     assert watch.changed()
     words = "cannot use the new files, keeping the old: [Errno 2] No such file or directory: 'f'"
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("ERROR", f"Follower(): {words}"),
-        ("INFO", "Follower(): the files are what they were again"),
+        ("WARNING", f"Follower(): {words}"),
+        ("WARNING", "Follower(): the files are what they were again"),
         ("INFO", "Follower(): new files are in use"),
     ]
 

@@ -20,6 +20,8 @@ from ._url import parse_url
 __all__ = ["connect"]
 
 _MAX_NAME = 255
+# What of ASCII a host may have as it is, beside letters and digits (RFC 3986, section 3.2.2).
+_MARKS = "-._~!$&'()*+,;="
 
 
 def connect(
@@ -51,8 +53,9 @@ def connect(
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
         loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
             `restsock.apps.make_handler`.
-        name: The name by which the listener is to know this client. A newer client of the same
-            name replaces an older one.
+        name: The name by which the listener is to know this client; callers write it as the host
+            of a URL, so it has no blank, "/", ":" and the like. A newer client of the same name
+            replaces an older one, unless the listener has it otherwise.
         metadata: Any JSON value; the listener gets it with each connection.
         headers: Further header fields of the upgrade request.
         auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
@@ -90,8 +93,8 @@ def connect(
         raise ValueError("an Authorization field comes from auth, or from headers, not from both")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"the name must be a str, not {type(name).__name__}")
-    if name is not None and not (0 < len(name) <= _MAX_NAME and name.isprintable()):
-        raise ValueError(f"the name must have 1 to {_MAX_NAME} printable characters")
+    if name is not None:
+        _check_name(name)
     options = Options() if options is None else options
     return Client(
         address,
@@ -114,6 +117,17 @@ def _default_ssl_context() -> ssl.SSLContext:
     # Says to servers of several protocols that this is not HTTP/2.
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _check_name(name: str) -> None:
+    if not (0 < len(name) <= _MAX_NAME and name.isprintable()):
+        raise ValueError(f"the name must have 1 to {_MAX_NAME} printable characters")
+    wrong = next((c for c in name if c.isascii() and not c.isalnum() and c not in _MARKS), None)
+    if wrong is not None:
+        raise ValueError(
+            f"the name {name!r} cannot be a host in a URL, where callers write it: it has a"
+            f" {wrong!r}; take letters, digits and {_MARKS}"
+        )
 
 
 def _check_metadata(metadata: Any, limit: int) -> Any:

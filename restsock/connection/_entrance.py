@@ -17,7 +17,7 @@ from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._principal import Principal
-from restsock.auth import Authenticator, Refused, Table, Upgrade
+from restsock.auth import Authenticator, Basic, Bearer, Refused, Table, Upgrade
 from restsock.protocol import CloseCode, ResetCode, UpgradeRequest
 
 from ._ask import ask, failure_of
@@ -62,9 +62,7 @@ class Entrance:
         threads: int = 256,
         limit_log: LimitLog | None = None,
     ) -> None:
-        if auth is not None and not callable(auth):
-            raise TypeError(f"auth is an authenticator, not {type(auth).__name__}")
-        self._auth = auth
+        self._auth = _checked_auth(auth)
         self._origins = _checked_origins(origins)
         self._name = name
         self._threads = threads
@@ -215,6 +213,19 @@ def _upgrade_of(request: UpgradeRequest, stream: trio.abc.Stream, peer: Peer) ->
         peer.port,
         certificate,
         der,
+    )
+
+
+def _checked_auth(auth: object) -> Authenticator | None:
+    if auth is None or (callable(auth) and not isinstance(auth, (type, Basic, Bearer))):
+        return auth
+    what = f"the class {auth.__name__}" if isinstance(auth, type) else type(auth).__name__
+    hint = ""
+    if isinstance(auth, (Basic, Bearer)):
+        hint = "; that is what a dialer shows: connect(auth=...)"
+    raise TypeError(
+        "auth= takes BearerTokens({...}), BasicUsers({...}) or CertificateSubject() of"
+        f" restsock.auth, or a function that gets an Upgrade, not {what}{hint}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -28,6 +29,12 @@ _MAX_BACKLOG = 0xFFFF
 # Seconds to wait when the system has no file descriptor or memory for another socket. Meanwhile
 # newcomers queue in the kernel.
 _PAUSE = 0.1
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop the program that listens there, or take another port (0 is a free one)",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "ports below 1024 are for privileged programs on many systems",
+}
 
 
 async def open_listeners(
@@ -55,9 +62,12 @@ async def open_listeners(
 
 async def _bind(host: str | None, port: int, options: SocketOptions) -> list[trio.SocketListener]:
     """As `trio.open_tcp_listeners`, which has no place for socket options."""
-    found = await trio.socket.getaddrinfo(
-        host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE
-    )
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE
+        )
+    except OSError as exc:
+        raise _explained(exc, host, port) from exc
     listeners: list[trio.SocketListener] = []
     unknown: OSError | None = None
     try:
@@ -78,6 +88,9 @@ async def _bind(host: str | None, port: int, options: SocketOptions) -> list[tri
                 await sock.bind(where)
                 sock.listen(_MAX_BACKLOG if options.backlog is None else options.backlog)
                 listeners.append(trio.SocketListener(sock))
+            except OSError as exc:
+                sock.close()
+                raise _explained(exc, *where[:2]) from exc
             except BaseException:
                 sock.close()
                 raise
@@ -94,6 +107,17 @@ def _close(listeners: Iterable[trio.SocketListener]) -> None:
         listener.socket.close()
 
 
+def _explained(error: OSError, host: str | None, port: int) -> OSError:
+    """The same error, with the address that it is about and what to do."""
+    address = f"[{host}]:{port}" if host is not None and ":" in host else f"{host or '*'}:{port}"
+    text = f"cannot listen on {address}: {error.strerror or error}"
+    if error.errno in _ADVICE:
+        text += f"; {_ADVICE[error.errno]}"
+    if isinstance(error, socket.gaierror):  # whose numbers are others
+        return socket.gaierror(error.errno, text)
+    return OSError(error.errno, text)  # Python chooses the class by the number
+
+
 async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:
     """Hands each newcomer to `greet`, which must not block, until the listener is closed.
 
@@ -101,6 +125,7 @@ async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], 
     running out of file descriptors must not end the server.
     """
     failures = 0
+    begun = 0.0
     while True:
         try:
             stream = await listener.accept()
@@ -109,11 +134,13 @@ async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], 
         except OSError as exc:
             failures += 1
             if failures == 1:
-                _log.error("cannot accept connections: %s; trying again every %s s", exc, _PAUSE)
+                begun = trio.current_time()
+                _log.warning("cannot accept connections: %s; trying again every %s s", exc, _PAUSE)
             await trio.sleep(_PAUSE)
             continue
         if failures:
-            _log.info("accepting connections again, after %d failures", failures)
+            seconds = trio.current_time() - begun
+            _log.warning("accepting connections again, after %.1f s", seconds)
             failures = 0
         greet(stream)
 

@@ -347,12 +347,17 @@ class Server:
         if connection is not None and connection.takes_requests:
             connection.submit(exchange)
         else:
-            self._lobby.enter(name, exchange, lambda: self._absent(name))
+            clock = trio.lowlevel.current_clock()
+            begun = clock.current_time()
+            self._lobby.enter(
+                name, exchange, lambda: self._absent(name, clock.current_time() - begun)
+            )
 
-    def _absent(self, name: str) -> RestsockError:
-        if self.connections.was_seen(name):
-            return PeerUnavailable(f"the peer {name!r} has gone and did not come back in time")
-        return PeerNotFound(f"no peer {name!r} was ever here, and none came in time")
+    def _absent(self, name: str, waited: float) -> RestsockError:
+        seen = self.connections.was_seen(name)
+        before = "it was, and has gone" if seen else "never was"
+        text = f"peer {name!r} is not connected ({before}); waited {waited:.3g} s"
+        return PeerUnavailable(text) if seen else PeerNotFound(text)
 
     # --- identity -------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+import restsock.sync
 from restsock import (
     HandshakeError,
     Options,
@@ -23,8 +24,9 @@ from restsock import (
     RemoteProtocolError,
     StreamRefused,
     Timeouts,
+    listen,
 )
-from restsock.auth import BearerTokens, CertificateSubject, Refused, Upgrade
+from restsock.auth import Basic, Bearer, BearerTokens, CertificateSubject, Refused, Upgrade
 from restsock.connection import Connection, Entrance, Peer, open_accepted, open_dialed
 from restsock.protocol import ClientUpgrade, Headers
 from tests.memory_network import Echo
@@ -424,9 +426,22 @@ def test_what_is_no_origin(origins: Any, error: type[Exception]) -> None:
         Entrance(origins=origins)
 
 
-def test_what_is_no_authenticator() -> None:
-    with pytest.raises(TypeError):
-        Entrance(auth="Bearer")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("auth", "what"),
+    [
+        ({SECRET: "edge-1"}, "not dict"),
+        ("Bearer", "not str"),
+        (BearerTokens, "not the class BearerTokens"),
+        (Bearer(SECRET), r"not Bearer; that is what a dialer shows: connect\(auth=...\)"),
+        (Basic("edge-1", SECRET), "not Basic; that is what a dialer shows"),
+    ],
+)
+@pytest.mark.parametrize("listens", [listen, restsock.sync.listen])
+def test_what_is_no_authenticator(auth: Any, what: str, listens: Any) -> None:
+    words = r"^auth= takes BearerTokens\(\{\.\.\.\}\), .* a function that gets an Upgrade, "
+    with pytest.raises(TypeError, match=words + what) as caught:
+        listens("127.0.0.1", 0, auth=auth)
+    assert SECRET not in str(caught.value)
 
 
 # --- names --------------------------------------------------------------------------------

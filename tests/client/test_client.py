@@ -729,6 +729,10 @@ async def test_no_secret_in_the_log(
         (lambda: connect("http://hub/"), ValueError, "ws://"),
         (lambda: connect("ws://u:sesame@hub/"), ValueError, "credentials"),
         (lambda: connect("ws://hub/", name=""), ValueError, "name"),
+        (lambda: connect("ws://hub/", name="ulm 7"), ValueError, r"cannot be a host .* has a ' '"),
+        (lambda: connect("ws://hub/", name="ulm/7"), ValueError, r"cannot be a host .* has a '/'"),
+        (lambda: connect("ws://hub/", name="ulm:7"), ValueError, r"cannot be a host .* has a ':'"),
+        (lambda: connect("ws://hub/", name="ulm%2F"), ValueError, r"cannot be a host .* has a '%'"),
         (lambda: connect("ws://hub/", name=7), TypeError, "name"),  # type: ignore[arg-type]
         (lambda: connect("ws://hub/", metadata={"a": {1, 2}}), ValueError, "not JSON"),
         (lambda: connect("ws://hub/", metadata=float("nan")), ValueError, "not JSON"),

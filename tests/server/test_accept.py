@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+import restsock.sync
 from restsock import SocketOptions
 from restsock.server import _accept
 from restsock.server._accept import accept_forever, open_listeners
@@ -47,15 +48,68 @@ async def test_running_out_of_file_descriptors(
     assert greeted == ["a", "b", "c"]
     assert trio.current_time() == pytest.approx(0.3)
     # Said once, not three times; and that it is over.
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            f"cannot accept connections: {full}; trying again every 0.1 s",
+        ),
+        ("WARNING", "accepting connections again, after 0.3 s"),
+    ]
 
 
-async def test_a_taken_port_is_an_error() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_taken_port_is_an_error(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        try:
+            taken.bind((host, 0))
+        except OSError:
+            pytest.skip("no such family here")
         taken.listen()
-        with pytest.raises(OSError, match=r"(?i)in use"):
-            await open_listeners("127.0.0.1", taken.getsockname()[1], SocketOptions())
+        port = taken.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        with pytest.raises(OSError, match=r"(?i)in use") as caught:
+            await open_listeners(host, port, SocketOptions())
+        assert caught.value.errno == errno.EADDRINUSE
+        assert f"cannot listen on {shown}:{port}: " in str(caught.value)
+        assert "take another port" in str(caught.value)
+        with pytest.raises(OSError, match=f"cannot listen on .*:{port}: "):
+            await trio.to_thread.run_sync(restsock.sync.listen, host, port)
+
+
+async def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:7000: ") as caught:
+        await open_listeners("192.0.2.1", 7000, SocketOptions())
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert "this machine has no such address" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            OSError(errno.EACCES, "Permission denied"),
+            PermissionError,
+            r"cannot listen on edge\.example:80: Permission denied; ports below 1024",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            socket.gaierror,
+            r"cannot listen on edge\.example:80: Name or service not known$",
+        ),
+        (OSError("odd"), OSError, r"cannot listen on edge\.example:80: odd$"),
+    ],
+)
+async def test_an_error_says_where(
+    error: OSError, kind: type[OSError], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", fail)
+    with pytest.raises(kind, match=words) as caught:
+        await open_listeners("edge.example", 80, SocketOptions())
+    assert caught.value.errno == error.errno
 
 
 async def test_one_port_on_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
