@@ -184,7 +184,7 @@ class Server:
             RuntimeError: It was not entered yet.
         """
         if self._address is None:
-            raise RuntimeError("a server has an address once it was entered")
+            raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
         return self._address
 
     @property
@@ -266,7 +266,7 @@ class Server:
             RuntimeError: The server was not entered yet.
         """
         if self._token is None:
-            raise RuntimeError("a server has routes once it was entered")
+            raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
         return Route(
             name,
             token=self._token,
@@ -356,7 +356,7 @@ class Server:
     def _absent(self, name: str, waited: float) -> RestsockError:
         seen = self.connections.was_seen(name)
         before = "it was, and has gone" if seen else "never was"
-        text = f"peer {name!r} is not connected ({before}); waited {waited:.3g} s"
+        text = f"peer {name!r} is not connected ({before}); waited {round(waited, 1):g} s"
         return PeerUnavailable(text) if seen else PeerNotFound(text)
 
     # --- identity -------------------------------------------------------------------------
