@@ -36,7 +36,7 @@ from restsock._exceptions import (
     RequestTimeout,
     RestsockError,
 )
-from restsock.protocol import Headers, RequestHead, ResponseHead
+from restsock.protocol import Headers, RequestHead, ResponseHead, scheme_of
 
 if TYPE_CHECKING:
     from restsock.connection import Dispatcher
@@ -125,7 +125,8 @@ def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts
     if upgradable and "upgrade" in request.headers:
         upgrade = request.headers["upgrade"].encode("latin-1")
         headers += [(b"Connection", b"upgrade"), (b"Upgrade", upgrade)]
-    head = RequestHead(request.method.encode("ascii"), bytes(target), headers)
+    scheme = scheme_of(request.url.scheme)
+    head = RequestHead(request.method.encode("ascii"), bytes(target), headers, scheme)
     try:
         body = request.content
     except package_of(request).RequestNotRead:

@@ -28,8 +28,8 @@ class TunnelTransport:
     All of a client works as over a socket: streams both ways, time-outs, redirects, cookies, auth,
     event hooks, content decoding. What differs:
 
-    - The host of the URL only fills in the Host header, and its scheme says nothing: whether the
-      peer is known and the wire encrypted was settled when the connection was made.
+    - The host of the URL only fills in the Host header, and its scheme is only told to the app:
+      whether the peer is known and the wire encrypted was settled when the connection was made.
     - The connect time-out spans the time until there is a connection to the peer, the pool time-out
       the time until a stream is free on it. `None` is `Timeouts.connect` for both, not for ever.
     - A body is sent before the response is read, as by httpx itself; when the peer answers before

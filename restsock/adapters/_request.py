@@ -11,7 +11,7 @@ from requests.exceptions import InvalidHeader, InvalidURL
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
-from restsock.protocol import RequestHead
+from restsock.protocol import RequestHead, scheme_of
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -121,7 +121,8 @@ def head_of(request: PreparedRequest) -> RequestHead:
         except ValueError as exc:
             raise InvalidURL(exc, request=request) from exc
     headers.insert(0, (b"Host", host))
-    return RequestHead(method, target.encode("ascii"), headers)
+    scheme = scheme_of((request.url or "").partition(":")[0])
+    return RequestHead(method, target.encode("ascii"), headers, scheme)
 
 
 @lru_cache(maxsize=256)
@@ -206,5 +207,5 @@ def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, A
         # Asked to be sent in chunks, and there are none here. Its length helps an app that reads
         # no body without one.
         fields = [*head.headers, (b"Content-Length", b"%d" % len(body))]
-        head = RequestHead(head.method, head.target, fields)
+        head = head._replace(headers=fields)
     return head, bytes(body)

@@ -34,13 +34,13 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
     path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
     peer = connection.peer
     headers = [(name.lower(), value) for name, value in request.headers]
-    host, port = server_address(headers, tls=peer.tls)
-    scheme = "http" if kind == "http" else "ws"
+    scheme = peer.scheme_of(request)
+    host, port = server_address(headers, scheme)
     scope: dict[str, Any] = {
         "type": kind,
         "asgi": ASGI,
         "http_version": "1.1",
-        "scheme": scheme + "s" if peer.tls else scheme,
+        "scheme": scheme if kind == "http" else scheme.replace("http", "ws"),
         "path": path.decode("utf-8", "replace"),
         "raw_path": raw_path,
         "query_string": query_string,
@@ -58,7 +58,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
     return scope
 
 
-def server_address(headers: list[tuple[bytes, bytes]], *, tls: bool) -> tuple[str, int]:
+def server_address(headers: list[tuple[bytes, bytes]], scheme: str) -> tuple[str, int]:
     """Host and port that the request is for.
 
     Inside the tunnel no socket has an address that means anything to the caller; Host has. It was
@@ -66,9 +66,9 @@ def server_address(headers: list[tuple[bytes, bytes]], *, tls: bool) -> tuple[st
 
     Args:
         headers: with names in lower case.
-        tls: decides the port when Host names none.
+        scheme: `"http"` or `"https"`; decides the port when Host names none.
     """
-    default = 443 if tls else 80
+    default = 443 if scheme == "https" else 80
     for name, value in headers:
         if name == b"host":
             host, colon, port = value.decode("latin-1").rpartition(":")

@@ -38,6 +38,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
     assert connection is not None
     request = exchange.request
     peer = connection.peer
+    scheme = peer.scheme_of(request)
     raw_path, _, query = request.target.partition(b"?")
     path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
     target = request.target.decode("latin-1")
@@ -53,7 +54,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
         "REMOTE_ADDR": peer.host,
         "REMOTE_PORT": str(peer.port),
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https" if peer.tls else "http",
+        "wsgi.url_scheme": scheme,
         "wsgi.input": body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -79,7 +80,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
             environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + text
         else:
             environ[key] = text
-    server, port = server_address([(b"host", host)], tls=peer.tls)
+    server, port = server_address([(b"host", host)], scheme)
     environ["SERVER_NAME"] = server or "restsock"
     environ["SERVER_PORT"] = str(port)
     return environ

@@ -106,6 +106,7 @@ class Dispatcher(ABC):
         headers: FieldsLike = (),
         body: bytes | str | AsyncIterable[bytes] = b"",
         timeout: float | None = None,
+        scheme: str | None = None,
     ) -> Response:
         """Sends a request and reads the whole response.
 
@@ -120,6 +121,9 @@ class Dispatcher(ABC):
             headers: fields; Host and Content-Length are added when they are missing.
             body: at once, or in pieces as they come.
             timeout: seconds for all of it; `None` leaves it to the connection's heartbeat.
+            scheme: `"http"` or `"https"`, of the URL that the target was taken from: the app makes
+                absolute links and cookies by it. By default the app goes by whether the connection
+                has TLS.
 
         Raises:
             RequestTimeout: it took longer. The stream was reset.
@@ -139,7 +143,7 @@ class Dispatcher(ABC):
                 # Not before: until then it is `connect` that counts, and knows what has run.
                 scope.deadline = math.inf if timeout is None else begun + timeout
 
-            opened = self._open(method, target, headers, body, connect, started)
+            opened = self._open(method, target, headers, body, scheme, connect, started)
             async with opened as response:
                 phase = "body"
                 data = await response.read()
@@ -158,6 +162,7 @@ class Dispatcher(ABC):
         *,
         headers: FieldsLike = (),
         body: bytes | str | AsyncIterable[bytes] = b"",
+        scheme: str | None = None,
     ) -> AbstractAsyncContextManager[StreamedResponse]:
         """Sends a request; its block runs once the response head is there.
 
@@ -169,7 +174,7 @@ class Dispatcher(ABC):
             RequestTimeout: no connection with a free stream within `timeouts.connect`.
             RestsockError: see the tree; `may_have_run` says whether a retry is safe.
         """
-        return self._open(method, target, headers, body, self.timeouts.connect)
+        return self._open(method, target, headers, body, scheme, self.timeouts.connect)
 
     @asynccontextmanager
     async def _open(
@@ -178,12 +183,13 @@ class Dispatcher(ABC):
         target: str,
         headers: FieldsLike,
         body: bytes | str | AsyncIterable[bytes],
+        scheme: str | None,
         connect: float,
         started: Callable[[AsyncExchange], None] | None = None,
     ) -> AsyncGenerator[StreamedResponse, None]:
         if isinstance(body, str):
             body = body.encode()
-        head = head_for(self, method, target, headers, body)
+        head = head_for(self, method, target, headers, body, scheme)
         if isinstance(body, bytes):
             exchange = AsyncExchange.open(self, head, body=body)
             sending: AbstractAsyncContextManager[None] = _closing(exchange)
@@ -198,7 +204,12 @@ class Dispatcher(ABC):
 
 
 def head_for(
-    dispatcher: Dispatcher, method: str, target: str, headers: FieldsLike, body: object
+    dispatcher: Dispatcher,
+    method: str,
+    target: str,
+    headers: FieldsLike,
+    body: object,
+    scheme: str | None = None,
 ) -> RequestHead:
     """The head of a request, with the Host and Content-Length that its writer left out."""
     fields = fields_of(headers)
@@ -209,7 +220,7 @@ def head_for(
     if sized and b"content-length" not in names:
         assert isinstance(body, bytes)
         fields.append((b"Content-Length", b"%d" % len(body)))
-    return RequestHead(method.encode("ascii"), target.encode("ascii"), fields)
+    return RequestHead(method.encode("ascii"), target.encode("ascii"), fields, scheme)
 
 
 # Methods whose request says nothing of a body by having none.

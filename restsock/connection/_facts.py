@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
-from restsock.protocol import CloseCode, ResetCode, StreamFailed
+from restsock.protocol import CloseCode, RequestHead, ResetCode, StreamFailed
 
 __all__ = ["CLEAN", "Closed", "Peer", "check_close_code", "printable", "stream_error"]
 
@@ -48,6 +48,14 @@ class Peer:
     host: str
     port: int
     tls: bool = False
+
+    def scheme_of(self, head: RequestHead) -> str:
+        """The scheme of a request's URL: what its caller says, else whether this has TLS.
+
+        The caller's URL need not fit the connection: TLS may end in front of it, or the request
+        may go to a name inside of the tunnel. Links and cookies have to fit that URL.
+        """
+        return head.scheme or ("https" if self.tls else "http")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Request(_Fields, _Body):
         path: percent-decoded.
         query: behind the "?", as sent.
         headers: name and value pairs, as sent.
+        scheme: `"http"` or `"https"`: of the caller's URL, which is the caller's claim; whether
+            the connection has TLS when the caller does not say. `connection.peer.tls` is the fact.
         connection: what it came over: `name`, `id` and `metadata` tell the peer.
         trailers: what came behind the body, once it is read.
     """
@@ -81,6 +83,7 @@ class Request(_Fields, _Body):
         path, _, self.query = self.target.partition("?")
         self.path = unquote(path)
         self.headers = head.headers
+        self.scheme = connection.peer.scheme_of(head)
         self.connection = connection
         self._exchange = exchange
 

@@ -112,7 +112,7 @@ class OpenTelemetryInstrument(Instrument):
         peer = connection.peer
         path, question, query = head.target.partition(b"?")
         attributes: dict[str, str | int] = {
-            "url.scheme": "https" if peer.tls else "http",
+            "url.scheme": peer.scheme_of(head),
             "url.path": path.decode("latin-1"),
             "network.protocol.name": "http",
             "network.protocol.version": "1.1",

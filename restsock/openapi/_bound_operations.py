@@ -20,7 +20,7 @@ import trio
 
 from restsock._exceptions import ResponseValidationError
 from restsock.connection import Dispatcher, Response, fields_of
-from restsock.protocol import RequestHead
+from restsock.protocol import RequestHead, scheme_of
 
 from ._call_errors import ArgumentError, BadBody, failure_of
 from ._help import docstring_of, signature_of
@@ -45,7 +45,7 @@ class Options:
     """What holds for a call besides its arguments."""
 
     contract: BoundContract | None  # `None`: nothing is validated
-    base_url: str  # of the blocking use: scheme and authority; "" otherwise
+    base_url: str  # scheme and authority; of the use on the trio loop the scheme alone, or ""
     base_path: str | None  # in front of the paths, instead of the one from `servers`
     timeout: Any
     headers: Mapping[str, str]
@@ -294,6 +294,7 @@ class AsyncOperation(BoundOperation):
             headers=call.fields(),
             body=_async_body(call),
             timeout=self._options.timeout,
+            scheme=scheme_of(self._options.base_url),
         )
         self._raise_for_status(response)
         if checks is not None:
@@ -326,7 +327,11 @@ class AsyncOperation(BoundOperation):
     async def _stream(self, call: Call) -> AsyncIterator[StreamedResponse]:
         checks = await self._checks(call)
         async with self._transport.stream(
-            call.method, call.target, headers=call.fields(), body=_async_body(call)
+            call.method,
+            call.target,
+            headers=call.fields(),
+            body=_async_body(call),
+            scheme=scheme_of(self._options.base_url),
         ) as response:
             if response.status >= 400:
                 content = await response.read()

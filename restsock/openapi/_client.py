@@ -103,7 +103,7 @@ class Client(Generic[_Bound]):
             if contract.document is None:
                 raise ValueError("the document is not here yet: pass `await discover(dispatcher)`")
             base_path = None if base_url is None else urlsplit(base_url).path.rstrip("/") or None
-            where = ""
+            where = "" if base_url is None else urlsplit(base_url).scheme
         elif hasattr(transport, "get_adapter") and hasattr(transport, "request"):
             self._kind = BlockingOperation
             if contract.document is None:

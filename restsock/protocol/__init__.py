@@ -32,6 +32,7 @@ from ._events import (
     StreamRejected,
     TextMessage,
     WebSocketEvent,
+    scheme_of,
 )
 from ._frames import MAX_MESSAGE
 from ._session import Session
@@ -75,4 +76,5 @@ __all__ = [
     "UpstreamEvent",
     "WebSocket",
     "WebSocketEvent",
+    "scheme_of",
 ]

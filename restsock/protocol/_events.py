@@ -31,6 +31,7 @@ __all__ = [
     "StreamRejected",
     "TextMessage",
     "WebSocketEvent",
+    "scheme_of",
 ]
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -75,11 +76,16 @@ class CloseCode(IntEnum):
 
 
 class RequestHead(NamedTuple):
-    """The head of a request: method, target in origin form (verbatim), header fields."""
+    """The head of a request: method, target in origin form (verbatim), header fields, scheme.
+
+    The scheme is that of the URL that the caller has used, `"http"` or `"https"`; `None` when it
+    has not said. It is a claim, and crosses as flags of the frame, not as a field.
+    """
 
     method: bytes
     target: bytes
     headers: Headers
+    scheme: str | None = None
 
     @property
     def upgrade(self) -> bytes | None:
@@ -93,6 +99,14 @@ class ResponseHead(NamedTuple):
     status: int
     headers: Headers
     reason: bytes = b""
+
+
+def scheme_of(url_scheme: str) -> str | None:
+    """The scheme that a request tells, for that of its URL; `None` for any that is not HTTP's."""
+    return _SCHEMES.get(url_scheme.lower())
+
+
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 def _upgrade(headers: Headers) -> bytes | None:

@@ -16,11 +16,13 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from restsock._exceptions import RemoteProtocolError
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
     "END",
     "HEADER_SIZE",
+    "HTTP",
+    "HTTPS",
     "MAX_CREDIT",
     "MAX_MESSAGE",
     "MAX_PAYLOAD",
@@ -34,6 +36,8 @@ __all__ = [
     "encode_goaway",
     "encode_reset",
     "encode_window",
+    "flags_of",
+    "scheme_in",
 ]
 
 HEADER_SIZE = 8
@@ -47,6 +51,11 @@ MAX_CREDIT = 2**31 - 1
 MAX_REASON = 1024
 
 END = 0x01
+HTTPS = 0x02
+HTTP = 0x04
+
+_SCHEMES = {HTTPS: "https", HTTP: "http"}
+_FLAGS = {None: 0, "https": HTTPS, "http": HTTP}
 
 _HEADER = struct.Struct("!BBHI")
 _CODE = struct.Struct("!H")
@@ -71,6 +80,23 @@ class Frame(NamedTuple):
     flags: int
     stream_id: int
     payload: bytes
+
+
+def flags_of(scheme: str | None) -> int:
+    """Returns the flags of a HEAD that opens a stream, for the scheme of its request.
+
+    Raises:
+        LocalProtocolError: it is neither `"http"` nor `"https"` nor `None`.
+    """
+    try:
+        return _FLAGS[scheme]
+    except KeyError:
+        raise LocalProtocolError('the scheme of a request is "http", "https" or None') from None
+
+
+def scheme_in(flags: int) -> str | None:
+    """Returns the scheme that such flags tell; `None` without one, and when they contradict."""
+    return _SCHEMES.get(flags & (HTTPS | HTTP))
 
 
 def encode_frame(type: int, flags: int, stream_id: int, payload: bytes) -> bytes:

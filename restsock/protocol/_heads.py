@@ -192,7 +192,7 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     plain = encode_plain_request(head)
     if plain is not None:
         return plain, head
-    head = RequestHead(head.method, head.target, end_to_end(head.headers, upgradable=True))
+    head = head._replace(headers=end_to_end(head.headers, upgradable=True))
     try:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
     except h11.LocalProtocolError:

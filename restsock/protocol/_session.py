@@ -55,6 +55,8 @@ from ._frames import (
     encode_goaway,
     encode_reset,
     encode_window,
+    flags_of,
+    scheme_in,
 )
 from ._handshake import STEPS, Handshake
 from ._heads import (
@@ -262,6 +264,7 @@ class Session:
         """
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened now")
+        flags = flags_of(head.scheme)
         data, head = encode_request(head)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a request head of {len(data)} bytes is too long to send")
@@ -272,6 +275,7 @@ class Session:
         self._local_open += 1
         stream.sending.advance(Part.HEAD)
         stream.sending.expect(head.headers)
+        stream.opening = flags
         self._enqueue(stream, True, data)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         if end and not stream.upgrade:
@@ -434,7 +438,8 @@ class Session:
             self._control.append(encode_reset(stream.id, ResetCode.NO_ERROR, ""))
             self._remove(stream)
         type = FrameType.HEAD if is_head else FrameType.DATA
-        return encode_frame(type, END if end else 0, stream.id, payload)
+        flags, stream.opening = stream.opening, 0
+        return encode_frame(type, flags | END if end else flags, stream.id, payload)
 
     # --- in -------------------------------------------------------------------------------
 
@@ -494,7 +499,7 @@ class Session:
                 raise RemoteProtocolError(
                     f"a {FrameType(type).name} frame on stream {stream_id}, which was never opened"
                 )
-            self._receive_request(stream_id, payload, end)
+            self._receive_request(stream_id, payload, flags)
         elif stream.local and not stream.announced:
             # It waits here for its turn: the peer cannot know of it (spec, 9.1: an idle id).
             raise RemoteProtocolError(f"a frame on stream {stream_id}, which was never opened")
@@ -517,7 +522,8 @@ class Session:
         else:
             self._receive_body(stream, payload, end)
 
-    def _receive_request(self, stream_id: int, payload: bytes, end: bool) -> None:
+    def _receive_request(self, stream_id: int, payload: bytes, flags: int) -> None:
+        end = bool(flags & END)
         self._last_peer_id = stream_id
         if self._going_away:
             self._reject(stream_id, ResetCode.REFUSED, "going away", "going_away")
@@ -537,6 +543,9 @@ class Session:
                 self._events.append(StreamRejected(stream_id, why, "max_head"))
                 return
             head = decode_request(data)
+            scheme = scheme_in(flags)
+            if scheme is not None:
+                head = RequestHead(head.method, head.target, head.headers, scheme)
         except RemoteProtocolError as exc:
             self._reject(stream_id, ResetCode.PROTOCOL, str(exc))
             return

@@ -119,6 +119,7 @@ class Stream:
         local: whether this side opened it: then it sends the request half.
         method: of the request.
         upgrade: whether the request asks for another protocol.
+        opening: flags that the first frame of a request has besides END.
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
         out_end: whether END follows behind them.
@@ -131,6 +132,7 @@ class Stream:
         "id",
         "local",
         "method",
+        "opening",
         "out",
         "out_bytes",
         "out_end",
@@ -156,6 +158,7 @@ class Stream:
         self.local = local
         self.method = method
         self.upgrade = upgrade
+        self.opening = 0
         self.send_window = send_window
         self.receive_window = receive_window
         self.sending = Half()

@@ -285,6 +285,7 @@ class Server:
         headers: FieldsLike = (),
         body: bytes | str | AsyncIterable[bytes] = b"",
         timeout: float | None = None,
+        scheme: str | None = None,
     ) -> Response:
         """Sends a request to the peer of this name and reads the whole response.
 
@@ -295,6 +296,7 @@ class Server:
             headers: Fields; Host and Content-Length are added when they are missing.
             body: At once, or in pieces as they come.
             timeout: Seconds for all of it.
+            scheme: `"http"` or `"https"`, of the target's URL; see `Dispatcher.request`.
 
         Raises:
             PeerNotFound: No peer of that name was ever here, and none came in time.
@@ -304,7 +306,9 @@ class Server:
         If cancelled, the stream is reset and the peer's app learns of it.
         """
         route = self.route(name)
-        return await route.request(method, target, headers=headers, body=body, timeout=timeout)
+        return await route.request(
+            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
+        )
 
     def adapter(
         self, name: str, *, openapi: ContractLike | None = None, **options: Any

@@ -50,6 +50,7 @@ class Requester:
         headers: FieldsLike = (),
         body: BodyLike = b"",
         timeout: float | None = None,
+        scheme: str | None = None,
     ) -> Response:
         """Send a request and read the whole response.
 
@@ -60,6 +61,9 @@ class Requester:
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds for all of it; None leaves it to the connection's heartbeat. (A
                 connection has to come within `Timeouts.connect` in either case.)
+            scheme: `"http"` or `"https"`, of the URL that the target was taken from: the app makes
+                absolute links and cookies by it. By default the app goes by whether the connection
+                has TLS.
 
         Raises:
             RequestTimeout: It took longer. The stream was reset.
@@ -69,7 +73,7 @@ class Requester:
             KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._open(method, target, headers, body, None, timeout) as response:
+        with self._open(method, target, headers, body, scheme, None, timeout) as response:
             parts = []
             try:
                 while data := response._receive(_left(deadline)):
@@ -88,6 +92,7 @@ class Requester:
         headers: FieldsLike = (),
         body: BodyLike = b"",
         timeout: float | None = None,
+        scheme: str | None = None,
     ) -> StreamedResponse:
         """Send a request; return once the response head is there.
 
@@ -104,12 +109,13 @@ class Requester:
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds in which nothing happens: no head, no further bytes of the body, no
                 bytes of ours taken by the peer.
+            scheme: As with `request`.
 
         Raises:
             RequestTimeout: Nothing happened in time. The stream was reset.
             RestsockError: As with `request`.
         """
-        return self._open(method, target, headers, body, timeout, None)
+        return self._open(method, target, headers, body, scheme, timeout, None)
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`, for any number of threads and sessions.
@@ -153,6 +159,7 @@ class Requester:
         target: str,
         headers: FieldsLike,
         body: BodyLike,
+        scheme: str | None,
         idle: float | None,
         total: float | None,
     ) -> StreamedResponse:
@@ -160,7 +167,7 @@ class Requester:
         dispatcher = self._dispatcher
         if isinstance(body, str):
             body = body.encode()
-        head = head_for(dispatcher, method, target, headers, body)
+        head = head_for(dispatcher, method, target, headers, body, scheme)
         connect = dispatcher.timeouts.connect
         deadline = None if total is None else time.monotonic() + total
         upload: ThreadUpload | None = None

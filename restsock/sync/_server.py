@@ -117,6 +117,7 @@ class Server(Owner[AsyncServer]):
         headers: FieldsLike = (),
         body: BodyLike = b"",
         timeout: float | None = None,
+        scheme: str | None = None,
     ) -> Response:
         """Send a request to the peer of this name; see `Route` and `Requester.request`.
 
@@ -127,6 +128,7 @@ class Server(Owner[AsyncServer]):
             headers: Fields; Host and Content-Length are added when they are missing.
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds for all of it.
+            scheme: `"http"` or `"https"`, of the target's URL; see `Requester.request`.
 
         Raises:
             PeerNotFound: No peer of that name was ever here, and none came in time.
@@ -134,7 +136,9 @@ class Server(Owner[AsyncServer]):
             RestsockError: As with `Requester.request`.
         """
         route = self.route(name)
-        return route.request(method, target, headers=headers, body=body, timeout=timeout)
+        return route.request(
+            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
+        )
 
     def adapter(
         self, name: str, *, openapi: ContractLike | None = None, **options: Any

@@ -187,7 +187,8 @@ class _One:
         stream_id = self.stream()
         if kind in (0, 1, 2):
             body = choices.pick((b"", b"", b"hello", b"a" * 1000))
-            return encode_frame(1, kind & 1, stream_id, choices.pick(HEADS) + body)
+            flags = choices.pick((0, 0, 2, 4, 6, 0xF8)) | kind & 1
+            return encode_frame(1, flags, stream_id, choices.pick(HEADS) + body)
         if kind in (3, 4):
             return encode_frame(2, kind & 1, stream_id, self.bytes())
         if kind == 5:

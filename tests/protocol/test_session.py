@@ -599,3 +599,35 @@ def test_small_pieces_are_joined_across_streams() -> None:
         assert b"".join(pieces) == b"ab" * 1000
     ends = [at for at, e in enumerate(told) if isinstance(e, EndReceived)]
     assert all(e.stream_id != 3 for e in told[ends[0] + 1 :] if isinstance(e, DataReceived))
+
+
+# --- the scheme ---------------------------------------------------------------------------------
+
+ODD = (b"X_Y", b"\xff")  # a head with it is not plain
+
+
+@pytest.mark.parametrize("fields", [[HOST], [HOST, ODD]], ids=["plain", "odd"])
+@pytest.mark.parametrize(("scheme", "flags"), [(None, 0), ("https", 2), ("http", 4)])
+def test_the_scheme_is_a_flag_of_the_first_frame_alone(
+    fields: list[tuple[bytes, bytes]], scheme: str | None, flags: int
+) -> None:
+    session = open_session("dialer")
+    session.open_stream(RequestHead(b"POST", b"/", fields, scheme))
+    (opening,) = sent(session)
+    session.send_data(1, b"x")
+    session.send_end(1, [(b"X-Sum", b"1")])
+    assert [opening.flags, *(frame.flags for frame in sent(session))] == [flags, 0, END]
+    peer = open_session("listener")
+    peer.receive_message(encode_frame(*opening))
+    assert events(peer) == [RequestReceived(1, RequestHead(b"POST", b"/", fields, scheme))]
+
+
+def test_two_schemes_are_none() -> None:
+    session = open_session("listener")
+    session.receive_message(encode_frame(FrameType.HEAD, 0xFF, 1, GET_BYTES))
+    assert events(session) == [RequestReceived(1, GET), EndReceived(1)]
+
+
+def test_a_scheme_that_cannot_be_told_is_not_sent() -> None:
+    session = open_session("dialer")
+    _refused(lambda: session.open_stream(RequestHead(b"GET", b"/", [HOST], "ftp")), session)

@@ -29,7 +29,14 @@ from restsock.protocol import (
     StreamFailed,
     StreamRejected,
 )
-from restsock.protocol._frames import END, FrameType, decode_frame, decode_goaway, decode_reset
+from restsock.protocol._frames import (
+    END,
+    FrameType,
+    decode_frame,
+    decode_goaway,
+    decode_reset,
+    scheme_in,
+)
 from restsock.protocol._heads import decode_request, decode_response, decode_trailers, split_head
 
 SPEC = Path(__file__).parents[2] / "spec"
@@ -171,7 +178,7 @@ class Runner:
             session.send_welcome(what["connection_id"])
         elif action == "request":
             method, target = what["method"].encode(), what["target"].encode()
-            head = RequestHead(method, target, as_headers(what["headers"]))
+            head = RequestHead(method, target, as_headers(what["headers"]), what.get("scheme"))
             body = as_bytes(what.get("body", ""))
             self.methods[stream_id] = method
             assert session.open_stream(head, end=what["end"] and not body) == stream_id
@@ -243,6 +250,7 @@ class Runner:
         elif kind is FrameType.HEAD:
             head, body = split_head(payload)
             out.update(end=bool(flags & END), body=body, **self.decode_head(stream_id, head))
+            out["scheme"] = scheme_in(flags)
         return out
 
     def decode_head(self, stream_id: int, head: bytes) -> Case:
@@ -320,7 +328,7 @@ def _words(event: SessionEvent) -> Case:
     if isinstance(event, RequestReceived):
         head = event.head
         out.update(event="request", method=head.method.decode(), target=head.target.decode())
-        out["headers"] = list(head.headers)
+        out.update(headers=list(head.headers), scheme=head.scheme)
     elif isinstance(event, ResponseReceived):
         out.update(event="response", status=event.head.status, headers=list(event.head.headers))
         out["reason"] = event.head.reason.decode("latin-1")
