@@ -64,7 +64,7 @@ class Forward:
 
     origin: Origin
     host: str = "keep"
-    forwarded: str | None = None
+    forwarded: str | None = "x-forwarded"
     trust_forwarded: bool = False
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
     unix_socket: str | None = None
@@ -96,7 +96,7 @@ def forward(
     url: str,
     *,
     host: str = "keep",
-    forwarded: str | None = None,
+    forwarded: str | None = "x-forwarded",
     trust_forwarded: bool = False,
     ssl_context: ssl.SSLContext | None = None,
     unix_socket: str | None = None,
@@ -129,9 +129,10 @@ def forward(
             sent as it is.
         forwarded: tells the server who calls: `"x-forwarded"` sets X-Forwarded-For, -Host and
             -Proto, `"forwarded"` sets Forwarded (RFC 7239), `"both"` all of them; `None` adds
-            nothing and takes nothing away.
-        trust_forwarded: whether such fields of the caller stay, in front of ours. By default
-            they are removed, as anybody can write them.
+            nothing. The proto is the scheme of the caller's URL, as the caller says.
+        trust_forwarded: whether such fields of the caller (also Via, X-Real-IP, X-Original-URL and
+            their kin) stay, in front of ours. By default they are removed, whatever `forwarded`
+            is, as anybody can write them.
         ssl_context: for `https`; by default the certificates that this system trusts are accepted.
         unix_socket: the path of a Unix socket to connect to, instead of the URL's host and port.
         connect_timeout: seconds to connect, TLS included, or to wait for a free connection.

@@ -28,7 +28,7 @@ from restsock.protocol import (
 )
 
 from ._errors import BadResponseError, loggable
-from ._forward_head import IDEMPOTENT, BadTargetError, forwarded_head
+from ._forward_head import IDEMPOTENT, BadTargetError, forwarded_head, passes
 from ._forward_pool import ConnectError
 from ._forward_raw import carry_raw
 from ._response import Responder
@@ -163,7 +163,7 @@ class ForwardCall:
                 )
                 if whole:
                     first += link.http.send_data(body) if body else b""
-                    first += link.http.send_end(driver.trailers)
+                    first += link.http.send_end(self._trailers(driver.trailers))
                 await self._exchange_messages(link, first, whole=whole)
                 return
             except (RemoteProtocolError, trio.BrokenResourceError):
@@ -214,7 +214,7 @@ class ForwardCall:
                 if data:
                     await self._write(link, link.http.send_data(data))
                 else:
-                    await self._write(link, link.http.send_end(driver.trailers))
+                    await self._write(link, link.http.send_end(self._trailers(driver.trailers)))
                     whole = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # there may be an answer all the same; if not, the one who reads will say so
@@ -286,6 +286,10 @@ class ForwardCall:
             raise _TooSlowError(problem)
         return data
 
+    def _trailers(self, trailers: Headers) -> Headers:
+        """Those that the server gets: some servers make header fields of them."""
+        return [field for field in trailers if passes(field[0].lower(), self._forward)]
+
     async def _switch(self, link: Link, head: ResponseHead) -> None:
         self._exchange.send_head(head)
         self.response.head_sent = True
@@ -300,7 +304,7 @@ def _sized(head: RequestHead, size: int) -> RequestHead:
     if b"content-length" in names or not (size or head.method in _WITH_CONTENT):
         return head
     headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
-    return RequestHead(head.method, head.target, headers)
+    return head._replace(headers=headers)
 
 
 def _or_forever(seconds: float | None) -> float:

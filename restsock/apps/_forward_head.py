@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._forward import Forward
 
-__all__ = ["IDEMPOTENT", "BadTargetError", "forwarded_head"]
+__all__ = ["IDEMPOTENT", "BadTargetError", "forwarded_head", "passes"]
 
 # RFC 9110, section 9.2.2.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -22,9 +22,25 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_X_FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto")
-_FAMILY = frozenset(
-    (*_X_FORWARDED, b"x-forwarded-port", b"x-forwarded-prefix", b"forwarded", b"x-real-ip")
+# Names that no server can take for another one. CGI and its heirs make an underscore of a hyphen,
+# some of them of any other sign, and then `X_A` passes for `X-A`.
+_PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
+
+# Fields in which a gateway tells who calls, and what was asked for. Anybody can write them.
+_TOLD_BY_GATEWAYS = re.compile(
+    rb"x-forwarded(?:-.*)?|forwarded(?:-.*)?|via|(?:x-)?real-ip"
+    rb"|(?:x-|true-|fastly-|x-cluster-)?client-ip|cf-connecting-ip(?:v6)?|x-original-.*|x-rewrite-url|x-(?:url-)?scheme|x-host|front-end-https"
+    rb"|x-envoy-external-address|x-appengine-user-ip|x-azure-clientip"
+)
+
+# More spellings of a path than this, one inside of the other, are an attempt to get past somebody.
+_DECODINGS = 4
+_ENDS_OF_SEGMENTS = re.compile(rb"[/\\;?#]")
+# Control characters (a NUL ends the path in some places), UTF-8 that is longer than it may be, and
+# %uXXXX of IIS: what they come to depends on the server.
+_DOUBTFUL = re.compile(
+    rb"[\x00-\x1f\x7f]|[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|%u[0-9a-f]{4}",
+    re.IGNORECASE,
 )
 
 
@@ -46,13 +62,12 @@ def forwarded_head(request: RequestHead, forward: Forward, peer: Peer) -> Reques
     came = b""
     headers: list[tuple[bytes, bytes]] = []
     h2c = request.upgrade == b"h2c"
-    drop = _FAMILY if forward.forwarded is not None and not forward.trust_forwarded else frozenset()
     for name, value in request.headers:
         lower = name.lower()
         if lower == b"host":
             came = value
             headers.append((name, _host(forward, value)))
-        elif lower.replace(b"_", b"-") in drop:  # CGI and WSGI make one name of both spellings
+        elif not passes(lower, forward):
             continue
         elif h2c and lower in (b"connection", b"upgrade", b"http2-settings"):
             # HTTP/2 inside of the raw bytes would be requests that nobody here has looked at.
@@ -60,8 +75,20 @@ def forwarded_head(request: RequestHead, forward: Forward, peer: Peer) -> Reques
         else:
             headers.append((name, value))
     if forward.forwarded is not None:
-        _say_who(headers, forward, came, peer)
+        _say_who(headers, forward, came, peer, peer.scheme_of(request).encode("ascii"))
     return RequestHead(request.method, _target(request, forward.origin.prefix), headers)
+
+
+def passes(lower: bytes, forward: Forward) -> bool:
+    """Whether a field of the caller's is passed on, as a header field or as a trailer.
+
+    Args:
+        lower: its name in lower case.
+        forward: whether gateways are trusted.
+    """
+    if not _PLAIN_NAME.fullmatch(lower) or lower == b"proxy":  # it would pass for HTTP_PROXY
+        return False
+    return forward.trust_forwarded or not _TOLD_BY_GATEWAYS.fullmatch(lower)
 
 
 def _host(forward: Forward, came: bytes) -> bytes:
@@ -80,14 +107,34 @@ def _target(request: RequestHead, prefix: str) -> bytes:
     target = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], target)
     if not prefix:
         return target
-    path = unquote_to_bytes(target.partition(b"?")[0]).replace(b"\\", b"/")
-    if b".." in path.split(b"/"):
-        raise BadTargetError("the path has a .. in it")
+    _check_path(target.partition(b"?")[0])
     return prefix.encode("ascii") + target
 
 
-def _say_who(headers: list[tuple[bytes, bytes]], forward: Forward, came: bytes, peer: Peer) -> None:
-    proto = b"https" if peer.tls else b"http"
+def _check_path(path: bytes) -> None:
+    """Refuses a path that any server could read as one that leads upwards.
+
+    Servers decode once or twice, take a backslash for a slash, and cut parameters (`..;a=b`) off a
+    segment, in one order or another. So it is looked at after each decoding, and cut wherever one
+    of them cuts.
+
+    Raises:
+        BadTargetError: see there.
+    """
+    for _ in range(_DECODINGS):
+        if _DOUBTFUL.search(path):
+            raise BadTargetError("the path has a character that servers read in different ways")
+        if any(part.strip() == b".." for part in _ENDS_OF_SEGMENTS.split(path)):
+            raise BadTargetError("the path has a .. in it")
+        before, path = path, unquote_to_bytes(path)
+        if path == before:
+            return
+    raise BadTargetError("the path is percent-encoded too many times over")
+
+
+def _say_who(
+    headers: list[tuple[bytes, bytes]], forward: Forward, came: bytes, peer: Peer, proto: bytes
+) -> None:
     try:
         address = ipaddress.ip_address(peer.host.partition("%")[0])
     except ValueError:

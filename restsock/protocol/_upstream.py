@@ -28,6 +28,24 @@ __all__ = ["Upstream", "UpstreamEvent"]
 
 UpstreamEvent: TypeAlias = ResponseReceived | DataReceived | EndReceived
 
+# What a trailer may not say (RFC 9110, section 6.5.1): a recipient that merges trailers into the
+# head would see another routing, authentication, condition or kind of content than all before it.
+_TOO_LATE = NOT_IN_TRAILERS | frozenset(
+    (
+        # request modifiers
+        *(b"cache-control", b"expect", b"max-forwards", b"pragma", b"range", b"if-match"),
+        *(b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"prefer"),
+        # authentication and state
+        *(b"authorization", b"proxy-authorization", b"www-authenticate", b"proxy-authenticate"),
+        *(b"cookie", b"set-cookie"),
+        # control of responses
+        *(b"age", b"date", b"expires", b"location", b"retry-after", b"vary", b"warning"),
+        # the content
+        *(b"content-encoding", b"content-type", b"content-range", b"content-language"),
+        *(b"content-location", b"content-disposition"),
+    )
+)
+
 # There is one exchange at a time; the events are those of a session all the same.
 _STREAM = 0
 
@@ -86,7 +104,7 @@ class Upstream:
             LocalProtocolError: the head cannot be sent.
         """
         fields = end_to_end(head.headers, upgradable=True)
-        head = RequestHead(head.method, head.target, fields)
+        head = head._replace(headers=fields)
         problem = request_problem(head)
         if problem:
             raise LocalProtocolError(f"not a valid request head: {problem}")
@@ -178,4 +196,4 @@ class Upstream:
 
 def _trailers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Those of the fields that may come as trailers."""
-    return [field for field in headers if field[0].lower() not in NOT_IN_TRAILERS]
+    return [field for field in headers if field[0].lower() not in _TOO_LATE]

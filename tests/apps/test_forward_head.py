@@ -29,6 +29,7 @@ def head_of(
     **options: Any,
 ) -> RequestHead:
     request = RequestHead(method, target, [(b"Host", b"edge-1"), *fields])
+    options.setdefault("forwarded", None)
     return forwarded_head(request, forward(url, **options), peer)
 
 
@@ -130,6 +131,8 @@ def test_host(host: str, seen: bytes) -> None:
         (b"/a?b=/..", b"/api", b"/api/a?b=/.."),
         (b"/", b"/api/", b"/api/"),
         (b"//a..b/...", b"/api", b"/api//a..b/..."),
+        (b"/a;b=1/100%25/%252F/%C3%A4", b"/api", b"/api/a;b=1/100%25/%252F/%C3%A4"),
+        (b"/%E0%A4%85/%C4%80", b"/api", b"/api/%E0%A4%85/%C4%80"),
         (b"/\xc3\xa4", b"", b"/%C3%A4"),
     ],
 )
@@ -144,7 +147,15 @@ def test_the_server_as_a_whole() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [b"/..", b"/../a", b"/a/../../b", b"/%2e%2e/a", b"/a/.%2E?x", b"/..%2fa", b"/a%5c..%5cb"],
+    [
+        *(b"/..", b"/../a", b"/a/../../b", b"/%2e%2e/a", b"/a/.%2E?x", b"/..%2fa", b"/a%5c..%5cb"),
+        *(b"/..;/admin", b"/..;a=b/admin", b"/..%3b/admin", b"/%2e%2e%3ba/x", b"/a;/../../b"),
+        *(b"//../a", b"/..//a", b"/..\\a", b"/a;\\..;\\b", b"/..%3f/a", b"/..%23/a", b"/..%20/a"),
+        *(b"/%252e%252e/a", b"/..%252fa", b"/..%253b/a", b"/%25252e./a", b"/%25%32%65./a"),
+        *(b"/..%00/a", b"/.%00./a", b"/a%00", b"/.%09./a", b"/..%0a/a", b"/a%7f"),
+        *(b"/%c0%ae%c0%ae/a", b"/..%c0%afa", b"/..%c1%9ca", b"/%e0%80%ae./a", b"/%u002e./a"),
+        b"/%2525252525252e./a",
+    ],
 )
 def test_paths_that_lead_out_of_the_prefix(target: bytes) -> None:
     with pytest.raises(BadTargetError):
@@ -155,6 +166,7 @@ async def test_a_path_that_leads_out_is_a_400() -> None:
     sees = Sees()
     async with forwarded(sees, path="/api") as (dialer, _):
         assert (await dialer.request("GET", "/../admin")).status == 400
+        assert (await dialer.request("GET", "/..;/admin")).status == 400
         assert (await dialer.request("GET", "/a")).status == 200
     assert [head.split()[1] for head in sees.heads] == [b"/api/a"]
 
@@ -169,11 +181,37 @@ LIES = (
     (b"X-Forwarded-Prefix", b"/evil"),
     (b"X-Real-IP", b"6.6.6.6"),
     (b"Forwarded", b"for=6.6.6.6"),
+    (b"X-Forwarded", b"for=6.6.6.6"),
+    (b"X-Forwarded-Anything", b"1"),
+    (b"Via", b"1.1 evil"),
+    (b"X-Client-IP", b"6.6.6.6"),
+    (b"True-Client-IP", b"6.6.6.6"),
+    (b"CF-Connecting-IP", b"6.6.6.6"),
+    (b"X-Original-URL", b"/admin"),
+    (b"X-Rewrite-URL", b"/admin"),
+    (b"X-Forwarded.For", b"6.6.6.6"),
 )
 
 
-def test_nothing_is_said_unless_asked_for() -> None:
-    assert head_of(*LIES).headers == [(b"Host", b"edge-1"), *LIES]
+def test_what_the_caller_says_of_itself_is_removed() -> None:
+    assert head_of(*LIES).headers == [(b"Host", b"edge-1")]
+
+
+def test_by_default_the_server_is_told() -> None:
+    request = RequestHead(b"GET", b"/", [(b"Host", b"edge-1"), *LIES], "https")
+    assert forwarded_head(request, forward("http://127.0.0.1:5000"), PEER).headers == [
+        (b"Host", b"edge-1"),
+        (b"X-Forwarded-For", b"192.0.2.7"),
+        (b"X-Forwarded-Host", b"edge-1"),
+        (b"X-Forwarded-Proto", b"https"),
+    ]
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_name_that_passes_for_another_is_left_out(trust: bool) -> None:
+    fields = ((b"X-A", b"1"), (b"X_A", b"2"), (b"X.A", b"3"), (b"Proxy", b"4"), (b"Viable", b"5"))
+    head = head_of(*fields, trust_forwarded=trust)
+    assert head.headers == [(b"Host", b"edge-1"), (b"X-A", b"1"), (b"Viable", b"5")]
 
 
 def test_x_forwarded() -> None:

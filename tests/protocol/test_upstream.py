@@ -58,6 +58,8 @@ def test_a_body_in_chunks_with_those_trailers_that_may_come() -> None:
     server, head = asked(method=b"POST", body=True)
     assert head.endswith(b"\r\nTransfer-Encoding: chunked\r\n\r\n")
     trailers = [(b"X-T", b"1"), (b"Content-Length", b"9"), (b"Host", b"y"), (b"TE", b"x")]
+    late = (b"Authorization", b"Cookie", b"Content-Type", b"Range", b"If-Match", b"Expect")
+    trailers += [(name, b"z") for name in late]
     sent = server.send_data(b"abc") + server.send_data(b"") + server.send_end(trailers)
     assert sent == b"3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n"
 
