@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -275,7 +276,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, handle, [trio.SocketListener(listener)])
-        app = forward("http://app.example", unix_socket=path, host="upstream")
+        options: dict[str, Any] = {"unix_socket": path, "host": "upstream", "forwarded": None}
+        app = forward("http://app.example", **options)
         async with connected_pair(app_b=app) as (dialer, _):
             assert (await dialer.request("GET", "/")).content == b"ok"
             assert (await dialer.request("GET", "/")).content == b"ok"
