@@ -7,10 +7,12 @@ Layers: a module imports from lower layers only, and siblings do not import each
 ``tests/test_layers.py`` reads this chart and holds every import in the package to it.
 
     L0  _exceptions, _config  the tree of errors; the options: limits, timeouts, heartbeat, backoff
+    L0  _addresses            zones of IPv6 addresses
     L0  _limit_log, _buffered  what went over a limit; what all connections hold together
     L0  _logging              the connection of each record, and no line that a peer has forged
     L0  _patterns             names and paths against patterns, in linear time
     L0  _principal, _watch    who a peer was found to be; files that change
+    L1  _arguments            arguments that a call does not have
     L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
     L1  auth, tls             credentials and authenticators; TLS from files
     L2  connection            a Connection over any trio stream, and the exchanges on it

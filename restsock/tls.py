@@ -14,11 +14,15 @@ it in place of these.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from restsock._watch import Watch
@@ -27,6 +31,15 @@ __all__ = ["ClientTLS", "ServerTLS", "TLSLike", "check_context", "client", "serv
 
 _log = logging.getLogger("restsock.tls")
 
+# What OpenSSL says of a peer that answers a TLS handshake with something else.
+_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
+# What it says of one that begins with something else.
+_PLAIN_HTTP = frozenset(("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"))
+# What it says of files.
+_WRONG_FILES = {
+    "KEY_VALUES_MISMATCH": "it is not the key of this certificate",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "it holds no certificate in PEM",
+}
 # Alerts of TLS about a certificate (RFC 8446, section 6.2), as OpenSSL calls them.
 _REFUSES_CERTIFICATE = re.compile(r"ALERT_(.*CERTIFICATE.*|UNKNOWN_CA|ACCESS_DENIED)")
 
@@ -81,7 +94,8 @@ class ServerTLS(_FromFiles):
         context.options |= ssl.OP_NO_RENEGOTIATION
         _load(context, self._certificate, self._key, self._password)
         if self._client_ca is not None:
-            context.load_verify_locations(cafile=self._client_ca)
+            with _naming("client_ca", self._client_ca):
+                context.load_verify_locations(cafile=self._client_ca)
             context.verify_mode = ssl.CERT_REQUIRED if self._required else ssl.CERT_OPTIONAL
         context.set_alpn_protocols(["http/1.1"])
         return context
@@ -114,7 +128,8 @@ class ClientTLS(_FromFiles):
         super().__init__(ca, certificate, key)
 
     def _make(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._ca)
+        with nullcontext() if self._ca is None else _naming("ca", self._ca):
+            context = ssl.create_default_context(cafile=self._ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self._certificate is not None:
             _load(context, self._certificate, self._key, self._password)
@@ -203,13 +218,27 @@ def check_context(tls: object, *, listener: bool) -> TLSLike | None:
     return tls
 
 
-def certificate_refusal(error: BaseException | None) -> str | None:
-    """What to say of an alert of the other end about the certificate of this one; else `None`."""
-    alert = str(getattr(error, "reason", None) or "").upper()
-    if not isinstance(error, ssl.SSLError) or not _REFUSES_CERTIFICATE.search(alert):
-        return None
-    words = alert.rpartition("ALERT_")[2].replace("_", " ").lower()
-    return f"the listener does not accept this side's certificate: {words}"
+def explain(
+    error: BaseException | None, whom: str = "the listener", plain: str | None = None
+) -> str:
+    """What an error of TLS means, where OpenSSL's words for it help nobody; else an empty text.
+
+    Args:
+        error: any; those of others are explained by themselves.
+        whom: what the other end is called.
+        plain: the scheme of a URL that would be right where it does not speak TLS.
+    """
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    reason = str(getattr(error, "reason", None) or "").upper()
+    if reason in _NO_TLS:
+        return f"{whom} does not speak TLS" + (f": use {plain}://" if plain else "")
+    if reason in _PLAIN_HTTP:
+        return "it speaks plain HTTP, and this listener has TLS: its URL should begin with wss://"
+    if not _REFUSES_CERTIFICATE.search(reason):
+        return ""
+    words = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
+    return f"{whom} does not accept this side's certificate: {words}"
 
 
 def context_of(tls: TLSLike) -> ssl.SSLContext:
@@ -226,4 +255,35 @@ def _load(
             raise ValueError("the private key needs a password")
         return password
 
-    context.load_cert_chain(certificate, key, tell)
+    # Each alone first: of two files OpenSSL does not say which it has failed with.
+    with _naming("certificate", certificate):
+        _hold(certificate, b"-----BEGIN CERTIFICATE", "no certificate in PEM")
+        if key is None:
+            _hold(
+                certificate, b"PRIVATE KEY-----", "no private key; give the file that does as key="
+            )
+    what, file = ("certificate", certificate) if key is None else ("key", key)
+    with _naming(what, file):
+        _hold(file, b"PRIVATE KEY-----", "no private key in PEM")
+        context.load_cert_chain(certificate, key, tell)
+
+
+@contextmanager
+def _naming(what: str, path: _Path) -> Iterator[None]:
+    """Has an error say which file it was, what for, and what is wrong with it."""
+    where = f"{what}: {os.fspath(path)}"
+    try:
+        yield
+    except ssl.SSLError as exc:
+        why = _WRONG_FILES.get(str(getattr(exc, "reason", "")), str(exc))
+        raise ssl.SSLError(exc.errno, f"{where}: {why}") from exc
+    except OSError as exc:
+        why = "no such file" if exc.errno == errno.ENOENT else (exc.strerror or str(exc)).lower()
+        error = type(exc)(f"{where}: {why}")
+        error.errno = exc.errno
+        raise error from exc
+
+
+def _hold(path: _Path, marker: bytes, missing: str) -> None:
+    if marker not in Path(path).read_bytes():
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, f"it holds {missing}")

@@ -47,8 +47,11 @@ def optional_handler(
         TypeError: there is none and yet options for it; and as `make_handler`.
     """
     if app is None:
-        if interface is not None or loop != "auto" or app_options:
-            raise TypeError("options of an app, without an app")
+        given = [*app_options]
+        given += ["interface"] if interface is not None else []
+        given += ["loop"] if loop != "auto" else []
+        if given:
+            raise TypeError(f"{given[0]}= is for an app, and this is without an app=")
         return None
     return make_handler(app, interface=interface, loop=loop, options=options, **app_options)
 

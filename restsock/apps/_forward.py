@@ -7,12 +7,13 @@ connections to the server, `_forward_call` carries one request there and its res
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from restsock._addresses import bracketed_host, url_host, without_zone
 
 if TYPE_CHECKING:
     import ssl
@@ -45,8 +46,7 @@ class Origin:
     @property
     def authority(self) -> str:
         """The value of Host."""
-        host = self.host.partition("%")[0]
-        host = f"[{host}]" if ":" in host else host
+        host = url_host(without_zone(self.host))
         return (
             host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
         )
@@ -185,21 +185,18 @@ def _origin(url: str) -> Origin:
         raise ValueError("the URL has a user or password in it, which would not be sent")
     if "?" in url or "#" in url:
         raise ValueError("the URL has a query or fragment; only a path can be put in front")
-    if not host or port == 0 or not _is_host(host, bracketed="[" in parts.netloc):
+    host = _checked_host(host or "", bracketed="[" in parts.netloc)
+    if not host or port == 0:
         raise ValueError("the URL's host or port is not valid")
     if not _PATH.fullmatch(parts.path):
         raise ValueError("the path of the URL must be percent-encoded ASCII")
     return Origin(scheme == "https", host, port or _PORTS[scheme], parts.path.rstrip("/"))
 
 
-def _is_host(host: str, *, bracketed: bool) -> bool:
-    if not bracketed:
-        return _NAME.fullmatch(host) is not None
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
+def _checked_host(host: str, *, bracketed: bool) -> str | None:
+    if bracketed:
+        return bracketed_host(host)
+    return host if _NAME.fullmatch(host) else None
 
 
 def _seconds(name: str, value: Any, *, least: float | None = None) -> None:

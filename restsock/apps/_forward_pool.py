@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from restsock._addresses import without_zone
 from restsock.protocol import Upstream
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Pool:
             return Link(plain, plain, forward.max_head)
         # Not `https_compatible`: a response that only the end of the connection delimits has to
         # end with a word of TLS, or anybody on the way could cut it short.
-        stream = trio.SSLStream(plain, self._ssl_context, server_hostname=origin.host)
+        stream = trio.SSLStream(plain, self._ssl_context, server_hostname=without_zone(origin.host))
         try:
             await stream.do_handshake()
         except BaseException as exc:

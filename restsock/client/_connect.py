@@ -7,8 +7,9 @@ import ssl
 from typing import Any
 
 from restsock import tls as _tls
+from restsock._arguments import check_keywords
 from restsock._config import Backoff, Options
-from restsock.apps import optional_handler
+from restsock.apps import make_handler, optional_handler
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, InstrumentLike
 
@@ -76,8 +77,9 @@ def connect(
         ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
             this system has no such socket option. No message repeats a secret.
         ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
-        TypeError: An argument is of a wrong type, or an option of the app has no app.
+        TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
+    check_keywords(connect, app_options, make_handler)
     address = parse_url(url)
     if tls is not None and ssl_context is not None:
         raise ValueError("tls and ssl_context are the same: give one of them")
@@ -85,7 +87,8 @@ def connect(
     if address.tls:
         secure = secure or _default_ssl_context()
     elif secure is not None:
-        raise ValueError("an ssl_context needs a wss:// URL")
+        given = "ssl_context=" if tls is None else "tls="
+        raise ValueError(f"{given} needs a wss:// URL")
     if auth is not None and not callable(auth):
         raise TypeError(f"auth is a function or a Bearer or Basic, not {type(auth).__name__}")
     fields = check_headers(headers)

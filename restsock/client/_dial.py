@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from restsock._addresses import without_zone
 from restsock._config import SocketOptions
 from restsock._exceptions import HandshakeError
 from restsock.connection import apply_socket_options
 from restsock.protocol import ConnectTunnel
-from restsock.tls import certificate_refusal, context_of
+from restsock.tls import context_of, explain
 
 from ._proxy import Proxy
 from ._socks import open_socks
@@ -90,12 +91,12 @@ async def open_transport(
         await _discard(attempt.stream)
         # Trio wraps what the ssl module raises.
         cause = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
+        explained = explain(cause, *attempt.whom)
         # UnicodeError: a name that cannot be one.
-        refusal = certificate_refusal(cause)
         useless = isinstance(cause, (ssl.SSLCertVerificationError, UnicodeError))
         raise HandshakeError(
-            f"cannot {attempt.doing}: {refusal or _reason(cause)}",
-            retryable=not useless and refusal is None,
+            f"cannot {attempt.doing}: {explained or _reason(cause)}",
+            retryable=not useless and not explained,
         ) from exc
     except BaseException:
         await _discard(attempt.stream)
@@ -107,6 +108,7 @@ class _Attempt:
 
     Attributes:
         doing: What it is at, for the error.
+        whom: With whom it does TLS, and the scheme of one that does none.
         stream: What has to be closed then: the lowest one, whatever is on top of it.
     """
 
@@ -126,6 +128,7 @@ class _Attempt:
         self._proxy = proxy
         self._sockets = sockets
         self.doing = ""
+        self.whom = ("the listener", "ws")
         self.stream: trio.abc.Stream | None = None
 
     async def open(self) -> trio.abc.Stream:
@@ -140,6 +143,7 @@ class _Attempt:
             stream = await self._through_http(self._proxy)
         if self._ssl_context is not None:
             self.doing = f"begin TLS with {whom}"
+            self.whom = ("the listener", "ws")
             stream = await self._secure(stream, self._ssl_context, self._server_hostname)
         return stream
 
@@ -150,7 +154,7 @@ class _Attempt:
         secured = trio.SSLStream(
             stream,
             context,
-            server_hostname=_without_zone(host),
+            server_hostname=without_zone(host),
             # The end of a WebSocket is in its close frame; the one of TLS adds nothing to it.
             https_compatible=True,
         )
@@ -162,11 +166,12 @@ class _Attempt:
         stream = self.stream = await self._open_stream(proxy.address)
         if proxy.ssl_context is not None:
             self.doing = f"begin TLS with the proxy {proxy}"
+            self.whom = ("the proxy", "http")
             name = getattr(proxy.ssl_context, "server_hostname", None) or proxy.host
             stream = await self._secure(stream, context_of(proxy.ssl_context), name)
         self.doing = f"reach {self._address.authority} through the proxy {proxy}"
         tunnel = ConnectTunnel(
-            host=_without_zone(self._address.host), port=self._address.port, headers=proxy.headers
+            host=without_zone(self._address.host), port=self._address.port, headers=proxy.headers
         )
         await stream.send_all(tunnel.request)
         while not tunnel.receive_data(bytes(await stream.receive_some(_READ))):
@@ -178,12 +183,12 @@ class _Attempt:
 
         They have an even share of the time: a proxy takes one at a time, so the next cannot join.
         """
-        hosts = [_without_zone(self._address.host)]
+        hosts = [without_zone(self._address.host)]
         if proxy.scheme == "socks5":
             found = await trio.socket.getaddrinfo(
                 self._address.host, self._address.port, type=trio.socket.SOCK_STREAM
             )
-            hosts = list(dict.fromkeys(_without_zone(str(entry[4][0])) for entry in found))
+            hosts = list(dict.fromkeys(without_zone(str(entry[4][0])) for entry in found))
         failures: list[HandshakeError] = []
         for number, host in enumerate(hosts):
             left = trio.current_effective_deadline() - trio.current_time()
@@ -221,11 +226,6 @@ def _reason(error: BaseException) -> str:
     each = getattr(error.__cause__, "exceptions", None) or (error,)
     words = [getattr(one, "strerror", None) or str(one) for one in each]
     return "; ".join(dict.fromkeys(words)) or "it closed the socket"
-
-
-def _without_zone(host: str) -> str:
-    # A zone tells this machine which interface to take, and nothing to others (RFC 6874).
-    return host.partition("%")[0]
 
 
 async def _discard(stream: trio.abc.Stream | None) -> None:

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from restsock import tls
+from restsock._addresses import url_host, without_zone
 from restsock.connection import FieldsLike
 
 from ._fields import check_headers
@@ -91,7 +92,7 @@ class Proxy:
         if self.scheme == "https":
             self.ssl_context = self.ssl_context or tls.client()
         elif ssl_context is not None:
-            raise ValueError("an ssl_context needs an https:// proxy")
+            raise ValueError("ssl_context= needs an https:// proxy")
 
     @property
     def socks(self) -> bool:
@@ -104,8 +105,7 @@ class Proxy:
         return Address(False, self.host, self.port, "/")
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{url_host(self.host)}:{self.port}"
 
     def __repr__(self) -> str:
         return f"<Proxy {self}>"
@@ -174,7 +174,7 @@ def is_exempt(host: str, port: int, found: Mapping[str, str]) -> bool:
     # Not in its documentation, but what requests has built on for ever.
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
-    host = host.partition("%")[0].removesuffix(".").lower()
+    host = without_zone(host).removesuffix(".").lower()
     entries = [entry.strip() for entry in found.get("no", "").split(",")]
     if "*" in entries:
         return True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
+
+from restsock._addresses import bracketed_host, url_host, without_zone
 
 __all__ = ["Address", "UrlParts", "parse_url", "split_url"]
 
@@ -15,7 +16,6 @@ _PORTS = {"ws": 80, "wss": 443}
 # What may stand in a request target as it is; everything else has to be percent-encoded.
 _TARGET = re.compile(r"/[!-~]*")
 _HOSTNAME = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z_.])?")
-_ZONE = re.compile(r"[0-9A-Za-z_.~%-]+")
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ class Address:
     @property
     def authority(self) -> str:
         """The value of the Host field: a port that goes without saying is left out."""
-        # A zone tells this machine which interface to take, and nothing to the peer (RFC 6874).
-        host = self.host.partition("%")[0]
-        if ":" in host:
-            host = f"[{host}]"
+        host = url_host(without_zone(self.host))
         return host if self.port == _PORTS[self._scheme] else f"{host}:{self.port}"
 
     @property
@@ -145,16 +142,15 @@ def split_url(
 def _check_host(host: str, what: str, *, bracketed: bool) -> str:
     try:
         if bracketed:
-            address, percent, zone = host.partition("%")
-            ipaddress.IPv6Address(address)
-            if not percent or _ZONE.fullmatch(zone):
-                return host
+            address = bracketed_host(host)
+            if address is not None:
+                return address
         else:
             name = host if host.isascii() else host.encode("idna").decode("ascii")
             labels = name.removesuffix(".").split(".")
             if _HOSTNAME.fullmatch(name) and all(0 < len(label) <= 63 for label in labels):
                 return name
-    except ValueError:  # of both calls: not an address, not a name in Unicode
+    except ValueError:  # not a name in Unicode
         pass
     raise ValueError(f"{what}'s host is not a valid name or address")
 

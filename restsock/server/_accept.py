@@ -149,8 +149,10 @@ def address_of(listener: Listener) -> tuple[str, int]:
     """Host and port of a listener; port 0 where there is no TCP."""
     if not isinstance(listener, trio.SocketListener):
         return ("memory", 0)
-    host, port = listener.socket.getsockname()[:2]
-    return (host, port)
+    host, port, *more = listener.socket.getsockname()
+    # A link-local address can be dialed only with the interface that it is on.
+    zone = more[1] if len(more) == 2 else 0
+    return (f"{host}%{socket.if_indextoname(zone)}" if zone else host, port)
 
 
 def peer_of(stream: trio.abc.Stream, *, tls: bool) -> Peer:

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from restsock import tls as _tls
+from restsock._arguments import check_keywords
 from restsock._config import Options
-from restsock.apps import optional_handler
+from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike
 
@@ -72,8 +73,9 @@ def listen(
     Raises:
         ValueError: The port is not one, an origin or a network is none, `names` is none of the
             three, or this system has no such socket option.
-        TypeError: An argument is of a wrong type, or an option of the app has no app.
+        TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
+    check_keywords(listen, app_options, make_handler)
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"the port must be an int, not {type(port).__name__}")
     if not 0 <= port <= 65535:

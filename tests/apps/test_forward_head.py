@@ -44,6 +44,8 @@ def head_of(
         ("https://app.example/api/v1/", True, "app.example", 443, "/api/v1", "app.example"),
         ("HTTP://App.example:443", False, "app.example", 443, "", "app.example:443"),
         ("http://[::1]:80", False, "::1", 80, "", "[::1]"),
+        ("http://[fe80::1%25eth0]:80", False, "fe80::1%eth0", 80, "", "[fe80::1]"),
+        ("http://[fe80::1%eth0]:80", False, "fe80::1%eth0", 80, "", "[fe80::1]"),
     ],
 )
 def test_urls(url: str, tls: bool, host: str, port: int, prefix: str, authority: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import select
 import socket
 import ssl
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,15 +109,17 @@ async def test_tls_to_one_that_speaks_none(client_context: ssl.SSLContext) -> No
         async def open_stream(_: object) -> trio.abc.Stream:
             return await trio.open_tcp_stream(*server.address)
 
-        with pytest.raises(HandshakeError, match="cannot begin TLS with 127"):
+        words = r"cannot begin TLS with 127.*: the listener does not speak TLS: use ws://"
+        with pytest.raises(HandshakeError, match=words) as caught:
             await open_transport(address, client_context, open_stream, 10)
+        assert not caught.value.retryable
 
 
 async def test_plain_to_one_that_speaks_tls(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:
     async with Server("127.0.0.1", 0, ssl_context=server_context, handler=Echo()) as server:
-        with pytest.raises(HandshakeError):
+        with pytest.raises(HandshakeError, match=r"speaks? TLS.* use wss://"):
             async with connect(server.url.replace("wss://", "ws://"), backoff=Backoff(tries=1)):
                 pytest.fail("entered")
         # It goes on serving others.
@@ -274,3 +278,29 @@ async def test_a_socket_whose_options_fail_is_closed(monkeypatch: pytest.MonkeyP
         with pytest.raises(HandshakeError, match="Invalid argument"):
             await open_transport(parse_url(server.url), None, open_tcp, 10)
     assert made[0].socket.fileno() == -1
+
+
+def link_local_address() -> str | None:
+    """One of this machine's, with the interface that it is on."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for digits, _, _, scope, _, name in map(str.split, lines):
+        if scope == "20":
+            return f"{ipaddress.IPv6Address(int(digits, 16))}%{name}"
+    return None
+
+
+async def test_a_link_local_address_goes_round() -> None:
+    """What the listener says to dial can be dialed: the zone is in the URL (RFC 6874)."""
+    address = link_local_address()
+    if address is None:
+        pytest.skip("no interface has a link-local address")
+    async with Server(address, 0, handler=Echo("hub")) as server:
+        assert server.address[0] == address
+        assert server.url == f"ws://[{address.replace('%', '%25')}]:{server.address[1]}/"
+        for url in (server.url, server.url.replace("%25", "%")):
+            async with client_of(url) as client:
+                assert (await client.request("GET", "/")).text == "hub: GET /"
+                assert client.authority == f"[{address.partition('%')[0]}]:{server.address[1]}"

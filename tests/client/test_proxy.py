@@ -46,6 +46,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("socks5://proxy", "socks5://proxy:1080"),
         ("socks5h://10.0.0.1:1", "socks5h://10.0.0.1:1"),
         ("http://[::1]:3128", "http://[::1]:3128"),
+        ("http://[fe80::1%25eth0]:3128", "http://[fe80::1%25eth0]:3128"),
+        ("http://[fe80::1%eth0]:3128", "http://[fe80::1%25eth0]:3128"),
         ("proxy:3128", "http://proxy:3128"),
         ("proxy", "http://proxy:80"),
         ("user:sesame@proxy:3128", "http://proxy:3128"),
