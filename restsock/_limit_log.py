@@ -1,7 +1,8 @@
-"""What went over a limit: counted each time, written to the log once a second.
+"""A log that a peer cannot flood, and counters of what went over a limit.
 
 Whoever floods a peer must not fill its disk as well, and whoever looks after the peer has to learn
-of it all the same.
+of it all the same. So whatever a stranger can bring about again and again is logged through here:
+a limit that was passed, and connections that come, go and fail.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ __all__ = ["LimitLog"]
 class LimitLog:
     """Counters by kind, and a log that cannot be flooded. For any thread.
 
+    A kind has a number of lines at once, and from then on one for each pause. What is left out is
+    counted, and the next line of the kind tells how many they were.
+
     Args:
         logger: Where the lines go.
         clock: Seconds, of any clock that only moves forward.
         pause: Seconds between two lines of one kind.
 
     Attributes:
-        on_hit: Is called with each kind that is noted, on the thread that notes it.
-        last_hit: The latest kind, and when, by the clock.
+        on_hit: Is called with each kind that is counted, on the thread that counts it.
+        last_hit: The latest kind that was counted, and when, by the clock.
     """
 
     def __init__(
@@ -40,13 +44,22 @@ class LimitLog:
         self._clock = clock
         self._pause = pause
         self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
         self._kinds: dict[str, _Kind] = {}
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each kind was noted, for those that were: a copy."""
+        """How often each kind was counted, for those that were: a copy."""
         with self._lock:
-            return {name: kind.count for name, kind in self._kinds.items()}
+            return dict(self._counts)
+
+    def count(self, name: str) -> None:
+        """Counts one more, and logs nothing: for what another line tells already."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + 1
+            self.last_hit = (name, self._clock())
+        if self.on_hit is not None:
+            self.on_hit(name)
 
     def note(
         self,
@@ -58,8 +71,6 @@ class LimitLog:
     ) -> None:
         """Counts one more, and logs it unless the kind had a line just now.
 
-        A line that follows others which were left out says how many they were.
-
         Args:
             name: The kind: mostly the field of `Limits` or `Timeouts` that it is about.
             message: For the log, with `args` as in `logging`.
@@ -67,34 +78,53 @@ class LimitLog:
             level: Of the line.
             extra: Attributes of the record, as in `logging`.
         """
-        left_out = self._count(name)
-        if self.on_hit is not None:
-            self.on_hit(name)
+        self.count(name)
+        self.say(name, message, *args, level=level, extra=extra)
+
+    def say(
+        self,
+        name: str,
+        message: str,
+        *args: object,
+        level: int = logging.WARNING,
+        extra: Mapping[str, object] | None = None,
+        burst: int = 1,
+    ) -> None:
+        """Logs a line unless the kind has had too many just now. It counts as no limit.
+
+        Args:
+            name: The kind, one of a few that are known beforehand.
+            message: For the log, with `args` as in `logging`.
+            args: Formatted only when the line is written.
+            level: Of the line.
+            extra: Attributes of the record, as in `logging`.
+            burst: How many lines of the kind may follow each other without a pause.
+        """
+        if not self._logger.isEnabledFor(level):
+            return
+        left_out = self._left_out(name, burst)
         if left_out:
             message += " (and %d more like it)"
             self._logger.log(level, message, *args, left_out, extra=extra)
         elif left_out is not None:
             self._logger.log(level, message, *args, extra=extra)
 
-    def _count(self, name: str) -> int | None:
+    def _left_out(self, name: str, burst: int) -> int | None:
         """How many lines were left out before this one; `None` if this one is, too."""
         with self._lock:
             kind = self._kinds.setdefault(name, _Kind())
-            kind.count += 1
             now = self._clock()
-            self.last_hit = (name, now)
-            if now < kind.quiet_until:
+            if kind.paid_until > now + (burst - 1) * self._pause:
+                kind.left_out += 1
                 return None
-            left_out = kind.count - 1 - kind.logged
-            kind.logged = kind.count
-            kind.quiet_until = now + self._pause
+            kind.paid_until = max(kind.paid_until, now) + self._pause
+            left_out, kind.left_out = kind.left_out, 0
             return left_out
 
 
 class _Kind:
-    __slots__ = ("count", "logged", "quiet_until")
+    __slots__ = ("left_out", "paid_until")
 
     def __init__(self) -> None:
-        self.count = 0
-        self.logged = 0  # the count at the latest line
-        self.quiet_until = float("-inf")
+        self.left_out = 0  # lines since the latest one that was written
+        self.paid_until = float("-inf")  # each line costs one pause

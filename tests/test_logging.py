@@ -80,7 +80,7 @@ def log_calls() -> Iterator[tuple[str, str, ast.Call]]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             owner = ast.unparse(node.func.value)
-            if owner.endswith(("_log", "limit_log", "_logger")):
+            if owner.endswith(("_log", "limit_log", "_logger")) and node.func.attr != "count":
                 words = "".join(
                     argument.value
                     for argument in node.args

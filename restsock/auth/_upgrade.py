@@ -112,6 +112,8 @@ class Refused(Exception):
         self.status: int = status
         self.text = text
         self.challenge = challenge
+        # Under what it is counted; for whoever logs that there is no connection.
+        self.limit: str | None = None
         fields = dict(headers or {})
         if challenge is not None:
             fields["WWW-Authenticate"] = challenge

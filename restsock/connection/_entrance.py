@@ -46,7 +46,8 @@ class Entrance:
             is any. What is no browser sends no origin, and is not asked for one.
         name: by which `Principal.may_call` knows the app of this side.
         threads: how many authenticators that are not async may be at work at once.
-        limit_log: counts and logs who is turned away: `"refused"`, `"auth_failed"`, `"may_call"`.
+        limit_log: counts who is turned away (`"refused"`), and also logs what is not let in behind
+            that (`"may_call"`) and faults of the authenticator (`"auth_failed"`).
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -86,8 +87,8 @@ class Entrance:
                 return None
             return await self._authenticate(_upgrade_of(request, stream, peer))
         except Refused as exc:
-            where = f"{peer.host}:{peer.port}"
-            self._limit_log.note("refused", "%s: turned away: %s", where, exc, level=logging.INFO)
+            exc.limit = exc.limit or "refused"
+            self._limit_log.count("refused")  # whoever it is raised to logs it
             raise
 
     async def _authenticate(self, upgrade: Upgrade) -> Principal:
@@ -99,18 +100,20 @@ class Entrance:
         except Refused as exc:
             raise self._challenged(exc)  # noqa: B904  # it is the same refusal
         except Exception as exc:  # noqa: BLE001  # anybody's code, and it must not let anybody in
-            self._fail("the authenticator has failed: %s", failure_of(exc))
-            raise Refused(500, "The listener cannot find out who you are.") from None
+            raise self._failure("the authenticator has failed: %s", failure_of(exc)) from None
         if principal is None:
             raise self._challenged(Refused(401))
         if not isinstance(principal, Principal):
             kind = type(principal).__name__
-            self._fail("the authenticator gave neither a Principal nor None, but: %s", kind)
-            raise Refused(500, "The listener cannot find out who you are.")
+            words = "the authenticator gave neither a Principal nor None, but: %s"
+            raise self._failure(words, kind)
         return principal
 
-    def _fail(self, message: str, what: str) -> None:
+    def _failure(self, message: str, what: str) -> Refused:
         self._limit_log.note("auth_failed", message, what, level=logging.ERROR)
+        refused = Refused(500, "The listener cannot find out who you are.")
+        refused.limit = "auth_failed"
+        return refused
 
     def _challenged(self, refused: Refused) -> Refused:
         """A 401 says how to do better (RFC 9110, section 15.5.2)."""

@@ -22,7 +22,7 @@ class Places:
 
     Args:
         limits: `max_connections` and `max_connections_per_address` of them.
-        limit_log: Notes who is turned away.
+        limit_log: Counts who is turned away.
     """
 
     def __init__(self, limits: Limits, limit_log: LimitLog) -> None:
@@ -43,22 +43,22 @@ class Places:
         limits = self._limits
         most = limits.max_connections_per_address
         if most is not None and self._by_network.get(network_of(host), 0) >= most:
-            self._limit_log.note(
-                "max_connections_per_address", "%s: refused with 429: it has %d already", host, most
-            )
-            text = "There are too many connections from this address."
-            return Refused(429, text, headers={"Retry-After": _RETRY_AFTER})
+            text = f"There are too many connections from this address: it has {most} already."
+            return self._refused(429, text, "max_connections_per_address")
         if self._taken >= limits.max_connections:
-            self._limit_log.note(
-                "max_connections", "%s: refused with 503: %d are connected", host, self._taken
-            )
-            text = "There are too many connections."
-            return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
+            text = f"There are too many connections: {self._taken}."
+            return self._refused(503, text, "max_connections")
         self._taken += 1
         if most is not None:
             network = network_of(host)
             self._by_network[network] = self._by_network.get(network, 0) + 1
         return None
+
+    def _refused(self, status: int, text: str, limit: str) -> Refused:
+        self._limit_log.count(limit)  # whoever answers with it logs it
+        refused = Refused(status, text, headers={"Retry-After": _RETRY_AFTER})
+        refused.limit = limit
+        return refused
 
     def leave(self, host: str) -> None:
         """Gives the place of a peer back."""

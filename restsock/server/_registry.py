@@ -31,7 +31,8 @@ class Connections:
         self._by_name: dict[str, tuple[Connection, ...]] = {}
         self._holders: dict[str, tuple[Connection, ...]] = {}
         self._metadata: dict[str, str | None] = {}
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        # With the time of a failure that nobody of the name has come back from.
+        self._seen: OrderedDict[str, float | None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -102,6 +103,19 @@ class Connections:
         """Whether a peer of this name is or was connected (of the last 10,000 names)."""
         return name in self._by_name or name in self._seen
 
+    def note_failure(self, name: str | None, now: float) -> None:
+        """Notes when a connection of this name has failed, for `time_away`."""
+        if name is not None and name in self._seen:
+            self._seen[name] = now
+
+    def time_away(self, name: str | None, now: float) -> float | None:
+        """Seconds since a connection of this name has failed; tells it once for each failure."""
+        since = None if name is None else self._seen.get(name)
+        if name is None or since is None:
+            return None
+        self._seen.setdefault(name, None)
+        return now - since
+
     def add(self, connection: Connection, *, share: bool = False) -> Connection | None:
         """Enters a connection; returns the one whose name it takes over, if any.
 
@@ -119,7 +133,7 @@ class Connections:
         older = self._by_name.get(name, ())
         self._by_name[name] = (*older, connection) if share else (connection,)
         self._holders[name] = (*self.holders(name), connection)
-        self._seen[name] = None
+        self._seen.setdefault(name, None)
         self._seen.move_to_end(name)
         if len(self._seen) > _MAX_SEEN:
             self._seen.popitem(last=False)

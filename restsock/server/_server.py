@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock._addresses import url_host
 from restsock._buffered import Buffered
 from restsock._config import Options
 from restsock._exceptions import (
@@ -47,7 +48,7 @@ from restsock.connection import (
     open_accepted,
 )
 from restsock.protocol import CloseCode, UpgradeRequest
-from restsock.tls import TLSLike, context_of
+from restsock.tls import TLSLike, context_of, explain
 
 from ._accept import (
     Listener,
@@ -80,6 +81,16 @@ _log = logging.getLogger("restsock.server")
 # Seconds that newcomers are told to wait while the server closes. Whoever takes its place may be
 # there at any moment, and our clients have a backoff of their own.
 _RETRY_AFTER = "1"
+
+# Levels of lines about newcomers that did not get in, by what was in the way; others are warnings.
+# Of a fault of the authenticator there is a line already.
+_QUIET: dict[str | None, int] = {
+    None: logging.INFO,
+    "refused": logging.INFO,
+    "auth_failed": logging.DEBUG,
+}
+# Lines that may follow each other at once when many peers come, or go, together.
+_BURST = 20
 
 
 class Server:
@@ -192,7 +203,7 @@ class Server:
         """What a client on the same network dials."""
         host, port = self.address
         scheme = "ws" if self._ssl_context is None else "wss"
-        return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+        return f"{scheme}://{url_host(host)}:{port}/"
 
     @property
     def closed(self) -> bool:
@@ -534,6 +545,9 @@ class Server:
         if problem is None:
             self._enter(connection)
         else:
+            self.limit_log.note(
+                "names", "connection %s: %s", connection.id, problem, extra=about(connection)
+            )
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.pulse = self._pulse
         try:
@@ -573,6 +587,11 @@ class Server:
             placed = refused is None
             return refused
 
+        def claim(name: str | None, principal: Any) -> None:
+            nonlocal who
+            who += f" (name {name!r})"
+            self._claim(name, principal)
+
         try:
             peer = peer_of(stream, tls=self._ssl_context is not None)
             who = f"{peer.host}:{peer.port}"  # until its request says more
@@ -588,7 +607,7 @@ class Server:
                     entrance=self._entrance,
                     locate=locate,
                     room=room,
-                    claim=self._claim,
+                    claim=claim,
                     limit_log=self.limit_log,
                     buffered=self._buffered,
                 )
@@ -599,7 +618,14 @@ class Server:
         except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
             # Trio wraps what the ssl module raises.
             why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
-            _log.info("%s: no connection: %s", who, why)
+            limit = getattr(exc, "limit", None)
+            self.limit_log.say(
+                limit or "handshakes",
+                "%s: no connection: %s",
+                who,
+                explain(why, "the dialer") or why,
+                level=_QUIET.get(limit, logging.WARNING),
+            )
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
             _log.exception("%s: the handshake failed in an unforeseen way", who)
         finally:
@@ -620,28 +646,29 @@ class Server:
     def _claim(self, name: str | None, principal: Any) -> None:
         problem = self._objection(name, principal)
         if problem is not None:
-            raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN)
+            raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN, limit="names")
 
     def _objection(self, name: str | None, principal: Any) -> str | None:
         """Why a newcomer cannot have this name, if it cannot."""
         holders = () if name is None else self.connections.holders(name)
-        problem = objection(holders, principal, self._names)
-        if problem is not None:
-            self.limit_log.note(
-                "names", "a peer that calls itself %r is turned away: %s", name, problem
-            )
-        return problem
+        return objection(holders, principal, self._names)
 
     def _enter(self, connection: Connection) -> None:
         older = self.connections.add(connection, share=self._names == "share")
-        _log.info(
-            "connection %s (name %r, principal %r) from %s:%d",
+        away = self.connections.time_away(connection.name, trio.current_time())
+        self.limit_log.say(
+            "connected" if away is None else "back",
+            "connection %s (name %r, principal %r) from %s:%d%s",
             connection.id,
             connection.name,
             _principal_of(connection),
             connection.peer.host,
             connection.peer.port,
+            "" if away is None else f", back after {away:.1f} s",
+            # Whoever has read of the failure is to read of its end.
+            level=logging.INFO if away is None else logging.WARNING,
             extra=about(connection),
+            burst=_BURST,
         )
         self._hub.publish(
             ConnectionEvent(
@@ -671,16 +698,19 @@ class Server:
 
     def _leave(self, connection: Connection, closed: Closed) -> None:
         self.connections.remove(connection)
-        level = logging.INFO if closed.clean else logging.WARNING
-        _log.log(
-            level,
+        if not closed.clean:
+            self.connections.note_failure(connection.name, trio.current_time())
+        self.limit_log.say(
+            "ended" if closed.clean else "failed",
             "connection %s (name %r) has ended %s: %s (%d)",
             connection.id,
             connection.name,
             "cleanly" if closed.clean else "in failure",
             closed.reason or "no reason given",
             closed.code,
+            level=logging.INFO if closed.clean else logging.WARNING,
             extra=about(connection),
+            burst=_BURST,
         )
         self._hub.publish(
             ConnectionEvent(

@@ -87,3 +87,40 @@ def test_from_any_thread() -> None:
     for thread in threads:
         thread.join()
     assert log.counts == {"a": 8000}
+
+
+def test_a_burst_and_then_one_a_second(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    log = LimitLog(LOGGER, clock)
+    for number in range(1000):
+        log.say("failed", "failure %d", number, burst=3)
+        clock.now += 0.001
+    assert caplog.messages == ["failure 0", "failure 1", "failure 2"]
+    clock.now = 101.0
+    log.say("failed", "failure %d", 1000, burst=3)
+    log.say("failed", "failure %d", 1001, burst=3)
+    assert caplog.messages[3:] == ["failure 1000 (and 997 more like it)"]
+    clock.now = 200.0
+    for number in range(5):
+        log.say("failed", "later %d", number, burst=3)
+    assert caplog.messages[4:] == ["later 0 (and 1 more like it)", "later 1", "later 2"]
+    # It is a line, and no limit.
+    assert log.counts == {}
+    assert log.last_hit is None
+
+
+def test_what_is_not_written_uses_nothing_up(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    log = LimitLog(LOGGER, clock)
+    caplog.set_level(logging.WARNING, LOGGER.name)
+    log.say("a", "quiet", level=logging.INFO)
+    log.say("a", "loud")
+    assert caplog.messages == ["loud"]
+
+
+def test_a_count_is_no_line(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    log = LimitLog(LOGGER, clock)
+    log.count("a")
+    log.note("a", "x")
+    assert caplog.messages == ["x"]
+    assert log.counts == {"a": 2}
