@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import restsock
+import restsock.sync
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -183,6 +187,49 @@ def test_readme_outside_and_behind_nat(tmp_path: Path) -> None:
     assert_in_order(["200 ['Rex', 'Tom']"], output)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_at_a_busy_device_ends_it_soon_with_a_word(tmp_path: Path) -> None:
+    """The README's program, while a request of it takes far longer than anybody waits."""
+    source = programs()["behind_nat.py"]
+    source = source.replace('return ["Rex", "Tom"]', "import time; print('busy'); time.sleep(60)")
+    with restsock.sync.listen("127.0.0.1", 0) as server:
+        nat = tmp_path / "behind_nat.py"
+        nat.write_text(source.replace("ws://127.0.0.1:8080/", server.url), encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        with (
+            subprocess.Popen(
+                [sys.executable, str(nat)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            ) as device,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            try:
+                assert device.stdout is not None
+                assert device.stderr is not None
+                said = device.stderr.readline()
+                assert f"connected to {server.url}" in said
+                assert "serving an app" in said
+                asking = pool.submit(server.request, "edge-1", "GET", "/pets")
+                assert device.stdout.readline() == "busy\n"
+                device.send_signal(signal.SIGINT)
+                assert "SIGINT: closing after what is in flight" in device.stderr.readline()
+                begun = time.monotonic()
+                device.send_signal(signal.SIGINT)
+                rest = device.stderr.read()
+                assert time.monotonic() - begun < 4
+                assert device.wait(10) == 0
+            finally:
+                device.kill()
+            assert "Traceback" not in rest
+            assert "SIGINT: closing now" in rest
+            assert "still busy with GET /pets" in rest
+            with pytest.raises(restsock.ConnectionClosed):
+                asking.result(10)
+
+
 def replace_once(path: Path, old: str, new: str) -> str:
     source = path.read_text(encoding="utf-8")
     assert source.count(old) == 1
@@ -195,19 +242,22 @@ def test_readme_both_ways(tmp_path: Path) -> None:
     assert_in_order(["edge-1 says: pets", "the hub says: hello edge-1"], run(str(path)))
 
 
-def defaults_in(name: str) -> dict[str, float | None]:
+def defaults_in(name: str) -> dict[str, float | str | None]:
     """The rows of the tables whose first column is a field of an option, the second its default."""
     text = (ROOT / name).read_text(encoding="utf-8")
     table = dict(re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", text, re.MULTILINE))
     units = {"KiB": 1024, "MiB": 1024 * 1024, "s": 1}
-    said: dict[str, float | None] = {}
+    said: dict[str, float | str | None] = {}
     for field, value in table.items():
+        if value.startswith('`"'):
+            said[field] = value.strip('`"')
+            continue
         number, _, unit = value.partition(" ")
         said[field] = None if number == "none" else float(number) * units.get(unit, 1)
     return said
 
 
-def true_defaults() -> dict[str, float | None]:
+def true_defaults() -> dict[str, float | str | None]:
     kinds = (restsock.Limits, restsock.Timeouts, restsock.Heartbeat, restsock.Backoff)
     return {
         f"{kind.__name__}.{field.name}": getattr(kind(), field.name)

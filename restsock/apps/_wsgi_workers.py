@@ -197,7 +197,7 @@ class WsgiHandler:
         """Lets the workers run.
 
         At the end, requests that still wait are refused, and those under way may take up to
-        `timeouts.close`, whatever cancels the surroundings. A thread that is stuck in the app
+        `timeouts.disconnect`, whatever cancels the surroundings. A thread that is stuck in the app
         behind that is named in the log and left alone: it ends with the process at the latest.
         """
         if self._token is not None:
@@ -303,7 +303,8 @@ class WsgiHandler:
         for waiting in shift.end():
             waiting.exchange.reset(ResetCode.REFUSED, "going away")
         with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self._options.timeouts.close
+            # No connection is left that could take an answer.
+            scope.deadline = trio.current_time() + self._options.timeouts.disconnect
             for worker in shift.workers:
                 await worker.ended.wait()
         for worker in shift.workers:
@@ -318,5 +319,5 @@ class WsgiHandler:
             "the thread %s is still busy with %s after %s s and is left alone",
             worker.thread.name,
             what,
-            self._options.timeouts.close,
+            self._options.timeouts.disconnect,
         )

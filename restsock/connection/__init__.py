@@ -28,7 +28,7 @@ from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._open import accept_tls, open_accepted, open_dialed
 from ._pulse import Pulse
-from ._signals import SIGNALS, drain_on_signal
+from ._signals import SIGNALS, drain_on_signal, tell_closing
 from ._socket_options import (
     apply_socket_options,
     check_socket_options,
@@ -93,5 +93,6 @@ __all__ = [
     "pause_before",
     "prepare_listening_socket",
     "send_upload",
+    "tell_closing",
     "was_refused",
 ]

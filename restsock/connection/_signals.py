@@ -11,11 +11,19 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["SIGNALS", "Endpoint", "drain_on_signal"]
+__all__ = ["SIGNALS", "Endpoint", "drain_on_signal", "tell_closing"]
 
 _log = logging.getLogger("restsock.connection")
 
 SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+
+
+def tell_closing(name: str, *, cut: bool) -> None:
+    """Says that a signal was heard: as a warning, since somebody may sit there and wait."""
+    if cut:
+        _log.warning("%s: closing now", name)
+    else:
+        _log.warning("%s: closing after what is in flight; once more to cut that off", name)
 
 
 class Endpoint(Protocol):
@@ -87,7 +95,7 @@ class _Drain:
     async def run(self) -> None:
         number = await self._next_signal()
         self.begun = True
-        _log.info("%s: closing behind what is in flight; once more to cut that off", number)
+        tell_closing(number, cut=False)
         async with trio.open_nursery() as watching:
             watching.start_soon(self._cut)
             await self._close(self._grace)
@@ -96,7 +104,7 @@ class _Drain:
 
     async def _cut(self) -> None:
         number = await self._next_signal()
-        _log.info("%s: closing now", number)
+        tell_closing(number, cut=True)
         await self._close(0)
 
     async def _close(self, grace: float | None) -> None:

@@ -108,10 +108,20 @@ class Owner(Generic[E]):
                 pass  # another thread was faster
         hold.close()
 
-    def _close_soon(self, grace: float | None) -> None:
-        """Begins to close in the background. Takes no lock: a signal handler calls it anywhere."""
+    def _close_soon(self, grace: float | None, tell: Callable[[], object] | None = None) -> None:
+        """Begins to close in the background. Takes no lock: a signal handler calls it anywhere.
+
+        Args:
+            grace: As with `close`.
+            tell: Is called on the loop first.
+        """
         portal = self._hold.portal
-        close = partial(self._life.endpoint.aclose, grace=grace)
+
+        async def close() -> None:
+            if tell is not None:
+                tell()
+            await self._life.endpoint.aclose(grace=grace)
+
         if not portal.foreign:
             with contextlib.suppress(ConnectionClosed):  # it has ended already
                 portal.post(partial(portal.start_soon, close))

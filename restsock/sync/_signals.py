@@ -6,9 +6,10 @@ import logging
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from restsock.connection import SIGNALS
+from restsock.connection import SIGNALS, tell_closing
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -51,8 +52,9 @@ def drain_on_signal(
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         # No log line from in here: the signal may have come in the middle of another one.
+        tell = partial(tell_closing, signal.Signals(number).name, cut=seen)
         for endpoint in endpoints:
-            endpoint._close_soon(0 if seen else grace)
+            endpoint._close_soon(0 if seen else grace, tell if endpoint is endpoints[0] else None)
         seen = True
 
     before: dict[int, Any] = {}

@@ -203,7 +203,9 @@ def test_a_signal_drains(process: subprocess.Popen[str], number: signal.Signals)
         threading.Timer(0.3, process.send_signal, [number]).start()
         assert client.request("GET", "/1", timeout=20).text == "whole"
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, "done\n", "")
+    # A word, and no traceback.
+    said = f"{number.name}: closing after what is in flight; once more to cut that off\n"
+    assert (process.returncode, out, err) == (0, "done\n", said)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -218,8 +220,10 @@ def test_a_second_signal_cuts_it_short(process: subprocess.Popen[str]) -> None:
             client.request("GET", "/3", timeout=30)
         assert caught.value.may_have_run is True
         assert 0.6 < time.monotonic() - begun < 3
-        out, _ = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "done\n")
+    assert "SIGTERM: closing now\n" in err
+    assert "Traceback" not in err
 
 
 def test_there_has_to_be_something_to_close() -> None:
