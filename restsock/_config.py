@@ -119,7 +119,8 @@ class Timeouts:
     """How long a closing connection waits for the peer's half of the closing handshake."""
 
     disconnect: float = 1.0
-    """How long an ASGI app may go on after `http.disconnect` before it is cancelled."""
+    """How long an ASGI app may go on after `http.disconnect` before it is cancelled, and how long a
+    client or server that has ended waits for the threads of its WSGI app."""
 
     idle: float = 60.0
     """How long a WSGI worker waits for the next bytes of a peer, or for it to take some."""
@@ -185,25 +186,50 @@ class Backoff:
     """Whether each wait is drawn evenly from zero up to its length, so that peers cut off
     together do not come back together."""
 
+    restart: float = 30.0
+    """Seconds after the listener has said that it goes away or restarts (close codes 1001 and 1012)
+    in which no wait is longer than a second, so that a short restart loses no request. 0 makes no
+    difference between the ends of a connection."""
+
+    give_up: str = "refused"
+    """Which failures end the client at once, of those that trying again does not seem to help:
+
+    - `"refused"`: of the first connect, all of them (a 404, a certificate that is not accepted,
+      something that is no restsock listener, wrong credentials); once it has been connected, only
+      the word of the listener itself that it will not have this client: its credentials are wrong
+      (401, 403), or its name is not allowed (4005). Whatever else answers then may stand there for
+      a moment only;
+    - `"first"`: those of the first connect alone;
+    - `"never"`: none.
+
+    All others are followed by the next attempt, as a time-out is."""
+
     def __post_init__(self) -> None:
         _positive(self, "initial")
         _positive(self, "cap")
         if not (math.isfinite(self.factor) and self.factor >= 1):
             raise ValueError(f"Backoff.factor must be at least 1, not {self.factor!r}")
         _between(self, "tries", 0, 2**31)
+        if not (math.isfinite(self.restart) and self.restart >= 0):
+            raise ValueError(f"Backoff.restart must be 0 or more seconds, not {self.restart!r}")
+        if self.give_up not in ("refused", "first", "never"):
+            raise ValueError(
+                f'Backoff.give_up must be "refused", "first" or "never", not {self.give_up!r}'
+            )
 
-    def delay(self, attempt: int, chance: float) -> float:
-        """How long to wait behind a failed attempt.
+    def delay(self, attempt: int, chance: float, *, bound: float = math.inf) -> float:
+        """How long to wait after a failed attempt.
 
         Args:
             attempt: how many attempts have failed in a row, from 1.
             chance: a random number in [0, 1), handed in so that this stays a function.
+            bound: a cap below that of this object.
 
         Returns:
             Seconds.
         """
         # The exponent is bounded because a float overflows long before patience does.
-        longest = min(self.cap, self.initial * self.factor ** min(attempt - 1, 64))
+        longest = min(bound, self.cap, self.initial * self.factor ** min(attempt - 1, 64))
         return longest * chance if self.jitter else longest
 
 

@@ -25,7 +25,7 @@ Whether a request may be sent again is said by `RestsockError.may_have_run`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "ConnectionClosed",
@@ -45,6 +45,26 @@ __all__ = [
     "StreamReset",
     "ValidationError",
 ]
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def without_frames(error: E) -> E:
+    """The same error, without its traceback and those of what it was made from.
+
+    For errors that say all there is to know, such as that nobody listens. What shows their
+    traceback then shows where the caller was, and not twenty frames of this package.
+    """
+    found: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in found:
+            found[id(one)] = one
+            one.__traceback__ = None
+            left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+    return error
 
 
 class RestsockError(Exception):
@@ -94,14 +114,28 @@ class HandshakeError(RestsockError):
             connect, else `None`.
         retryable: whether dialing again may help: yes for a time-out or a 503, no for a 401 or
             for a server that does not speak restsock.
+        by_listener: whether it is the listener itself that will not have this dialer: its
+            credentials are wrong, or its name is not allowed. What stands in its place for a
+            moment, a proxy or another server, cannot say that.
+        limit: what was in the way, by the name under which it is counted, if that was it.
     """
 
     may_have_run = False
 
-    def __init__(self, message: str, *, status: int | None = None, retryable: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retryable: bool = True,
+        by_listener: bool = False,
+        limit: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retryable = retryable
+        self.by_listener = by_listener
+        self.limit = limit
 
 
 class ConnectionClosed(RestsockError):

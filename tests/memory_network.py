@@ -158,12 +158,14 @@ async def say_nothing(stream: trio.abc.Stream) -> None:
         pass
 
 
-def refuse_with(status: int) -> Answer:
-    """Refuses the upgrade."""
+def refuse_with(status: int, *, listener: bool = False) -> Answer:
+    """Refuses the upgrade, as a listener does or as whatever stands in its place."""
+    mark = b"Sec-WebSocket-Protocol: restsock.v1\r\n" if listener else b""
 
     async def refuse(stream: trio.abc.Stream) -> None:
         await stream.receive_some()
-        await stream.send_all(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % status)
+        head = b"HTTP/1.1 %d No\r\n%sContent-Length: 2\r\n\r\n" % (status, mark)
+        await stream.send_all(head + b"no")
         await stream.aclose()
 
     return refuse

@@ -3,6 +3,7 @@
 - `_url`: the URL, read strictly.
 - `_proxy`: which proxy to dial through, if any; `_socks` speaks with those of that kind.
 - `_dial`: one attempt to open a socket, through a proxy if need be, and TLS on it.
+- `_redial`: when to dial again, and whether; `_outage`: what is logged of it.
 - `_client`: connect, serve and be served, lose the connection, wait, dial again.
 - `_connect`: the arguments, checked.
 """

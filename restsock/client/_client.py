@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -16,7 +15,14 @@ import trio
 
 from restsock._buffered import Buffered
 from restsock._config import Backoff, Options
-from restsock._exceptions import ConnectionClosed, HandshakeError, RequestTimeout, RestsockError
+from restsock._exceptions import (
+    ConnectionClosed,
+    HandshakeError,
+    LocalProtocolError,
+    RequestTimeout,
+    RestsockError,
+    without_frames,
+)
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock.auth import Credentials
@@ -44,7 +50,9 @@ from restsock.tls import TLSLike, context_of
 
 from ._dial import OpenStream, open_tcp, open_transport
 from ._fields import credentials_of
+from ._outage import Outage
 from ._proxy import Proxy
+from ._redial import Redial
 from ._url import Address
 
 if TYPE_CHECKING:
@@ -61,10 +69,6 @@ _log = logging.getLogger("restsock.client")
 # Closes by the listener after which dialing again is not wanted: it has no more use for this
 # client, or another one of the same name has taken its place (and would lose it again in turn).
 _FINAL = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
-
-# Seconds. A listener that accepts and then fails, again and again, is as good as away: a connection
-# that lasted less than this, or less than the pause due behind it, does not shorten the pauses.
-_BRIEF = 5.0
 
 _KEY = ""  # all that waits in the lobby waits for the same thing
 
@@ -107,15 +111,19 @@ class Client(Dispatcher):
     A listener that announces its end (GOAWAY) before it closes costs no request: the client dials
     again at once, with the jitter of `Backoff`, while what is in flight goes on where it is.
 
-    The pauses between attempts grow with `Backoff`, from the first one again behind a connection
+    The pauses between attempts grow with `Backoff`, from the first one again after a connection
     that lasted 5 seconds and as long as the pause that was due by then. So a listener that accepts
-    and fails at once is dialed ever less often, too.
+    and fails at once is dialed ever less often, too. For `Backoff.restart` seconds after the
+    listener has said that it restarts, no pause is longer than a second.
 
     It ends for good when it is closed, when the listener closes cleanly (1000) or replaces it by a
-    newer client of the same name (4004), when the listener refuses it for a reason that does
-    not pass (a 401, say, unless its credentials come from a file or a function and were good
-    before), and when `Backoff.tries` attempts in a row have failed. From then on
-    requests fail at once with `ConnectionClosed`.
+    newer client of the same name (4004), and when `Backoff.tries` attempts in a row have failed.
+    `Backoff.give_up` says which other failures end it; by default
+    those of the first connect that do not pass by themselves (a 404, a certificate that is not
+    accepted) and, later on, the listener's own word that it will not have this client (a 401, say,
+    unless its credentials come from a file or a function). Whatever else answers once it has been
+    connected is followed by the next attempt; it is in the log and in `health()`. When it has
+    ended, requests fail at once with `ConnectionClosed`.
 
     Leaving the block ends the connection with 1000, behind what is in flight, both ways
     (`Timeouts.grace`); leaving it by an exception does not wait for that, and a cancellation waits
@@ -162,15 +170,14 @@ class Client(Dispatcher):
         self._headers = headers
         self._auth = auth
         self._ssl_context = ssl_context
-        self._backoff = Backoff() if backoff is None else backoff
-        self._chance = chance
+        self._redial = Redial(Backoff() if backoff is None else backoff, chance)
         check_socket_options(self.options.sockets)
         self._open_stream = open_stream or partial(open_tcp, sockets=self.options.sockets)
         self._proxy = proxy
         self.limit_log = LimitLog(_log)
         self.instrument = instruments_of(instrument)
         self._ledger = Ledger("dialer", self.instrument, self.limit_log)
-        self._away_since: float | None = None  # by the loop's clock; while it is not connected
+        self._outage = Outage(address, self.limit_log)
         self._buffered = Buffered(self.options.limits.buffered_total)
         self._lobby = Lobby()
         self._connection: Connection | None = None
@@ -187,11 +194,29 @@ class Client(Dispatcher):
         self._outcome: Closed | None = None
         self._fate: Closed | None = None  # the same, as soon as it is certain
         self._last_failure: RestsockError | None = None  # since there was a connection
-        self._attempts = 0  # since a connection lasted, the one that made it included
+        self._token: trio.lowlevel.TrioToken | None = None
         self._connections = 0
         self._failures = 0
 
     # --- what it is -----------------------------------------------------------------------
+
+    @property
+    def token(self) -> trio.lowlevel.TrioToken:  # type: ignore[override]  # set once it is known
+        """Of the loop that it lives on.
+
+        Raises:
+            RuntimeError: It was not entered yet.
+        """
+        self._check_entered()
+        assert self._token is not None
+        return self._token
+
+    def _check_entered(self) -> None:
+        if self._manager is None and not self._closing:
+            raise RuntimeError(
+                'this client was not entered, so it dials nobody: use "async with'
+                ' restsock.connect(...) as client:"'
+            )
 
     @property
     def connection(self) -> Connection | None:
@@ -227,7 +252,7 @@ class Client(Dispatcher):
         elif self._manager is None:
             symptoms.ill("the client was not started")
         elif connection is None:
-            since = self._away_since
+            since = self._outage.since
             seconds = 0.0 if since is None else trio.current_time() - since
             symptoms.ill(f"not connected to {self.address} for {seconds:.1f} s")
             if self._last_failure is not None:
@@ -253,6 +278,7 @@ class Client(Dispatcher):
 
     def submit(self, exchange: Exchange) -> None:
         """Hands an exchange to the connection, or lets it wait for the next one. On the loop."""
+        self._check_entered()
         exchange.home = self.submit
         connection = self.connection
         # A connection that is about to be closed takes no more, and the next one will.
@@ -313,7 +339,9 @@ class Client(Dispatcher):
 
         Raises:
             ConnectionClosed: The client has ended, or is about to.
+            RuntimeError: It was not entered.
         """
+        self._check_entered()
         await trio.lowlevel.checkpoint()
         while True:
             if self._fate is not None:
@@ -327,7 +355,11 @@ class Client(Dispatcher):
         """Waits until the client has ended for good; returns how.
 
         That is the end of its last connection or, when it gave up dialing, code 1006 and why.
+
+        Raises:
+            RuntimeError: It was not entered.
         """
+        self._check_entered()
         await self._ended.wait()
         assert self._outcome is not None
         return self._outcome
@@ -379,7 +411,10 @@ class Client(Dispatcher):
         if self._manager is not None or self._closing:
             raise RuntimeError("a client can be entered once; make another one")
         self._manager = self._run()
-        return await self._manager.__aenter__()
+        try:
+            return await self._manager.__aenter__()
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
 
     async def __aexit__(
         self,
@@ -392,8 +427,8 @@ class Client(Dispatcher):
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Client]:
-        self.token = trio.lowlevel.current_trio_token()
-        self._away_since = trio.current_time()
+        self._token = trio.lowlevel.current_trio_token()
+        self._outage.since = trio.current_time()
         error: BaseException | None = None
         running = nullcontext() if self._handler is None else self._handler.running()
         try:
@@ -511,18 +546,22 @@ class Client(Dispatcher):
                 self._ledger.end(connection)
                 if self._connection is connection:
                     self._connection = None
-                    self._away_since = trio.current_time()
+                    self._outage.since = trio.current_time()
             if succeeded:
+                if closed.by_peer:
+                    # Only now does the restart begin: until here the old one was still there.
+                    self._redial.end(trio.current_time(), trio.current_time() - start, closed.code)
                 return None
             if self._closing or (closed.by_peer and closed.code in _FINAL):
-                _log.info(
+                _log.log(
+                    logging.INFO if self._closing else logging.WARNING,
                     "the client of %s has ended: %s",
                     self.address,
                     closed,
                     extra=about(connection),
                 )
                 return closed
-            self._note_life(start)
+            self._redial.end(trio.current_time(), trio.current_time() - start, closed.code)
             connection, lost = None, closed
 
     def _succeed(self, connection: Connection, start: float, code: int) -> None:
@@ -535,7 +574,7 @@ class Client(Dispatcher):
         _log.info(
             "connection %s is going to be closed: %d", connection.id, code, extra=about(connection)
         )
-        self._note_life(start)
+        self._redial.end(trio.current_time(), trio.current_time() - start, code)
         self._start_keeping(None, Closed(True, code, "it was announced", by_peer=True))
         assert self._nursery is not None
         self._nursery.start_soon(self._see_off, connection)
@@ -546,28 +585,16 @@ class Client(Dispatcher):
             await connection.wait_closed()
         connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
 
-    def _note_life(self, start: float) -> None:
-        """Behind a connection that has lasted, the pauses begin anew."""
-        due = self._backoff.delay(self._attempts, 1.0)
-        if trio.current_time() - start >= max(due, _BRIEF):
-            self._attempts = 1
-
     def _adopt(self, connection: Connection) -> None:
         self._connections += 1
-        self._away_since = None
+        serving = self._handler is not None
+        self._outage.end(connection, trio.current_time(), serving=serving)
         self._ledger.begin(connection)
         if self.instrument is not None and self._connections > 1:
             self.instrument.reconnected(connection)
         self._connection = connection
         self._alive[connection] = None
         self._last_failure = None
-        _log.info(
-            "connected to %s as %s (name %r)",
-            self.address,
-            connection.id,
-            connection.name,
-            extra=about(connection),
-        )
         if self._closing:
             # The close came while the last step of the handshake was on its way.
             connection.close_soon()
@@ -592,41 +619,34 @@ class Client(Dispatcher):
             )
         with trio.CancelScope() as self._patience:
             while not self._closing:
-                if self._attempts:
-                    pause = self._backoff.delay(self._attempts, self._chance())
+                pause = self._redial.pause(trio.current_time())
+                if pause is not None:
                     # To be sent elsewhere in good order is nothing to worry about.
                     expected = lost is not None and lost.clean and not failures
-                    _log.log(
-                        logging.INFO if expected else logging.WARNING,
-                        "no connection to %s: %s; dialing again in %.2f s",
-                        self.address,
-                        self._last_failure,
-                        pause,
-                    )
+                    level = logging.INFO if expected else logging.WARNING
+                    self._outage.fail(str(self._last_failure), pause, level, trio.current_time())
                     await trio.sleep(pause)
-                self._attempts += 1
+                self._redial.begin(trio.current_time())
                 try:
                     return await self._dial()
                 except HandshakeError as exc:
-                    self._last_failure = exc
+                    self._last_failure = without_frames(exc)
                     self._failures += 1
                     self._ledger.fail()
                     failures += 1
-                    final = not exc.retryable and not self._may_be_renewed(exc)
-                    if final or failures == self._backoff.tries:
+                    if self._redial.gives_up(
+                        exc,
+                        failures=failures,
+                        connected_before=self._connections > 0,
+                        renewable=self._renewable,
+                    ):
                         raise
         return None
 
-    def _may_be_renewed(self, error: HandshakeError) -> bool:
-        """Whether this is about credentials that were good before, and that others may replace."""
-        renewable = getattr(self._auth, "renewable", self._auth is not None)
-        if error.status is None:
-            renewable = getattr(self._ssl_context, "renewable", False)
-            if not isinstance(getattr(error.__cause__, "__cause__", None), ssl.SSLError):
-                return False
-        elif error.status != 401:
-            return False
-        return self._connections > 0 and bool(renewable)
+    @property
+    def _renewable(self) -> bool:
+        """Whether its credentials may be others the next time."""
+        return bool(getattr(self._auth, "renewable", self._auth is not None))
 
     async def _dial(self) -> Connection:
         address = self.address
@@ -663,6 +683,12 @@ class Client(Dispatcher):
                     limit_log=self.limit_log,
                     buffered=self._buffered,
                 )
+        except LocalProtocolError as exc:
+            # What this side would send cannot be sent. That is an error of the program, but it is
+            # not to end a client that was connected: the next attempt may have something else.
+            if not self._connections:
+                raise
+            raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc
         except trio.TooSlowError as exc:
             raise HandshakeError(
                 f"the handshake with {address.authority} took more than {seconds:g} s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 
@@ -11,8 +10,6 @@ from restsock.auth import Credentials
 from restsock.connection import FieldsLike, ask, failure_of
 
 __all__ = ["check_headers", "credentials_of"]
-
-_log = logging.getLogger("restsock.client")
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -32,9 +29,8 @@ async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
     try:
         return check_headers(await ask(auth))
     except Exception as exc:  # noqa: BLE001  # anybody's code, and the next attempt may go better
-        # Neither logged nor chained as it is: its words may hold the secret.
-        _log.warning("no credentials to dial with: %s", failure_of(exc))
-        raise HandshakeError(f"no credentials to dial with: {type(exc).__name__}") from None
+        # Not chained as it is: its words may hold the secret.
+        raise HandshakeError(f"no credentials to dial with: {failure_of(exc)}") from None
 
 
 def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:

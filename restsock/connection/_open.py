@@ -36,7 +36,7 @@ from restsock.protocol import (
     UpgradeRequest,
     WebSocket,
 )
-from restsock.tls import certificate_refusal
+from restsock.tls import explain
 
 from ._connection import Connection
 from ._entrance import Entrance
@@ -82,8 +82,10 @@ async def open_dialed(
         HandshakeError: refused, malformed, or too slow.
         LocalProtocolError: name, metadata or headers cannot be sent.
     """
-    async with _opening(stream, options):
-        upgrade = ClientUpgrade(host=host, target=target, headers=headers, key=os.urandom(16))
+    async with _opening(stream, options, "the listener"):
+        upgrade = ClientUpgrade(
+            host=host, target=target, headers=headers, key=os.urandom(16), tls=peer.tls
+        )
         await stream.send_all(upgrade.request)
         while not upgrade.receive_data(bytes(await stream.receive_some(_READ))):
             pass
@@ -129,7 +131,7 @@ async def open_accepted(
     Raises:
         HandshakeError: not a dialer of ours, malformed, or too slow.
     """
-    async with _opening(stream, options):
+    async with _opening(stream, options, "the dialer"):
         upgrade = ServerUpgrade()
         request = None
         try:
@@ -206,7 +208,7 @@ async def accept_tls(
 async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refused) -> NoReturn:
     await stream.send_all(upgrade.refuse(refused.status, refused.headers, f"{refused.text}\n"))
     await _drain(stream)
-    raise HandshakeError(f"refused with {refused}", status=refused.status)
+    raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
 class _MaskKeys:
@@ -241,6 +243,7 @@ class _Opening:
         self.stream = stream
         self.options = options
         self.limit_log = limit_log
+        self._dialer = dialer
         self.websocket = WebSocket(
             client=dialer,
             max_message=options.limits.max_message,
@@ -286,7 +289,7 @@ class _Opening:
             HandshakeError: the peer closed.
         """
         while True:
-            await self.flush()
+            # Before anything is sent: a peer may have closed without waiting for it.
             # One message at a time: those behind the last step are for the connection's reader.
             while (event := self.websocket.next_event()) is not None:
                 if isinstance(event, (TextMessage, BinaryMessage)):
@@ -299,7 +302,9 @@ class _Opening:
                     raise HandshakeError(
                         f"the peer closed during the handshake: {why}",
                         retryable=event.code not in _FINAL,
+                        by_listener=self._dialer and event.code == CloseCode.FORBIDDEN,
                     )
+            await self.flush()
             data = await self.stream.receive_some(_READ)
             if not data:
                 raise HandshakeError("the peer closed the socket during the handshake")
@@ -312,9 +317,11 @@ class _Opening:
             yield
         except RemoteProtocolError as exc:
             if exc.limit is not None and self.limit_log is not None:
-                self.limit_log.note(exc.limit, "a handshake failed: %s", exc)
+                self.limit_log.count(exc.limit)  # whoever gets the error logs it
             await self._say(exc.close_code, str(exc))
-            raise HandshakeError(f"the handshake failed: {exc}", retryable=False) from exc
+            raise HandshakeError(
+                f"the handshake failed: {exc}", retryable=False, limit=exc.limit
+            ) from exc
         except HandshakeError:
             await self._say(CloseCode.HANDSHAKE_FAILED, "")
             raise
@@ -328,12 +335,16 @@ class _Opening:
         self.websocket.close(code, reason)
         data = self.websocket.data_to_send()
         if data:
-            await self.stream.send_all(data)
-            await _drain(self.stream)
+            # Where it does not arrive, the reason for it is still what there is to tell.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+                await self.stream.send_all(data)
+                await _drain(self.stream)
 
 
 @asynccontextmanager
-async def _opening(stream: trio.abc.Stream, options: Options) -> AsyncGenerator[None, None]:
+async def _opening(
+    stream: trio.abc.Stream, options: Options, whom: str
+) -> AsyncGenerator[None, None]:
     """Bounds the time, maps what a stream raises, and closes the stream unless all went well."""
     seconds = options.timeouts.handshake
     try:
@@ -344,18 +355,18 @@ async def _opening(stream: trio.abc.Stream, options: Options) -> AsyncGenerator[
         raise HandshakeError(f"the handshake took more than {seconds:g} s") from exc
     except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
         await _abandon(stream)
-        raise _socket_error(exc) from exc
+        raise _socket_error(exc, whom) from exc
     except BaseException:
         await _abandon(stream)
         raise
 
 
-def _socket_error(error: Exception) -> HandshakeError:
+def _socket_error(error: Exception, whom: str) -> HandshakeError:
     # Trio wraps what the ssl module raises. With TLS 1.3 a dialer hears only here what the listener
     # thinks of its certificate.
-    refusal = certificate_refusal(error.__cause__)
-    if refusal is not None:
-        return HandshakeError(refusal, retryable=False)
+    explained = explain(error.__cause__, whom)
+    if explained:
+        return HandshakeError(explained, retryable=False)
     return HandshakeError(f"the socket failed during the handshake: {error}")
 
 

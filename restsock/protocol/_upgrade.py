@@ -48,6 +48,14 @@ _OURS = frozenset(
     )
 )
 
+# What a listener says of an upgrade that something on the way may have spoilt; all its other
+# refusals that do not pass are about who dials.
+_SPOILT = frozenset((400, 426, 431))
+# What other servers answer to an upgrade that means nothing to them, besides 200 to 399.
+_ELSEWHERE = frozenset((404, 405, 410, 501))
+# The first byte of a record of TLS: an alert, or a handshake.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
+
 # Refusals that may pass: the listener is busy, or something in front of it is.
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -71,12 +79,15 @@ class ClientUpgrade:
         target: path and query.
         headers: further fields.
         key: 16 random bytes.
+        tls: whether it goes through TLS; without, errors may advise it.
 
     Raises:
         LocalProtocolError: a field is malformed or one that the upgrade itself sets.
     """
 
-    def __init__(self, *, host: str, target: str, headers: Headers, key: bytes) -> None:
+    def __init__(
+        self, *, host: str, target: str, headers: Headers, key: bytes, tls: bool = False
+    ) -> None:
         for name, _ in headers:
             if name.lower() in _OURS:
                 raise LocalProtocolError(f"the upgrade sets {name.decode('latin-1')} itself")
@@ -102,6 +113,9 @@ class ClientUpgrade:
         self.request: bytes = data
         self._refused: h11.Response | None = None
         self._refusal = b""
+        hint = "" if tls else "; does it speak TLS? then use wss://"
+        self._closed = f"the listener closed during the upgrade{hint}"
+        self._first = b""
 
     @property
     def trailing_data(self) -> bytes:
@@ -117,6 +131,9 @@ class ClientUpgrade:
         Raises:
             HandshakeError: it was refused, or the answer is not one to a WebSocket upgrade.
         """
+        self._first = (self._first + data[:2])[:2]
+        if self._first in _TLS_RECORDS:
+            raise HandshakeError("the listener speaks TLS: use wss://", retryable=False)
         try:
             self._connection.receive_data(data)
             while True:
@@ -136,14 +153,16 @@ class ClientUpgrade:
                 elif event is h11.NEED_DATA:
                     return False
                 else:
-                    raise HandshakeError("the listener closed during the upgrade")
+                    raise HandshakeError(self._closed)
         except h11.RemoteProtocolError as exc:
             if self._refused is not None:
                 raise self._refusal_error() from exc
             if not data:
-                raise HandshakeError("the listener closed during the upgrade") from exc
+                raise HandshakeError(self._closed) from exc
             # Not in h11's words, here and below: they quote lines, which may hold secrets.
-            raise HandshakeError("not an HTTP answer", retryable=False) from None
+            raise HandshakeError(
+                "not an HTTP answer: what is there is no restsock listener", retryable=False
+            ) from None
 
     def _check(self, response: h11.InformationalResponse) -> None:
         fields = dict(response.headers)
@@ -155,7 +174,11 @@ class ClientUpgrade:
         elif fields.get(b"sec-websocket-accept") != self._accept:
             problem = "a wrong Sec-WebSocket-Accept"
         elif fields.get(b"sec-websocket-protocol", b"").decode("latin-1") != SUBPROTOCOL:
-            problem = f"not the subprotocol {SUBPROTOCOL}"
+            raise HandshakeError(
+                "this is a WebSocket server, but no restsock listener at this path: it does not"
+                f" speak the subprotocol {SUBPROTOCOL}",
+                retryable=False,
+            )
         elif b"sec-websocket-extensions" in fields:
             problem = "an extension that was not offered"
         if problem is not None:
@@ -164,11 +187,27 @@ class ClientUpgrade:
     def _refusal_error(self) -> HandshakeError:
         assert self._refused is not None
         status = self._refused.status_code
-        text = self._refusal.decode("utf-8", "replace").strip()
-        # Only the first line, made printable: the text is the peer's, and ends up in logs.
-        line = "".join(c if c.isprintable() else "?" for c in text.split("\n")[0][:200])
+        # A listener marks its answers; others come from whatever stands in its place.
+        marked = (b"sec-websocket-protocol", SUBPROTOCOL.encode()) in self._refused.headers
+        if not marked and (status < 400 or status in _ELSEWHERE):
+            line = "this is an HTTP server, but no restsock listener at this path"
+        else:
+            line = self._first_line()
         message = f"the upgrade was refused with {status}" + (f": {line}" if line else "")
-        return HandshakeError(message, status=status, retryable=status in _PASSING)
+        return HandshakeError(
+            message,
+            status=status,
+            retryable=status in _PASSING,
+            by_listener=marked and status not in _PASSING | _SPOILT,
+        )
+
+    def _first_line(self) -> str:
+        """What a refusal says, made printable: the text is the peer's, and ends up in logs."""
+        assert self._refused is not None
+        text = self._refusal.decode("utf-8", "replace").strip()
+        if text.startswith("<"):  # a page for browsers
+            text = self._refused.reason.decode("latin-1")
+        return "".join(c if c.isprintable() else "?" for c in text.split("\n")[0][:200])
 
 
 class ServerUpgrade:
@@ -183,6 +222,7 @@ class ServerUpgrade:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_UPGRADE_HEAD)
         self._handshake = H11Handshake(ConnectionType.SERVER)
         self.data_to_send = b""
+        self._first = b""
 
     @property
     def trailing_data(self) -> bytes:
@@ -198,10 +238,13 @@ class ServerUpgrade:
         Raises:
             HandshakeError: it does not; `data_to_send` holds the answer to send before closing.
         """
+        self._first = (self._first + data[:2])[:2]
         self._connection.receive_data(data)
         try:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
+            if self._first in _TLS_RECORDS:
+                raise self._refused(400, "it speaks TLS, and this listener has no tls=") from None
             raise self._refused(exc.error_status_hint, "not an HTTP request") from None
         if event is h11.NEED_DATA:
             return None
@@ -243,6 +286,8 @@ class ServerUpgrade:
             (b"Content-Type", b"text/plain; charset=utf-8"),
             (b"Content-Length", b"%d" % len(body)),
             (b"Connection", b"close"),
+            # Tells the dialer that the listener says this, and not a server in its place.
+            (b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()),
             *headers,
         ]
         if status == 426:

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RestsockError
+from restsock._exceptions import ConnectionClosed, RestsockError, without_frames
 
 _log = logging.getLogger("restsock.sync")
 
@@ -389,7 +389,8 @@ def _unwrap(answer: _Answer[T]) -> T:
     value, error = answer
     if error is not None:
         try:
-            raise error
+            # Where on the loop it was raised is of no use to the caller, unless it is a bug.
+            raise without_frames(error) if isinstance(error, RestsockError) else error
         finally:
             # Else the traceback, which holds this frame, would hold the error in a cycle.
             del error, answer

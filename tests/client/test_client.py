@@ -459,10 +459,12 @@ async def test_closes_after_which_it_does_not(
     assert len(script.times) == 1
 
 
-async def test_a_refusal_later_on_ends_it(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_the_listener_s_own_refusal_later_on_ends_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     script = Script(nursery)
     async with entered(script) as client:
-        await lose(client, script, REFUSED, refuse_with(401))
+        await lose(client, script, REFUSED, refuse_with(401, listener=True))
         with pytest.raises(ConnectionClosed, match="401") as caught:
             await client.request("GET", "/")
         assert caught.value.may_have_run is False

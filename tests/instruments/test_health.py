@@ -109,7 +109,7 @@ async def test_without_heartbeat_silence_is_no_symptom(autojump_clock: MockClock
 
 async def test_a_client_that_loses_its_listener(autojump_clock: MockClock) -> None:
     network = MemoryListener()
-    backoff = Backoff(initial=10, factor=1, jitter=False)
+    backoff = Backoff(initial=10, factor=1, jitter=False, restart=0)
     async with server_of(network) as server:
         client = client_of(network, backoff=backoff)
         assert client.health() == Health(False, ("the client was not started",))

@@ -277,6 +277,7 @@ def test_upgrade_request(case: Case, piece: int) -> None:
         assert caught.value.status == case["status"]
         answer = upgrade.data_to_send
         assert answer.startswith(b"HTTP/1.1 %d " % case["status"])
+        assert b"\r\nsec-websocket-protocol: restsock.v1\r\n" in answer.lower()
         if case["status"] == 426:
             assert b"\r\nupgrade: websocket\r\n" in answer.lower()
             assert b"\r\nsec-websocket-version: 13\r\n" in answer.lower()
@@ -313,6 +314,7 @@ def test_upgrade_response(case: Case, piece: int) -> None:
         for part in [*pieces, b""]:
             assert not upgrade.receive_data(part)
     assert caught.value.status == case.get("status")
+    assert caught.value.by_listener is case.get("by_listener", False)
 
 
 def test_both_ends_of_an_upgrade() -> None:

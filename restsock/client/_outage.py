@@ -1,0 +1,80 @@
+"""What is logged of the times without a connection: how they begin, why they last, how they end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from restsock._limit_log import LimitLog
+from restsock._logging import about
+
+from ._url import Address
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
+
+__all__ = ["Outage"]
+
+_log = logging.getLogger("restsock.client")
+
+# Seconds until a failure that stays the same is logged once more.
+_REMIND = 600.0
+# Lines that may follow each other at once, for one outage with its causes.
+_BURST = 5
+
+
+class Outage:
+    """Each reason is told once, and the end as loudly as the beginning.
+
+    Args:
+        address: Of the listener.
+        limit_log: Where the lines go.
+
+    Attributes:
+        since: When the client was without a connection first, by the loop's clock; `None` while
+            there is one.
+    """
+
+    def __init__(self, address: Address, limit_log: LimitLog) -> None:
+        self.since: float | None = None
+        self._address = address
+        self._limit_log = limit_log
+        self._told: tuple[str, float] | None = None  # the latest reason, and when
+        self._alarmed = False  # whether there was a warning
+        self._ended_before = False
+
+    def fail(self, reason: str, pause: float, level: int, now: float) -> None:
+        """Tells why there is no connection, and after how many seconds the client dials again."""
+        if self._told is not None and self._told[0] == reason and now < self._told[1] + _REMIND:
+            level = logging.DEBUG
+        else:
+            self._told = (reason, now)
+        self._alarmed = self._alarmed or level >= logging.WARNING
+        self._limit_log.say(
+            "dialing" if level > logging.DEBUG else "dialing again",
+            "no connection to %s: %s; dialing again in %.2f s",
+            self._address,
+            reason,
+            pause,
+            level=level,
+            burst=_BURST,
+        )
+
+    def end(self, connection: Connection, now: float, *, serving: bool) -> None:
+        """Tells of a new connection. Whoever has read of the failure is to read of its end."""
+        away = None if self.since is None else now - self.since
+        worth_telling = away is not None and (self._alarmed or self._ended_before)
+        self._limit_log.say(
+            "connected",
+            "connected to %s as %s (name %r), %s%s",
+            self._address,
+            connection.id,
+            connection.name,
+            "serving an app" if serving else "serving no app",
+            f", after {away:.1f} s without a connection" if worth_telling else "",
+            level=logging.WARNING if self._alarmed else logging.INFO,
+            extra=about(connection),
+            burst=_BURST,
+        )
+        self.since = self._told = None
+        self._alarmed, self._ended_before = False, True
