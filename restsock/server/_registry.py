@@ -113,7 +113,7 @@ class Connections:
         since = None if name is None else self._seen.get(name)
         if name is None or since is None:
             return None
-        self._seen.setdefault(name, None)
+        self._seen[name] = None
         return now - since
 
     def add(self, connection: Connection, *, share: bool = False) -> Connection | None:

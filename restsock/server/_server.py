@@ -575,8 +575,8 @@ class Server:
             nonlocal peer, who
             try:
                 peer = self._proxies.locate(peer, request.headers)
-            except Refused as exc:
-                self.limit_log.note("refused", "%s: turned away: %s", who, exc, level=logging.INFO)
+            except Refused:
+                self.limit_log.count("refused")
                 raise
             who = f"{peer.host}:{peer.port}"
             return peer

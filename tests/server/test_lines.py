@@ -158,7 +158,7 @@ async def test_a_peer_that_comes_back_is_as_loud_as_its_failure(
 
 
 async def test_names_that_have_failed_are_told_apart(autojump_clock: MockClock) -> None:
-    registry = restsock.Registry()
+    registry = restsock.Connections()
     assert registry.time_away("a", 5.0) is None
     registry.note_failure("a", 5.0)  # was never here
     assert registry.time_away("a", 6.0) is None
