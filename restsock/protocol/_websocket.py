@@ -3,8 +3,8 @@
 wsproto reads and writes the frames, but for the plain one (`_plain_frames`), which takes a short
 cut that changes nothing but the time it takes. What stands around them: whole messages with a limit
 on their size that holds while the bytes arrive; an error of the peer's framing that cannot be
-mistaken for a close; a close that is echoed, and after which nothing is read; and one pong at most
-that waits.
+mistaken for a close; a close that is echoed, and after which nothing is read; and pongs that leave
+ahead of all that waits, of which no flood of pings makes many.
 
 Order of calls: `receive_data()` then `next_event()` until it gives None; any `send_*()` or
 `close()`; and after either, `data_to_send()`.
@@ -32,6 +32,10 @@ from ._plain_frames import PING, PONG, encode_binary, encode_control, parse_head
 
 __all__ = ["WebSocket"]
 
+# Pongs that wait while the socket takes nothing; of more, the oldest are left out (RFC 6455,
+# section 5.5.3, allows it). An honest peer has a ping or two under way.
+_MAX_PONGS = 128
+
 
 class WebSocket:
     """One end of a WebSocket behind its upgrade.
@@ -57,7 +61,7 @@ class WebSocket:
         "_max_message",
         "_out",
         "_parts",
-        "_pong",
+        "_pongs",
         "_size",
         "_wsproto",
         "close_received",
@@ -81,7 +85,7 @@ class WebSocket:
         self._size = 0
         self._events: list[WebSocketEvent] = []
         self._out: list[bytes | bytearray] = []
-        self._pong: bytes | None = None
+        self._pongs: list[bytes] = []
 
     def receive_data(self, data: bytes) -> None:
         """Takes in bytes from the peer. Behind its close frame, or an error, they are dropped.
@@ -141,18 +145,19 @@ class WebSocket:
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Queues the close frame; a reason of over 123 bytes is cut. Harmless when repeated."""
         if not self.close_sent:
-            self._flush_pong()
+            self._flush_pongs()
             self._out.append(self._protocol.close(code, reason))
             self.close_sent = True
 
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send()` has something to give."""
-        return bool(self._out) or (self._pong is not None and not self.close_sent)
+        return bool(self._out or self._pongs)
 
     def data_to_send(self) -> bytes:
         """Takes the bytes that are due; empty when there are none."""
-        self._flush_pong()
+        if self._pongs:
+            self._flush_pongs()
         data = b"".join(self._out)
         self._out.clear()
         return data
@@ -208,7 +213,9 @@ class WebSocket:
             self._events.append(BinaryMessage(payload))
 
     def _receive_ping(self, payload: bytes) -> None:
-        self._pong = payload
+        if not self.close_sent:
+            self._pongs.append(payload)
+            del self._pongs[:-_MAX_PONGS]
         self._events.append(Ping(payload))
 
     def _control(self, first: int, payload: bytes) -> bytes | bytearray:
@@ -240,12 +247,10 @@ class WebSocket:
             raise LocalProtocolError("the WebSocket is closed")
         self._out.append(data)
 
-    def _flush_pong(self) -> None:
-        # Only the latest ping is answered when several came in between (RFC 6455, section 5.5.3),
-        # so a flood of pings cannot pile up answers.
-        if self._pong is not None and not self.close_sent:
-            self._out.append(self._control(PONG, self._pong))
-        self._pong = None
+    def _flush_pongs(self) -> None:
+        # In front of what waits: whoever measures the way by a ping is not to measure our data.
+        self._out[:0] = [self._control(PONG, payload) for payload in self._pongs]
+        self._pongs.clear()
 
     def _receive_frame(self, frame: Frame) -> None:
         payload = frame.payload

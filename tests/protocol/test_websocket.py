@@ -103,11 +103,11 @@ def test_two_ends_understand_each_other(
     sender.close(4000, "done")
     expected.append(CloseReceived(4000, "done"))
     assert receive(receiver, [sender.data_to_send()]) == (expected, None)
-    # The close comes back, behind at most one pong.
+    # The close comes back, behind a pong for each ping.
     answer, error = receive(sender, [receiver.data_to_send()])
     assert error is None
     assert answer[-1] == CloseReceived(4000, "")
-    assert answer[:-1] in ([], [Pong(b"12345678")])
+    assert answer[:-1] == [Pong(b"12345678")] * items.count(None)
 
 
 # --- limits -------------------------------------------------------------------------------------
@@ -222,12 +222,53 @@ def test_a_long_reason_is_cut_between_characters() -> None:
     assert 50 <= len(event.reason) <= 61
 
 
-def test_pings_that_pile_up_get_one_pong() -> None:
-    websocket = make()
-    pings = [websocket_frame(9, bytes([n])) for n in range(100)]
-    receive(websocket, pings)
-    assert receive(make(client=False), [websocket.data_to_send()]) == ([Pong(bytes([99]))], None)
+@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_each_ping_has_its_pong(client: bool, size: int) -> None:
+    """Autobahn 2.10 and 2.11: ten pings at once, in one piece or by the byte."""
+    mask = None if client else MASK
+    data = b"".join(websocket_frame(9, b"%d" % n, mask=mask) for n in range(10))
+    websocket = make(client=client)
+    receive(websocket, [data[at : at + size] for at in range(0, len(data), size)])
+    answers = receive(make(client=not client), [websocket.data_to_send()])
+    assert answers == ([Pong(b"%d" % n) for n in range(10)], None)
+    assert not websocket.has_output
     assert websocket.data_to_send() == b""
+
+
+def test_pongs_leave_ahead_of_what_waits() -> None:
+    """Autobahn 5.6 to 5.8, 5.19, 5.20: pings between the fragments of a message that is echoed."""
+    websocket = make()
+    websocket.send_binary(b"waits")
+    received, _ = receive(
+        websocket,
+        [
+            websocket_frame(1, b"frag", fin=False)
+            + websocket_frame(9, b"one")
+            + websocket_frame(0, b"men", fin=False)
+            + websocket_frame(9, b"two")
+            + websocket_frame(0, b"ts")
+        ],
+    )
+    assert received == [Ping(b"one"), Ping(b"two"), TextMessage("fragments")]
+    websocket.send_text("fragments")
+    websocket.send_ping(b"ours")
+    assert receive(make(client=False), [websocket.data_to_send()])[0] == [
+        Pong(b"one"),
+        Pong(b"two"),
+        BinaryMessage(b"waits"),
+        TextMessage("fragments"),
+        Ping(b"ours"),
+    ]
+
+
+def test_a_flood_of_pings_has_the_latest_answered() -> None:
+    """As long as nothing can leave, answers pile up to a bound."""
+    websocket = make()
+    for n in range(1000):
+        receive(websocket, [websocket_frame(9, b"%d" % n)])
+    answers, _ = receive(make(client=False), [websocket.data_to_send()])
+    assert answers == [Pong(b"%d" % n) for n in range(1000 - 128, 1000)]
 
 
 def test_no_pong_behind_a_close() -> None:
