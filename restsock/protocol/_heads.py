@@ -34,6 +34,7 @@ __all__ = [
     "encode_response",
     "encode_trailers",
     "end_to_end",
+    "is_clean_head",
     "request_problem",
     "split_head",
 ]
@@ -49,6 +50,7 @@ _TARGET = rb"(?:/[\x21\x22\x24-\x7e\x80-\xff]*|\*)"  # no fragment: "#" is \x23
 _REQUEST = re.compile(_TOKEN + rb" " + _TARGET + rb" HTTP/1\.1\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.1 [1-9][0-9]{2} [ \t\x21-\x7e\x80-\xff]*\r\n" + _FIELDS)
 _TRAILERS = re.compile(_FIELDS)
+_ANY_HEAD = re.compile(rb"[\t -\x7e\x80-\xff]+\r\n" + _FIELDS)
 
 # A registered name, an IPv4 address or a bracketed IPv6 address, with an optional port.
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -77,6 +79,14 @@ def split_head(payload: bytes) -> tuple[bytes, bytes]:
         raise RemoteProtocolError("a head without its blank line")
     at += len(_BLANK_LINE)
     return payload[:at], payload[at:]
+
+
+def is_clean_head(head: bytes) -> bool:
+    """Whether a head that h11 has parsed has whole lines: no bare LF, no folded field.
+
+    For the heads around a WebSocket, whose start lines are h11's affair.
+    """
+    return _ANY_HEAD.fullmatch(head) is not None
 
 
 def content_length(headers: Headers) -> int | None:

@@ -6,12 +6,12 @@ h11 reads and writes the HTTP; wsproto checks what a client asks for and compute
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 
 import h11
 from wsproto.connection import ConnectionType
 from wsproto.events import AcceptConnection
-from wsproto.events import Request as WebSocketRequest
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError as WebSocketProtocolError
 from wsproto.utilities import generate_accept_token
@@ -19,6 +19,7 @@ from wsproto.utilities import generate_accept_token
 from restsock._exceptions import HandshakeError, LocalProtocolError
 
 from ._events import Headers
+from ._heads import is_clean_head
 
 __all__ = ["SUBPROTOCOL", "ClientUpgrade", "ServerUpgrade", "UpgradeRequest"]
 
@@ -26,8 +27,12 @@ SUBPROTOCOL = "restsock.v1"
 
 # Room for long tokens and cookies of proxies on the way, no more.
 MAX_UPGRADE_HEAD = 16 * 1024
+# Each costs many times its bytes once it is parsed, and a stranger sends them.
+MAX_UPGRADE_FIELDS = 256
 # What is kept of a refusal's body, for the error text.
 MAX_REFUSAL = 1024
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 _WHAT_THIS_IS = (
     "This is a restsock listener. It carries HTTP over WebSocket connections that speak the "
@@ -111,11 +116,11 @@ class ClientUpgrade:
             raise LocalProtocolError(f"not a valid upgrade request: {problem}") from None
         data = self._connection.send(request) + self._connection.send(h11.EndOfMessage())
         self.request: bytes = data
+        self._received = b""  # of the head that is not complete yet
         self._refused: h11.Response | None = None
         self._refusal = b""
         hint = "" if tls else "; does it speak TLS? then use wss://"
         self._closed = f"the listener closed during the upgrade{hint}"
-        self._first = b""
 
     @property
     def trailing_data(self) -> bytes:
@@ -131,16 +136,18 @@ class ClientUpgrade:
         Raises:
             HandshakeError: it was refused, or the answer is not one to a WebSocket upgrade.
         """
-        self._first = (self._first + data[:2])[:2]
-        if self._first in _TLS_RECORDS:
-            raise HandshakeError("the listener speaks TLS: use wss://", retryable=False)
+        if self._refused is None:
+            self._received += data
+            if self._received[:2] in _TLS_RECORDS:
+                raise HandshakeError("the listener speaks TLS: use wss://", retryable=False)
         try:
             self._connection.receive_data(data)
             while True:
                 event = self._connection.next_event()
                 if isinstance(event, h11.InformationalResponse):
+                    head, self._received = _parted(self._received, self.trailing_data)
                     if event.status_code == 101:
-                        self._check(event)
+                        self._check(event, head)
                         return True
                 elif isinstance(event, h11.Response):
                     self._refused = event
@@ -164,22 +171,24 @@ class ClientUpgrade:
                 "not an HTTP answer: what is there is no restsock listener", retryable=False
             ) from None
 
-    def _check(self, response: h11.InformationalResponse) -> None:
-        fields = dict(response.headers)
+    def _check(self, response: h11.InformationalResponse, head: bytes) -> None:
+        fields = response.headers.raw_items()
         problem = None
-        if fields.get(b"upgrade", b"").lower() != b"websocket":
+        if not is_clean_head(head):
+            problem = "a folded field or a line end without CR"
+        elif [value.lower() for value in _elements(fields, b"upgrade")] != [b"websocket"]:
             problem = "no Upgrade: websocket"
-        elif b"upgrade" not in fields.get(b"connection", b"").lower():
+        elif b"upgrade" not in [value.lower() for value in _elements(fields, b"connection")]:
             problem = "no Connection: Upgrade"
-        elif fields.get(b"sec-websocket-accept") != self._accept:
+        elif _values(fields, b"sec-websocket-accept") != [self._accept]:
             problem = "a wrong Sec-WebSocket-Accept"
-        elif fields.get(b"sec-websocket-protocol", b"").decode("latin-1") != SUBPROTOCOL:
+        elif _values(fields, b"sec-websocket-protocol") != [SUBPROTOCOL.encode()]:
             raise HandshakeError(
                 "this is a WebSocket server, but no restsock listener at this path: it does not"
                 f" speak the subprotocol {SUBPROTOCOL}",
                 retryable=False,
             )
-        elif b"sec-websocket-extensions" in fields:
+        elif _values(fields, b"sec-websocket-extensions"):
             problem = "an extension that was not offered"
         if problem is not None:
             raise HandshakeError(f"the answer to the upgrade has {problem}", retryable=False)
@@ -221,8 +230,9 @@ class ServerUpgrade:
     def __init__(self) -> None:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_UPGRADE_HEAD)
         self._handshake = H11Handshake(ConnectionType.SERVER)
+        self._received = b""  # of the head, until it is complete
+        self._head_only = False  # whether an answer has no body: the request's method is HEAD
         self.data_to_send = b""
-        self._first = b""
 
     @property
     def trailing_data(self) -> bytes:
@@ -238,42 +248,43 @@ class ServerUpgrade:
         Raises:
             HandshakeError: it does not; `data_to_send` holds the answer to send before closing.
         """
-        self._first = (self._first + data[:2])[:2]
+        self._received += data
+        self._head_only = self._received.startswith(b"HEAD ")
         self._connection.receive_data(data)
         try:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as exc:
-            if self._first in _TLS_RECORDS:
+            if self._received[:2] in _TLS_RECORDS:
                 raise self._refused(400, "it speaks TLS, and this listener has no tls=") from None
             raise self._refused(exc.error_status_hint, "not an HTTP request") from None
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.Request):
             raise HandshakeError("the dialer closed during the upgrade")
-        fields = dict(event.headers)
-        if b"websocket" not in fields.get(b"upgrade", b"").lower():
+        head, self._received = _parted(self._received, self.trailing_data)[0], b""
+        if head.count(b"\n") > MAX_UPGRADE_FIELDS + 2:
+            raise self._refused(431, f"a request with more than {MAX_UPGRADE_FIELDS} fields")
+        if not is_clean_head(head):
+            raise self._refused(400, "a request with a folded field or a line end without CR")
+        fields = event.headers.raw_items()
+        if b"websocket" not in [value.lower() for value in _elements(fields, b"upgrade")]:
             raise self._refused(426, "a plain HTTP request")
-        if fields.get(b"sec-websocket-version") != b"13":
+        if _values(fields, b"sec-websocket-version") != [b"13"]:
             raise self._refused(426, "another version of WebSocket")
-        if event.method != b"GET" or event.http_version != b"1.1":
-            raise self._refused(400, "not a GET of HTTP/1.1")
-        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
-            raise self._refused(400, "an upgrade with a body")
-        keys = [value for name, value in event.headers if name == b"sec-websocket-key"]
-        if len(keys) != 1 or not _is_key(keys[0]):  # RFC 6455, sections 4.2.1 and 11.3.1
-            raise self._refused(400, "a Sec-WebSocket-Key that is not 16 bytes in base64")
-        headers = list(event.headers)
+        problem = _problem_of_request(event, fields)
+        if problem is not None:
+            raise self._refused(400, problem)
+        # One field each, as wsproto wants to read them; it computes the answer.
+        ours = [field for field in fields if field[0].lower() in _FOR_WSPROTO]
+        ours += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+        ours.append((b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()))
         try:
-            self._handshake.initiate_upgrade_connection(headers, event.target)
+            self._handshake.initiate_upgrade_connection(ours, event.target)
         except WebSocketProtocolError as exc:
             raise self._refused(400, str(exc)) from exc
         except UnicodeError as exc:  # wsproto decodes Host as IDNA and the target as ASCII
             raise self._refused(400, "a malformed Host or target") from exc
-        (wish,) = self._handshake.events()
-        assert isinstance(wish, WebSocketRequest)
-        if SUBPROTOCOL not in wish.subprotocols:
-            raise self._refused(400, "a WebSocket that does not offer our subprotocol")
-        return UpgradeRequest(event.target, event.headers.raw_items())
+        return UpgradeRequest(event.target, fields)
 
     def accept(self) -> bytes:
         """Returns the 101."""
@@ -295,15 +306,55 @@ class ServerUpgrade:
             fields += [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")]
         # A connection of its own: the one that read the request may be in no state to answer.
         writer = h11.Connection(h11.SERVER)
-        return (
-            writer.send(h11.Response(status_code=status, headers=fields))
-            + writer.send(h11.Data(data=body))
-            + writer.send(h11.EndOfMessage())
-        )
+        answer: bytes = writer.send(h11.Response(status_code=status, headers=fields))
+        if self._head_only:  # the length is that of the answer to a GET (RFC 9110, section 9.3.2)
+            return answer
+        return answer + writer.send(h11.Data(data=body)) + writer.send(h11.EndOfMessage())
 
     def _refused(self, status: int, why: str) -> HandshakeError:
         self.data_to_send = self.refuse(status)
         return HandshakeError(why, status=status, retryable=False)
+
+
+def _problem_of_request(request: h11.Request, fields: Headers) -> str | None:
+    """What is wrong with the opening handshake of a WebSocket (RFC 6455, section 4.2.1)."""
+    if request.method != b"GET" or request.http_version != b"1.1":
+        return "not a GET of HTTP/1.1"
+    if b"upgrade" not in [value.lower() for value in _elements(fields, b"connection")]:
+        return "an upgrade without Connection: Upgrade"
+    bodiless = not _values(fields, b"transfer-encoding")
+    if not bodiless or _values(fields, b"content-length") not in ([], [b"0"]):
+        return "an upgrade with a body"
+    keys = _values(fields, b"sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):  # RFC 6455, sections 4.2.1 and 11.3.1
+        return "a Sec-WebSocket-Key that is not 16 bytes in base64"
+    protocols = _elements(fields, b"sec-websocket-protocol")
+    if not all(_TOKEN.fullmatch(protocol) for protocol in protocols):
+        return "a malformed Sec-WebSocket-Protocol"
+    if SUBPROTOCOL.encode() not in protocols:
+        return "a WebSocket that does not offer our subprotocol"
+    if not all(value.isascii() for value in _values(fields, b"sec-websocket-extensions")):
+        return "a malformed Sec-WebSocket-Extensions"
+    return None
+
+
+_FOR_WSPROTO = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version"))
+
+
+def _values(fields: Headers, wanted: bytes) -> list[bytes]:
+    return [value for name, value in fields if name.lower() == wanted]
+
+
+def _elements(fields: Headers, wanted: bytes) -> list[bytes]:
+    """The elements of a list; several fields of a name are one (RFC 9110, section 5.3)."""
+    values = [part.strip(b" \t") for v in _values(fields, wanted) for part in v.split(b",")]
+    return [value for value in values if value]
+
+
+def _parted(received: bytes, trailing: bytes) -> tuple[bytes, bytes]:
+    """The head that was just parsed, and what came behind it."""
+    at = len(received) - len(trailing)
+    return received[:at], received[at:]
 
 
 def _is_key(key: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,3 +174,61 @@ def test_a_malformed_upgrade_keeps_its_secrets() -> None:
             ServerUpgrade().receive_data(wire)
         assert "s3cr3t" not in str(caught.value)
         assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+        (REQUEST.replace(b"GET ", b"HEAD "), 400),
+        (b"HEAD / HTTP/1.1\r\nHost a\r\n\r\n", 400),
+    ],
+)
+def test_an_answer_to_head_has_no_body(request_: bytes, status: int) -> None:
+    server = ServerUpgrade()
+    with pytest.raises(HandshakeError):
+        server.receive_data(request_)
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="HEAD", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(server.data_to_send)
+    response = reader.next_event()
+    assert isinstance(response, h11.Response)
+    assert response.status_code == status
+    assert int(dict(response.headers)[b"content-length"]) > 0
+    assert isinstance(reader.next_event(), h11.EndOfMessage)
+    assert reader.trailing_data[0] == b""
+
+
+@pytest.mark.parametrize(
+    ("field", "named"),
+    [
+        (b"Sec-WebSocket-Protocol: \xfc", "Sec-WebSocket-Protocol"),
+        (b"Sec-WebSocket-Protocol: restsock.v1 x", "Sec-WebSocket-Protocol"),
+        (b"Sec-WebSocket-Extensions: \xfc", "Sec-WebSocket-Extensions"),
+        (b"Connection: \xfc", None),
+    ],
+)
+def test_the_error_names_the_field_that_is_malformed(field: bytes, named: str | None) -> None:
+    server = ServerUpgrade()
+    wire = REQUEST.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n")
+    if named is None:  # one more element of a list in which ours is
+        assert server.receive_data(wire) is not None
+        return
+    with pytest.raises(HandshakeError, match=f"a malformed {named}$") as caught:
+        server.receive_data(wire)
+    assert caught.value.status == 400
+
+
+def test_an_upgrade_with_many_fields() -> None:
+    """Each is an object or three; a stranger may send thousands in 16 KiB."""
+    fields = REQUEST.count(b"\r\n") - 2
+    for more, fits in ((256 - fields, True), (257 - fields, False)):
+        server = ServerUpgrade()
+        wire = REQUEST[:-2] + b"a:\r\n" * more + b"\r\n"
+        if fits:
+            assert server.receive_data(wire) is not None
+        else:
+            with pytest.raises(HandshakeError) as caught:
+                server.receive_data(wire)
+            assert caught.value.status == 431
