@@ -123,7 +123,8 @@ class Timeouts:
     client or server that has ended waits for the threads of its WSGI app."""
 
     idle: float = 60.0
-    """How long a WSGI worker waits for the next bytes of a peer, or for it to take some."""
+    """How long a WSGI worker waits for the next bytes of a peer, or for it to take some; and how
+    long what was sent before a failure (of an app, of a caller's body) waits to be taken."""
 
     grace: float = 30.0
     """How long what is in flight may go on when a client, a server or a connection is closed; 0

@@ -12,7 +12,7 @@ import trio
 
 from restsock._exceptions import RequestTimeout, RestsockError
 from restsock.connection import AsyncExchange, pause_before, was_refused
-from restsock.protocol import RequestHead, ResponseHead
+from restsock.protocol import RequestHead, ResetCode, ResponseHead
 
 from ._httpx_network import NetworkStream
 from ._httpx_request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
@@ -210,7 +210,12 @@ class Transfer:
             self._pieces = _cut(body) if isinstance(body, bytes) else aiter(body)
         piece: bytes | None = None
         if not exchange.stopped and exchange.error is None:
-            piece = await anext(self._pieces, None)
+            try:
+                piece = await anext(self._pieces, None)
+            except Exception:
+                # Anything, for the body is the caller's. What it gave before is to arrive.
+                exchange.close(ResetCode.INTERNAL, "the body of the request failed")
+                raise
         if piece is None:
             self._uploading = False
             exchange.send_end()

@@ -98,7 +98,8 @@ class HttpRequest:
                     self._exchange.send_head(CONTINUE)
             while not (inbound.waiting or inbound.ended or self._over):
                 await inbound.wait()
-            if not self._over:
+            # What came before the peer left comes first.
+            if not self._over or (inbound.waiting and not self.response.complete):
                 body = inbound.take() if inbound.waiting else b""
                 self._body_taken = inbound.ended
                 return {"type": "http.request", "body": body, "more_body": not inbound.ended}

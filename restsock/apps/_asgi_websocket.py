@@ -176,7 +176,7 @@ class WebSocketRequest:
             self._exchange.send_end()
 
     def _flush(self, *, force: bool = False) -> None:
-        # While the way out is clogged, pongs wait in the WebSocket, which keeps only the latest.
+        # While the way out is clogged, pongs wait in the WebSocket, which keeps some.
         if self._state is _State.OPEN and (force or not self._inbound.clogged):
             data = self._websocket.data_to_send()
             if data:

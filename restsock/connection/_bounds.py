@@ -15,7 +15,7 @@ from restsock.protocol import CloseCode
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["bound_idleness", "bound_lifetime", "bound_requests"]
+__all__ = ["bound_idleness", "bound_lifetime", "bound_requests", "give_up_behind"]
 
 
 async def bound_idleness(connection: Connection, seconds: float) -> None:
@@ -64,3 +64,9 @@ async def bound_requests(connection: Connection) -> None:
         stream_id, deadline = due
         await trio.sleep_until(deadline)
         connection.give_up(stream_id)  # unless it is over meanwhile
+
+
+async def give_up_behind(connection: Connection, stream_id: int, seconds: float) -> None:
+    """Gives a stream up when this time is over, if it is still open then."""
+    await trio.sleep(seconds)
+    connection.give_up(stream_id)

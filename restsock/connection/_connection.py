@@ -21,7 +21,7 @@ from restsock._logging import about
 from restsock._principal import Principal
 from restsock.protocol import CloseCode, Session, WebSocket
 
-from ._bounds import bound_idleness, bound_lifetime, bound_requests
+from ._bounds import bound_idleness, bound_lifetime, bound_requests, give_up_behind
 from ._dispatcher import Handler
 from ._exchange import Exchange
 from ._facts import Closed, Peer, check_close_code
@@ -223,6 +223,10 @@ class Connection(Traffic):
     def _watch_requests(self) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(bound_requests, self)
+
+    def _give_up_later(self, stream_id: int) -> None:
+        if self._nursery is not None:  # else it is ending, with all its streams
+            self._nursery.start_soon(give_up_behind, self, stream_id, self.timeouts.idle)
 
     def _ask_again_later(self, exchange: Exchange, seconds: float) -> None:
         assert self._nursery is not None

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from restsock._config import Limits, Options, Timeouts
-from restsock._exceptions import RequestTimeout
-from restsock.protocol import RequestHead
+from restsock._exceptions import LocalProtocolError, RequestTimeout
+from restsock.protocol import RequestHead, ResetCode
 
 from ._async_exchange import AsyncExchange
 from ._exchange import Exchange
@@ -257,6 +257,12 @@ async def _send_body(exchange: AsyncExchange, body: AsyncIterable[bytes]) -> Non
             if not await exchange.send_data(piece):
                 return  # no more is wanted, or the exchange has failed: its reader will say
         exchange.send_end()
+    except LocalProtocolError:
+        raise  # too much or too little of it: what was wrong, and that alone, is not sent
+    except Exception:
+        # Anything, for the body is the caller's. What it gave before is to arrive.
+        exchange.close(ResetCode.INTERNAL, "the body of the request failed")
+        raise
     finally:
         if isinstance(body, AsyncGenerator):
             # Shielded, since a generator that is left open is closed at nobody knows what time.

@@ -177,7 +177,7 @@ class Exchange:
                 if self._end:
                     session.send_end(self.id)
         except LocalProtocolError as exc:
-            session.reset_stream(self.id, ResetCode.INTERNAL)
+            session.reset_stream(self.id, ResetCode.CANCEL)  # nothing of it has left, nor will
             self.fail(exc)
 
     def accept(self, connection: Connection, stream_id: int) -> Exchange:
@@ -281,7 +281,11 @@ class Exchange:
             self.connection.consume(self, nbytes)
 
     def reset(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
-        """Cuts the exchange off, or takes it back while it waits. No event follows. Repeatable."""
+        """Ends the exchange, or takes it back while it waits. No event follows. Repeatable.
+
+        What was sent before still leaves if the code is INTERNAL: that this side has failed. For at
+        most `Timeouts.idle` it waits until the peer takes it. Any other code drops it.
+        """
         if self.closed:
             return
         self.closed = True

@@ -69,6 +69,9 @@ def guarded(
     else:
         return
     mailbox.put(Failed(error))
-    # What was left out cannot be made up for; the peer is not to wait for it.
+    # What was left out cannot be made up for; the peer is not to wait for it. And a request that is
+    # said not to have run must not run: nothing of it leaves.
+    unsent = not exchange.inbound and error.may_have_run is False
+    code = ResetCode.CANCEL if unsent else ResetCode.INTERNAL
     if function != exchange.reset:
-        guarded(mailbox, exchange, exchange.reset, ResetCode.INTERNAL, "a step failed")
+        guarded(mailbox, exchange, exchange.reset, code, "a step failed")

@@ -365,7 +365,7 @@ class Traffic(Dispatcher):
                 self.wake_writer()
 
     def reset(self, exchange: Exchange, code: int, reason: str) -> None:
-        """Cuts an exchange off."""
+        """Ends an exchange before its time; see `Session.reset_stream`."""
         with self.lock:
             self.session.reset_stream(exchange.id, code, reason)
             if self._exchanges.pop(exchange.id, None) is not None:
@@ -374,6 +374,16 @@ class Traffic(Dispatcher):
             self._clogged.discard(exchange)
             self._dispatch()
             self.wake_writer()
+            if code == ResetCode.INTERNAL and self.session.is_open(exchange.id):
+                # What was sent before the failure may wait for a peer that takes nothing.
+                if self._guest:
+                    self._leave_to_loop(self._give_up_later, exchange.id)
+                else:
+                    self._give_up_later(exchange.id)
+
+    @abstractmethod
+    def _give_up_later(self, stream_id: int) -> None:
+        """Gives a stream up behind `Timeouts.idle`, if it is still open. On the loop."""
 
     def note_sent(self, exchange: Exchange) -> None:
         """Looks whether an exchange has more waiting than it should. With the lock."""
@@ -702,7 +712,7 @@ class Traffic(Dispatcher):
             return None
 
     def give_up(self, stream_id: int) -> None:
-        """Ends a request of the peer's that has taken too long. On the loop."""
+        """Ends what has taken too long: a request of the peer's, or a failure. On the loop."""
         with self.lock:
             if self._due:
                 self._due.pop(stream_id, None)

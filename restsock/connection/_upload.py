@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamRefused
+from restsock.protocol import ResetCode
 
 from ._thread_exchange import ThreadExchange
 from ._traffic import pause_before
@@ -74,7 +75,12 @@ class ThreadUpload:
     def step(self) -> None:
         """Sends one piece. There should be room for it."""
         self.begun = True
-        piece = None if self._exchange.stopped else next(self._pieces, None)
+        try:
+            piece = None if self._exchange.stopped else next(self._pieces, None)
+        except Exception:
+            # Anything, for the body is the caller's. What it gave before is to arrive.
+            self._exchange.close(ResetCode.INTERNAL, "the body of the request failed")
+            raise
         if piece is None:
             self.done = True
             self._exchange.send_end()

@@ -217,6 +217,10 @@ class Session:
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.out_bytes
 
+    def is_open(self, stream_id: int) -> bool:
+        """Whether a stream is not over yet."""
+        return stream_id in self._streams
+
     def announced(self, stream_id: int) -> bool:
         """Whether the peer may know of a stream: a frame of it has been taken to be sent."""
         stream = self._streams.get(stream_id)
@@ -289,7 +293,7 @@ class Session:
             LocalProtocolError: the head is malformed or too long, or not due. Nothing was sent.
         """
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.out_reset is not None:
             return
         if stream.local:
             raise LocalProtocolError("a response goes the other way on this stream")
@@ -313,7 +317,7 @@ class Session:
             LocalProtocolError: a body is not due here, or longer than announced.
         """
         stream = self._streams.get(stream_id)
-        if stream is None or not data:
+        if stream is None or not data or stream.out_reset is not None:
             return
         if stream.local and stream.upgrade and stream.sending.state is not HalfState.RAW:
             raise LocalProtocolError("an upgrade has no body before its 101")
@@ -330,7 +334,7 @@ class Session:
                 nothing was begun.
         """
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.out_reset is not None:
             return
         if stream.local and stream.held:
             raise LocalProtocolError("an upgrade has no end before its answer")
@@ -346,13 +350,40 @@ class Session:
         self._make_ready(stream)
 
     def reset_stream(self, stream_id: int, code: int, reason: str = "") -> None:
-        """Cuts a stream off. What waits to be sent on it is dropped. Harmless when it is over."""
+        """Ends a stream before its time. Harmless when it is over, or when repeated.
+
+        INTERNAL says that this side has failed: its RESET comes behind what waits to be sent, so
+        that the peer gets all that was made before. It waits for credit as long as that takes;
+        `give_up()`, or any other code, puts an end to that. Any other code drops what waits, and
+        leaves at once. Nothing more is told of the stream but its `StreamClosed`.
+        """
         stream = self._streams.get(stream_id)
         if stream is None:
+            return
+        if code == ResetCode.INTERNAL and (stream.out or stream.out_end):
+            if stream.out_reset is None:
+                self._break_off(stream, code, reason)
             return
         # A stream that the peer has not heard of is not worth a frame.
         if stream.announced or not stream.local:
             self._control.append(encode_reset(stream_id, code, reason))
+        self._remove(stream)
+
+    def _break_off(self, stream: Stream, code: int, reason: str) -> None:
+        whole = stream.out_end and not stream.local  # the response is, whatever failed behind it
+        stream.out_reset = (ResetCode.NO_ERROR, "") if whole else (code, reason)
+        # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
+        self._pieces.pop(stream.id, None)
+        self._overdue.pop(stream.id, None)
+        window = stream.receive_window
+        credit = window.consume(window.held, 0.0, None)
+        if credit and stream.receiving.state is not HalfState.DONE:
+            self._control.append(encode_window(stream.id, credit))
+
+    def _finish_broken(self, stream: Stream) -> None:
+        """Sends the RESET of a stream that was broken off; what still waits is dropped."""
+        assert stream.out_reset is not None
+        self._control.append(encode_reset(stream.id, *stream.out_reset))
         self._remove(stream)
 
     def give_up(self, stream_id: int, code: ResetCode, reason: str, limit: str) -> None:
@@ -360,7 +391,7 @@ class Session:
 
         That is 408 while the request is not complete and 504 when it is, as long as the app has not
         begun to answer; else a RESET. A `StreamFailed` follows. A stream that is over, or that is
-        raw bytes, is let be.
+        raw bytes, is let be. One that this side has broken off waits no longer to say so.
 
         Args:
             stream_id: the stream.
@@ -369,6 +400,9 @@ class Session:
             limit: for the event.
         """
         stream = self._streams.get(stream_id)
+        if stream is not None and stream.out_reset is not None:
+            self._finish_broken(stream)
+            return
         if stream is None or stream.sending.state is HalfState.RAW:
             return
         complete = stream.receiving.state is HalfState.DONE
@@ -391,7 +425,7 @@ class Session:
             now: the seconds of any clock that only moves forward.
         """
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.out_reset is not None:
             return
         credit = stream.receive_window.consume(nbytes, now, self.round_trip)
         if credit and stream.receiving.state is not HalfState.DONE:
@@ -431,7 +465,10 @@ class Session:
         if taken is None:
             return None  # no credit: a WINDOW will bring it back into the ring
         is_head, payload, end = taken
-        if end and stream.done:
+        if stream.out_reset is not None:
+            if not (stream.out or stream.out_end):
+                self._finish_broken(stream)  # leaves behind the frame that is made here
+        elif end and stream.done:
             self._remove(stream)
         elif end and not stream.local and stream.receiving.state is HalfState.BODY:
             # The answer is complete: the rest of the request is of no use to anybody.
@@ -514,6 +551,8 @@ class Session:
                 self._fail(stream, ResetCode.FLOW, str(exc))
             else:
                 self._make_ready(stream)
+        elif stream.out_reset is not None:
+            self._pass_over(stream, payload, is_head=type == FrameType.HEAD)
         elif type == FrameType.HEAD:
             self._receive_head(stream, payload, end)
         elif len(payload) > self._limits.max_frame:
@@ -566,6 +605,12 @@ class Session:
         stream.receiving.head_bytes = len(data)
         self._events.append(RequestReceived(stream_id, head))
         self._receive_first_body(stream, payload, body, end)
+
+    def _pass_over(self, stream: Stream, payload: bytes, *, is_head: bool) -> None:
+        """What comes on a stream that was broken off is for nobody, and costs no credit."""
+        nbytes = len(payload.partition(b"\r\n\r\n")[2] if is_head else payload)
+        if nbytes:
+            self._control.append(encode_window(stream.id, nbytes))
 
     def _receive_head(self, stream: Stream, payload: bytes, end: bool) -> None:
         half = stream.receiving
@@ -707,7 +752,7 @@ class Session:
         else:
             if code == ResetCode.REFUSED:
                 code = _refusal_of(stream)
-            self._tell(StreamFailed(stream.id, code, reason, by_peer=True))
+            self._tell_failure(stream, code, reason, by_peer=True)
         self._remove(stream)
 
     def _receive_goaway(self, payload: bytes) -> None:
@@ -717,7 +762,7 @@ class Session:
         beyond = [s for s in self._streams.values() if s.local and s.id > last_stream_id]
         for stream in beyond:
             code = _refusal_of(stream)
-            self._tell(StreamFailed(stream.id, code, "the peer is going away", by_peer=True))
+            self._tell_failure(stream, code, "the peer is going away", by_peer=True)
             self._remove(stream)
 
     # --- the table of streams -------------------------------------------------------------
@@ -750,8 +795,14 @@ class Session:
 
     def _fail(self, stream: Stream, code: ResetCode, reason: str, limit: str | None = None) -> None:
         self._control.append(encode_reset(stream.id, code, reason))
-        self._tell(StreamFailed(stream.id, code, reason, False, limit))
+        self._tell_failure(stream, code, reason, by_peer=False, limit=limit)
         self._remove(stream)
+
+    def _tell_failure(
+        self, stream: Stream, code: int, reason: str, *, by_peer: bool, limit: str | None = None
+    ) -> None:
+        if stream.out_reset is None:  # else it has failed already, by this side's own word
+            self._tell(StreamFailed(stream.id, code, reason, by_peer, limit))
 
     def _reject(
         self, stream_id: int, code: ResetCode, reason: str, limit: str | None = None

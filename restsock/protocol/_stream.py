@@ -123,6 +123,7 @@ class Stream:
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
         out_end: whether END follows behind them.
+        out_reset: code and reason of the RESET that follows behind all that.
         queued: whether it stands in the ring of streams that can send.
         announced: whether a frame of it has left.
     """
@@ -136,6 +137,7 @@ class Stream:
         "out",
         "out_bytes",
         "out_end",
+        "out_reset",
         "queued",
         "receive_window",
         "receiving",
@@ -166,6 +168,7 @@ class Stream:
         self.out: deque[tuple[bool, bytes | memoryview]] = deque()
         self.out_bytes = 0
         self.out_end = False
+        self.out_reset: tuple[int, str] | None = None
         self.queued = False
         self.announced = False
 

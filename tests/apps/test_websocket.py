@@ -292,7 +292,9 @@ async def test_a_flood_of_pings_does_not_pile_up_pongs() -> None:
                 with trio.move_on_after(0.001):
                     await client.flush()
             await trio.testing.wait_all_tasks_blocked()
-            assert listener.session.buffered(client.exchange.exchange.id) <= 4096 + 300
+            # Those that waited while it was clogged leave together once it is not.
+            most = 4096 + 128 * (100 + 2)
+            assert listener.session.buffered(client.exchange.exchange.id) <= most + 300
 
 
 # --- ends -----------------------------------------------------------------------------------------

@@ -294,6 +294,112 @@ def test_what_is_sent_on_a_stream_that_is_over_is_swallowed() -> None:
     assert events(session) == []
 
 
+# --- out: a failure -----------------------------------------------------------------------------
+
+BROKEN = b"\x00\x07broke"
+
+
+def test_a_failure_comes_behind_what_was_sent() -> None:
+    session = answering()
+    session.send_head(1, ResponseHead(103, []))
+    session.send_head(1, OK)
+    session.send_data(1, b"xx")
+    session.reset_stream(1, ResetCode.INTERNAL, "broke")
+    session.send_data(1, b"too late")
+    session.send_end(1)
+    assert sent(session) == [
+        Frame(FrameType.HEAD, 0, 1, b"HTTP/1.1 103 \r\n\r\n"),
+        Frame(FrameType.HEAD, 0, 1, OK_BYTES + b"xx"),
+        Frame(FrameType.RESET, 0, 1, BROKEN),
+    ]
+    assert events(session) == [StreamClosed(1)]
+    assert session.open_streams == 0
+
+
+def test_a_failure_waits_for_credit() -> None:
+    session = open_session("listener", remote={"initial_window": 16384})
+    session.receive_message(head(1, GET_BYTES))
+    events(session)
+    session.send_head(1, OK)
+    session.send_data(1, bytes(20_000))
+    session.reset_stream(1, ResetCode.INTERNAL, "broke")
+    session.reset_stream(1, ResetCode.INTERNAL, "broke again")
+    assert sum(len(f.payload) for f in sent(session)) == 16384 + len(OK_BYTES)
+    assert events(session) == []
+    session.receive_message(encode_frame(FrameType.WINDOW, 0, 1, b"\0\0\x40\0"))
+    assert sent(session) == [
+        Frame(FrameType.DATA, 0, 1, bytes(20_000 - 16384)),
+        Frame(FrameType.RESET, 0, 1, BROKEN),
+    ]
+    assert events(session) == [StreamClosed(1)]
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_what_waits_for_credit_can_be_given_up(patient: bool) -> None:
+    session = open_session("listener", remote={"initial_window": 16384})
+    session.receive_message(head(1, GET_BYTES))
+    session.send_head(1, OK)
+    session.send_data(1, bytes(20_000))
+    drain(session)
+    events(session)
+    session.reset_stream(1, ResetCode.INTERNAL, "broke")
+    if patient:
+        session.give_up(1, ResetCode.TIMEOUT, "late", "request")
+    else:
+        session.reset_stream(1, ResetCode.CANCEL)
+    (frame,) = sent(session)
+    assert frame == Frame(FrameType.RESET, 0, 1, BROKEN if patient else b"\0\1")
+    assert events(session) == [StreamClosed(1)]
+
+
+def test_a_request_that_fails_arrives_as_far_as_it_was_made() -> None:
+    session = open_session("dialer")
+    session.open_stream(POST)
+    session.send_data(1, b"parts")
+    session.reset_stream(1, ResetCode.INTERNAL, "broke")
+    assert sent(session) == [
+        Frame(FrameType.HEAD, 0, 1, POST_BYTES + b"parts"),
+        Frame(FrameType.RESET, 0, 1, BROKEN),
+    ]
+
+
+def test_a_failure_behind_a_whole_response_leaves_it_whole() -> None:
+    session = open_session("listener")
+    session.receive_message(head(1, POST_BYTES, end=False))
+    session.send_head(1, OK)
+    session.send_end(1, [(b"X-T", b"1")])
+    session.reset_stream(1, ResetCode.INTERNAL, "broke")
+    assert sent(session) == [
+        Frame(FrameType.HEAD, 0, 1, OK_BYTES),
+        Frame(FrameType.HEAD, END, 1, b"X-T: 1\r\n\r\n"),
+        Frame(FrameType.RESET, 0, 1, b"\0\0"),
+    ]
+
+
+def test_what_comes_behind_a_failure_is_for_nobody_and_costs_no_credit() -> None:
+    """A peer that cannot go on sending might not come to read what we have for it."""
+    session = open_session("dialer", remote={"initial_window": 16384})
+    session.open_stream(POST)
+    session.send_data(1, bytes(20_000))
+    drain(session)
+    session.receive_message(head(1, OK_BYTES + bytes(9000), end=False))
+    session.receive_message(data(1, bytes(9000)))
+    assert len(events(session)) == 2  # the head, and bytes that nobody consumes
+    session.receive_message(data(1, bytes(16384)))
+    session.reset_stream(1, ResetCode.INTERNAL)
+    (frame,) = sent(session)  # all of it is more than half of the window
+    assert (frame.type, frame.payload) == (FrameType.WINDOW, (9000 * 2 + 16384).to_bytes(4, "big"))
+    session.receive_message(data(1, bytes(1000)))
+    session.receive_message(data(1, b"", end=True))
+    session.consume(1, 18_000, 0.0)
+    (frame,) = sent(session)
+    assert (frame.type, frame.payload) == (FrameType.WINDOW, (1000).to_bytes(4, "big"))
+    assert events(session) == []
+    session.receive_message(encode_frame(FrameType.RESET, 0, 1, b"\0\0"))
+    assert events(session) == [StreamClosed(1)]
+    assert sent(session) == []
+
+
 # --- in -----------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,7 @@ class Exchange:
     stopped: bool = False
     failed: StreamFailed | None = None
     gave_up: bool = False
+    broke_off: bool = False  # gave up, and all that it had sent is to arrive
     closed: bool = False
 
 
@@ -194,8 +195,19 @@ class End:
         if live:
             stream_id = self.rng.choice(live)
             self.exchanges[stream_id].gave_up = True
+            self.exchanges[stream_id].broke_off = False
             self.exchanges[stream_id].plan.clear()
             self.session.reset_stream(stream_id, ResetCode.CANCEL)
+            self.collect()
+
+    def break_off(self) -> None:
+        live = [i for i, e in self.exchanges.items() if not e.closed and not e.gave_up]
+        if live:
+            stream_id = self.rng.choice(live)
+            exchange = self.exchanges[stream_id]
+            exchange.gave_up = exchange.broke_off = True
+            exchange.plan.clear()
+            self.session.reset_stream(stream_id, ResetCode.INTERNAL)
             self.collect()
 
     # --- the wire ---
@@ -292,7 +304,7 @@ class Pair:
         elif what < 0.99:
             self.deliver(end)
         elif self.resets:
-            end.give_up()
+            end.give_up() if self.rng.random() < 0.5 else end.break_off()
         if self.goaway and not end.going_away and self.rng.random() < 0.01:
             end.going_away = True
             end.session.send_goaway(1001)
@@ -349,7 +361,11 @@ class Pair:
         broken = broken or answered.gave_up or answered.failed is not None
         for failed in (asked.failed, answered.failed):
             # The only failures are those that the apps asked for.
-            assert failed is None or (failed.by_peer and failed.code == ResetCode.CANCEL)
+            codes = (ResetCode.CANCEL, ResetCode.INTERNAL)
+            assert failed is None or (failed.by_peer and failed.code in codes)
+        for one, other in ((asked, answered), (answered, asked)):
+            if one.broke_off and other.failed and other.failed.code == ResetCode.INTERNAL:
+                assert (other.came.heads, other.came.body) == (one.out.heads, one.out.body)
         for sent, came in ((asked.out, answered.came), (answered.out, asked.came)):
             assert came.heads == sent.heads[: len(came.heads)]
             assert sent.body.startswith(came.body)
@@ -426,7 +442,7 @@ def test_a_schedule_is_busy() -> None:
             for exchange in end.exchanges.values():
                 total += len(exchange.came.body)
                 if exchange.gave_up:
-                    kinds.add("gave up")
+                    kinds.add("broke off" if exchange.broke_off else "gave up")
                 if exchange.failed:
                     kinds.add("failed")
                 if exchange.stopped:
@@ -437,6 +453,7 @@ def test_a_schedule_is_busy() -> None:
                     kinds.add(str(head[0]) if isinstance(head, ResponseHead) else "request")
     assert kinds >= {
         "gave up",
+        "broke off",
         "failed",
         "stopped",
         "trailers",
