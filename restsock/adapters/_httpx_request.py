@@ -62,6 +62,11 @@ _HOP_BY_HOP = frozenset(
 )
 
 
+# Values of Connection that name no field. Any other is left to the protocol, which takes out what
+# it names as well.
+_NAMES_NONE = (b"keep-alive", b"close")
+
+
 class Times(NamedTuple):
     """The time-outs of a request, in seconds; `None` is as long as it takes.
 
@@ -121,7 +126,12 @@ def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts
     """
     target = request.extensions.get("target", request.url.raw_path)
     raw: Headers = request.headers.raw
-    headers = [field for field in raw if field[0].lower() not in _HOP_BY_HOP]
+    headers = [
+        field
+        for field in raw
+        if (lower := field[0].lower()) not in _HOP_BY_HOP
+        or (lower == b"connection" and field[1] not in _NAMES_NONE)
+    ]
     if upgradable and "upgrade" in request.headers:
         upgrade = request.headers["upgrade"].encode("latin-1")
         headers += [(b"Connection", b"upgrade"), (b"Upgrade", upgrade)]

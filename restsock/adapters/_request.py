@@ -24,6 +24,10 @@ _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])")
 _PORTS = {"http": 80, "https": 443}
 
+# Values of Connection that name no field. Any other is left to the protocol, which takes out what
+# it names as well.
+_NAMES_NONE = ("keep-alive", "close", b"keep-alive", b"close")
+
 # Between two hops of a connection, and there is no connection of requests' own here. Upgrade is
 # among them: requests has no way to speak what it would switch to.
 _HOP_BY_HOP = frozenset(
@@ -98,7 +102,7 @@ def head_of(request: PreparedRequest) -> RequestHead:
     for raw_name, raw_value in request.headers.items():
         try:
             lower, name = _name(raw_name)
-            if lower in _HOP_BY_HOP:
+            if lower in _HOP_BY_HOP and (lower != b"connection" or raw_value in _NAMES_NONE):
                 continue
             if lower == b"accept-encoding":
                 encoding = True

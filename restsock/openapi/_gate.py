@@ -112,6 +112,7 @@ class Gate(Exchange):
         super().__init__(outer.request, _ignore)
         self.connection = outer.connection
         self.id = outer.id
+        self.inbound = True
         self._continued = continued
         self._credit = credit
         self._watch = watch

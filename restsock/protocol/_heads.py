@@ -26,6 +26,7 @@ from ._plain_heads import (
 
 __all__ = [
     "NOT_IN_TRAILERS",
+    "connection_options",
     "content_length",
     "decode_request",
     "decode_response",
@@ -277,19 +278,20 @@ def _serialize(start_line: bytes, headers: Headers) -> bytes:
     return b"".join(lines)
 
 
+def connection_options(headers: Headers) -> frozenset[bytes]:
+    """What the Connection fields name, in lower case: fields of this hop, trailers among them."""
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    tokens = (token.strip().lower() for token in b",".join(values).split(b","))
+    return frozenset(token for token in tokens if token)
+
+
 def end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, bytes]]:
     """Drops hop-by-hop fields, and writes the wish to upgrade in its one spelling.
 
     What Connection names is hop-by-hop, too.
     """
-    named: set[bytes] = set()
-    upgrades: list[bytes] = []
-    for name, value in headers:
-        name = name.lower()
-        if name == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-        elif name == b"upgrade":
-            upgrades.append(value)
+    named = connection_options(headers)
+    upgrades = [value for name, value in headers if name.lower() == b"upgrade"]
     # Content-Length and Host may not be taken off by naming them in Connection.
     dropped = _HOP_BY_HOP | (named - {b"content-length", b"host"})
     kept = [field for field in headers if field[0].lower() not in dropped]

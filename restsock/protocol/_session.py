@@ -60,6 +60,7 @@ from ._frames import (
 )
 from ._handshake import STEPS, Handshake
 from ._heads import (
+    connection_options,
     content_length,
     decode_request,
     decode_response,
@@ -269,6 +270,7 @@ class Session:
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened now")
         flags = flags_of(head.scheme)
+        asked = head
         data, head = encode_request(head)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a request head of {len(data)} bytes is too long to send")
@@ -280,6 +282,8 @@ class Session:
         stream.sending.advance(Part.HEAD)
         stream.sending.expect(head.headers)
         stream.opening = flags
+        if head is not asked:  # nothing was left out otherwise
+            stream.sending.named = connection_options(asked.headers)
         self._enqueue(stream, True, data)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         if end and not stream.upgrade:
@@ -297,6 +301,7 @@ class Session:
             return
         if stream.local:
             raise LocalProtocolError("a response goes the other way on this stream")
+        told = head
         data, head = encode_response(head)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a response head of {len(data)} bytes is too long to send")
@@ -306,6 +311,8 @@ class Session:
         _demand(stream.sending.advance(part))
         if part is Part.HEAD:
             stream.sending.expect(head.headers, bodiless=stream.bodiless(head.status))
+            if head is not told:
+                stream.sending.named = connection_options(told.headers)
         elif part is Part.SWITCH_HEAD and stream.receiving.state is not HalfState.DONE:
             stream.receiving.switch()
         self._enqueue(stream, True, data)
@@ -339,6 +346,8 @@ class Session:
         if stream.local and stream.held:
             raise LocalProtocolError("an upgrade has no end before its answer")
         _demand(stream.sending.complete())
+        if trailers and stream.sending.named:
+            trailers = [f for f in trailers if f[0].lower() not in stream.sending.named]
         if trailers:
             data = encode_trailers(trailers)
             if len(data) > MAX_PAYLOAD:

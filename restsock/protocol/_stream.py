@@ -60,13 +60,16 @@ class Half:
     Attributes:
         state: see the table.
         head_bytes: the size of all heads so far.
+        named: fields of this hop, by the Connection field that its final head had before it was
+            sent: they are left out of the trailers, too.
     """
 
-    __slots__ = ("_count", "_expected", "head_bytes", "state")
+    __slots__ = ("_count", "_expected", "head_bytes", "named", "state")
 
     def __init__(self) -> None:
         self.state = HalfState.HEAD
         self.head_bytes = 0
+        self.named: frozenset[bytes] = frozenset()
         self._expected: int | None = None
         self._count = 0
 

@@ -22,7 +22,13 @@ import h11
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 from ._events import DataReceived, EndReceived, Headers, RequestHead, ResponseHead, ResponseReceived
-from ._heads import NOT_IN_TRAILERS, content_length, end_to_end, request_problem
+from ._heads import (
+    NOT_IN_TRAILERS,
+    connection_options,
+    content_length,
+    end_to_end,
+    request_problem,
+)
 
 __all__ = ["Upstream", "UpstreamEvent"]
 
@@ -66,6 +72,7 @@ class Upstream:
     def __init__(self, *, max_head: int) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
         self._chunked = False
+        self._named: frozenset[bytes] = frozenset()  # by the response's Connection: for this hop
         self._bodiless = False  # whether the response has none whatever its head says
         self.answered = False
         self.switched = False
@@ -172,13 +179,16 @@ class Upstream:
         if isinstance(event, (h11.Response, h11.InformationalResponse)):
             return self._response(event)
         if isinstance(event, h11.EndOfMessage):
-            return EndReceived(_STREAM, _trailers(event.headers.raw_items()))
+            trailers = _trailers(event.headers.raw_items())
+            return EndReceived(_STREAM, [f for f in trailers if f[0].lower() not in self._named])
         return None
 
     def _response(self, event: h11.Response | h11.InformationalResponse) -> ResponseReceived:
         status = event.status_code
         self.switched = status == 101
-        fields = end_to_end(event.headers.raw_items(), upgradable=self.switched)
+        fields = event.headers.raw_items()
+        self._named = connection_options(fields)
+        fields = end_to_end(fields, upgradable=self.switched)
         # Chunks override a length (RFC 9112, section 6.3), and 1xx and 204 have none (RFC 9110,
         # section 8.6): passed on, it would be a promise that the body does not keep.
         chunked = any(name == b"transfer-encoding" for name, _ in event.headers)

@@ -81,6 +81,7 @@ class FakeExchange:
         self.hold = False
         self.buffered = 0
         self.closed = False
+        self.inbound = False
         self.explain: Callable[[], RestsockError] | None = None
         self.on_data: Callable[[FakeExchange], None] | None = None
         self.on_end: Callable[[FakeExchange], None] | None = None

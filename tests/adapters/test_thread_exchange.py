@@ -34,6 +34,7 @@ def fake(loop: Loop) -> FakeExchange:
 @pytest.fixture
 def served(loop: Loop, fake: FakeExchange) -> ThreadExchange:
     def accept() -> ThreadExchange:
+        fake.inbound = True
         return ThreadExchange.accept(cast("Any", fake), token=loop.token, limits=Limits())
 
     return cast("ThreadExchange", loop.run(accept))

@@ -294,6 +294,34 @@ def test_what_is_sent_on_a_stream_that_is_over_is_swallowed() -> None:
     assert events(session) == []
 
 
+def test_trailers_that_connection_names_stay_behind() -> None:
+    named = (b"Connection", b"X-Hop")
+    session = open_session("dialer")
+    session.open_stream(RequestHead(b"POST", b"/", [HOST, named]))
+    session.send_end(1, [(b"x-hop", b"1"), (b"X-End", b"2")])
+    assert [f.payload for f in sent(session)] == [POST_BYTES, b"X-End: 2\r\n\r\n"]
+    session = answering()
+    session.send_head(1, ResponseHead(103, [(b"Connection", b"X-End"), (b"X-End", b"1")]))
+    session.send_head(1, ResponseHead(200, [named, (b"X-Hop", b"1")]))
+    session.send_end(1, [(b"X-Hop", b"1")])
+    assert [(f.flags, f.payload) for f in sent(session)] == [
+        (0, b"HTTP/1.1 103 \r\n\r\n"),
+        (END, OK_BYTES),
+    ]
+
+
+def test_an_upgrade_leaves_behind_what_connection_names() -> None:
+    named = [(b"Connection", b"Upgrade, X-Hop"), (b"X-Hop", b"1"), (b"Upgrade", b"x")]
+    wish = b"Connection: upgrade\r\nUpgrade: x\r\n\r\n"
+    session = open_session("dialer")
+    session.open_stream(RequestHead(b"GET", b"/", [HOST, *named]))
+    assert [f.payload for f in sent(session)] == [b"GET / HTTP/1.1\r\nHost: a\r\n" + wish]
+    session = open_session("listener")
+    session.receive_message(head(1, b"GET / HTTP/1.1\r\nHost: a\r\n" + wish, end=False))
+    session.send_head(1, ResponseHead(101, named))
+    assert [f.payload for f in sent(session)] == [b"HTTP/1.1 101 \r\n" + wish]
+
+
 # --- out: a failure -----------------------------------------------------------------------------
 
 BROKEN = b"\x00\x07broke"
