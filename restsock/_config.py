@@ -21,10 +21,11 @@ _MAX_MESSAGE = 128 * 1024 + 8
 class Limits:
     """How much of everything this side accepts. Each peer learns those that concern it.
 
-    The bytes that a connection holds are at most `initial_window + 2 * max_head` for each stream
-    that is open (the peer's `max_streams` and this side's, together), `receive_budget`, and one
-    message under way for what comes in; `send_buffer` plus one chunk of the app for each stream
-    for what goes out. Small pieces of a body cost more than their bytes while nobody reads them.
+    What a connection holds of what comes in is at most `initial_window + 2 * max_head` and 256
+    bytes for each of `2 * max_fields` for each stream that is open (the peer's `max_streams` and
+    this side's, together), `receive_budget`, `max_metadata_memory`, and one message under way; of
+    what goes out, `send_buffer` plus one chunk of the app for each stream. docs/limits.md has the
+    sum, and tests measure it.
     """
 
     max_frame: int = 16 * 1024
@@ -32,6 +33,10 @@ class Limits:
 
     max_head: int = 64 * 1024
     """A request or response head; a longer request head is answered with 431."""
+
+    max_fields: int = 256
+    """Fields of a head, each of which costs many times its bytes once it is parsed: `a:` takes 130
+    bytes. A request head with more is answered with 431, a response with more is reset."""
 
     max_streams: int = 128
     """Requests of the peer that are open at once; those above are refused before they start."""
@@ -50,6 +55,14 @@ class Limits:
 
     max_metadata: int = 64 * 1024
     """A handshake message, metadata included."""
+
+    max_metadata_memory: int = 256 * 1024
+    """Bytes that the metadata takes once it is parsed, and is kept with: `[{},{}]` takes 200. More
+    fails the handshake with 4000."""
+
+    max_metadata_depth: int = 32
+    """Arrays and objects of the metadata within each other; deeper fails the handshake, for much
+    that could be done with it (logging it, copying it) would end in a RecursionError."""
 
     max_handshakes: int = 256
     """Newcomers of a listener that have not finished their handshake yet: many for honest ones,
@@ -86,12 +99,15 @@ class Limits:
     def __post_init__(self) -> None:
         _between(self, "max_frame", 1024, 64 * 1024)
         _between(self, "max_head", 1024, 64 * 1024)
+        _between(self, "max_fields", 16, 64 * 1024)
         _between(self, "max_streams", 0, 2**31 - 1)
         _between(self, "initial_window", 16 * 1024, 2**31 - 1)
         _between(self, "max_window", self.initial_window, 2**31 - 1)
         _between(self, "receive_budget", 0, 2**63)
         _between(self, "send_buffer", 1024, 2**63)
         _between(self, "max_metadata", 256, 128 * 1024)
+        _between(self, "max_metadata_memory", 1024, 2**63)
+        _between(self, "max_metadata_depth", 1, 256)
         _between(self, "max_handshakes", 1, 2**31)
         _between(self, "max_connections", 1, 2**31)
         if self.max_connections_per_address is not None:

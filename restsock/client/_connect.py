@@ -8,10 +8,11 @@ from typing import Any
 
 from restsock import tls as _tls
 from restsock._arguments import check_keywords
-from restsock._config import Backoff, Options
+from restsock._config import Backoff, Limits, Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, InstrumentLike
+from restsock.protocol import weight_of
 
 from ._client import Client
 from ._fields import check_headers
@@ -103,7 +104,7 @@ def connect(
         address,
         handler=optional_handler(app, interface, loop, options, app_options),
         name=name,
-        metadata=_check_metadata(metadata, options.limits.max_metadata),
+        metadata=_check_metadata(metadata, options.limits),
         headers=fields,
         auth=auth,
         ssl_context=secure,
@@ -133,13 +134,23 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_metadata(metadata: Any, limit: int) -> Any:
+def _check_metadata(metadata: Any, limits: Limits) -> Any:
     """A copy, exactly as the peer is going to see it: tuples are lists, keys are strings."""
     try:
         text = json.dumps(metadata, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         nbytes = len(text.encode("utf-8"))
     except (TypeError, ValueError, RecursionError) as exc:
         raise ValueError(f"the metadata is not JSON: {exc}") from exc
-    if nbytes > limit:
-        raise ValueError(f"the metadata has {nbytes} bytes as JSON, more than {limit}")
-    return json.loads(text)
+    if nbytes > limits.max_metadata:
+        raise ValueError(
+            f"the metadata has {nbytes} bytes as JSON, more than {limits.max_metadata}"
+        )
+    copy = json.loads(text)
+    # What a listener with the same limits would refuse.
+    if weight_of(copy, depth=limits.max_metadata_depth) is None:
+        raise ValueError(f"the metadata is nested more than {limits.max_metadata_depth} deep")
+    if weight_of(copy, most=limits.max_metadata_memory) is None:
+        raise ValueError(
+            f"the metadata takes more than {limits.max_metadata_memory} bytes of memory"
+        )
+    return copy

@@ -31,6 +31,9 @@ __all__ = ["AsyncExchange"]
 # Pieces of a body that wait are joined up to this size, in bytes.
 _SMALL = 4096
 
+# Response heads that wait. Of more, the oldest informational ones are for nobody.
+_HEADS = 16
+
 
 class AsyncExchange:
     """The awaitable face of an `Exchange`. Made by `open()` or `accept()`.
@@ -94,6 +97,8 @@ class AsyncExchange:
                 self._data.append(event.data)
         elif isinstance(event, ResponseReceived):
             self._heads.append(event.head)
+            if len(self._heads) > _HEADS:
+                self._heads.popleft()  # a 1xx: nothing comes behind the final one
         elif isinstance(event, EndReceived):
             self.received = True
             self.trailers = event.trailers

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from restsock._exceptions import RestsockError, StreamReset
-from restsock.protocol import ResetCode
+from restsock.protocol import DataReceived, ResetCode, ResponseReceived
 
 from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started
 
-__all__ = ["Mailbox", "Withdrawn", "guarded"]
+__all__ = ["Mailbox", "Withdrawn", "guarded", "joined"]
 
 _log = logging.getLogger("restsock.connection")
+
+
+# Pieces of a body that wait are joined up to this size, in bytes.
+_SMALL = 4096
 
 
 class Withdrawn:
@@ -31,25 +37,52 @@ class Mailbox:
     """Where the loop puts events for the thread: the observer of the exchange.
 
     Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
+
+    In the queue a `DataReceived` only stands for the next piece in `pieces`, so that a peer whose
+    bytes nobody takes cannot fill memory with objects of one byte, or with 1xx heads.
     """
 
-    __slots__ = ("announce", "put", "queue", "started_at")
+    __slots__ = ("announce", "lock", "pieces", "put", "queue", "started_at")
 
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[ExchangeEvent | Withdrawn] = queue.SimpleQueue()
         self.put = self.queue.put
+        self.pieces: deque[bytes] = deque()
+        self.lock = threading.Lock()
         self.started_at: float | None = None
         self.announce = False
 
     def __call__(self, event: ExchangeEvent) -> None:
-        if type(event) is Started:
+        kind = type(event)
+        if kind is DataReceived:
+            with self.lock:
+                if not joined(self.pieces, event.data):  # type: ignore[union-attr]  # see `kind`
+                    self.put(_A_PIECE)
+            return
+        if kind is ResponseReceived:
+            status = event.head.status  # type: ignore[union-attr]
+            if status < 200 and status != 101:
+                return  # a thread passes over these anyhow
+        elif kind is Started:
             self.started_at = time.monotonic()
             if not self.announce:
                 return
-        elif type(event) is Returned:
+        elif kind is Returned:
             self.started_at = None
             self.announce = True  # who waits for room to send waits for the next start, too
         self.put(event)
+
+
+_A_PIECE = DataReceived(0, b"")
+
+
+def joined(pieces: deque[bytes], data: bytes) -> bool:
+    """Adds a piece; tells whether it was joined to the one before, which is small."""
+    if pieces and len(pieces[-1]) + len(data) <= _SMALL:
+        pieces[-1] += data
+        return True
+    pieces.append(data)
+    return False
 
 
 def guarded(

@@ -41,7 +41,7 @@ from restsock.protocol import (
 
 from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Writable
 from ._instrument import with_fields
-from ._mailbox import Mailbox, Withdrawn, guarded
+from ._mailbox import Mailbox, Withdrawn, guarded, joined
 
 if TYPE_CHECKING:
     from restsock._config import Limits
@@ -500,13 +500,13 @@ class ThreadExchange:
     def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
         kind = type(event)
         if kind is DataReceived:
-            assert isinstance(event, DataReceived)
-            self._inbound.append(event.data)
-            self.unread += len(event.data)
+            with self._mailbox.lock:
+                data = self._mailbox.pieces.popleft()
+            joined(self._inbound, data)
+            self.unread += len(data)
         elif kind is ResponseReceived:
             assert isinstance(event, ResponseReceived)
-            if event.head.status >= 200 or event.head.status == 101:
-                self.response = event.head
+            self.response = event.head
         elif kind is EndReceived:
             assert isinstance(event, EndReceived)
             self.trailers = event.trailers

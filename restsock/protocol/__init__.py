@@ -7,7 +7,7 @@ are used here and nowhere else.
 
 from __future__ import annotations
 
-from ._envelopes import Settings
+from ._envelopes import Settings, weight_of
 from ._events import (
     BinaryMessage,
     CloseCode,
@@ -77,4 +77,5 @@ __all__ = [
     "WebSocket",
     "WebSocketEvent",
     "scheme_of",
+    "weight_of",
 ]

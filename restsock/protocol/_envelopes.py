@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
-__all__ = ["Envelope", "Settings", "decode_envelope", "encode_envelope"]
+__all__ = ["Envelope", "Settings", "decode_envelope", "encode_envelope", "weight_of"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,39 @@ def decode_envelope(text: str) -> Envelope:
     ):
         raise RemoteProtocolError("a text message that is not an envelope")
     return Envelope(type, id, timestamp, payload)
+
+
+def weight_of(value: object, *, most: float = math.inf, depth: float = math.inf) -> int | None:
+    """How many bytes of memory a JSON value takes.
+
+    Args:
+        value: what `json.loads` has given.
+        most: how many it may take.
+        depth: how deep its arrays and objects may lie within each other.
+
+    Returns:
+        `None` when it is more, or deeper.
+    """
+    level: list[object] = [value]
+    seen: set[int] = set()  # equal names of members are one object
+    weight = 0
+    while level:
+        below: list[object] = []
+        for item in level:
+            if id(item) not in seen:
+                seen.add(id(item))
+                weight += sys.getsizeof(item)
+            if isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, (list, tuple)):
+                below += item
+        nested = any(isinstance(item, (dict, list, tuple)) for item in level)
+        depth -= nested
+        if weight > most or depth < 0:
+            return None
+        level = below
+    return weight
 
 
 def _refuse_constant(name: str) -> NoReturn:

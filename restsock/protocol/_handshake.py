@@ -16,9 +16,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from restsock._config import Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
-from ._envelopes import Settings, decode_envelope, encode_envelope
+from ._envelopes import Settings, decode_envelope, encode_envelope, weight_of
 from ._events import CloseCode, HandshakeCompleted, HelloReceived
 
 __all__ = ["STEPS", "VERSION", "Handshake"]
@@ -47,7 +48,7 @@ class Handshake:
     Args:
         dialer: which side.
         settings: what this side tells of itself.
-        max_size: of the peer's envelopes, in characters.
+        limits: what this side takes: `max_metadata` for an envelope of the peer's, in characters.
         new_id: makes the id of an envelope.
         unix_ms: the time, in milliseconds.
 
@@ -56,21 +57,21 @@ class Handshake:
         connection_id: known from `welcome` on.
     """
 
-    __slots__ = ("_due", "_max_size", "_new_id", "_settings", "_unix_ms", "connection_id", "peer")
+    __slots__ = ("_due", "_limits", "_new_id", "_settings", "_unix_ms", "connection_id", "peer")
 
     def __init__(
         self,
         *,
         dialer: bool,
         settings: Settings,
-        max_size: int,
+        limits: Limits,
         new_id: Callable[[], str],
         unix_ms: Callable[[], int],
     ) -> None:
         self.peer = Settings()
         self.connection_id: str | None = None
         self._settings = settings
-        self._max_size = max_size
+        self._limits = limits
         self._new_id = new_id
         self._unix_ms = unix_ms
         self._due = _Due.OWN_HELLO if dialer else _Due.HELLO
@@ -123,7 +124,7 @@ class Handshake:
         try:
             if not isinstance(message, str):
                 raise RemoteProtocolError("a frame before the handshake is complete")
-            if len(message) > self._max_size:
+            if len(message) > self._limits.max_metadata:
                 raise RemoteProtocolError(
                     f"a handshake message of {len(message)} characters", limit="max_metadata"
                 )
@@ -146,9 +147,24 @@ class Handshake:
         name = payload.get("name")
         if not _is_name(name):
             raise RemoteProtocolError("a malformed name")
+        metadata = payload.get("metadata")
+        self._check_metadata(metadata)
         self.peer = Settings.from_json(payload.get("settings", {}))
         self._due = _Due.OWN_WELCOME
-        return HelloReceived(name, payload.get("metadata"))
+        return HelloReceived(name, metadata)
+
+    def _check_metadata(self, metadata: object) -> None:
+        limits = self._limits
+        most, depth = limits.max_metadata_memory, limits.max_metadata_depth
+        if weight_of(metadata, depth=depth) is None:
+            raise RemoteProtocolError(
+                f"metadata that is nested more than {depth} deep", limit="max_metadata_depth"
+            )
+        if weight_of(metadata, most=most) is None:
+            raise RemoteProtocolError(
+                f"metadata that takes more than {most} bytes of memory",
+                limit="max_metadata_memory",
+            )
 
     def _receive_id(self, payload: dict[str, Any]) -> tuple[HandshakeCompleted, str | None]:
         connection_id = payload.get("connection_id")

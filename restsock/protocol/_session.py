@@ -70,7 +70,7 @@ from ._heads import (
     encode_trailers,
     split_head,
 )
-from ._stream import HalfState, Part, Stream
+from ._stream import Half, HalfState, Part, Stream
 
 __all__ = ["Session"]
 
@@ -148,7 +148,7 @@ class Session:
         self._handshake = Handshake(
             dialer=dialer,
             settings=Settings.of(limits, heartbeat),
-            max_size=limits.max_metadata,
+            limits=limits,
             new_id=new_id,
             unix_ms=unix_ms,
         )
@@ -585,10 +585,12 @@ class Session:
             return
         try:
             data, body = split_head(payload)
-            if len(data) > self._limits.max_head:
+            fields = data.count(b"\n") - 2
+            if len(data) > self._limits.max_head or fields > self._limits.max_fields:
                 self._answer(stream_id, 431, end)
-                why = f"a request head of {len(data)} bytes: 431"
-                self._events.append(StreamRejected(stream_id, why, "max_head"))
+                limit = "max_head" if len(data) > self._limits.max_head else "max_fields"
+                why = f"a request head of {len(data)} bytes with {fields} fields: 431"
+                self._events.append(StreamRejected(stream_id, why, limit))
                 return
             head = decode_request(data)
             scheme = scheme_in(flags)
@@ -612,6 +614,7 @@ class Session:
         stream.receiving.advance(Part.HEAD)
         stream.receiving.expect(head.headers)
         stream.receiving.head_bytes = len(data)
+        stream.receiving.head_fields = fields
         self._events.append(RequestReceived(stream_id, head))
         self._receive_first_body(stream, payload, body, end)
 
@@ -625,10 +628,13 @@ class Session:
         half = stream.receiving
         try:
             data, body = split_head(payload)
+            fields = data.count(b"\n") - (2 if half.state is HalfState.HEAD else 1)
             half.head_bytes += len(data)
-            if len(data) > self._limits.max_head or half.head_bytes > 2 * self._limits.max_head:
-                why = f"a head of {len(data)} bytes"
-                self._fail(stream, ResetCode.TOO_LARGE, why, "max_head")
+            half.head_fields += fields
+            limit = self._passed_by(half, len(data), fields)
+            if limit is not None:
+                why = f"a head of {len(data)} bytes with {fields} fields"
+                self._fail(stream, ResetCode.TOO_LARGE, why, limit)
                 return
             if half.state is HalfState.HEAD:
                 problem = self._receive_response(stream, decode_response(data), body, end)
@@ -640,6 +646,15 @@ class Session:
             self._fail(stream, ResetCode.PROTOCOL, problem)
         elif stream.id in self._streams and half.state is not HalfState.HEAD:
             self._receive_first_body(stream, payload, body, end)
+
+    def _passed_by(self, half: Half, nbytes: int, fields: int) -> str | None:
+        """The limit that a head passes, by itself or with those before it; `None` if none."""
+        limits = self._limits
+        if nbytes > limits.max_head or half.head_bytes > 2 * limits.max_head:
+            return "max_head"
+        if fields > limits.max_fields or half.head_fields > 2 * limits.max_fields:
+            return "max_fields"
+        return None
 
     def _receive_response(
         self, stream: Stream, head: ResponseHead, body: bytes, end: bool

@@ -60,15 +60,17 @@ class Half:
     Attributes:
         state: see the table.
         head_bytes: the size of all heads so far.
+        head_fields: the number of their fields.
         named: fields of this hop, by the Connection field that its final head had before it was
             sent: they are left out of the trailers, too.
     """
 
-    __slots__ = ("_count", "_expected", "head_bytes", "named", "state")
+    __slots__ = ("_count", "_expected", "head_bytes", "head_fields", "named", "state")
 
     def __init__(self) -> None:
         self.state = HalfState.HEAD
         self.head_bytes = 0
+        self.head_fields = 0
         self.named: frozenset[bytes] = frozenset()
         self._expected: int | None = None
         self._count = 0

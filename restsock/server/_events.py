@@ -4,6 +4,7 @@ Rules:
 
 - Publishing never waits and never fails: a subscriber has a bounded queue of its own, and one that
   does not read loses events. In their place it finds one `EventsLost`, with their number.
+- What waits is bounded by its weight, too: the events keep the metadata of peers that have gone.
 - What a subscriber gets is in order and has no other gap: the newest are dropped, not the oldest.
 - A `Subscription` may be read on the loop (`async for`) or, event by event, from any thread.
 """
@@ -18,10 +19,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
+from restsock.protocol import weight_of
+
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["ConnectionEvent", "EventHub", "EventType", "Subscription"]
+
+# Bytes of metadata that the events of one subscription may hold in memory, while nobody reads them.
+_MAX_WEIGHT = 16 * 1024 * 1024
 
 EventType = Literal["ConnectionReceived", "ConnectionClosed", "ConnectionFailure", "EventsLost"]
 
@@ -80,7 +86,8 @@ class Subscription:
         self._hub = hub
         self._capacity = capacity
         self._wake = wake
-        self._queue: deque[ConnectionEvent] = deque()
+        self._queue: deque[tuple[ConnectionEvent, int]] = deque()  # each with its weight
+        self._weight = 0
         self._lost = 0
         self._ended = False
         # The queue and its count of losses change together; a reader may be on another thread.
@@ -112,7 +119,9 @@ class Subscription:
         """
         with self._lock:
             if self._queue:
-                return self._queue.popleft()
+                event, weight = self._queue.popleft()
+                self._weight -= weight
+                return event
             if self._lost:
                 return self._take_loss()
             if self._ended:
@@ -124,6 +133,7 @@ class Subscription:
         self._hub.discard(self)
         with self._lock:
             self._queue.clear()
+            self._weight = 0
             self._lost = 0
         self.end()
 
@@ -132,15 +142,17 @@ class Subscription:
         self.close()
         await trio.lowlevel.checkpoint()
 
-    def put(self, event: ConnectionEvent) -> None:
-        """Takes in an event, for the hub."""
+    def put(self, event: ConnectionEvent, weight: int) -> None:
+        """Takes in an event, and what its metadata weighs. For the hub."""
         with self._lock:
-            if len(self._queue) >= self._capacity:
+            too_heavy = self._queue and self._weight + weight > _MAX_WEIGHT
+            if len(self._queue) >= self._capacity or too_heavy:
                 self._lost += 1
                 return
             if self._lost:
-                self._queue.append(self._take_loss())
-            self._queue.append(event)
+                self._queue.append((self._take_loss(), 0))
+            self._queue.append((event, weight))
+            self._weight += weight
         self._notify()
 
     def end(self) -> None:
@@ -206,8 +218,10 @@ class EventHub:
 
     def publish(self, event: ConnectionEvent) -> None:
         """Tells all subscribers. Never waits."""
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        if self._subscriptions:
+            weight = weight_of(event.metadata) or 0
+            for subscription in self._subscriptions:
+                subscription.put(event, weight)
 
     def end(self) -> None:
         """Ends all subscriptions, behind what they have not read yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -30,9 +31,9 @@ class Connections:
         # all that dialed in under it, those that were replaced and have not ended yet included.
         self._by_name: dict[str, tuple[Connection, ...]] = {}
         self._holders: dict[str, tuple[Connection, ...]] = {}
-        self._metadata: dict[str, str | None] = {}
         # With the time of a failure that nobody of the name has come back from.
         self._seen: OrderedDict[str, float | None] = OrderedDict()
+        self._metadata: dict[str, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -161,12 +162,16 @@ def _reluctance(connection: Connection) -> tuple[bool, bool, int, int]:
     )
 
 
-def _canonical(value: Any) -> str | None:
-    """One text for all that is the same JSON value; `None` for what is none."""
+def _canonical(value: Any) -> bytes | None:
+    """One digest for all that is the same JSON value; `None` for what is none.
+
+    The text itself may be several times as long as what the peer has sent.
+    """
     try:
-        return json.dumps(
+        text = json.dumps(
             _plain_numbers(value), sort_keys=True, allow_nan=False, separators=(",", ":")
         )
+        return hashlib.sha256(text.encode("ascii")).digest()
     # RecursionError: a hostile peer may nest its metadata as deep as its own parser allows.
     except (TypeError, ValueError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""What Connection names is for one hop: it crosses neither way, whoever calls and whoever serves."""
+"""What Connection names is for one hop: it does not cross, whoever calls and whoever serves."""
 
 from __future__ import annotations
 

@@ -41,6 +41,16 @@ async def test_a_head_that_is_too_long_is_431() -> None:
         await s.hit("max_head")
 
 
+async def test_a_head_with_too_many_fields_is_431() -> None:
+    async with scene(Options()) as s:
+        peer = await s.ready()
+        await peer.frame(HEAD, END, 1, get("/", *["a:"] * 255))
+        assert await peer.response_status(1) == 200
+        await peer.frame(HEAD, END, 3, get("/", *["a:"] * 256))
+        assert await peer.response_status(3) == 431
+        await s.hit("max_fields")
+
+
 async def test_a_frame_that_is_too_long_resets_its_stream() -> None:
     async with scene(Options(limits=SMALL)) as s:
         peer = await s.ready()

@@ -431,6 +431,52 @@ def test_what_comes_behind_a_failure_is_for_nobody_and_costs_no_credit() -> None
 # --- in -----------------------------------------------------------------------------------------
 
 
+def lines(count: int) -> bytes:
+    return b"a:\r\n" * count + b"\r\n"
+
+
+@pytest.mark.parametrize("size", [b"", b"b: " + b"v" * 5000 + b"\r\n"])
+def test_a_request_with_too_many_fields(size: bytes) -> None:
+    session = open_session("listener", Limits(max_fields=20))
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n" + size
+    more = 19 - bool(size)
+    session.receive_message(head(1, start + lines(more)))
+    session.receive_message(head(3, start + lines(more + 1), end=False))
+    found = events(session)
+    assert [e.stream_id for e in found if isinstance(e, RequestReceived)] == [1]
+    assert [e.limit for e in found if isinstance(e, StreamRejected)] == ["max_fields"]
+    answer, reset = sent(session)
+    assert answer.payload.startswith(b"HTTP/1.1 431 ")
+    assert decode_reset(reset.payload)[0] == ResetCode.NO_ERROR
+
+
+@pytest.mark.parametrize(
+    ("heads", "fits"),
+    [
+        ([b"HTTP/1.1 200 \r\n" + lines(20)], True),
+        ([b"HTTP/1.1 200 \r\n" + lines(21)], False),
+        ([b"HTTP/1.1 103 \r\n" + lines(20), b"HTTP/1.1 200 \r\n" + lines(20)], True),
+        ([b"HTTP/1.1 103 \r\n" + lines(21)], False),
+        ([b"HTTP/1.1 103 \r\n" + lines(20)] * 3, False),
+        ([b"HTTP/1.1 103 \r\n" + lines(0)] * 500, True),
+        ([b"HTTP/1.1 200 \r\n" + lines(20), lines(20)], True),
+        ([b"HTTP/1.1 200 \r\n" + lines(20), lines(21)], False),
+        ([b"HTTP/1.1 103 \r\n" + lines(1), OK_BYTES[:-2] + lines(20), lines(20)], False),
+    ],
+)
+def test_a_response_with_too_many_fields(heads: list[bytes], fits: bool) -> None:
+    session = open_session("dialer", Limits(max_fields=20))
+    session.open_stream(GET, end=True)
+    drain(session)
+    for one in heads:
+        session.receive_message(head(1, one, end=one.startswith(b"a:")))
+    failures = [e for e in events(session) if isinstance(e, StreamFailed)]
+    if fits:
+        assert failures == []
+    else:
+        assert [(e.code, e.limit) for e in failures] == [(ResetCode.TOO_LARGE, "max_fields")]
+
+
 def test_a_complete_response_ends_an_incomplete_request() -> None:
     session = open_session("listener")
     session.receive_message(head(1, POST_BYTES, end=False))
