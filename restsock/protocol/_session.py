@@ -70,7 +70,7 @@ from ._heads import (
     encode_trailers,
     split_head,
 )
-from ._stream import Half, HalfState, Part, Stream
+from ._stream import HalfState, Part, Stream
 
 __all__ = ["Session"]
 
@@ -631,8 +631,10 @@ class Session:
             fields = data.count(b"\n") - (2 if half.state is HalfState.HEAD else 1)
             half.head_bytes += len(data)
             half.head_fields += fields
-            limit = self._passed_by(half, len(data), fields)
-            if limit is not None:
+            limits = self._limits
+            too_long = len(data) > limits.max_head or half.head_bytes > 2 * limits.max_head
+            if too_long or fields > limits.max_fields or half.head_fields > 2 * limits.max_fields:
+                limit = "max_head" if too_long else "max_fields"
                 why = f"a head of {len(data)} bytes with {fields} fields"
                 self._fail(stream, ResetCode.TOO_LARGE, why, limit)
                 return
@@ -646,15 +648,6 @@ class Session:
             self._fail(stream, ResetCode.PROTOCOL, problem)
         elif stream.id in self._streams and half.state is not HalfState.HEAD:
             self._receive_first_body(stream, payload, body, end)
-
-    def _passed_by(self, half: Half, nbytes: int, fields: int) -> str | None:
-        """The limit that a head passes, by itself or with those before it; `None` if none."""
-        limits = self._limits
-        if nbytes > limits.max_head or half.head_bytes > 2 * limits.max_head:
-            return "max_head"
-        if fields > limits.max_fields or half.head_fields > 2 * limits.max_fields:
-            return "max_fields"
-        return None
 
     def _receive_response(
         self, stream: Stream, head: ResponseHead, body: bytes, end: bool

@@ -61,7 +61,8 @@ def _serve(pieces: list[bytes]) -> object:
         except HandshakeError as exc:
             assert not exc.retryable
             assert exc.status in _REFUSALS
-            _check_refusal(server.data_to_send, exc.status)
+            head_only = b"".join(pieces).startswith(b"HEAD ")
+            _check_refusal(server.data_to_send, exc.status, head_only=head_only)
             return exc.status, server.data_to_send[:13]
         assert server.data_to_send == b""
         if asked is not None:
@@ -74,16 +75,22 @@ def _serve(pieces: list[bytes]) -> object:
 
 
 def _check_rest(pieces: list[bytes], rest: bytes) -> None:
-    """All behind the blank line belongs to the WebSocket (h11 takes a bare LF as a line end)."""
+    """All behind the blank line is of the WebSocket; what is in front of it has whole lines."""
     wire = b"".join(pieces)
     assert wire.endswith(rest)
-    assert wire[: len(wire) - len(rest)].endswith((b"\n\r\n", b"\n\n"))
+    head = wire[: len(wire) - len(rest)]
+    assert head.endswith(b"\r\n\r\n")
+    last = head[head.rindex(b"HTTP/1.1 101") :] if head.startswith(b"HTTP") else head
+    assert last.count(b"\n") == last.count(b"\r\n")
+    assert b"\n " not in last
+    assert b"\n\t" not in last
 
 
-def _check_refusal(data: bytes, status: int) -> None:
+def _check_refusal(data: bytes, status: int, *, head_only: bool) -> None:
     """It is one whole answer, that says that the connection ends, and what this is."""
     reader = h11.Connection(h11.CLIENT)
-    reader.send(h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"a")]))
+    method = b"HEAD" if head_only else b"GET"
+    reader.send(h11.Request(method=method, target=b"/", headers=[(b"Host", b"a")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(data)
     response = reader.next_event()
@@ -92,9 +99,10 @@ def _check_refusal(data: bytes, status: int) -> None:
     fields = dict(response.headers)
     assert b"close" in fields[b"connection"]
     assert (fields.get(b"sec-websocket-version") == b"13") == (status == 426)
-    body = reader.next_event()
-    assert isinstance(body, h11.Data)
-    assert SUBPROTOCOL.encode() in body.data
+    if not head_only:
+        body = reader.next_event()
+        assert isinstance(body, h11.Data)
+        assert SUBPROTOCOL.encode() in body.data
     assert isinstance(reader.next_event(), h11.EndOfMessage)
     assert reader.trailing_data[0] == b""
 
