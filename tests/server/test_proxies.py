@@ -197,8 +197,7 @@ async def test_it_counts_everywhere(caplog: pytest.LogCaptureFixture) -> None:
     text = caplog.text
     assert "from 203.0.113.9:80" in text
     assert "203.0.113.1:0: no connection: refused with 401" in text
-    assert "203.0.113.1:0: no connection" in text
-    assert "203.0.113.9: refused with 429" in text
+    assert "203.0.113.9:0: no connection: refused with 429" in text
 
 
 async def test_it_counts_for_nothing_by_default() -> None:
