@@ -28,6 +28,7 @@ HOMES = {
     "httpx": {"adapters"},
     "httpx2": {"adapters"},
     "openapi_core": {"openapi"},
+    "re2": {"openapi"},
     "prometheus_client": {"instruments"},
     "opentelemetry": {"instruments"},
     "click": {"cli"},

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-from urllib.parse import unquote
 
 from restsock._patterns import like
 from restsock.apps import make_handler
 from restsock.connection import Exchange, Load, load_of
 
+from ._divergence import misleads, misread, takes_matrix
 from ._document import Operation, SpecLike, load
 from ._handler import answer_problem
 from ._routes import NoSuchMethod, NoSuchPath
@@ -134,7 +134,8 @@ def caller_of(exchange: Exchange) -> str | None:
     """Who has sent a request: the principal's name, or else the name that the dialer gave itself.
 
     A name alone proves nothing: whoever can dial in can call itself anything. Only a principal was
-    authenticated. A listener has no name, so at the dialing end there is none without a principal.
+    authenticated, and there is one where `listen` has `auth=`. A listener has no name, so at the
+    dialing end there is none without a principal.
     """
     connection = exchange.connection
     assert connection is not None
@@ -153,7 +154,8 @@ class AccessHandler:
         connect(url, name="edge-1", app=AccessHandler(app, "petstore.json", rules, peer="edge-1"))
 
     What a request is for is found as in validation. A path that some servers would read as another
-    one is refused: "." and ".." as a segment, in whatever disguise, and an encoded "/".
+    one is refused: "." and ".." as a segment, in whatever disguise, an encoded "/", a backslash, a
+    ";" where the contract wants none, control characters, and what is not in UTF-8.
 
     Args:
         app: an app, or another handler: `OpenAPIHandler(...)`. To find an offence against the rules
@@ -241,22 +243,15 @@ class AccessHandler:
     def _operation(self, exchange: Exchange) -> Operation | None:
         request = exchange.request
         path = request.target.partition(b"?")[0].decode("latin-1")
-        if any(map(_misleads, path.split("/"))):
-            return None
+        method = request.method.decode("latin-1")
         try:
-            return self._document.match(request.method.decode("latin-1"), path).operation
+            operation = self._document.match(method, path).operation
         except (NoSuchPath, NoSuchMethod):
             return None
-
-
-def _misleads(segment: str) -> bool:
-    """Whether servers differ in what path this segment makes.
-
-    Frameworks decode the path before they take it apart; servers behind `forward` resolve dot
-    segments, some of them behind a parameter (";") has been cut off.
-    """
-    text = unquote(segment)
-    return "/" in text or "\\" in text or text.partition(";")[0] in (".", "..")
+        matrix = takes_matrix(self._document, operation)
+        if any(misleads(segment, matrix=matrix) for segment in path.split("/")):
+            return None
+        return None if misread(self._document, method, operation, path) else operation
 
 
 def _names(pattern: str, operation: Operation) -> bool:

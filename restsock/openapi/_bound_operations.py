@@ -24,6 +24,7 @@ from restsock.protocol import RequestHead, scheme_of
 
 from ._call_errors import ArgumentError, BadBody, failure_of
 from ._help import docstring_of, signature_of
+from ._threads import beside_the_loop
 
 if TYPE_CHECKING:
     import requests
@@ -349,7 +350,8 @@ class AsyncOperation(BoundOperation):
 
     async def _in_thread(self, function: Callable[..., _Result], *args: Any) -> _Result:
         """Validates beside the loop, which it would hold up for a millisecond or so."""
-        return await trio.to_thread.run_sync(function, *args)
+        assert self._options.contract is not None
+        return await beside_the_loop(function, *args, seconds=self._options.contract.max_time)
 
     def _raise_for_status(self, response: Response) -> None:
         if response.status >= 400:

@@ -19,7 +19,8 @@ from restsock.connection import Dispatcher, Response, fields_of
 
 from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, Options
 from ._contract import BoundContract, Contract, ContractLike
-from ._discover import _search
+from ._discover import _content_of, _search
+from ._document import parse
 from ._operations import Catalog
 
 if TYPE_CHECKING:
@@ -173,15 +174,14 @@ def _discovered(
     target = next(found)
     while True:
         url = f"{parts.scheme}://{parts.netloc}{target}"
-        response = session.get(url, timeout=timeout)
-        answer = Response(
-            response.status_code, fields_of(response.headers.items()), response.content
-        )
+        with session.get(url, timeout=timeout, stream=True) as response:
+            content = _content_of(target, response.iter_content(64 * 1024))
+        answer = Response(response.status_code, fields_of(response.headers.items()), content)
         try:
             target = found.send(answer)
         except StopIteration as stop:
-            document: Document = stop.value
-            return document
+            data, source = stop.value
+            return parse(data, source=source)
 
 
 def _where(document: Document, base_url: str | None) -> tuple[str, str | None]:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from restsock._exceptions import RequestValidationError, ResponseValidationError
 
 from ._discover import WELL_KNOWN, discover_blocking
+from ._divergence import content_type_of, misread
 from ._document import Document, load
 from ._problems import Problem, problem, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath
 from ._validator import BodyPlan, Validator
+from ._work import SECONDS
 
 if TYPE_CHECKING:
     from restsock.connection import Dispatcher
@@ -53,6 +55,8 @@ class Contract:
         unknown_paths: `"refuse"` refuses calls to paths that the document does not have; `"pass"`
             lets them go.
         max_body: bytes of the largest body that is looked into.
+        max_time: seconds of processor time that the check of one message may take. One that takes
+            more breaks the contract.
         chance: random numbers in [0, 1), for the share.
 
     Raises:
@@ -68,6 +72,7 @@ class Contract:
         responses: bool | float = True,
         unknown_paths: str = "refuse",
         max_body: int = _MIB,
+        max_time: float = SECONDS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         share = float(responses)
@@ -77,12 +82,15 @@ class Contract:
             raise ValueError(f"unknown_paths is 'refuse' or 'pass', not {unknown_paths!r}")
         if max_body < 0:
             raise ValueError(f"max_body must not be negative, not {max_body}")
+        if not max_time > 0:
+            raise ValueError(f"max_time must be positive, not {max_time}")
         if spec is False:
             raise ValueError("openapi is True, to look for the document on the peer, or None")
         self.requests = requests
         self.share = share
         self.pass_unknown = unknown_paths == "pass"
         self.max_body = max_body
+        self.max_time = max_time
         self.chance = chance
         self.where: str | None = None
         self.document: Document | None = None
@@ -126,7 +134,12 @@ class BoundContract:
         self._validator: Validator | None = None
         self._lock = threading.Lock()
         if contract.document is not None:
-            self._validator = Validator(contract.document)
+            self._validator = Validator(contract.document, seconds=contract.max_time)
+
+    @property
+    def max_time(self) -> float:
+        """Seconds of processor time that the check of one message may take."""
+        return self._contract.max_time
 
     def validator(self) -> Validator:
         """The validator; the first call may ask the peer for the document.
@@ -139,7 +152,7 @@ class BoundContract:
             with self._lock:  # of calls that come at once, one asks
                 if self._validator is None:
                     document = discover_blocking(self._dispatcher, self._contract.where)
-                    self._validator = Validator(document)
+                    self._validator = Validator(document, seconds=self._contract.max_time)
         return self._validator
 
     def check_request(self, head: RequestHead, body: bytes | None) -> Call | None:
@@ -162,6 +175,8 @@ class BoundContract:
                 raise _breach(head, [problem("method", detail)]) from None
             return None
         if contract.requests:
+            if misread(validator.document, method, match.operation, path):
+                raise _breach(head, [problem("path", "servers read this path differently")])
             found = self._check_request(validator, match, query, head, body)
             if found:
                 raise _breach(head, found)
@@ -187,7 +202,7 @@ class BoundContract:
             if plan.required:
                 found.append(problem("body", "is required"))
             return found
-        content_type = _field(head.headers, b"content-type")
+        content_type = content_type_of(head.headers)
         expected = plan.body(content_type)
         if expected is None:
             offered = ", ".join(plan.bodies)
@@ -214,7 +229,8 @@ class BoundContract:
         assert isinstance(call, Call)
         validator = self.validator()
         operation = call.match.operation
-        found = validator.check_status(call.match, status, _field(headers, b"content-type"))
+        content_type = content_type_of(headers)
+        found = validator.check_status(call.match, status, content_type)
         if not found:
             plan = validator.response_plan(operation, status)
             if plan is not None and plan.headers:
@@ -222,7 +238,7 @@ class BoundContract:
             if body is not None and len(body) <= self._contract.max_body:
                 expected = self._body_plan(call, status, headers)
                 if expected is not None:
-                    found += validator.check_response_body(expected, body)
+                    found += validator.check_response_body(expected, content_type or "", body)
         if found:
             raise ResponseValidationError(
                 f"the response to {operation} breaks the contract: {summary(found)}", errors=found
@@ -232,7 +248,7 @@ class BoundContract:
         if call.method == b"HEAD" or status in (204, 205, 304):
             return None
         plan = self.validator().response_plan(call.match.operation, status)
-        expected = None if plan is None else plan.body(_field(headers, b"content-type"))
+        expected = None if plan is None else plan.body(content_type_of(headers))
         return expected if expected is not None and expected.whole else None
 
 

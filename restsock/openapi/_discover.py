@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+import time
+from collections.abc import Generator, Iterable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from restsock._exceptions import SpecError
+import trio
+
+from restsock._exceptions import RequestTimeout, SpecError
 from restsock.connection import Dispatcher, ThreadExchange, head_for
 from restsock.connection._messages import Response
 
-from ._document import Document, parse
+from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, parse
+from ._threads import beside_the_loop
 
 if TYPE_CHECKING:
     from restsock.connection import FieldsLike
@@ -27,33 +33,38 @@ WELL_KNOWN = (
 """Where frameworks serve their documents, in the order in which they are tried."""
 
 _HEADERS: FieldsLike = {"Accept": "application/json, application/yaml;q=0.8, */*;q=0.1"}
-_MAX_SIZE = 32 * 1024 * 1024
 _TIMEOUT = 30.0  # seconds for each attempt: some frameworks make the document when it is asked for
 
-# Asks for a target, is sent the response, returns the document.
-_Search: TypeAlias = "Generator[str, Response, Document]"
+# Asks for a target, is sent the response, returns the bytes of the document and where it is from.
+_Search: TypeAlias = "Generator[str, Response, tuple[bytes, str]]"
 
 
-async def discover(dispatcher: Dispatcher, where: str | None = None) -> Document:
-    """Gets the document of a peer, on the loop.
+async def discover(
+    dispatcher: Dispatcher, where: str | None = None, *, timeout: float | None = _TIMEOUT
+) -> Document:
+    """Gets the document of a peer, on the loop. It is read and checked in a thread.
+
+    Safe to try again: it sends GET requests alone. If cancelled, the thread stops soon after.
 
     Args:
         dispatcher: leads to the peer.
         where: the path of the document there; `None` tries those in `WELL_KNOWN`.
+        timeout: seconds for each attempt, the whole answer included.
 
     Raises:
-        SpecError: there is none, or it cannot be used.
+        SpecError: there is none, or it cannot be used; it goes over a bound, for example.
         RestsockError: the peer could not be asked.
     """
     search = _search(where)
     target = next(search)
     while True:
-        response = await _get(dispatcher, target)
+        response = await _get(dispatcher, target, timeout)
         try:
             target = search.send(response)
         except StopIteration as stop:
-            document: Document = stop.value
-            return document
+            data, source = stop.value
+            break
+    return await beside_the_loop(partial(parse, data, source=source), seconds=PEER_SECONDS)
 
 
 def discover_blocking(
@@ -64,7 +75,7 @@ def discover_blocking(
     Args:
         dispatcher: leads to the peer.
         where: the path of the document there; `None` tries those in `WELL_KNOWN`.
-        timeout: seconds for each attempt.
+        timeout: seconds for each attempt, the whole answer included.
 
     Raises:
         SpecError: there is none, or it cannot be used.
@@ -77,8 +88,8 @@ def discover_blocking(
         try:
             target = search.send(response)
         except StopIteration as stop:
-            document: Document = stop.value
-            return document
+            data, source = stop.value
+            return parse(data, source=source)
 
 
 def _search(where: str | None) -> _Search:
@@ -87,7 +98,7 @@ def _search(where: str | None) -> _Search:
     for target in targets:
         response = yield target
         if response.status == 200 and _may_be_one(response):
-            return parse(response.content, source=f"{target} of the peer")
+            return response.content, f"{target} of the peer"
         if where is not None:
             raise SpecError(f"the peer answered {response.status} when asked for {target}")
     raise SpecError(
@@ -101,30 +112,52 @@ def _may_be_one(response: Response) -> bool:
     return kind != "text/html"
 
 
-async def _get(dispatcher: Dispatcher, target: str) -> Response:
-    async with dispatcher.stream("GET", target, headers=_HEADERS) as response:
-        parts = []
-        size = 0
-        async for part in response:
-            size += len(part)
-            _check_size(size, target)
-            parts.append(part)
-        return Response(response.status, response.headers, b"".join(parts))
+async def _get(dispatcher: Dispatcher, target: str, timeout: float | None) -> Response:
+    with trio.move_on_after(math.inf if timeout is None else timeout):
+        async with dispatcher.stream("GET", target, headers=_HEADERS) as response:
+            content = _Content(target)
+            async for part in response:
+                content.add(part)
+            return Response(response.status, response.headers, content.joined())
+    raise _too_late(target, timeout)
 
 
 def _get_blocking(dispatcher: Dispatcher, target: str, timeout: float | None) -> Response:
+    end = math.inf if timeout is None else time.monotonic() + timeout
     head = head_for(dispatcher, "GET", target, _HEADERS, b"")
     with closing(ThreadExchange.open(dispatcher, head)) as exchange:
         answer = exchange.receive_head(dispatcher.timeouts.connect, timeout)
-        parts = []
-        size = 0
+        content = _Content(target)
         while part := exchange.receive_data(timeout):
-            size += len(part)
-            _check_size(size, target)
-            parts.append(part)
-        return Response(answer.status, answer.headers, b"".join(parts))
+            content.add(part)
+            if time.monotonic() > end:
+                raise _too_late(target, timeout)
+        return Response(answer.status, answer.headers, content.joined())
 
 
-def _check_size(size: int, target: str) -> None:
-    if size > _MAX_SIZE:
-        raise SpecError(f"{target} of the peer is larger than {_MAX_SIZE} bytes")
+def _too_late(target: str, timeout: float | None) -> RequestTimeout:
+    return RequestTimeout(f"{target} of the peer was not there within {timeout} s", phase="body")
+
+
+class _Content:
+    """What comes of a document, up to the most that is taken."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._data = bytearray()
+
+    def add(self, part: bytes) -> None:
+        self._data += part
+        if len(self._data) > MAX_PEER_SIZE:
+            raise SpecError(f"{self._target} of the peer is larger than {MAX_PEER_SIZE} bytes")
+
+    def joined(self) -> bytes:
+        return bytes(self._data)
+
+
+def _content_of(target: str, parts: Iterable[bytes]) -> bytes:
+    """What a `requests` response has of a document."""
+    content = _Content(target)
+    for part in parts:
+        content.add(part)
+    return content.joined()

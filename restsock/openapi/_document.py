@@ -32,6 +32,11 @@ from openapi_core.exceptions import OpenAPIError
 
 from restsock._exceptions import SpecError
 
+from ._checking import FILES, check_document, check_patterns
+from ._json import MAX_DIGITS, NotJSON, read_json
+from ._problems import explained
+from ._work import TooMuchWork, spend, within
+
 if TYPE_CHECKING:
     from ._routes import Match
 
@@ -41,11 +46,16 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", 
 """The fields of a path item that are operations; `query` since 3.2."""
 
 _VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
-_FILES = "x-files"
 
 # More than any API needs by far; a document is parsed as a whole, at some ten times its size.
 _MAX_SIZE = 32 * 1024 * 1024
-_MAX_FILES = 200
+MAX_PEER_SIZE = 4 * 1024 * 1024
+"""Bytes of a document that a peer sends."""
+PEER_SECONDS = 20.0
+"""Processor time for reading it and checking it: a plain megabyte takes a half of it."""
+_MAX_NODES = 500_000  # values in it, and as many names
+_MAX_DEPTH = 100
+_MAXFILES = 200
 _MAX_REFS = 100
 
 _CONVERT = (
@@ -91,7 +101,8 @@ class Document:
         self.mapping = mapping
         self.source = source
         self.version = _version(mapping, source)
-        self.openapi = _openapi(mapping, source, check=check)
+        check_patterns(mapping, source)
+        self.openapi = _openapi(mapping, self.version, source, check=check)
         self.operations = tuple(self._read_operations())
         self._by_id = {operation.id: operation for operation in self.operations if operation.id}
         # Imported here, as routes are made of operations.
@@ -218,20 +229,33 @@ def load(spec: SpecLike, *, check: bool = True) -> Document:
     return Document(mapping, source=str(path), check=check)
 
 
-def parse(data: bytes, *, source: str, check: bool = True) -> Document:
-    """Makes a document of bytes that somebody else has sent: JSON or YAML.
+def parse(data: bytes, *, source: str) -> Document:
+    """Makes a document of bytes that somebody else has sent: JSON or YAML. Not for the loop.
+
+    Its size, its depth, the number of its values and the time that it takes are bounded.
 
     Args:
         data: the document.
         source: where it is from, for messages.
-        check: as for `load`.
 
     Raises:
-        SpecError: as for `load`; and when it refers to anything but itself, or uses YAML aliases,
-            by which a short text can stand for an endless one.
+        SpecError: as for `load`; when it goes over a bound; and when it refers to anything but
+            itself, or uses YAML aliases, by which a short text can stand for an endless one.
     """
-    mapping = _Bundle(None).bundled(_decode(data, source, aliases=False), source=source)
-    return Document(mapping, source=source, check=check)
+    if len(data) > MAX_PEER_SIZE:
+        raise SpecError(f"{source} is larger than {MAX_PEER_SIZE} bytes")
+    try:
+        with within(PEER_SECONDS):
+            decoded = _decode(data, source, aliases=False)
+            _check_shape(decoded, source)
+            mapping = _Bundle(None).bundled(decoded, source=source)
+            return Document(mapping, source=source)
+    except TooMuchWork as exc:
+        raise SpecError(f"{source} {exc}") from None
+    except (SpecError, MemoryError):
+        raise
+    except Exception as exc:  # what nobody foresaw, the peer must not choose the type of
+        raise SpecError(f"{source}: {type(exc).__name__} while it was read") from exc
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -247,19 +271,66 @@ def _read_file(path: Path) -> Any:
     return _decode(data, str(path), aliases=True)
 
 
+def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
+    """Bounds what YAML would make, before it does, event by event.
+
+    Raises:
+        SpecError: it goes over a bound.
+        yaml.YAMLError: it is none.
+    """
+    depth = 0
+    for event in yaml.parse(data, cast("Any", JsonschemaSafeLoader)):
+        spend(2)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise SpecError(f"{source} is nested more than {_MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent) and not aliases:
+            raise SpecError(f"{source}: YAML aliases are not taken from a peer")
+        elif isinstance(event, yaml.ScalarEvent) and _is_long_number(event):
+            raise SpecError(f"{source} has a number of more than {MAX_DIGITS} digits")
+
+
+def _is_long_number(event: yaml.ScalarEvent) -> bool:
+    # The conversion of one takes the square of its length.
+    plain = event.style in (None, "")
+    return plain and len(event.value) > MAX_DIGITS and not event.value.strip("0123456789_:.+-")
+
+
 def _decode(data: bytes, source: str, *, aliases: bool) -> Any:
-    if len(data) > _MAX_SIZE:
-        raise SpecError(f"{source} is larger than {_MAX_SIZE} bytes")
     try:
         if data.lstrip()[:1] == b"{":
-            return json.loads(data)
-        if not aliases and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data)):
-            raise SpecError(f"{source}: YAML aliases are not taken from a peer")
+            return read_json(data)
+        _check_yaml(data, source, aliases=aliases)
         loaded = yaml.load(data, cast("Any", JsonschemaSafeLoader))  # noqa: S506  # a SafeLoader
         # As JSON would have it: keys are strings, `200:` among them.
-        return json.loads(json.dumps(loaded))
+        return read_json(json.dumps(loaded))
+    except NotJSON as exc:
+        raise SpecError(f"{source} is neither JSON nor YAML: it {exc}") from None
     except (ValueError, TypeError, RecursionError, yaml.YAMLError) as exc:
         raise SpecError(f"{source} is neither JSON nor YAML: {_first_line(exc)}") from exc
+
+
+def _check_shape(decoded: Any, source: str) -> None:
+    """Bounds depth and number of values, level by level."""
+    level = [decoded]
+    number = 0
+    for _ in range(_MAX_DEPTH):
+        number += len(level)
+        spend(len(level))
+        if number > _MAX_NODES:
+            raise SpecError(f"{source} has more than {_MAX_NODES} values")
+        level = [
+            inner
+            for node in level
+            if isinstance(node, (dict, list))
+            for inner in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise SpecError(f"{source} is nested more than {_MAX_DEPTH} deep")
 
 
 class _Bundle:
@@ -282,7 +353,7 @@ class _Bundle:
         except RecursionError:
             raise SpecError(f"{source} is nested too deeply") from None
         if self._files:
-            bundled[_FILES] = self._files
+            bundled[FILES] = self._files
         return bundled
 
     def _copy(self, node: Any, path: Path | None, prefix: str) -> Any:
@@ -316,12 +387,12 @@ class _Bundle:
             return f"#{url.fragment}"
         name = self._names.get(target)
         if name is None:
-            if len(self._names) >= _MAX_FILES:
-                raise SpecError(f"more than {_MAX_FILES} files")
+            if len(self._names) >= _MAXFILES:
+                raise SpecError(f"more than {_MAXFILES} files")
             name = self._names[target] = str(len(self._names))
             self._files[name] = None  # keeps its place, while it is being read
-            self._files[name] = self._copy(_read_file(target), target, f"/{_FILES}/{name}")
-        return f"#/{_FILES}/{name}{url.fragment}"
+            self._files[name] = self._copy(_read_file(target), target, f"/{FILES}/{name}")
+        return f"#/{FILES}/{name}{url.fragment}"
 
 
 # --- for openapi-core -------------------------------------------------------------------------
@@ -338,14 +409,21 @@ def _version(mapping: Mapping[str, Any], source: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _openapi(mapping: Mapping[str, Any], source: str, *, check: bool) -> OpenAPI:
+def _openapi(
+    mapping: Mapping[str, Any], version: tuple[int, int], source: str, *, check: bool
+) -> OpenAPI:
     spec = SchemaPath.from_dict(_undeprecated(mapping), handlers={})
-    config = Config() if check else Config(spec_validator_cls=cast("Any", None))
     try:
-        return OpenAPI(spec, config=config)
+        if check:
+            check_document(mapping, version)
+        return OpenAPI(spec, config=Config(spec_validator_cls=cast("Any", None)))
+    except TooMuchWork:
+        raise
+    except RecursionError:
+        raise SpecError(f"{source}: schemas refer to each other in a ring, or too deeply") from None
     except SchemaError as exc:
-        where = "".join(f"/{token}" for token in exc.absolute_path)
-        raise SpecError(f"{source}: not valid at #{where}: {_first_line(exc)}") from exc
+        where, words = explained(exc)
+        raise SpecError(f"{source}: not valid at {where}: {words or _first_line(exc)}") from exc
     except OpenAPIError as exc:
         raise SpecError(f"{source}: {_first_line(exc)}") from exc
     except Exception as exc:  # unresolvable references have many types
@@ -380,6 +458,7 @@ def _bases(servers: Any) -> Iterator[str]:
                 for choice in choices
                 for value in values
             ][:_MAX_REFS]
+        spend(len(choices))
         for choice in choices:
             # Not `urlsplit`: what is left of a template may be no URL.
             path = re.sub(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*", "", choice).partition("?")[0]

@@ -21,6 +21,7 @@ from restsock._exceptions import StreamReset
 from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
 from restsock.protocol import ResetCode
 
+from ._divergence import content_type_of
 from ._threads import Job
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Gate(Exchange):
         watch = self._watch
         assert watch is not None
         status = head.status
-        content_type = _field(head.headers, b"content-type")
+        content_type = content_type_of(head.headers)
         found = watch.validator.check_status(self._match, status, content_type)
         if found:
             self._wrong(found, None, can_answer=watch.hold)
@@ -228,7 +229,8 @@ class Gate(Exchange):
         plan = None
         if expected is not None and not _bodiless(self.request.method, status):
             plan = expected.body(content_type)
-            if plan is not None and not plan.whole:
+            coded = _field(head.headers, b"content-encoding") is not None
+            if plan is not None and (coded or not plan.whole):
                 plan = None
             length = _field(head.headers, b"content-length")
             if length is not None and length.isdigit() and int(length) > watch.max_body:
@@ -261,12 +263,13 @@ class Gate(Exchange):
             if expected is not None and expected.headers:
                 found += validator.check_response_headers(match, head.status, head.headers)
             if plan is not None:
-                found += validator.check_response_body(plan, body)
+                content_type = content_type_of(head.headers) or ""
+                found += validator.check_response_body(plan, content_type, body)
             return found
 
         self._job = Job(work, self._checked)
         try:
-            watch.threads.submit(self._job)
+            watch.threads.submit(self._job, self._outer.connection)
         except RuntimeError as exc:  # serving has ended
             self._checked([], exc)
 

@@ -18,12 +18,14 @@ from restsock.apps._response import CONTINUE, Responder, expects_continue
 from restsock.connection import Exchange, ExchangeEvent, Failed, Load, load_of
 from restsock.protocol import DataReceived, EndReceived, ResetCode
 
-from ._document import Document, load
+from ._divergence import content_type_of, misread
+from ._document import Document, Operation, load
 from ._gate import Gate, Watch
 from ._problems import PROBLEM, Problem, problem, problem_body, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath
 from ._threads import Job, Threads
 from ._validator import BodyPlan, Validator
+from ._work import SECONDS
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers
@@ -76,7 +78,9 @@ class OpenAPIHandler:
         publish: the path at which the document is served, so that callers find it; `None`: not.
         max_body: bytes of the largest body that is looked into. A larger request is refused (413);
             a larger response passes, unvalidated.
-        threads: how many threads validate, at most.
+        max_time: seconds of processor time that the validation of one message may take. One that
+            takes more is refused, or a wrong response.
+        threads: how many threads validate, at most. A connection has half of them at most.
         interface: as for `connect`.
         options: the options of the connections.
         chance: random numbers in [0, 1), for the share.
@@ -99,6 +103,7 @@ class OpenAPIHandler:
         unknown_paths: str = "refuse",
         publish: str | None = "/openapi.json",
         max_body: int = _MIB,
+        max_time: float = SECONDS,
         threads: int = 4,
         interface: str | None = None,
         options: Options | None = None,
@@ -112,6 +117,8 @@ class OpenAPIHandler:
         _one_of("unknown_paths", unknown_paths, "refuse", "pass")
         if max_body < 0:
             raise ValueError(f"max_body must not be negative, not {max_body}")
+        if not max_time > 0:
+            raise ValueError(f"max_time must be positive, not {max_time}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if publish is not None and not publish.startswith("/"):
@@ -126,8 +133,9 @@ class OpenAPIHandler:
         self._published = b""
         self._max_body = max_body
         self._chance = chance
-        self._threads = Threads(number=threads, grace=options.timeouts.close)
-        self._validator = Validator(self.document)
+        grace = options.timeouts.close
+        self._threads = Threads(number=threads, grace=grace, seconds=max_time)
+        self._validator = Validator(self.document, seconds=max_time)
         self._watch = Watch(
             self._validator,
             self._threads,
@@ -151,8 +159,11 @@ class OpenAPIHandler:
         try:
             match = self.document.match(method, path.decode("latin-1"))
         except NoSuchPath:
-            if self._pass_unknown or not self._validate_requests or head.target == b"*":
+            if not self._validate_requests or head.target == b"*":
                 self._inner.handle(exchange)
+            elif self._pass_unknown:
+                if not self._refuse_misread(exchange, method, None, path):
+                    self._inner.handle(exchange)
             else:
                 answer_problem(exchange, 404, "the contract has no such path")
             return
@@ -163,6 +174,10 @@ class OpenAPIHandler:
                 allow = ", ".join(exc.allowed).encode("ascii", "replace")
                 detail = f"the contract has no {method} for this path"
                 answer_problem(exchange, 405, detail, headers=[(b"Allow", allow)])
+            return
+        if self._validate_requests and self._refuse_misread(
+            exchange, method, match.operation, path
+        ):
             return
         sampled = self._share > 0 and (self._share >= 1 or self._chance() < self._share)
         watch = self._watch if sampled else None
@@ -201,6 +216,16 @@ class OpenAPIHandler:
                 yield
             finally:
                 self._serving = False
+
+    def _refuse_misread(
+        self, exchange: Exchange, method: str, operation: Operation | None, path: bytes
+    ) -> bool:
+        """Answers 400 to a path that the app may take for another one."""
+        if not misread(self.document, method, operation, path.decode("latin-1")):
+            return False
+        detail = "servers read this path differently: an encoded / or a ; in it, or dots"
+        answer_problem(exchange, 400, detail, [problem("path", detail)])
+        return True
 
     def _answer_document(self, exchange: Exchange) -> None:
         if not self._published:
@@ -244,7 +269,7 @@ class _Intake:
         self._free = connection.limits.initial_window // 2
         self._plan = validator.request_plan(match.operation)
         self._body: BodyPlan | None = None
-        self._content_type = _field(exchange.request.headers, b"content-type")
+        self._content_type = content_type_of(exchange.request.headers)
         self._parts: list[bytes] = []
         self._size = 0
         self._credited = 0
@@ -283,8 +308,14 @@ class _Intake:
 
     def _accept_body(self) -> bool:
         """Whether the contract has this media type; answers 415 when it has not."""
-        if self._plan.body(self._content_type) is not None:
-            return True
+        plan = self._plan.body(self._content_type)
+        if plan is not None:
+            coding = _field(self._exchange.request.headers, b"content-encoding")
+            if not plan.whole or coding is None or coding.strip().lower() == "identity":
+                return True
+            detail = "a body that is to be validated may not be compressed"
+            self._refuse(415, detail, headers=[(b"Accept-Encoding", b"identity")])
+            return False
         offered = ", ".join(self._plan.bodies)
         detail = f"the contract has {offered} here"
         if self._content_type is None:
@@ -354,7 +385,7 @@ class _Intake:
 
         self._job = Job(work, self._checked)
         try:
-            self._threads.submit(self._job)
+            self._threads.submit(self._job, self._exchange.connection)
         except RuntimeError:
             self._drop()
             self._exchange.reset(ResetCode.REFUSED, "nothing is served here now")

@@ -10,8 +10,9 @@ peer to be one of `servers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
@@ -22,10 +23,13 @@ from openapi_core.templating.paths.datatypes import PathOperationServer
 from openapi_core.templating.paths.exceptions import OperationNotFound
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
+from ._divergence import loose, loose_field
 from ._routes import Match
 
-__all__ = ["Finder", "Parameters", "RequestMessage", "ResponseMessage", "operation_path"]
+__all__ = ["Finder", "Parameters", "RequestMessage", "ResponseMessage", "decoded", "operation_path"]
 
+_UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_COOKIE = re.compile(r'(?:"[\x21\x23-\x5b\x5d-\x7e ,]*"|[\x21\x23-\x5b\x5d-\x7e ,]*)')
 _NO_QUERY: ImmutableMultiDict[str, str] = ImmutableMultiDict()
 
 
@@ -39,7 +43,6 @@ class Parameters:
 
     Attributes:
         query: decoded names, values as sent.
-        cookies: the same of the cookies.
     """
 
     def __init__(
@@ -47,37 +50,76 @@ class Parameters:
     ) -> None:
         self._path = path
         self._headers = headers
-        self._fields: dict[str, str] | None = None
-        self._cookies: Mapping[str, list[str]] | None = None
+        self._query = query
         self.query: dict[str, list[str]] = {}
         for pair in filter(None, query.split("&")):
             name, _, value = pair.partition("=")
             self.query.setdefault(unquote_plus(name), []).append(value)
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, str]:
         """Header fields by their names in lower case."""
-        if self._fields is None:
-            self._fields = _joined(self._headers)
-        return self._fields
+        return _joined(self._headers)
 
-    @property
+    @cached_property
     def cookies(self) -> Mapping[str, list[str]]:
-        """The cookies of the request."""
-        if self._cookies is None:
-            found = _read_cookies(self.fields).items()
-            # Encoded as in a query, but for the comma, which separates.
-            self._cookies = {name: [quote_plus(value, safe=",")] for name, value in found}
-        return self._cookies
+        """The cookies, as in a query: encoded, but for the comma, which separates."""
+        found: dict[str, list[str]] = {}
+        for name, value in _read_cookies(self.fields):
+            found.setdefault(name, []).append(quote_plus(_unquoted(value), safe=","))
+        return found
+
+    @cached_property
+    def odd_cookies(self) -> Set[str]:
+        """The names of those whose values servers read differently: with quotes in them, say."""
+        found = _read_cookies(self.fields)
+        return {name for name, value in found if _COOKIE.fullmatch(value) is None}
+
+    @cached_property
+    def spelled(self) -> Mapping[str, set[str]]:
+        """The names in the query, by what they are to a server that reads them loosely."""
+        found: dict[str, set[str]] = {}
+        for name in self.query:
+            found.setdefault(loose(name), set()).add(name)
+        if ";" in self._query:  # which once separated, too
+            for pair in self._query.split("&"):
+                for part in pair.split(";")[1:]:
+                    name = unquote_plus(part.partition("=")[0])
+                    found.setdefault(loose(name), set()).add(f";{name}")
+        return found
+
+    @cached_property
+    def spelled_fields(self) -> Mapping[str, list[str]]:
+        """The names of header fields in lower case, each time, by what they are to a CGI server."""
+        found: dict[str, list[str]] = {}
+        for name, _ in self._headers:
+            text = name.decode("latin-1").lower()
+            found.setdefault(loose_field(text), []).append(text)
+        return found
 
     def value(self, where: str, name: str) -> str | None:
-        """The one value of a parameter, decoded."""
+        """The one value of a parameter, decoded.
+
+        Raises:
+            ValueError: it is not percent-encoded UTF-8.
+        """
         if where == "path":
             return self._path.get(name)
         if where == "header":
             return self.fields.get(name.lower())
         values = (self.query if where == "query" else self.cookies).get(name)
-        return None if values is None else unquote_plus(values[0])
+        return None if values is None else decoded(values[0])
+
+
+def decoded(text: str) -> str:
+    """What stands in a query or a form.
+
+    Raises:
+        ValueError: it is not percent-encoded UTF-8. What servers make of that differs.
+    """
+    if "%" in text and _UNENCODED.search(text) is not None:
+        raise ValueError("a % that encodes nothing")
+    return unquote_plus(text, errors="strict")
 
 
 class RequestMessage:
@@ -111,7 +153,7 @@ class RequestMessage:
         self.parameters = RequestParameters(
             query=_multi(parse_qsl(query, keep_blank_values=True)),
             header=Headers(list(fields.items())),
-            cookie=_multi(list(_read_cookies(fields).items())),
+            cookie=_multi([(name, _unquoted(value)) for name, value in _read_cookies(fields)]),
             path=match.variables,
         )
 
@@ -176,12 +218,13 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def _read_cookies(fields: Mapping[str, str]) -> dict[str, str]:
-    cookies = SimpleCookie()
-    # Pair by pair: one that is malformed does not hide the others.
-    for pair in filter(None, fields.get("cookie", "").split(";")):
-        try:
-            cookies.load(pair.strip())
-        except CookieError:
-            continue
-    return {name: morsel.value for name, morsel in cookies.items()}
+def _read_cookies(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The cookies, in order and as often as they are there; their values as they were sent."""
+    for pair in fields.get("cookie", "").split(";"):
+        name, equals, value = (part.strip(" \t") for part in pair.partition("="))
+        if equals and name:
+            yield name, value
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

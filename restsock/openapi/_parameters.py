@@ -1,7 +1,7 @@
 """Parameters on their way out: Python values to text, by the contract's `style` and `explode`.
 
 The rules are the tables "Style Values" and "Style Examples" of OpenAPI 3.0.4, 3.1.1 and 3.2.0,
-which stand on RFC 6570. Reading such text back is openapi-core's part, at the serving end.
+which stand on RFC 6570. Reading such text back is the part of `_reading`, at the serving end.
 
 What an encoding cannot carry is refused instead of sent as something else: a list with a "," in an
 item as a header, an object within an object, a path value that would lead to another path.

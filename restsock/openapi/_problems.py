@@ -11,7 +11,6 @@ an answer of its own size.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -21,10 +20,13 @@ from urllib.parse import quote
 from jsonschema.exceptions import ValidationError as SchemaError
 from jsonschema.exceptions import best_match
 
+from ._regex import compiled
+
 __all__ = [
     "MAX_ERRORS",
     "PROBLEM",
     "Problem",
+    "explained",
     "pointer",
     "problem",
     "problem_body",
@@ -102,6 +104,17 @@ def schema_problems(
             yield problem(where, detail, name=name, path=[*path, *more])
 
 
+def explained(error: SchemaError) -> tuple[str, str]:
+    """Where an error of a JSON Schema validator is, and what it is; "" if it has words itself."""
+    # Not of the error itself, which the library has copied without what that needs.
+    found = best_match(error.context or ()) or error
+    place = list(found.absolute_path)
+    if found.message:
+        return pointer(place), ""
+    more, detail = next(_details(found), ([], ""))
+    return pointer([*place, *more]), detail
+
+
 def _details(error: SchemaError) -> Iterator[tuple[list[str | int], str]]:
     """Where below the error's own place it is, and what to say of it."""
     keyword = str(error.validator)
@@ -136,7 +149,7 @@ def _additional(error: SchemaError) -> Iterator[tuple[list[str | int], str]]:
     extra = (
         name
         for name in instance
-        if name not in known and not any(re.search(pattern, name) for pattern in patterns)
+        if name not in known and not any(compiled(each).search(name) for each in patterns)
     )
     for name in islice(extra, MAX_ERRORS):
         yield [name[:_MAX_WORDS]], "is not allowed here"

@@ -10,21 +10,24 @@ The rules are those of "Style Examples" in OpenAPI 3.1.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import unquote_plus
 
+from ._divergence import Declared, ambiguity
 from ._document import Document
-from ._messages import Parameters
+from ._json import NotJSON, read_json
+from ._messages import Parameters, decoded
 from ._problems import Problem, problem, schema_problems
+from ._work import spend
 
-__all__ = ["Reader", "make_reader"]
+__all__ = ["Reader", "declared_names", "make_form", "make_reader"]
 
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_ENCODED = "has to be percent-encoded UTF-8"
 _TRUE = ("true", "1", "yes", "y", "on", "t")
 _FALSE = ("false", "0", "no", "n", "off", "f")
 
@@ -35,6 +38,7 @@ _STYLES = {
     "cookie": ("form",),
 }
 _MAX_DEPTH = 20
+_MAX_SCHEMAS = 200  # that one schema is made of
 
 
 class _Missing(Exception):  # a result
@@ -86,6 +90,49 @@ def make_form(document: Document, content: Mapping[str, Any], validator: Any) ->
     return Reader(document, {"in": "body", "name": ""}, schema, "form", validator)
 
 
+def declared_names(
+    document: Document, parameter: Mapping[str, Any], content: Mapping[str, Any] | None = None
+) -> Iterator[Declared]:
+    """The names by which a parameter, or what is in a form, is given.
+
+    Args:
+        document: where schemas are looked up.
+        parameter: resolved; of a form only `in` and `name` mean anything.
+        content: the media type of the form.
+    """
+    where, name = parameter["in"], parameter["name"]
+    if where == "path":
+        return
+    encoding = (content or {}).get("encoding") or {}
+    schema = document.resolve((parameter if content is None else content).get("schema", {}))
+    schema = schema if isinstance(schema, Mapping) else {}
+    style = parameter.get("style") or _STYLES.get(where, ("form",))[0]
+    reader = Reader(document, parameter, schema, style, None)
+    if content is not None or (reader.shape == "object" and reader.explode and style == "form"):
+        for inner in reader.properties:
+            says = document.resolve(encoding.get(inner)) or {}
+            deep = says.get("style") == "deepObject"
+            many = reader.property_shape(inner) == "array" and says.get("explode", True) is True
+            yield Declared(where, inner, many, deep)
+        return
+    many = reader.shape == "array" and (reader.explode or where == "header")
+    yield Declared(where, name, many and "content" not in parameter, style == "deepObject")
+
+
+def ambiguities(names: Sequence[Declared], parameters: Parameters) -> Iterator[Problem]:
+    """What of these names an app may read in another way than it is read here."""
+    everything: dict[str, set[str]] = {}
+    for each in names:
+        everything.setdefault(each.where, set()).add(each.name)
+    for each in names:
+        detail = ambiguity(each, everything, parameters)
+        if detail is not None:
+            if each.where == "body":
+                yield problem("body", detail, path=[each.name])
+            else:
+                yield problem(each.where, detail, name=each.name)
+
+
 class Reader:
     """Reads and validates one parameter, or a form. Threads may share it."""
 
@@ -103,9 +150,10 @@ class Reader:
         self._document = document
         self._may_be_empty = parameter.get("allowEmptyValue") is True
         self._style = style
-        self._explode = bool(parameter.get("explode", style in ("form", "deepObject")))
+        self.explode = bool(parameter.get("explode", style in ("form", "deepObject")))
         self._schema = schema
-        self._shape = self._shape_of(schema)
+        self.shape = self._shape_of(schema)
+        self.properties = self._properties_of(schema, set())
         self._validator = validator
 
     def check(self, parameters: Parameters) -> Iterator[Problem]:
@@ -119,6 +167,9 @@ class Reader:
         except _Unreadable as exc:
             yield problem(self.where, str(exc), name=self.name)
             return
+        except ValueError:
+            yield problem(self.where, _ENCODED, name=self.name)
+            return
         if self._validator is not None and not (value == "" and self._may_be_empty):
             errors = self._validator.iter_errors(value)
             yield from schema_problems(errors, self.where, name=self.name)
@@ -130,11 +181,16 @@ class Reader:
             text: the form, as sent.
         """
         form: dict[str, Any] = {}
-        for name, texts in Parameters({}, text, ()).query.items():
-            values = [unquote_plus(value) for value in texts]
-            many = self._property_shape(name) == "array"
-            form[name] = values if many else values[0]
-        value = self._cast_to("object", form, {**self._schema, "properties": self._properties()}, 0)
+        try:
+            for name, texts in Parameters({}, text, ()).query.items():
+                form[name] = self._one_or_all(name, [decoded(value) for value in texts])
+        except _Unreadable as exc:
+            yield problem("body", str(exc))
+            return
+        except ValueError:
+            yield problem("body", _ENCODED)
+            return
+        value = self._cast_to("object", form, {**self._schema, "properties": self.properties}, 0)
         yield from schema_problems(self._validator.iter_errors(value), "body")
 
     # --- reading --------------------------------------------------------------------------------
@@ -148,7 +204,7 @@ class Reader:
             text = parameters.value(self.where, self.name)
             if text is None:
                 raise _Missing
-            value = _READERS[self._style](self.name, text, self._shape, self._explode)
+            value = _READERS[self._style](self.name, text, self.shape, self.explode)
         if value == "" and self._may_be_empty:
             return value
         return self._cast(value, self._schema, 0)
@@ -158,36 +214,33 @@ class Reader:
         if text is None:
             raise _Missing
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise _Unreadable("is not JSON") from None
+            return read_json(text)
+        except NotJSON as exc:
+            raise _Unreadable(str(exc)) from None
 
     def _read_query(self, parameters: Parameters) -> Any:
         pairs = parameters.query if self.where == "query" else parameters.cookies
         if self._style == "deepObject":
             return self._read_deep(pairs)
-        if self._shape == "object" and self._explode:
+        if self.shape == "object" and self.explode:
             found = {
-                name: [unquote_plus(text) for text in pairs[name]]
-                for name in self._properties()
+                name: [decoded(text) for text in pairs[name]]
+                for name in self.properties
                 if name in pairs
             }
             if not found:
                 raise _Missing
-            return {
-                name: texts if self._property_shape(name) == "array" else texts[0]
-                for name, texts in found.items()
-            }
+            return {name: self._one_or_all(name, texts) for name, texts in found.items()}
         texts = pairs.get(self.name)
         if texts is None:
             raise _Missing
-        if self._shape == "array":
-            if self._explode:
-                return [unquote_plus(text) for text in texts]
+        if self.shape == "array":
+            if self.explode:
+                return [decoded(text) for text in texts]
             return self._split(texts[0])
-        if self._shape == "object":
+        if self.shape == "object":
             return _pairs_of(self._split(texts[0]))
-        return unquote_plus(texts[0])
+        return decoded(texts[0])
 
     def _split(self, text: str) -> list[str]:
         # Split before it is decoded: an encoded separator is part of an item.
@@ -197,16 +250,15 @@ class Reader:
             parts = re.split(r"%7[Cc]|\|", text)
         else:
             parts = text.split(",")
-        return [unquote_plus(part) for part in parts]
+        return [decoded(part) for part in parts]
 
     def _read_deep(self, pairs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, texts in pairs.items():
             if name.startswith(self.name + "[") and name.endswith("]"):
                 inner = name[len(self.name) + 1 : -1]
-                values = [unquote_plus(text) for text in texts]
-                is_list = self._property_shape(inner) == "array"
-                found[inner] = values if is_list else values[0]
+                values = [decoded(text) for text in texts]
+                found[inner] = self._one_or_all(inner, values)
         if not found:
             raise _Missing
         return found
@@ -219,6 +271,7 @@ class Reader:
         Raises:
             _Unreadable: a text is none of them.
         """
+        spend()
         schema = self._document.resolve(schema)
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
             return value
@@ -273,22 +326,34 @@ class Reader:
                 return kind if kind in ("array", "object") else "text"
         for key in ("allOf", "anyOf", "oneOf"):
             for inner in schema.get(key, ()):
-                if self._document.resolve(inner).get("type") != "null":
+                inner = self._document.resolve(inner)
+                if isinstance(inner, Mapping) and inner.get("type") != "null":
                     return self._shape_of(inner, depth + 1)
         return "object" if "properties" in schema else "text"
 
-    def _properties(self, schema: Any = None, depth: int = 0) -> Mapping[str, Any]:
-        schema = self._document.resolve(self._schema if schema is None else schema)
+    def _one_or_all(self, name: str, values: list[str]) -> str | list[str]:
+        """What a property has: a list if it is one."""
+        if self.property_shape(name) == "array":
+            return values
+        if len(values) > 1:
+            raise _Unreadable("has a name more than once, which is no list")
+        return values[0]
+
+    def _properties_of(self, schema: Any, seen: set[int]) -> dict[str, Any]:
+        schema = self._document.resolve(schema)
         found: dict[str, Any] = {}
-        if isinstance(schema, Mapping) and depth <= _MAX_DEPTH:
+        # Each schema once: they may refer to each other, and to the same ones many times.
+        if isinstance(schema, Mapping) and id(schema) not in seen and len(seen) < _MAX_SCHEMAS:
+            seen.add(id(schema))
             for key in ("allOf", "anyOf", "oneOf"):
                 for inner in schema.get(key, ()):
-                    found.update(self._properties(inner, depth + 1))
+                    found.update(self._properties_of(inner, seen))
             found.update(schema.get("properties", {}))
         return found
 
-    def _property_shape(self, name: str) -> str:
-        return self._shape_of(self._properties().get(name, {}))
+    def property_shape(self, name: str) -> str:
+        """`array`, `object` or `text`: how a property is spelled."""
+        return self._shape_of(self.properties.get(name, {}))
 
 
 def _simple(name: str, text: str, shape: str, explode: bool) -> Any:
@@ -354,7 +419,7 @@ def _number(text: str) -> float | int:
     if _INTEGER.fullmatch(text):
         return int(text)
     try:
-        number = float(text) if text.isascii() and "_" not in text else math.nan
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

@@ -1,7 +1,7 @@
 """Holds messages to a document. Blocking, costs up to a millisecond: not for the loop.
 
-openapi-core reads parameters, headers and forms by their styles, and knows the dialects of JSON
-Schema. Done here, because there it is slow or wrong:
+openapi-core knows the dialects of JSON Schema, and reads those parameters, headers and forms that
+`_reading` does not. Done here, because there it is slow or wrong:
 
 - Validators of a schema are made once and kept; openapi-core makes them anew for each value.
 - JSON bodies of every media type that says `+json`. There it takes bytes for the value.
@@ -16,9 +16,8 @@ and those whose schema allows everything. Of them the media type alone is checke
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple, cast
 
@@ -40,11 +39,15 @@ from openapi_core.validation.schemas import (
 
 from restsock._patterns import like
 
+from ._divergence import JSON_CHARSETS, TEXT_CHARSETS, Declared, charset_of
 from ._document import Document, Operation
+from ._json import NotJSON, read_json
+from ._keywords import as_bounded
 from ._messages import Finder, Parameters, RequestMessage, ResponseMessage, operation_path
 from ._problems import MAX_ERRORS, PROBLEM, Problem, problem, schema_problems
-from ._reading import Reader, make_form, make_reader
+from ._reading import Reader, ambiguities, declared_names, make_form, make_reader
 from ._routes import Match
+from ._work import SECONDS, TooMuchWork, within
 
 __all__ = ["BodyPlan", "RequestPlan", "ResponsePlan", "Validator"]
 
@@ -61,12 +64,14 @@ class BodyPlan(NamedTuple):
         media_type: as the document has it; perhaps a range.
         schema: where its schema stands, for what is to be read at all.
         form: reads a form; `None` when it takes openapi-core.
+        fields: the names of a form.
     """
 
     kind: str
     media_type: str
     schema: SchemaPath | None
     form: Reader | None = None
+    fields: tuple[Declared, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -82,12 +87,14 @@ class RequestPlan(NamedTuple):
         bodies: by media type or range; empty when no body is described.
         required: whether there has to be a body.
         readers: for the parameters; `None` when one of them takes openapi-core.
+        names: by which they are given.
     """
 
     parameters: bool
     bodies: Mapping[str, BodyPlan]
     required: bool
     readers: tuple[Reader, ...] | None
+    names: tuple[Declared, ...]
 
     def body(self, content_type: str | None) -> BodyPlan | None:
         """The plan for a body of this type; `None` when the contract has none."""
@@ -101,11 +108,13 @@ class ResponsePlan(NamedTuple):
         headers: whether there are any to check.
         bodies: by media type or range; empty when no body is described.
         readers: for the header fields; `None` when one of them takes openapi-core.
+        names: of them.
     """
 
     headers: bool
     bodies: Mapping[str, BodyPlan]
     readers: tuple[Reader, ...] | None
+    names: tuple[Declared, ...]
 
     def body(self, content_type: str | None) -> BodyPlan | None:
         """The plan for a body of this type; `None` when the contract has none."""
@@ -116,10 +125,15 @@ class Validator:
     """Validates the messages of one document. Any number of threads may share one.
 
     Plans say beforehand, at no cost, what of a message is needed; `check_*` return what is wrong.
+
+    Args:
+        document: what messages are held to.
+        seconds: of processor time that one message may take. One that takes more is wrong.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, seconds: float = SECONDS) -> None:
         self.document = document
+        self._seconds = seconds
         version = document.version
         self._write = _Factory(
             {
@@ -170,7 +184,7 @@ class Validator:
             places = self._parameter_places(operation)
             readers = self._readers(places, self._write)
             required = body.get("required") is True
-            plan = RequestPlan(bool(places), bodies, required, readers)
+            plan = RequestPlan(bool(places), bodies, required, readers, self._names(places))
             self._requests[key] = plan
         return plan
 
@@ -195,7 +209,8 @@ class Validator:
                 if field.lower() != "content-type"
             ]
             readers = self._readers(headers, self._read)
-            plan = ResponsePlan(bool(headers), self._bodies(response, place), readers)
+            bodies = self._bodies(response, place)
+            plan = ResponsePlan(bool(headers), bodies, readers, self._names(headers))
         # A hostile peer must not fill memory with statuses: there are 900.
         self._responses[key] = plan
         return plan
@@ -232,6 +247,12 @@ class Validator:
             readers.append(reader)
         return tuple(readers)
 
+    def _names(
+        self, places: Iterable[tuple[Mapping[str, Any], SchemaPath]]
+    ) -> tuple[Declared, ...]:
+        names = (declared_names(self.document, parameter) for parameter, _ in places)
+        return tuple(chain.from_iterable(names))
+
     def _place(self, operation: Operation) -> SchemaPath:
         return operation_path(self.document.openapi.spec, operation.method, operation.path)
 
@@ -245,22 +266,30 @@ class Validator:
             if kind is not _OTHER and _says_something(schema, text=kind is _TEXT):
                 schema_place = place / "content" / media_type / "schema"
             form = None
+            fields: tuple[Declared, ...] = ()
             if kind is _FORM and schema_place is not None:
                 spec = self.document.openapi.spec
                 validator = self._write.create(spec, schema_place).validator
                 form = make_form(self.document, resolved, validator)
-            bodies[media_type] = BodyPlan(kind, media_type, schema_place, form)
+                fields = tuple(declared_names(self.document, _FORM_ITSELF, resolved))
+            bodies[media_type] = BodyPlan(kind, media_type, schema_place, form, fields)
         return bodies
 
     # --- requests -------------------------------------------------------------------------------
 
     def check_parameters(self, match: Match, query: str, headers: Headers) -> list[Problem]:
         """What is wrong with the parameters of a request."""
-        readers = self.request_plan(match.operation).readers
-        if readers is not None:
-            return _read_all(readers, Parameters(match.variables, query, headers))
+        return self._bounded("query", lambda: self._check_parameters(match, query, headers))
+
+    def _check_parameters(self, match: Match, query: str, headers: Headers) -> list[Problem]:
+        plan = self.request_plan(match.operation)
+        parameters = Parameters(match.variables, query, headers)
+        found = list(islice(ambiguities(plan.names, parameters), MAX_ERRORS))
+        if found:
+            return found
+        if plan.readers is not None:
+            return _read_all(plan.readers, parameters)
         message = RequestMessage(match, query, headers)
-        found: list[Problem] = []
         for error in self._parameters.iter_errors(message):
             found += _parameter_problems(error)
         return found
@@ -269,22 +298,40 @@ class Validator:
         self, match: Match, plan: BodyPlan, content_type: str, body: bytes
     ) -> list[Problem]:
         """What is wrong with the body of a request, by a plan that wants it whole."""
-        assert plan.schema is not None
         if plan.kind is not _FORM:
-            return self._check_body(self._write, plan, body)
+            return self._check_body(self._write, plan, content_type, body)
+        return self._bounded("body", lambda: self._check_form(match, plan, content_type, body))
+
+    def _check_form(
+        self, match: Match, plan: BodyPlan, content_type: str, body: bytes
+    ) -> list[Problem]:
+        if charset_of(content_type) not in JSON_CHARSETS:
+            return [_WRONG_CHARSET]
+        try:
+            text = body.decode("ascii")
+        except UnicodeDecodeError:
+            return [problem("body", "is no urlencoded form")]
+        found = list(islice(ambiguities(plan.fields, Parameters({}, text, ())), MAX_ERRORS))
+        if found:
+            return found
         if plan.form is not None:
-            try:
-                text = body.decode("ascii")
-            except UnicodeDecodeError:
-                return [problem("body", "is no urlencoded form")]
             return list(islice(plan.form.check_form(text), MAX_ERRORS))
         message = RequestMessage(match, "", (), content_type=_FORM_TYPE, body=body)
-        found: list[Problem] = []
         for error in self._forms.iter_errors(message):
             if isinstance(error, MissingRequestBodyError):
                 continue  # seen to before
             found += _cause_problems(error, "body", None)
         return found
+
+    def _bounded(self, where: str, check: Callable[[], list[Problem]]) -> list[Problem]:
+        """What a check finds, or that it takes too much."""
+        try:
+            with within(self._seconds):
+                return check()
+        except TooMuchWork as exc:
+            return [problem(where, str(exc))]
+        except RecursionError:
+            return [problem(where, "is nested too deeply")]
 
     # --- responses ------------------------------------------------------------------------------
 
@@ -309,13 +356,19 @@ class Validator:
 
     def check_response_headers(self, match: Match, status: int, headers: Headers) -> list[Problem]:
         """What is wrong with the header fields of a response."""
+        return self._bounded("header", lambda: self._check_headers(match, status, headers))
+
+    def _check_headers(self, match: Match, status: int, headers: Headers) -> list[Problem]:
         plan = self.response_plan(match.operation, status)
         if plan is None:
             return []
+        parameters = Parameters({}, "", headers)
+        found = list(islice(ambiguities(plan.names, parameters), MAX_ERRORS))
+        if found:
+            return found
         if plan.readers is not None:
-            return _read_all(plan.readers, Parameters({}, "", headers))
+            return _read_all(plan.readers, parameters)
         request = RequestMessage(match, "", ())
-        found: list[Problem] = []
         for error in self._headers.iter_errors(request, ResponseMessage(status, headers)):
             if isinstance(error, HeaderValidationError):
                 if isinstance(error, MissingHeaderError):
@@ -324,23 +377,30 @@ class Validator:
                     found += _cause_problems(error, "header", error.name)
         return found
 
-    def check_response_body(self, plan: BodyPlan, body: bytes) -> list[Problem]:
+    def check_response_body(self, plan: BodyPlan, content_type: str, body: bytes) -> list[Problem]:
         """What is wrong with the body of a response, by a plan that wants it whole."""
-        return self._check_body(self._read, plan, body)
+        return self._check_body(self._read, plan, content_type, body)
 
-    def _check_body(self, schemas: _Factory, plan: BodyPlan, body: bytes) -> list[Problem]:
-        assert plan.schema is not None
-        value: Any
-        try:
-            value = body.decode() if plan.kind is _TEXT else json.loads(body)
-        except (ValueError, RecursionError):
-            what = "UTF-8" if plan.kind is _TEXT else "JSON"
-            return [problem("body", f"is not {what}" if body else "is empty")]
-        validator = schemas.create(self.document.openapi.spec, plan.schema).validator
-        try:
+    def _check_body(
+        self, schemas: _Factory, plan: BodyPlan, content_type: str, body: bytes
+    ) -> list[Problem]:
+        charset = charset_of(content_type)
+        # JSON is in UTF-8, whatever is said, but some servers believe what is said.
+        if charset not in (TEXT_CHARSETS if plan.kind is _TEXT else JSON_CHARSETS):
+            return [_WRONG_CHARSET]
+
+        def check() -> list[Problem]:
+            assert plan.schema is not None
+            try:
+                value = body.decode(charset) if plan.kind is _TEXT else read_json(body)
+            except NotJSON as exc:
+                return [problem("body", str(exc))]
+            except ValueError:
+                return [problem("body", f"is not {charset.upper()}")]
+            validator = schemas.create(self.document.openapi.spec, plan.schema).validator
             return list(schema_problems(validator.iter_errors(value), "body"))
-        except RecursionError:
-            return [problem("body", "is nested too deeply")]
+
+        return self._bounded("body", check)
 
 
 class _Factory:
@@ -357,6 +417,7 @@ class _Factory:
         made = self._made.get(key) if key else None
         if made is None:
             made = self._factory.create(spec, schema, **options)
+            made.validator = as_bounded(made.validator)
             if key:
                 with self._lock:
                     made = self._made.setdefault(key, made)
@@ -372,6 +433,11 @@ def _read_all(readers: Iterable[Reader], parameters: Parameters) -> list[Problem
 
 
 _FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+_FORM_ITSELF = {"in": "body", "name": ""}
+
+_WRONG_CHARSET = problem("header", "has a charset that is not read here", name="Content-Type")
 
 
 def _essence(content_type: str) -> str:

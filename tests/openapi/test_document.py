@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import fastapi
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import restsock
 from restsock.openapi import Document, load
@@ -250,3 +256,137 @@ def test_servers_are_paths(servers: Any, bases: tuple[str, ...]) -> None:
 def test_its_repr_tells_what_it_is() -> None:
     assert repr(load(document())) == "<Document 'Pets' from a mapping, OpenAPI 3.1>"
     assert isinstance(load(document()), Document)
+
+
+# --- what a peer sends ----------------------------------------------------------------------------
+
+
+def refused(data: bytes | dict[str, Any]) -> str:
+    """What is said of a peer's document."""
+    data = json.dumps(data).encode() if isinstance(data, dict) else data
+    start = time.thread_time()
+    with pytest.raises(restsock.SpecError) as caught:
+        parse(data, source="the peer")
+    assert time.thread_time() - start < 10
+    return str(caught.value)
+
+
+def schemas(**found: Any) -> dict[str, Any]:
+    return document({}, components={"schemas": found})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b" " * 5_000_000, "larger than"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b"a: " + b"[" * 200_000, "neither JSON nor YAML|nested"),
+        (b"".join(b" " * depth + b"a:\n" for depth in range(2000)), "nested more than 100"),
+        (b"a: 1" + b":1" * 500_000, "1000 digits"),
+        (b"a: 1" + b"1" * 500_000, "1000 digits"),
+        (b'{"a": 1' + b"1" * 500_000 + b"}", "1000 digits"),
+        (b"openapi: 3.1.0\na: .inf\n", "Infinity"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "constructor"),
+        (b'{"openapi": "3.1.0", "openapi": "3.0.3"}', "twice"),
+    ],
+    ids=[
+        "size",
+        "JSON",
+        "flow",
+        "blocks",
+        "base 60",
+        "digits",
+        "JSON digits",
+        "inf",
+        "tag",
+        "twice",
+    ],
+)
+def test_what_is_too_much_of_a_peer(data: bytes, words: str) -> None:
+    assert re.search(words, refused(data))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_pattern_of_a_peer_is_not_run_by_an_engine_that_backtracks(version: str) -> None:
+    schema = {"type": "string", "pattern": "^(a+)+$", "default": "a" * 40 + "b"}
+    words = refused(document({}, version, components={"schemas": {"A": schema}}))
+    assert "does not match the pattern" in words
+
+
+def test_depth_and_number_of_values() -> None:
+    nested: Any = {}
+    for _ in range(120):
+        nested = {"items": nested}
+    assert "nested more than 100 deep" in refused(schemas(A=nested))
+    assert "more than 500000 values" in refused(schemas(A={"enum": [0] * 600_000}))
+    many = {f"A{at}": {"pattern": f"^.{{1,1000}}{at}$"} for at in range(2000)}
+    assert "patterns are too large" in refused(schemas(**many))
+
+
+def test_the_time_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restsock.openapi._document.PEER_SECONDS", 0.2)
+    choices = {name: {"default": "x", "enum": ["x", *map(str, range(300))]} for name in "ab"}
+    servers = [{"url": "/{a}/{b}", "variables": choices}] * 20
+    paths = {f"/p{number}": {"get": operation()} for number in range(300)}
+    assert "takes more than 0.2 s" in refused(document(paths, servers=servers))
+
+
+def test_schemas_that_multiply_do_not_take_long_to_check() -> None:
+    doubled: dict[str, Any] = {
+        f"L{at}": {"allOf": [{"$ref": f"#/components/schemas/L{at + 1}"}] * 2} for at in range(40)
+    }
+    start = time.thread_time()
+    parse(json.dumps(schemas(**doubled, L40={"type": "integer"})).encode(), source="the peer")
+    assert time.thread_time() - start < 10
+
+
+def test_a_ring_of_schemas_that_others_need_is_fine() -> None:
+    children = {"type": "array", "items": {"$ref": "#/components/schemas/Node"}}
+    base = {"type": "object", "properties": {"id": {}, "children": children}}
+    node = {"allOf": [base, {"required": ["id", "children"]}]}
+    ring = {"allOf": [{"$ref": "#/components/schemas/Ring"}, {"properties": {"x": {}}}]}
+    parse(json.dumps(schemas(Node=node, Ring=ring)).encode(), source="the peer")
+    wrong = {"allOf": [base], "required": ["nope"]}
+    assert "nope" in refused(schemas(Node=node, Wrong=wrong))
+
+
+def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*args: Any) -> None:
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    for schema in (
+        {"$id": "http://127.0.0.1:1/a", "$ref": "#/b"},
+        {"$id": "http://127.0.0.1:1/a", "$dynamicRef": "http://127.0.0.1:1/b"},
+        {"$schema": "http://127.0.0.1:1/s", "type": "string"},
+    ):
+        get = operation(parameters=[{"in": "query", "name": "q", "schema": schema}])
+        spec = document({"/a": {"get": get}}, components={"schemas": {"A": schema}})
+        with contextlib.suppress(restsock.SpecError):
+            parse(json.dumps(spec).encode(), source="the peer")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        *("get", "parameters", "schema", "$ref", "in", "name", "responses", "200"),
+                        *("content", "application/json", "allOf", "properties", "pattern"),
+                    ]
+                ),
+                inner | st.sampled_from(["#/paths/~1a", "#/paths", "query", "^a$", "object"]),
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_whatever_a_peer_sends_is_a_document_or_an_error_of_ours(item: Any) -> None:
+    spec = json.dumps({**document({}), "paths": {"/a": item}}).encode()
+    with contextlib.suppress(restsock.SpecError):
+        parse(spec, source="the peer")

@@ -59,7 +59,7 @@ class Queue(Threads):
     def __init__(self) -> None:
         self.jobs: list[Job] = []
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, key: object = None) -> None:
         self.jobs.append(job)
 
     def work(self) -> None:

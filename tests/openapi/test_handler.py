@@ -20,6 +20,7 @@ import restsock
 from restsock.connection import Connection, Exchange, ExchangeEvent, Request, Response
 from restsock.openapi import OpenAPIHandler
 from restsock.protocol import RequestHead, ResponseReceived
+from restsock.testing import connected_pair
 from tests.apps.serving import served
 from tests.openapi.documents import document, operation, parameter
 
@@ -464,34 +465,71 @@ async def test_wsgi_responses(mode: str) -> None:
 # --- life ---------------------------------------------------------------------------------------
 
 
-async def test_a_peer_that_leaves_while_its_request_is_validated() -> None:
+async def test_a_request_that_times_out_frees_its_thread() -> None:
+    """Its validation would go on for a quarter of an hour."""
     app = App()
-    async with serving(app, slow_document(), threads=1) as peer:
+    options = restsock.Options(timeouts=restsock.Timeouts(request=0.3))
+    handler = OpenAPIHandler(app, slow_document(28), threads=1, max_time=1000, options=options)
+    async with connected_pair(app_b=handler, options=options) as (peer, _):
+        response = await peer.request("GET", "/slow?q=1", timeout=30)
+        assert response.status == 504
+        # The one thread there is has to be free for this one.
+        assert (await peer.request("GET", "/fast?q=1", timeout=30)).status == 200
+    assert [target for _, target, _ in app.asked] == ["/fast?q=1"]
+
+
+async def test_a_peer_that_leaves_frees_its_thread() -> None:
+    app = App()
+    async with serving(app, slow_document(28), threads=1, max_time=1000) as peer:
         with trio.move_on_after(0.05):
-            await peer.request("GET", "/slow?q=" + "a" * 24 + "!")
-        assert (await peer.request("GET", "/fast", timeout=30)).status == 200
-    assert [target for _, target, _ in app.asked] == ["/fast"]
+            await peer.request("GET", "/slow?q=1")
+        assert (await peer.request("GET", "/fast?q=1", timeout=30)).status == 200
+    assert [target for _, target, _ in app.asked] == ["/fast?q=1"]
+
+
+async def test_what_takes_too_much_work_is_refused() -> None:
+    app = App()
+    async with serving(app, slow_document(28), threads=1, max_time=0.05) as peer:
+        response = await peer.request("GET", "/slow?q=1", timeout=30)
+        assert response.status == 400
+        (error,) = response.json()["errors"]
+        assert error["detail"] == "takes more than 0.05 s of processor time to check"
+    assert app.asked == []
 
 
 async def test_the_loop_goes_on_meanwhile() -> None:
-    """A pattern that backtracks takes a thread, and the time of the interpreter, not the loop."""
+    """A message that takes its time has a thread, and not the loop."""
     app = App()
-    async with serving(app, slow_document(), threads=2) as peer, trio.open_nursery() as nursery:
+    async with (
+        serving(app, slow_document(28), threads=4, max_time=0.3) as peer,
+        trio.open_nursery() as nursery,
+    ):
         done: list[str] = []
 
         async def ask(target: str) -> None:
             await peer.request("GET", target, timeout=30)
             done.append(target)
 
-        nursery.start_soon(ask, "/slow?q=" + "a" * 21 + "!")
+        nursery.start_soon(ask, "/slow?q=1")
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(ask, "/fast")
-    assert done[0] == "/fast"
+        nursery.start_soon(ask, "/fast?q=1")
+    assert done[0] == "/fast?q=1"
 
 
-def slow_document() -> dict[str, Any]:
-    slow = parameter("query", "q", {"type": "string", "pattern": "^(a+)+$"})
-    return document({"/slow": {"get": operation(parameters=[slow])}, "/fast": {"get": operation()}})
+def slow_document(depth: int) -> dict[str, Any]:
+    """Of schemas each of which asks for the next one twice."""
+    step = "#/components/schemas/S{}"
+    schemas: dict[str, Any] = {
+        f"S{at}": {"allOf": [{"$ref": step.format(at + 1)}] * 2} for at in range(depth)
+    }
+    schemas[f"S{depth}"] = {"type": "integer"}
+    slow = parameter("query", "q", {"type": "integer", "allOf": [{"$ref": step.format(0)}]})
+    fast = parameter("query", "q", {"type": "integer"})
+    paths = {
+        "/slow": {"get": operation(parameters=[slow])},
+        "/fast": {"get": operation(parameters=[fast])},
+    }
+    return document(paths, components={"schemas": schemas})
 
 
 async def test_threads_end_with_the_handler() -> None:

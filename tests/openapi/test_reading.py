@@ -16,6 +16,7 @@ from restsock.openapi._routes import Match
 from restsock.openapi._validator import Validator
 from tests.openapi.documents import document, operation, parameter
 
+PETS = load(document())
 INTEGERS = {"type": "array", "items": {"type": "integer"}}
 COLOR = {
     "type": "object",
@@ -37,7 +38,7 @@ class Spy:
 def read(parameter: dict[str, Any], text: str) -> Any:
     """What is read of a parameter from a path variable, a query, a header or cookies."""
     spy = Spy()
-    reader = make_reader(load(document()), parameter, lambda below: spy)
+    reader = make_reader(PETS, parameter, lambda below: spy)
     assert reader is not None
     where = parameter["in"]
     parameters = Parameters(

@@ -1,0 +1,230 @@
+"""Holds a document to the specification of OpenAPI, with work that is bounded.
+
+openapi-spec-validator does it, with parts of it replaced: those that run patterns by an engine
+that backtracks, look each schema up in a list of all, or follow schemas that multiply as they refer
+to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+from jsonschema.exceptions import SchemaError
+from jsonschema.validators import validator_for
+from jsonschema_path import SchemaPath
+from openapi_schema_validator import OAS30Validator, OAS31Validator, OAS32Validator
+from openapi_schema_validator._specifications import REGISTRY
+from openapi_spec_validator.schemas import (
+    get_schema_content_v30,
+    get_schema_content_v31,
+    get_schema_content_v32,
+)
+from openapi_spec_validator.validation import keywords, validators
+from referencing import Resource
+
+from restsock._exceptions import SpecError
+
+from ._keywords import bounded
+from ._regex import BadPattern, compiled
+from ._work import spend
+
+__all__ = ["FILES", "check_document", "check_patterns"]
+
+FILES = "x-files"
+"""Below this name a document has the files that it refers to."""
+
+_MAX_PATTERNS = 5_000_000  # instructions of all its patterns together
+
+
+def check_document(mapping: Mapping[str, Any], version: tuple[int, int]) -> None:
+    """Checks a document.
+
+    Args:
+        mapping: the document, which refers to itself alone.
+        version: of OpenAPI.
+
+    Raises:
+        jsonschema.ValidationError: it is not valid.
+        TooMuchWork: it takes more than is allowed here.
+        Exception: what else the library raises at references that lead nowhere.
+    """
+    # Without handlers nothing is fetched, whatever `$id` makes of a reference.
+    _validator(version)(SchemaPath.from_dict(cast("Any", mapping), handlers={})).validate()
+
+
+class _Seen(set[Any]):
+    """What the library keeps in a list."""
+
+    append = set.add
+
+
+class _Schemas(keywords.SchemaValidator):
+    """The check of a schema; mixed into that of each version."""
+
+    visited_schema_ids: Any
+    meta_checked_schema_ids: Any
+
+    def __init__(self, registry: Any) -> None:
+        super().__init__(registry)
+        self.visited_schema_ids = _Seen()
+        self.meta_checked_schema_ids = _Seen()
+        self._collected: dict[int, set[str]] = {}
+        self._done: set[int] = set()
+        self._rings = 0
+
+    def _collect_properties(self, schema: SchemaPath) -> set[str]:
+        spend(20)  # looking at a place of the document takes its time
+        key = id(schema.read_value())
+        found = self._collected.get(key)
+        if found is None:
+            self._collected[key] = set()  # in a ring, they are there already
+            rings = self._rings
+            found = super()._collect_properties(schema)
+            if self._rings == rings:
+                self._collected[key] = found
+                self._done.add(key)
+            else:
+                del self._collected[key]  # without what is further up the ring
+        elif key not in self._done:
+            self._rings += 1
+        return found
+
+    def _get_schema_checker(self, schema: SchemaPath, schema_value: Any) -> Callable[[Any], None]:
+        checker = super()._get_schema_checker(schema, schema_value)
+        cls = cast("Any", getattr(checker, "func", checker)).__self__
+
+        def check(value: Any) -> None:
+            for error in _metaschema(cls).iter_errors(value):
+                raise SchemaError.create_from(error)
+
+        return check
+
+
+class _Operations(keywords.OperationValidator):
+    operation_ids_registry: Any
+
+    def __init__(self, registry: Any) -> None:
+        super().__init__(registry)
+        self.operation_ids_registry = _Seen()
+
+
+@lru_cache
+def _metaschema(cls: Any) -> Any:
+    return _made(validator_for(cls.META_SCHEMA, default=cls), cls.META_SCHEMA, cls.FORMAT_CHECKER)
+
+
+def _made(cls: Any, schema: Any, format_checker: Any = None) -> Any:
+    """A validator that knows all schemas of the specifications, and where what is in them."""
+    resource = Resource.from_contents(schema)
+    uri = resource.id() or ""
+    # Crawled here: a registry that is not is crawled by each look-up in it, for that one alone.
+    resolver = REGISTRY.with_resource(uri, resource).crawl().resolver(base_uri=uri)
+    return bounded(cls)(schema, format_checker=format_checker, _resolver=resolver)
+
+
+@lru_cache
+def _validator(version: tuple[int, int]) -> type[validators.SpecValidator]:
+    base, schemas, values, dialect, content = _PARTS[version]
+    mixed: Any = type("Schemas", (_Schemas, schemas), {})
+    value: Any = type("Values", (values,), {"value_validator_cls": bounded(dialect)})
+    whole = content()
+    parts = {"schema": mixed, "default": value, "operation": _Operations}
+    attributes = {
+        "schema_validator": _made(validator_for(whole), whole),
+        "keyword_validators": {**base.keyword_validators, **parts},
+    }
+    return type("DocumentValidator", (base,), attributes)
+
+
+_PARTS: Mapping[tuple[int, int], tuple[Any, Any, Any, Any, Callable[[], Any]]] = {
+    (3, 0): (
+        validators.OpenAPIV30SpecValidator,
+        keywords.OpenAPIV30SchemaValidator,
+        keywords.OpenAPIV30ValueValidator,
+        OAS30Validator,
+        get_schema_content_v30,
+    ),
+    (3, 1): (
+        validators.OpenAPIV31SpecValidator,
+        keywords.OpenAPIV31SchemaValidator,
+        keywords.OpenAPIV31ValueValidator,
+        OAS31Validator,
+        get_schema_content_v31,
+    ),
+    (3, 2): (
+        validators.OpenAPIV32SpecValidator,
+        keywords.OpenAPIV32SchemaValidator,
+        keywords.OpenAPIV32ValueValidator,
+        OAS32Validator,
+        get_schema_content_v32,
+    ),
+}
+
+
+# --- patterns ---------------------------------------------------------------------------------
+
+# Below these names there are names that somebody chose, and no keywords;
+_NAMED = frozenset(
+    (
+        *("properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "paths"),
+        *("schemas", "parameters", "requestBodies", "responses", "headers", "content", "webhooks"),
+        *("callbacks", "pathItems", "encoding", "links", "additionalOperations", FILES),
+    )
+)
+# and below these are values.
+_VALUES = frozenset(("example", "examples", "default", "enum", "const", "mapping", "value"))
+
+
+def check_patterns(mapping: Mapping[str, Any], source: str) -> None:
+    """Compiles all patterns, so that one that cannot be run is found before it is needed.
+
+    Args:
+        mapping: the document.
+        source: where it is from, for messages.
+
+    Raises:
+        SpecError: one cannot be used, or they are too large together.
+        TooMuchWork: it takes more than is allowed here.
+    """
+    size = 0
+    seen: set[str] = set()
+    stack: list[tuple[Any, bool, str]] = [(mapping, False, "#")]
+    while stack:
+        node, named, place = stack.pop()
+        if isinstance(node, list):
+            stack += [(item, False, f"{place}/{index}") for index, item in enumerate(node)]
+        if not isinstance(node, Mapping):
+            continue
+        spend(len(node))
+        patterns: list[tuple[str, str]] = []
+        if not named and isinstance(node.get("pattern"), str):
+            patterns.append((node["pattern"], f"{place}/pattern"))
+        inner = node.get("patternProperties")
+        if not named and isinstance(inner, Mapping):
+            patterns += [(str(name), f"{place}/patternProperties") for name in inner]
+        for pattern, where in patterns:
+            if pattern in seen:
+                continue
+            seen.add(pattern)
+            spend(20)
+            try:
+                size += compiled(pattern).size
+            except BadPattern as exc:
+                short = pattern if len(pattern) <= 100 else pattern[:100] + "…"
+                raise SpecError(
+                    f"{source}: the pattern {short!r} at {where} cannot be used: {exc}."
+                    " Write it in another way, or leave it to the app"
+                ) from None
+            if size > _MAX_PATTERNS:
+                raise SpecError(f"{source}: its patterns are too large, at {where}")
+        for name, item in node.items():
+            if named:
+                stack.append((item, False, f"{place}/{_token(name)}"))
+            elif name not in _VALUES and (name == FILES or not str(name).startswith("x-")):
+                stack.append((item, name in _NAMED, f"{place}/{_token(name)}"))
+
+
+def _token(name: Any) -> str:
+    return str(name).replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,407 @@
+r"""The regular expressions of a document: those of ECMA-262, run in linear time.
+
+A pattern comes from whoever wrote the document and the text from whoever sent the message; by an
+engine that backtracks, two lines of theirs hold up the process for hours, since it keeps the
+interpreter's lock. So RE2 runs all of them: in time linear in the text, without the lock, with
+bounded memory. It takes the same dialect for a document of one's own as for one of a peer.
+
+JSON Schema means ECMA-262 with its flag `u`. What RE2 writes in another way is translated:
+
+    ECMA-262                        RE2
+    \s  \S  .                       the classes spelled out; RE2's have less in them
+    \u0061  \u{61}  \uD83D\uDE00    \x{61}, \x{61}, \x{1F600}
+    \cJ  \0                         \x{A}, \x{0}
+    (?<name>...)  (...)             (?:...), as nothing asks what matched
+    \p{Letter}  \p{Script=Greek}    \p{L}, \p{Greek}
+    x{2,2500}                       in parts, as RE2 repeats a thousand times at most
+    ^(?=A)(?!B)C                    three patterns, of which the second must not match
+
+`\d`, `\w`, `\b` are of ASCII and `$` is the very end, in both. `\A`, `\z`, `\Z`, `(?i)` and
+`(?P<name>...)`, which mean nothing in ECMA-262, are taken as Python has them: many documents are
+made there.
+
+What no automaton can do is an error: backreferences, and lookaround other than at the beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import re2
+
+from ._work import afford, spend
+
+__all__ = ["BadPattern", "Pattern", "compiled"]
+
+_MAX_LENGTH = 20_000  # characters of a pattern
+_MAX_REPEAT = 10_000
+_RE2_REPEAT = 1000
+_MAX_DEPTH = 100
+_MAX_MEMORY = 4 * 1024 * 1024  # bytes, each: of the program, and of the automaton as it grows
+_KEPT = 64  # compiled patterns, in a process
+
+# Seconds for one character and one instruction of the program; measured on the slowest patterns.
+_COST = 6e-9
+
+_SPACE = (
+    r"\t\n\x0b\x0c\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+    r"\x{feff}"
+)
+_NO_SPACE = (
+    r"\x00-\x08\x0e-\x1f!-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}"
+    r"\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}"
+)
+_ANY = r"[^\n\r\x{2028}\x{2029}]"
+_ANCHORS = {"A": r"\A", "z": r"\z", "Z": r"\z", "b": r"\b", "B": r"\B"}
+# The long names of categories, which RE2 does not know.
+_CATEGORIES = dict(
+    re.findall(
+        r"(\w+)=(\w+)",
+        "letter=L uppercaseletter=Lu lowercaseletter=Ll titlecaseletter=Lt modifierletter=Lm"
+        " otherletter=Lo mark=M combiningmark=M nonspacingmark=Mn spacingmark=Mc enclosingmark=Me"
+        " number=N decimalnumber=Nd digit=Nd letternumber=Nl othernumber=No punctuation=P punct=P"
+        " connectorpunctuation=Pc dashpunctuation=Pd openpunctuation=Ps closepunctuation=Pe"
+        " initialpunctuation=Pi finalpunctuation=Pf otherpunctuation=Po symbol=S mathsymbol=Sm"
+        " currencysymbol=Sc modifiersymbol=Sk othersymbol=So separator=Z spaceseparator=Zs"
+        " lineseparator=Zl paragraphseparator=Zp other=C control=Cc format=Cf privateuse=Co",
+    )
+)
+_PROPERTY = re.compile(r"\{(?:(gc|General_Category|sc|Script)=)?([A-Za-z_]+)\}")
+_REPEAT = re.compile(r"\{([0-9]+)(,?)([0-9]*)\}")
+_GROUP = re.compile(r"\?(?::|P?<[^\W\d]\w*>|i\))?")
+
+
+class BadPattern(ValueError):
+    """A pattern that is none, or that RE2 cannot express. The words tell what of it."""
+
+
+class Pattern:
+    """A pattern that was compiled. Threads may share it.
+
+    Attributes:
+        size: of its programs, in instructions.
+    """
+
+    def __init__(self, parts: list[tuple[bool, Any]]) -> None:
+        self._parts = parts
+        self.size: int = sum(part.programsize for _, part in parts)
+
+    def search(self, text: str) -> bool:
+        """Whether it matches somewhere in a text.
+
+        Raises:
+            TooMuchWork: that would take longer than is allowed here.
+        """
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # halves of surrogate pairs, which JSON can have
+            data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        spend()
+        cost = _COST * self.size * len(data)
+        if cost > 0.01:
+            afford(cost)
+        return all((part.search(data) is not None) is wanted for wanted, part in self._parts)
+
+
+@lru_cache(maxsize=_KEPT)
+def compiled(pattern: str) -> Pattern:
+    """Compiles a pattern.
+
+    Raises:
+        BadPattern: it is none, or takes more than RE2 can do.
+    """
+    if len(pattern) > _MAX_LENGTH:
+        raise BadPattern(f"it is longer than {_MAX_LENGTH} characters")
+    translation = _Translation(pattern)
+    parts = [(True, _compile(translation.whole))]
+    parts += [(wanted, _compile(text)) for wanted, text in translation.conditions]
+    return Pattern(parts)
+
+
+def _compile(pattern: str) -> Any:
+    options = re2.Options()
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = _MAX_MEMORY
+    try:
+        # Not its own `compile`, which keeps the last 128 beside those that are kept here.
+        return re2._Regexp(pattern, options)
+    except re2.error as exc:
+        words = exc.args[0] if exc.args else b""
+        text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+        if "too large" in text or "repetition" in text:
+            text = "its repetitions multiply to more than is run here"
+        raise BadPattern(text) from None
+
+
+class _Atom(NamedTuple):
+    text: str
+    repeatable: bool = True
+
+
+class _Translation:
+    """A pattern in the words of RE2.
+
+    Attributes:
+        whole: the pattern, without the lookaheads at its beginning.
+        conditions: those lookaheads, as patterns, and whether they have to match.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+        self.conditions: list[tuple[bool, str]] = []
+        self._split = False
+        flags = "(?i)" if pattern.startswith("(?i)") else ""
+        self._at = len(flags)
+        anchor = next((a for a in ("^", r"\A") if pattern.startswith(a, self._at)), "")
+        self._at += len(anchor)
+        while pattern.startswith(("(?=", "(?!"), self._at):
+            wanted = pattern[self._at + 2] == "="
+            self._at += 3
+            body = self._alternatives(1)
+            self._expect(")")
+            if self._at < len(pattern) and pattern[self._at] in "*+?{":
+                raise BadPattern("a lookaround is repeated")
+            if not anchor:
+                raise BadPattern(_LOOKAROUND)
+            self.conditions.append((wanted, f"{flags}^(?:{body})"))
+        rest = self._alternatives(0)
+        if self._at < len(pattern):
+            raise BadPattern("a ) without its (")
+        if self.conditions and self._split:
+            raise BadPattern(_LOOKAROUND)
+        self.whole = flags + ("^" if anchor else "") + rest
+
+    def _alternatives(self, depth: int) -> str:
+        """Up to a closing bracket, or to the end."""
+        if depth > _MAX_DEPTH:
+            raise BadPattern(f"it is nested more than {_MAX_DEPTH} deep")
+        parts: list[str] = []
+        split = False
+        while self._at < len(self._pattern):
+            character = self._pattern[self._at]
+            if character == ")":
+                break
+            if character == "|":
+                split = True
+                self._at += 1
+                parts.append("|")
+                continue
+            atom = self._atom(depth)
+            parts.append(self._repeated(atom))
+        self._split = split  # of the outermost one, in the end
+        return "".join(parts)
+
+    def _atom(self, depth: int) -> _Atom:
+        character = self._pattern[self._at]
+        self._at += 1
+        if character == "(":
+            return self._group(depth)
+        if character == "[":
+            return _Atom(self._class())
+        if character == "\\":
+            return self._escape(within=False)
+        if character == ".":
+            return _Atom(_ANY)
+        if character in "^$":
+            return _Atom(character, repeatable=False)
+        if character in "*+?":
+            raise BadPattern(f"nothing to repeat before {character!r}")
+        return _Atom(_literal(character))
+
+    def _group(self, depth: int) -> _Atom:
+        pattern = self._pattern
+        if pattern.startswith("?", self._at):
+            found = _GROUP.match(pattern, self._at)
+            kind = found.group() if found else "?"
+            if kind == "?":
+                if pattern.startswith(("?=", "?!", "?<=", "?<!"), self._at):
+                    raise BadPattern(_LOOKAROUND)
+                raise BadPattern(f"a group that is not known: ({pattern[self._at : self._at + 3]}")
+            self._at += len(kind)
+            if kind == "?i)":
+                raise BadPattern("(?i) is for the beginning of a pattern")
+        body = self._alternatives(depth + 1)
+        self._expect(")")
+        return _Atom(f"(?:{body})")
+
+    def _expect(self, character: str) -> None:
+        if not self._pattern.startswith(character, self._at):
+            raise BadPattern("a ( without its )")
+        self._at += 1
+
+    def _repeated(self, atom: _Atom) -> str:
+        pattern = self._pattern
+        text = atom.text
+        following = pattern[self._at : self._at + 1]
+        if following in ("*", "+", "?") and following:
+            self._at += 1
+            quantified = text + following
+        elif (found := _REPEAT.match(pattern, self._at)) is not None:
+            self._at = found.end()
+            least = _number(found.group(1))
+            comma, last = found.group(2), found.group(3)
+            most = least if not comma else _number(last) if last else None
+            quantified = _times(text, least, most)
+        else:
+            return text
+        if not atom.repeatable:
+            raise BadPattern("an anchor is repeated")
+        if pattern.startswith("?", self._at):
+            self._at += 1  # lazy: it matches the same texts
+        elif pattern[self._at : self._at + 1] in ("*", "+"):
+            raise BadPattern("a repetition is repeated")
+        return quantified
+
+    def _class(self) -> str:
+        pattern = self._pattern
+        parts: list[str] = []
+        inverse = pattern.startswith("^", self._at)
+        self._at += inverse
+        while True:
+            if self._at >= len(pattern):
+                raise BadPattern("a [ without its ]")
+            character = pattern[self._at]
+            self._at += 1
+            if character == "]":
+                break
+            if character == "\\":
+                parts.append(self._escape(within=True).text)
+            elif character == "-":
+                # RE2 wants one that is no range to be escaped, as after a class: [\w-.]
+                outer = not parts or pattern.startswith("]", self._at)
+                if outer or _SINGLE.fullmatch(parts[-1]) is None:
+                    parts.append(r"\-")
+                else:
+                    parts.append(self._range(parts.pop()))
+            else:
+                parts.append(_literal(character))
+        if not parts:  # ECMA-262: [] matches nothing, [^] anything
+            parts, inverse = [r"\x00-\x{10ffff}"], not inverse
+        return f"[{'^' if inverse else ''}{''.join(parts)}]"
+
+    def _range(self, first: str) -> str:
+        character = self._pattern[self._at : self._at + 1]
+        self._at += 1
+        if not character:
+            raise BadPattern("a [ without its ]")
+        last = self._escape(within=True).text if character == "\\" else _literal(character)
+        if _SINGLE.fullmatch(last) is None:
+            return rf"{first}\-{last}"  # [a-\d]: as without the flag `u`
+        return f"{first}-{last}"
+
+    def _escape(self, *, within: bool) -> _Atom:
+        pattern = self._pattern
+        if self._at >= len(pattern):
+            raise BadPattern("it ends with a backslash")
+        character = pattern[self._at]
+        self._at += 1
+        if character in "dDwW":
+            return _Atom("\\" + character)
+        if character in "sS":
+            members = _SPACE if character == "s" else _NO_SPACE
+            return _Atom(members if within else f"[{members}]")
+        if character in "fnrtv":
+            return _Atom(
+                _code(ord({"f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}[character]))
+            )
+        if character in "xu":
+            return _Atom(_code(self._number_of(character)))
+        if character == "c":
+            return _Atom(_code(ord(self._taken(r"[A-Za-z]", "\\c")) % 32))
+        if character == "0" and not pattern[self._at : self._at + 1].isdecimal():
+            return _Atom(_code(0))
+        if character in "pP":
+            return _Atom(self._property(character))
+        if within and character == "b":
+            return _Atom(_code(8))
+        if not within and character in _ANCHORS:
+            return _Atom(_ANCHORS[character], repeatable=False)
+        if character.isdecimal() or character == "k":
+            raise BadPattern("it has a backreference, which takes an engine that backtracks")
+        if character.isalnum() or character == "_":
+            raise BadPattern(rf"\{character} means nothing")
+        return _Atom(_literal(character))
+
+    def _number_of(self, kind: str) -> int:
+        if kind == "x":
+            return int(self._taken("[0-9A-Fa-f]{2}", "\\x"), 16)
+        if self._pattern.startswith("{", self._at):
+            code = int(self._taken(r"\{[0-9A-Fa-f]{1,8}\}", "\\u")[1:-1], 16)
+        else:
+            code = int(self._taken("[0-9A-Fa-f]{4}", "\\u"), 16)
+            pair = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})").match(self._pattern, self._at)
+            if 0xD800 <= code < 0xDC00 and pair is not None:
+                self._at = pair.end()
+                code = 0x10000 + ((code - 0xD800) << 10) + int(pair.group(1), 16) - 0xDC00
+        if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
+            raise BadPattern("it has half of a surrogate pair, or what is no character")
+        return code
+
+    def _property(self, letter: str) -> str:
+        found = _PROPERTY.match(self._pattern, self._at)
+        if found is None:
+            raise BadPattern(rf"\{letter} without a property in braces")
+        self._at = found.end()
+        name = found.group(2)
+        if found.group(1) not in ("sc", "Script"):
+            name = _CATEGORIES.get(name.replace("_", "").lower(), name)
+        return rf"\{letter}{{{name}}}"
+
+    def _taken(self, what: str, after: str) -> str:
+        found = re.compile(what).match(self._pattern, self._at)
+        if found is None:
+            raise BadPattern(f"{after} is not followed by what belongs there")
+        self._at = found.end()
+        return found.group()
+
+
+# One character in a class, as it is written here.
+_SINGLE = re.compile(r"\\x\{[0-9a-f]+\}|\w")
+_LOOKAROUND = (
+    "it looks ahead or behind, which takes an engine that backtracks; only a pattern that begins"
+    " with ^(?=...) or ^(?!...) may, if it has no | outside of brackets"
+)
+
+
+def _literal(character: str) -> str:
+    if character.isascii() and (character.isalnum() or character == "_"):
+        return character
+    return _code(ord(character))
+
+
+def _code(code: int) -> str:
+    if 0xD800 <= code < 0xE000:
+        raise BadPattern("it has half of a surrogate pair")
+    return rf"\x{{{code:x}}}"
+
+
+def _number(text: str) -> int:
+    number = int(text) if len(text) < 10 else _MAX_REPEAT + 1
+    if number > _MAX_REPEAT:
+        raise BadPattern(f"it repeats something more than {_MAX_REPEAT} times")
+    return number
+
+
+def _times(text: str, least: int, most: int | None) -> str:
+    """A repetition, in parts that RE2 takes."""
+    if most is not None and most < least:
+        raise BadPattern("a repetition ends before it begins")
+    parts = []
+    while least > _RE2_REPEAT:
+        parts.append(f"{text}{{{_RE2_REPEAT}}}")
+        least -= _RE2_REPEAT
+        most = None if most is None else most - _RE2_REPEAT
+    if most is None:
+        parts.append(f"{text}{{{least},}}")
+    else:
+        first = min(most, _RE2_REPEAT)
+        parts.append(f"{text}{{{least},{first}}}")
+        most -= first
+        while most > 0:
+            parts.append(f"{text}{{0,{min(most, _RE2_REPEAT)}}}")
+            most -= _RE2_REPEAT
+    return parts[0] if len(parts) == 1 else "(?:" + "".join(parts) + ")"
