@@ -54,7 +54,8 @@ def without_frames(error: E) -> E:
     """The same error, without its traceback and those of what it was made from.
 
     For errors that say all there is to know, such as that nobody listens. What shows their
-    traceback then shows where the caller was, and not twenty frames of this package.
+    traceback then shows where the caller was, and not twenty frames of this package. What the
+    caller was handling when it called is left alone: it was not caught in here.
     """
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]
@@ -63,8 +64,17 @@ def without_frames(error: E) -> E:
         if one is not None and id(one) not in found:
             found[id(one)] = one
             one.__traceback__ = None
-            left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+            left += [one.__cause__, *getattr(one, "exceptions", ())]
+            if one.__context__ is not None and _caught_here(one.__context__):
+                left.append(one.__context__)
     return error
+
+
+def _caught_here(error: BaseException) -> bool:
+    """Whether it went no further than this package: a traceback begins where it was caught."""
+    top = error.__traceback__
+    module = "" if top is None else str(top.tb_frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in ("restsock", "trio")
 
 
 class RestsockError(Exception):

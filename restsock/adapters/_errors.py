@@ -10,6 +10,7 @@ restsock                                        urllib3                   reques
 `RequestTimeout`, phase "connect", not started  `ConnectTimeoutError`     `ConnectTimeout`
 `PeerNotFound`, `PeerUnavailable`               `ConnectTimeoutError`     `ConnectTimeout`
 `RequestTimeout`, any other                     `ReadTimeoutError`        `ReadTimeout`
+`LocalProtocolError`, `may_have_run` False                                `InvalidHeader`
 any with `may_have_run` False                   `NewConnectionError`      `ConnectionError`
 any other                                       `ProtocolError`           `ConnectionError`
 any, while the body is read                     `ReadTimeoutError`,       `ConnectionError`,
@@ -36,7 +37,13 @@ from urllib3.exceptions import (
     ResponseError,
 )
 
-from restsock._exceptions import PeerNotFound, PeerUnavailable, RequestTimeout, RestsockError
+from restsock._exceptions import (
+    PeerNotFound,
+    PeerUnavailable,
+    RequestTimeout,
+    RestsockError,
+    without_frames,
+)
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -86,7 +93,7 @@ def body_error(exc: RestsockError, peer: object, target: str) -> HTTPError:
         error = ReadTimeoutError(as_pool(peer), target, f"Read timed out. ({exc})")
     else:
         error = ProtocolError(f"Connection broken: {exc!r}", exc)
-    error.__cause__ = exc
+    error.__cause__ = without_frames(exc)
     return error
 
 

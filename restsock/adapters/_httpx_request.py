@@ -35,6 +35,7 @@ from restsock._exceptions import (
     PeerUnavailable,
     RequestTimeout,
     RestsockError,
+    without_frames,
 )
 from restsock.protocol import Headers, RequestHead, ResponseHead, scheme_of
 
@@ -58,7 +59,15 @@ INLINE = 64 * 1024
 _PACKAGES = ("httpx", "httpx2")
 
 _HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 
 
@@ -141,7 +150,19 @@ def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts
         body = request.content
     except package_of(request).RequestNotRead:
         body = request.stream
+        # The client's own stream tells of a generator, and begins any other iterator in its middle.
+        if getattr(body, "_is_stream_consumed", False) and _reads_once(body):
+            raise package_of(request).StreamConsumed from None
     return Parts(head, body, _times(request, dispatcher))
+
+
+def _reads_once(stream: Any) -> bool:
+    """Whether a client's stream wraps an iterator: what it has given is gone."""
+    source = getattr(stream, "_stream", None)
+    for begin in ("__iter__", "__aiter__"):
+        if hasattr(source, begin) and not hasattr(source, "read"):
+            return getattr(source, begin)() is source
+    return False
 
 
 def _times(request: Any, dispatcher: Dispatcher) -> Times:
@@ -181,10 +202,10 @@ def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Excepti
     is.
     """
     if type(error) is RestsockError:
-        return error
+        return without_frames(error)
     kind = getattr(package_of(request), _name(error, busy))
     exception: Exception = kind(str(error), request=request)
-    exception.__cause__ = error
+    exception.__cause__ = without_frames(error)
     return exception
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from requests.exceptions import InvalidHeader, InvalidURL
+from requests.exceptions import InvalidHeader, InvalidURL, UnrewindableBodyError
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
@@ -16,12 +16,13 @@ from restsock.protocol import RequestHead, scheme_of
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-__all__ = ["Times", "body_of", "head_of", "times_of"]
+__all__ = ["Times", "body_of", "check_body", "head_of", "mark_spent", "times_of"]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])")
+_HOST_AND_PORT = re.compile(rf"(?:{_HOST.pattern})(?::[0-9]{{0,5}})?")
 _PORTS = {"http": 80, "https": 443}
 
 # Values of Connection that name no field. Any other is left to the protocol, which takes out what
@@ -29,9 +30,18 @@ _PORTS = {"http": 80, "https": 443}
 _NAMES_NONE = ("keep-alive", "close", b"keep-alive", b"close")
 
 # Between two hops of a connection, and there is no connection of requests' own here. Upgrade is
-# among them: requests has no way to speak what it would switch to.
+# among them: requests has no way to speak what it would switch to. Proxy-Authorization is for a
+# proxy, and there is none: requests writes it whenever the environment names one with a password.
 _HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 
 
@@ -109,6 +119,8 @@ def head_of(request: PreparedRequest) -> RequestHead:
             if raw_value == SKIP_HEADER:
                 continue
             value = _value(raw_value)
+            if lower == b"host" and not _HOST_AND_PORT.fullmatch(value.decode("latin-1")):
+                raise ValueError("no host, or one with a port that is none")
         except ValueError as exc:
             raise InvalidHeader(f"Invalid header {raw_name!r}: {exc}", request=request) from exc
         if lower == b"host":
@@ -186,6 +198,40 @@ def _bytes(text: object) -> bytes:
 
 
 # --- the body ---------------------------------------------------------------------------------
+
+
+class _Spent:
+    """Stands where requests keeps the position of a body, once there is no way back to it.
+
+    Copies of a request keep it, so whoever sends one again (an auth, a redirect, the caller) is
+    told: by `check_body`, or by requests itself, which rewinds a body before it follows a redirect.
+    """
+
+    def __init__(self, body: object) -> None:
+        self.body = body
+
+
+def mark_spent(request: PreparedRequest) -> None:
+    """Notes that the body was read, at least in part, and cannot be read again."""
+    cast("Any", request)._body_position = _Spent(request.body)
+
+
+def check_body(request: PreparedRequest) -> None:
+    """Looks whether the body is still whole, as far as it was `mark_spent`.
+
+    Raises:
+        UnrewindableBodyError: it is not.
+    """
+    position = getattr(request, "_body_position", None)
+    if not isinstance(position, _Spent):
+        return
+    if position.body is request.body:
+        raise UnrewindableBodyError(
+            "the body of this request can be read only once, and it was sent before: where a"
+            " request may have to be sent again (401, 307, 308), pass bytes or a file with seek()",
+            request=request,
+        )
+    cast("Any", request)._body_position = None  # a new body was given
 
 
 def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, Any]:

@@ -134,6 +134,42 @@ class TunnelBody(io.RawIOBase):
             self._upload = None
             self._exchange.close()
 
+    # What clients look for in an `http.client.HTTPResponse`, which is what they expect in this
+    # place: the SDK of docker, sseclient, CacheControl.
+
+    @property
+    def fp(self) -> TunnelBody | None:
+        """Where the bytes come from; `None` once they are read."""
+        return None if self.closed else self
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body has no length that is known in advance."""
+        return self._left is None
+
+    @property
+    def chunk_left(self) -> int:
+        """The bytes that have come and can be read without waiting."""
+        return len(self._piece) - self._at
+
+    # Below `fp` there would be a socket. This is all of it that such clients call.
+
+    @property
+    def raw(self) -> TunnelBody:
+        return self
+
+    @property
+    def _sock(self) -> TunnelBody:
+        return self
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Sets the seconds to wait for further bytes; `None` is as long as it takes."""
+        self._timeout = timeout
+
+    def shutdown(self, how: int = 0) -> None:
+        """Ends the body from another thread; one that waits in `read` gets a `ProtocolError`."""
+        self.close()
+
     def _receive(self) -> bytes:
         source = self._exchange if self._upload is None else self._upload
         try:
@@ -185,6 +221,11 @@ class TunnelResponse(HTTPResponse):
         elif amt != 0:
             while data := self.read1(amt, decode_content):
                 yield data
+
+    def shutdown(self) -> None:
+        """Ends the body from another thread; one that waits in `read` gets a `ProtocolError`."""
+        if self._fp is not None:
+            self._fp.close()
 
     def read_whole(self) -> bytes:
         """Reads all that is left, for a body without content coding: `stream` in one step.

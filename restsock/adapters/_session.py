@@ -31,6 +31,7 @@ from urllib.parse import urlencode
 import requests
 from requests import cookies as cookies_
 from requests import models, sessions
+from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from requests.exceptions import InvalidSchema
 from requests.models import REDIRECT_STATI, PreparedRequest, Response
@@ -50,6 +51,8 @@ _URL = re.compile(
     r"(?:/(?!\.)[A-Za-z0-9_.~!$&'()*+,;=:@-]+)*/?"
     r"(\?[A-Za-z0-9_.~!$&'()*+,;=:@/?-]+)?"
 )
+_AUTHORITY = re.compile(r"(https?)://(?:[^/?#]*@)?([^/?#@]*?)\.?(?::([0-9]{0,5}))?(?=[/?#])")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _METHODS = {
     name: name.upper()
@@ -106,10 +109,10 @@ class Session(requests.Session):
         session.get("http://edge-1/pets").json()
 
     Use it wherever a `requests.Session` is used. Requests, responses and exceptions are the same,
-    with one exception: the environment has no say about URLs of a tunnel, as if `trust_env` were
-    off for them. Proxies of the environment, netrc files and `REQUESTS_CA_BUNDLE` are for sockets.
-    A proxy that is set on the session or in the call is honoured (see `TunnelAdapter`), and for
-    every other URL `trust_env` means what it always does.
+    with two exceptions. The environment has no say about URLs of a tunnel, as if `trust_env` were
+    off for them: netrc files and `REQUESTS_CA_BUNDLE` are for sockets, and for every other URL
+    `trust_env` means what it always does. And a mounted tunnel has all spellings of its URL, such
+    as `http://edge-1:80/` and `http://user:password@edge-1/` (see `get_adapter`).
     """
 
     # The session's headers when they were merged last, and what came out.
@@ -414,6 +417,25 @@ class Session(requests.Session):
         finally:
             _environment.hidden = before
 
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """As in requests; a mounted tunnel has all spellings of its URL.
+
+        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` begin with
+        `http://edge-1/`, when a `TunnelAdapter` is mounted there.
+        """
+        lower = url.lower()
+        spelled = None
+        for prefix, adapter in self.adapters.items():  # the longest comes first
+            prefix = prefix.lower()
+            if lower.startswith(prefix):
+                break
+            if isinstance(adapter, TunnelAdapter):
+                if spelled is None:
+                    spelled = _spelled(f"{lower}/" if lower.count("/") == 2 else lower)
+                if spelled.startswith(_spelled_prefix(prefix)):
+                    return adapter
+        return super().get_adapter(url)
+
     def _is_tunnel(self, url: object) -> bool:
         if isinstance(url, bytes):
             url = url.decode("latin-1")
@@ -424,6 +446,24 @@ class Session(requests.Session):
 
 
 _OWN_STEPS = _steps_of(Session)
+
+
+def _spelled(url: str) -> str:
+    """A URL, in lower case, without user, default port and the dot of a complete name.
+
+    A prefix that ends within its authority stays as it is: `http://edge-1` is one of
+    `http://edge-10/`, too.
+    """
+    match = _AUTHORITY.match(url)
+    if match is None:
+        return url
+    scheme, host, port = match.groups()
+    if port and int(port) != _DEFAULT_PORTS[scheme]:
+        host = f"{host}:{int(port)}"
+    return f"{scheme}://{host}{url[match.end() :]}"
+
+
+_spelled_prefix = lru_cache(maxsize=1024)(_spelled)
 
 
 @lru_cache(maxsize=1024)

@@ -6,14 +6,16 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from requests import Response, cookies
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, RequestException
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_encoding_from_headers, select_proxy
+from requests.utils import get_encoding_from_headers
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from restsock._exceptions import (
@@ -21,13 +23,14 @@ from restsock._exceptions import (
     RestsockError,
     SpecError,
     ValidationError,
+    without_frames,
 )
 from restsock.connection import Replay, ThreadExchange, send_upload
 
 from ._contract import Contract, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error
 from ._plain import new_headers, new_jar
-from ._request import Times, body_of, head_of, times_of
+from ._request import Times, body_of, check_body, head_of, mark_spent, times_of
 from ._response import TunnelBody, TunnelResponse, build_raw
 
 if TYPE_CHECKING:
@@ -86,22 +89,26 @@ class TunnelAdapter(HTTPAdapter):
       method, for as long as the connect timeout, if its body can be sent again. What fails all the
       same counts for `max_retries` as an error of connecting; `read` and `allowed_methods` rule the
       rest. What may have run is never repeated without `max_retries`.
-    - A proxy that is set for the URL is honoured, which means that the request goes there, over a
-      socket, and not through the tunnel. `NO_PROXY`, or `Session.trust_env = False`, keeps proxies
-      of the environment out.
+    - A proxy has no part in it. What is mounted goes through the tunnel, whatever `proxies=`, the
+      session or the environment say. Proxy-Authorization is not sent.
+    - A body that can be read only once (a generator, a pipe) is sent once. To send it again, for a
+      redirect or for a challenge to authenticate, is an `UnrewindableBodyError`.
+    - It is the session that picks the adapter, by the first letters of the URL. For a plain
+      `requests.Session` `http://edge-1:80/` and `http://user@edge-1/` do not begin with
+      `http://edge-1/`: they leave over a socket. `restsock.Session` knows better.
 
     Exceptions are those of `requests`. Their `__cause__` is restsock's, whose `may_have_run` says
     whether sending the request again is safe.
 
     One adapter serves any number of threads and sessions. It does not own its connection:
-    `close()` leaves that open. It cannot be pickled, responses can. After a fork it works in the
-    parent alone.
+    `close()` leaves that open. A copy of it, also a deep one, shares the connection. It cannot be
+    pickled, responses can. After a fork it works in the parent alone.
 
     Args:
         dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
         max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
         contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
-        pool_options: accepted for the sake of code that makes adapters, and used for proxies alone.
+        pool_options: accepted for the sake of code that makes adapters, without effect.
     """
 
     def __init__(
@@ -134,7 +141,7 @@ class TunnelAdapter(HTTPAdapter):
             timeout: seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
             verify: without meaning here.
             cert: without meaning here.
-            proxies: as the session found them.
+            proxies: without meaning here.
 
         Raises:
             requests.exceptions.ConnectTimeout: no connection or free stream in time. Safe to
@@ -145,7 +152,9 @@ class TunnelAdapter(HTTPAdapter):
                 `__cause__.may_have_run` says whether the request may have run.
             requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
             requests.exceptions.InvalidURL: the URL's host or path cannot be sent.
-            requests.exceptions.InvalidHeader: nor can a header.
+            requests.exceptions.InvalidHeader: nor can a header, or it contradicts the body.
+            requests.exceptions.UnrewindableBodyError: the body was sent before, and cannot be read
+                a second time. Nothing was sent.
             InvalidRequest: it breaks the contract, if there is one; nothing was sent.
             InvalidResponse: the response does; it is attached.
             InvalidSpec: the contract cannot be had from the peer, or not be used.
@@ -153,8 +162,6 @@ class TunnelAdapter(HTTPAdapter):
             RestsockError: called where it cannot work: on the event loop's own thread, or in a
                 fork.
         """
-        if proxies and select_proxy(request.url or "", proxies):
-            return super().send(request, stream, timeout, verify, cert, proxies)
         if os.getpid() != self._pid:
             raise RestsockError(
                 f"this adapter belongs to process {self._pid}, not to its fork {os.getpid()}:"
@@ -165,12 +172,18 @@ class TunnelAdapter(HTTPAdapter):
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
         times = times_of(timeout, self._dispatcher.timeouts.connect)
+        check_body(request)
         head, body = body_of(request, head_of(request))
         contract = self._contract
-        if contract is None:
-            return self.build_response(request, self._send_with_retries(request, head, body, times))
-        call = self._check_request(contract, request, head, body)
-        response = self.build_response(request, self._send_with_retries(request, head, body, times))
+        try:
+            if contract is None:
+                raw = self._send_with_retries(request, head, body, times)
+                return self.build_response(request, raw)
+            call = self._check_request(contract, request, head, body)
+            raw = self._send_with_retries(request, head, body, times)
+        except (RestsockError, RequestException) as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
+        response = self.build_response(request, raw)
         if call is not None:
             check_response(contract, call, response, stream=stream)
         return response
@@ -231,10 +244,16 @@ class TunnelAdapter(HTTPAdapter):
         replay = None if isinstance(body, bytes) and len(body) <= _INLINE else Replay(body)
         while True:
             try:
-                raw = self._attempt(head, body, times, method, target, peer, replay, retries)
+                try:
+                    raw = self._attempt(head, body, times, method, target, peer, replay, retries)
+                finally:
+                    if replay is not None and not replay.possible:
+                        mark_spent(request)
             except RestsockError as exc:
                 if type(exc) is RestsockError:
                     raise  # not about this request: called where it cannot work
+                if isinstance(exc, LocalProtocolError) and not exc.may_have_run:
+                    raise InvalidHeader(str(exc), request=request) from exc
                 error = retryable_error(exc, peer, target, times.read)
                 if isinstance(exc, LocalProtocolError):
                     # What was wrong with it will be wrong with it again.
@@ -300,6 +319,19 @@ class TunnelAdapter(HTTPAdapter):
             remaining = None if upload.done else upload
         file = TunnelBody(exchange, times.read, remaining, peer, target)
         return build_raw(response, file, method, retries)
+
+    def __copy__(self) -> TunnelAdapter:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TunnelAdapter:
+        """Another adapter over the same connection, as a copy of a session wants one."""
+        clone = type(self).__new__(type(self))
+        memo[id(self)] = clone
+        for shared in (self._dispatcher, self._contract):
+            memo[id(shared)] = shared
+        state = {k: v for k, v in vars(self).items() if k not in ("poolmanager", "proxy_manager")}
+        cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes the two anew
+        return clone
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from restsock._config import Limits, Options, Timeouts
-from restsock._exceptions import LocalProtocolError, RequestTimeout
+from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError, without_frames
 from restsock.protocol import RequestHead, ResetCode
 
 from ._async_exchange import AsyncExchange
@@ -117,7 +117,7 @@ class Dispatcher(ABC):
 
         Args:
             method: in capitals.
-            target: path and query, percent-encoded.
+            target: path and query, percent-encoded; it begins with "/".
             headers: fields; Host and Content-Length are added when they are missing.
             body: at once, or in pieces as they come.
             timeout: seconds for all of it; `None` leaves it to the connection's heartbeat.
@@ -144,10 +144,13 @@ class Dispatcher(ABC):
                 scope.deadline = math.inf if timeout is None else begun + timeout
 
             opened = self._open(method, target, headers, body, scheme, connect, started)
-            async with opened as response:
-                phase = "body"
-                data = await response.read()
-                return Response(response.status, response.headers, data, response.trailers)
+            try:
+                async with opened as response:
+                    phase = "body"
+                    data = await response.read()
+                    return Response(response.status, response.headers, data, response.trailers)
+            except RestsockError as exc:
+                raise without_frames(exc)  # noqa: B904  # it is the same error
         message = f"no complete response within {timeout} s"
         # It may have been refused, and be waiting for another stream.
         ran = exchange is None or exchange.started
@@ -197,10 +200,14 @@ class Dispatcher(ABC):
             exchange = AsyncExchange.open(self, head, end=False)
             sending = _sending(exchange, body)
         async with sending:
-            await exchange.wait_started(connect)
-            if started is not None:
-                started(exchange)
-            yield StreamedResponse(exchange, await exchange.receive_head())
+            try:
+                await exchange.wait_started(connect)
+                if started is not None:
+                    started(exchange)
+                response = StreamedResponse(exchange, await exchange.receive_head())
+            except RestsockError as exc:
+                raise without_frames(exc)  # noqa: B904  # it is the same error
+            yield response
 
 
 def head_for(
@@ -211,8 +218,18 @@ def head_for(
     body: object,
     scheme: str | None = None,
 ) -> RequestHead:
-    """The head of a request, with the Host and Content-Length that its writer left out."""
-    fields = fields_of(headers)
+    """The head of a request, with the Host and Content-Length that its writer left out.
+
+    Raises:
+        LocalProtocolError: a part of it cannot be sent, and it would not help to know the rest.
+    """
+    try:
+        fields = fields_of(headers)
+    except UnicodeEncodeError:
+        raise LocalProtocolError("a header field has characters beyond latin-1") from None
+    if not (method.isascii() and method):
+        raise LocalProtocolError(f"the method must be one word of ASCII letters: {method!r}")
+    _check_target(method, target)
     names = {name.lower() for name, _ in fields}
     if b"host" not in names:
         fields.insert(0, (b"Host", dispatcher.authority.encode("ascii", "replace")))
@@ -221,6 +238,23 @@ def head_for(
         assert isinstance(body, bytes)
         fields.append((b"Content-Length", b"%d" % len(body)))
     return RequestHead(method.encode("ascii"), target.encode("ascii"), fields, scheme)
+
+
+def _check_target(method: str, target: str) -> None:
+    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
+        if target.isascii():
+            return
+        problem = "must be ASCII: percent-encode the rest (urllib.parse.quote)"
+    elif "://" in target:
+        # Not quoted: there may be a password in it.
+        raise LocalProtocolError(
+            'the target must begin with "/", and this is a URL: pass its path and query; the peer'
+            " is known without it"
+        )
+    else:
+        problem = 'must begin with "/"'
+    path = target.partition("?")[0]  # a query may be a secret
+    raise LocalProtocolError(f"the target {problem}: {path[:80]!r}")
 
 
 # Methods whose request says nothing of a body by having none.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from restsock import client as _async_client
 from restsock import server as _async_server
+from restsock._exceptions import RestsockError, without_frames
 
 from ._client import Client
 from ._connection import Connection, Connections
@@ -99,25 +100,28 @@ def connect(
         HandshakeError: Dialing again would not help, or was done often enough.
         RestsockError: This is the background thread itself.
     """
-    return Client(
-        _async_client.connect(
-            url,
-            app=app,
-            interface=interface,
-            loop=loop,
-            name=name,
-            metadata=metadata,
-            headers=headers,
-            auth=auth,
-            tls=tls,
-            ssl_context=ssl_context,
-            options=options,
-            backoff=backoff,
-            instrument=instrument,
-            proxy=proxy,
-            **app_options,
+    try:
+        return Client(
+            _async_client.connect(
+                url,
+                app=app,
+                interface=interface,
+                loop=loop,
+                name=name,
+                metadata=metadata,
+                headers=headers,
+                auth=auth,
+                tls=tls,
+                ssl_context=ssl_context,
+                options=options,
+                backoff=backoff,
+                instrument=instrument,
+                proxy=proxy,
+                **app_options,
+            )
         )
-    )
+    except RestsockError as exc:
+        raise without_frames(exc)  # noqa: B904  # it is the same error
 
 
 def listen(

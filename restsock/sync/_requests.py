@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from restsock._exceptions import RequestTimeout
+from restsock._exceptions import RequestTimeout, RestsockError, without_frames
 from restsock.connection import (
     Replay,
     Response,
@@ -56,7 +56,7 @@ class Requester:
 
         Args:
             method: In capitals.
-            target: Path and query, percent-encoded.
+            target: Path and query, percent-encoded; it begins with "/".
             headers: Fields; Host and Content-Length are added when they are missing.
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds for all of it; None leaves it to the connection's heartbeat. (A
@@ -73,16 +73,21 @@ class Requester:
             KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._open(method, target, headers, body, scheme, None, timeout) as response:
-            parts = []
-            try:
-                while data := response._receive(_left(deadline)):
-                    parts.append(data)
-            except RequestTimeout:
-                raise RequestTimeout(
-                    f"no complete response within {timeout} s", phase="body"
-                ) from None
-            return Response(response.status, response.headers, b"".join(parts), response.trailers)
+        try:
+            with self._open(method, target, headers, body, scheme, None, timeout) as response:
+                parts = []
+                try:
+                    while data := response._receive(_left(deadline)):
+                        parts.append(data)
+                except RequestTimeout:
+                    raise RequestTimeout(
+                        f"no complete response within {timeout} s", phase="body"
+                    ) from None
+                return Response(
+                    response.status, response.headers, b"".join(parts), response.trailers
+                )
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
 
     def stream(
         self,
@@ -104,7 +109,7 @@ class Requester:
 
         Args:
             method: In capitals.
-            target: Path and query, percent-encoded.
+            target: Path and query, percent-encoded; it begins with "/".
             headers: Fields; Host and Content-Length are added when they are missing.
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds in which nothing happens: no head, no further bytes of the body, no
@@ -115,7 +120,10 @@ class Requester:
             RequestTimeout: Nothing happened in time. The stream was reset.
             RestsockError: As with `request`.
         """
-        return self._open(method, target, headers, body, scheme, timeout, None)
+        try:
+            return self._open(method, target, headers, body, scheme, timeout, None)
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`, for any number of threads and sessions.
@@ -235,7 +243,10 @@ class StreamedResponse:
             RequestTimeout: Nothing came in time. The stream was reset.
             RestsockError: The response broke off.
         """
-        return self._receive(self._timeout)
+        try:
+            return self._receive(self._timeout)
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
 
     def read(self) -> bytes:
         """All that is left of the body. Raises what `receive` does."""

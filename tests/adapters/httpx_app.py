@@ -55,6 +55,14 @@ class App:
     async def redirect(self, request: Request) -> Response:
         return Response(302, {"Location": "/echo", "Set-Cookie": "a=b"})
 
+    async def moved(self, request: Request) -> Response:
+        await request.read()
+        return Response(307, {"Location": "/echo"})
+
+    async def challenge(self, request: Request) -> Response:
+        await request.read()
+        return Response(401, {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'})
+
     async def trailers(self, request: Request) -> Response:
         return Response(200, {}, b"body", {"X-Sum": "4"})
 

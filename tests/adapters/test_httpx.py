@@ -296,3 +296,41 @@ except ImportError as exc:
     assert f"pip install 'restsock[{package.__name__}]'" in hint
     assert other == ("HTTPX2Transport" if package is httpx else "HTTPXTransport")
     assert "pip install 'restsock[httpx]'" in neither
+
+
+def test_a_body_that_reads_once_is_sent_once(package: Any) -> None:
+    """For a challenge and for a redirect; a plain iterator as well as a generator."""
+    for again in ("digest", "/moved"):
+        bodies = [map(bytes, [b"bo", b"dy"]), (part for part in (b"bo", b"dy")), iter([b"body"])]
+        for body in bodies:
+            with calling(package) as (client, app):
+                auth = package.DigestAuth("user", "secret") if again == "digest" else None
+                target = "/challenge" if again == "digest" else again
+                with pytest.raises(package.StreamConsumed):
+                    client.put(target, content=body, auth=auth, follow_redirects=True)
+                assert app.reached == 1
+
+
+@pytest.mark.parametrize("host", ["a b", "edge-1/path", "user@edge-1", ""])
+def test_a_host_that_cannot_be_sent(package: Any, host: str) -> None:
+    with calling(package) as (client, app), pytest.raises(package.LocalProtocolError):
+        client.get("/echo", headers={"Host": host})
+    assert not app.reached
+
+
+def test_no_proxy_has_a_part_in_it(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://user:secret@127.0.0.1:9")
+    with calling(package) as (client, _):
+        transport = client._transport
+        fields = {"Proxy-Authorization": "Basic c2VjcmV0"}
+        seen = client.get("/echo", headers=fields).json()["headers"]
+        assert "proxy-authorization" not in [name.lower() for name, _ in seen]
+        for prefix in ("http://edge-1", "all://edge-1"):
+            with package.Client(mounts={prefix: transport}) as mounted:
+                for url in (
+                    "http://edge-1/echo",
+                    "http://EDGE-1:80/echo",
+                    "http://u:p@edge-1/echo",
+                ):
+                    assert mounted.get(url).status_code == 201

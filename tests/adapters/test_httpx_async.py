@@ -312,3 +312,33 @@ async def test_raw_bytes_behind_a_101(package: Any) -> None:
                     await stream.read(10, timeout=0.01)
                 assert stream.get_extra_info("socket") is None
                 await stream.aclose()
+
+
+async def test_a_body_that_reads_once_is_sent_once(package: Any) -> None:
+    class Plain:
+        """An async iterator that is no generator: the client begins it in its middle."""
+
+        def __init__(self) -> None:
+            self.left = [b"bo", b"dy"]
+
+        def __aiter__(self) -> Plain:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop(0)
+
+    for target in ("/challenge", "/moved"):
+        async with calling(package) as (client, app):
+            auth = package.DigestAuth("user", "secret") if target == "/challenge" else None
+            with pytest.raises(package.StreamConsumed):
+                await client.put(target, content=Plain(), auth=auth, follow_redirects=True)
+            assert app.reached == 1
+
+
+async def test_a_host_that_cannot_be_sent(package: Any) -> None:
+    async with calling(package) as (client, app):
+        with pytest.raises(package.LocalProtocolError):
+            await client.get("/echo", headers={"Host": "a b"})
+        assert app.reached == 0

@@ -204,8 +204,7 @@ def observe(
     adapter.send = send  # type: ignore[method-assign]
 
     with make() as session:
-        session.mount("http://edge-1/", adapter)
-        session.mount("https://edge-1/", adapter)
+        mount(session, adapter)
         with short_way(short):
             try:
                 shown = show_response(steps(session), adapter)
@@ -213,6 +212,15 @@ def observe(
                 shown = show_error(exc)
         wire = [show_exchange(exchange) for exchange in tunnel.exchanges]
         return (shown, wire, handed, show_session(session)), bool(short)
+
+
+def mount(session: requests.Session, adapter: TunnelAdapter) -> None:
+    """Mounts it for all that the tests call; restsock's session knows some spellings by itself."""
+    session.mount("http://edge-1/", adapter)
+    session.mount("https://edge-1/", adapter)
+    if type(session) is requests.Session:
+        for other in ("http://edge-1:80/", "http://user:pw@edge-1/", "https://user:pw@edge-1/"):
+            session.mount(other, adapter)
 
 
 class short_way:  # noqa: N801  # used like contextlib's
@@ -664,6 +672,67 @@ def test_the_environment_counts_for_other_urls(
         assert "Authorization" not in session.prepare_request(request).headers
 
 
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("http://edge-1/", "http://edge-1:80/a"),
+        ("http://edge-1/", "http://edge-1:080/a"),
+        ("http://edge-1/", "http://u:p@edge-1/a"),
+        ("http://edge-1/", "http://u:p%40x@edge-1:80/a"),
+        ("http://edge-1/", "HTTP://EDGE-1/a"),
+        ("http://edge-1/", "http://edge-1./a"),
+        ("http://edge-1/", "http://edge-1.:80?a"),
+        ("http://Edge-1:80/", "http://edge-1/a"),
+        ("http://edge-1:8080/", "http://u@EDGE-1:8080/a"),
+        ("https://edge-1/", "https://edge-1:443/a"),
+        ("http://[::1]/", "http://u@[::1]:80/a"),
+        ("http://[fe80::a]:80/", "http://[FE80::A]/a"),
+        ("http://edge-1/a/", "http://edge-1:80/a/b"),
+        ("http://edge-1", "http://u:p@edge-1/a"),
+    ],
+)
+def test_a_tunnel_has_all_spellings_of_its_url(
+    adapter: TunnelAdapter, tunnel: FakeDispatcher, prefix: str, url: str
+) -> None:
+    with restsock.Session() as session:
+        session.mount(prefix, adapter)
+        assert session.get(url).ok
+    assert len(tunnel.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("http://edge-1/", "http://edge-1:8080/"),
+        ("http://edge-1/", "http://edge-1:443/"),
+        ("http://edge-1/", "https://edge-1/"),
+        ("http://edge-1/", "http://edge-10/"),
+        ("http://edge-1/", "http://edge-1:80@elsewhere/"),
+        ("http://edge-1/", "http://edge-1.elsewhere/"),
+        ("http://edge-1:80", "http://edge-10/"),
+        ("http://edge-1.", "http://edge-10/"),
+        ("http://edge-1/a/", "http://edge-1:80/b"),
+    ],
+)
+def test_another_url_is_not_the_tunnels(adapter: TunnelAdapter, prefix: str, url: str) -> None:
+    with restsock.Session() as session:
+        session.mount(prefix, adapter)
+        assert session.get_adapter(url) is not adapter
+
+
+def test_the_longest_spelling_wins(adapter: TunnelAdapter) -> None:
+    other, plain = TunnelAdapter(cast("Any", None)), requests.adapters.HTTPAdapter()
+    with restsock.Session() as session:
+        session.mount("http://", other)
+        session.mount("http://edge-1/", adapter)
+        session.mount("http://edge-1:80/socket/", plain)
+        assert session.get_adapter("http://u@edge-1:80/") is adapter
+        assert session.get_adapter("http://edge-1:80/socket/") is plain
+        assert session.get_adapter("http://edge-2/") is other
+        with pytest.raises(requests.exceptions.InvalidSchema):
+            session.get_adapter("mailto:a@b")
+
+
 def test_a_session_can_be_pickled() -> None:
     session = restsock.Session()
     session.headers["X-A"] = "1"
@@ -812,7 +881,7 @@ def test_over_a_real_connection(pair: Any, method: str, url: Any, call: dict[str
         shown: list[Any] = []
         for make in BOTH:
             with make() as session:
-                session.mount("http://edge-1/", adapter)
+                mount(session, adapter)
                 try:
                     response = session.request(method, url, **copy.deepcopy(call))
                     shown.append(show_response(response, adapter))

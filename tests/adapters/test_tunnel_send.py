@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
 import os
 import pickle
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ import trio
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.util import SKIP_HEADER, Timeout
 
+import restsock
 from restsock._exceptions import RestsockError
 from restsock.adapters import TunnelAdapter
 from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, ok
@@ -172,6 +174,12 @@ def test_a_header_may_be_skipped(session: requests.Session, tunnel: FakeDispatch
         {"": "no name"},
         {"X-A": "snow \u2603"},
         {"X-A": 5},
+        {"Host": "a b"},
+        {"Host": ""},
+        {"Host": "user@edge-1"},
+        {"Host": "edge-1:http"},
+        {"host": b"edge-1/path"},
+        {"Host": "[::1"},
     ],
 )
 def test_a_header_that_cannot_be_sent(
@@ -501,22 +509,84 @@ def test_a_response_can_be_pickled(session: requests.Session) -> None:
     assert again.request.url == response.request.url
 
 
-def test_a_proxy_is_honoured(
-    session: requests.Session, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+PROXY = "http://user:secret@127.0.0.1:9"
+
+
+@pytest.mark.parametrize("kind", [requests.Session, restsock.Session])
+@pytest.mark.parametrize("by", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "session", "call"])
+def test_no_proxy_has_a_part_in_it(
+    adapter: TunnelAdapter,
+    tunnel: FakeDispatcher,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[requests.Session],
+    by: str,
 ) -> None:
-    seen: list[Any] = []
+    """Nor in what a redirect leads to; and what is meant for a proxy does not reach the peer."""
+    proxies = {"http": PROXY, "https": PROXY, "http://edge-1": PROXY, "all": PROXY}
+    if "_" in by.upper():
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv(by, PROXY)
 
-    def send(self: HTTPAdapter, request: requests.PreparedRequest, *args: Any) -> Any:
-        seen.append((request.url, args[-1]))
-        raise requests.exceptions.ProxyError("not today", request=request)
+    def redirect(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(302, ("Location", "/there"), ("Content-Length", "0"))
+        exchange.end()
 
-    monkeypatch.setattr(HTTPAdapter, "send", send)
-    proxies = {"http://edge-1": "http://127.0.0.1:1"}
-    with pytest.raises(requests.exceptions.ProxyError):
-        session.get("http://edge-1/a", proxies=proxies)
-    assert seen == [("http://edge-1/a", proxies)]
-    assert session.get("http://edge-1/", proxies={"https": "http://127.0.0.1:1"}).ok
-    assert len(tunnel.exchanges) == 1
+    tunnel.scripts = [redirect, ok, redirect, ok]
+    with kind() as session:
+        session.mount("http://edge-1/", adapter)
+        session.mount("https://edge-1/", adapter)
+        if by == "session":
+            session.proxies = proxies
+        for scheme in ("http", "https"):
+            call = {"proxies": proxies} if by == "call" else {}
+            assert session.get(f"{scheme}://edge-1/", **cast("Any", call)).ok
+    assert len(tunnel.exchanges) == 4
+    for exchange in tunnel.exchanges:
+        assert not values(exchange, "Proxy-Authorization")
+
+
+def test_a_request_prepared_for_a_proxy(session: requests.Session, tunnel: FakeDispatcher) -> None:
+    session.get("http://edge-1/", headers={"Proxy-Authorization": "Basic c2VjcmV0"})
+    assert not values(sent(tunnel), "Proxy-Authorization")
+
+
+@pytest.mark.parametrize("kind", [requests.Session, restsock.Session])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_shares_the_connection(
+    tunnel: FakeDispatcher, kind: type[requests.Session], copied: Callable[[Any], Any]
+) -> None:
+    class Named(TunnelAdapter):
+        name = ""
+
+    adapter = Named(cast("Any", tunnel), max_retries=3, contract=cast("Any", Contractless()))
+    adapter.name = "mine"
+    with kind() as session:
+        session.mount("http://edge-1/", adapter)
+        session.headers["X-A"] = "1"
+        again = copied(session)
+    assert type(again) is kind
+    again.headers["X-A"] = "2"
+    assert again.get("http://edge-1/").ok
+    assert session.get("http://edge-1/").ok
+    assert [values(exchange, "X-A") for exchange in tunnel.exchanges[:1]] == [["2"]]
+
+    twin = copied(adapter)
+    assert type(twin) is Named
+    assert twin is not adapter
+    assert (twin.name, twin.max_retries.total) == ("mine", 3)
+    for name in ("_dispatcher", "_contract"):
+        assert getattr(twin, name) is getattr(adapter, name)
+
+
+class Contractless:
+    """A contract that asks for nothing, and that no one can copy."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def check_request(self, *args: object) -> None:
+        pass
 
 
 def test_closing_the_session_leaves_the_connection(session: requests.Session) -> None:
