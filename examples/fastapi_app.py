@@ -1,5 +1,6 @@
-"""Serve a FastAPI app, its lifespan included: restsock runs it on trio, without an ASGI server."""
+"""Serve a FastAPI app, its lifespan included, on asyncio as ever, without an ASGI server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,7 +32,7 @@ app = fastapi.FastAPI(lifespan=lifespan)
 
 @app.get("/pets")
 async def list_pets() -> list[Pet]:
-    await trio.sleep(0.01)  # an `async def` endpoint may use trio or anyio
+    await asyncio.sleep(0.01)  # an `async def` endpoint may use asyncio or anyio
     return pets
 
 

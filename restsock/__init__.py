@@ -12,6 +12,7 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L0  _logging              the connection of each record, and no line that a peer has forged
     L0  _patterns             names and paths against patterns, in linear time
     L0  _principal, _watch    who a peer was found to be; files that change
+    L0  _blocked              event loops that something blocks
     L1  _arguments            arguments that a call does not have
     L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
     L1  auth, tls             credentials and authenticators; TLS from files

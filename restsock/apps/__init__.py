@@ -74,10 +74,9 @@ def make_handler(
         app: what to serve, or what `forward` gives; a `Handler` (an `OpenAPIHandler`, say) is
             returned as it is.
         interface: `"asgi"`, `"wsgi"` or `"function"`, when it does not show which it is.
-        loop: ASGI: the event loop that the app runs on. `"trio"` is the one of the connections,
-            `"asyncio"` one in a thread of its own. `"auto"` takes asyncio for an app of a
-            framework that needs it (Django, Quart, Falcon, and middleware around them), and for
-            one whose startup fails on trio for want of asyncio; it takes trio for all others.
+        loop: ASGI: the event loop that the app runs on. `"asyncio"` is one in a thread of its own,
+            `"trio"` the one of the connections, which waits while the app computes or blocks.
+            `"auto"` takes trio for an app of Quart-Trio, and asyncio for all others.
         workers: WSGI: how many threads call the app, at most.
         queue_size: WSGI: how many requests may wait for a thread; those above are answered with
             503. A connection adds at most `Limits.max_streams`.

@@ -1,4 +1,4 @@
-"""Serves an ASGI 3 application: on trio, or on an asyncio loop beside it.
+"""Serves an ASGI 3 application: on an asyncio loop beside trio, or on trio.
 
 A request is served by `HttpRequest` or `WebSocketRequest`, which know no loop; a host runs them,
 and the app's lifespan around them, on the one that the app needs.
@@ -6,7 +6,6 @@ and the app's lifespan around them, on the one that the app needs.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +18,6 @@ from ._admission import refuse
 from ._asgi_http import AsgiApp, HttpRequest
 from ._asgi_websocket import WebSocketRequest
 from ._call import TrioCall
-from ._errors import AppStartupError, WrongLoopError
 from ._lifespan import Lifespan
 from ._loop import detect_loop
 from ._tasks import RequestTasks
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from ._exchange import ServedExchange
 
 __all__ = ["AsgiApp", "AsgiHandler", "AsgiServing"]
-
-_log = logging.getLogger("restsock.apps")
 
 
 class AsgiServing:
@@ -125,17 +121,10 @@ class AsgiHandler:
         loop = detect_loop(self._serving.app) if self._loop == "auto" else self._loop
         if loop == "trio":
             host: _Host = _TrioHost(self._serving)
-            try:
-                await stack.enter_async_context(host.running())
-                return host
-            except WrongLoopError as exc:
-                if self._loop != "auto":
-                    message = f'{exc}. The app needs asyncio: serve it with loop="asyncio"'
-                    raise AppStartupError(message) from exc
-                _log.info("the app is served on asyncio, which its startup needs (%s)", exc)
-        from ._asyncio_host import AsyncioHost  # only here: asyncio takes a while to load
+        else:
+            from ._asyncio_host import AsyncioHost  # only here: asyncio takes a while to load
 
-        host = AsyncioHost(self._serving)
+            host = AsyncioHost(self._serving)
         await stack.enter_async_context(host.running())
         return host
 

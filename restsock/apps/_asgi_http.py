@@ -64,6 +64,7 @@ class HttpRequest:
         self._disconnect_given = False
         self._continue_due = expects_continue(exchange.request)
         self._trailers_due = False
+        self._body_ended = False
         self._trailers: list[tuple[bytes, bytes]] = []
         exchange.observer = self._observe
 
@@ -121,9 +122,12 @@ class HttpRequest:
         kind = message["type"]
         response = self.response
         if kind == "http.response.body":
+            if self._body_ended:
+                raise BadResponseError("a part of the body after its end")
             more = message.get("more_body", False)
             with self._exchange.together():
                 response.body(message.get("body", b""), more or self._trailers_due)
+            self._body_ended = not more
             if response.complete:
                 self._inbound.wake()
             else:
@@ -134,6 +138,13 @@ class HttpRequest:
         elif kind == "http.response.trailers":
             if not self._trailers_due:
                 raise BadResponseError("trailers that http.response.start did not announce")
+            if not self._body_ended or response.complete:
+                when = (
+                    "after the end of the response"
+                    if response.complete
+                    else "before the body's end"
+                )
+                raise BadResponseError(f"trailers {when}")
             self._trailers.extend(message.get("headers", ()))
             if not message.get("more_trailers", False):
                 response.end(self._trailers)

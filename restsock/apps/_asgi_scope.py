@@ -10,9 +10,7 @@ from ._connection_info import describe
 if TYPE_CHECKING:
     from ._exchange import ServedExchange
 
-__all__ = ["ASGI", "asgi_scope", "server_address"]
-
-ASGI = {"version": "3.0", "spec_version": "2.5"}
+__all__ = ["asgi_scope", "server_address"]
 
 
 def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
     host, port = server_address(headers, scheme)
     scope: dict[str, Any] = {
         "type": kind,
-        "asgi": ASGI,
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
         "scheme": scheme if kind == "http" else scheme.replace("http", "ws"),
         "path": path.decode("utf-8", "replace"),
@@ -52,7 +50,8 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
         "restsock": description.info,
     }
     if description.tls is not None:
-        scope["extensions"]["tls"] = description.tls.copy()
+        tls = scope["extensions"]["tls"] = description.tls.copy()
+        tls["client_cert_chain"] = list(tls["client_cert_chain"])  # an app may change its scope
     if state is not None:
         scope["state"] = state.copy()
     return scope

@@ -50,6 +50,9 @@ __all__ = ["WebSocketRequest"]
 # RFC 6455, section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+# What an endpoint may send (RFC 6455, section 7.4, and IANA's registry).
+_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+
 _OURS = (b"connection", b"upgrade", b"content-length")
 
 
@@ -91,6 +94,7 @@ class WebSocketRequest:
         self._connect_given = False
         self._disconnect_given = False
         self._app_done = False
+        self._closed_by_app = False
         self._disconnect: tuple[int, str] | None = None
         exchange.observer = self._observe
 
@@ -210,7 +214,7 @@ class WebSocketRequest:
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         kind = message["type"]
         if kind == "websocket.close":
-            self._send_close(message.get("code") or CloseCode.NORMAL, message.get("reason") or "")
+            self._close(message.get("code"), message.get("reason"))
             return
         self._inbound.check()
         if kind == "websocket.send":
@@ -251,7 +255,7 @@ class WebSocketRequest:
         self._state = _State.OPEN
 
     async def _send_message(self, message: MutableMapping[str, Any]) -> None:
-        if self._state is _State.CLOSED:
+        if self._state is _State.CLOSED and not self._closed_by_app:
             raise Disconnected
         self._demand("websocket.send", _State.OPEN)
         text, data = message.get("text"), message.get("bytes")
@@ -268,15 +272,29 @@ class WebSocketRequest:
         self._flush(force=True)
         await self._inbound.drain()
 
-    def _send_close(self, code: int, reason: str) -> None:
-        # An app may close what is closed already: it cannot know.
+    def _close(self, code: object, reason: object) -> None:
+        peer_closed = self._state is _State.CLOSED and not self._closed_by_app
+        if peer_closed or self._inbound.error is not None:
+            return  # the peer was first, which an app cannot know
+        if self._state in (_State.CLOSED, _State.REFUSED):
+            raise BadResponseError(f"websocket.close while the WebSocket is {self._state.value}")
+        code = CloseCode.NORMAL if code is None else code
+        if not isinstance(code, int) or code not in _CLOSE_CODES:
+            raise BadResponseError(f"not a code that a WebSocket may be closed with: {code!r}")
+        reason = "" if reason is None else reason
+        if not isinstance(reason, str):
+            raise TypeError(f"the reason of a close is str, not {type(reason).__name__}")
+        self._closed_by_app = True
         if self._state is _State.OPEN:
-            self._websocket.close(code, reason)
-            self._end(code, reason)
-        elif self._state is _State.CONNECTING and self._inbound.error is None:
+            self._send_close(code, reason)
+        else:
             self.response.plain(403, "Forbidden\n")
             self._state = _State.REFUSED
             self._refused()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self._websocket.close(code, reason)
+        self._end(code, reason)
 
     def _refused(self) -> None:
         if self._disconnect is None:

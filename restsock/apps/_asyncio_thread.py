@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
+from restsock._blocked import watched
+
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
@@ -102,7 +104,10 @@ class AsyncioThread:
                 await self._started.wait()
             if self._ended.is_set():
                 raise RuntimeError("the asyncio loop did not start; the log tells why")
-            yield
+            assert thread.ident is not None
+            name = f"the asyncio loop of the app (thread {self._name})"
+            with watched(name, thread.ident, loop.call_soon_threadsafe):
+                yield
         finally:
             self.tell(self._stop)
             with trio.CancelScope(shield=True):

@@ -35,7 +35,12 @@ def detect_interface(app: Any, interface: str | None) -> str:
             raise ValueError("what `forward` gives has no interface= to choose")
         return "forward"
     if not callable(app):
-        raise TypeError(f"an app has to be callable, and {app!r} is not")
+        if isinstance(app, str):
+            raise TypeError(f"pass the app itself, not its import path {app!r}")
+        raise TypeError(
+            f"an app is a WSGI or ASGI application or a coroutine function, and {app!r} is none: "
+            "it cannot be called"
+        )
     if interface is not None:
         if interface not in ("asgi", "wsgi", "function"):
             raise ValueError(f"interface has to be {_CHOICES}, not {interface!r}")
@@ -47,7 +52,14 @@ def detect_interface(app: Any, interface: str | None) -> str:
         return "wsgi"
     if required == 1 and _is_coroutine_function(app):
         return "function"
-    raise TypeError(f"what {app!r} is does not show in its call: pass interface=, {_CHOICES}")
+    hint = ""
+    if required == 0:
+        hint = "If it makes the app, call it and pass what it returns. "
+    elif required == 1:
+        hint = 'If it takes a Request, write "async def". '
+    raise TypeError(
+        f"cannot tell what kind of app {app!r} is. {hint}Otherwise pass interface=: {_CHOICES}"
+    )
 
 
 def _required_arguments(app: Any) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,16 +14,18 @@ from restsock._exceptions import RestsockError
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 __all__ = [
     "AppStartupError",
     "BadResponseError",
     "Disconnected",
-    "WrongLoopError",
+    "first_cause",
     "is_for_the_loop",
     "log_failure",
     "loggable",
-    "needs_asyncio",
-    "needs_trio",
+    "other_loop",
 ]
 
 _log = logging.getLogger("restsock.apps")
@@ -31,14 +35,10 @@ class AppStartupError(RestsockError):
     """The app said that it cannot start (`lifespan.startup.failed`). Nothing is served."""
 
 
-class WrongLoopError(AppStartupError):
-    """The app cannot start on this kind of event loop, and may on the other one."""
-
-
 class BadResponseError(ValueError):
     """The app's answer is not one that HTTP or the app's interface allows.
 
-    Raised to the app at the call that gave the bad part, and answered with a 500 (or, behind the
+    Raised to the app at the call that gave the bad part, and answered with a 500 (or, after the
     head, a RESET) unless the app makes good for it.
     """
 
@@ -76,42 +76,41 @@ def log_failure(
         _log.debug("the peer left %s", loggable(request))
         return True
     _log.error("the app failed at %s", loggable(request), exc_info=error)
-    if loop == "trio" and needs_asyncio(error):
-        _log.error('the app seems to need asyncio: serve it with loop="asyncio"')
-    elif loop == "asyncio" and needs_trio(error):
-        _log.error('the app seems to need trio: serve it with loop="trio"')
+    other = None if loop is None else other_loop(loop, error)
+    if other is not None:
+        _log.error('the app seems to need %s: serve it with loop="%s"', other, other)
     return False
 
 
-# What the two say to code that was written for the other one.
-_NO_ASYNCIO = (
-    "no running event loop",
-    "There is no current event loop",
-    "written for some other framework like asyncio",
-)
-_NO_TRIO = ("must be called from async context", "Task got bad yield")
+# What each loop says to code that was written for the other one.
+_OTHERS = {
+    "trio": (
+        "asyncio",
+        (
+            "no running event loop",
+            "There is no current event loop",
+            "written for some other framework like asyncio",
+        ),
+    ),
+    "asyncio": ("trio", ("must be called from async context", "Task got bad yield")),
+}
 
 
-def needs_asyncio(error: BaseException | None, words: str = "") -> bool:
-    """Whether an exception (or words about one) of an app says that it misses asyncio's loop."""
-    return _says(_NO_ASYNCIO, error, words)
+def other_loop(loop: str, error: BaseException | None, words: str = "") -> str | None:
+    """The loop that an app needs, where what it raises (or says) on this one shows it.
 
-
-def needs_trio(error: BaseException | None) -> bool:
-    """Whether an exception of an app says that it misses trio's loop."""
-    return _says(_NO_TRIO, error, "")
-
-
-def _says(phrases: tuple[str, ...], error: BaseException | None, words: str) -> bool:
-    seen = 0
-    while error is not None and seen < 100:  # a chain of causes can be a ring
-        if isinstance(error, (RuntimeError, TypeError)):
-            words += str(error)
-        if any(_says(phrases, part, "") for part in _parts(error)):
-            return True
-        error = error.__cause__ or error.__context__
-        seen += 1
-    return any(phrase in words for phrase in phrases)
+    Args:
+        loop: the one that it runs on.
+        error: what it has raised.
+        words: what it has said.
+    """
+    other, phrases = _OTHERS[loop]
+    if error is not None:
+        for one in _walk(error, _below):
+            if isinstance(one, (RuntimeError, TypeError)):
+                # Not `str`, which may be the app's own code.
+                words += "\n".join(arg for arg in one.args if isinstance(arg, str))
+    return other if any(phrase in words for phrase in phrases) else None
 
 
 def loggable(request: RequestHead) -> str:
@@ -120,18 +119,10 @@ def loggable(request: RequestHead) -> str:
     return f"{request.method.decode('latin-1')} {path.decode('latin-1')}"
 
 
-def _is_disconnect(error: BaseException | None, left: RestsockError | None) -> bool:
-    """Whether an app's exception only says that the peer has left: its own fault it is not."""
-    seen = 0
-    while error is not None and seen < 100:  # a chain of causes can be a ring
-        if error is left or isinstance(error, Disconnected):
-            return True
-        parts = _parts(error)
-        if parts:
-            return all(_is_disconnect(part, left) for part in parts)
-        error = error.__cause__ or error.__context__
-        seen += 1
-    return False
+def first_cause(error: BaseException) -> BaseException:
+    """The exception at the bottom of a chain of causes."""
+    *_, cause = _walk(error, lambda one: () if one.__cause__ is None else (one.__cause__,))
+    return cause
 
 
 def is_for_the_loop(error: BaseException) -> bool:
@@ -140,13 +131,54 @@ def is_for_the_loop(error: BaseException) -> bool:
     All others end here, `SystemExit` and asyncio's `CancelledError` too: one request does not end
     the program.
     """
-    parts = _parts(error)
-    if parts:
-        return any(is_for_the_loop(part) for part in parts)
-    return isinstance(error, (trio.Cancelled, KeyboardInterrupt))
+    return any(isinstance(one, (trio.Cancelled, KeyboardInterrupt)) for one in _walk(error, _parts))
+
+
+def _is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
+    """Whether an app's exception only says that the peer has left: its own fault it is not.
+
+    It does when it is, or comes from, what says so; a group does when all of its parts do.
+    """
+    below_now: set[int] = set()  # those whose turn is not over, by identity: a ring proves nothing
+    proven: dict[int, BaseException] = {}
+    stack = [(error, False)]
+    while stack:
+        one, over = stack.pop()
+        if over:
+            below_now.discard(id(one))
+            proven[id(one)] = one
+        elif not (one is left or isinstance(one, Disconnected) or id(one) in proven):
+            below = _parts(one) or _origin(one)
+            if not below or id(one) in below_now:
+                return False
+            below_now.add(id(one))
+            stack.append((one, True))
+            stack.extend((each, False) for each in below)
+    return True
+
+
+def _walk(
+    error: BaseException, below: Callable[[BaseException], tuple[BaseException, ...]]
+) -> Iterator[BaseException]:
+    """Gives an exception and those below it, each once: chains can be rings, and groups deep."""
+    seen: dict[int, BaseException] = {}
+    stack = [error]
+    while stack:
+        one = stack.pop()
+        if id(one) not in seen:
+            seen[id(one)] = one
+            yield one
+            stack.extend(below(one))
 
 
 def _parts(error: BaseException) -> tuple[BaseException, ...]:
-    # By its attribute, since on Python 3.10 groups come from a backport that trio uses.
-    parts = getattr(error, "exceptions", ())
-    return parts if isinstance(parts, tuple) else ()
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
+def _origin(error: BaseException) -> tuple[BaseException, ...]:
+    origin = error.__context__ if error.__cause__ is None else error.__cause__
+    return () if origin is None else (origin,)
+
+
+def _below(error: BaseException) -> tuple[BaseException, ...]:
+    return _parts(error) + _origin(error)

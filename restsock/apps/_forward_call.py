@@ -27,7 +27,7 @@ from restsock.protocol import (
     UpstreamEvent,
 )
 
-from ._errors import BadResponseError, loggable
+from ._errors import BadResponseError, first_cause, loggable
 from ._forward_head import IDEMPOTENT, BadTargetError, forwarded_head, passes
 from ._forward_pool import ConnectError
 from ._forward_raw import carry_raw
@@ -119,9 +119,7 @@ class ForwardCall:
 
     def _fail(self, status: int, detail: str, error: Exception) -> None:
         """Answers with a problem (RFC 9457); cuts off what has been begun."""
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
+        cause = first_cause(error)
         why = str(error) or type(error).__name__
         if cause is not error:
             why += f" ({cause})"

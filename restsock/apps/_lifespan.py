@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from ._asgi_scope import ASGI
-from ._errors import AppStartupError, BadResponseError, WrongLoopError, needs_asyncio
+from ._errors import AppStartupError, BadResponseError, other_loop
 
 if TYPE_CHECKING:
     from ._call import Call
@@ -42,13 +42,18 @@ class Lifespan:
         self._failure: str | None = None
         self._error: BaseException | None = None
         self._startup_given = False
+        self._shutdown_given = False
         self._stopping = False
         self._stopped = False
         self._ended = False
 
     async def run(self) -> None:
         """Calls the app; whatever it raises ends here."""
-        scope = {"type": "lifespan", "asgi": ASGI, "state": self._state}
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
         try:
             await self._call.run(self._app(scope, self._receive, self._send))
         except BaseException as exc:
@@ -66,17 +71,21 @@ class Lifespan:
             Its state, for the scopes of requests; `None` when it has no lifespan.
 
         Raises:
-            WrongLoopError: what it says, or raises, shows that it needs the other kind of loop.
-            AppStartupError: it says that it cannot start.
+            AppStartupError: it says that it cannot start, or what it raises shows that it needs
+                the other kind of loop.
         """
         while not (self._supported or self._failure is not None or self._ended):
             await self._call.wait()
         if self._supported:
             return self._state
-        # Behind its word an app mostly raises what has happened, and that tells more.
+        # After its word an app mostly raises what has happened, and that tells more.
         await self._call.wait_until(lambda: self._ended, _LAST_WORDS)
-        if self._call.loop == "trio" and needs_asyncio(self._error, self._failure or ""):
-            raise WrongLoopError(f"the app failed to start: {_reason(self._error, self._failure)}")
+        other = other_loop(self._call.loop, self._error, self._failure or "")
+        if other is not None:
+            raise AppStartupError(
+                f"the app failed to start: {_reason(self._error, self._failure)}. "
+                f'The app needs {other}: serve it with loop="{other}"'
+            )
         if self._failure is not None:
             raise AppStartupError(f"the app failed to start: {self._failure}")
         if self._error is not None:
@@ -106,25 +115,34 @@ class Lifespan:
         if not self._startup_given:
             self._startup_given = True
             return {"type": "lifespan.startup"}
-        while not self._stopping:
+        while not self._stopping or self._shutdown_given:  # nothing comes after the shutdown
             await self._call.wait()
+        self._shutdown_given = True
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         kind = message["type"]
+        if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
+            if self._supported or self._failure is not None:
+                raise BadResponseError(f"{kind} after the end of the startup")
+        elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            if not self._shutdown_given or self._stopped:
+                when = "after the end" if self._stopped else "before the start"
+                raise BadResponseError(f"{kind} {when} of the shutdown")
+        else:
+            raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
         if kind == "lifespan.startup.complete":
             self._supported = True
         elif kind == "lifespan.startup.failed":
             self._failure = str(message.get("message", "")) or "it does not say why"
-        elif kind == "lifespan.shutdown.complete":
-            self._stopped = True
-        elif kind == "lifespan.shutdown.failed":
-            _log.error("the app failed to shut down: %s", message.get("message", ""))
-            self._stopped = True
         else:
-            raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
+            if kind == "lifespan.shutdown.failed":
+                _log.error("the app failed to shut down: %s", message.get("message", ""))
+            self._stopped = True
         self._call.wake()
 
 
 def _reason(error: BaseException | None, failure: str | None) -> str:
-    return f"{type(error).__name__}: {error}" if error is not None else str(failure)
+    if error is None:
+        return str(failure)
+    return traceback.format_exception_only(error)[-1].strip()  # it copes with a bad `__str__`

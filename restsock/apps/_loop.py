@@ -9,18 +9,9 @@ __all__ = ["LOOPS", "detect_loop"]
 
 LOOPS = ("auto", "trio", "asyncio")
 
-# By the module and name of a class, so that no framework is imported to find out. A class counts
-# for those that inherit from it, and the one that stands first in a class's own order decides.
-_CLASSES = {
-    ("asgiref.wsgi", "WsgiToAsgi"): "asyncio",
-    ("blacksheep.server.application", "Application"): "asyncio",
-    ("channels.routing", "ProtocolTypeRouter"): "asyncio",
-    ("django.core.handlers.asgi", "ASGIHandler"): "asyncio",
-    ("falcon.asgi.app", "App"): "asyncio",
-    ("quart.app", "Quart"): "asyncio",
-    ("quart_trio.app", "QuartTrio"): "trio",
-    ("sanic.app", "Sanic"): "asyncio",
-}
+# By module and name, so that no framework is imported to find out. A class counts for those that
+# inherit from it.
+_TRIO = ("quart_trio.app", "QuartTrio")
 
 # Where middleware keeps what it wraps.
 _INNER = ("app", "application", "inner", "_app", "__wrapped__")
@@ -30,27 +21,25 @@ _DEPTH = 50
 
 
 def detect_loop(app: Any) -> str:
-    """Returns `"asyncio"` for an app of a framework that runs on asyncio alone, else `"trio"`.
+    """Returns `"trio"` for an app of a framework that runs on trio alone, else `"asyncio"`.
 
-    Looked at is the class of the app, or of what it wraps: behind `functools.partial`, a bound
+    Looked at is the class of the app, or of what it wraps: inside `functools.partial`, a bound
     method, or the attributes in which middleware usually keeps its app.
     """
     for _ in range(_DEPTH):
-        for cls in type(app).__mro__:
-            loop = _CLASSES.get((cls.__module__, cls.__name__))
-            if loop is not None:
-                return loop
+        if any((cls.__module__, cls.__name__) == _TRIO for cls in type(app).__mro__):
+            return "trio"
         inner = _inner(app)
         if inner is None:
             break
         app = inner
-    return "trio"
+    return "asyncio"
 
 
 def _inner(app: Any) -> Any:
     if isinstance(app, functools.partial):
         return app.func
-    owner = getattr(app, "__self__", None)  # of a bound method, like the `asgi_app` of Quart
+    owner = getattr(app, "__self__", None)  # of a bound method, like the `asgi_app` of Quart-Trio
     if owner is not None:
         return owner
     # Its own attributes only: a class may answer to any name.

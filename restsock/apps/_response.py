@@ -102,9 +102,10 @@ class Responder:
         """Whether what `body` is given is not sent: then the app need not make any."""
         return self._bodiless
 
-    def is_completed_by(self, nbytes: int) -> bool:
-        """Whether so many more bytes are all that Content-Length announces."""
-        return self._length is not None and self._count + nbytes == self._length
+    @property
+    def left(self) -> int | None:
+        """Bytes of the body that Content-Length announces and that have not come."""
+        return None if self._length is None else self._length - self._count
 
     def start(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
@@ -131,6 +132,9 @@ class Responder:
         self._status = status
         self._reason = reason
         self._bodiless = self._head_only or status in (204, 304)
+        if status == 204 and self._length is not None:  # RFC 9110, section 8.6
+            self._length = None
+            self._headers = [f for f in self._headers if f[0].lower() != b"content-length"]
         self.started = True
 
     def body(self, data: bytes, more: bool) -> None:

@@ -126,16 +126,20 @@ class WsgiRequest:
         response = self._response
         if isinstance(result, (list, tuple)):
             # All of it is here: one chunk, whose length is known.
-            response.body(b"".join(map(_chunk, result)), more=False)
+            response.body(b"".join(map(_chunk, result))[: response.left], more=False)
             return
         single = _is_single(result)
         for chunk in result:
             if not _chunk(chunk):
                 continue
-            # An end that is known is not sent apart. The app is asked to its own end all the same.
-            last = single or response.is_completed_by(len(chunk))
-            response.body(chunk, more=not last)
-            if single or response.bodiless:
+            if response.complete:
+                break
+            # More than Content-Length is not sent, and then no more asked for (PEP 3333). An end
+            # that is known is not sent apart; the app is asked to its own end all the same.
+            left = response.left
+            last = single or (left is not None and len(chunk) >= left)
+            response.body(chunk[:left], more=not last)
+            if single or response.bodiless or (left is not None and len(chunk) > left):
                 break  # nobody will see the rest, and there may be no end to it
             if not last:
                 self._drain()
@@ -231,8 +235,8 @@ def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnecte
 def _status(status: str) -> tuple[int, bytes]:
     if not isinstance(status, str):
         raise TypeError(f"a status is str, not {type(status).__name__}")
-    code, space, reason = status.partition(" ")
-    if len(code) != 3 or not code.isascii() or not code.isdigit() or (space and not reason):
+    code, _, reason = status.partition(" ")
+    if len(code) != 3 or not code.isascii() or not code.isdigit():
         raise BadResponseError(f"not a status like '200 OK': {status!r}")
     return int(code), _native(reason)
 

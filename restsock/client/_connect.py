@@ -53,7 +53,7 @@ def connect(
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
-        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         name: The name by which the listener is to know this client; callers write it as the host
             of a URL, so it has no blank, "/", ":" and the like. A newer client of the same name

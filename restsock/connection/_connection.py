@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from restsock._blocked import watched_trio
 from restsock._config import Options
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
@@ -128,6 +129,10 @@ class Connection(Traffic):
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
         """
+        with watched_trio():
+            return await self._run(handler)
+
+    async def _run(self, handler: Handler | None) -> Closed:
         self._handler = handler
         try:
             async with trio.open_nursery() as nursery:

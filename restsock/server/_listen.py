@@ -46,7 +46,7 @@ def listen(
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
-        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         tls: `restsock.tls.server(certificate=..., ...)`, or an SSL context with a certificate;
             `None` speaks plain TCP.

@@ -77,7 +77,7 @@ def connect(
         url: `ws://host[:port]/path` or `wss://…`.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
-        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         name: The name by which the listener is to know this client.
         metadata: Any JSON value; the listener gets it with each connection.
@@ -152,7 +152,7 @@ def listen(
         port: 0 lets the system choose; `Server.address` tells.
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
         interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
-        loop: `"trio"` or `"asyncio"`, where what an ASGI app needs cannot be told from it; see
+        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         tls: `restsock.tls.server(...)` or an SSL context with a certificate, to speak TLS; None
             speaks plain TCP.

@@ -80,7 +80,7 @@ async def connected_pair(
         metadata: What it tells about itself: any JSON value.
         interface_a: "asgi", "wsgi" or "function", where that cannot be told from ``app_a``.
         interface_b: The same for ``app_b``.
-        loop_a: "trio" or "asyncio", where what ``app_a``, an ASGI app, needs cannot be told. With
+        loop_a: Of ``app_a``, an ASGI app: asyncio, unless this is "trio" (or Quart-Trio's). With
             asyncio a thread has its part in it, of which a `MockClock` knows nothing.
         loop_b: The same for ``app_b``.
         instrument_a: Is told what happens at the dialer's end.

@@ -77,7 +77,10 @@ async def test_the_scope() -> None:
         seen.scope = scope
         await ok(send)
 
-    async with connected_pair(app_b=app, name="edge-1", metadata={"a": [1]}) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app, name="edge-1", metadata={"a": [1]}) as (
+        dialer,
+        _,
+    ):
         headers = [("Host", "api.test:8080"), ("X-Mixed", "1"), ("x-mixed", "2")]
         await dialer.request("GET", "/a%20b/%C3%A4%2Fc?q=%20&r", headers=headers)
         scope = seen.scope
@@ -117,7 +120,7 @@ async def test_the_server_is_whom_the_host_names(host: str, server: tuple[str, i
         seen.scope = scope
         await ok(send)
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         await dialer.request("GET", "/", headers=[("Host", host)])
     assert seen.scope["server"] == server
 
@@ -127,7 +130,7 @@ async def test_an_answer_has_date_and_length() -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await ok(send, b"hello", [(b"x-a", b"1"), (b"x-a", b"2")])
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         response = await dialer.request("GET", "/")
         assert (response.status, response.content) == (200, b"hello")
         assert response.header("content-length") == "5"
@@ -154,7 +157,7 @@ async def test_both_bodies_stream() -> None:
         async for piece in to_body:
             yield piece
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(to_send.send, b"one")
             async with dialer.stream("POST", "/", body=body()) as response:
@@ -183,7 +186,10 @@ async def test_an_app_that_does_not_receive_stops_its_peer() -> None:
             sent += 1000
             yield b"x" * 1000
 
-    async with connected_pair(app_b=app, options=Options(limits=limits)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app, options=Options(limits=limits)) as (
+        dialer,
+        _,
+    ):
         async with trio.open_nursery() as nursery:
 
             async def ask() -> None:
@@ -211,7 +217,10 @@ async def test_send_waits_for_a_peer_that_does_not_read() -> None:
             count += 1
         await send({"type": "http.response.body"})
 
-    async with connected_pair(app_b=app, options=Options(limits=limits)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app, options=Options(limits=limits)) as (
+        dialer,
+        _,
+    ):
         async with dialer.stream("GET", "/") as response:
             await trio.testing.wait_all_tasks_blocked()
             assert 20 <= count <= 23
@@ -228,7 +237,7 @@ async def test_the_head_waits_for_the_first_part_of_the_body() -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         await trio.sleep_forever()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         with trio.move_on_after(0):
             async with dialer.stream("GET", "/"):
                 pytest.fail("the head came too early")
@@ -250,7 +259,7 @@ async def test_trailers() -> None:
         await send(part)
         await send({"type": "http.response.trailers", "headers": [(b"x-b", b"2")]})
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         response = await dialer.request("GET", "/")
         assert list(response.trailers) == [(b"x-a", b"1"), (b"x-b", b"2")]
 
@@ -260,7 +269,7 @@ async def test_a_continue_is_sent_when_the_app_reads() -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await ok(send, await read(receive) if scope["path"] == "/read" else b"")
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
 
         async def ask(path: bytes) -> tuple[int, AsyncExchange]:
             headers = [HOST, (b"Expect", b"100-continue"), (b"Content-Length", b"3")]
@@ -288,7 +297,7 @@ async def test_what_is_not_read_of_a_request_is_stopped() -> None:
         while True:
             yield b"x" * 10_000
 
-    async with connected_pair(app_b=app) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, listener):
         response = await dialer.request("POST", "/", body=endless())
         assert response.content == b"enough"
         assert dialer.session.open_streams == listener.session.open_streams == 0
@@ -312,7 +321,10 @@ async def test_the_app_learns_that_the_peer_has_left(autojump_clock: MockClock) 
             seen.error = exc
         seen.ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _), trio.open_nursery() as nursery:
+    async with (
+        connected_pair(loop_b="trio", app_b=app) as (dialer, _),
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(dialer.request, "GET", "/")
         await seen.reached.wait()
         nursery.cancel_scope.cancel()
@@ -344,7 +356,7 @@ async def test_an_app_that_goes_on_is_cancelled(
             ended_at = trio.current_time()
             seen.ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dialer.request, "GET", "/")
             await seen.reached.wait()
@@ -374,7 +386,7 @@ async def test_an_app_may_ask_whether_the_peer_has_left(autojump_clock: MockCloc
             await trio.sleep(0.1)
         seen.ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dialer.request, "GET", "/")
             await seen.reached.wait()
@@ -393,7 +405,7 @@ async def test_a_background_task_is_left_in_peace(autojump_clock: MockClock) -> 
         await trio.sleep(3)
         seen.ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         assert (await dialer.request("GET", "/")).content == b"ok"
         await dialer.aclose()
         assert not seen.ended.is_set()
@@ -415,7 +427,7 @@ async def test_a_send_that_waits_learns_that_the_peer_has_left(
         finally:
             seen.ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with dialer.stream("GET", "/") as response:
             await response.receive()
             await trio.testing.wait_all_tasks_blocked()
@@ -484,7 +496,7 @@ async def unannounced_trailers(scope: Any, receive: Receive, send: Send) -> None
     ],
 )
 async def test_an_apps_failure_is_a_500(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         for _ in range(2):
             response = await dialer.request("GET", "/x?y")
             assert response.status == 500
@@ -513,7 +525,7 @@ async def test_a_failure_behind_the_head_is_a_reset(
         elif what == "too short":
             await send({"type": "http.response.body", "body": b"d"})
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         for _ in range(2):  # the connection lives
             with pytest.raises(StreamReset) as caught:
                 await dialer.request("GET", "/")
@@ -528,7 +540,7 @@ async def test_an_app_may_make_good_for_a_bad_message() -> None:
             await send({"type": "http.response.start", "status": 20})
         await ok(send)
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         assert (await dialer.request("GET", "/")).status == 200
 
 
@@ -561,14 +573,14 @@ def lifespan_app(log: list[str], *, startup: str = "complete", shutdown: str = "
 
 async def test_a_lifespan() -> None:
     log: list[str] = []
-    async with connected_pair(app_b=lifespan_app(log)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=lifespan_app(log)) as (dialer, _):
         for _ in range(2):  # each request has a copy of the state
             assert (await dialer.request("GET", "/")).content == b"2"
     assert log == ["startup", "request", "request", "shutdown"]
 
 
 async def test_a_failed_startup_is_an_error_of_running() -> None:
-    handler = make_handler(lifespan_app([], startup="failed"))
+    handler = make_handler(lifespan_app([], startup="failed"), loop="trio")
     with pytest.raises(AppStartupError, match="no database"):
         async with handler.running():
             pytest.fail("it runs")
@@ -579,7 +591,7 @@ async def test_a_failed_shutdown_is_logged(
     shutdown: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     start = trio.current_time()
-    async with make_handler(lifespan_app([], shutdown=shutdown)).running():
+    async with make_handler(lifespan_app([], shutdown=shutdown), loop="trio").running():
         pass
     assert trio.current_time() - start == (5.0 if shutdown == "never" else 0.0)
     assert [r.levelname for r in caplog.records] == ["ERROR"]
@@ -588,7 +600,7 @@ async def test_a_failed_shutdown_is_logged(
 async def test_the_app_is_shut_down_when_all_is_cancelled() -> None:
     log: list[str] = []
     with trio.CancelScope() as scope:
-        async with make_handler(lifespan_app(log)).running():
+        async with make_handler(lifespan_app(log), loop="trio").running():
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
@@ -608,13 +620,13 @@ async def ignores_lifespan(scope: Any, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("app", [refuses_lifespan, ignores_lifespan])
 async def test_an_app_without_lifespan(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         assert (await dialer.request("GET", "/")).status == 200
     assert not [r for r in caplog.records if r.levelno > logging.INFO]
 
 
 async def test_a_handler_runs_once_at_a_time_and_again() -> None:
-    handler = make_handler(refuses_lifespan)
+    handler = make_handler(refuses_lifespan, loop="trio")
     for _ in range(2):
         async with handler.running():
             pass
@@ -626,7 +638,7 @@ async def test_a_handler_runs_once_at_a_time_and_again() -> None:
 
 async def test_errors_of_the_block_come_out_as_they_are() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with make_handler(refuses_lifespan).running():
+        async with make_handler(refuses_lifespan, loop="trio").running():
             raise ZeroDivisionError
 
 
@@ -643,7 +655,7 @@ async def test_requests_under_way_get_their_grace(autojump_clock: MockClock) -> 
         await ok(send)
 
     statuses: list[Any] = []
-    handler = make_handler(app)
+    handler = make_handler(app, loop="trio")
     near, far = trio.testing.memory_stream_pair()
     dialer, listener = await handshake(near, far)
     async with trio.open_nursery() as nursery:
@@ -672,7 +684,7 @@ async def test_a_request_is_freed_with_its_end() -> None:
         await receive()
         await ok(send)
 
-    async with connected_pair(app_b=http(app)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=http(app)) as (dialer, _):
         gc.collect()
         gc.disable()
         try:

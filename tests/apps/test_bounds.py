@@ -55,7 +55,7 @@ async def test_abandoned_requests_count_until_their_calls_end(autojump_clock: Mo
     app = Counted()
     # A request that is refused is asked again for as long as that.
     options = Options(limits=Limits(max_streams=4), timeouts=Timeouts(connect=0.5))
-    async with connected_pair(app_b=app, options=options) as (dialer, listener):
+    async with connected_pair(app_b=app, options=options, loop_b="trio") as (dialer, listener):
         for _ in range(10):
             await abandon(dialer)
         assert app.peak == 4
@@ -70,7 +70,7 @@ async def test_abandoned_requests_count_until_their_calls_end(autojump_clock: Mo
 
 async def test_each_connection_has_a_count_of_its_own(autojump_clock: MockClock) -> None:
     app = Counted()
-    handler = make_handler(app, interface="asgi")
+    handler = make_handler(app, interface="asgi", loop="trio")
     async with served(handler) as first, linked(handler) as second:
         for _ in range(Limits().max_streams):
             await abandon(first)
@@ -85,7 +85,7 @@ async def test_the_background_of_a_complete_response_does_not_count(
 ) -> None:
     app = Counted()
     options = Options(limits=Limits(max_streams=1))
-    async with connected_pair(app_b=app, options=options) as (dialer, _):
+    async with connected_pair(app_b=app, options=options, loop_b="trio") as (dialer, _):
         for _ in range(3):
             assert (await dialer.request("GET", "/short")).content == b"ok"
         assert app.running == 3
@@ -127,5 +127,6 @@ async def test_the_send_buffer_is_that_of_the_connection(
 ) -> None:
     # The handler is told other limits than the connection that it serves.
     own = Options(limits=Limits(send_buffer=2048))
-    async with served(make_handler(app, options=own)) as dialer:
+    loop = "trio" if app is many_asgi else "auto"
+    async with served(make_handler(app, options=own, loop=loop)) as dialer:
         assert len((await dialer.request("GET", "/", timeout=10)).content) == 300_000

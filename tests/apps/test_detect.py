@@ -135,10 +135,29 @@ def test_it_does_not_show(app: Any) -> None:
         make_handler(app, interface=interface)
 
 
+def factory() -> Any: ...
+
+
+def synchronous(request: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("app", "hint"),
+    [
+        (factory, "If it makes the app, call it and pass what it returns"),
+        (synchronous, 'If it takes a Request, write "async def"'),
+        (two_coroutine, "Otherwise pass interface="),
+    ],
+)
+def test_what_to_do_about_it_is_said(app: Any, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"^cannot tell what kind of app .*{hint}"):
+        make_handler(app)
+
+
 def test_what_is_no_app() -> None:
-    with pytest.raises(TypeError, match="callable"):
+    with pytest.raises(TypeError, match="pass the app itself, not its import path 'module:app'"):
         make_handler("module:app")
-    with pytest.raises(TypeError, match="callable"):
+    with pytest.raises(TypeError, match=r"WSGI or ASGI .* None is none: it cannot be called"):
         make_handler(None, interface="wsgi")
     with pytest.raises(ValueError, match='"asgi" '):
         make_handler(wsgi, interface="http")

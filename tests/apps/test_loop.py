@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,14 +18,12 @@ import quart_trio
 import starlette.applications
 import trio
 import trio.lowlevel
-from django.core.asgi import get_asgi_application
 
 import restsock
 import restsock.sync
 from restsock.apps import AppStartupError, make_handler
 from restsock.apps._loop import detect_loop
 from restsock.testing import connected_pair
-from tests.frameworks.django_settings import use_urls
 
 
 class Middleware:
@@ -39,7 +36,7 @@ class Middleware:
 async def bare(scope: Any, receive: Any, send: Any) -> None: ...
 
 
-class OwnQuart(quart.Quart): ...
+class OwnQuartTrio(quart_trio.QuartTrio): ...
 
 
 def ring() -> Middleware:
@@ -48,33 +45,32 @@ def ring() -> Middleware:
     return one
 
 
+def trios() -> quart_trio.QuartTrio:
+    return quart_trio.QuartTrio("a")
+
+
 @pytest.mark.parametrize(
     ("make", "loop"),
     [
+        (trios, "trio"),
+        (lambda: OwnQuartTrio("a"), "trio"),
+        (lambda: trios().asgi_app, "trio"),
+        (lambda: Middleware(trios()), "trio"),
+        (lambda: Middleware(Middleware(trios()), "application"), "trio"),
+        (lambda: functools.partial(trios()), "trio"),
         (lambda: quart.Quart("a"), "asyncio"),
-        (lambda: OwnQuart("a"), "asyncio"),
-        (lambda: quart.Quart("a").asgi_app, "asyncio"),
-        (lambda: quart_trio.QuartTrio("a"), "trio"),
         (falcon.asgi.App, "asyncio"),
-        (fastapi.FastAPI, "trio"),
-        (starlette.applications.Starlette, "trio"),
-        (lambda: litestar.Litestar(logging_config=None), "trio"),
-        (lambda: bare, "trio"),
-        (lambda: Middleware(bare), "trio"),
-        (lambda: Middleware(quart.Quart("a")), "asyncio"),
-        (lambda: Middleware(Middleware(quart.Quart("a")), "application"), "asyncio"),
-        (lambda: Middleware("no app"), "trio"),
-        (lambda: functools.partial(quart.Quart("a")), "asyncio"),
-        (ring, "trio"),
+        (fastapi.FastAPI, "asyncio"),
+        (starlette.applications.Starlette, "asyncio"),
+        (lambda: litestar.Litestar(logging_config=None), "asyncio"),
+        (lambda: bare, "asyncio"),
+        (lambda: Middleware(bare), "asyncio"),
+        (lambda: Middleware("no app"), "asyncio"),
+        (ring, "asyncio"),
     ],
 )
 def test_by_its_class(make: Any, loop: str) -> None:
     assert detect_loop(make()) == loop
-
-
-def test_django_needs_asyncio() -> None:
-    use_urls(__name__)
-    assert detect_loop(get_asgi_application()) == "asyncio"
 
 
 def test_what_is_said_has_to_make_sense() -> None:
@@ -139,16 +135,11 @@ def starting(steps: list[str], *, asyncio_only: bool = True) -> fastapi.FastAPI:
     return app
 
 
-async def test_a_startup_that_needs_asyncio_is_begun_again_there(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
+async def test_asyncio_is_the_default() -> None:
     steps: list[str] = []
     async with connected_pair(app_b=starting(steps)) as (dialer, _):
         assert (await dialer.request("GET", "/")).text == '"ok"'
-    assert steps == ["try", "try", "startup", "shutdown"]
-    assert [r.levelname for r in caplog.records if r.name == "restsock.apps"] == ["INFO"]
-    assert "the app is served on asyncio, which its startup needs" in caplog.text
+    assert steps == ["try", "startup", "shutdown"]
 
 
 async def raising(scope: Any, receive: Any, send: Any) -> None:
@@ -182,6 +173,18 @@ foreign: Any = None
 async def test_bare_apps_too(app: Any) -> None:
     async with connected_pair(app_b=app) as (dialer, _):
         assert (await dialer.request("GET", "/")).status == 200
+    with pytest.raises(AppStartupError, match='serve it with loop="asyncio"'):
+        async with make_handler(app, loop="trio").running():
+            pytest.fail("it runs")
+
+
+async def test_a_startup_that_needs_trio_says_so() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with pytest.raises(AppStartupError, match='needs trio: serve it with loop="trio"'):
+        async with make_handler(app).running():
+            pytest.fail("it runs")
 
 
 async def test_a_future_that_is_awaited_on_trio_counts() -> None:
@@ -214,6 +217,6 @@ async def test_any_other_failure_is_one(caplog: pytest.LogCaptureFixture) -> Non
 
 async def test_an_endpoint_that_needs_asyncio_says_so(caplog: pytest.LogCaptureFixture) -> None:
     app = starting([], asyncio_only=False)
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(app_b=app, loop_b="trio") as (dialer, _):
         assert (await dialer.request("GET", "/")).status == 500
     assert 'the app seems to need asyncio: serve it with loop="asyncio"' in caplog.text

@@ -113,7 +113,10 @@ async def test_the_handshake_and_the_scope() -> None:
         await send({"type": "websocket.close", "code": 3000, "reason": "enough"})
 
     head = upgrade((b"Sec-WebSocket-Protocol", b"a, b"))
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer, head) as client:
+    async with (
+        connected_pair(loop_b="trio", app_b=app) as (dialer, _),
+        websocket(dialer, head) as client,
+    ):
         assert client.head.status == 101
         assert client.header(b"sec-websocket-accept") == ACCEPT
         assert client.header(b"sec-websocket-protocol") == b"b"
@@ -133,7 +136,7 @@ async def test_the_handshake_and_the_scope() -> None:
 
 
 async def test_messages_both_ways() -> None:
-    async with connected_pair(app_b=echo) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=echo) as (dialer, listener):
         async with websocket(dialer) as client:
             for message in ("text ä", b"\x00\xff", "", b"", b"x" * 300_000):
                 await client.send(message)
@@ -162,7 +165,7 @@ async def test_messages_both_ways() -> None:
 async def test_a_wrong_handshake_never_reaches_the_app(
     field: tuple[bytes, bytes], status: int
 ) -> None:
-    async with connected_pair(app_b=echo) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=echo) as (dialer, _):
         async with websocket(dialer, upgrade(field)) as client:
             assert client.head.status == status
             assert client.header(b"sec-websocket-version") == b"13"
@@ -175,7 +178,7 @@ async def test_other_upgrades_are_plain_requests() -> None:
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"plain"})
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with websocket(dialer, upgrade((b"Upgrade", b"h2c"))) as client:
             assert client.head.status == 200
             assert await client.exchange.receive_data() == b"plain"
@@ -190,7 +193,7 @@ async def test_a_refusal_is_a_403() -> None:
         await send({"type": "websocket.close"})
         later.append(await receive())
 
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer) as client:
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _), websocket(dialer) as client:
         assert client.head.status == 403
         assert await client.exchange.receive_data() == b"Forbidden\n"
     assert later == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
@@ -204,7 +207,7 @@ async def test_a_refusal_of_the_apps_own() -> None:
         await send({"type": "websocket.http.response.body", "body": b"one ", "more_body": True})
         await send({"type": "websocket.http.response.body", "body": b"two"})
 
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer) as client:
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _), websocket(dialer) as client:
         assert client.head.status == 429
         assert client.header(b"x-why") == b"tired"
         body = b""
@@ -220,7 +223,7 @@ async def test_a_ping_is_answered_while_the_app_is_busy() -> None:
         await send({"type": "websocket.accept"})
         await trio.sleep_forever()
 
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer) as client:
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _), websocket(dialer) as client:
         await client.send("nobody takes this")
         client.websocket.send_ping(b"there?")
         await client.flush()
@@ -242,7 +245,10 @@ async def test_an_app_that_does_not_receive_stops_its_peer() -> None:
 
     limits = Limits(initial_window=16384, max_window=16384, send_buffer=1024)
     sent = 0
-    async with connected_pair(app_b=app, options=Options(limits=limits)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app, options=Options(limits=limits)) as (
+        dialer,
+        _,
+    ):
         async with websocket(dialer) as client, trio.open_nursery() as nursery:
 
             async def flood() -> None:
@@ -274,7 +280,10 @@ async def test_send_waits_for_a_peer_that_does_not_read() -> None:
             count += 1
 
     limits = Limits(initial_window=16384, max_window=16384, send_buffer=4096)
-    async with connected_pair(app_b=app, options=Options(limits=limits)) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app, options=Options(limits=limits)) as (
+        dialer,
+        _,
+    ):
         async with websocket(dialer) as client:
             await trio.testing.wait_all_tasks_blocked()
             assert 18 <= count <= 23
@@ -285,7 +294,10 @@ async def test_send_waits_for_a_peer_that_does_not_read() -> None:
 
 async def test_a_flood_of_pings_does_not_pile_up_pongs() -> None:
     limits = Limits(initial_window=16384, max_window=16384, send_buffer=4096)
-    async with connected_pair(app_b=echo, options=Options(limits=limits)) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=echo, options=Options(limits=limits)) as (
+        dialer,
+        listener,
+    ):
         async with websocket(dialer) as client:
             for _ in range(3000):
                 client.websocket.send_ping(b"x" * 100)
@@ -333,7 +345,7 @@ class Ended:
 )
 async def test_the_app_learns_of_the_end(how: str, code: int) -> None:
     app = Ended()
-    async with connected_pair(app_b=app) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, listener):
         async with websocket(dialer) as client:
             await client.send("last words")
             await app.accepted.wait()
@@ -364,7 +376,7 @@ async def test_the_app_learns_of_the_end(how: str, code: int) -> None:
 
 
 async def test_a_message_above_the_limit_is_a_1009() -> None:
-    async with connected_pair(app_b=echo, max_websocket_message=1000) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=echo, max_websocket_message=1000) as (dialer, _):
         async with websocket(dialer) as client:
             await client.send(b"x" * 1000)
             assert isinstance(await client.next(), BinaryMessage)
@@ -390,7 +402,7 @@ async def test_an_app_that_goes_on_is_cancelled(autojump_clock: MockClock) -> No
             ended_at = trio.current_time()
             ended.set()
 
-    async with connected_pair(app_b=app) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _):
         async with websocket(dialer):
             await accepted.wait()
         left_at = trio.current_time()
@@ -404,7 +416,7 @@ async def test_a_peer_that_never_ends_is_reset(autojump_clock: MockClock) -> Non
         await receive()
         await send({"type": "websocket.accept"})
 
-    async with connected_pair(app_b=app) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, listener):
         async with websocket(dialer) as client:
             assert await client.next() == CloseReceived(1000, "")
             assert await client.exchange.receive_data() == b""
@@ -433,7 +445,7 @@ async def test_a_failure_before_the_answer_is_a_500(
             fields = [(b"Sec-WebSocket-Accept", b"x")]
             await send({"type": "websocket.accept", "headers": fields})
 
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer) as client:
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _), websocket(dialer) as client:
         assert client.head.status == 500
     assert [r for r in caplog.records if r.exc_info]
 
@@ -456,7 +468,7 @@ async def test_a_failure_behind_the_accept_is_a_1011(
         }
         await send(messages[what])
 
-    async with connected_pair(app_b=app) as (dialer, _), websocket(dialer) as client:
+    async with connected_pair(loop_b="trio", app_b=app) as (dialer, _), websocket(dialer) as client:
         assert client.head.status == 101
         assert await client.next() == CloseReceived(1011, "")
     assert [r for r in caplog.records if r.exc_info]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import io
 import logging
@@ -389,7 +390,6 @@ def app_of(
         app_of(headers=[("a", "b\r\nc: d")]),
         app_of(headers=[("a", "\u20ac")]),
         app_of(headers=[(b"a", b"b")]),
-        app_of(headers=[("Content-Length", "2")]),
         app_of(headers=[("Content-Length", "4")]),
         app_of(headers=[("Content-Length", "x")]),
     ],
@@ -404,11 +404,12 @@ async def test_an_apps_failure_is_a_500(app: Any, caplog: pytest.LogCaptureFixtu
     assert all(r.name == "restsock.apps" and r.exc_info for r in failed)
 
 
-@pytest.mark.parametrize("what", ["raises", "text", "too long", "too short", "exc_info"])
+@pytest.mark.parametrize("what", ["raises", "text", "written", "too short", "exc_info"])
 async def test_a_failure_behind_the_head_is_a_reset(
     what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed = []
+    write: list[Any] = []
 
     def chunks(start_response: Start) -> Iterator[Any]:
         try:
@@ -420,12 +421,14 @@ async def test_a_failure_behind_the_head_is_a_reset(
                     raise ZeroDivisionError
                 except ZeroDivisionError:
                     start_response("500 Oh", [], sys.exc_info())
-            yield {"text": "x", "too long": b"defg", "too short": b"d"}[what]
+            if what == "written":
+                write[0](b"defg")
+            yield {"text": "x", "too short": b"d"}[what]
         finally:
             closed.append(True)
 
     def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
-        start_response("200 OK", [("Content-Length", "5")])
+        write[:] = [start_response("200 OK", [("Content-Length", "5")])]
         return chunks(start_response)
 
     async with connected_pair(app_b=app) as (dialer, _):
@@ -629,21 +632,67 @@ async def test_an_end_that_content_length_tells_does_not_wait_for_the_app() -> N
         await in_thread(ended)  # what stands behind its last chunk runs all the same
 
 
-async def test_more_than_content_length_is_logged_and_not_sent(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    closed = threading.Event()
+class SaysOne:
+    """An iterable of one chunk that says so."""
 
-    def app(environ: Environ, start_response: Start) -> Iterator[bytes]:
-        try:
-            start_response("200 OK", [("Content-Length", "5")])
-            yield b"hello"
-            yield b"!"
-        finally:
-            closed.set()
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"hello and more"])
+
+
+def without_end() -> Iterator[bytes]:
+    yield b"he"
+    while True:
+        yield b"llo and more"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda environ: [b"hello", b" and more"],
+        lambda environ: iter([b"hello", b" and more"]),
+        lambda environ: without_end(),
+        lambda environ: SaysOne(),
+        lambda environ: environ["wsgi.file_wrapper"](io.BytesIO(b"hello and more")),
+    ],
+)
+async def test_no_more_than_content_length_is_sent_or_asked_for(
+    make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = []
+
+    class Closing:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(self._inner)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
+        length = environ["QUERY_STRING"]
+        start_response("206 Partial Content", [("Content-Length", length)])
+        result: Iterable[bytes] = make(environ)
+        return result if isinstance(result, (list, SaysOne)) else Closing(result)
 
     async with connected_pair(app_b=app) as (dialer, _):
-        assert (await dialer.request("GET", "/")).content == b"hello"
-        await in_thread(closed)
-        assert (await dialer.request("GET", "/")).content == b"hello"
-    assert "behind the end" in caplog.text
+        for length in (5, 0, 3, 5):
+            response = await dialer.request("GET", f"/?{length}")
+            assert (response.status, response.content) == (206, b"hello"[:length])
+        response = await dialer.request("HEAD", "/?5")
+        assert (response.status, response.header("content-length")) == (206, "5")
+    assert closed in ([], [True] * 5)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("status", ["200 ", "200"])
+async def test_a_status_without_a_reason(status: str) -> None:
+    async with connected_pair(app_b=app_of(status)) as (dialer, _):
+        head = RequestHead(b"GET", b"/", [(b"Host", b"edge")])
+        exchange = AsyncExchange.open(dialer, head)
+        with contextlib.closing(exchange):
+            assert (await exchange.receive_head())[::2] == (200, b"")

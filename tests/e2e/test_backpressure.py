@@ -62,7 +62,7 @@ class Producer:
 
 async def test_a_reader_that_stalls_stops_the_app_and_nobody_else() -> None:
     app = Producer()
-    async with connected_pair(app_b=app, options=OPTIONS) as (dialer, _):
+    async with connected_pair(app_b=app, loop_b="trio", options=OPTIONS) as (dialer, _):
         async with dialer.stream("GET", "/endless") as response:
             assert response.status == 200
             with trio.fail_after(60):
@@ -99,7 +99,7 @@ async def test_an_upload_that_nobody_reads_stops_its_sender() -> None:
             sent += 65536
             yield bytes(65536)
 
-    async with connected_pair(app_b=app, options=OPTIONS) as (dialer, _):
+    async with connected_pair(app_b=app, loop_b="trio", options=OPTIONS) as (dialer, _):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: dialer.request("POST", "/never-reads", body=body()))
             await trio.testing.wait_all_tasks_blocked(0.05)

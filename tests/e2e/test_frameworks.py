@@ -213,7 +213,7 @@ def fastapi_app(gate: Gate, log: FastApiLog) -> fastapi.FastAPI:
 
 def test_fastapi() -> None:
     gate, log = Gate(), FastApiLog([], threading.Event())
-    with serving(fastapi_app(gate, log)) as session:
+    with serving(fastapi_app(gate, log), loop="trio") as session:
         assert log.steps == ["startup"]
         body = session.get(f"{EDGE}/sync/7?q=%C3%A4").json()
         assert (body["number"], body["q"]) == (7, "ä")
@@ -239,7 +239,7 @@ async def test_a_starlette_websocket() -> None:
     log = FastApiLog([], threading.Event())
     async with (
         restsock.listen("127.0.0.1", 0) as server,
-        restsock.connect(server.url, app=fastapi_app(Gate(), log), name="edge-1"),
+        restsock.connect(server.url, app=fastapi_app(Gate(), log), name="edge-1", loop="trio"),
     ):
         headers = [
             (b"Host", b"edge-1"),

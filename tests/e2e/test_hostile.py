@@ -123,8 +123,8 @@ async def listener() -> AsyncIterator[Listener]:
     level = logger.level
     logger.setLevel(logging.DEBUG)
     try:
-        async with listen("127.0.0.1", 0, app=app, options=OPTIONS) as server:
-            async with connect(server.url, app=app, name="honest") as client:
+        async with listen("127.0.0.1", 0, app=app, loop="trio", options=OPTIONS) as server:
+            async with connect(server.url, app=app, loop="trio", name="honest") as client:
                 listener = Listener(server, client, log)
                 await listener.still_answers()
                 log.records.clear()

@@ -7,14 +7,13 @@ sends back what comes. So a caller can tell an answer of its own from any other,
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
-
-import trio
 
 from tests.faults.ledger import Ledger
 
@@ -79,7 +78,7 @@ def asgi_work(ledger: Ledger) -> Callable[..., Any]:
         left = reply
         for block in blocks(id_, reply):
             if pause:
-                await trio.sleep(pause)
+                await asyncio.sleep(pause)
             left -= len(block)
             await send({"type": "http.response.body", "body": block, "more_body": left > 0})
 

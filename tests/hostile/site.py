@@ -144,9 +144,12 @@ async def site(
     logging.getLogger("restsock").addHandler(errors)
     strangers: list[RawPeer] = []
     auth: dict[str, Any] = {} if honest_auth is None else {"auth": honest_auth}
+    if app is None:
+        app = own
+        listen_options["loop"] = "trio"
     try:
         async with restsock.listen(
-            "127.0.0.1", 0, app=own if app is None else app, options=options, **listen_options
+            "127.0.0.1", 0, app=app, options=options, **listen_options
         ) as server:
             async with restsock.connect(
                 server.url, app=_honest_app, name="honest", **auth

@@ -110,8 +110,10 @@ async def scene(
 ) -> AsyncIterator[Scene]:
     """Opens one for a block; in front of it and behind it the honest peer is looked after."""
     with trio.fail_after(30):
-        async with listen(host, 0, app=handler_app, options=options, **app_options) as server:
-            async with connect(server.url, app=app, name="honest") as honest:
+        async with listen(
+            host, 0, app=handler_app, options=options, loop="trio", **app_options
+        ) as server:
+            async with connect(server.url, app=app, name="honest", loop="trio") as honest:
                 current = Scene(server, honest)
                 await current.notices_nothing()
                 try:

@@ -110,7 +110,7 @@ async def pause(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 async def test_each_request_has_its_own_time(autojump_clock: MockClock) -> None:
     options = Options(timeouts=Timeouts(request=10))
-    async with connected_pair(app_b=pause, options=options) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=pause, options=options) as (dialer, listener):
         answers: list[tuple[str, int, float]] = []
         start = trio.current_time()
 
@@ -135,7 +135,7 @@ async def test_each_request_has_its_own_time(autojump_clock: MockClock) -> None:
 
 
 async def test_off_by_default(autojump_clock: MockClock) -> None:
-    async with connected_pair(app_b=pause) as (dialer, listener):
+    async with connected_pair(loop_b="trio", app_b=pause) as (dialer, listener):
         assert (await dialer.request("GET", "/1000")).status == 200
         assert listener._due is None
 
@@ -148,7 +148,7 @@ async def test_what_is_behind_its_101_is_let_be(autojump_clock: MockClock) -> No
         ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
         ("Sec-WebSocket-Version", "13"),
     ]
-    async with connected_pair(app_b=pause, options=options) as (dialer, _):
+    async with connected_pair(loop_b="trio", app_b=pause, options=options) as (dialer, _):
         start = trio.current_time()
         async with dialer.stream("GET", "/", headers=fields) as response:
             assert response.status == 101
@@ -164,7 +164,9 @@ async def test_the_request_of_a_listener_is_bounded_by_the_dialer(
     autojump_clock: MockClock,
 ) -> None:
     options = Options(timeouts=Timeouts(request=10))
-    async with connected_pair(app_a=pause, options=options, options_b=Options()) as pair:
+    async with connected_pair(
+        loop_a="trio", app_a=pause, options=options, options_b=Options()
+    ) as pair:
         assert (await pair.listener.request("GET", "/99")).status == 504
 
 
@@ -173,7 +175,9 @@ async def test_the_request_of_a_listener_is_bounded_by_the_dialer(
 
 async def test_an_idle_connection_is_closed(autojump_clock: MockClock) -> None:
     options = Options(timeouts=Timeouts(connection_idle=100))
-    async with connected_pair(app_b=pause, options=Options(), options_b=options) as pair:
+    async with connected_pair(
+        loop_b="trio", app_b=pause, options=Options(), options_b=options
+    ) as pair:
         start = trio.current_time()
         await trio.sleep(50)
         assert (await pair.dialer.request("GET", "/180")).status == 200  # busy until 230
@@ -187,7 +191,9 @@ async def test_a_connection_that_is_asked_now_and_then_is_not_idle(
     autojump_clock: MockClock,
 ) -> None:
     options = Options(timeouts=Timeouts(connection_idle=100))
-    async with connected_pair(app_a=pause, app_b=pause, options=options) as pair:
+    async with connected_pair(
+        loop_a="trio", loop_b="trio", app_a=pause, app_b=pause, options=options
+    ) as pair:
         for _ in range(10):
             await trio.sleep(45)
             assert (await pair.dialer.request("GET", "/0")).status == 200
@@ -226,7 +232,7 @@ async def test_an_old_connection_is_drained_and_the_client_comes_back(
 async def test_a_request_outlives_the_lifetime(autojump_clock: MockClock) -> None:
     timeouts = Timeouts(lifetime=10)
     async with connected_pair(
-        app_b=pause, options=Options(), options_b=Options(timeouts=timeouts)
+        loop_b="trio", app_b=pause, options=Options(), options_b=Options(timeouts=timeouts)
     ) as pair:
         start = trio.current_time()
         assert (await pair.dialer.request("GET", "/20")).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import threading
@@ -100,7 +101,7 @@ def make_app() -> fastapi.FastAPI:
         async def lines() -> AsyncIterator[str]:
             try:
                 yield "0\n1\n"
-                await trio.sleep_forever()
+                await asyncio.Event().wait()
             finally:
                 left.set()
 
