@@ -36,7 +36,7 @@ HOMES = {
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
 NOT_IN_PROTOCOL = {
-    *("trio", "asyncio", "socket", "ssl", "select", "selectors"),
+    *("trio", "asyncio", "socket", "select", "selectors"),
     *("threading", "queue", "multiprocessing", "subprocess"),
     *("time", "random", "secrets", "os"),
 }
@@ -105,6 +105,8 @@ def violations(
                 found.append(f"{line}: {top} may be imported by {', '.join(HOMES[top])} only")
             if part == "protocol" and top in NOT_IN_PROTOCOL:
                 found.append(f"{line}: protocol may not import {top}")
+            if part == "protocol" and top == "ssl" and module[2] != "_tls":  # between two buffers
+                found.append(f"{line}: only protocol._tls may import ssl")
             continue
         other = target[1] if len(target) > 1 else None
         if other == part:
@@ -144,6 +146,7 @@ def test_imports_point_down(path: Path) -> None:
     [
         ("restsock.protocol._session", "import trio"),
         ("restsock.protocol._session", "from time import monotonic"),
+        ("restsock.protocol._pipeline", "import ssl"),
         ("restsock.protocol._session", "from os import urandom"),
         ("restsock.protocol._session", "from ..connection import Connection"),
         ("restsock.protocol._session", "def f():\n    import restsock.client"),
@@ -168,6 +171,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("restsock.protocol._session", "from ._frames import Frame\nimport wsproto, h11, struct"),
+        ("restsock.protocol._tls", "import ssl"),
         ("restsock.client._dial", "import trio\nfrom ..connection import Connection"),
         (
             "restsock.client._dial",

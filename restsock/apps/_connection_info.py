@@ -1,7 +1,7 @@
 """What an app is told about the connection that a request came over.
 
-All of it is the same for every request of a connection, so it is found out once, on the loop: the
-state of TLS is not to be looked at while the loop's thread changes it.
+All of it is the same for every request of a connection, so it is found out once, under its lock:
+the state of TLS is not to be looked at while another thread changes it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import trio
-
 from restsock._principal import Principal
 
 if TYPE_CHECKING:
     from restsock.connection import Connection
+    from restsock.protocol import TLS
 
 __all__ = ["ConnectionInfo", "connection_info", "describe", "tls_extension"]
 
@@ -53,15 +52,15 @@ _known: WeakKeyDictionary[Connection, _Description] = WeakKeyDictionary()
 
 
 def describe(connection: Connection | None) -> _Description:
-    """Finds out about a connection. First on the loop, then anywhere."""
+    """Finds out about a connection. For any thread."""
     assert connection is not None
     known = _known.get(connection)
     if known is None:
         info = ConnectionInfo(
             connection.id, connection.name, connection.metadata, connection.principal
         )
-        stream = connection.transport
-        tls = tls_extension(stream) if isinstance(stream, trio.SSLStream) else None
+        with connection.lock:
+            tls = None if connection.tls is None else tls_extension(connection.tls)
         known = _known[connection] = _Description(info, tls)
     return known
 
@@ -89,7 +88,7 @@ _SHORT = {
 }
 
 
-def tls_extension(stream: trio.SSLStream[Any]) -> dict[str, Any]:
+def tls_extension(tls: TLS) -> dict[str, Any]:
     """What the `tls` extension of ASGI tells (ASGI, "TLS Extension", version 0.2).
 
     The client of a request is the peer, so the client's certificate is the one that the peer has
@@ -97,11 +96,11 @@ def tls_extension(stream: trio.SSLStream[Any]) -> dict[str, Any]:
     itself, not those above it, and not the one of this side.
 
     Args:
-        stream: one whose handshake is done.
+        tls: one whose handshake is done.
     """
-    certificate = stream.getpeercert(binary_form=True)
-    verified = stream.getpeercert() or {}
-    cipher = stream.cipher()
+    certificate = tls.object.getpeercert(binary_form=True)
+    verified = tls.object.getpeercert() or {}
+    cipher = tls.object.cipher()
     return {
         "server_cert": None,
         "client_cert_chain": (
@@ -109,8 +108,8 @@ def tls_extension(stream: trio.SSLStream[Any]) -> dict[str, Any]:
         ),
         "client_cert_name": _distinguished_name(verified.get("subject", ())) or None,
         "client_cert_error": None,
-        "tls_version": _VERSIONS.get(stream.version() or ""),
-        "cipher_suite": None if cipher is None else _suite(stream.context, cipher[0]),
+        "tls_version": _VERSIONS.get(tls.object.version() or ""),
+        "cipher_suite": None if cipher is None else _suite(tls.context, cipher[0]),
     }
 
 

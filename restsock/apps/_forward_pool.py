@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._addresses import without_zone
+from restsock.connection import TLSStream
 from restsock.protocol import Upstream
 
 if TYPE_CHECKING:
@@ -55,29 +56,13 @@ class Link:
         """Whether nothing has come: an idle connection on which something has was closed."""
         return not self._socket.is_readable()
 
-    async def is_reusable(self) -> bool:
+    @property
+    def reusable(self) -> bool:
         """Whether another request may follow."""
         if self._cut or not (self.http.reusable and self.quiet):
             return False
-        if not isinstance(self.stream, trio.SSLStream):
-            return True
-        # Bytes behind the response may have been taken from the socket, and wait in TLS, which
-        # gives them without a wait. Two checkpoints let the task come that far.
-        came: list[bool] = []
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._peek, came)
-                for _ in range(2):
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-        return not came
-
-    async def _peek(self, came: list[bool]) -> None:
-        try:
-            await self.stream.receive_some(1)
-        except trio.BrokenResourceError:
-            pass
-        came.append(True)
+        # Bytes behind the response may have been taken from the socket, and wait in TLS.
+        return not isinstance(self.stream, TLSStream) or self.stream.quiet()
 
     async def send(self, data: bytes) -> None:
         """Sends bytes of the request.
@@ -145,7 +130,7 @@ class Pool:
         Does not wait for anybody, also when cancelled.
         """
         try:
-            keep = self._forward.keep_alive > 0 and await link.is_reusable()
+            keep = self._forward.keep_alive > 0 and link.reusable
         finally:
             self._limit.release()
         if keep and not self._closed:
@@ -205,9 +190,14 @@ class Pool:
             raise ConnectError(502, "no connection to the server") from exc
         if self._ssl_context is None:
             return Link(plain, plain, forward.max_head)
-        # Not `https_compatible`: a response that only the end of the connection delimits has to
-        # end with a word of TLS, or anybody on the way could cut it short.
-        stream = trio.SSLStream(plain, self._ssl_context, server_hostname=without_zone(origin.host))
+        # A response that only the end of the connection delimits has to end with a word of TLS, or
+        # anybody on the way could cut it short.
+        stream = TLSStream(
+            plain,
+            self._ssl_context,
+            server_hostname=without_zone(origin.host),
+            close_required=True,
+        )
         try:
             await stream.do_handshake()
         except BaseException as exc:

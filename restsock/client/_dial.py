@@ -10,7 +10,7 @@ import trio
 from restsock._addresses import without_zone
 from restsock._config import SocketOptions
 from restsock._exceptions import HandshakeError
-from restsock.connection import apply_socket_options
+from restsock.connection import TLSStream, apply_socket_options
 from restsock.protocol import ConnectTunnel
 from restsock.tls import context_of, explain
 
@@ -89,7 +89,7 @@ async def open_transport(
         ) from exc
     except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         await _discard(attempt.stream)
-        # Trio wraps what the ssl module raises.
+        # The stream wraps what the ssl module raises.
         cause = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
         explained = explain(cause, *attempt.whom)
         # UnicodeError: a name that cannot be one.
@@ -151,13 +151,7 @@ class _Attempt:
     async def _secure(
         stream: trio.abc.Stream, context: ssl.SSLContext, host: str
     ) -> trio.abc.Stream:
-        secured = trio.SSLStream(
-            stream,
-            context,
-            server_hostname=without_zone(host),
-            # The end of a WebSocket is in its close frame; the one of TLS adds nothing to it.
-            https_compatible=True,
-        )
+        secured = TLSStream(stream, context, server_hostname=without_zone(host))
         await secured.do_handshake()
         return secured
 

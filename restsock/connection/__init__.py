@@ -26,7 +26,7 @@ from ._instrument import (
 from ._ledger import Ledger
 from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
-from ._open import accept_tls, open_accepted, open_dialed
+from ._open import open_accepted, open_dialed
 from ._pulse import Pulse
 from ._signals import SIGNALS, drain_on_signal, tell_closing
 from ._socket_options import (
@@ -36,6 +36,7 @@ from ._socket_options import (
 )
 from ._statistics import OUTCOMES, Statistics, Totals
 from ._thread_exchange import ThreadExchange
+from ._tls_stream import TLSStream
 from ._traffic import pause_before
 from ._upload import Replay, ThreadUpload, send_upload, was_refused
 
@@ -71,11 +72,11 @@ __all__ = [
     "Statistics",
     "StreamedResponse",
     "Symptoms",
+    "TLSStream",
     "ThreadExchange",
     "ThreadUpload",
     "Totals",
     "Writable",
-    "accept_tls",
     "answer",
     "apply_socket_options",
     "ask",

@@ -20,7 +20,7 @@ from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._principal import Principal
-from restsock.protocol import CloseCode, Session, WebSocket
+from restsock.protocol import TLS, CloseCode, Pipeline
 
 from ._bounds import bound_idleness, bound_lifetime, bound_requests, give_up_behind
 from ._dispatcher import Handler
@@ -77,8 +77,7 @@ class Connection(Traffic):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        websocket: WebSocket,
-        session: Session,
+        pipeline: Pipeline,
         *,
         name: str | None,
         metadata: Any,
@@ -86,9 +85,7 @@ class Connection(Traffic):
         options: Options,
         limit_log: LimitLog | None = None,
     ) -> None:
-        super().__init__(
-            stream, websocket, session, name=name, options=options, limit_log=limit_log
-        )
+        super().__init__(stream, pipeline, name=name, options=options, limit_log=limit_log)
         self.metadata = metadata
         self.peer = peer
         self.principal: Principal | None = None
@@ -114,9 +111,9 @@ class Connection(Traffic):
         return name if _HOST_NAME.fullmatch(name) else "restsock"
 
     @property
-    def transport(self) -> trio.abc.Stream:
-        """What it runs over: to be looked at (its TLS), not to be used."""
-        return self._stream
+    def tls(self) -> TLS | None:
+        """What encrypts it, to be looked at under the lock; `None` when nothing does."""
+        return self._pipeline.tls
 
     # --- living and ending ----------------------------------------------------------------
 
@@ -340,11 +337,6 @@ class Connection(Traffic):
             with self.lock:
                 self._websocket.close(exc.close_code, str(exc))
             return Closed(False, exc.close_code, str(exc), by_peer=False)
-
-    def _lost(self, reason: str) -> Closed:
-        if self._closing is not None and self._websocket.close_sent:
-            return self._closed_here()
-        return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
     # --- out ------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from ._ask import ask, failure_of
 from ._connection import Connection
 from ._exchange import Exchange, ExchangeEvent, answer
 from ._facts import Peer
+from ._tls_stream import TLSStream
 
 __all__ = ["Entrance"]
 
@@ -205,10 +206,11 @@ def forbid(connection: Connection) -> None:
 def _upgrade_of(request: UpgradeRequest, stream: trio.abc.Stream, peer: Peer) -> Upgrade:
     certificate: Any = None
     der: bytes | None = None
-    if isinstance(stream, trio.SSLStream):
+    if isinstance(stream, TLSStream):
         # Empty where none was asked for, or none was shown; else it was verified.
-        certificate = stream.getpeercert() or None
-        der = stream.getpeercert(binary_form=True) if certificate is not None else None
+        tls = stream.tls.object
+        certificate = tls.getpeercert() or None
+        der = tls.getpeercert(binary_form=True) if certificate is not None else None
     return Upgrade(
         request.target.decode("latin-1"),
         [(name.lower(), value) for name, value in request.headers],

@@ -29,6 +29,7 @@ from restsock.protocol import (
     HandshakeCompleted,
     Headers,
     HelloReceived,
+    Pipeline,
     ServerUpgrade,
     Session,
     SessionEvent,
@@ -41,8 +42,9 @@ from restsock.tls import explain
 from ._connection import Connection
 from ._entrance import Entrance
 from ._facts import Peer, printable
+from ._tls_stream import TLSStream, drain
 
-__all__ = ["accept_tls", "open_accepted", "open_dialed"]
+__all__ = ["open_accepted", "open_dialed"]
 
 _READ = 16 * 1024
 # Closes by the listener behind which this dialer would only be turned away again.
@@ -140,7 +142,7 @@ async def open_accepted(
         except HandshakeError:
             if upgrade.data_to_send:
                 await stream.send_all(upgrade.data_to_send)
-                await _drain(stream)
+                await drain(stream)
             raise
         principal: Principal | None = None
         refused: Refused | None = None
@@ -180,34 +182,9 @@ async def open_accepted(
         return connection
 
 
-async def accept_tls(
-    transport: trio.abc.Stream, context: ssl.SSLContext
-) -> trio.SSLStream[trio.abc.Stream]:
-    """The listener's side of the TLS handshake. Bound its time; it closes nothing.
-
-    Raises:
-        BrokenResourceError: it failed; the dialer was told why, as far as that goes.
-    """
-    # https_compatible: the end of a WebSocket is in its close frame, TLS adds nothing to it.
-    stream = trio.SSLStream(transport, context, server_side=True, https_compatible=True)
-    try:
-        await stream.do_handshake()
-    except trio.BrokenResourceError as exc:
-        # Trio does not send the alert that OpenSSL has written, without which a dialer would take
-        # the end for a bad line, and try again and again.
-        outgoing = getattr(stream, "_outgoing", None)
-        alert = outgoing.read() if isinstance(outgoing, ssl.MemoryBIO) else b""
-        if alert and isinstance(exc.__cause__, ssl.SSLError):
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await transport.send_all(alert)
-                await _drain(transport)
-        raise
-    return stream
-
-
 async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refused) -> NoReturn:
     await stream.send_all(upgrade.refuse(refused.status, refused.headers, f"{refused.text}\n"))
-    await _drain(stream)
+    await drain(stream)
     raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
@@ -240,7 +217,9 @@ class _Opening:
         *,
         dialer: bool,
     ) -> None:
-        self.stream = stream
+        # From here on TLS is a part of the pipeline, and its stream is only what has closed it.
+        tls = stream.tls if isinstance(stream, TLSStream) else None
+        self.stream = stream.transport_stream if isinstance(stream, TLSStream) else stream
         self.options = options
         self.limit_log = limit_log
         self._dialer = dialer
@@ -257,12 +236,12 @@ class _Opening:
             unix_ms=lambda: time.time_ns() // 1_000_000,
             buffered=buffered,
         )
+        self.pipeline = Pipeline(self.websocket, self.session, tls)
 
     def connection(self, name: str | None, metadata: Any, peer: Peer) -> Connection:
         return Connection(
             self.stream,
-            self.websocket,
-            self.session,
+            self.pipeline,
             name=name,
             metadata=metadata,
             peer=peer,
@@ -272,13 +251,7 @@ class _Opening:
 
     async def flush(self) -> None:
         """Sends all that is due."""
-        while (message := self.session.next_message()) is not None:
-            if isinstance(message, str):
-                self.websocket.send_text(message)
-            else:
-                self.websocket.send_binary(message)
-        data = self.websocket.data_to_send()
-        if data:
+        while data := self.pipeline.data_to_send():
             await self.stream.send_all(data)
 
     async def wait_for(self, kind: type[SessionEvent]) -> SessionEvent:
@@ -306,9 +279,9 @@ class _Opening:
                     )
             await self.flush()
             data = await self.stream.receive_some(_READ)
-            if not data:
+            if not data or self.pipeline.ended:
                 raise HandshakeError("the peer closed the socket during the handshake")
-            self.websocket.receive_data(bytes(data))
+            self.pipeline.decode(bytes(data))
 
     @asynccontextmanager
     async def explaining(self) -> AsyncGenerator[None, None]:
@@ -333,12 +306,10 @@ class _Opening:
 
     async def _say(self, code: int, reason: str) -> None:
         self.websocket.close(code, reason)
-        data = self.websocket.data_to_send()
-        if data:
-            # Where it does not arrive, the reason for it is still what there is to tell.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-                await self.stream.send_all(data)
-                await _drain(self.stream)
+        # Where it does not arrive, the reason for it is still what there is to tell.
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            await self.flush()
+            await drain(self.stream)
 
 
 @asynccontextmanager
@@ -362,9 +333,9 @@ async def _opening(
 
 
 def _socket_error(error: Exception, whom: str) -> HandshakeError:
-    # Trio wraps what the ssl module raises. With TLS 1.3 a dialer hears only here what the listener
-    # thinks of its certificate.
-    explained = explain(error.__cause__, whom)
+    # With TLS 1.3 a dialer hears only here what the listener thinks of its certificate; a stream
+    # wraps what the ssl module raises.
+    explained = explain(error if isinstance(error, ssl.SSLError) else error.__cause__, whom)
     if explained:
         return HandshakeError(explained, retryable=False)
     return HandshakeError(f"the socket failed during the handshake: {error}")
@@ -373,16 +344,3 @@ def _socket_error(error: Exception, whom: str) -> HandshakeError:
 async def _abandon(stream: trio.abc.Stream) -> None:
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(stream)
-
-
-async def _drain(stream: trio.abc.Stream) -> None:
-    """Reads what still comes, for a moment: closing on unread bytes would discard our answer."""
-    if isinstance(stream, trio.abc.HalfCloseableStream):
-        try:
-            await stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            return
-    with trio.move_on_after(0.5):
-        for _ in range(64):
-            if not await stream.receive_some(_READ):
-                return

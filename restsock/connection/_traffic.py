@@ -24,30 +24,26 @@ import trio
 from restsock._config import Options
 from restsock._exceptions import (
     ConnectionClosed,
-    RemoteProtocolError,
     RestsockError,
     StreamRefused,
 )
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock.protocol import (
-    BinaryMessage,
     CloseCode,
     CloseReceived,
     DataReceived,
     EndReceived,
     GoAwayReceived,
+    Pipeline,
     Pong,
     RequestReceived,
     ResetCode,
     ResponseReceived,
-    Session,
     StopSending,
     StreamClosed,
     StreamFailed,
     StreamRejected,
-    TextMessage,
-    WebSocket,
 )
 
 from ._dispatcher import Dispatcher, Handler
@@ -71,10 +67,6 @@ _NEVER = -math.inf  # one object for all of them
 
 # Seconds for which a refusal is taken for a sign that the next one would follow.
 _LATELY = 1.0
-
-# What leaves in one send: enough to make the system call cheap, little enough that a frame that
-# becomes due meanwhile does not wait long.
-_BATCH = 64 * 1024
 
 _TURNS = itertools.count(1)
 
@@ -120,6 +112,7 @@ class Traffic(Dispatcher):
         "_outcome",
         "_pinged_at",
         "_pings",
+        "_pipeline",
         "_rare",
         "_requests_received",
         "_requests_sent",
@@ -147,13 +140,13 @@ class Traffic(Dispatcher):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        websocket: WebSocket,
-        session: Session,
+        pipeline: Pipeline,
         *,
         name: str | None,
         options: Options,
         limit_log: LimitLog | None = None,
     ) -> None:
+        session = pipeline.session
         assert session.connection_id is not None
         self.id = session.connection_id
         self.name = name
@@ -171,7 +164,8 @@ class Traffic(Dispatcher):
         self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
         self._lane = lane_of(stream)
-        self._websocket = websocket
+        self._pipeline = pipeline
+        self._websocket = pipeline.websocket
         self._handler: Handler | None = None
         self.admit: Callable[[Exchange], bool] | None = None
         self._exchanges: dict[int, Exchange] = {}
@@ -420,9 +414,7 @@ class Traffic(Dispatcher):
             self.lock.release()
 
     def _flush_due(self) -> None:
-        if not self._held and (
-            self.session.has_output or self._websocket.has_output or self._closing is not None
-        ):
+        if not self._held and (self._pipeline.has_output or self._closing is not None):
             self.flush()
 
     def flush(self) -> None:
@@ -460,22 +452,8 @@ class Traffic(Dispatcher):
             return data
 
     def _take_output(self) -> bytes:
-        websocket = self._websocket
-        session = self.session
-        size = 0
-        while size < _BATCH and not websocket.close_sent:
-            message = session.next_message()
-            if message is None:
-                break
-            size += len(message)
-            if isinstance(message, bytes):
-                websocket.send_binary(message)
-            else:
-                websocket.send_text(message)
-        if self._closing is not None:
-            websocket.close(*self._closing)
-        data = websocket.data_to_send()
-        if size:
+        data = self._pipeline.data_to_send(self._closing)
+        if data:
             self._dispatch()
             if self._clogged:
                 self._unclog()
@@ -498,9 +476,8 @@ class Traffic(Dispatcher):
 
         Raises:
             RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
+            OSError: from TLS; the same holds.
         """
-        websocket = self._websocket
-        problem: RemoteProtocolError | None = None
         closed: Closed | None = None
         self.hold()
         try:
@@ -508,25 +485,19 @@ class Traffic(Dispatcher):
             if self.instrument is not None and data:
                 self.instrument.bytes_received(self.connection, len(data))
             self._last_byte = self._clock()
-            try:
-                websocket.receive_data(data)
-            except RemoteProtocolError as exc:
-                problem = exc
-            while (event := websocket.next_event()) is not None:
-                if isinstance(event, (BinaryMessage, TextMessage)):
-                    self.session.receive_message(event.data)
-                elif isinstance(event, Pong):
+            for event in self._pipeline.receive_data(data):
+                if isinstance(event, Pong):
                     self._receive_pong(event.payload)
                 elif isinstance(event, CloseReceived):
                     closed = self._receive_close(event)
+            if closed is None and self._pipeline.ended:
+                closed = self._lost("the peer ended TLS without a close")
+            return closed
         finally:
             try:
                 self._dispatch()
             finally:
                 self.release()
-        if problem is not None:
-            raise problem
-        return closed
 
     def _receive_pong(self, payload: bytes) -> None:
         if payload == ping_payload(self._pings):
@@ -775,6 +746,11 @@ class Traffic(Dispatcher):
                 totals.count_rare(self._rare)
 
     # --- the end --------------------------------------------------------------------------
+
+    def _lost(self, reason: str) -> Closed:
+        if self._closing is not None and self._websocket.close_sent:
+            return self._closed_here()
+        return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
     def _closed_here(self) -> Closed:
         """The outcome of a close that this side began: clean if the peer has answered it."""

@@ -1,8 +1,8 @@
 """The protocol, sans-IO: bytes and messages in, events out (spec/protocol.md).
 
-`WebSocket` turns bytes into messages, `Session` turns messages into HTTP exchanges. Neither knows
-a socket, a clock or a source of randomness; what they need of those is handed in. wsproto and h11
-are used here and nowhere else.
+`TLS` turns records into bytes, `WebSocket` turns bytes into messages, `Session` turns messages into
+HTTP exchanges, and `Pipeline` is all three in a row. None knows a socket, a clock or a source of
+randomness; what they need of those is handed in. wsproto and h11 are used here and nowhere else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from ._events import (
     scheme_of,
 )
 from ._frames import MAX_MESSAGE
+from ._pipeline import Pipeline
 from ._session import Session
+from ._tls import TLS
 from ._tunnel import ConnectTunnel
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
 from ._upstream import Upstream, UpstreamEvent
@@ -44,6 +46,7 @@ from ._websocket import WebSocket
 __all__ = [
     "MAX_MESSAGE",
     "SUBPROTOCOL",
+    "TLS",
     "BinaryMessage",
     "ClientUpgrade",
     "CloseCode",
@@ -56,6 +59,7 @@ __all__ = [
     "Headers",
     "HelloReceived",
     "Ping",
+    "Pipeline",
     "Pong",
     "RequestHead",
     "RequestReceived",

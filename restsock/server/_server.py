@@ -39,7 +39,7 @@ from restsock.connection import (
     Pulse,
     Response,
     Symptoms,
-    accept_tls,
+    TLSStream,
     apply_socket_options,
     check_close_code,
     check_socket_options,
@@ -599,7 +599,9 @@ class Server:
             # The scope has the deadline for TLS and the handshakes together.
             with scope:
                 if self._ssl_context is not None:
-                    stream = await accept_tls(stream, context_of(self._ssl_context))
+                    context = context_of(self._ssl_context)
+                    stream = secured = TLSStream(stream, context, server_side=True)
+                    await secured.do_handshake()
                 connection = await open_accepted(
                     stream,
                     peer=peer,
@@ -616,7 +618,7 @@ class Server:
                     "handshake", "%s: dropped: its handshake took too long", who, level=logging.INFO
                 )
         except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
-            # Trio wraps what the ssl module raises.
+            # The stream wraps what the ssl module raises.
             why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
             limit = getattr(exc, "limit", None)
             self.limit_log.say(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import trio
 
+from restsock.connection import TLSStream
 from restsock.testing._wire import CutKind, Wire
 
 # A portion of a receive without a limit of its own.
@@ -276,8 +277,8 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
 def _reset_on_close(stream: trio.abc.Stream) -> None:
     """Let the kernel send RST instead of FIN, where there is a kernel."""
-    while isinstance(stream, (trio.SSLStream, FaultyStream)):
-        stream = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream.inner
+    while isinstance(stream, (TLSStream, FaultyStream)):
+        stream = stream.transport_stream if isinstance(stream, TLSStream) else stream.inner
     if isinstance(stream, trio.SocketStream):
         with contextlib.suppress(OSError):
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

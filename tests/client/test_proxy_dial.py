@@ -113,8 +113,8 @@ async def test_connect(
                 await works(client, server)
                 assert client.connection is not None
                 assert client.connection.peer.host == "hub.example"
-                # A plain proxy costs none of the short ways of a plain socket.
-                plain = not (proxy_tls or hub_tls)
+                # Only TLS within TLS costs the short ways of a socket.
+                plain = not (proxy_tls and hub_tls)
                 assert (lane_of(client.connection._stream) is not None) == plain
             (head,) = proxies.heads
             name = b"hub.example:443" if hub_tls else b"hub.example:80"

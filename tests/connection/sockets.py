@@ -19,10 +19,14 @@ from restsock._config import Options
 from restsock.connection import Connection, Handler
 from restsock.connection._lane import Lane
 from restsock.protocol import BinaryMessage, Ping, SessionEvent, WebSocketEvent
+from tests.tls_pair import tls_streams
 
 from .peers import handshake
 
 T = TypeVar("T")
+
+# What `alone` runs over. Tests of both have a fixture that changes it.
+carrier = "tcp"
 
 
 def socket_streams() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -52,10 +56,11 @@ class Far:
         lane = self.connection._lane
         assert lane is not None
         found: list[SessionEvent] = []
+        self.connection._pipeline.decode(b"")  # what came with the handshake
         with suppress(BlockingIOError):
             while data := lane.read_now(1 << 20):
                 self.bytes += len(data)
-                self.connection._websocket.receive_data(data)
+                self.connection._pipeline.decode(data)
         while (event := self.connection._websocket.next_event()) is not None:
             self.heard.append(event)
             if isinstance(event, BinaryMessage):
@@ -84,7 +89,10 @@ async def alone(
     handler: Handler | None = None, *, options: Options | None = None
 ) -> AsyncGenerator[tuple[Connection, Far], None]:
     """A dialer that runs, and its other end."""
-    dialer, listener = await handshake(*socket_streams(), options=options)
+    streams: tuple[trio.abc.Stream, trio.abc.Stream] = socket_streams()
+    if carrier == "tls":
+        streams = await tls_streams(*streams)
+    dialer, listener = await handshake(*streams, options=options)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dialer.run, handler)

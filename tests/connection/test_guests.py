@@ -36,6 +36,7 @@ from restsock.protocol import (
     StreamFailed,
 )
 
+from . import sockets
 from .sockets import Far, Posts, Scripted, alone, is_free, socket_streams, while_the_loop_stands
 
 HEAD = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
@@ -45,6 +46,11 @@ UPGRADE = RequestHead(
 SWITCH = ResponseHead(101, [(b"Connection", b"upgrade"), (b"Upgrade", b"shout")])
 QUIET = Options(heartbeat=Heartbeat(interval=None))
 ONE = Options(limits=Limits(max_streams=1), heartbeat=Heartbeat(interval=None))
+
+
+@pytest.fixture(autouse=True, params=["tcp", "tls"])
+def _carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "carrier", request.param)
 
 
 def kinds(events: list[Any]) -> list[type]:

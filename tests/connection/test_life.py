@@ -7,7 +7,6 @@ for the other at once, so no time has to pass for it.
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from restsock._config import Heartbeat, Options, Timeouts
 from restsock._exceptions import ConnectionClosed
 from restsock.connection import AsyncExchange, Connection
 from restsock.connection._lane import Lane
 from restsock.protocol import CloseReceived, DataReceived, RequestHead
+from tests.tls_pair import tls_streams
 
 from .peers import handshake
 from .sockets import Far, Scripted, alone, socket_streams
@@ -159,21 +158,14 @@ async def test_a_wake_up_for_nothing() -> None:
     await here.aclose()
 
 
-# --- and where there is no lane -----------------------------------------------------------------
+# --- and in memory, with TLS, where there is no lane --------------------------------------------
 
 
 @asynccontextmanager
 async def tls_pair(options: Options) -> AsyncGenerator[tuple[Connection, Connection], None]:
-    authority = trustme.CA()
-    here, there = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(here)
-    authority.issue_cert("hub").configure_cert(there)
     dialed, accepted = trio.testing.memory_stream_pair()
-    dialer, listener = await handshake(
-        trio.SSLStream(dialed, here, server_hostname="hub", https_compatible=True),
-        trio.SSLStream(accepted, there, server_side=True, https_compatible=True),
-        options=options,
-    )
+    ends = await tls_streams(dialed, accepted)
+    dialer, listener = await handshake(*ends, options=options)
     assert dialer._lane is listener._lane is None
     yield dialer, listener
     await trio.aclose_forcefully(dialed)

@@ -1,0 +1,131 @@
+"""Pipeline: the bytes of a socket to the exchanges of a session and back, without I/O.
+
+    socket bytes  <->  TLS, if there is any  <->  WebSocket  <->  Session
+
+One path for `ws` and `wss`, whoever sends and receives.
+
+Order of calls: `receive_data()` with what has come (once with nothing to begin with: the handshake
+may have left something), then the events of `session`; and `data_to_send()` after anything that may
+have given it something to say.
+"""
+
+from __future__ import annotations
+
+from restsock._exceptions import RemoteProtocolError
+
+from ._events import BinaryMessage, TextMessage, WebSocketEvent
+from ._session import Session
+from ._tls import TLS
+from ._websocket import WebSocket
+
+__all__ = ["Pipeline"]
+
+# Plain bytes that leave in one send: enough to make the system call cheap, little enough that a
+# frame that becomes due meanwhile does not wait long.
+_BATCH = 64 * 1024
+
+
+class Pipeline:
+    """All that stands between a socket and the exchanges.
+
+    Attributes:
+        tls: behind its handshake; `None` for `ws`.
+        websocket: behind its upgrade.
+        session: from its handshake on.
+    """
+
+    __slots__ = ("session", "tls", "websocket")
+
+    def __init__(self, websocket: WebSocket, session: Session, tls: TLS | None = None) -> None:
+        self.websocket = websocket
+        self.session = session
+        self.tls = tls
+
+    # --- in -------------------------------------------------------------------------------
+
+    def decode(self, data: bytes) -> None:
+        """Takes in bytes of the socket, as far as the events of `websocket`.
+
+        Raises:
+            RemoteProtocolError: the peer broke the WebSocket; what was whole before that can be
+                read.
+            ssl.SSLError: the peer broke TLS.
+        """
+        tls = self.tls
+        if tls is None:
+            self.websocket.receive_data(data)
+            return
+        if data:
+            tls.receive_data(data)
+        while plain := tls.read():
+            self.websocket.receive_data(plain)
+
+    def receive_data(self, data: bytes) -> list[WebSocketEvent]:
+        """Takes in bytes of the socket, as far as the events of `session`.
+
+        Returns:
+            What is not for the session: pings, pongs and a close, in order.
+
+        Raises:
+            RemoteProtocolError: as `decode`, or from the session; the same holds.
+            ssl.SSLError: the peer broke TLS; the same holds.
+        """
+        problem: RemoteProtocolError | OSError | None = None
+        try:
+            self.decode(data)
+        except (RemoteProtocolError, OSError) as exc:  # an SSLError is an OSError
+            problem = exc
+        others: list[WebSocketEvent] = []
+        while (event := self.websocket.next_event()) is not None:
+            if isinstance(event, (BinaryMessage, TextMessage)):
+                self.session.receive_message(event.data)
+            else:
+                others.append(event)
+        if problem is not None:
+            raise problem
+        return others
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said, by TLS, that it sends no more."""
+        return self.tls is not None and self.tls.ended
+
+    # --- out ------------------------------------------------------------------------------
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send()` has something to give."""
+        return (
+            self.session.has_output
+            or self.websocket.has_output
+            or (self.tls is not None and self.tls.has_output)
+        )
+
+    def data_to_send(self, closing: tuple[int, str] | None = None) -> bytes:
+        """Takes a batch of what is due; empty when nothing is.
+
+        Args:
+            closing: code and reason of the close frame that is to end the batch.
+        """
+        websocket, session = self.websocket, self.session
+        size = 0
+        while size < _BATCH and not websocket.close_sent:
+            message = session.next_message()
+            if message is None:
+                break
+            size += len(message)
+            if isinstance(message, bytes):
+                websocket.send_binary(message)
+            else:
+                websocket.send_text(message)
+        if closing is not None:
+            websocket.close(*closing)
+        data = websocket.data_to_send()
+        tls = self.tls
+        if tls is None:
+            return data
+        if data:
+            tls.send_data(data)
+        if websocket.close_sent and websocket.close_received:
+            tls.close()
+        return tls.data_to_send()

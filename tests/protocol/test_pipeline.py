@@ -1,0 +1,128 @@
+"""The same exchanges with and without TLS, whatever pieces the bytes come in."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restsock._config import Limits
+from restsock._exceptions import RemoteProtocolError
+from restsock.protocol import (
+    TLS,
+    CloseReceived,
+    DataReceived,
+    Pipeline,
+    Pong,
+    RequestHead,
+    RequestReceived,
+    SessionEvent,
+    WebSocket,
+    WebSocketEvent,
+)
+from tests.protocol.test_tls import shake
+from tests.protocol.vectors import open_session
+from tests.tls_pair import tls_ends
+
+HEAD = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
+KEY = b"\x01\x02\x03\x04"
+
+
+def pipelines(*, tls: bool) -> tuple[Pipeline, Pipeline]:
+    ends: tuple[TLS, TLS] | tuple[None, None] = (None, None)
+    if tls:
+        ends = tls_ends()
+        shake(*ends)
+    dialer, listener = (open_session(role, Limits()) for role in ("dialer", "listener"))
+    return (
+        Pipeline(WebSocket(client=True, max_message=131080, mask_key=lambda: KEY), dialer, ends[0]),
+        Pipeline(WebSocket(client=False, max_message=131080), listener, ends[1]),
+    )
+
+
+def events_of(pipeline: Pipeline) -> Iterator[SessionEvent]:
+    while (event := pipeline.session.next_event()) is not None:
+        yield event
+
+
+def take_all(pipeline: Pipeline) -> bytes:
+    return b"".join(iter(pipeline.data_to_send, b""))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@given(sizes=st.lists(st.integers(1, 9000), max_size=30))
+def test_any_cut_of_the_bytes_gives_the_same_events(tls: bool, sizes: list[int]) -> None:
+    here, there = pipelines(tls=tls)
+    stream = here.session.open_stream(HEAD)
+    here.session.send_data(stream, b"x" * 30_000)
+    here.websocket.send_ping(b"alive")
+    assert here.has_output
+    data = take_all(here)
+    assert not here.has_output
+    assert (b"POST" in data) is False  # masked, or encrypted
+    found: list[SessionEvent] = []
+    others: list[WebSocketEvent] = []
+    for size in [*sizes, len(data)]:
+        piece, data = data[:size], data[size:]
+        if piece:
+            others += there.receive_data(piece)
+            found += events_of(there)
+    assert isinstance(found[0], RequestReceived)
+    body = b"".join(event.data for event in found if isinstance(event, DataReceived))
+    assert body == b"x" * 30_000
+    assert [type(event).__name__ for event in others] == ["Ping"]
+    others = here.receive_data(take_all(there))
+    assert others == [Pong(b"alive")]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_close_ends_the_batch(tls: bool) -> None:
+    here, there = pipelines(tls=tls)
+    here.session.open_stream(HEAD, end=True)
+    others = there.receive_data(here.data_to_send((1001, "bye")))
+    assert others == [CloseReceived(1001, "bye")]
+    assert any(isinstance(event, RequestReceived) for event in events_of(there))
+    here.receive_data(take_all(there))
+    take_all(here)
+    assert here.websocket.close_received
+    assert here.ended == tls  # the answer was the last that the peer had to say
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_was_whole_before_a_fault_is_there(tls: bool) -> None:
+    here, there = pipelines(tls=tls)
+    here.session.open_stream(HEAD, end=True)
+    data = take_all(here)
+    if tls:
+        with pytest.raises(ssl.SSLError):
+            there.receive_data(data + b"\x17\x03\x03\x00\x20" + b"?" * 32)
+    else:
+        with pytest.raises(RemoteProtocolError):
+            there.receive_data(data + b"\xff\x80" + KEY)
+    assert any(isinstance(event, RequestReceived) for event in events_of(there))
+
+
+def test_what_the_handshake_left_in_tls_is_read_with_nothing() -> None:
+    here, there = pipelines(tls=True)
+    here.session.open_stream(HEAD, end=True)
+    assert there.tls is not None
+    there.tls.receive_data(take_all(here))
+    assert there.receive_data(b"") == []
+    assert any(isinstance(event, RequestReceived) for event in events_of(there))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_batch_is_bounded(tls: bool) -> None:
+    here, there = pipelines(tls=tls)
+    for _ in range(4):
+        stream = here.session.open_stream(HEAD)
+        here.session.send_data(stream, b"x" * 60_000)
+    sizes = []
+    while data := here.data_to_send():
+        sizes.append(len(data))
+        there.receive_data(data)
+    assert len(sizes) > 1
+    assert max(sizes) < 64 * 1024 + 16 * 1024 + 1024
