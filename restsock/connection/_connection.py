@@ -310,14 +310,23 @@ class Connection(Traffic):
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
             lane = self._lane
-            while closed is None:
-                if lane is not None:
-                    data = await lane.read(_READ)
-                else:
+            if lane is None:
+                while closed is None:
                     data = bytes(await self._stream.receive_some(_READ))
-                if not data:
-                    return self._lost("the socket ended without a close")
-                closed = self._receive(data)
+                    if not data:
+                        return self._lost("the socket ended without a close")
+                    closed = self._receive(data)
+                return closed
+            while closed is None:
+                if self._lead is not None:
+                    self._lead.offered = True
+                await trio.lowlevel.wait_readable((self._lead or lane).fileno())
+                with self.lock:
+                    self._read(lane)
+                ending = self._ending
+                if isinstance(ending, Exception):
+                    raise ending
+                closed = ending
             return closed
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 import trio
 
@@ -22,18 +21,9 @@ class Lane:
     def __init__(self, socket: trio.socket.SocketType) -> None:
         self._socket = socket
 
-    async def read(self, size: int) -> bytes:
-        """Waits for bytes and returns them; `b""` at the end. A cancelled wait has taken none.
-
-        Like `receive_some` of the stream, without its first look, which mostly finds nothing.
-
-        Raises:
-            OSError: the socket has failed.
-        """
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            with suppress(BlockingIOError):
-                return self.read_now(size)
+    def fileno(self) -> int:
+        """The number of the socket; -1 once it is closed."""
+        return self._socket.fileno()
 
     def read_now(self, size: int) -> bytes:
         """Returns the bytes that are there; `b""` at the end.

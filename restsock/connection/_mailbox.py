@@ -14,6 +14,7 @@ from restsock._exceptions import RestsockError, StreamReset
 from restsock.protocol import DataReceived, ResetCode, ResponseReceived
 
 from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started
+from ._leader import Sleeper
 
 __all__ = ["Mailbox", "Withdrawn", "guarded", "joined"]
 
@@ -34,23 +35,36 @@ class Withdrawn:
 
 
 class Mailbox:
-    """Where the loop puts events for the thread: the observer of the exchange.
+    """Where others put events for the thread: the observer of the exchange.
 
     Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
 
     In the queue a `DataReceived` only stands for the next piece in `pieces`, so that a peer whose
     bytes nobody takes cannot fill memory with objects of one byte, or with 1xx heads.
+
+    Attributes:
+        queue: the events, in order.
+        pieces: the body bytes that have come, in as few pieces as may be.
+        lock: to be held by whoever changes the pieces.
+        sleeper: what the thread waits in while it leads, and may not wait on the queue.
     """
 
-    __slots__ = ("announce", "lock", "pieces", "put", "queue", "started_at")
+    __slots__ = ("announce", "lock", "pieces", "queue", "sleeper", "started_at")
 
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[ExchangeEvent | Withdrawn] = queue.SimpleQueue()
-        self.put = self.queue.put
         self.pieces: deque[bytes] = deque()
         self.lock = threading.Lock()
+        self.sleeper: Sleeper | None = None
         self.started_at: float | None = None
         self.announce = False
+
+    def put(self, event: ExchangeEvent | Withdrawn) -> None:
+        """Adds an event, and wakes the thread. For any thread."""
+        self.queue.put(event)
+        sleeper = self.sleeper
+        if sleeper is not None and sleeper.asleep:
+            sleeper.wake()
 
     def __call__(self, event: ExchangeEvent) -> None:
         kind = type(event)

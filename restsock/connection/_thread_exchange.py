@@ -276,11 +276,12 @@ class ThreadExchange:
         """
         self._check_process()
         deadline = None if timeout is None else time.monotonic() + timeout
-        get = self._mailbox.queue.get
+        mail = self._mailbox.queue
         slice_: float = _LOOK_AFTER if timeout is None else timeout
         while True:
+            seconds = max(0.0, min(slice_, _LOOK_AFTER))
             try:
-                event = get(timeout=max(0.0, min(slice_, _LOOK_AFTER)))
+                event = mail.get_nowait() if self._lead(seconds) else mail.get(timeout=seconds)
                 break
             except queue.Empty:
                 if deadline is not None:
@@ -290,6 +291,16 @@ class ThreadExchange:
                 self._post(_nothing)
         self._absorb(event)
         return True
+
+    def _lead(self, seconds: float) -> bool:
+        connection = self.exchange.connection
+        mailbox = self._mailbox
+        return (
+            connection is not None
+            and seconds > 0
+            and mailbox.queue.empty()
+            and connection.lead(mailbox, seconds)
+        )
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -530,7 +541,11 @@ class ThreadExchange:
         self._steps.append((function, argument))
 
     def _return_credit(self) -> None:
-        if not self._credit_posted:
+        connection = self.exchange.connection
+        if connection is not None and self.exchange.open_to_guests:
+            self._check_process()
+            connection.visit(self._consume)
+        elif not self._credit_posted:
             self._credit_posted = True
             self._post(self._consume)
 

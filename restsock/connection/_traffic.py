@@ -15,6 +15,7 @@ import math
 import os
 import random
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ import trio
 from restsock._config import Options
 from restsock._exceptions import (
     ConnectionClosed,
+    RemoteProtocolError,
     RestsockError,
     StreamRefused,
 )
@@ -40,6 +42,7 @@ from restsock.protocol import (
     RequestReceived,
     ResetCode,
     ResponseReceived,
+    SessionEvent,
     StopSending,
     StreamClosed,
     StreamFailed,
@@ -49,7 +52,9 @@ from restsock.protocol import (
 from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
 from ._facts import CLEAN, Closed, check_close_code, printable, stream_error
-from ._lane import lane_of
+from ._lane import Lane, lane_of
+from ._leader import Lead, Sleeper, sleeper
+from ._mailbox import Mailbox
 from ._statistics import Rare, Totals, outcome_of, reset_name
 
 if TYPE_CHECKING:
@@ -64,6 +69,10 @@ _log = logging.getLogger("restsock.connection")
 _NOBODYS = LimitLog(_log, pause=0)
 
 _NEVER = -math.inf  # one object for all of them
+
+_READ = 64 * 1024
+# How often to read at most, where more seems to be there, before what is due is sent.
+_READS = 8
 
 # Seconds for which a refusal is taken for a sign that the next one would follow.
 _LATELY = 1.0
@@ -103,12 +112,15 @@ class Traffic(Dispatcher):
         "_dispatching",
         "_draining",
         "_due",
+        "_ending",
         "_exchanges",
         "_guest",
         "_handler",
         "_held",
         "_lane",
         "_last_byte",
+        "_lead",
+        "_left",
         "_outcome",
         "_pinged_at",
         "_pings",
@@ -164,6 +176,9 @@ class Traffic(Dispatcher):
         self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
         self._lane = lane_of(stream)
+        self._lead: Lead | None = None  # made with the first thread that leads
+        self._ending: Closed | Exception | None = None  # what was read last
+        self._left: SessionEvent | None = None  # the next event, which is the loop's to handle
         self._pipeline = pipeline
         self._websocket = pipeline.websocket
         self._handler: Handler | None = None
@@ -249,6 +264,47 @@ class Traffic(Dispatcher):
                 return False
             self.visit(guard, self._start, exchange)
             return True
+
+    def lead(self, mailbox: Mailbox, seconds: float) -> bool:
+        """Reads on this thread, which is not the loop's, until there is something in its mailbox.
+
+        Returns:
+            Whether it was the leader. If not, it did not wait: another thread leads, or none can.
+        """
+        holder = sleeper()
+        lane = self._lane
+        if holder is None or lane is None:
+            return False
+        until = time.monotonic() + seconds
+        try:
+            with self.lock:
+                if self._lane is None or self._ending is not None:
+                    return False
+                if self._lead is None:
+                    # The loop gets to know it when it has been woken for the last time.
+                    self._lead = Lead(lane.fileno())
+                if self._lead.holder is not None or not self._lead.offered:
+                    return False
+                self._lead.take(holder)
+            mailbox.sleeper = holder
+            while self._ending is None:
+                holder.asleep = True  # before the last look: from here on others wake it
+                if not mailbox.queue.empty() or seconds <= 0:
+                    break
+                if holder.sleep(seconds):
+                    holder.asleep = False
+                    self.visit(self._read, lane)
+                seconds = until - time.monotonic()
+        finally:
+            holder.asleep = False
+            mailbox.sleeper = None
+            self._give_lead_back(holder)
+        return True
+
+    def _give_lead_back(self, holder: Sleeper) -> None:
+        with self.lock:
+            if self._lead is not None and self._lead.holder is holder:
+                self._lead.give_back(wake=self._ending is not None)
 
     def _leave_to_loop(self, function: Callable[..., object], *args: object) -> None:
         try:
@@ -471,8 +527,26 @@ class Traffic(Dispatcher):
 
     # --- in -------------------------------------------------------------------------------
 
+    def _read(self, lane: Lane) -> None:
+        """Reads what the socket has; `_ending` tells when that was the last. With the lock."""
+        if self._lane is None or self._ending is not None:
+            return
+        try:
+            for _ in range(_READS):
+                data = lane.read_now(_READ)
+                if not data:
+                    self._ending = self._lost("the socket ended without a close")
+                    break
+                self._ending = self._receive(data)
+                if len(data) < _READ or self._ending is not None:
+                    break
+        except BlockingIOError:
+            pass  # somebody else was quicker
+        except (RemoteProtocolError, OSError) as exc:
+            self._ending = exc
+
     def _receive(self, data: bytes) -> Closed | None:
-        """Takes bytes in, on the loop; tells how the connection ended, if it has.
+        """Takes bytes in; tells how the connection ended, if it has.
 
         Raises:
             RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
@@ -515,11 +589,18 @@ class Traffic(Dispatcher):
         """Tells the session's events to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
+        if self._guest and self._left is not None:
+            return  # the loop comes first, and goes on from there
         self._dispatching = True
         freed = False
         try:
-            while (event := self.session.next_event()) is not None:
+            while (event := self._left or self.session.next_event()) is not None:
                 kind = type(event)
+                if self._guest and self._is_the_loops(event):
+                    self._left = event
+                    self._leave_to_loop(self._dispatch_left)
+                    break
+                self._left = None
                 if kind is RequestReceived:
                     self._receive_request(event)  # type: ignore[arg-type]  # just looked at
                 elif kind is StreamClosed:
@@ -542,6 +623,21 @@ class Traffic(Dispatcher):
                 self._leave_to_loop(self._settle)
             else:
                 self._settle()
+
+    def _is_the_loops(self, event: SessionEvent) -> bool:
+        """Whether an event would make something happen that only the loop can do."""
+        if isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
+            exchange = self._exchanges.get(event.stream_id)
+            return exchange is not None and not exchange.any_thread
+        return not isinstance(event, StreamClosed)
+
+    def _dispatch_left(self) -> None:
+        self.hold()
+        try:
+            if self.closed is None:
+                self._dispatch()
+        finally:
+            self.release()
 
     def _note_rejected(self, event: StreamRejected) -> None:
         leaving = self._draining is not None or self._closing is not None
@@ -763,6 +859,8 @@ class Traffic(Dispatcher):
         """Fails all that is under way. From here on nothing is sent, by nobody."""
         with self.lock:
             self._lane = None
+            if self._lead is not None:
+                self._lead.close()
             outcome = self._outcome
             if outcome is None and self._closing is not None:
                 outcome = self._closed_here()

@@ -18,8 +18,7 @@ import trio.testing
 from restsock._config import Heartbeat, Options, Timeouts
 from restsock._exceptions import ConnectionClosed
 from restsock.connection import AsyncExchange, Connection
-from restsock.connection._lane import Lane
-from restsock.protocol import CloseReceived, DataReceived, RequestHead
+from restsock.protocol import CloseReceived, DataReceived, RequestHead, ResponseReceived
 from tests.tls_pair import tls_streams
 
 from .peers import handshake
@@ -135,7 +134,7 @@ async def test_a_busy_loop_is_not_a_silent_peer(autojump_clock: Clock) -> None:
         assert dialer.closed is not None
 
 
-class _Hasty(Lane):
+class _Hasty(Scripted):
     """Is woken once although there is nothing to read."""
 
     __slots__ = ("reads",)
@@ -148,14 +147,19 @@ class _Hasty(Lane):
 
 
 async def test_a_wake_up_for_nothing() -> None:
-    here, there = socket_streams()
-    lane = _Hasty(here.socket)
-    await there.send_all(b"bytes")
-    assert await lane.read(100) == b"bytes"
-    assert lane.reads == 2
-    await there.aclose()
-    assert await lane.read(100) == b""
-    await here.aclose()
+    dialer, listener = await handshake(*socket_streams(), options=QUIET)
+    lane = _Hasty(dialer)
+    far = Far(listener)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dialer.run)
+        await trio.testing.wait_all_tasks_blocked()
+        far.session.open_stream(HEAD, end=True)
+        far.say()
+        await trio.testing.wait_all_tasks_blocked()
+        assert any(isinstance(event, ResponseReceived) for event in far.arrived())
+        assert lane.reads >= 2
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(listener._stream)
 
 
 # --- and in memory, with TLS, where there is no lane --------------------------------------------

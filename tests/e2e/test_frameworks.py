@@ -11,7 +11,8 @@ import gc
 import io
 import itertools
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -147,6 +148,14 @@ def test_flask() -> None:
 # --- FastAPI --------------------------------------------------------------------------------------
 
 
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that happens in another thread, for a while."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0)
+
+
 class FastApiLog(NamedTuple):
     """What happened in the app."""
 
@@ -223,7 +232,8 @@ def test_fastapi() -> None:
             "x": "resource",
             "peer": "edge-1",
         }
-        assert log.steps[1:] == ["open", "close"]
+        # The answer is whole before the app has put away what it was made with.
+        until(lambda: log.steps[1:] == ["open", "close"])
         response = session.post(f"{EDGE}/upload", files={"file": ("a.bin", BIG)})
         assert response.json() == {"same": True, "name": "a.bin"}
         assert session.post(f"{EDGE}/echo", data=pieces()).content == BIG

@@ -248,7 +248,7 @@ def test_the_loop_keeps_nothing_of_what_is_closed() -> None:
         Hold(Thing().open).close()
     gc.collect()
     assert keeper.portal.call(lambda: len(keeper.portal.holds)) == 1
-    assert sum(isinstance(thing, Hold) for thing in gc.get_objects()) == 1
+    assert sum(type(thing) is Hold for thing in gc.get_objects()) == 1
     keeper.close()
     assert _portal._portal is None
 

@@ -1,0 +1,150 @@
+"""Who reads the socket: the loop or, while it waits for an answer, a thread (leader and followers).
+
+A thread that waits for an event of its exchange has nothing else to do, and to be woken by the loop
+costs more than to read. So the first that waits takes the lead: it polls the socket, reads, and
+hands on all that comes, under the connection's lock, until there is something for itself. The
+others wait on their queues. While nobody leads, the loop does.
+
+- The loop does not wait for the socket but for an epoll object around it. To take the lead is to
+  disarm the socket in there: one system call, and the loop is not woken any more. The epoll is
+  level-triggered: what came in between is seen when the socket is armed again.
+- Nothing depends on that. Who reads holds the lock, so whoever reads, what comes is handled in
+  order; a loop that is woken in vain finds nothing, and waits again.
+- Who leads waits for two things: the socket, and its own queue, which others fill as well. They see
+  that it sleeps, and wake it. It says that it is going to sleep before it looks at the queue for
+  the last time, and they look at that after they have put something in: no wake-up is lost.
+
+Where there is no epoll nobody takes the lead, and threads wait on their queues.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+import trio
+
+__all__ = ["Lead", "Sleeper", "sleeper"]
+
+_CAN_LEAD = hasattr(select, "epoll") and hasattr(os, "eventfd")
+
+# Always readable, and never read; so forks may share it.
+_ALWAYS = os.eventfd(1) if _CAN_LEAD else -1
+
+
+class Sleeper:
+    """Lets one thread wait for a socket and for other threads at once.
+
+    Attributes:
+        asleep: whether it waits, or is about to; then `wake()` is needed.
+    """
+
+    __slots__ = ("_event", "_poll", "asleep")
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._event, select.POLLIN)
+
+    def watch(self, fd: int) -> None:
+        """Begins to wait for a socket, too."""
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Ends that. Harmless when repeated."""
+        try:
+            self._poll.unregister(fd)
+        except KeyError:
+            pass  # it was not watched yet
+
+    def sleep(self, seconds: float) -> bool:
+        """Waits for the socket, `wake()`, or the time; tells whether it was the socket.
+
+        May end for no reason. `asleep` is for the caller to set.
+        """
+        socket = False
+        for fd, _ in self._poll.poll(seconds * 1000):
+            if fd == self._event:
+                try:
+                    os.eventfd_read(self._event)
+                except BlockingIOError:
+                    pass  # it was read by a call that was interrupted
+            else:
+                socket = True
+        return socket
+
+    def wake(self) -> None:
+        """Ends `sleep()`, also one that has yet to begin. For any thread."""
+        os.eventfd_write(self._event, 1)
+
+    def __del__(self) -> None:
+        os.close(self._event)
+
+
+class Lead:
+    """The lead of one connection. All calls are made with the connection's lock.
+
+    Attributes:
+        holder: what the thread that leads sleeps in; `None` while the loop leads.
+        offered: whether the loop waits for this object, and not for the socket itself any more:
+            before that it could not be kept asleep, nor woken.
+    """
+
+    __slots__ = ("_epoll", "_fd", "holder", "offered")
+
+    def __init__(self, fd: int) -> None:
+        self.holder: Sleeper | None = None
+        self.offered = False
+        self._fd = fd
+        self._epoll = select.epoll()
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """What the loop waits for until it is readable."""
+        return self._epoll.fileno()
+
+    def take(self, holder: Sleeper) -> None:
+        """Takes it. Nobody else may have it."""
+        self.holder = holder
+        self._epoll.modify(self._fd, 0)
+        holder.watch(self._fd)
+
+    def give_back(self, *, wake: bool) -> None:
+        """Gives it back to the loop; and wakes it, for the last time."""
+        assert self.holder is not None
+        self.holder.forget(self._fd)
+        self.holder = None
+        if not self._epoll.closed:
+            self._epoll.modify(self._fd, select.EPOLLIN)
+            if wake:
+                self._epoll.register(_ALWAYS, select.EPOLLIN)
+
+    def close(self) -> None:
+        """The socket is about to be closed. On the loop, whose task waits no more."""
+        trio.lowlevel.notify_closing(self._epoll.fileno())
+        self._epoll.close()
+
+
+_here = threading.local()
+
+
+def sleeper() -> Sleeper | None:
+    """That of this thread; `None` where threads cannot lead."""
+    if not _CAN_LEAD:
+        return None
+    try:
+        found: Sleeper = _here.sleeper
+    except AttributeError:
+        found = _here.sleeper = Sleeper()
+    return found
+
+
+def _forget_in_child() -> None:
+    # The number stands for an object that parent and child share: one could wake the other.
+    vars(_here).pop("sleeper", None)
+
+
+if _CAN_LEAD:
+    os.register_at_fork(after_in_child=_forget_in_child)
