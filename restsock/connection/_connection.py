@@ -321,7 +321,9 @@ class Connection(Traffic):
                 if self._lead is not None:
                     self._lead.offered = True
                 await trio.lowlevel.wait_readable((self._lead or lane).fileno())
+                self._wanting.append(None)
                 with self.lock:
+                    self._wanting.pop()
                     self._read(lane)
                 ending = self._ending
                 if isinstance(ending, Exception):

@@ -48,9 +48,9 @@ class Sleeper:
         self._poll = select.poll()
         self._poll.register(self._event, select.POLLIN)
 
-    def watch(self, fd: int) -> None:
-        """Begins to wait for a socket, too."""
-        self._poll.register(fd, select.POLLIN)
+    def watch(self, fd: int, *, sending: bool = False) -> None:
+        """Waits for a socket, too: for what it has, and for room in it while `sending`."""
+        self._poll.register(fd, select.POLLIN | (select.POLLOUT if sending else 0))
 
     def forget(self, fd: int) -> None:
         """Ends that. Harmless when repeated."""

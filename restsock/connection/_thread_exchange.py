@@ -275,6 +275,7 @@ class ThreadExchange:
             RestsockError: this is another process than the one that opened the exchange.
         """
         self._check_process()
+        self.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
         mail = self._mailbox.queue
         slice_: float = _LOOK_AFTER if timeout is None else timeout
@@ -292,14 +293,15 @@ class ThreadExchange:
         self._absorb(event)
         return True
 
-    def _lead(self, seconds: float) -> bool:
+    def _lead(self, seconds: float, *, send: bool = False) -> bool:
+        """Has this thread lead for a while; tells whether it did, and there may be an event."""
         connection = self.exchange.connection
         mailbox = self._mailbox
         return (
             connection is not None
             and seconds > 0
             and mailbox.queue.empty()
-            and connection.lead(mailbox, seconds)
+            and connection.lead(mailbox, min(seconds, _LOOK_AFTER), send=send)
         )
 
     # --- sending ------------------------------------------------------------------------------
@@ -324,8 +326,8 @@ class ThreadExchange:
             return
         self._queued += len(data)
         self._step(self._send_data, data)
-        if flush:
-            self.flush()
+        if flush and self._queued - self._pumped <= _SHORT:
+            self.flush()  # what is long leaves by `drain`, on this thread
 
     def send_end(self, trailers: Headers = ()) -> None:
         """Queues the end of this side's half, and flushes."""
@@ -334,8 +336,11 @@ class ThreadExchange:
             self._step(self.exchange.send_end, trailers)
             self.flush()
 
-    def flush(self) -> None:
-        """Lets the loop send what is queued.
+    def flush(self, *, stays: bool = False) -> None:
+        """Sends what is queued: on this thread, or by the loop if it is long.
+
+        Args:
+            stays: whether this thread sends also what is long, and stays until it has left.
 
         Raises:
             ConnectionClosed: the loop has ended.
@@ -343,9 +348,9 @@ class ThreadExchange:
         if self._steps and not self._pump_posted:
             connection = self.exchange.connection
             short = self._queued - self._pumped <= _SHORT
-            if short and connection is not None and self.exchange.open_to_guests:
+            if connection is not None and self.exchange.open_to_guests and (short or stays):
                 self._check_process()
-                connection.visit(self._pump_as_guest, connection)
+                connection.visit(self._pump_as_guest, connection, stays=stays and not short)
             else:
                 self._post_pump()
 
@@ -364,12 +369,13 @@ class ThreadExchange:
             RequestTimeout: phase "write".
             RestsockError: what the exchange failed with.
         """
-        self.flush()
-        self.poll()
-        before = self._outstanding()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        connection = self.exchange.connection
         self._blocked = True  # before the first look: from here on the pump reports room
         try:
+            self.flush(stays=True)
+            self.poll()
+            before = self._outstanding()
+            deadline = None if timeout is None else time.monotonic() + timeout
             while not self.stopped:
                 self._raise_error()
                 if self._returned:
@@ -378,13 +384,27 @@ class ThreadExchange:
                     before = self._outstanding()
                     deadline = None if timeout is None else time.monotonic() + timeout
                 now = self._outstanding()
-                if now <= self._limit:
+                sends = (
+                    connection is not None
+                    and connection is self.exchange.connection
+                    and connection.sends_due
+                )
+                if now <= self._limit and not sends:
                     return True
                 if unread is not None and self.unread >= unread:
                     return False
                 left = None if deadline is None else deadline - time.monotonic()
-                if (left is None or left > 0) and self.wait(left):
-                    continue
+                if left is None or left > 0:
+                    if sends and self._lead(_LOOK_AFTER if left is None else left, send=True):
+                        self.poll()
+                        continue
+                    if sends:  # another thread leads, or none can
+                        assert connection is not None
+                        connection.hand_over()
+                        connection = None
+                        continue
+                    if self.wait(left):
+                        continue
                 # A slow peer is not a silent one: whatever it took gives it the time again.
                 now = self._outstanding()
                 if now >= before:
@@ -394,11 +414,14 @@ class ThreadExchange:
             return False
         finally:
             self._blocked = False
+            if connection is not None:
+                connection.hand_over()
 
     def wait_either(self, timeout: float | None) -> bool:
         """Like `wait`, and room to send counts as an event."""
         self._blocked = True
         try:
+            self.flush()
             return (not self.stopped and self.writable) or self.wait(timeout)
         finally:
             self._blocked = False

@@ -53,7 +53,7 @@ from ._dispatcher import Dispatcher, Handler
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
 from ._facts import CLEAN, Closed, check_close_code, printable, stream_error
 from ._lane import Lane, lane_of
-from ._leader import Lead, Sleeper, sleeper
+from ._leader import Lead, sleeper
 from ._mailbox import Mailbox
 from ._statistics import Rare, Totals, outcome_of, reset_name
 
@@ -73,6 +73,10 @@ _NEVER = -math.inf  # one object for all of them
 _READ = 64 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 8
+# How often, and for how many seconds, a thread that sends a long body waits for those who want the
+# lock, before it takes it again all the same.
+_PATIENCE = 10
+_TURN = 50e-6
 
 # Seconds for which a refusal is taken for a sign that the next one would follow.
 _LATELY = 1.0
@@ -128,8 +132,11 @@ class Traffic(Dispatcher):
         "_rare",
         "_requests_received",
         "_requests_sent",
+        "_stays",
+        "_took",
         "_unsent",
         "_waiting",
+        "_wanting",
         "_websocket",
         "_writing",
         "admit",
@@ -192,8 +199,11 @@ class Traffic(Dispatcher):
         self._outcome: Closed | None = None
         self._writing = True  # a writer is at work (or none can be yet) and will look for output
         self._unsent = b""  # left over from a flush
+        self._took = True  # whether the socket took anything of the last batch
         self._held = 0
         self._guest = False  # the lock is held by a thread that is not the loop's
+        self._stays = False  # and it is going to send what the socket does not take now
+        self._wanting: list[None] = []  # an entry for each thread that waits for the lock
         self._dispatching = False
         self._last_byte = self._clock()
         self._pings = 0  # sent so far; each carries its number
@@ -224,13 +234,24 @@ class Traffic(Dispatcher):
         """Whether the peer has refused a request within the last second. For any thread."""
         return self._clock() - self.refused_at < _LATELY
 
-    def visit(self, function: Callable[..., object], *args: object) -> None:
+    def visit(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
         """Runs a function on this thread, which is not the loop's, and sends what came of it.
 
         It may call whatever an exchange on this connection has to offer.
+
+        Args:
+            function: is called with the lock.
+            args: its arguments.
+            stays: whether this thread sends what the socket does not take now, by `lead()`, and
+                calls `hand_over()` in the end; else it is left to the loop.
         """
+        if stays:
+            self._let_others_pass()
+        self._wanting.append(None)
         with self.lock:
+            self._wanting.pop()
             self._guest = True
+            self._stays = stays
             self._held += 1
             try:
                 function(*args)
@@ -242,7 +263,17 @@ class Traffic(Dispatcher):
                 self._leave_to_loop(self._distrust)
                 raise
             finally:
-                self._guest = False
+                self._guest = self._stays = False
+
+    def _let_others_pass(self) -> None:
+        """Lets those who wait for the lock have it, before it is taken for long again.
+
+        Whoever gives it back and takes it at once is quicker than those that have to wake up.
+        """
+        for _ in range(_PATIENCE):
+            if not self._wanting:
+                break
+            time.sleep(_TURN)
 
     def start_as_guest(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
         """Starts an exchange on this thread, if it need not wait for anything.
@@ -265,8 +296,13 @@ class Traffic(Dispatcher):
             self.visit(guard, self._start, exchange)
             return True
 
-    def lead(self, mailbox: Mailbox, seconds: float) -> bool:
+    def lead(self, mailbox: Mailbox, seconds: float, *, send: bool = False) -> bool:
         """Reads on this thread, which is not the loop's, until there is something in its mailbox.
+
+        Args:
+            mailbox: of this thread.
+            seconds: that this may take.
+            send: whether to send, too, what is due, and to return when all of it has left.
 
         Returns:
             Whether it was the leader. If not, it did not wait: another thread leads, or none can.
@@ -276,6 +312,7 @@ class Traffic(Dispatcher):
         if holder is None or lane is None:
             return False
         until = time.monotonic() + seconds
+        sends = False
         try:
             with self.lock:
                 if self._lane is None or self._ending is not None:
@@ -286,6 +323,11 @@ class Traffic(Dispatcher):
                 if self._lead.holder is not None or not self._lead.offered:
                     return False
                 self._lead.take(holder)
+                if send:
+                    if not self.sends_due:
+                        return True
+                    self._writing = sends = True
+                    holder.watch(lane.fileno(), sending=True)
             mailbox.sleeper = holder
             while self._ending is None:
                 holder.asleep = True  # before the last look: from here on others wake it
@@ -293,18 +335,40 @@ class Traffic(Dispatcher):
                     break
                 if holder.sleep(seconds):
                     holder.asleep = False
+                    self._let_others_pass()
                     self.visit(self._read, lane)
+                    if sends:
+                        self.visit(self._write_now, lane)
+                        if not self._has_due or not self._took:
+                            break
                 seconds = until - time.monotonic()
         finally:
             holder.asleep = False
             mailbox.sleeper = None
-            self._give_lead_back(holder)
+            with self.lock:
+                if self._lead is not None and self._lead.holder is holder:
+                    self._lead.give_back(wake=self._ending is not None)
+                if sends:
+                    self._writing = False
+                    if not self._held and (not self._took or self._parting):
+                        self._leave_to_loop(self._start_writer)
         return True
 
-    def _give_lead_back(self, holder: Sleeper) -> None:
+    @property
+    def _has_due(self) -> bool:
+        """Whether something could be sent at once, if only the socket took it."""
+        return bool(self._unsent) or self._pipeline.has_output
+
+    @property
+    def sends_due(self) -> bool:
+        """Whether something is due that nobody is at work to send. For any thread."""
+        return self._has_due and not self._writing
+
+    def hand_over(self) -> None:
+        """Leaves to the loop what a thread that stayed has not sent."""
         with self.lock:
-            if self._lead is not None and self._lead.holder is holder:
-                self._lead.give_back(wake=self._ending is not None)
+            if self.sends_due and not self._held:
+                self._leave_to_loop(self._start_writer)
 
     def _leave_to_loop(self, function: Callable[..., object], *args: object) -> None:
         try:
@@ -445,7 +509,7 @@ class Traffic(Dispatcher):
 
     def wake_writer(self) -> None:
         """Something may be due to be sent. With the lock."""
-        if self._held or self._writing:
+        if self._held or self._writing or self._stays:
             return
         if self._guest:
             self._leave_to_loop(self._start_writer)
@@ -485,17 +549,25 @@ class Traffic(Dispatcher):
             self.wake_writer()
             return
         self._writing = True  # what is told to observers in between is not to come back here
-        data = self._take_output()
-        taken = self._lane.write(data) if data else 0
+        self._write_now(self._lane)
+        self._writing = False  # last: behind a thread that is interrupted above, nobody writes
+        if self._parting or self._has_due:
+            self.wake_writer()
+
+    def _write_now(self, lane: Lane) -> None:
+        """Writes a batch, as far as the socket takes it. With the lock, and as the writer."""
+        data = self._unsent or self._take_output()
+        taken = lane.write(data) if data else 0
+        self._took = bool(taken or not data)
         self._bytes_sent += taken
         if self.instrument is not None and taken:
             self.instrument.bytes_sent(self.connection, taken)
         self._unsent = data[taken:]
-        self._writing = False  # last: behind a thread that is interrupted above, nobody writes
-        # What was just taken may have been the last that a close waited for.
-        closing = self._closing is not None or self._websocket.close_sent
-        if self._unsent or closing or self.session.has_output:
-            self.wake_writer()
+
+    @property
+    def _parting(self) -> bool:
+        """Whether what was taken last may have been what a close waits for."""
+        return self._closing is not None or self._websocket.close_sent
 
     def _next_batch(self) -> bytes:
         """What the writer is to send; when that is nothing, its work is done."""

@@ -67,9 +67,9 @@ class ThreadUpload:
             if exchange.error is not None:
                 # There may be a response all the same; else `receive_head` raises the error.
                 self.done = True
-            elif exchange.writable or exchange.stopped:
-                self.step()
-            elif not exchange.drain(timeout, unread=unread) and not exchange.stopped:
+            elif exchange.stopped or exchange.drain(timeout, unread=unread) or exchange.stopped:
+                self.step()  # behind what was sent before: the next piece may take its time
+            else:
                 return
 
     def step(self) -> None:
@@ -104,6 +104,7 @@ class ThreadUpload:
                 break
             if exchange.writable or exchange.stopped:
                 self.step()
+                exchange.flush()
             elif not exchange.wait_either(timeout):
                 raise RequestTimeout(f"nothing within {timeout} s", phase="body")
         return exchange.receive_data(timeout)
