@@ -106,4 +106,4 @@ def test_the_end_of_a_failure_is_as_loud_as_the_failure(
     for contents in (b"broken", good, good + b"\n"):
         (files / "key.pem").write_bytes(contents)
         server.context()
-    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]

@@ -272,7 +272,8 @@ def test_a_length_that_is_wrong(make_tunnel: MakeTunnel) -> None:
         tunnel.session.send(request, timeout=5)
     request = requests.Request("POST", URL, data=iter([b"body"])).prepare()
     request.headers["Content-Length"] = "5"
-    with pytest.raises(requests.ConnectionError):
+    # Depending on who sends, something of it has left by then, or nothing.
+    with pytest.raises((requests.ConnectionError, requests.exceptions.InvalidHeader)):
         tunnel.session.send(request, timeout=5)
     assert tunnel.session.post(URL, data=b"body", timeout=5).ok
 

@@ -412,7 +412,10 @@ def _problems(figures: Figures, *, memory: bool) -> list[str]:
         found.append("nothing was answered")
     for name, process in figures.processes.items():
         before, after = process["before"], process["after"]
-        for what, more in (("tasks", 0), ("files", 0), ("threads", _MORE_THREADS)):
+        # Each thread that has waited has a file of its own to wait in, and each connection that
+        # threads have waited for another one.
+        files = after["threads"] + 1
+        for what, more in (("tasks", 0), ("files", files), ("threads", _MORE_THREADS)):
             if after[what] > before[what] + more:
                 found.append(f"{name}: {before[what]} {what}, then {after[what]}")
         if not memory:
