@@ -49,7 +49,7 @@ lint: $(VENV)/.with-test $(VENV)/.with-lint
 	$(BIN)/mypy
 
 # Searches for inputs that break the protocol code, with atheris; an input that does is saved.
-#   make fuzz MINUTES=20 TARGET=session ARGS=--keep
+#   make fuzz MINUTES=20 TARGET=multiplexer ARGS=--keep
 fuzz: $(VENV)/.with-fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 

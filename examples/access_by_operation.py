@@ -8,7 +8,7 @@ import trio
 
 import restsock
 from restsock.connection import Request, Response
-from restsock.openapi import AccessHandler, Client, OperationFailed, allow
+from restsock.openapi import AccessHandler, APIClient, OperationFailed, allow
 
 SPEC = {
     "openapi": "3.1.0",
@@ -36,7 +36,7 @@ async def line(request: Request) -> Response:
 
 async def call_all(url: str, name: str) -> None:
     async with restsock.connect(url, name=name) as connection:
-        api = Client(connection, SPEC)
+        api = APIClient(connection, SPEC)
         for operation in (api.getStatus, api.stopBelt):
             try:
                 response = await operation()

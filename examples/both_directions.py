@@ -14,7 +14,7 @@ async def edge(request: restsock.Request) -> restsock.Response:
     return restsock.Response(body=f"the edge answers {request.target}")
 
 
-async def call(what: str, peer: restsock.Dispatcher) -> None:
+async def call(what: str, peer: restsock.Requester) -> None:
     for number in range(3):
         response = await peer.request("GET", f"/{what}/{number}")
         print(response.text)

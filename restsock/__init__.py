@@ -6,7 +6,7 @@ the other calls it with an ordinary ``requests.Session``.
 Layers: a module imports from lower layers only, and siblings do not import each other. The test
 ``tests/test_layers.py`` reads this chart and holds every import in the package to it.
 
-    L0  _exceptions, _config  the tree of errors; the options: limits, timeouts, heartbeat, backoff
+    L0  _exceptions, _options  the tree of errors; the options: limits, timeouts, heartbeat, backoff
     L0  _addresses            zones of IPv6 addresses
     L0  _limit_log, _buffered  what went over a limit; what all connections hold together
     L0  _logging              the connection of each record, and no line that a peer has forged
@@ -35,7 +35,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from restsock import auth, tls
-from restsock._config import Backoff, Heartbeat, Limits, Options, SocketOptions, Timeouts
 from restsock._exceptions import (
     ConnectionClosed,
     HandshakeError,
@@ -55,6 +54,7 @@ from restsock._exceptions import (
     ValidationError,
 )
 from restsock._logging import ConnectionFields
+from restsock._options import Backoff, Heartbeat, Limits, Options, SocketOptions, Timeouts
 from restsock._principal import Principal
 from restsock.apps import ConnectionInfo, forward
 from restsock.client import Client, ClientStatistics, Proxy, connect
@@ -62,12 +62,12 @@ from restsock.connection import (
     OUTCOMES,
     Closed,
     Connection,
-    Dispatcher,
     Handler,
     Health,
     Instrument,
     Peer,
     Request,
+    Requester,
     Response,
     Statistics,
     StreamedResponse,
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from restsock import openapi, sync, testing
     from restsock.adapters import Session, TunnelAdapter
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "OUTCOMES",
@@ -102,7 +102,6 @@ __all__ = [
     "ConnectionFields",
     "ConnectionInfo",
     "Connections",
-    "Dispatcher",
     "EventType",
     "Handler",
     "HandshakeError",
@@ -122,6 +121,7 @@ __all__ = [
     "Request",
     "RequestTimeout",
     "RequestValidationError",
+    "Requester",
     "Response",
     "ResponseValidationError",
     "RestsockError",

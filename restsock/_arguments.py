@@ -8,7 +8,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
-from restsock._config import Backoff, Heartbeat, Limits, SocketOptions, Timeouts
+from restsock._options import Backoff, Heartbeat, Limits, SocketOptions, Timeouts
 
 __all__ = ["check_keywords"]
 

@@ -1,7 +1,7 @@
 """The two ways in which a thread's bytes leave, for tests that have to hold of both.
 
-Over a plain socket a thread uses the connection itself, as a guest; where there is no lane (TLS,
-in memory, Windows) the loop does it for the thread.
+Over a socket a thread uses the connection itself; where there is no direct socket (in memory,
+Windows) the loop does it for the thread.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import pytest
 
 from restsock.connection import _traffic
 
-DRIVERS = ["guests", "loop"]
+DRIVERS = ["threads", "loop"]
 
 
 @contextmanager
 def driven_by(driver: str) -> Iterator[None]:
-    """Connections that are opened in the block have, or have not, a lane."""
+    """Connections that are opened in the block have, or have not, a direct socket."""
     with pytest.MonkeyPatch.context() as patch:
         if driver == "loop":
-            patch.setattr(_traffic, "lane_of", lambda stream: None)
+            patch.setattr(_traffic, "direct_socket_of", lambda stream: None)
         yield

@@ -144,12 +144,12 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("restsock.protocol._session", "import trio"),
-        ("restsock.protocol._session", "from time import monotonic"),
+        ("restsock.protocol._multiplexer", "import trio"),
+        ("restsock.protocol._multiplexer", "from time import monotonic"),
         ("restsock.protocol._pipeline", "import ssl"),
-        ("restsock.protocol._session", "from os import urandom"),
-        ("restsock.protocol._session", "from ..connection import Connection"),
-        ("restsock.protocol._session", "def f():\n    import restsock.client"),
+        ("restsock.protocol._multiplexer", "from os import urandom"),
+        ("restsock.protocol._multiplexer", "from ..connection import Connection"),
+        ("restsock.protocol._multiplexer", "def f():\n    import restsock.client"),
         ("restsock.connection._reader", "import wsproto.events"),
         ("restsock.client._dial", "from h11 import Request"),
         ("restsock.client._dial", "from restsock.server import listen"),
@@ -158,7 +158,7 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.apps._wsgi", "from restsock import adapters"),
         ("restsock.server._listen", "import requests"),
         ("restsock.server._listen", "import openapi_core"),
-        ("restsock._config", "from restsock.protocol import Session"),
+        ("restsock._options", "from restsock.protocol import Multiplexer"),
         ("restsock.sync._portal", "from ..testing import connected_pair"),
         ("restsock.apps._wsgi", "if TYPE_CHECKING:\n    from ..server import Server"),
     ],
@@ -170,7 +170,10 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("restsock.protocol._session", "from ._frames import Frame\nimport wsproto, h11, struct"),
+        (
+            "restsock.protocol._multiplexer",
+            "from ._frames import Frame\nimport wsproto, h11, struct",
+        ),
         ("restsock.protocol._tls", "import ssl"),
         ("restsock.client._dial", "import trio\nfrom ..connection import Connection"),
         (
@@ -178,7 +181,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
             "def f():\n    from restsock.adapters import TunnelAdapter",
         ),
         ("restsock.adapters._tunnel", "import requests, urllib3.response"),
-        ("restsock._exceptions", "from ._config import Limits"),
+        ("restsock._exceptions", "from ._options import Limits"),
         ("restsock.client._client", "if TYPE_CHECKING:\n    from requests import Session"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import requests
 
-from restsock.openapi import ArgumentError, Client, OperationFailed
+from restsock.openapi import APIClient, ArgumentError, OperationFailed
 
 
 def call_by_operation(session: requests.Session, store: str, say: Callable[[str], None]) -> None:
@@ -20,7 +20,7 @@ def call_by_operation(session: requests.Session, store: str, say: Callable[[str]
         store: its URL.
         say: takes what happened, line by line.
     """
-    api = Client(session, "/openapi.json", base_url=store, timeout=(5, 10))
+    api = APIClient(session, "/openapi.json", base_url=store, timeout=(5, 10))
     say(f"operations: {', '.join(api.operations)}")
     say(f"getPet{inspect.signature(api.getPet)}")
 

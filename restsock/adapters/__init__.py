@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._contract import Contract, InvalidRequest, InvalidResponse, InvalidSpec
+from ._call_checker import CallChecker, InvalidRequest, InvalidResponse, InvalidSpec
 from ._httpx_lazy import LAZY, load, transport_for
 from ._session import Session
 from ._tunnel import TunnelAdapter
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncHTTPX2Transport",
     "AsyncHTTPXTransport",
-    "Contract",
+    "CallChecker",
     "HTTPX2Transport",
     "HTTPXTransport",
     "InvalidRequest",

@@ -18,7 +18,7 @@ from ._httpx_network import NetworkStream
 from ._httpx_request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
 
 if TYPE_CHECKING:
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
 
 __all__ = ["AsyncTunnelTransport"]
 
@@ -36,11 +36,11 @@ class AsyncTunnelTransport:
     A request that is cancelled is reset, and the peer's app learns of it.
 
     Args:
-        dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
 
     async def handle_async_request(self, request: Any) -> Any:
         """Sends a request and returns once the response's head is there.
@@ -56,7 +56,7 @@ class AsyncTunnelTransport:
         """
         package = package_of(request)
         self._check_loop()
-        head, body, times = parts_of(request, self._dispatcher, upgradable=True)
+        head, body, times = parts_of(request, self._requester, upgradable=True)
         try:
             transfer, response = await self._send(head, body, times)
         except RestsockError as exc:
@@ -81,10 +81,10 @@ class AsyncTunnelTransport:
         attempt = 0
         while True:
             if whole:
-                exchange = AsyncExchange.open(self._dispatcher, head, body=body)
+                exchange = AsyncExchange.open(self._requester, head, body=body)
             else:
-                exchange = AsyncExchange.open(self._dispatcher, head, end=False)
-            transfer = Transfer(exchange, None if whole else body, times, self._dispatcher)
+                exchange = AsyncExchange.open(self._requester, head, end=False)
+            transfer = Transfer(exchange, None if whole else body, times, self._requester)
             try:
                 await exchange.wait_started(max(0.0, start_by - trio.current_time()))
                 return transfer, await transfer.receive_head()
@@ -108,7 +108,7 @@ class AsyncTunnelTransport:
                 "this transport works on trio alone: under asyncio, use the blocking transport of"
                 " restsock.sync in a thread (asyncio.to_thread)"
             ) from None
-        if here is not self._dispatcher.token:
+        if here is not self._requester.token:
             raise RestsockError(
                 "this is another loop than the connection's: use the blocking transport here"
             )
@@ -121,16 +121,16 @@ class Transfer:
         exchange: what carries it.
         body: bytes or an async iterable; `None` when it is sent already.
         times: its time-outs.
-        dispatcher: what it was handed to.
+        requester: what it was handed to.
     """
 
     def __init__(
-        self, exchange: AsyncExchange, body: Any, times: Times, dispatcher: Dispatcher
+        self, exchange: AsyncExchange, body: Any, times: Times, requester: Requester
     ) -> None:
         self.exchange = exchange
-        self.token = dispatcher.token
+        self.token = requester.token
         self._times = times
-        self._limit = dispatcher.limits.send_buffer
+        self._limit = requester.limits.send_buffer
         self._body = body
         self._pieces: AsyncIterator[bytes] | None = None
         self._uploading = body is not None
@@ -144,7 +144,7 @@ class Transfer:
         """
         exchange = self.exchange
         while self._uploading:
-            if self._clogged:
+            if self._write_paused:
                 head: ResponseHead | None
                 head = await self._room_or(exchange.receive_head, self._times.write, "write")
                 if head is not None:
@@ -169,12 +169,12 @@ class Transfer:
         exchange = self.exchange
         while self._uploading:
             data = exchange.receive_nowait()
-            if data is None and self._clogged:
+            if data is None and self._write_paused:
                 data = await self._room_or(exchange.receive_data, self._times.read, "body")
             if data is not None:
                 return data
             exchange.check()
-            if not self._clogged:
+            if not self._write_paused:
                 await self._step()
         with trio.move_on_after(_or_forever(self._times.read)):
             return await exchange.receive_data()
@@ -197,7 +197,7 @@ class Transfer:
                 await close()
 
     @property
-    def _clogged(self) -> bool:
+    def _write_paused(self) -> bool:
         exchange = self.exchange
         over = exchange.stopped or exchange.error is not None
         return exchange.exchange.buffered > self._limit and not over

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
 
 __all__ = ["LAZY", "load", "transport_for"]
 
@@ -38,8 +38,8 @@ def load(name: str) -> Any:
         ) from exc
 
 
-def transport_for(dispatcher: Dispatcher, *, asynchronous: bool) -> Any:
-    """A transport over a dispatcher, for clients of httpx and of httpx2.
+def transport_for(requester: Requester, *, asynchronous: bool) -> Any:
+    """A transport over a requester, for clients of httpx and of httpx2.
 
     It is an instance of httpx's base class where that is installed, else of httpx2's.
 
@@ -52,7 +52,7 @@ def transport_for(dispatcher: Dispatcher, *, asynchronous: bool) -> Any:
             kind = load(f"{prefix}{package}Transport")
         except ImportError:
             continue
-        return kind(dispatcher)
+        return kind(requester)
     raise ImportError(
         "a transport for httpx needs httpx or httpx2, and neither is installed:"
         " pip install 'restsock[httpx]'"

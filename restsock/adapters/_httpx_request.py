@@ -40,7 +40,7 @@ from restsock._exceptions import (
 from restsock.protocol import Headers, RequestHead, ResponseHead, scheme_of
 
 if TYPE_CHECKING:
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
 
 __all__ = [
     "INLINE",
@@ -125,12 +125,12 @@ def _package_of(kind: Any) -> ModuleType:
     raise TypeError(f"a request of httpx or httpx2 is wanted, not {kind.__name__}")
 
 
-def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts:
+def parts_of(request: Any, requester: Requester, *, upgradable: bool) -> Parts:
     """Takes a request apart.
 
     Args:
         request: of either package.
-        dispatcher: what it will be handed to.
+        requester: what it will be handed to.
         upgradable: whether a wish to upgrade is passed on.
     """
     target = request.extensions.get("target", request.url.raw_path)
@@ -153,7 +153,7 @@ def parts_of(request: Any, dispatcher: Dispatcher, *, upgradable: bool) -> Parts
         # The client's own stream tells of a generator, and begins any other iterator in its middle.
         if getattr(body, "_is_stream_consumed", False) and _reads_once(body):
             raise package_of(request).StreamConsumed from None
-    return Parts(head, body, _times(request, dispatcher))
+    return Parts(head, body, _times(request, requester))
 
 
 def _reads_once(stream: Any) -> bool:
@@ -165,15 +165,15 @@ def _reads_once(stream: Any) -> bool:
     return False
 
 
-def _times(request: Any, dispatcher: Dispatcher) -> Times:
+def _times(request: Any, requester: Requester) -> Times:
     times = request.extensions.get("timeout", {})
     # A `Connection` carries the request itself; a client or a route has one, or has none now.
-    connection: Any = getattr(dispatcher, "connection", dispatcher)
+    connection: Any = getattr(requester, "connection", requester)
     busy = connection is not None and connection.closed is None
     start = times.get("pool" if busy else "connect")
     if start is None:
         # Not for ever: a request that waits for a peer that is away would be a trap.
-        start = dispatcher.timeouts.connect
+        start = requester.timeouts.connect
     return Times(start, busy, times.get("read"), times.get("write"))
 
 

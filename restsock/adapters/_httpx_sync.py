@@ -14,7 +14,7 @@ from restsock.connection import Replay, ThreadExchange, ThreadUpload, send_uploa
 from ._httpx_request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
 
 if TYPE_CHECKING:
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
 
 __all__ = ["TunnelTransport"]
 
@@ -45,11 +45,11 @@ class TunnelTransport:
     its connection: `close()` leaves that open.
 
     Args:
-        dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
         self._pid = os.getpid()
 
     def handle_request(self, request: Any) -> Any:
@@ -70,11 +70,11 @@ class TunnelTransport:
                 f"this transport belongs to process {self._pid}, not to its fork {os.getpid()}:"
                 " a connection does not survive a fork; open a new one in this process"
             )
-        head, body, times = parts_of(request, self._dispatcher, upgradable=False)
+        head, body, times = parts_of(request, self._requester, upgradable=False)
         upload: ThreadUpload | None = None
         try:
             if isinstance(body, bytes) and len(body) <= INLINE:
-                exchange = ThreadExchange.open(self._dispatcher, head, body=body)
+                exchange = ThreadExchange.open(self._requester, head, body=body)
                 try:
                     response = exchange.receive_head(times.start, times.read)
                 except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
@@ -82,7 +82,7 @@ class TunnelTransport:
                     raise
             else:
                 exchange, response, upload = send_upload(
-                    self._dispatcher,
+                    self._requester,
                     head,
                     body,
                     # Some streams of httpx can be read once, and do not tell.

@@ -38,7 +38,7 @@ from requests.models import REDIRECT_STATI, PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import resolve_proxies
 
-from ._plain import new_headers, new_jar, store_of
+from ._requests_fast import new_headers, new_jar, store_of
 from ._response import TunnelResponse, read_content
 from ._tunnel import TunnelAdapter
 
@@ -149,7 +149,7 @@ class Session(requests.Session):
             and (stream is None or type(stream) is bool)
             and type(url) is str
             and (match := _URL.fullmatch(url)) is not None
-            and (adapter := self._plain_adapter(url)) is not None
+            and (adapter := self._fast_adapter(url)) is not None
         ):
             query = match.start(1) >= 0
             request = self._prepare(method, url, query, params, data, headers, json)
@@ -176,7 +176,7 @@ class Session(requests.Session):
 
     # --- the short cut ------------------------------------------------------------------------
 
-    def _plain_adapter(self, url: str) -> TunnelAdapter | None:
+    def _fast_adapter(self, url: str) -> TunnelAdapter | None:
         """The tunnel's adapter, if the session itself adds nothing to a request but its headers."""
         cls = type(self)
         if not (

@@ -27,17 +27,17 @@ from restsock._exceptions import (
 )
 from restsock.connection import Replay, ThreadExchange, send_upload
 
-from ._contract import Contract, check_request, check_response
+from ._call_checker import CallChecker, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error
-from ._plain import new_headers, new_jar
 from ._request import Times, body_of, check_body, head_of, mark_spent, times_of
+from ._requests_fast import new_headers, new_jar
 from ._response import TunnelBody, TunnelResponse, build_raw
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
     from urllib3.util import Retry
 
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
     from restsock.protocol import RequestHead
 
 __all__ = ["TunnelAdapter"]
@@ -105,7 +105,7 @@ class TunnelAdapter(HTTPAdapter):
     pickled, responses can. After a fork it works in the parent alone.
 
     Args:
-        dispatcher: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
         max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
         contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
         pool_options: accepted for the sake of code that makes adapters, without effect.
@@ -113,14 +113,14 @@ class TunnelAdapter(HTTPAdapter):
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        requester: Requester,
         *,
         max_retries: int | Retry = 0,
-        contract: Contract | None = None,
+        contract: CallChecker | None = None,
         **pool_options: Any,
     ) -> None:
         super().__init__(max_retries=max_retries, **pool_options)
-        self._dispatcher = dispatcher
+        self._requester = requester
         self._contract = contract
         self._pid = os.getpid()
 
@@ -171,7 +171,7 @@ class TunnelAdapter(HTTPAdapter):
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
-        times = times_of(timeout, self._dispatcher.timeouts.connect)
+        times = times_of(timeout, self._requester.timeouts.connect)
         check_body(request)
         head, body = body_of(request, head_of(request))
         contract = self._contract
@@ -218,7 +218,7 @@ class TunnelAdapter(HTTPAdapter):
         return response
 
     def _check_request(
-        self, contract: Contract, request: PreparedRequest, head: RequestHead, body: Any
+        self, contract: CallChecker, request: PreparedRequest, head: RequestHead, body: Any
     ) -> object | None:
         try:
             return check_request(contract, request, head, body)
@@ -298,7 +298,7 @@ class TunnelAdapter(HTTPAdapter):
             RestsockError: there is no response; the stream is reset.
         """
         if replay is None:
-            exchange = ThreadExchange.open(self._dispatcher, head, body=body)
+            exchange = ThreadExchange.open(self._requester, head, body=body)
             try:
                 response = exchange.receive_head(*times)
             except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
@@ -307,7 +307,7 @@ class TunnelAdapter(HTTPAdapter):
             remaining = None
         else:
             exchange, response, upload = send_upload(
-                self._dispatcher,
+                self._requester,
                 head,
                 body,
                 replay,
@@ -327,7 +327,7 @@ class TunnelAdapter(HTTPAdapter):
         """Another adapter over the same connection, as a copy of a session wants one."""
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
-        for shared in (self._dispatcher, self._contract):
+        for shared in (self._requester, self._contract):
             memo[id(shared)] = shared
         state = {k: v for k, v in vars(self).items() if k not in ("poolmanager", "proxy_manager")}
         cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes the two anew

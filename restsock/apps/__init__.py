@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from restsock._config import Options
+from restsock._options import Options
 from restsock.connection import Handler
 
 from ._connection_info import ConnectionInfo

@@ -25,9 +25,9 @@ from ._tasks import RequestTasks
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from restsock._config import Options
+    from restsock._options import Options
 
-    from ._call import Call
+    from ._call import AppCall
     from ._exchange import ServedExchange
 
 __all__ = ["AsgiApp", "AsgiHandler", "AsgiServing"]
@@ -48,7 +48,7 @@ class AsgiServing:
         self._max_websocket_message = max_websocket_message
 
     def request(
-        self, exchange: ServedExchange, call: Call, state: dict[str, Any] | None
+        self, exchange: ServedExchange, call: AppCall, state: dict[str, Any] | None
     ) -> HttpRequest | WebSocketRequest:
         """Makes what serves a request. It observes the exchange from now on."""
         if exchange.request.upgrade == b"websocket":

@@ -24,9 +24,9 @@ from ._inbound import Inbound
 from ._response import CONTINUE, Responder, expects_continue, fail_response
 
 if TYPE_CHECKING:
-    from restsock._config import Options
+    from restsock._options import Options
 
-    from ._call import Call
+    from ._call import AppCall
     from ._exchange import ServedExchange
 
 __all__ = ["AsgiApp", "HttpRequest"]
@@ -48,7 +48,7 @@ class HttpRequest:
         self,
         app: AsgiApp,
         exchange: ServedExchange,
-        call: Call,
+        call: AppCall,
         *,
         options: Options,
         state: dict[str, Any] | None,
@@ -125,7 +125,7 @@ class HttpRequest:
             if self._body_ended:
                 raise BadResponseError("a part of the body after its end")
             more = message.get("more_body", False)
-            with self._exchange.together():
+            with self._exchange.batch():
                 response.body(message.get("body", b""), more or self._trailers_due)
             self._body_ended = not more
             if response.complete:

@@ -40,9 +40,9 @@ from ._inbound import Inbound
 from ._response import Responder, checked_field, fail_response
 
 if TYPE_CHECKING:
-    from restsock._config import Options
+    from restsock._options import Options
 
-    from ._call import Call
+    from ._call import AppCall
     from ._exchange import ServedExchange
 
 __all__ = ["WebSocketRequest"]
@@ -74,7 +74,7 @@ class WebSocketRequest:
         self,
         app: Callable[..., Awaitable[None]],
         exchange: ServedExchange,
-        call: Call,
+        call: AppCall,
         *,
         options: Options,
         state: dict[str, Any] | None,
@@ -180,8 +180,8 @@ class WebSocketRequest:
             self._exchange.send_end()
 
     def _flush(self, *, force: bool = False) -> None:
-        # While the way out is clogged, pongs wait in the WebSocket, which keeps some.
-        if self._state is _State.OPEN and (force or not self._inbound.clogged):
+        # While writing is paused, pongs wait in the WebSocket, which keeps some.
+        if self._state is _State.OPEN and (force or not self._inbound.write_paused):
             data = self._websocket.data_to_send()
             if data:
                 self._exchange.send_data(data)

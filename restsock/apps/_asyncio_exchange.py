@@ -72,14 +72,14 @@ class AsyncioExchange:
         self._thread = thread
         # Bytes of the response, each count with one writer: `_queued` and `_acknowledged` are
         # asyncio's, `_pumped` and `_told` (as acknowledged) trio's. What was pumped is told when it
-        # is half of the limit, so small responses cost nothing, and not while the exchange is
-        # clogged. An app so waits before its peer holds up twice the limit.
+        # is half of the limit, so small responses cost nothing, and not while the exchange's
+        # writing is paused. An app so waits before its peer holds up twice the limit.
         self._limit = connection.limits.send_buffer
         self._queued = 0
         self._acknowledged = 0
         self._pumped = 0
         self._told = 0
-        # Credit goes back in batches. Together with what the session saves up, they stay well
+        # Credit goes back in batches. Together with what the multiplexer saves up, they stay well
         # below the window, so a peer never waits for one.
         self._batch = max(1, connection.limits.initial_window // 4)
         self._consumed = 0
@@ -139,7 +139,7 @@ class AsyncioExchange:
         exchange.send_data(data)
         self._pumped += len(data)
         if self._pumped - self._told > self._limit // 2 and (
-            not exchange.clogged or exchange.closed
+            not exchange.write_paused or exchange.closed
         ):
             self._acknowledge()
 
@@ -172,8 +172,8 @@ class AsyncioExchange:
         """Body bytes of which it is not known that they could leave."""
         return 0 if self._stopped else self._queued - self._acknowledged
 
-    def together(self) -> nullcontext[None]:
-        """See `Exchange.together`: what one turn of the asyncio loop sends is together anyhow."""
+    def batch(self) -> nullcontext[None]:
+        """See `Exchange.batch`: what one turn of the asyncio loop sends is together anyhow."""
         return nullcontext()
 
     def send_head(self, head: ResponseHead) -> None:

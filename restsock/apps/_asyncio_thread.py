@@ -165,10 +165,10 @@ class AsyncioThread:
             connection = performer.connection
             if connection not in held:
                 held.add(connection)
-                connection.hold()
+                connection.cork()
             performer.perform(function, args)
         for connection in held:
-            connection.release()
+            connection.uncork()
 
     # --- on asyncio -----------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class AsyncioThread:
 
 
 class AsyncioCall:
-    """A `Call` on asyncio. May be made anywhere.
+    """An `AppCall` on asyncio. May be made anywhere.
 
     Attributes:
         begun: whether the task that it belongs to has had its first turn.
@@ -290,7 +290,7 @@ class AsyncioCall:
         self._waiters: set[asyncio.Future[None]] = set()
 
     async def run(self, call: Awaitable[None]) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         task = self._task = asyncio.current_task()
         assert task is not None
         try:
@@ -306,7 +306,7 @@ class AsyncioCall:
                 task.uncancel()
 
     def cancel_after(self, seconds: float) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
 
@@ -316,18 +316,18 @@ class AsyncioCall:
             self._task.cancel()
 
     def is_for_the_loop(self, error: BaseException) -> bool:
-        """See `Call`. An app may raise `CancelledError` by itself, and then it has failed."""
+        """See `AppCall`. An app may raise `CancelledError` by itself, and then it has failed."""
         return self.aborted and isinstance(error, asyncio.CancelledError)
 
     def wake(self) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
@@ -336,7 +336,7 @@ class AsyncioCall:
             self._waiters.discard(waiter)  # an app may ask, and be cancelled, again and again
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
-        """See `Call`."""
+        """See `AppCall`."""
         expired = False
 
         def expire() -> None:
@@ -353,5 +353,5 @@ class AsyncioCall:
         return done()
 
     async def checkpoint(self) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         await asyncio.sleep(0)

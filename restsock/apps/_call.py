@@ -1,8 +1,8 @@
 """The call of an app for one request, as the event loop it runs on sees it.
 
 Serving a request needs little of a loop: to run the app so that it can be cancelled, and to wait
-until something has happened. `Call` is that; `TrioCall` is here, the one for asyncio beside its
-loop. All the rest of serving is written once, against `Call`.
+until something has happened. `AppCall` is that; `TrioCall` is here, the one for asyncio beside its
+loop. All the rest of serving is written once, against `AppCall`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import trio
 
 from ._errors import is_for_the_loop
 
-__all__ = ["Call", "TrioCall"]
+__all__ = ["AppCall", "TrioCall"]
 
 
-class Call(Protocol):
+class AppCall(Protocol):
     """One call of an app. Everything but `run` may be used in front of it and behind it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Call(Protocol):
 
 
 class TrioCall:
-    """A `Call` on trio.
+    """An `AppCall` on trio.
 
     Args:
         shield: whether only `cancel_after` cancels it.
@@ -68,25 +68,25 @@ class TrioCall:
         self.wake: Callable[[], object] = self._lot.unpark_all
 
     async def run(self, call: Awaitable[None]) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         with self._scope:
             await call
 
     def cancel_after(self, seconds: float) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         self._scope.deadline = trio.current_time() + seconds
 
     def is_for_the_loop(self, error: BaseException) -> bool:
-        """See `Call`."""
+        """See `AppCall`."""
         return is_for_the_loop(error)
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
-        """See `Call`."""
+        """See `AppCall`."""
         with trio.move_on_after(timeout):
             while not done():
                 await self._lot.park()
         return done()
 
     async def checkpoint(self) -> None:
-        """See `Call`."""
+        """See `AppCall`."""
         await trio.lowlevel.checkpoint()

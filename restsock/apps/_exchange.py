@@ -30,8 +30,8 @@ class ServedExchange(Protocol):
     def buffered(self) -> int:
         """Body bytes that wait to be sent."""
 
-    def together(self) -> AbstractContextManager[None]:
-        """As `Exchange.together`."""
+    def batch(self) -> AbstractContextManager[None]:
+        """As `Exchange.batch`."""
 
     def send_head(self, head: ResponseHead) -> None:
         """As `Exchange.send_head`."""

@@ -35,7 +35,7 @@ from ._response import Responder
 
 if TYPE_CHECKING:
     from ._forward import Forward
-    from ._forward_pool import Link, Pool
+    from ._forward_pool import Pool, UpstreamConnection
 
 __all__ = ["ForwardCall"]
 
@@ -172,7 +172,9 @@ class ForwardCall:
                 await self._pool.release(link)
             max_idle = -1.0
 
-    async def _exchange_messages(self, link: Link, first: bytes, *, whole: bool) -> None:
+    async def _exchange_messages(
+        self, link: UpstreamConnection, first: bytes, *, whole: bool
+    ) -> None:
         if whole and len(first) <= _AT_ONCE:
             await self._send(link, first, whole=True)
             self._check_sent()
@@ -192,7 +194,7 @@ class ForwardCall:
             raise error
 
     async def _send_beside(
-        self, link: Link, first: bytes, whole: bool, scope: trio.CancelScope
+        self, link: UpstreamConnection, first: bytes, whole: bool, scope: trio.CancelScope
     ) -> None:
         await self._send(link, first, whole=whole)
         if self._send_error is not None:
@@ -202,7 +204,7 @@ class ForwardCall:
         if self._send_error is not None:
             raise self._send_error
 
-    async def _send(self, link: Link, first: bytes, *, whole: bool) -> None:
+    async def _send(self, link: UpstreamConnection, first: bytes, *, whole: bool) -> None:
         """Sends the request; what is wrong with that ends up in `_send_error`."""
         driver = self._driver
         try:
@@ -223,7 +225,7 @@ class ForwardCall:
             self._send_error = exc
         self._expect_head()
 
-    async def _write(self, link: Link, data: bytes) -> None:
+    async def _write(self, link: UpstreamConnection, data: bytes) -> None:
         with trio.move_on_after(_or_forever(self._forward.idle_timeout)) as waiting:
             await link.send(data)
         if waiting.cancelled_caught:
@@ -237,7 +239,7 @@ class ForwardCall:
 
     # --- and back -------------------------------------------------------------------------
 
-    async def _receive(self, link: Link) -> None:
+    async def _receive(self, link: UpstreamConnection) -> None:
         http = link.http
         response = self.response
         while not response.complete:
@@ -257,7 +259,7 @@ class ForwardCall:
                 response.flush_head()
             http.receive_data(await self._read(link))
 
-    async def _receive_head(self, link: Link, event: UpstreamEvent) -> None:
+    async def _receive_head(self, link: UpstreamConnection, event: UpstreamEvent) -> None:
         assert not isinstance(event, (DataReceived, EndReceived))
         head = event.head
         if head.status == 101:
@@ -269,7 +271,7 @@ class ForwardCall:
         else:
             self.response.start(head.status, head.headers, head.reason.strip() or None)
 
-    async def _read(self, link: Link) -> bytes:
+    async def _read(self, link: UpstreamConnection) -> bytes:
         if self.response.started:
             seconds = _or_forever(self._forward.idle_timeout)
             scope = trio.CancelScope(deadline=trio.current_time() + seconds)
@@ -288,7 +290,7 @@ class ForwardCall:
         """Those that the server gets: some servers make header fields of them."""
         return [field for field in trailers if passes(field[0].lower(), self._forward)]
 
-    async def _switch(self, link: Link, head: ResponseHead) -> None:
+    async def _switch(self, link: UpstreamConnection, head: ResponseHead) -> None:
         self._exchange.send_head(head)
         self.response.head_sent = True
         self.response.status = head.status

@@ -13,7 +13,7 @@ from ._forward_pool import Pool
 from ._tasks import RequestTasks
 
 if TYPE_CHECKING:
-    from restsock._config import Options
+    from restsock._options import Options
     from restsock.connection import Exchange
 
     from ._forward import Forward

@@ -16,7 +16,7 @@ from restsock.protocol import Upstream
 if TYPE_CHECKING:
     from ._forward import Forward
 
-__all__ = ["ConnectError", "Link", "Pool"]
+__all__ = ["ConnectError", "Pool", "UpstreamConnection"]
 
 
 class ConnectError(Exception):
@@ -31,7 +31,7 @@ class ConnectError(Exception):
         self.status = status
 
 
-class Link:
+class UpstreamConnection:
     """One connection to the server.
 
     Attributes:
@@ -90,7 +90,7 @@ class Pool:
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
         self._limit = trio.Semaphore(forward.max_connections)
-        self._idle: deque[Link] = deque()  # the one that was used last is at the right
+        self._idle: deque[UpstreamConnection] = deque()  # the last used is at the right
         self._idling = trio.Event()
         self._closed = False
         self._ssl_context = forward.ssl_context
@@ -98,7 +98,7 @@ class Pool:
             self._ssl_context = ssl.create_default_context()
             self._ssl_context.set_alpn_protocols(["http/1.1"])
 
-    async def acquire(self, *, max_idle: float) -> Link:
+    async def acquire(self, *, max_idle: float) -> UpstreamConnection:
         """Gives an idle connection, or makes one. To be given back with `release`.
 
         Args:
@@ -124,7 +124,7 @@ class Pool:
             raise
         return link
 
-    async def release(self, link: Link) -> None:
+    async def release(self, link: UpstreamConnection) -> None:
         """Takes a connection back: keeps it for the next request if it can be used, or closes it.
 
         Does not wait for anybody, also when cancelled.
@@ -161,10 +161,10 @@ class Pool:
             while self._idle:
                 await self._idle.popleft().close()
 
-    def _expired(self, link: Link, now: float) -> bool:
+    def _expired(self, link: UpstreamConnection, now: float) -> bool:
         return now >= link.idle_since + self._forward.keep_alive
 
-    async def _take(self, max_idle: float) -> Link | None:
+    async def _take(self, max_idle: float) -> UpstreamConnection | None:
         now = trio.current_time()
         while self._idle and now - self._idle[-1].idle_since <= max_idle:
             link = self._idle.pop()
@@ -176,7 +176,7 @@ class Pool:
             await self._idle.popleft().close()
         return None
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> UpstreamConnection:
         forward = self._forward
         origin = forward.origin
         try:
@@ -189,7 +189,7 @@ class Pool:
         except (OSError, UnicodeError) as exc:
             raise ConnectError(502, "no connection to the server") from exc
         if self._ssl_context is None:
-            return Link(plain, plain, forward.max_head)
+            return UpstreamConnection(plain, plain, forward.max_head)
         # A response that only the end of the connection delimits has to end with a word of TLS, or
         # anybody on the way could cut it short.
         stream = TLSStream(
@@ -206,4 +206,4 @@ class Pool:
             if isinstance(exc, (trio.BrokenResourceError, ssl.CertificateError, ssl.SSLError)):
                 raise ConnectError(502, "the TLS handshake with the server failed") from exc
             raise
-        return Link(stream, plain, forward.max_head)
+        return UpstreamConnection(stream, plain, forward.max_head)

@@ -15,7 +15,7 @@ from ._response import CONTINUE, Responder, checked_field, expects_continue, fai
 from ._tasks import RequestTasks
 
 if TYPE_CHECKING:
-    from restsock._config import Options
+    from restsock._options import Options
 
 __all__ = ["FunctionApp", "FunctionHandler"]
 
@@ -40,7 +40,7 @@ class FunctionHandler:
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
-        call = _Call(self._app, exchange)
+        call = _FunctionCall(self._app, exchange)
         self._tasks.start(exchange, call.response, call.run)
 
     @asynccontextmanager
@@ -50,7 +50,7 @@ class FunctionHandler:
             yield
 
 
-class _Call:
+class _FunctionCall:
     def __init__(self, app: FunctionApp, exchange: Exchange) -> None:
         connection = exchange.connection
         assert connection is not None
@@ -91,7 +91,7 @@ class _Call:
         response.start(answer.status, answer.headers)
         body = answer.body
         if isinstance(body, bytes):
-            with self._exchange.together():
+            with self._exchange.batch():
                 response.body(body, more=bool(trailers))
         else:
             await self._send_pieces(body)
@@ -101,7 +101,7 @@ class _Call:
     async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
         async with aclosing(_Pieces(body)) as pieces:
             async for piece in pieces:
-                with self._exchange.together():
+                with self._exchange.batch():
                     self.response.body(piece, more=True)
                 if self.response.bodiless:
                     return  # nobody will see the rest, and there may be no end to it

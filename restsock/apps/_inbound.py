@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
     from restsock.connection import ExchangeEvent
 
-    from ._call import Call
+    from ._call import AppCall
     from ._exchange import ServedExchange
 
 __all__ = ["Inbound"]
@@ -36,7 +36,7 @@ class Inbound:
 
     __slots__ = ("_call", "_chunks", "_exchange", "_send_buffer", "ended", "error", "wait", "wake")
 
-    def __init__(self, exchange: ServedExchange, call: Call) -> None:
+    def __init__(self, exchange: ServedExchange, call: AppCall) -> None:
         connection = exchange.connection
         assert connection is not None
         self.ended = False
@@ -71,7 +71,7 @@ class Inbound:
         self.wake()
 
     @property
-    def clogged(self) -> bool:
+    def write_paused(self) -> bool:
         """Whether more waits to be sent than should."""
         return self._exchange.buffered > self._send_buffer
 
@@ -91,7 +91,7 @@ class Inbound:
         """
         # The checkpoint is what lets a chunk leave before an app goes on computing the next one.
         await self._call.checkpoint()
-        while self.error is None and self.clogged:
+        while self.error is None and self.write_paused:
             await self.wait()
         self.check()
 

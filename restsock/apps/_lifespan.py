@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import AppStartupError, BadResponseError, other_loop
 
 if TYPE_CHECKING:
-    from ._call import Call
+    from ._call import AppCall
 
 __all__ = ["Lifespan"]
 
@@ -33,7 +33,7 @@ class Lifespan:
         grace: seconds for its shutdown.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], call: Call, *, grace: float) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]], call: AppCall, *, grace: float) -> None:
         self._app = app
         self._call = call
         self._grace = grace

@@ -20,12 +20,12 @@ from restsock.protocol import ResetCode
 from ._admission import ignore, refuse
 from ._connection_info import describe
 from ._errors import loggable
+from ._fair_queue import FairQueue
 from ._response import Responder
-from ._waiting_lines import WaitingLines
 from ._wsgi import WsgiApp, WsgiRequest
 
 if TYPE_CHECKING:
-    from restsock._config import Options
+    from restsock._options import Options
     from restsock.connection import Connection
 
 __all__ = ["WsgiHandler"]
@@ -54,7 +54,7 @@ class _Worker:
         self.thread: threading.Thread | None = None
 
 
-class _Shift:
+class _WorkerPool:
     """The workers of one run, and the requests that wait for them.
 
     The last worker to become idle is called first: what it needs is still in the caches. Requests
@@ -68,7 +68,7 @@ class _Shift:
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
         self.requests = 0
-        self._waiting: WaitingLines[ThreadExchange] = WaitingLines()
+        self._waiting: FairQueue[ThreadExchange] = FairQueue()
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
 
@@ -84,7 +84,7 @@ class _Shift:
         worker.inbox.put(request)
 
     def next(self, worker: _Worker) -> ThreadExchange | None:
-        """Waits for the next request of a worker, which has finished its last; `None`: go home."""
+        """Waits for the next request of a worker, which has finished its last; `None`: end."""
         with self._lock:
             if worker.serving is not None:
                 worker.serving = None
@@ -130,7 +130,7 @@ class _Shift:
         self._tell(request)
 
     def end(self) -> list[ThreadExchange]:
-        """Sends all workers home, each behind what it is doing; returns what nobody has begun."""
+        """Ends all workers, each after its present request; returns what nobody has begun."""
         with self._lock:
             left = self._waiting.clear()
             for request in left:
@@ -172,7 +172,7 @@ class WsgiHandler:
         self._options = options
         self._max_workers = workers
         self._queue_size = queue_size
-        self._shift = _Shift()
+        self._pool = _WorkerPool()
         self._token: trio.lowlevel.TrioToken | None = None
         self._context = contextvars.Context()
 
@@ -181,16 +181,16 @@ class WsgiHandler:
         if self._token is None:
             exchange.reset(ResetCode.REFUSED, "nothing is served here now")
             return
-        shift = self._shift
+        pool = self._pool
         connection = exchange.connection
         assert connection is not None
-        if shift.requests >= len(shift.workers):
-            if len(shift.workers) < self._max_workers:
+        if pool.requests >= len(pool.workers):
+            if len(pool.workers) < self._max_workers:
                 self._start_worker(self._token)
             elif not self._may_wait(exchange, connection):
                 return
         describe(connection)  # here, so that the worker finds it known
-        shift.give(ThreadExchange.accept(exchange, token=self._token, limits=connection.limits))
+        pool.give(ThreadExchange.accept(exchange, token=self._token, limits=connection.limits))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -216,10 +216,10 @@ class WsgiHandler:
         A request can end while it waits, and its peer send another one: so the bound on open
         streams does not bound what waits, and those that are over do not count.
         """
-        shift = self._shift
-        if shift.waiting(connection) >= connection.limits.max_streams:
-            shift.forget_ended(connection)
-            if shift.waiting(connection) >= connection.limits.max_streams:
+        pool = self._pool
+        if pool.waiting(connection) >= connection.limits.max_streams:
+            pool.forget_ended(connection)
+            if pool.waiting(connection) >= connection.limits.max_streams:
                 connection.limit_log.note(
                     "max_streams",
                     "connection %s (%s): too many requests still waiting: refused",
@@ -229,19 +229,19 @@ class WsgiHandler:
                 )
                 refuse(exchange, "too many requests still waiting")
                 return False
-        if shift.requests < self._max_workers + self._queue_size:
+        if pool.requests < self._max_workers + self._queue_size:
             return True
-        shift.forget_ended(connection)
-        if shift.requests < self._max_workers + self._queue_size:
+        pool.forget_ended(connection)
+        if pool.requests < self._max_workers + self._queue_size:
             return True
-        other = shift.make_room(connection)
+        other = pool.make_room(connection)
         self._refuse(exchange if other is None else other.exchange)
         return other is not None
 
     def load(self) -> Load:
         """The queue in front of the workers, now. For any thread."""
-        shift = self._shift
-        return Load(shift.depth, shift.requests >= self._max_workers + self._queue_size)
+        pool = self._pool
+        return Load(pool.depth, pool.requests >= self._max_workers + self._queue_size)
 
     def _refuse(self, exchange: Exchange) -> None:
         connection = exchange.connection
@@ -262,21 +262,21 @@ class WsgiHandler:
         # A daemon, since an app that never returns must not keep the process from ending.
         worker.thread = threading.Thread(
             target=self._work,
-            args=(worker, self._shift, token, self._context),
+            args=(worker, self._pool, token, self._context),
             name=f"restsock-wsgi-{next(_numbers)}",
             daemon=True,
         )
         worker.thread.start()
-        self._shift.workers.append(worker)
+        self._pool.workers.append(worker)
 
     def _work(
         self,
         worker: _Worker,
-        shift: _Shift,
+        pool: _WorkerPool,
         token: trio.lowlevel.TrioToken,
         context: contextvars.Context,
     ) -> None:
-        while (exchange := shift.next(worker)) is not None:
+        while (exchange := pool.next(worker)) is not None:
             worker.serving = exchange.exchange
             try:
                 # A context of its own: what one request sets, the next shall not see.
@@ -298,16 +298,16 @@ class WsgiHandler:
             pass  # the loop did not wait
 
     async def _stop(self) -> None:
-        # The next run has a shift of its own; workers that are stuck may still end theirs later.
-        shift, self._shift = self._shift, _Shift()
-        for waiting in shift.end():
+        # The next run has a pool of its own; workers that are stuck may still end theirs later.
+        pool, self._pool = self._pool, _WorkerPool()
+        for waiting in pool.end():
             waiting.exchange.reset(ResetCode.REFUSED, "going away")
         with trio.CancelScope(shield=True) as scope:
             # No connection is left that could take an answer.
             scope.deadline = trio.current_time() + self._options.timeouts.disconnect
-            for worker in shift.workers:
+            for worker in pool.workers:
                 await worker.ended.wait()
-        for worker in shift.workers:
+        for worker in pool.workers:
             if not worker.ended.is_set():
                 self._report_stuck(worker)
 

@@ -19,7 +19,7 @@ No secret is shown by any `repr`, log line or error text of restsock.
 - `_upgrade`: what an authenticator gets and how it refuses.
 - `_authorization`: the Authorization field, read strictly.
 - `_credentials`: the dialer's.
-- `_table`, `_tokens`: secrets and whose they are, from a mapping, a variable or a file.
+- `_credential_store`, `_tokens`: secrets and whose they are, from a mapping, a variable or a file.
 - `_certificates`: the subject of a client certificate.
 """
 
@@ -29,8 +29,8 @@ from restsock._principal import Principal
 
 from ._authorization import Authorization, parse_authorization
 from ._certificates import CertificateSubject
+from ._credential_store import CredentialStore
 from ._credentials import Basic, Bearer, Credentials
-from ._table import Table
 from ._tokens import BasicUsers, BearerTokens
 from ._upgrade import Authenticator, Refused, Upgrade
 
@@ -42,10 +42,10 @@ __all__ = [
     "Bearer",
     "BearerTokens",
     "CertificateSubject",
+    "CredentialStore",
     "Credentials",
     "Principal",
     "Refused",
-    "Table",
     "Upgrade",
     "parse_authorization",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from restsock._principal import Principal
 
-from ._table import principal_from
+from ._credential_store import principal_from
 from ._upgrade import Refused, Upgrade
 
 __all__ = ["CertificateSubject"]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from restsock._principal import Principal
 
 from ._authorization import has_controls, is_token
-from ._table import Table, principal_from
+from ._credential_store import CredentialStore, principal_from
 from ._upgrade import Refused, Upgrade
 
 __all__ = ["BasicUsers", "BearerTokens"]
@@ -22,7 +22,7 @@ _REALM = re.compile(r"[\x20-\x7e]*")
 _HASHED = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-class BearerTokens(Table):
+class BearerTokens(CredentialStore):
     """Finds out who dials in by bearer tokens (RFC 6750).
 
         listen(..., auth=BearerTokens({"s3cr3t": "edge-1"}))
@@ -35,8 +35,8 @@ class BearerTokens(Table):
     as the token is long and random. With `principal` the file, or the variable, holds nothing but
     tokens of that one, separated by white space.
 
-    The file is read again when it changes, see `Table`: who was there and is not any more is
-    disconnected by the server within two seconds.
+    The file is read again when it changes, see `CredentialStore`: who was there and is not any more
+    is disconnected by the server within two seconds.
 
     Args:
         tokens: principals, or their names, by token.
@@ -46,7 +46,7 @@ class BearerTokens(Table):
         realm: for WWW-Authenticate.
 
     Raises:
-        ValueError: as of `Table`.
+        ValueError: as of `CredentialStore`.
         OSError: the file cannot be read.
     """
 
@@ -102,7 +102,7 @@ class BearerTokens(Table):
             yield digest, principal_from(value, where)
 
 
-class BasicUsers(Table):
+class BasicUsers(CredentialStore):
     """Finds out who dials in by user and password (RFC 7617).
 
         listen(..., auth=BasicUsers({"edge-1": "s3cr3t", "ops": ("s3cr4t", Principal("ops"))}))
@@ -122,7 +122,7 @@ class BasicUsers(Table):
         realm: for WWW-Authenticate.
 
     Raises:
-        ValueError: as of `Table`.
+        ValueError: as of `CredentialStore`.
         OSError: the file cannot be read.
     """
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._buffered import Buffered
-from restsock._config import Backoff, Options
 from restsock._exceptions import (
     ConnectionClosed,
     HandshakeError,
@@ -25,20 +24,21 @@ from restsock._exceptions import (
 )
 from restsock._limit_log import LimitLog
 from restsock._logging import about
+from restsock._options import Backoff, Options
 from restsock.auth import Credentials
 from restsock.connection import (
     Closed,
     Connection,
-    Dispatcher,
+    EndpointCounters,
     Exchange,
     Handler,
     Health,
+    HealthReport,
     InstrumentLike,
-    Ledger,
-    Lobby,
     Peer,
+    PendingRequests,
+    Requester,
     Statistics,
-    Symptoms,
     check_close_code,
     check_socket_options,
     instruments_of,
@@ -70,7 +70,7 @@ _log = logging.getLogger("restsock.client")
 # client, or another one of the same name has taken its place (and would lose it again in turn).
 _FINAL = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
 
-_KEY = ""  # all that waits in the lobby waits for the same thing
+_KEY = ""  # all pending requests wait for the same thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ClientStatistics:
     traffic: Statistics
 
 
-class Client(Dispatcher):
+class Client(Requester):
     """One connection to a listener, made again whenever it fails. Made by `connect`.
 
         async with restsock.connect("wss://hub.example/", app=app, name="edge-1") as client:
@@ -176,23 +176,23 @@ class Client(Dispatcher):
         self._proxy = proxy
         self.limit_log = LimitLog(_log)
         self.instrument = instruments_of(instrument)
-        self._ledger = Ledger("dialer", self.instrument, self.limit_log)
+        self._counters = EndpointCounters("dialer", self.instrument, self.limit_log)
         self._outage = Outage(address, self.limit_log)
         self._buffered = Buffered(self.options.limits.buffered_total)
-        self._lobby = Lobby()
+        self._pending = PendingRequests()
         self._connection: Connection | None = None
         # That one, and those before it which still finish what they carry.
         self._alive: dict[Connection, None] = {}
         self._manager: AbstractAsyncContextManager[Client] | None = None
         self._closing = False
         self._nursery: trio.Nursery | None = None
-        self._lives: list[trio.CancelScope] = []  # one around each task that keeps a connection
+        self._scopes: list[trio.CancelScope] = []  # one around each task that keeps a connection
         self._final: Closed | None = None
-        self._patience = trio.CancelScope()  # around all dialing and waiting between attempts
+        self._dialing = trio.CancelScope()  # around all dialing and waiting between attempts
         self._changed = trio.lowlevel.ParkingLot()  # for those who wait for a connection
         self._ended = trio.Event()
         self._outcome: Closed | None = None
-        self._fate: Closed | None = None  # the same, as soon as it is certain
+        self._ending: Closed | None = None  # the same, as soon as it is certain
         self._last_failure: RestsockError | None = None  # since there was a connection
         self._token: trio.lowlevel.TrioToken | None = None
         self._connections = 0
@@ -237,33 +237,33 @@ class Client(Dispatcher):
             connections=self._connections,
             reconnects=max(0, self._connections - 1),
             failures=self._failures,
-            waiting=len(self._lobby),
+            waiting=len(self._pending),
             queued=None if load is None else load.waiting,
             limits=self.limit_log.counts,
-            traffic=self._ledger.traffic(self._alive),
+            traffic=self._counters.statistics(self._alive),
         )
 
     def health(self) -> Health:
         """Whether requests have a fair chance now, and if not, why. On the loop."""
-        symptoms = Symptoms()
+        report = HealthReport()
         connection = self.connection
-        if self._fate is not None:
-            symptoms.ill(f"the client has ended, or is about to: {self._fate}")
+        if self._ending is not None:
+            report.error(f"the client has ended, or is about to: {self._ending}")
         elif self._manager is None:
-            symptoms.ill("the client was not started")
+            report.error("the client was not started")
         elif connection is None:
             since = self._outage.since
             seconds = 0.0 if since is None else trio.current_time() - since
-            symptoms.ill(f"not connected to {self.address} for {seconds:.1f} s")
+            report.error(f"not connected to {self.address} for {seconds:.1f} s")
             if self._last_failure is not None:
-                symptoms.hint(f"the last failure: {self._last_failure}")
+                report.warning(f"the last failure: {self._last_failure}")
         else:
-            symptoms.include(connection.health())
-        if len(self._lobby):
-            symptoms.hint(f"{len(self._lobby)} requests wait for a connection")
-        symptoms.load(load_of(self._handler))
-        symptoms.limits(self.limit_log.last_hit, time.monotonic())
-        return symptoms.health()
+            report.include(connection.health())
+        if len(self._pending):
+            report.warning(f"{len(self._pending)} requests wait for a connection")
+        report.load(load_of(self._handler))
+        report.limits(self.limit_log.last_hit, time.monotonic())
+        return report.health()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self._connection else "not connected"
@@ -279,13 +279,13 @@ class Client(Dispatcher):
     def submit(self, exchange: Exchange) -> None:
         """Hands an exchange to the connection, or lets it wait for the next one. On the loop."""
         self._check_entered()
-        exchange.home = self.submit
+        exchange.resubmit = self.submit
         connection = self.connection
         # A connection that is about to be closed takes no more, and the next one will.
         if connection is not None and connection.takes_requests:
             connection.submit(exchange)
         else:
-            self._lobby.enter(_KEY, exchange, self._too_late)
+            self._pending.add(_KEY, exchange, self._too_late)
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`; it goes on working across reconnects.
@@ -344,7 +344,7 @@ class Client(Dispatcher):
         self._check_entered()
         await trio.lowlevel.checkpoint()
         while True:
-            if self._fate is not None:
+            if self._ending is not None:
                 raise self._ended_error()
             connection = self.connection
             if connection is not None and connection.takes_requests:
@@ -389,8 +389,8 @@ class Client(Dispatcher):
         check_close_code(code)
         timeouts = self.options.timeouts
         self._closing = True
-        self._patience.cancel()
-        self._seal(Closed(True, code, reason, by_peer=False))
+        self._dialing.cancel()
+        self._stop_dialing(Closed(True, code, reason, by_peer=False))
         if self._manager is None:  # never entered: there is nobody else to note the end
             self._end(Closed(True, code, reason, by_peer=False))
         for connection in list(self._alive):
@@ -403,8 +403,8 @@ class Client(Dispatcher):
             with trio.move_on_after(timeouts.close):
                 await self._ended.wait()
         finally:
-            for life in self._lives:
-                life.cancel()
+            for scope in self._scopes:
+                scope.cancel()
         await self._ended.wait()
 
     async def __aenter__(self) -> Client:
@@ -435,7 +435,7 @@ class Client(Dispatcher):
             async with running, trio.open_nursery() as nursery:
                 try:
                     self._nursery = nursery
-                    self._start_keeping(await self._first_connection(), None)
+                    self._start_running(await self._first_connection(), None)
                     yield self
                 # Kept from the nursery, which would wrap it in a group: what the block or the
                 # first attempt raises is to arrive as it is.
@@ -450,22 +450,22 @@ class Client(Dispatcher):
         if error is not None:
             raise error
 
-    def _seal(self, fate: Closed) -> None:
+    def _stop_dialing(self, ending: Closed) -> None:
         """There will be no further connection. What is in flight may still go on."""
-        if self._fate is None:
-            self._fate = fate
-            self._lobby.close(self._ended_error)
+        if self._ending is None:
+            self._ending = ending
+            self._pending.close(self._ended_error)
             self._changed.unpark_all()
 
     def _end(self, outcome: Closed) -> None:
         if self._outcome is None:
             self._closing = True
             self._outcome = outcome
-            self._seal(outcome)
+            self._stop_dialing(outcome)
             self._ended.set()
 
     def _ended_error(self) -> RestsockError:
-        outcome = self._outcome or self._fate
+        outcome = self._outcome or self._ending
         assert outcome is not None
         error = ConnectionClosed(
             f"the client of {self.address} has ended: {outcome}",
@@ -491,29 +491,29 @@ class Client(Dispatcher):
         self._adopt(connection)
         return connection
 
-    def _start_keeping(self, connection: Connection | None, lost: Closed | None) -> None:
+    def _start_running(self, connection: Connection | None, lost: Closed | None) -> None:
         """Has a task run the connection, or dial another behind the lost one; and so on."""
         assert self._nursery is not None
-        life = trio.CancelScope()
-        self._lives.append(life)
-        self._nursery.start_soon(self._keep, life, connection, lost)
+        scope = trio.CancelScope()
+        self._scopes.append(scope)
+        self._nursery.start_soon(self._run_until_ended, scope, connection, lost)
 
-    async def _keep(
-        self, life: trio.CancelScope, connection: Connection | None, lost: Closed | None
+    async def _run_until_ended(
+        self, scope: trio.CancelScope, connection: Connection | None, lost: Closed | None
     ) -> None:
         outcome: Closed | None = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
-        with life:
-            outcome = await self._keep_connected(connection, lost)
-        self._lives.remove(life)
+        with scope:
+            outcome = await self._run_connections(connection, lost)
+        self._scopes.remove(scope)
         if outcome is not None:
             self._final = self._final or outcome
-            self._seal(outcome)
+            self._stop_dialing(outcome)
         # What is in flight on connections that were left in good order goes on to its end.
-        if not self._lives:
+        if not self._scopes:
             assert self._final is not None
             self._end(self._final)
 
-    async def _keep_connected(
+    async def _run_connections(
         self, connection: Connection | None, lost: Closed | None
     ) -> Closed | None:
         """Runs one connection after the other; the first, if there is one, is adopted already.
@@ -536,18 +536,18 @@ class Client(Dispatcher):
                     return lost
                 self._adopt(connection)
             start = trio.current_time()
-            connection.on_leaving = partial(self._succeed, connection, start)
+            connection.on_leaving = partial(self._replace, connection, start)
             try:
                 closed = await connection.run(self._handler)
             finally:
-                succeeded = connection.on_leaving is None
+                replaced = connection.on_leaving is None
                 connection.on_leaving = None
                 del self._alive[connection]
-                self._ledger.end(connection)
+                self._counters.end(connection)
                 if self._connection is connection:
                     self._connection = None
                     self._outage.since = trio.current_time()
-            if succeeded:
+            if replaced:
                 if closed.by_peer:
                     # Only now does the restart begin: until here the old one was still there.
                     self._redial.end(trio.current_time(), trio.current_time() - start, closed.code)
@@ -564,7 +564,7 @@ class Client(Dispatcher):
             self._redial.end(trio.current_time(), trio.current_time() - start, closed.code)
             connection, lost = None, closed
 
-    def _succeed(self, connection: Connection, start: float, code: int) -> None:
+    def _replace(self, connection: Connection, start: float, code: int) -> None:
         """Dials another connection, if there ought to be one, when this one is announced to end."""
         # Behind a final code there will be none, and the code counts when it is there; 4005 cuts
         # everything off at once, and is the reason to be told.
@@ -575,12 +575,12 @@ class Client(Dispatcher):
             "connection %s is going to be closed: %d", connection.id, code, extra=about(connection)
         )
         self._redial.end(trio.current_time(), trio.current_time() - start, code)
-        self._start_keeping(None, Closed(True, code, "it was announced", by_peer=True))
+        self._start_running(None, Closed(True, code, "it was announced", by_peer=True))
         assert self._nursery is not None
-        self._nursery.start_soon(self._see_off, connection)
+        self._nursery.start_soon(self._drain_old, connection)
 
-    async def _see_off(self, connection: Connection) -> None:
-        """Closes a connection that was left, if its peer does not: they would pile up."""
+    async def _drain_old(self, connection: Connection) -> None:
+        """Closes a connection that was replaced, if its peer does not: they would pile up."""
         with trio.move_on_after(self.options.timeouts.grace):
             await connection.wait_closed()
         connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
@@ -589,7 +589,7 @@ class Client(Dispatcher):
         self._connections += 1
         serving = self._handler is not None
         self._outage.end(connection, trio.current_time(), serving=serving)
-        self._ledger.begin(connection)
+        self._counters.begin(connection)
         if self.instrument is not None and self._connections > 1:
             self.instrument.reconnected(connection)
         self._connection = connection
@@ -600,7 +600,7 @@ class Client(Dispatcher):
             connection.close_soon()
             return
         self._changed.unpark_all()
-        self._lobby.leave(_KEY, connection)
+        self._pending.submit_all(_KEY, connection)
 
     async def _dial_until_connected(
         self, *, failures: int = 0, lost: Closed | None = None
@@ -617,7 +617,7 @@ class Client(Dispatcher):
             self._last_failure = ConnectionClosed(
                 f"the last connection has ended: {lost}", code=lost.code, reason=lost.reason
             )
-        with trio.CancelScope() as self._patience:
+        with trio.CancelScope() as self._dialing:
             while not self._closing:
                 pause = self._redial.pause(trio.current_time())
                 if pause is not None:
@@ -632,7 +632,7 @@ class Client(Dispatcher):
                 except HandshakeError as exc:
                     self._last_failure = without_frames(exc)
                     self._failures += 1
-                    self._ledger.fail()
+                    self._counters.fail()
                     failures += 1
                     if self._redial.gives_up(
                         exc,

@@ -8,7 +8,7 @@ from typing import Any
 
 from restsock import tls as _tls
 from restsock._arguments import check_keywords
-from restsock._config import Backoff, Limits, Options
+from restsock._options import Backoff, Limits, Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, InstrumentLike

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from restsock._addresses import without_zone
-from restsock._config import SocketOptions
 from restsock._exceptions import HandshakeError
+from restsock._options import SocketOptions
 from restsock.connection import TLSStream, apply_socket_options
 from restsock.protocol import ConnectTunnel
 from restsock.tls import context_of, explain

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from restsock._exceptions import HandshakeError
 from restsock.auth import Credentials
-from restsock.connection import FieldsLike, ask, failure_of
+from restsock.connection import FieldsLike, call_user_function, failure_of
 
 __all__ = ["check_headers", "credentials_of"]
 
@@ -27,7 +27,7 @@ async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
     if auth is None:
         return []
     try:
-        return check_headers(await ask(auth))
+        return check_headers(await call_user_function(auth))
     except Exception as exc:  # noqa: BLE001  # anybody's code, and the next attempt may go better
         # Not chained as it is: its words may hold the secret.
         raise HandshakeError(f"no credentials to dial with: {failure_of(exc)}") from None

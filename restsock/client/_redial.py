@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from restsock._config import Backoff
 from restsock._exceptions import HandshakeError
+from restsock._options import Backoff
 from restsock.protocol import CloseCode
 
 __all__ = ["Redial"]

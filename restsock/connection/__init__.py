@@ -1,20 +1,21 @@
 """A connection over any trio stream, and the exchanges on it.
 
 `Connection` runs three tasks and awaits no app. An `Exchange` is one request and its response;
-`AsyncExchange` drives one from trio tasks, `ThreadExchange` from a thread. A `Dispatcher` is
-whatever a request can be handed to, a `Handler` whatever serves one.
+`AsyncExchange` drives one from trio tasks, `ThreadExchange` from a thread. A `Requester` sends
+requests, a `Handler` serves them.
 """
 
 from __future__ import annotations
 
-from ._ask import ask, failure_of
+from ._access_control import AccessControl, forbid
 from ._async_exchange import AsyncExchange
+from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
-from ._dispatcher import Dispatcher, Handler, head_for
-from ._entrance import Entrance, forbid
-from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started, Writable, answer
-from ._facts import Closed, Peer, check_close_code
-from ._health import Health, Load, Symptoms, load_of
+from ._counters import EndpointCounters
+from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
+from ._handshake import open_accepted, open_dialed
+from ._health import Health, HealthReport, Load, load_of
+from ._heartbeat import HeartbeatTimer
 from ._instrument import (
     Direction,
     Instrument,
@@ -23,63 +24,62 @@ from ._instrument import (
     Side,
     instruments_of,
 )
-from ._ledger import Ledger
-from ._lobby import Lobby
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
-from ._open import open_accepted, open_dialed
-from ._pulse import Pulse
+from ._pending_requests import PendingRequests
+from ._requester import Handler, Requester, head_for
 from ._signals import SIGNALS, drain_on_signal, tell_closing
 from ._socket_options import (
     apply_socket_options,
     check_socket_options,
     prepare_listening_socket,
 )
-from ._statistics import OUTCOMES, Statistics, Totals
+from ._statistics import OUTCOMES, Counters, Statistics
 from ._thread_exchange import ThreadExchange
 from ._tls_stream import TLSStream
 from ._traffic import pause_before
 from ._upload import Replay, ThreadUpload, send_upload, was_refused
+from ._user_function import call_user_function, failure_of
 
 __all__ = [
     "OUTCOMES",
     "SIGNALS",
+    "AccessControl",
     "AsyncExchange",
     "Closed",
     "Connection",
+    "Counters",
     "Direction",
-    "Dispatcher",
-    "Entrance",
+    "EndpointCounters",
     "Exchange",
     "ExchangeEvent",
     "Failed",
     "FieldsLike",
     "Handler",
     "Health",
+    "HealthReport",
+    "HeartbeatTimer",
     "Instrument",
     "InstrumentLike",
     "Instruments",
-    "Ledger",
     "Load",
-    "Lobby",
     "Peer",
-    "Pulse",
+    "PendingRequests",
     "Replay",
     "Request",
+    "Requester",
+    "Requeued",
     "Response",
-    "Returned",
     "Side",
     "Started",
     "Statistics",
     "StreamedResponse",
-    "Symptoms",
     "TLSStream",
     "ThreadExchange",
     "ThreadUpload",
-    "Totals",
     "Writable",
     "answer",
     "apply_socket_options",
-    "ask",
+    "call_user_function",
     "check_close_code",
     "check_socket_options",
     "drain_on_signal",

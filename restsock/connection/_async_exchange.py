@@ -20,11 +20,11 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Started, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable
 from ._instrument import with_fields
 
 if TYPE_CHECKING:
-    from ._dispatcher import Dispatcher
+    from ._requester import Requester
 
 __all__ = ["AsyncExchange"]
 
@@ -66,18 +66,18 @@ class AsyncExchange:
 
     @classmethod
     def open(
-        cls, dispatcher: Dispatcher, head: RequestHead, *, body: bytes = b"", end: bool = True
+        cls, requester: Requester, head: RequestHead, *, body: bytes = b"", end: bool = True
     ) -> AsyncExchange:
         """Sends a request. Does not wait."""
-        if dispatcher.instrument is not None:
-            head = with_fields(dispatcher.instrument, head)
+        if requester.instrument is not None:
+            head = with_fields(requester.instrument, head)
         exchange = Exchange(head, _unobserved, body=body, end=end)
-        self = cls(exchange, limit=dispatcher.limits.send_buffer)
+        self = cls(exchange, limit=requester.limits.send_buffer)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and head.upgrade is None
         exchange.observer = self._observe
-        exchange.home = dispatcher.submit
-        dispatcher.submit(exchange)
+        exchange.resubmit = requester.submit
+        requester.submit(exchange)
         return self
 
     @classmethod
@@ -104,7 +104,7 @@ class AsyncExchange:
             self.trailers = event.trailers
         elif isinstance(event, Started):
             self.started = True
-        elif isinstance(event, Returned):
+        elif isinstance(event, Requeued):
             self.started = False
         elif isinstance(event, StopSending):
             self.stopped = True

@@ -1,7 +1,8 @@
 """Connection: one handshaken WebSocket, whichever end, with many exchanges on it both ways.
 
 One task, in `run()`, reads: it awaits nothing but the socket. Another writes while the socket takes
-less than there is to send. The time of its heartbeats is kept by a `Pulse`, which many share.
+less than there is to send. A `HeartbeatTimer`, which many share, says when its peer is to be
+checked.
 Everything else happens in plain calls, in `Traffic`.
 """
 
@@ -15,20 +16,20 @@ from typing import Any
 import trio
 
 from restsock._blocked import watched_trio
-from restsock._config import Options
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
+from restsock._options import Options
 from restsock._principal import Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
 
-from ._bounds import bound_idleness, bound_lifetime, bound_requests, give_up_behind
-from ._dispatcher import Handler
+from ._close import Closed, Peer, check_close_code
+from ._deadlines import bound_idleness, bound_lifetime, bound_requests, give_up_behind
 from ._exchange import Exchange
-from ._facts import Closed, Peer, check_close_code
-from ._health import Health, Symptoms
-from ._pulse import Beat, Pulse
-from ._statistics import Statistics, Totals
+from ._health import Health, HealthReport
+from ._heartbeat import HeartbeatCheck, HeartbeatTimer
+from ._requester import Handler
+from ._statistics import Counters, Statistics
 from ._traffic import Traffic, ping_payload
 
 __all__ = ["Connection"]
@@ -54,24 +55,24 @@ class Connection(Traffic):
         metadata: what the dialer told, at both ends.
         peer: where the other end is.
         principal: whom authentication has found the peer to be; `None` without authentication.
-        pulse: keeps the time of its heartbeats, and is running; without one it has its own.
-        session: for the exchanges on it.
+        heartbeat_timer: checks its peer, and is running; without one it has its own.
+        multiplexer: carries the exchanges on it.
         closed: how it ended; `None` while it lives.
         round_trip: seconds, from the latest pong; `None` before the first.
     """
 
     __slots__ = (
         "__weakref__",
-        "_beat",
         "_finished",
+        "_heartbeat_check",
         "_mute",
         "_nursery",
         "_stream",
         "_written",
+        "heartbeat_timer",
         "metadata",
         "peer",
         "principal",
-        "pulse",
     )
 
     def __init__(
@@ -91,8 +92,8 @@ class Connection(Traffic):
         self.principal: Principal | None = None
         self._stream = stream
         self._nursery: trio.Nursery | None = None
-        self._beat: Beat | None = None
-        self.pulse: Pulse | None = None
+        self._heartbeat_check: HeartbeatCheck | None = None
+        self.heartbeat_timer: HeartbeatTimer | None = None
         self._finished: trio.Event | None = None  # made by the first to wait for it
         self._written: trio.Event | None = None
         self._mute = False  # the socket takes no more bytes
@@ -142,9 +143,9 @@ class Connection(Traffic):
                     nursery.start_soon(bound_lifetime, self, self.timeouts.lifetime)
                 try:
                     self._send_ping()  # also without heartbeats: windows grow by the round trip
-                    self._start_beating(nursery)
-                    self._end(await self._live())
-                    await self._part()
+                    self._start_heartbeat(nursery)
+                    self._end(await self._read_loop())
+                    await self._finish_close()
                 finally:
                     # It takes no task from here on, and what threads have left to the loop, or an
                     # app sends, may still want one for its bytes before `_finish`.
@@ -152,8 +153,8 @@ class Connection(Traffic):
                 nursery.cancel_scope.cancel()
         finally:
             self._finish()
-            if self._beat is not None:
-                self._beat.stop()
+            if self._heartbeat_check is not None:
+                self._heartbeat_check.stop()
             if self.instrument is not None:
                 assert self.closed is not None
                 self.instrument.connection_closed(self, self.closed)
@@ -218,7 +219,7 @@ class Connection(Traffic):
         with self.lock:
             if self._closing is None and self._outcome is None:
                 self._closing = (code, reason)
-                self.session.send_goaway(code, reason)
+                self.multiplexer.send_goaway(code, reason)
                 self.wake_writer()
                 self._bound_closing()
 
@@ -230,11 +231,11 @@ class Connection(Traffic):
         if self._nursery is not None:  # else it is ending, with all its streams
             self._nursery.start_soon(give_up_behind, self, stream_id, self.timeouts.idle)
 
-    def _ask_again_later(self, exchange: Exchange, seconds: float) -> None:
+    def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
         assert self._nursery is not None
-        self._nursery.start_soon(self._ask_again_behind, exchange, seconds)
+        self._nursery.start_soon(self._resubmit_after, exchange, seconds)
 
-    async def _ask_again_behind(self, exchange: Exchange, seconds: float) -> None:
+    async def _resubmit_after(self, exchange: Exchange, seconds: float) -> None:
         try:
             await trio.sleep(seconds)
         except trio.Cancelled:
@@ -242,7 +243,7 @@ class Connection(Traffic):
             self._waiting[exchange] = None
             exchange.queue = self._waiting
             raise
-        self._ask_again(exchange)
+        self._resubmit(exchange)
 
     def _bound_closing(self) -> None:
         if self._closing is not None and self._nursery is not None:
@@ -260,30 +261,30 @@ class Connection(Traffic):
 
     def statistics(self) -> Statistics:
         """Its counters now."""
-        totals = Totals()
-        self.count_into(totals)
-        return totals.statistics(self.round_trip)
+        counters = Counters()
+        self.count_into(counters)
+        return counters.statistics(self.round_trip)
 
     def health(self) -> Health:
         """Whether requests have a fair chance on it now, and if not, why. For any thread."""
-        symptoms = Symptoms()
+        report = HealthReport()
         if self.closed is not None:
-            symptoms.ill(f"the connection has ended: {self.closed}")
+            report.error(f"the connection has ended: {self.closed}")
         elif self._closing is not None or self._outcome is not None:
-            symptoms.ill("the connection is being closed")
+            report.error("the connection is being closed")
         elif not self.takes_requests:
-            symptoms.ill("the connection takes no new requests: it is draining")
+            report.error("the connection takes no new requests: it is draining")
         else:
             heartbeat = self.options.heartbeat
             silence = self._clock() - self._last_byte
             if heartbeat.interval is not None and (
                 silence > heartbeat.interval + heartbeat.timeout / 2
             ):
-                symptoms.ill(f"the heartbeat is late: no byte from the peer for {silence:.1f} s")
+                report.error(f"the heartbeat is late: no byte from the peer for {silence:.1f} s")
             waiting = len(self._waiting)
             if waiting:
-                symptoms.hint(f"{waiting} requests wait for a free stream")
-        return symptoms.health()
+                report.warning(f"{waiting} requests wait for a free stream")
+        return report.health()
 
     def _end(self, outcome: Closed) -> None:
         """Notes how it ends; the first word counts."""
@@ -304,13 +305,13 @@ class Connection(Traffic):
 
     # --- in -------------------------------------------------------------------------------
 
-    async def _live(self) -> Closed:
+    async def _read_loop(self) -> Closed:
         """Reads until the end, and tells how it was."""
         try:
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
-            lane = self._lane
-            if lane is None:
+            direct_socket = self._direct_socket
+            if direct_socket is None:
                 while closed is None:
                     data = bytes(await self._stream.receive_some(_READ))
                     if not data:
@@ -320,11 +321,11 @@ class Connection(Traffic):
             while closed is None:
                 if self._lead is not None:
                     self._lead.offered = True
-                await trio.lowlevel.wait_readable((self._lead or lane).fileno())
+                await trio.lowlevel.wait_readable((self._lead or direct_socket).fileno())
                 self._wanting.append(None)
                 with self.lock:
                     self._wanting.pop()
-                    self._read(lane)
+                    self._read(direct_socket)
                 ending = self._ending
                 if isinstance(ending, Exception):
                     raise ending
@@ -380,8 +381,8 @@ class Connection(Traffic):
                 self._written.set()
         await self._written.wait()
 
-    async def _part(self) -> None:
-        """Behind the last that was read: lets the close frame leave, then lets go."""
+    async def _finish_close(self) -> None:
+        """After the last byte was read: lets the close frame leave, and awaits the peer's."""
         assert self._nursery is not None
         if self._websocket.close_sent and not self._mute:
             scope = self._nursery.cancel_scope
@@ -401,42 +402,42 @@ class Connection(Traffic):
 
     # --- heartbeat ------------------------------------------------------------------------
 
-    def _start_beating(self, nursery: trio.Nursery) -> None:
+    def _start_heartbeat(self, nursery: trio.Nursery) -> None:
         if self.options.heartbeat.interval is None:
             return
-        pulse = self.pulse
-        if pulse is None:
-            pulse = Pulse()
-            nursery.start_soon(pulse.run)
-        self._beat = pulse.add(self._next_look(), self._look)
+        heartbeat_timer = self.heartbeat_timer
+        if heartbeat_timer is None:
+            heartbeat_timer = HeartbeatTimer()
+            nursery.start_soon(heartbeat_timer.run)
+        self._heartbeat_check = heartbeat_timer.add(self._next_check(), self._check_heartbeat)
 
     @property
-    def _patience(self) -> float:
+    def _silence_limit(self) -> float:
         """How long, in seconds, the peer may be silent."""
         heartbeat = self.options.heartbeat
         return math.inf if heartbeat.interval is None else heartbeat.interval + heartbeat.timeout
 
-    def _next_look(self) -> float:
+    def _next_check(self) -> float:
         """When a ping will be due, or the peer will have been silent for too long."""
         assert self.options.heartbeat.interval is not None
         next_ping = self._pinged_at + self.options.heartbeat.interval
-        return min(next_ping, self._last_byte + self._patience)
+        return min(next_ping, self._last_byte + self._silence_limit)
 
-    def _look(self) -> float:
-        """Does what is due; returns when to look again."""
+    def _check_heartbeat(self) -> float:
+        """Does what is due; returns when to check again."""
         if self._nursery is None:  # it is ending
             return math.inf
         if self._is_silent():
-            self._nursery.start_soon(self._doubt)
-            return trio.current_time() + self._patience
-        if trio.current_time() >= self._next_look():
+            self._nursery.start_soon(self._timed_out)
+            return trio.current_time() + self._silence_limit
+        if trio.current_time() >= self._next_check():
             self._send_ping()
-        return self._next_look()
+        return self._next_check()
 
     def _is_silent(self) -> bool:
-        return trio.current_time() >= self._last_byte + self._patience
+        return trio.current_time() >= self._last_byte + self._silence_limit
 
-    async def _doubt(self) -> None:
+    async def _timed_out(self) -> None:
         """Ends it because of silence, and says so, as far as that still goes.
 
         Unless what the peer has sent was only not read yet.
@@ -447,7 +448,7 @@ class Connection(Traffic):
         if not self._is_silent():
             self._send_ping()
             return
-        reason = f"no byte from the peer for {self._patience:g} s"
+        reason = f"no byte from the peer for {self._silence_limit:g} s"
         outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
         self._end(outcome)
         with self.lock:

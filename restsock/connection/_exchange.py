@@ -1,11 +1,11 @@
 """Exchange: one HTTP exchange on a connection, as the loop sees it.
 
-Everything here is called on the loop, or by a guest of the connection (`Traffic.visit`), and
-returns at once. What happens is told to one `observer`, a plain function: an async consumer appends
-the event and wakes a task, a thread's consumer is the `put` of a queue. So the reader of a
-connection never waits for anybody.
+Everything here is called on the loop, or on a thread in `Traffic.run_here`, and returns at once.
+What happens is told to one `observer`, a plain function: an async consumer appends the event and
+wakes a task, a thread's consumer is the `put` of a queue. So the reader of a connection never waits
+for anybody.
 
-Order of calls, for the side that asks: `Dispatcher.submit()`, then `send_data()` and `send_end()`
+Order of calls, for the side that asks: `Requester.submit()`, then `send_data()` and `send_end()`
 unless the body was given whole. For the side that answers: `send_head()` (1xx heads first, if
 any), `send_data()`, `send_end()`. `reset()` is allowed at any time.
 """
@@ -32,7 +32,7 @@ from restsock.protocol import (
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["Exchange", "ExchangeEvent", "Failed", "Returned", "Started", "Writable", "answer"]
+__all__ = ["Exchange", "ExchangeEvent", "Failed", "Requeued", "Started", "Writable", "answer"]
 
 # What was sent of a body is kept up to this size, in bytes, to be sent again should the peer
 # refuse the request. A body that was given whole is kept whatever its size: its giver has it too.
@@ -45,7 +45,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Requeued:
     """The peer provably did not start on the exchange, which waits for another stream.
 
     It has none until the next `Started`; what was sent of it is going to be sent again.
@@ -68,7 +68,7 @@ class Failed:
 
 ExchangeEvent: TypeAlias = (
     Started
-    | Returned
+    | Requeued
     | ResponseReceived
     | DataReceived
     | EndReceived
@@ -92,9 +92,9 @@ class Exchange:
         connection: what carries it; `None` while it waits for one.
         id: its stream; 0 while it waits for one.
         closed: whether it is over, either way. What is sent then is dropped.
-        clogged: whether a `Writable` is due.
+        write_paused: whether more waits to be sent than should; a `Writable` is due.
         explain: while it waits for a connection, makes the error for a requester who gives up.
-        home: takes it back, when it was not started where it was; it may be started elsewhere.
+        resubmit: takes it when it was not started where it was, to be started elsewhere.
         queue: where it waits for a free stream, if it does.
         refusals: how often in a row a peer that is alive has refused it.
         replayable: whether it could be sent again from its beginning.
@@ -108,11 +108,9 @@ class Exchange:
         "_end",
         "any_thread",
         "body",
-        "clogged",
         "closed",
         "connection",
         "explain",
-        "home",
         "id",
         "inbound",
         "observer",
@@ -121,7 +119,9 @@ class Exchange:
         "refusals",
         "replayable",
         "request",
+        "resubmit",
         "status",
+        "write_paused",
     )
 
     def __init__(
@@ -137,10 +137,10 @@ class Exchange:
         self.connection: Connection | None = None
         self.id = 0
         self.closed = False
-        self.clogged = False
+        self.write_paused = False
         self.any_thread = False
         self.explain: Callable[[], RestsockError] | None = None
-        self.home: Callable[[Exchange], None] | None = None
+        self.resubmit: Callable[[Exchange], None] | None = None
         self.queue: dict[Exchange, None] | None = None
         self.body = body
         self.refusals = 0
@@ -151,10 +151,10 @@ class Exchange:
         self._end = end
 
     @property
-    def open_to_guests(self) -> bool:
-        """Whether a thread may make these calls in `Traffic.visit`; else the loop makes them."""
+    def can_run_here(self) -> bool:
+        """Whether a thread may make these calls in `Traffic.run_here`; else the loop makes them."""
         connection = self.connection  # once: the loop may take it away meanwhile
-        return connection is not None and connection.open_to_guests
+        return connection is not None and connection.can_run_here
 
     @property
     def buffered(self) -> int:
@@ -162,22 +162,22 @@ class Exchange:
         connection = self.connection  # once: the loop may take it away meanwhile
         if connection is None:
             return len(self.body)
-        return connection.session.buffered(self.id)
+        return connection.multiplexer.buffered(self.id)
 
     def start(self, connection: Connection) -> None:
         """Opens the stream. For the connection that carries it."""
-        session = connection.session
+        multiplexer = connection.multiplexer
         body = self.body  # kept, in case that the peer refuses it
         try:
             # Checked before anything is queued, so that a bad body does not open a stream.
-            self.id = session.open_stream(self.request, end=self._end and not body)
+            self.id = multiplexer.open_stream(self.request, end=self._end and not body)
             self.connection = connection
             if body:
-                session.send_data(self.id, body)
+                multiplexer.send_data(self.id, body)
                 if self._end:
-                    session.send_end(self.id)
+                    multiplexer.send_end(self.id)
         except LocalProtocolError as exc:
-            session.reset_stream(self.id, ResetCode.CANCEL)  # nothing of it has left, nor will
+            multiplexer.reset_stream(self.id, ResetCode.CANCEL)  # nothing of it has left, nor will
             self.fail(exc)
 
     def accept(self, connection: Connection, stream_id: int) -> Exchange:
@@ -198,7 +198,7 @@ class Exchange:
         if connection is not None:
             with connection.lock:
                 if not self.closed:
-                    connection.session.send_head(self.id, head)
+                    connection.multiplexer.send_head(self.id, head)
                     if connection.instrument is not None:
                         self.status = head.status
                     connection.wake_writer()
@@ -217,7 +217,7 @@ class Exchange:
             return
         with connection.lock:
             try:
-                connection.session.send_data(self.id, data)
+                connection.multiplexer.send_data(self.id, data)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
             if self.replayable:
@@ -241,7 +241,7 @@ class Exchange:
             return
         with connection.lock:
             try:
-                connection.session.send_end(self.id, trailers)
+                connection.multiplexer.send_end(self.id, trailers)
             except LocalProtocolError as exc:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
             self._end = True
@@ -259,21 +259,21 @@ class Exchange:
     def _honest(self, error: LocalProtocolError) -> LocalProtocolError:
         """What was wrong is not sent, but what was sent before it may have begun to run."""
         assert self.connection is not None
-        error.may_have_run = self.connection.session.announced(self.id)
+        error.may_have_run = self.connection.multiplexer.announced(self.id)
         return error
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is sent in the block leaves in as few frames as it needs, and at its end."""
+    def batch(self) -> Iterator[None]:
+        """Has what is sent in the block leave in as few frames as it needs, and at its end."""
         connection = self.connection
         if connection is None:
             yield
             return
-        connection.hold()
+        connection.cork()
         try:
             yield
         finally:
-            connection.release()
+            connection.uncork()
 
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""
@@ -302,25 +302,25 @@ class Exchange:
             self.body = b""
             self.observer(Failed(error))
 
-    def give_back(self, error: RestsockError) -> None:
-        """Lets it have another try, where there may be one; else ends it with the error.
+    def requeue(self, error: RestsockError) -> None:
+        """Has it sent again, where that may be; else ends it with the error.
 
         For a connection on which it provably was not started. On the loop.
         """
-        if self.home is None or not self.replayable:
+        if self.resubmit is None or not self.replayable:
             self.fail(error)
         elif not self.closed:
-            self.unbind(error)
-            self.home(self)
+            self.detach(error)
+            self.resubmit(self)
 
-    def unbind(self, error: RestsockError) -> None:
+    def detach(self, error: RestsockError) -> None:
         """Forgets the stream that it had, if it had one. For the connection that carries it."""
         self.queue = None
         if self.connection is not None:
             self.connection = None
             self.id = 0
-            self.clogged = False
-            self.observer(Returned(error))
+            self.write_paused = False
+            self.observer(Requeued(error))
 
 
 def answer(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from restsock._logging import escaped
 
-__all__ = ["Health", "Load", "Symptoms", "load_of"]
+__all__ = ["Health", "HealthReport", "Load", "load_of"]
 
 # For how long, in seconds, a limit that was in the way is worth a word.
 _RECENTLY = 60.0
@@ -49,19 +49,19 @@ def load_of(handler: object) -> Load | None:
     return load if isinstance(load, Load) else None
 
 
-class Symptoms:
+class HealthReport:
     """Collects what a `Health` is made of."""
 
     def __init__(self) -> None:
         self._ok = True
         self._reasons: list[str] = []
 
-    def ill(self, reason: str) -> None:
+    def error(self, reason: str) -> None:
         """Notes why it does not work."""
         self._ok = False
-        self.hint(reason)
+        self.warning(reason)
 
-    def hint(self, reason: str) -> None:
+    def warning(self, reason: str) -> None:
         """Notes what is worth a look."""
         reason = escaped(reason)
         if reason not in self._reasons:
@@ -71,20 +71,20 @@ class Symptoms:
         """Takes over what is wrong with a part of it."""
         self._ok = self._ok and other.ok
         for reason in other.reasons:
-            self.hint(reason)
+            self.warning(reason)
 
     def load(self, load: Load | None) -> None:
         """Looks at the queue of a handler."""
         if load is not None and load.full:
-            self.ill(f"the queue of the app is full: {load.waiting} requests wait")
+            self.error(f"the queue of the app is full: {load.waiting} requests wait")
 
     def limits(self, last: tuple[str, float] | None, now: float) -> None:
         """Mentions a limit that was hit a short time ago: its name, and when."""
         if last is not None and now - last[1] <= _RECENTLY:
             kind, at = last
-            # No more than a hint: a peer that knocks its head at a limit must not be able to have
-            # this side taken out of service.
-            self.hint(f"the limit {kind} was hit {max(0.0, now - at):.0f} s ago")
+            # No more than a warning: a peer that runs into a limit must not be able to have this
+            # side taken out of service.
+            self.warning(f"the limit {kind} was hit {max(0.0, now - at):.0f} s ago")
 
     def health(self) -> Health:
         """What it amounts to."""

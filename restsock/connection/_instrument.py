@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from restsock.protocol import Headers, RequestHead
 
+    from ._close import Closed
     from ._connection import Connection
-    from ._facts import Closed
 
 __all__ = [
     "Direction",

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from restsock._config import SocketOptions
+from restsock._options import SocketOptions
 
 __all__ = ["apply_socket_options", "check_socket_options", "prepare_listening_socket"]
 

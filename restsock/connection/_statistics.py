@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from restsock.protocol import ResetCode
 
-__all__ = ["OUTCOMES", "Rare", "Statistics", "Totals", "outcome_of", "reset_name"]
+__all__ = ["OUTCOMES", "Counters", "EventCounts", "Statistics", "outcome_of", "reset_name"]
 
 OUTCOMES = ("answered", "cancelled", "timed_out", "refused", "reset", "lost")
 """How a request can end once it has a stream.
@@ -33,7 +33,7 @@ _BY_CODE = {
 }
 
 # What was counted, and which of it: ("sent", "cancelled"), ("resets_received", "FLOW").
-Rare = dict[tuple[str, str], int]
+EventCounts = dict[tuple[str, str], int]
 
 
 def outcome_of(code: int) -> str:
@@ -86,8 +86,8 @@ class Statistics:
     resets_received: Mapping[str, int] = field(default_factory=dict)
 
 
-class Totals:
-    """A sum over connections, as it grows.
+class Counters:
+    """Counters of one connection, or of several together.
 
     Attributes:
         bytes_sent: and the four below it as in `Statistics`.
@@ -99,10 +99,10 @@ class Totals:
     __slots__ = (
         "bytes_received",
         "bytes_sent",
+        "event_counts",
         "open_received",
         "open_sent",
         "open_streams",
-        "rare",
         "requests_received",
         "requests_sent",
         "waiting_requests",
@@ -113,20 +113,20 @@ class Totals:
         self.requests_sent = self.requests_received = 0
         self.open_sent = self.open_received = self.open_streams = 0
         self.waiting_requests = 0
-        self.rare: Rare = {}
+        self.event_counts: EventCounts = {}
 
-    def copy(self) -> Totals:
+    def copy(self) -> Counters:
         """The same, to go on from."""
-        other = Totals()
+        other = Counters()
         for name in self.__slots__:
             setattr(other, name, getattr(self, name))
-        other.rare = dict(self.rare)
+        other.event_counts = dict(self.event_counts)
         return other
 
-    def count_rare(self, rare: Rare) -> None:
-        """Adds what was rare on a connection."""
-        for key, count in rare.items():
-            self.rare[key] = self.rare.get(key, 0) + count
+    def add_event_counts(self, event_counts: EventCounts) -> None:
+        """Adds the event counts of a connection."""
+        for key, count in event_counts.items():
+            self.event_counts[key] = self.event_counts.get(key, 0) + count
 
     def statistics(self, round_trip: float | None = None) -> Statistics:
         """The sum as it is now."""
@@ -152,4 +152,4 @@ class Totals:
         return counts
 
     def _named(self, kind: str) -> dict[str, int]:
-        return {name: count for (what, name), count in self.rare.items() if what == kind}
+        return {name: count for (what, name), count in self.event_counts.items() if what == kind}

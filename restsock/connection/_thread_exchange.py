@@ -39,15 +39,15 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Returned, Writable
+from ._event_queue import EventQueue, Withdrawn, guarded, joined
+from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Writable
 from ._instrument import with_fields
-from ._mailbox import Mailbox, Withdrawn, guarded, joined
 
 if TYPE_CHECKING:
-    from restsock._config import Limits
+    from restsock._options import Limits
 
     from ._connection import Connection
-    from ._dispatcher import Dispatcher
+    from ._requester import Requester
 
 __all__ = ["ThreadExchange"]
 
@@ -85,15 +85,15 @@ class ThreadExchange:
         "_consumed",
         "_credit_posted",
         "_credited",
+        "_event_queue",
         "_inbound",
         "_limit",
-        "_mailbox",
         "_opened_at",
         "_pid",
         "_pump_posted",
         "_pumped",
         "_queued",
-        "_returned",
+        "_requeued",
         "_sent",
         "_steps",
         "_token",
@@ -107,7 +107,11 @@ class ThreadExchange:
     )
 
     def __init__(
-        self, exchange: Exchange, mailbox: Mailbox, token: trio.lowlevel.TrioToken, limits: Limits
+        self,
+        exchange: Exchange,
+        event_queue: EventQueue,
+        token: trio.lowlevel.TrioToken,
+        limits: Limits,
     ) -> None:
         self.exchange = exchange
         self.response: ResponseHead | None = None
@@ -116,7 +120,7 @@ class ThreadExchange:
         self.trailers: Headers = ()
         self.stopped = False
         self.error: RestsockError | None = None
-        self._mailbox = mailbox
+        self._event_queue = event_queue
         self._token = token
         self._pid = os.getpid()
         self._opened_at = 0.0
@@ -134,7 +138,7 @@ class ThreadExchange:
         self._pump_posted = False
         self._credit_posted = False
         self._blocked = False
-        self._returned = False  # without a stream again, after it had one
+        self._requeued = False  # without a stream again, after it had one
         self._batch = max(1, limits.initial_window // 4)
         self._limit = limits.send_buffer
 
@@ -143,7 +147,7 @@ class ThreadExchange:
     @classmethod
     def open(
         cls,
-        dispatcher: Dispatcher,
+        requester: Requester,
         request: RequestHead,
         *,
         body: bytes = b"",
@@ -153,7 +157,7 @@ class ThreadExchange:
         """Sends a request, from the calling thread. Does not wait.
 
         Args:
-            dispatcher: what carries it.
+            requester: what carries it.
             request: its head.
             body: the first bytes of its body.
             end: whether they are all of it.
@@ -163,29 +167,29 @@ class ThreadExchange:
             RestsockError: this is the loop's own thread, which would wait for itself.
             ConnectionClosed: the loop has ended. Nothing was sent.
         """
-        token = dispatcher.token
+        token = requester.token
         if _current_token() is token:
             raise RestsockError(
                 "a blocking request on the event loop's own thread would wait for itself for ever:"
                 " call it from another thread (trio.to_thread.run_sync), or use the async API here"
             )
-        if dispatcher.instrument is not None:
-            request = with_fields(dispatcher.instrument, request)
-        mailbox = Mailbox()
-        mailbox.announce = announce
-        exchange = Exchange(request, mailbox, body=body, end=end)
+        if requester.instrument is not None:
+            request = with_fields(requester.instrument, request)
+        event_queue = EventQueue()
+        event_queue.announce = announce
+        exchange = Exchange(request, event_queue, body=body, end=end)
         exchange.any_thread = True
-        exchange.home = dispatcher.submit
-        self = cls(exchange, mailbox, token, dispatcher.limits)
+        exchange.resubmit = requester.submit
+        self = cls(exchange, event_queue, token, requester.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
-        connection = dispatcher.connection
+        connection = requester.connection
         if connection is not None:
             self._pid = connection.pid
             self._check_process()
-        if not dispatcher.start_as_guest(exchange, partial(guarded, mailbox, exchange)):
-            self._post(guarded, mailbox, exchange, dispatcher.submit, exchange)
+        if not requester.start_here(exchange, partial(guarded, event_queue, exchange)):
+            self._post(guarded, event_queue, exchange, requester.submit, exchange)
         return self
 
     @classmethod
@@ -193,10 +197,10 @@ class ThreadExchange:
         cls, exchange: Exchange, *, token: trio.lowlevel.TrioToken, limits: Limits
     ) -> ThreadExchange:
         """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
-        mailbox = Mailbox()
-        exchange.observer = mailbox
+        event_queue = EventQueue()
+        exchange.observer = event_queue
         exchange.any_thread = True
-        return cls(exchange, mailbox, token, limits)
+        return cls(exchange, event_queue, token, limits)
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class ThreadExchange:
             RestsockError: what the exchange failed with.
         """
         self._connect = timeout
-        self._wait_for_head(timeout, None, None, lambda: self._mailbox.started_at is not None)
+        self._wait_for_head(timeout, None, None, lambda: self._event_queue.started_at is not None)
 
     def receive_head(
         self, connect: float | None, read: float | None, total: float | None = None
@@ -257,9 +261,9 @@ class ThreadExchange:
 
     def poll(self) -> None:
         """Takes in all events that have come, without waiting."""
-        mail = self._mailbox.queue
-        while not mail.empty():
-            self._absorb(mail.get_nowait())
+        events = self._event_queue.queue
+        while not events.empty():
+            self._absorb(events.get_nowait())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for one event and takes it in; the attributes tell what it changed.
@@ -277,12 +281,12 @@ class ThreadExchange:
         self._check_process()
         self.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
-        mail = self._mailbox.queue
+        events = self._event_queue.queue
         slice_: float = _LOOK_AFTER if timeout is None else timeout
         while True:
             seconds = max(0.0, min(slice_, _LOOK_AFTER))
             try:
-                event = mail.get_nowait() if self._lead(seconds) else mail.get(timeout=seconds)
+                event = events.get_nowait() if self._lead(seconds) else events.get(timeout=seconds)
                 break
             except queue.Empty:
                 if deadline is not None:
@@ -296,12 +300,12 @@ class ThreadExchange:
     def _lead(self, seconds: float, *, send: bool = False) -> bool:
         """Has this thread lead for a while; tells whether it did, and there may be an event."""
         connection = self.exchange.connection
-        mailbox = self._mailbox
+        event_queue = self._event_queue
         return (
             connection is not None
             and seconds > 0
-            and mailbox.queue.empty()
-            and connection.lead(mailbox, min(seconds, _LOOK_AFTER), send=send)
+            and event_queue.queue.empty()
+            and connection.lead(event_queue, min(seconds, _LOOK_AFTER), send=send)
         )
 
     # --- sending ------------------------------------------------------------------------------
@@ -348,9 +352,9 @@ class ThreadExchange:
         if self._steps and not self._pump_posted:
             connection = self.exchange.connection
             short = self._queued - self._pumped <= _SHORT
-            if connection is not None and self.exchange.open_to_guests and (short or stays):
+            if connection is not None and self.exchange.can_run_here and (short or stays):
                 self._check_process()
-                connection.visit(self._pump_as_guest, connection, stays=stays and not short)
+                connection.run_here(self._pump_here, connection, stays=stays and not short)
             else:
                 self._post_pump()
 
@@ -378,9 +382,9 @@ class ThreadExchange:
             deadline = None if timeout is None else time.monotonic() + timeout
             while not self.stopped:
                 self._raise_error()
-                if self._returned:
+                if self._requeued:
                     self.wait_started(self._connect)
-                    self._returned = False
+                    self._requeued = False
                     before = self._outstanding()
                     deadline = None if timeout is None else time.monotonic() + timeout
                 now = self._outstanding()
@@ -449,9 +453,9 @@ class ThreadExchange:
         if complete or self.error is not None or os.getpid() != self._pid:
             return
         # Another thread may be waiting in here; a reset from this side brings no event.
-        self._mailbox.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
+        self._event_queue.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
-            self._post(guarded, self._mailbox, self.exchange, self.exchange.reset, code, reason)
+            self._post(guarded, self._event_queue, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:
             pass  # the loop has ended, and with it the stream
 
@@ -468,7 +472,7 @@ class ThreadExchange:
         while not done():
             self._raise_error()
             now = time.monotonic()
-            started_at = self._mailbox.started_at
+            started_at = self._event_queue.started_at
             limits = []
             if started_at is None:
                 if connect is not None:
@@ -485,7 +489,7 @@ class ThreadExchange:
                 continue
             if left is not None and left > 0:
                 continue  # the time to look again at which time counts
-            if self._mailbox.started_at is not None:
+            if self._event_queue.started_at is not None:
                 raise RequestTimeout(
                     f"no response head within {read if read is not None else total} s", phase="head"
                 )
@@ -497,19 +501,19 @@ class ThreadExchange:
         deadline = time.monotonic() + _WITHDRAWAL
         certain = False
         why: RestsockError | None = None
-        while self._mailbox.started_at is None and self.error is None:
+        while self._event_queue.started_at is None and self.error is None:
             try:
-                event = self._mailbox.queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                event = self._event_queue.queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break  # a loop that does not even answer; it may still start the request
             if isinstance(event, Withdrawn):
                 certain, why = True, event.why
                 break
             self._absorb(event)
-        if self._mailbox.started_at is not None:
+        if self._event_queue.started_at is not None:
             return
         self._closed = certain
-        self._raise_error()  # a dispatcher that gave up at the same moment has more exact words
+        self._raise_error()  # a requester that gave up at the same moment has more exact words
         if why is not None:
             raise why
         raise RequestTimeout(
@@ -519,23 +523,23 @@ class ThreadExchange:
         )
 
     def _reset_unless_started(self) -> None:  # on the loop
-        if self._mailbox.started_at is None:
+        if self._event_queue.started_at is None:
             explain = self.exchange.explain
             why = None if explain is None else explain()
             guarded(
-                self._mailbox,
+                self._event_queue,
                 self.exchange,
                 self.exchange.reset,
                 ResetCode.CANCEL,
                 "not started in time",
             )
-            self._mailbox.put(Withdrawn(why))
+            self._event_queue.put(Withdrawn(why))
 
     def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
         kind = type(event)
         if kind is DataReceived:
-            with self._mailbox.lock:
-                data = self._mailbox.pieces.popleft()
+            with self._event_queue.lock:
+                data = self._event_queue.pieces.popleft()
             joined(self._inbound, data)
             self.unread += len(data)
         elif kind is ResponseReceived:
@@ -550,8 +554,8 @@ class ThreadExchange:
             self.error = event.error
         elif kind is StopSending:
             self.stopped = True
-        elif kind is Returned:
-            self._returned = True
+        elif kind is Requeued:
+            self._requeued = True
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -565,9 +569,9 @@ class ThreadExchange:
 
     def _return_credit(self) -> None:
         connection = self.exchange.connection
-        if connection is not None and self.exchange.open_to_guests:
+        if connection is not None and self.exchange.can_run_here:
             self._check_process()
-            connection.visit(self._consume)
+            connection.run_here(self._consume)
         elif not self._credit_posted:
             self._credit_posted = True
             self._post(self._consume)
@@ -577,35 +581,35 @@ class ThreadExchange:
         nbytes = self._consumed - self._credited
         if nbytes > 0:
             self._credited += nbytes
-            guarded(self._mailbox, self.exchange, self.exchange.consume, nbytes)
+            guarded(self._event_queue, self.exchange, self.exchange.consume, nbytes)
 
     def _post_pump(self) -> None:
         self._pump_posted = True
         self._post(self._pump)
 
-    def _pump_as_guest(self, host: Connection) -> None:
+    def _pump_here(self, host: Connection) -> None:
         # Meanwhile the peer may have refused the exchange, and another connection may have it.
         if self.exchange.connection is host:
             self._pump()
         else:
             self._post_pump()
 
-    def _pump(self) -> None:  # on the loop, or a guest
+    def _pump(self) -> None:  # on the loop, or in `run_here`
         self._pump_posted = False
         steps = self._steps
         connection = self.exchange.connection
         if connection is not None:
-            connection.hold()
+            connection.cork()
         try:
             while steps:
                 function, argument = steps.popleft()
-                guarded(self._mailbox, self.exchange, function, argument)
+                guarded(self._event_queue, self.exchange, function, argument)
         finally:  # a KeyboardInterrupt must not leave the lock to a thread that has gone
             if connection is not None:
-                connection.release()
+                connection.uncork()
         # Above the limit the exchange itself reports, later, that there is room.
         if self._blocked and self.exchange.buffered <= self._limit:
-            self._mailbox.put(Writable())
+            self._event_queue.put(Writable())
 
     def _send_data(self, data: bytes) -> None:  # by `_pump`
         try:
@@ -625,7 +629,7 @@ class ThreadExchange:
         try:
             self._token.run_sync_soon(function, *args)
         except trio.RunFinishedError as exc:
-            started = self._mailbox.started_at is not None
+            started = self._event_queue.started_at is not None
             raise ConnectionClosed(
                 "the event loop of this connection has ended", may_have_run=started
             ) from exc

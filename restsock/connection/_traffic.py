@@ -1,10 +1,10 @@
 """Traffic: what crosses one connection, in plain calls that never wait.
 
-What comes in goes to the observers of the exchanges; what goes out waits in the session until
-somebody sends it. The calls are made on the loop or, where the connection has a lane, by a guest:
-any other thread, in `visit()`. Nobody touches session and WebSocket without the lock. What a guest
-must not do itself (wake a task, call an observer that belongs to the loop, end the connection), it
-leaves to the loop.
+What comes in goes to the observers of the exchanges; what goes out waits in the multiplexer until
+somebody sends it. The calls are made on the loop or, where the connection has a direct socket, on
+any other thread, in `run_here()`. Nobody touches multiplexer and WebSocket without the lock. What
+such a thread must not do itself (wake a task, call an observer that belongs to the loop, end the
+connection), it leaves to the loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._config import Options
 from restsock._exceptions import (
     ConnectionClosed,
     RemoteProtocolError,
@@ -31,31 +30,32 @@ from restsock._exceptions import (
 )
 from restsock._limit_log import LimitLog
 from restsock._logging import about
+from restsock._options import Options
 from restsock.protocol import (
     CloseCode,
     CloseReceived,
     DataReceived,
     EndReceived,
     GoAwayReceived,
+    MultiplexerEvent,
     Pipeline,
     Pong,
     RequestReceived,
     ResetCode,
     ResponseReceived,
-    SessionEvent,
     StopSending,
     StreamClosed,
     StreamFailed,
     StreamRejected,
 )
 
-from ._dispatcher import Dispatcher, Handler
+from ._close import CLEAN, Closed, check_close_code, printable, stream_error
+from ._direct_socket import DirectSocket, direct_socket_of
+from ._event_queue import EventQueue
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
-from ._facts import CLEAN, Closed, check_close_code, printable, stream_error
-from ._lane import Lane, lane_of
 from ._leader import Lead, sleeper
-from ._mailbox import Mailbox
-from ._statistics import Rare, Totals, outcome_of, reset_name
+from ._requester import Handler, Requester
+from ._statistics import Counters, EventCounts, outcome_of, reset_name
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -84,14 +84,14 @@ _LATELY = 1.0
 _TURNS = itertools.count(1)
 
 
-class Traffic(Dispatcher):
+class Traffic(Requester):
     """The exchanges on a connection, and the bytes that they become. `Connection` gives it a life.
 
     Attributes:
         id: the same at both ends.
         name: what the dialer calls itself, at both ends; `None` when it has no name.
         pid: the process that it belongs to; a fork of it must not touch the socket.
-        session: for the exchanges on it.
+        multiplexer: carries the exchanges on it.
         admit: is asked about each request of the peer, on the loop, unless it is `None`. What it
             does not let through it answers itself; it must not raise.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
@@ -111,25 +111,24 @@ class Traffic(Dispatcher):
         "_bytes_received",
         "_bytes_sent",
         "_clock",
-        "_clogged",
         "_closing",
+        "_corked",
+        "_direct_socket",
         "_dispatching",
         "_draining",
         "_due",
         "_ending",
+        "_event_counts",
         "_exchanges",
-        "_guest",
         "_handler",
-        "_held",
-        "_lane",
         "_last_byte",
         "_lead",
         "_left",
+        "_off_loop",
         "_outcome",
         "_pinged_at",
         "_pings",
         "_pipeline",
-        "_rare",
         "_requests_received",
         "_requests_sent",
         "_stays",
@@ -138,6 +137,7 @@ class Traffic(Dispatcher):
         "_waiting",
         "_wanting",
         "_websocket",
+        "_write_paused",
         "_writing",
         "admit",
         "closed",
@@ -145,13 +145,13 @@ class Traffic(Dispatcher):
         "instrument",
         "limit_log",
         "lock",
+        "multiplexer",
         "name",
         "on_leaving",
         "options",
         "pid",
         "refused_at",
         "round_trip",
-        "session",
         "token",
         "turn",
     )
@@ -165,13 +165,13 @@ class Traffic(Dispatcher):
         options: Options,
         limit_log: LimitLog | None = None,
     ) -> None:
-        session = pipeline.session
-        assert session.connection_id is not None
-        self.id = session.connection_id
+        multiplexer = pipeline.multiplexer
+        assert multiplexer.connection_id is not None
+        self.id = multiplexer.connection_id
         self.name = name
         self.options = options
         self.token = trio.lowlevel.current_trio_token()
-        self.session = session
+        self.multiplexer = multiplexer
         self.lock = threading.RLock()
         self.pid = os.getpid()
         self.closed: Closed | None = None
@@ -182,16 +182,16 @@ class Traffic(Dispatcher):
         self.turn = 0
         self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
-        self._lane = lane_of(stream)
+        self._direct_socket = direct_socket_of(stream)
         self._lead: Lead | None = None  # made with the first thread that leads
         self._ending: Closed | Exception | None = None  # what was read last
-        self._left: SessionEvent | None = None  # the next event, which is the loop's to handle
+        self._left: MultiplexerEvent | None = None  # the next event, which is the loop's to handle
         self._pipeline = pipeline
         self._websocket = pipeline.websocket
         self._handler: Handler | None = None
         self.admit: Callable[[Exchange], bool] | None = None
         self._exchanges: dict[int, Exchange] = {}
-        self._clogged: set[Exchange] = set()
+        self._write_paused: set[Exchange] = set()
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._closing: tuple[int, str] | None = None
         self._draining: tuple[int, str] | None = None  # what to close with behind the last stream
@@ -200,8 +200,8 @@ class Traffic(Dispatcher):
         self._writing = True  # a writer is at work (or none can be yet) and will look for output
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
-        self._held = 0
-        self._guest = False  # the lock is held by a thread that is not the loop's
+        self._corked = 0
+        self._off_loop = False  # the lock is held by a thread that is not the loop's
         self._stays = False  # and it is going to send what the socket does not take now
         self._wanting: list[None] = []  # an entry for each thread that waits for the lock
         self._dispatching = False
@@ -210,7 +210,7 @@ class Traffic(Dispatcher):
         self._pinged_at = self._clock()
         self._bytes_sent = self._bytes_received = 0
         self._requests_sent = self._requests_received = 0
-        self._rare: Rare | None = None  # made with the first that is to be counted in it
+        self._event_counts: EventCounts | None = None  # made with the first
 
     # --- threads --------------------------------------------------------------------------
 
@@ -220,21 +220,21 @@ class Traffic(Dispatcher):
         """Itself: what is submitted here goes nowhere else."""
 
     @property
-    def open_to_guests(self) -> bool:
-        """Whether threads may `visit()`. Without a lane there is nothing they could do better."""
-        return self._lane is not None
+    def can_run_here(self) -> bool:
+        """Whether `run_here()` may be called: there is a socket that threads can use directly."""
+        return self._direct_socket is not None
 
     @property
     def outstanding(self) -> int:
         """Requests of this side that are under way here, or wait for a free stream. Any thread."""
-        return self.session.own_streams + len(self._waiting)
+        return self.multiplexer.own_streams + len(self._waiting)
 
     @property
     def refused_lately(self) -> bool:
         """Whether the peer has refused a request within the last second. For any thread."""
         return self._clock() - self.refused_at < _LATELY
 
-    def visit(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
+    def run_here(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
         """Runs a function on this thread, which is not the loop's, and sends what came of it.
 
         It may call whatever an exchange on this connection has to offer.
@@ -250,20 +250,20 @@ class Traffic(Dispatcher):
         self._wanting.append(None)
         with self.lock:
             self._wanting.pop()
-            self._guest = True
+            self._off_loop = True
             self._stays = stays
-            self._held += 1
+            self._corked += 1
             try:
                 function(*args)
-                self._held -= 1
+                self._corked -= 1
                 self._flush_due()
             except BaseException:
-                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. What is held
-                # stays so: nobody sends any more until the loop has ended it.
+                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
+                # corked: nobody sends any more until the loop has ended it.
                 self._leave_to_loop(self._distrust)
                 raise
             finally:
-                self._guest = self._stays = False
+                self._off_loop = self._stays = False
 
     def _let_others_pass(self) -> None:
         """Lets those who wait for the lock have it, before it is taken for long again.
@@ -275,7 +275,7 @@ class Traffic(Dispatcher):
                 break
             time.sleep(_TURN)
 
-    def start_as_guest(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
         """Starts an exchange on this thread, if it need not wait for anything.
 
         Args:
@@ -287,20 +287,20 @@ class Traffic(Dispatcher):
         """
         with self.lock:
             if (
-                not self.open_to_guests
+                not self.can_run_here
                 or self._waiting
                 or self._outcome is not None
-                or not self.session.can_open
+                or not self.multiplexer.can_open
             ):
                 return False
-            self.visit(guard, self._start, exchange)
+            self.run_here(guard, self._start, exchange)
             return True
 
-    def lead(self, mailbox: Mailbox, seconds: float, *, send: bool = False) -> bool:
-        """Reads on this thread, which is not the loop's, until there is something in its mailbox.
+    def lead(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
+        """Reads on this thread, which is not the loop's, until its queue has something.
 
         Args:
-            mailbox: of this thread.
+            event_queue: of this thread.
             seconds: that this may take.
             send: whether to send, too, what is due, and to return when all of it has left.
 
@@ -308,18 +308,18 @@ class Traffic(Dispatcher):
             Whether it was the leader. If not, it did not wait: another thread leads, or none can.
         """
         holder = sleeper()
-        lane = self._lane
-        if holder is None or lane is None:
+        direct_socket = self._direct_socket
+        if holder is None or direct_socket is None:
             return False
         until = time.monotonic() + seconds
         sends = False
         try:
             with self.lock:
-                if self._lane is None or self._ending is not None:
+                if self._direct_socket is None or self._ending is not None:
                     return False
                 if self._lead is None:
                     # The loop gets to know it when it has been woken for the last time.
-                    self._lead = Lead(lane.fileno())
+                    self._lead = Lead(direct_socket.fileno())
                 if self._lead.holder is not None or not self._lead.offered:
                     return False
                 self._lead.take(holder)
@@ -327,30 +327,30 @@ class Traffic(Dispatcher):
                     if not self.sends_due:
                         return True
                     self._writing = sends = True
-                    holder.watch(lane.fileno(), sending=True)
-            mailbox.sleeper = holder
+                    holder.watch(direct_socket.fileno(), sending=True)
+            event_queue.sleeper = holder
             while self._ending is None:
                 holder.asleep = True  # before the last look: from here on others wake it
-                if not mailbox.queue.empty() or seconds <= 0:
+                if not event_queue.queue.empty() or seconds <= 0:
                     break
                 if holder.sleep(seconds):
                     holder.asleep = False
                     self._let_others_pass()
-                    self.visit(self._read, lane)
+                    self.run_here(self._read, direct_socket)
                     if sends:
-                        self.visit(self._write_now, lane)
+                        self.run_here(self._write_now, direct_socket)
                         if not self._has_due or not self._took:
                             break
                 seconds = until - time.monotonic()
         finally:
             holder.asleep = False
-            mailbox.sleeper = None
+            event_queue.sleeper = None
             with self.lock:
                 if self._lead is not None and self._lead.holder is holder:
                     self._lead.give_back(wake=self._ending is not None)
                 if sends:
                     self._writing = False
-                    if not self._held and (not self._took or self._parting):
+                    if not self._corked and (not self._took or self._parting):
                         self._leave_to_loop(self._start_writer)
         return True
 
@@ -367,7 +367,7 @@ class Traffic(Dispatcher):
     def hand_over(self) -> None:
         """Leaves to the loop what a thread that stayed has not sent."""
         with self.lock:
-            if self.sends_due and not self._held:
+            if self.sends_due and not self._corked:
                 self._leave_to_loop(self._start_writer)
 
     def _leave_to_loop(self, function: Callable[..., object], *args: object) -> None:
@@ -393,7 +393,7 @@ class Traffic(Dispatcher):
         No more once it is ending, once either side has announced that it will close it (GOAWAY), or
         once its stream numbers are used up. The requests on it may well go on.
         """
-        return self._outcome is None and self.session.accepts_streams
+        return self._outcome is None and self.multiplexer.accepts_streams
 
     @property
     def draining(self) -> bool:
@@ -403,7 +403,7 @@ class Traffic(Dispatcher):
     @property
     def leaving(self) -> bool:
         """Whether either side has announced that it will close it."""
-        return self._outcome is not None or self.session.leaving
+        return self._outcome is not None or self.multiplexer.leaving
 
     def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Begins to drain; returns at once. On the loop.
@@ -418,7 +418,7 @@ class Traffic(Dispatcher):
         with self.lock:
             if self._draining is None and self._closing is None and self._outcome is None:
                 self._draining = (code, reason)
-                self.session.send_goaway(code, reason)
+                self.multiplexer.send_goaway(code, reason)
                 self.wake_writer()
                 if self.on_leaving is not None:
                     self.on_leaving(code)
@@ -434,7 +434,7 @@ class Traffic(Dispatcher):
                 exchange.fail(self._closed_error(may_have_run=False))
             elif not self.takes_requests:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
-            elif self.session.can_open and not self._waiting:
+            elif self.multiplexer.can_open and not self._waiting:
                 self._start(exchange)
             else:
                 self._waiting[exchange] = None
@@ -455,42 +455,42 @@ class Traffic(Dispatcher):
     def _settle(self) -> None:
         """Behind the end of a stream: another may start, or the connection is used up."""
         with self.lock:
-            if not self.session.accepts_streams:
+            if not self.multiplexer.accepts_streams:
                 waiting, self._waiting = self._waiting, {}
                 for exchange in waiting:
-                    exchange.give_back(
+                    exchange.requeue(
                         StreamRefused("the connection takes no new requests; it is ending")
                     )
-            while self._waiting and self.session.can_open:
+            while self._waiting and self.multiplexer.can_open:
                 exchange = next(iter(self._waiting))
                 del self._waiting[exchange]
                 if not exchange.closed:
                     self._start(exchange)
-            if self._draining is not None and not self.session.open_streams:
+            if self._draining is not None and not self.multiplexer.open_streams:
                 self.close_soon(*self._draining)
-            if self.session.exhausted and not self._exchanges:
+            if self.multiplexer.exhausted and not self._exchanges:
                 self.close_soon(CloseCode.GOING_AWAY, "out of stream numbers")
 
     def consume(self, exchange: Exchange, nbytes: int) -> None:
         """Gives credit back for an exchange."""
         with self.lock:
-            self.session.consume(exchange.id, nbytes, self._clock())
-            if self.session.has_output:  # mostly the credit is not worth a frame yet
+            self.multiplexer.consume(exchange.id, nbytes, self._clock())
+            if self.multiplexer.has_output:  # mostly the credit is not worth a frame yet
                 self.wake_writer()
 
     def reset(self, exchange: Exchange, code: int, reason: str) -> None:
-        """Ends an exchange before its time; see `Session.reset_stream`."""
+        """Ends an exchange before its time; see `Multiplexer.reset_stream`."""
         with self.lock:
-            self.session.reset_stream(exchange.id, code, reason)
+            self.multiplexer.reset_stream(exchange.id, code, reason)
             if self._exchanges.pop(exchange.id, None) is not None:
                 self._count("resets_sent", reset_name(code))
                 self._count_end(exchange, outcome_of(code))
-            self._clogged.discard(exchange)
+            self._write_paused.discard(exchange)
             self._dispatch()
             self.wake_writer()
-            if code == ResetCode.INTERNAL and self.session.is_open(exchange.id):
+            if code == ResetCode.INTERNAL and self.multiplexer.is_open(exchange.id):
                 # What was sent before the failure may wait for a peer that takes nothing.
-                if self._guest:
+                if self._off_loop:
                     self._leave_to_loop(self._give_up_later, exchange.id)
                 else:
                     self._give_up_later(exchange.id)
@@ -501,17 +501,17 @@ class Traffic(Dispatcher):
 
     def note_sent(self, exchange: Exchange) -> None:
         """Looks whether an exchange has more waiting than it should. With the lock."""
-        if not exchange.clogged and exchange.buffered > self.limits.send_buffer:
-            exchange.clogged = True
-            self._clogged.add(exchange)
+        if not exchange.write_paused and exchange.buffered > self.limits.send_buffer:
+            exchange.write_paused = True
+            self._write_paused.add(exchange)
 
     # --- out ------------------------------------------------------------------------------
 
     def wake_writer(self) -> None:
         """Something may be due to be sent. With the lock."""
-        if self._held or self._writing or self._stays:
+        if self._corked or self._writing or self._stays:
             return
-        if self._guest:
+        if self._off_loop:
             self._leave_to_loop(self._start_writer)
         else:
             self._start_writer()
@@ -520,21 +520,21 @@ class Traffic(Dispatcher):
     def _start_writer(self) -> None:
         """Has a task send what is due, unless one does already. On the loop."""
 
-    def hold(self) -> None:
-        """Several things are going to be sent now: they shall leave together. Takes the lock."""
+    def cork(self) -> None:
+        """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
         self.lock.acquire()
-        self._held += 1
+        self._corked += 1
 
-    def release(self) -> None:
-        """Ends a `hold()`; sends what is due."""
+    def uncork(self) -> None:
+        """Ends a `cork()`; sends what is due."""
         try:
-            self._held -= 1
+            self._corked -= 1
             self._flush_due()
         finally:
             self.lock.release()
 
     def _flush_due(self) -> None:
-        if not self._held and (self._pipeline.has_output or self._closing is not None):
+        if not self._corked and (self._pipeline.has_output or self._closing is not None):
             self.flush()
 
     def flush(self) -> None:
@@ -543,21 +543,21 @@ class Traffic(Dispatcher):
         To be called where all that belongs together has been queued. It spares a short message the
         way through the writer's task, and changes neither order nor batches.
         """
-        if self._held or self._writing or self._unsent:
+        if self._corked or self._writing or self._unsent:
             return  # the writer knows already
-        if self._lane is None:
+        if self._direct_socket is None:
             self.wake_writer()
             return
         self._writing = True  # what is told to observers in between is not to come back here
-        self._write_now(self._lane)
+        self._write_now(self._direct_socket)
         self._writing = False  # last: behind a thread that is interrupted above, nobody writes
         if self._parting or self._has_due:
             self.wake_writer()
 
-    def _write_now(self, lane: Lane) -> None:
+    def _write_now(self, direct_socket: DirectSocket) -> None:
         """Writes a batch, as far as the socket takes it. With the lock, and as the writer."""
         data = self._unsent or self._take_output()
-        taken = lane.write(data) if data else 0
+        taken = direct_socket.write(data) if data else 0
         self._took = bool(taken or not data)
         self._bytes_sent += taken
         if self.instrument is not None and taken:
@@ -583,29 +583,29 @@ class Traffic(Dispatcher):
         data = self._pipeline.data_to_send(self._closing)
         if data:
             self._dispatch()
-            if self._clogged:
-                self._unclog()
+            if self._write_paused:
+                self._resume_writing()
         return data
 
-    def _unclog(self) -> None:
+    def _resume_writing(self) -> None:
         low = self.limits.send_buffer // 2
-        for exchange in [e for e in self._clogged if e.buffered <= low]:
-            self._clogged.discard(exchange)
-            exchange.clogged = False
-            if self._guest and not exchange.any_thread:
+        for exchange in [e for e in self._write_paused if e.buffered <= low]:
+            self._write_paused.discard(exchange)
+            exchange.write_paused = False
+            if self._off_loop and not exchange.any_thread:
                 self._leave_to_loop(exchange.observer, Writable())
             else:
                 exchange.observer(Writable())
 
     # --- in -------------------------------------------------------------------------------
 
-    def _read(self, lane: Lane) -> None:
+    def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last. With the lock."""
-        if self._lane is None or self._ending is not None:
+        if self._direct_socket is None or self._ending is not None:
             return
         try:
             for _ in range(_READS):
-                data = lane.read_now(_READ)
+                data = direct_socket.read_now(_READ)
                 if not data:
                     self._ending = self._lost("the socket ended without a close")
                     break
@@ -625,7 +625,7 @@ class Traffic(Dispatcher):
             OSError: from TLS; the same holds.
         """
         closed: Closed | None = None
-        self.hold()
+        self.cork()
         try:
             self._bytes_received += len(data)
             if self.instrument is not None and data:
@@ -643,11 +643,11 @@ class Traffic(Dispatcher):
             try:
                 self._dispatch()
             finally:
-                self.release()
+                self.uncork()
 
     def _receive_pong(self, payload: bytes) -> None:
         if payload == ping_payload(self._pings):
-            self.round_trip = self.session.round_trip = self._clock() - self._pinged_at
+            self.round_trip = self.multiplexer.round_trip = self._clock() - self._pinged_at
             if self.instrument is not None:
                 self.instrument.round_trip(self.connection, self.round_trip)
 
@@ -658,17 +658,17 @@ class Traffic(Dispatcher):
         return Closed(event.code in CLEAN, event.code, reason, by_peer=True)
 
     def _dispatch(self) -> None:
-        """Tells the session's events to the exchanges that they concern."""
+        """Hands the events of the multiplexer to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
-        if self._guest and self._left is not None:
+        if self._off_loop and self._left is not None:
             return  # the loop comes first, and goes on from there
         self._dispatching = True
         freed = False
         try:
-            while (event := self._left or self.session.next_event()) is not None:
+            while (event := self._left or self.multiplexer.next_event()) is not None:
                 kind = type(event)
-                if self._guest and self._is_the_loops(event):
+                if self._off_loop and self._is_the_loops(event):
                     self._left = event
                     self._leave_to_loop(self._dispatch_left)
                     break
@@ -690,13 +690,13 @@ class Traffic(Dispatcher):
                         self.on_leaving(event.code)
         finally:
             self._dispatching = False
-        if freed and (self._waiting or self._draining is not None or self.session.exhausted):
-            if self._guest:
+        if freed and (self._waiting or self._draining is not None or self.multiplexer.exhausted):
+            if self._off_loop:
                 self._leave_to_loop(self._settle)
             else:
                 self._settle()
 
-    def _is_the_loops(self, event: SessionEvent) -> bool:
+    def _is_the_loops(self, event: MultiplexerEvent) -> bool:
         """Whether an event would make something happen that only the loop can do."""
         if isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
             exchange = self._exchanges.get(event.stream_id)
@@ -704,12 +704,12 @@ class Traffic(Dispatcher):
         return not isinstance(event, StreamClosed)
 
     def _dispatch_left(self) -> None:
-        self.hold()
+        self.cork()
         try:
             if self.closed is None:
                 self._dispatch()
         finally:
-            self.release()
+            self.uncork()
 
     def _note_rejected(self, event: StreamRejected) -> None:
         leaving = self._draining is not None or self._closing is not None
@@ -751,7 +751,7 @@ class Traffic(Dispatcher):
             self._due.pop(stream_id, None)
         if exchange is not None:
             exchange.closed = True
-            self._clogged.discard(exchange)
+            self._write_paused.discard(exchange)
             if self.instrument is not None:
                 self._count_end(exchange, "answered")
 
@@ -759,7 +759,7 @@ class Traffic(Dispatcher):
         exchange = self._exchanges.pop(event.stream_id, None)
         self._count("resets_received" if event.by_peer else "resets_sent", reset_name(event.code))
         if exchange is not None:
-            self._clogged.discard(exchange)
+            self._write_paused.discard(exchange)
             self._count_end(exchange, outcome_of(event.code))
         if self.instrument is not None and not event.by_peer:
             self.instrument.error(self.connection, "stream")
@@ -779,31 +779,31 @@ class Traffic(Dispatcher):
         if exchange is not None:
             error = stream_error(event)
             if isinstance(error, StreamRefused):
-                self._take_back(exchange, error)
+                self._requeue_refused(exchange, error)
             else:
                 exchange.fail(error)
 
-    def _take_back(self, exchange: Exchange, error: RestsockError) -> None:
-        """The peer did not start on an exchange, which therefore may have another try."""
+    def _requeue_refused(self, exchange: Exchange, error: RestsockError) -> None:
+        """The peer did not start on an exchange, which may be sent again."""
         if not self.takes_requests:
-            exchange.give_back(error)
+            exchange.requeue(error)
         elif not exchange.replayable:
             exchange.fail(error)
         else:
             # The peer lives, and has too much to do. To ask again at once would give it more.
-            exchange.unbind(error)
+            exchange.detach(error)
             exchange.explain = lambda: error
             exchange.refusals += 1
-            self._ask_again_later(exchange, pause_before(exchange.refusals))
+            self._resubmit_later(exchange, pause_before(exchange.refusals))
 
     @abstractmethod
-    def _ask_again_later(self, exchange: Exchange, seconds: float) -> None:
+    def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
         """Submits an exchange again, in a while. On the loop."""
 
-    def _ask_again(self, exchange: Exchange) -> None:
+    def _resubmit(self, exchange: Exchange) -> None:
         if not exchange.closed:
             exchange.explain = None
-            (exchange.home or self.submit)(exchange)
+            (exchange.resubmit or self.submit)(exchange)
 
     def _receive_request(self, event: RequestReceived) -> None:
         self._requests_received += 1
@@ -857,7 +857,7 @@ class Traffic(Dispatcher):
                 self._due.pop(stream_id, None)
             seconds = self.options.timeouts.request
             why = f"the request was not over within {seconds} s"
-            self.session.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
+            self.multiplexer.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
             self._dispatch()
             self.wake_writer()
 
@@ -876,10 +876,10 @@ class Traffic(Dispatcher):
         instrument.stream_opened(self.connection, "received" if exchange.inbound else "sent")
 
     def _count(self, what: str, which: str) -> None:
-        """Counts what is rare: see `Rare`. With the lock."""
-        if self._rare is None:
-            self._rare = {}
-        self._rare[what, which] = self._rare.get((what, which), 0) + 1
+        """Counts what happens to few requests: see `EventCounts`. With the lock."""
+        if self._event_counts is None:
+            self._event_counts = {}
+        self._event_counts[what, which] = self._event_counts.get((what, which), 0) + 1
 
     def _count_end(self, exchange: Exchange, outcome: str) -> None:
         """Notes how an exchange, which is in the table no more, has ended. With the lock."""
@@ -896,22 +896,22 @@ class Traffic(Dispatcher):
                 self._clock() - exchange.opened_at,
             )
 
-    def count_into(self, totals: Totals) -> None:
+    def count_into(self, counters: Counters) -> None:
         """Adds its counters to a sum. For any thread."""
         with self.lock:
-            totals.bytes_sent += self._bytes_sent
-            totals.bytes_received += self._bytes_received
-            totals.requests_sent += self._requests_sent
-            totals.requests_received += self._requests_received
-            totals.waiting_requests += len(self._waiting)
+            counters.bytes_sent += self._bytes_sent
+            counters.bytes_received += self._bytes_received
+            counters.requests_sent += self._requests_sent
+            counters.requests_received += self._requests_received
+            counters.waiting_requests += len(self._waiting)
             if self._exchanges:
                 received = sum(exchange.inbound for exchange in self._exchanges.values())
-                totals.open_received += received
-                totals.open_sent += len(self._exchanges) - received
+                counters.open_received += received
+                counters.open_sent += len(self._exchanges) - received
             if self.closed is None:
-                totals.open_streams += self.session.open_streams
-            if self._rare is not None:
-                totals.count_rare(self._rare)
+                counters.open_streams += self.multiplexer.open_streams
+            if self._event_counts is not None:
+                counters.add_event_counts(self._event_counts)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -930,7 +930,7 @@ class Traffic(Dispatcher):
     def _finish(self) -> None:
         """Fails all that is under way. From here on nothing is sent, by nobody."""
         with self.lock:
-            self._lane = None
+            self._direct_socket = None
             if self._lead is not None:
                 self._lead.close()
             outcome = self._outcome
@@ -941,18 +941,18 @@ class Traffic(Dispatcher):
             self.closed = self._outcome = outcome
             waiting, self._waiting = self._waiting, {}
             for exchange in waiting:
-                exchange.give_back(self._closed_error(may_have_run=False))
+                exchange.requeue(self._closed_error(may_have_run=False))
             for exchange in list(self._exchanges.values()):
-                ran = self.session.announced(exchange.id)
+                ran = self.multiplexer.announced(exchange.id)
                 if self._exchanges.pop(exchange.id, None) is not None:
                     self._count_end(exchange, "lost" if ran else "refused")
                 if ran:
                     exchange.fail(self._closed_error(may_have_run=True))
                 else:
-                    exchange.give_back(self._closed_error(may_have_run=False))
+                    exchange.requeue(self._closed_error(may_have_run=False))
             self._exchanges.clear()
-            self._clogged.clear()
-            self.session.close()
+            self._write_paused.clear()
+            self.multiplexer.close()
 
     def _closed_error(self, *, may_have_run: bool) -> ConnectionClosed:
         closed = self.closed

@@ -17,7 +17,7 @@ from ._traffic import pause_before
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead, ResponseHead
 
-    from ._dispatcher import Dispatcher
+    from ._requester import Requester
 
 __all__ = ["Replay", "ThreadUpload", "send_upload", "was_refused"]
 
@@ -154,7 +154,7 @@ class Replay:
 
 
 def send_upload(
-    dispatcher: Dispatcher,
+    requester: Requester,
     head: RequestHead,
     body: Any,
     replay: Replay,
@@ -171,7 +171,7 @@ def send_upload(
     the request, it is sent again, for as long as it may take to connect and if its body can be.
 
     Args:
-        dispatcher: what carries it.
+        requester: what carries it.
         head: the request's.
         body: bytes, a file or an iterable.
         replay: of this body.
@@ -189,14 +189,14 @@ def send_upload(
     while True:
         late = time.monotonic() - opened
         left = max(0.0, connect - late)
-        exchange = ThreadExchange.open(dispatcher, head, end=False, announce=True)
+        exchange = ThreadExchange.open(requester, head, end=False, announce=True)
         upload: ThreadUpload | None = None
         try:
             exchange.wait_started(left)
             upload = ThreadUpload(body, exchange)
             replay.begun = True
             # When half a window of the response waits unread, the peer may be about to wait for us.
-            upload.run(write, dispatcher.limits.initial_window // 2, upload_by)
+            upload.run(write, requester.limits.initial_window // 2, upload_by)
             response = exchange.receive_head(left, read, None if total is None else total - late)
         except RestsockError as exc:
             exchange.close()

@@ -13,7 +13,7 @@ from ._call_errors import (
     UnknownOperation,
     UnknownParameter,
 )
-from ._client import Client
+from ._client import APIClient
 from ._contract import Contract, ContractLike, bind_contract
 from ._discover import WELL_KNOWN, discover, discover_blocking
 from ._document import Document, Operation, SpecLike, load
@@ -21,6 +21,7 @@ from ._handler import OpenAPIHandler
 
 __all__ = [
     "WELL_KNOWN",
+    "APIClient",
     "AccessHandler",
     "ArgumentError",
     "AsyncOperation",
@@ -29,7 +30,6 @@ __all__ = [
     "BlockingOperation",
     "BoundOperation",
     "CallerOf",
-    "Client",
     "Contract",
     "ContractLike",
     "Document",

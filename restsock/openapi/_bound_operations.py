@@ -1,4 +1,4 @@
-"""Operations that can be called: over a `requests.Session`, or over a `Dispatcher`.
+"""Operations that can be called: over a `requests.Session`, or over a `Requester`.
 
 `_operations.py` makes the request of a call; here it is held to the contract, and sent.
 """
@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import trio
 
 from restsock._exceptions import ResponseValidationError
-from restsock.connection import Dispatcher, Response, fields_of
+from restsock.connection import Requester, Response, fields_of
 from restsock.protocol import RequestHead, scheme_of
 
 from ._call_errors import ArgumentError, BadBody, failure_of
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from restsock.protocol import Headers
 
     from ._contract import BoundContract
-    from ._operations import Arguments, Call
+    from ._operations import Arguments, PreparedCall
 
-__all__ = ["AsyncOperation", "BlockingOperation", "BoundOperation", "Options"]
+__all__ = ["AsyncOperation", "BlockingOperation", "BoundOperation", "CallOptions"]
 
 _Self = TypeVar("_Self", bound="BoundOperation")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CallOptions:
     """What holds for a call besides its arguments."""
 
     contract: BoundContract | None  # `None`: nothing is validated
@@ -64,7 +64,7 @@ class BoundOperation:
         path: its template.
     """
 
-    def __init__(self, arguments: Arguments, options: Options, transport: Any) -> None:
+    def __init__(self, arguments: Arguments, options: CallOptions, transport: Any) -> None:
         self._arguments = arguments
         self._options = options
         self._transport = transport
@@ -103,7 +103,7 @@ class BoundOperation:
             self._transport,
         )
 
-    def prepare(self, /, **arguments: Any) -> Call:
+    def prepare(self, /, **arguments: Any) -> PreparedCall:
         """The request that a call with these arguments would send.
 
         Raises:
@@ -111,7 +111,7 @@ class BoundOperation:
         """
         return self._prepare((), arguments)
 
-    def _prepare(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> Call:
+    def _prepare(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> PreparedCall:
         key = self._arguments.key
         if args:
             names = ", ".join(f"{name}=" for name in self.__signature__.parameters)
@@ -131,7 +131,9 @@ class BoundOperation:
         """Parameters that the transport has already."""
         return frozenset()
 
-    def _check(self, call: Call, fields: list[tuple[str | bytes, str | bytes]]) -> object | None:
+    def _check(
+        self, call: PreparedCall, fields: list[tuple[str | bytes, str | bytes]]
+    ) -> object | None:
         """Holds a request to the contract; returns what is needed to check its response.
 
         Raises:
@@ -190,7 +192,7 @@ class BlockingOperation(BoundOperation):
         return self._stream(self._prepare(args, arguments))
 
     @contextmanager
-    def _stream(self, call: Call) -> Iterator[requests.Response]:
+    def _stream(self, call: PreparedCall) -> Iterator[requests.Response]:
         response = self._send(call, stream=True)
         try:
             yield response
@@ -204,7 +206,7 @@ class BlockingOperation(BoundOperation):
         names |= {("query", name) for name, _ in _params(session)}
         return frozenset(names)
 
-    def _send(self, call: Call, *, stream: bool) -> requests.Response:
+    def _send(self, call: PreparedCall, *, stream: bool) -> requests.Response:
         session = self._transport
         body = call.body
         if isinstance(body, AsyncIterable):
@@ -240,7 +242,9 @@ class BlockingOperation(BoundOperation):
             self._check_answer(checks, response, stream=stream)
         return response
 
-    def _completed(self, call: Call) -> tuple[Call, list[tuple[str | bytes, str | bytes]]]:
+    def _completed(
+        self, call: PreparedCall
+    ) -> tuple[PreparedCall, list[tuple[str | bytes, str | bytes]]]:
         """A call with what the session adds to it, as far as parameters are concerned."""
         session = self._transport
         own = {name.lower() for name in call.headers}
@@ -271,9 +275,9 @@ class BlockingOperation(BoundOperation):
 
 
 class AsyncOperation(BoundOperation):
-    """An operation, called over a `Dispatcher` on the trio loop."""
+    """An operation, called over a `Requester` on the trio loop."""
 
-    _transport: Dispatcher
+    _transport: Requester
 
     async def __call__(self, /, *args: Any, **arguments: Any) -> Response:
         """Calls it and reads the whole answer.
@@ -283,7 +287,7 @@ class AsyncOperation(BoundOperation):
             RequestValidationError: a value breaks the contract. Nothing was sent.
             ResponseValidationError: the answer breaks it.
             OperationFailed: the status is 400 or more.
-            RestsockError: as from `Dispatcher.request`; `may_have_run` says whether to retry.
+            RestsockError: as from `Requester.request`; `may_have_run` says whether to retry.
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
@@ -325,7 +329,7 @@ class AsyncOperation(BoundOperation):
         return self._stream(self._prepare(args, arguments))
 
     @asynccontextmanager
-    async def _stream(self, call: Call) -> AsyncIterator[StreamedResponse]:
+    async def _stream(self, call: PreparedCall) -> AsyncIterator[StreamedResponse]:
         checks = await self._checks(call)
         async with self._transport.stream(
             call.method,
@@ -343,7 +347,7 @@ class AsyncOperation(BoundOperation):
                 )
             yield response
 
-    async def _checks(self, call: Call) -> object | None:
+    async def _checks(self, call: PreparedCall) -> object | None:
         if self._options.contract is None:
             return None
         return await self._in_thread(self._check, call, call.fields())
@@ -371,7 +375,7 @@ def _params(session: requests.Session) -> list[tuple[str, Any]]:
     return []
 
 
-def _async_body(call: Call) -> bytes | AsyncIterable[bytes]:
+def _async_body(call: PreparedCall) -> bytes | AsyncIterable[bytes]:
     body = call.body
     if body is None:
         return b""

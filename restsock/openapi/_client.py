@@ -1,9 +1,9 @@
-"""`Client`: an API by its operations, over a `requests.Session` or a `Dispatcher`.
+"""`APIClient`: an API by its operations, over a `requests.Session` or a `Requester`.
 
-api = restsock.openapi.Client(session, "petstore.json", base_url="http://edge-1/")
+api = restsock.openapi.APIClient(session, "petstore.json", base_url="http://edge-1/")
 api.listPets(limit=10).json()
 
-api = restsock.openapi.Client(server.route("edge-1"), "petstore.json")
+api = restsock.openapi.APIClient(server.route("edge-1"), "petstore.json")
 (await api.listPets(limit=10)).json()
 """
 
@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
-from restsock.connection import Dispatcher, Response, fields_of
+from restsock.connection import Requester, Response, fields_of
 
-from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, Options
+from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
 from ._contract import BoundContract, Contract, ContractLike
 from ._discover import _content_of, _search
 from ._document import parse
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from ._document import Document
 
-__all__ = ["Client"]
+__all__ = ["APIClient"]
 
 _Bound = TypeVar("_Bound", bound=BoundOperation)
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Client(Generic[_Bound]):
+class APIClient(Generic[_Bound]):
     """An API by its operations.
 
     `api.listPets(limit=10)` calls the operation with that id; `api.operation("listPets")` is the
@@ -49,14 +49,14 @@ class Client(Generic[_Bound]):
 
     Args:
         transport: a `requests.Session` (or a `restsock.Session`), for calls that block; or a
-            `Dispatcher` (`restsock.Client`, `Connection`, `Route`) for calls to await on its loop.
+            `Requester` (`restsock.Client`, `Connection`, `Route`) for calls to await on its loop.
         spec: the document, or a `Contract`, which says how strictly calls are held to it. The
             document is a file, a mapping, or what `load` or `discover` gave; with a session also a
             path on the peer (`"/openapi.json"`), or `True` to look for it there. Where an adapter
             of the session has a contract of its own, that one counts.
         base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, stands in place of
             the one from the document's `servers`. By default the first of `servers` counts, which
-            for a session has to be a whole URL then. A dispatcher takes the path alone.
+            for a session has to be a whole URL then. A requester takes the path alone.
         headers: fields for each request.
         timeout: seconds for each call; with a session what `requests` takes, a pair for example.
 
@@ -68,8 +68,8 @@ class Client(Generic[_Bound]):
 
     @overload
     def __init__(
-        self: Client[AsyncOperation],
-        transport: Dispatcher,
+        self: APIClient[AsyncOperation],
+        transport: Requester,
         spec: ContractLike,
         *,
         base_url: str | None = None,
@@ -79,7 +79,7 @@ class Client(Generic[_Bound]):
 
     @overload
     def __init__(
-        self: Client[BlockingOperation],
+        self: APIClient[BlockingOperation],
         transport: requests.Session,
         spec: ContractLike,
         *,
@@ -99,10 +99,10 @@ class Client(Generic[_Bound]):
     ) -> None:
         contract = spec if isinstance(spec, Contract) else Contract(spec)
         self._kind: type[BoundOperation]
-        if isinstance(transport, Dispatcher):
+        if isinstance(transport, Requester):
             self._kind = AsyncOperation
             if contract.document is None:
-                raise ValueError("the document is not here yet: pass `await discover(dispatcher)`")
+                raise ValueError("the document is not here yet: pass `await discover(requester)`")
             base_path = None if base_url is None else urlsplit(base_url).path.rstrip("/") or None
             where = "" if base_url is None else urlsplit(base_url).scheme
         elif hasattr(transport, "get_adapter") and hasattr(transport, "request"):
@@ -113,7 +113,7 @@ class Client(Generic[_Bound]):
             where, base_path = _where(contract.document, base_url)
         else:
             raise TypeError(
-                "the transport has to be a requests.Session or a restsock Dispatcher, not "
+                "the transport has to be a requests.Session or a restsock Requester, not "
                 f"{type(transport).__name__}; for restsock.sync, mount its .adapter() on a session"
             )
         document = contract.document
@@ -121,8 +121,8 @@ class Client(Generic[_Bound]):
         # The document is here, so there is no peer to ask for it.
         bound = None
         if contract.requests or contract.share > 0:
-            bound = BoundContract(cast("Dispatcher", None), contract)
-        self._options = Options(bound, where, base_path, timeout, dict(headers), None)
+            bound = BoundContract(cast("Requester", None), contract)
+        self._options = CallOptions(bound, where, base_path, timeout, dict(headers), None)
         self._made: dict[str, BoundOperation] = {}
         self._catalog = Catalog(document)
 
@@ -160,7 +160,7 @@ class Client(Generic[_Bound]):
 
     def __repr__(self) -> str:
         way = "async" if self._kind is AsyncOperation else "blocking"
-        return f"<Client of {self.document.title!r}, {len(self.operations)} operations, {way}>"
+        return f"<APIClient of {self.document.title!r}, {len(self.operations)} operations, {way}>"
 
 
 def _discovered(

@@ -22,10 +22,10 @@ from ._validator import BodyPlan, Validator
 from ._work import SECONDS
 
 if TYPE_CHECKING:
-    from restsock.connection import Dispatcher
+    from restsock.connection import Requester
     from restsock.protocol import Headers, RequestHead
 
-__all__ = ["BoundContract", "Call", "Contract", "ContractLike", "bind_contract"]
+__all__ = ["BoundContract", "CheckedCall", "Contract", "ContractLike", "bind_contract"]
 
 _MIB = 1024 * 1024
 
@@ -103,17 +103,17 @@ class Contract:
 ContractLike: TypeAlias = "Contract | str | PathLike[str] | Mapping[str, Any] | Document | bool"
 
 
-def bind_contract(dispatcher: Dispatcher, openapi: ContractLike) -> BoundContract:
+def bind_contract(requester: Requester, openapi: ContractLike) -> BoundContract:
     """What `adapter(openapi=...)` makes of its argument.
 
     Raises:
         SpecError: the document cannot be used.
     """
     contract = openapi if isinstance(openapi, Contract) else Contract(openapi)
-    return BoundContract(dispatcher, contract)
+    return BoundContract(requester, contract)
 
 
-class Call(NamedTuple):
+class CheckedCall(NamedTuple):
     """A request whose response is to be checked.
 
     Attributes:
@@ -126,10 +126,10 @@ class Call(NamedTuple):
 
 
 class BoundContract:
-    """A contract with the peer that may have its document. See `restsock.adapters.Contract`."""
+    """A contract with the peer that may have its document. See `restsock.adapters.CallChecker`."""
 
-    def __init__(self, dispatcher: Dispatcher, contract: Contract) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, requester: Requester, contract: Contract) -> None:
+        self._requester = requester
         self._contract = contract
         self._validator: Validator | None = None
         self._lock = threading.Lock()
@@ -151,12 +151,12 @@ class BoundContract:
         if self._validator is None:
             with self._lock:  # of calls that come at once, one asks
                 if self._validator is None:
-                    document = discover_blocking(self._dispatcher, self._contract.where)
+                    document = discover_blocking(self._requester, self._contract.where)
                     self._validator = Validator(document, seconds=self._contract.max_time)
         return self._validator
 
-    def check_request(self, head: RequestHead, body: bytes | None) -> Call | None:
-        """See `restsock.adapters.Contract`."""
+    def check_request(self, head: RequestHead, body: bytes | None) -> CheckedCall | None:
+        """See `restsock.adapters.CallChecker`."""
         contract = self._contract
         method = head.method.decode("ascii")
         path, _, query = head.target.decode("ascii").partition("?")
@@ -182,7 +182,7 @@ class BoundContract:
                 raise _breach(head, found)
         if contract.share <= 0 or (contract.share < 1 and contract.chance() >= contract.share):
             return None
-        return Call(match, head.method)
+        return CheckedCall(match, head.method)
 
     def _check_request(
         self,
@@ -215,8 +215,8 @@ class BoundContract:
         return found
 
     def needs_body(self, call: object, status: int, headers: Headers) -> bool:
-        """See `restsock.adapters.Contract`."""
-        assert isinstance(call, Call)
+        """See `restsock.adapters.CallChecker`."""
+        assert isinstance(call, CheckedCall)
         length = _field(headers, b"content-length")
         if length is not None and length.isdigit() and int(length) > self._contract.max_body:
             return False
@@ -225,8 +225,8 @@ class BoundContract:
     def check_response(
         self, call: object, status: int, headers: Headers, body: bytes | None
     ) -> None:
-        """See `restsock.adapters.Contract`."""
-        assert isinstance(call, Call)
+        """See `restsock.adapters.CallChecker`."""
+        assert isinstance(call, CheckedCall)
         validator = self.validator()
         operation = call.match.operation
         content_type = content_type_of(headers)
@@ -244,7 +244,7 @@ class BoundContract:
                 f"the response to {operation} breaks the contract: {summary(found)}", errors=found
             )
 
-    def _body_plan(self, call: Call, status: int, headers: Headers) -> BodyPlan | None:
+    def _body_plan(self, call: CheckedCall, status: int, headers: Headers) -> BodyPlan | None:
         if call.method == b"HEAD" or status in (204, 205, 304):
             return None
         plan = self.validator().response_plan(call.match.operation, status)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from restsock._exceptions import RequestTimeout, SpecError
-from restsock.connection import Dispatcher, ThreadExchange, head_for
+from restsock.connection import Requester, ThreadExchange, head_for
 from restsock.connection._messages import Response
 
 from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, parse
@@ -40,14 +40,14 @@ _Search: TypeAlias = "Generator[str, Response, tuple[bytes, str]]"
 
 
 async def discover(
-    dispatcher: Dispatcher, where: str | None = None, *, timeout: float | None = _TIMEOUT
+    requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
 ) -> Document:
     """Gets the document of a peer, on the loop. It is read and checked in a thread.
 
     Safe to try again: it sends GET requests alone. If cancelled, the thread stops soon after.
 
     Args:
-        dispatcher: leads to the peer.
+        requester: leads to the peer.
         where: the path of the document there; `None` tries those in `WELL_KNOWN`.
         timeout: seconds for each attempt, the whole answer included.
 
@@ -58,7 +58,7 @@ async def discover(
     search = _search(where)
     target = next(search)
     while True:
-        response = await _get(dispatcher, target, timeout)
+        response = await _get(requester, target, timeout)
         try:
             target = search.send(response)
         except StopIteration as stop:
@@ -68,12 +68,12 @@ async def discover(
 
 
 def discover_blocking(
-    dispatcher: Dispatcher, where: str | None = None, *, timeout: float | None = _TIMEOUT
+    requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
 ) -> Document:
     """The same, from a thread that is not the loop's.
 
     Args:
-        dispatcher: leads to the peer.
+        requester: leads to the peer.
         where: the path of the document there; `None` tries those in `WELL_KNOWN`.
         timeout: seconds for each attempt, the whole answer included.
 
@@ -84,7 +84,7 @@ def discover_blocking(
     search = _search(where)
     target = next(search)
     while True:
-        response = _get_blocking(dispatcher, target, timeout)
+        response = _get_blocking(requester, target, timeout)
         try:
             target = search.send(response)
         except StopIteration as stop:
@@ -112,9 +112,9 @@ def _may_be_one(response: Response) -> bool:
     return kind != "text/html"
 
 
-async def _get(dispatcher: Dispatcher, target: str, timeout: float | None) -> Response:
+async def _get(requester: Requester, target: str, timeout: float | None) -> Response:
     with trio.move_on_after(math.inf if timeout is None else timeout):
-        async with dispatcher.stream("GET", target, headers=_HEADERS) as response:
+        async with requester.stream("GET", target, headers=_HEADERS) as response:
             content = _Content(target)
             async for part in response:
                 content.add(part)
@@ -122,11 +122,11 @@ async def _get(dispatcher: Dispatcher, target: str, timeout: float | None) -> Re
     raise _too_late(target, timeout)
 
 
-def _get_blocking(dispatcher: Dispatcher, target: str, timeout: float | None) -> Response:
+def _get_blocking(requester: Requester, target: str, timeout: float | None) -> Response:
     end = math.inf if timeout is None else time.monotonic() + timeout
-    head = head_for(dispatcher, "GET", target, _HEADERS, b"")
-    with closing(ThreadExchange.open(dispatcher, head)) as exchange:
-        answer = exchange.receive_head(dispatcher.timeouts.connect, timeout)
+    head = head_for(requester, "GET", target, _HEADERS, b"")
+    with closing(ThreadExchange.open(requester, head)) as exchange:
+        answer = exchange.receive_head(requester.timeouts.connect, timeout)
         content = _Content(target)
         while part := exchange.receive_data(timeout):
             content.add(part)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._config import Options
 from restsock._exceptions import SpecError
+from restsock._options import Options
 from restsock.apps import make_handler
 from restsock.apps._errors import loggable
 from restsock.apps._response import CONTINUE, Responder, expects_continue
@@ -20,8 +20,8 @@ from restsock.protocol import DataReceived, EndReceived, ResetCode
 
 from ._divergence import content_type_of, misread
 from ._document import Document, Operation, load
-from ._gate import Gate, Watch
 from ._problems import PROBLEM, Problem, problem, problem_body, summary
+from ._response_check import ResponseCheck, ResponsePolicy
 from ._routes import Match, NoSuchMethod, NoSuchPath
 from ._threads import Job, Threads
 from ._validator import BodyPlan, Validator
@@ -136,7 +136,7 @@ class OpenAPIHandler:
         grace = options.timeouts.close
         self._threads = Threads(number=threads, grace=grace, seconds=max_time)
         self._validator = Validator(self.document, seconds=max_time)
-        self._watch = Watch(
+        self._policy = ResponsePolicy(
             self._validator,
             self._threads,
             max_body=max_body,
@@ -180,9 +180,9 @@ class OpenAPIHandler:
         ):
             return
         sampled = self._share > 0 and (self._share >= 1 or self._chance() < self._share)
-        watch = self._watch if sampled else None
+        policy = self._policy if sampled else None
         if self._validate_requests:
-            intake = _Intake(
+            check = _RequestCheck(
                 exchange,
                 match,
                 query.decode("latin-1"),
@@ -190,11 +190,11 @@ class OpenAPIHandler:
                 threads=self._threads,
                 max_body=self._max_body,
                 proceed=self._inner.handle,
-                watch=watch,
+                policy=policy,
             )
-            intake.begin()
+            check.begin()
         else:
-            _hand_over(exchange, match, self._inner.handle, watch)
+            _hand_over(exchange, match, self._inner.handle, policy)
 
     def load(self) -> Load | None:
         """The queue of the app, if it has one."""
@@ -237,8 +237,8 @@ class OpenAPIHandler:
         response.body(self._published, more=False)
 
 
-class _Intake:
-    """Takes a request in until it is known whether the app may have it.
+class _RequestCheck:
+    """Receives a request until it is known whether the app may have it.
 
     Observes the exchange in the meantime; what comes is kept, and told to the app again.
     """
@@ -253,7 +253,7 @@ class _Intake:
         threads: Threads,
         max_body: int,
         proceed: Callable[[Exchange], None],
-        watch: Watch | None,
+        policy: ResponsePolicy | None,
     ) -> None:
         connection = exchange.connection
         assert connection is not None
@@ -264,7 +264,7 @@ class _Intake:
         self._threads = threads
         self._max_body = max_body
         self._proceed = proceed
-        self._watch = watch
+        self._policy = policy
         # As long as the window has room, the app gives the credit back itself, as it reads.
         self._free = connection.limits.initial_window // 2
         self._plan = validator.request_plan(match.operation)
@@ -283,7 +283,7 @@ class _Intake:
         exchange = self._exchange
         plan = self._plan
         if not plan.bodies and not plan.parameters:
-            _hand_over(exchange, self._match, self._proceed, self._watch)
+            _hand_over(exchange, self._match, self._proceed, self._policy)
             return
         exchange.observer = self._observe
         if plan.bodies:
@@ -429,7 +429,7 @@ class _Intake:
             exchange,
             self._match,
             self._proceed,
-            self._watch,
+            self._policy,
             credited=self._credited,
             continued=self._continued,
         )
@@ -443,19 +443,21 @@ def _hand_over(
     exchange: Exchange,
     match: Match,
     proceed: Callable[[Exchange], None],
-    watch: Watch | None,
+    policy: ResponsePolicy | None,
     *,
     credited: int = 0,
     continued: bool = False,
 ) -> Callable[[], Callable[[ExchangeEvent], None]]:
     """Gives an exchange to the app; returns what gives its observer."""
-    if watch is None and not credited and not continued:
+    if policy is None and not credited and not continued:
         proceed(exchange)
         return lambda: exchange.observer
-    gate = Gate(exchange, credit=credited, watch=watch, match=match, continued=continued)
-    exchange.observer = gate.receive
-    proceed(gate)
-    return lambda: gate.receive
+    check = ResponseCheck(
+        exchange, credit=credited, policy=policy, match=match, continued=continued
+    )
+    exchange.observer = check.receive
+    proceed(check)
+    return lambda: check.receive
 
 
 def answer_problem(

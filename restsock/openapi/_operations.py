@@ -29,7 +29,7 @@ from ._parameters import LOCATIONS, Parameter, Unserializable
 if TYPE_CHECKING:
     from ._document import Document, Operation
 
-__all__ = ["BODY", "Arguments", "Call", "Catalog", "RequestBody"]
+__all__ = ["BODY", "Arguments", "Catalog", "PreparedCall", "RequestBody"]
 
 BODY = "body"
 """The argument that is the request body."""
@@ -42,7 +42,7 @@ _NOT_PARAMETERS = frozenset(("accept", "content-type", "authorization"))
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PreparedCall:
     """A request that is ready to be sent.
 
     Attributes:
@@ -122,7 +122,7 @@ class Arguments:
         content_type: str | None = None,
         base_path: str | None = None,
         supplied: frozenset[tuple[str, str]] = frozenset(),
-    ) -> Call:
+    ) -> PreparedCall:
         """Makes the request of a call.
 
         Args:
@@ -174,7 +174,7 @@ class Arguments:
                 del fields[other]
             fields[name] = text
         base = self.base if base_path is None else base_path
-        return Call(self.operation.method, base, path, fields, cookies, content)
+        return PreparedCall(self.operation.method, base, path, fields, cookies, content)
 
     def _recognized(
         self, arguments: Mapping[str, Any], supplied: frozenset[tuple[str, str]]

@@ -1,8 +1,8 @@
 """The protocol, sans-IO: bytes and messages in, events out (spec/protocol.md).
 
-`TLS` turns records into bytes, `WebSocket` turns bytes into messages, `Session` turns messages into
-HTTP exchanges, and `Pipeline` is all three in a row. None knows a socket, a clock or a source of
-randomness; what they need of those is handed in. wsproto and h11 are used here and nowhere else.
+`TLS` turns records into bytes, `WebSocket` turns bytes into messages, `Multiplexer` turns messages
+into HTTP exchanges, and `Pipeline` is all three in a row. None knows a socket, a clock or a source
+of randomness; what they need of those is handed in. wsproto and h11 are used here and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ._events import (
     HandshakeCompleted,
     Headers,
     HelloReceived,
+    MultiplexerEvent,
     Ping,
     Pong,
     RequestHead,
@@ -25,7 +26,6 @@ from ._events import (
     ResetCode,
     ResponseHead,
     ResponseReceived,
-    SessionEvent,
     StopSending,
     StreamClosed,
     StreamFailed,
@@ -35,8 +35,8 @@ from ._events import (
     scheme_of,
 )
 from ._frames import MAX_MESSAGE
+from ._multiplexer import Multiplexer
 from ._pipeline import Pipeline
-from ._session import Session
 from ._tls import TLS
 from ._tunnel import ConnectTunnel
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
@@ -58,6 +58,8 @@ __all__ = [
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
+    "Multiplexer",
+    "MultiplexerEvent",
     "Ping",
     "Pipeline",
     "Pong",
@@ -67,8 +69,6 @@ __all__ = [
     "ResponseHead",
     "ResponseReceived",
     "ServerUpgrade",
-    "Session",
-    "SessionEvent",
     "Settings",
     "StopSending",
     "StreamClosed",

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock._options import Heartbeat, Limits
 
 __all__ = ["Envelope", "Settings", "decode_envelope", "encode_envelope", "weight_of"]
 

@@ -1,4 +1,4 @@
-"""What `Session` and `WebSocket` report: small frozen objects, one for each thing that happened."""
+"""What `Multiplexer` and `WebSocket` report: small frozen objects, one for each event."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = [
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
+    "MultiplexerEvent",
     "Ping",
     "Pong",
     "RequestHead",
@@ -24,7 +25,6 @@ __all__ = [
     "ResetCode",
     "ResponseHead",
     "ResponseReceived",
-    "SessionEvent",
     "StopSending",
     "StreamClosed",
     "StreamFailed",
@@ -158,12 +158,12 @@ class CloseReceived:
 WebSocketEvent: TypeAlias = TextMessage | BinaryMessage | Ping | Pong | CloseReceived
 
 
-# --- what a Session reports -------------------------------------------------------------------
+# --- what a Multiplexer reports ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class HelloReceived:
-    """To a listener: the dialer's first step. Answer with `Session.send_welcome()`."""
+    """To a listener: the dialer's first step. Answer with `Multiplexer.send_welcome()`."""
 
     name: str | None
     metadata: Any
@@ -194,7 +194,7 @@ class ResponseReceived:
 
 @dataclass(frozen=True, slots=True)
 class DataReceived:
-    """Body bytes; `Session.consume()` gives their credit back once they are used up."""
+    """Body bytes; `Multiplexer.consume()` gives their credit back once they are used up."""
 
     stream_id: int
     data: bytes
@@ -259,7 +259,7 @@ class GoAwayReceived:
     reason: str
 
 
-SessionEvent: TypeAlias = (
+MultiplexerEvent: TypeAlias = (
     HelloReceived
     | HandshakeCompleted
     | RequestReceived

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from restsock._config import Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock._options import Limits
 
 from ._envelopes import Settings, decode_envelope, encode_envelope, weight_of
 from ._events import CloseCode, HandshakeCompleted, HelloReceived

@@ -17,11 +17,11 @@ import h11
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 from ._events import Headers, RequestHead, ResponseHead
-from ._plain_heads import (
-    encode_plain_request,
-    encode_plain_response,
-    plain_request,
-    plain_response,
+from ._heads_fast import (
+    decode_request_fast,
+    decode_response_fast,
+    encode_request_fast,
+    encode_response_fast,
 )
 
 __all__ = [
@@ -107,7 +107,7 @@ def decode_request(head: bytes) -> RequestHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
-    plain = plain_request(head)
+    plain = decode_request_fast(head)
     if plain is not None:
         return plain
     if not _REQUEST.fullmatch(head):
@@ -131,7 +131,7 @@ def decode_response(head: bytes) -> ResponseHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
-    plain = plain_response(head)
+    plain = decode_response_fast(head)
     if plain is not None:
         return plain
     if not _RESPONSE.fullmatch(head):
@@ -200,7 +200,7 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
-    plain = encode_plain_request(head)
+    plain = encode_request_fast(head)
     if plain is not None:
         return plain, head
     head = head._replace(headers=end_to_end(head.headers, upgradable=True))
@@ -224,7 +224,7 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
-    plain = encode_plain_response(head)
+    plain = encode_response_fast(head)
     if plain is not None:
         return plain, head
     headers = end_to_end(head.headers, upgradable=head.status == 101)

@@ -1,12 +1,12 @@
-"""Pipeline: the bytes of a socket to the exchanges of a session and back, without I/O.
+"""Pipeline: the bytes of a socket to the HTTP exchanges on it and back, without I/O.
 
-    socket bytes  <->  TLS, if there is any  <->  WebSocket  <->  Session
+    socket bytes  <->  TLS, if there is any  <->  WebSocket  <->  Multiplexer
 
 One path for `ws` and `wss`, whoever sends and receives.
 
 Order of calls: `receive_data()` with what has come (once with nothing to begin with: the handshake
-may have left something), then the events of `session`; and `data_to_send()` after anything that may
-have given it something to say.
+may have left something), then the events of `multiplexer`; and `data_to_send()` after anything that
+may have given it something to say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from restsock._exceptions import RemoteProtocolError
 
 from ._events import BinaryMessage, TextMessage, WebSocketEvent
-from ._session import Session
+from ._multiplexer import Multiplexer
 from ._tls import TLS
 from ._websocket import WebSocket
 
@@ -31,14 +31,16 @@ class Pipeline:
     Attributes:
         tls: behind its handshake; `None` for `ws`.
         websocket: behind its upgrade.
-        session: from its handshake on.
+        multiplexer: from its handshake on.
     """
 
-    __slots__ = ("session", "tls", "websocket")
+    __slots__ = ("multiplexer", "tls", "websocket")
 
-    def __init__(self, websocket: WebSocket, session: Session, tls: TLS | None = None) -> None:
+    def __init__(
+        self, websocket: WebSocket, multiplexer: Multiplexer, tls: TLS | None = None
+    ) -> None:
         self.websocket = websocket
-        self.session = session
+        self.multiplexer = multiplexer
         self.tls = tls
 
     # --- in -------------------------------------------------------------------------------
@@ -61,13 +63,13 @@ class Pipeline:
             self.websocket.receive_data(plain)
 
     def receive_data(self, data: bytes) -> list[WebSocketEvent]:
-        """Takes in bytes of the socket, as far as the events of `session`.
+        """Takes in bytes of the socket, as far as the events of `multiplexer`.
 
         Returns:
-            What is not for the session: pings, pongs and a close, in order.
+            What is not for the multiplexer: pings, pongs and a close, in order.
 
         Raises:
-            RemoteProtocolError: as `decode`, or from the session; the same holds.
+            RemoteProtocolError: as `decode`, or from the multiplexer; the same holds.
             ssl.SSLError: the peer broke TLS; the same holds.
         """
         problem: RemoteProtocolError | OSError | None = None
@@ -78,7 +80,7 @@ class Pipeline:
         others: list[WebSocketEvent] = []
         while (event := self.websocket.next_event()) is not None:
             if isinstance(event, (BinaryMessage, TextMessage)):
-                self.session.receive_message(event.data)
+                self.multiplexer.receive_message(event.data)
             else:
                 others.append(event)
         if problem is not None:
@@ -96,7 +98,7 @@ class Pipeline:
     def has_output(self) -> bool:
         """Whether `data_to_send()` has something to give."""
         return (
-            self.session.has_output
+            self.multiplexer.has_output
             or self.websocket.has_output
             or (self.tls is not None and self.tls.has_output)
         )
@@ -107,10 +109,10 @@ class Pipeline:
         Args:
             closing: code and reason of the close frame that is to end the batch.
         """
-        websocket, session = self.websocket, self.session
+        websocket, multiplexer = self.websocket, self.multiplexer
         size = 0
         while size < _BATCH and not websocket.close_sent:
-            message = session.next_message()
+            message = multiplexer.next_message()
             if message is None:
                 break
             size += len(message)

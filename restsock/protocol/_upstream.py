@@ -52,7 +52,7 @@ _TOO_LATE = NOT_IN_TRAILERS | frozenset(
     )
 )
 
-# There is one exchange at a time; the events are those of a session all the same.
+# There is one exchange at a time; the events are those of a multiplexer all the same.
 _STREAM = 0
 
 

@@ -1,6 +1,6 @@
 """WebSocket: bytes to messages and back, without I/O (RFC 6455, sections 5 to 7).
 
-wsproto reads and writes the frames, but for the plain one (`_plain_frames`), which takes a short
+wsproto reads and writes the frames, but for the plain one (`_websocket_fast`), which takes a short
 cut that changes nothing but the time it takes. What stands around them: whole messages with a limit
 on their size that holds while the bytes arrive; an error of the peer's framing that cannot be
 mistaken for a close; a close that is echoed, and after which nothing is read; and pongs that leave
@@ -28,7 +28,7 @@ from ._events import (
     WebSocketEvent,
 )
 from ._masking import apply_mask
-from ._plain_frames import PING, PONG, encode_binary, encode_control, parse_header
+from ._websocket_fast import PING, PONG, encode_binary, encode_control, parse_header
 
 __all__ = ["WebSocket"]
 
@@ -185,7 +185,7 @@ class WebSocket:
                 ):
                     if end > len(buffer):
                         break
-                    self._take_plain(buffer[at], header.start, end)
+                    self._take_fast(buffer[at], header.start, end)
                     at = end
                 else:
                     self._left = end - at
@@ -199,7 +199,7 @@ class WebSocket:
         finally:
             del buffer[:at]
 
-    def _take_plain(self, first: int, start: int, end: int) -> None:
+    def _take_fast(self, first: int, start: int, end: int) -> None:
         with memoryview(self._buffer) as view:
             if self._client:
                 payload = bytes(view[start:end])

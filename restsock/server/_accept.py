@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from restsock._config import SocketOptions
+from restsock._options import SocketOptions
 from restsock.connection import Peer, prepare_listening_socket
 
 __all__ = ["Listener", "OpenListeners", "accept_forever", "address_of", "open_listeners", "peer_of"]

@@ -156,7 +156,7 @@ class Connections:
 def _reluctance(connection: Connection) -> tuple[bool, bool, int, int]:
     return (
         connection.refused_lately,
-        not connection.session.can_open,
+        not connection.multiplexer.can_open,
         connection.outstanding,
         connection.turn,
     )

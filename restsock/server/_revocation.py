@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from restsock.connection import Entrance, forbid
+from restsock.connection import AccessControl, forbid
 
 if TYPE_CHECKING:
     from ._registry import Connections
@@ -29,11 +29,11 @@ def revoke(connections: Connections, principal: str) -> int:
     return len(found)
 
 
-async def revoke_forever(entrance: Entrance, connections: Connections) -> None:
+async def revoke_forever(access_control: AccessControl, connections: Connections) -> None:
     """Closes connections whose credentials are withdrawn, as far as the authenticator tells."""
-    while entrance.refresh():
+    while access_control.refresh():
         for connection in connections:
             principal = connection.principal
-            if principal is not None and not entrance.stands_by(principal):
+            if principal is not None and not access_control.still_accepts(principal):
                 forbid(connection)
         await trio.sleep(_INTERVAL)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from restsock.connection import Dispatcher, Exchange
+from restsock.connection import Exchange, Requester
 
 if TYPE_CHECKING:
     import trio
     from requests.adapters import BaseAdapter
 
-    from restsock._config import Options
+    from restsock._options import Options
     from restsock.connection import Connection, Instruments
     from restsock.openapi import ContractLike
 
@@ -24,7 +24,7 @@ __all__ = ["Route"]
 _HOST = re.compile(r"[0-9A-Za-z._~-]{1,255}")
 
 
-class Route(Dispatcher):
+class Route(Requester):
     """Sends requests to the peer of one name. Made by `Server.route`; may be kept and shared.
 
     It outlives the peer's connections: a request made while the peer is away waits for it, up to
@@ -62,17 +62,17 @@ class Route(Dispatcher):
         """The peer's present connection, or `None`. Of several, the newest."""
         return self._connections.by_name(self.name)
 
-    def start_as_guest(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
-        """As `Dispatcher.start_as_guest`."""
+    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        """As `Requester.start_here`."""
         newest = self.connection
-        if newest is None or not newest.open_to_guests:
+        if newest is None or not newest.can_run_here:
             return False  # none of them is, and `submit` will look for the right one
         connection = self._connections.pick(self.name)
-        return connection is not None and connection.start_as_guest(exchange, guard)
+        return connection is not None and connection.start_here(exchange, guard)
 
     def submit(self, exchange: Exchange) -> None:
         """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""
-        exchange.home = self.submit
+        exchange.resubmit = self.submit
         self._submit(self.name, exchange)
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:

@@ -13,7 +13,6 @@ import trio
 
 from restsock._addresses import url_host
 from restsock._buffered import Buffered
-from restsock._config import Options
 from restsock._exceptions import (
     HandshakeError,
     PeerNotFound,
@@ -23,22 +22,23 @@ from restsock._exceptions import (
 )
 from restsock._limit_log import LimitLog
 from restsock._logging import about
+from restsock._options import Options
 from restsock.auth import Authenticator, Refused
 from restsock.connection import (
+    AccessControl,
     Closed,
     Connection,
-    Entrance,
+    EndpointCounters,
     Exchange,
     FieldsLike,
     Handler,
     Health,
+    HealthReport,
+    HeartbeatTimer,
     InstrumentLike,
-    Ledger,
-    Lobby,
     Peer,
-    Pulse,
+    PendingRequests,
     Response,
-    Symptoms,
     TLSStream,
     apply_socket_options,
     check_close_code,
@@ -58,9 +58,9 @@ from ._accept import (
     open_listeners,
     peer_of,
 )
+from ._connection_limiter import ConnectionLimiter
 from ._events import ConnectionEvent, EventHub, Subscription
 from ._names import check_names, objection
-from ._places import Places
 from ._proxies import TrustedProxies
 from ._registry import Connections
 from ._revocation import revoke, revoke_forever
@@ -154,15 +154,15 @@ class Server:
         self.connections = Connections()
         self.limit_log = LimitLog(_log)
         self.instrument = instruments_of(instrument)
-        self._ledger = Ledger("listener", self.instrument, self.limit_log)
+        self._counters = EndpointCounters("listener", self.instrument, self.limit_log)
         self._names = check_names(names)
         self._proxies = TrustedProxies(trusted_proxies)
-        self._places = Places(self.options.limits, self.limit_log)
+        self._limiter = ConnectionLimiter(self.options.limits, self.limit_log)
         self._buffered = Buffered(self.options.limits.buffered_total)
         self._where = (host, port)
         self._handler = handler
         self._ssl_context = ssl_context
-        self._entrance = Entrance(
+        self._access_control = AccessControl(
             auth=auth,
             origins=origins,
             name=name,
@@ -172,12 +172,12 @@ class Server:
         check_socket_options(self.options.sockets)
         self._open_listeners = open_listeners
         self._hub = EventHub()
-        self._lobby = Lobby()
+        self._pending = PendingRequests()
         self._listeners: Sequence[Listener] = ()
         self._address: tuple[str, int] | None = None
         # Newcomers in the middle of their handshakes, the oldest first.
         self._newcomers: dict[trio.CancelScope, None] = {}
-        self._pulse = Pulse()
+        self._heartbeat_timer = HeartbeatTimer()
         self._manager: AbstractAsyncContextManager[Server] | None = None
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -222,35 +222,37 @@ class Server:
         load = load_of(self._handler)
         return ServerStatistics(
             connections=len(self.connections),
-            handshakes=self._ledger.handshakes,
-            handshakes_failed=self._ledger.handshakes_failed,
+            handshakes=self._counters.handshakes,
+            handshakes_failed=self._counters.handshakes_failed,
             handshaking=len(self._newcomers),
-            waiting=len(self._lobby),
+            waiting=len(self._pending),
             queued=None if load is None else load.waiting,
             limits=self.limit_log.counts,
-            traffic=self._ledger.traffic(self.connections),
+            traffic=self._counters.statistics(self.connections),
         )
 
     def health(self) -> Health:
         """Whether peers can connect and requests have a fair chance now, and if not, why.
 
-        Peers that are away, or slow, are no illness of the server: see `Connection.health`.
+        Peers that are away, or slow, are no fault of the server: see `Connection.health`.
         """
-        symptoms = Symptoms()
+        report = HealthReport()
         limits = self.options.limits
         if self._closing:
-            symptoms.ill("the server is closed" if self._closed.is_set() else "it is draining")
+            report.error("the server is closed" if self._closed.is_set() else "it is draining")
         elif self._address is None:
-            symptoms.ill("the server does not listen yet")
+            report.error("the server does not listen yet")
         elif len(self.connections) >= limits.max_connections:
-            symptoms.ill(f"no more than {limits.max_connections} peers can be connected")
+            report.error(f"no more than {limits.max_connections} peers can be connected")
         if len(self._newcomers) >= limits.max_handshakes:
-            symptoms.hint(f"{len(self._newcomers)} handshakes are under way, the most there may be")
-        if len(self._lobby):
-            symptoms.hint(f"{len(self._lobby)} requests wait for peers who are away")
-        symptoms.load(load_of(self._handler))
-        symptoms.limits(self.limit_log.last_hit, time.monotonic())
-        return symptoms.health()
+            report.warning(
+                f"{len(self._newcomers)} handshakes are under way, the most there may be"
+            )
+        if len(self._pending):
+            report.warning(f"{len(self._pending)} requests wait for peers who are away")
+        report.load(load_of(self._handler))
+        report.limits(self.limit_log.last_hit, time.monotonic())
+        return report.health()
 
     # --- events ---------------------------------------------------------------------------
 
@@ -307,12 +309,12 @@ class Server:
             headers: Fields; Host and Content-Length are added when they are missing.
             body: At once, or in pieces as they come.
             timeout: Seconds for all of it.
-            scheme: `"http"` or `"https"`, of the target's URL; see `Dispatcher.request`.
+            scheme: `"http"` or `"https"`, of the target's URL; see `Requester.request`.
 
         Raises:
             PeerNotFound: No peer of that name was ever here, and none came in time.
             PeerUnavailable: It was, and did not come back in time.
-            RestsockError: As with `Dispatcher.request`.
+            RestsockError: As with `Requester.request`.
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
@@ -364,7 +366,7 @@ class Server:
         else:
             clock = trio.lowlevel.current_clock()
             begun = clock.current_time()
-            self._lobby.enter(
+            self._pending.add(
                 name, exchange, lambda: self._absent(name, clock.current_time() - begun)
             )
 
@@ -429,7 +431,7 @@ class Server:
             return
         timeouts = self.options.timeouts
         self._closing = True
-        self._lobby.close(lambda: PeerUnavailable("the server has closed"))
+        self._pending.close(lambda: PeerUnavailable("the server has closed"))
         try:
             for connection in self.connections:
                 connection.drain_soon(code, reason)
@@ -498,10 +500,10 @@ class Server:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._pulse.run)
+                nursery.start_soon(self._heartbeat_timer.run)
                 for listener in self._listeners:
-                    nursery.start_soon(accept_forever, listener, self._greet)
-                nursery.start_soon(revoke_forever, self._entrance, self.connections)
+                    nursery.start_soon(accept_forever, listener, self._on_accept)
+                nursery.start_soon(revoke_forever, self._access_control, self.connections)
                 task_status.started()
         finally:
             self._finish()
@@ -511,13 +513,13 @@ class Server:
             await listener.aclose()
 
     def _finish(self) -> None:
-        self._lobby.close(lambda: PeerUnavailable("the server has closed"))
+        self._pending.close(lambda: PeerUnavailable("the server has closed"))
         self._hub.end()
         self._closed.set()
 
     # --- a connection ---------------------------------------------------------------------
 
-    def _greet(self, stream: trio.abc.Stream) -> None:
+    def _on_accept(self, stream: trio.abc.Stream) -> None:
         assert self._nursery is not None
         if len(self._newcomers) >= self.options.limits.max_handshakes:
             # The oldest had the most time; who floods the server loses its own.
@@ -527,29 +529,29 @@ class Server:
             self.limit_log.note("max_handshakes", "too many handshakes at once: dropped the oldest")
         scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
         self._newcomers[scope] = None
-        self._nursery.start_soon(self._host, stream, scope)
+        self._nursery.start_soon(self._handle, stream, scope)
 
-    async def _host(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
-        """The life of one connection. Raises nothing: whatever happens, the others go on."""
+    async def _handle(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
+        """Handles one connection to its end. Raises nothing: whatever happens, the others go on."""
         try:
-            connection = await self._receive(stream, scope)
+            connection = await self._handshake(stream, scope)
         finally:
             self._newcomers.pop(scope, None)
         if connection is None:
-            self._ledger.fail()
+            self._counters.fail()
             return
-        self._ledger.begin(connection)
+        self._counters.begin(connection)
         closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
         problem = self._objection(connection.name, connection.principal)
         if problem is None:
-            self._enter(connection)
+            self._register(connection)
         else:
             self.limit_log.note(
                 "names", "connection %s: %s", connection.id, problem, extra=about(connection)
             )
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
-        connection.pulse = self._pulse
+        connection.heartbeat_timer = self._heartbeat_timer
         try:
             closed = await connection.run(self._handler)
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
@@ -560,16 +562,18 @@ class Server:
             )
             closed = Closed(False, CloseCode.INTERNAL_ERROR, "an internal error", by_peer=False)
         finally:
-            self._places.leave(connection.peer.host)
-            self._ledger.end(connection)
+            self._limiter.release(connection.peer.host)
+            self._counters.end(connection)
             if problem is None:
-                self._leave(connection, closed)
+                self._unregister(connection, closed)
 
-    async def _receive(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> Connection | None:
+    async def _handshake(
+        self, stream: trio.abc.Stream, scope: trio.CancelScope
+    ) -> Connection | None:
         """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
         peer, who = Peer("", 0), "somebody"
         connection: Connection | None = None
-        placed = False
+        acquired = False
 
         def locate(request: UpgradeRequest) -> Peer:
             nonlocal peer, who
@@ -582,9 +586,9 @@ class Server:
             return peer
 
         def room() -> Refused | None:
-            nonlocal placed
-            refused = self._refusal() or self._places.take(peer.host)
-            placed = refused is None
+            nonlocal acquired
+            refused = self._refusal() or self._limiter.acquire(peer.host)
+            acquired = refused is None
             return refused
 
         def claim(name: str | None, principal: Any) -> None:
@@ -606,7 +610,7 @@ class Server:
                     stream,
                     peer=peer,
                     options=self.options,
-                    entrance=self._entrance,
+                    access_control=self._access_control,
                     locate=locate,
                     room=room,
                     claim=claim,
@@ -632,8 +636,8 @@ class Server:
             _log.exception("%s: the handshake failed in an unforeseen way", who)
         finally:
             if connection is None:
-                if placed:
-                    self._places.leave(peer.host)
+                if acquired:
+                    self._limiter.release(peer.host)
                 with trio.CancelScope(shield=True):
                     await trio.aclose_forcefully(stream)
         return connection
@@ -655,7 +659,7 @@ class Server:
         holders = () if name is None else self.connections.holders(name)
         return objection(holders, principal, self._names)
 
-    def _enter(self, connection: Connection) -> None:
+    def _register(self, connection: Connection) -> None:
         older = self.connections.add(connection, share=self._names == "share")
         away = self.connections.time_away(connection.name, trio.current_time())
         self.limit_log.say(
@@ -696,9 +700,9 @@ class Server:
         if self._closing:
             connection.close_soon(CloseCode.GOING_AWAY)
         elif connection.name is not None:
-            self._lobby.leave(connection.name, connection)
+            self._pending.submit_all(connection.name, connection)
 
-    def _leave(self, connection: Connection, closed: Closed) -> None:
+    def _unregister(self, connection: Connection, closed: Closed) -> None:
         self.connections.remove(connection)
         if not closed.clean:
             self.connections.note_failure(connection.name, trio.current_time())

@@ -7,7 +7,7 @@ interrupted (Ctrl-C), and raises `RestsockError` where it could only wait for it
 background thread (in an async app, say), and in the child of a fork.
 
 - `_portal`: the thread, and what is kept open on it.
-- `_life`: a client or server that is kept open, and its close.
+- `_endpoint`: a client or server that is kept open, and its close.
 - `_requests`: blocking requests.
 - `_client`, `_server`, `_connection`, `_events`: the faces.
 """
@@ -31,7 +31,7 @@ from ._signals import drain_on_signal
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from restsock._config import Backoff, Options
+    from restsock._options import Backoff, Options
     from restsock.auth import Authenticator, Credentials
     from restsock.client import ProxyLike
     from restsock.connection import FieldsLike, InstrumentLike

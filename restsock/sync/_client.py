@@ -10,8 +10,8 @@ from restsock.client import Client as AsyncClient
 from restsock.protocol import CloseCode
 
 from ._connection import Connection
-from ._life import Owner
-from ._requests import Requester
+from ._endpoint import BlockingEndpoint
+from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
     from restsock.client import ClientStatistics
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client(Requester, Owner[AsyncClient]):
+class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
     """A `restsock.Client` for threads: one connection to a listener, kept alive. Made by `connect`.
 
         with restsock.sync.connect("wss://hub.example/", app=app, name="edge-1") as client:
@@ -31,8 +31,8 @@ class Client(Requester, Owner[AsyncClient]):
     """
 
     def __init__(self, client: AsyncClient) -> None:
-        Owner.__init__(self, client, client)
-        Requester.__init__(self, self._hold.portal, client)
+        BlockingEndpoint.__init__(self, client, client)
+        BlockingRequester.__init__(self, self._context.portal, client)
         self._client = client
 
     @property
@@ -80,11 +80,11 @@ class Client(Requester, Owner[AsyncClient]):
 
     def statistics(self) -> ClientStatistics:
         """Numbers of the whole life of this client, all its connections together."""
-        return self._ask(self._client.statistics)
+        return self._look_up(self._client.statistics)
 
     def health(self) -> Health:
         """Whether requests have a fair chance now, and if not, why."""
-        return self._ask(self._client.health)
+        return self._look_up(self._client.health)
 
     def close(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None

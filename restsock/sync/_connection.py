@@ -9,7 +9,7 @@ import trio
 
 from restsock.protocol import CloseCode
 
-from ._requests import Requester
+from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Connections", "wait_closed"]
 
 
-class Connection(Requester):
+class Connection(BlockingRequester):
     """A connection: what is known of the peer, and requests to it.
 
     Its requests go over this very connection and fail when it has ended; those of a `Client` or a

@@ -45,7 +45,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.owners = 0
-        self.holds: set[Hold[Any]] = set()  # touched on the loop only
+        self.contexts: set[BlockingContext[Any]] = set()  # touched on the loop only
         self._pid = os.getpid()
         self._emptied = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -172,18 +172,18 @@ class Portal:
         if not self.inside and not self.foreign:
             self._thread.join(timeout)
 
-    def discard(self, hold: Hold[Any]) -> None:
-        """Note, on the loop, that a hold has ended."""
-        self.holds.discard(hold)
-        if not self.holds:
+    def discard(self, context: BlockingContext[Any]) -> None:
+        """Note, on the loop, that a context has ended."""
+        self.contexts.discard(context)
+        if not self.contexts:
             self._emptied.unpark_all()
 
     async def wait_empty(self, timeout: float | None = None) -> bool:
-        """Wait, on the loop, until every hold has ended; whether they have, in time."""
+        """Wait, on the loop, until every context has ended; whether they have, in time."""
         with trio.move_on_after(math.inf if timeout is None else timeout):
-            while self.holds:
+            while self.contexts:
                 await self._emptied.park()
-        return not self.holds
+        return not self.contexts
 
     def _cancel(self) -> None:
         if self._nursery is not None:
@@ -248,7 +248,7 @@ class _Job:
             self._refused()
 
 
-class Hold(Generic[T]):
+class BlockingContext(Generic[T]):
     """An async context manager that is kept open on the loop, and is closed by any thread.
 
     Attributes:
@@ -351,7 +351,7 @@ class Hold(Generic[T]):
 
     async def _task(self) -> None:
         self._close_requested = trio.Event()
-        self.portal.holds.add(self)
+        self.portal.contexts.add(self)
         opened = False
         try:
             with self._scope:
@@ -438,11 +438,11 @@ def _tidy_at_exit() -> None:
     if portal is None or not portal.usable:
         return
     try:
-        holds = portal.call(lambda: list(portal.holds))
-        for hold in holds:
-            hold.close_soon()
+        contexts = portal.call(lambda: list(portal.contexts))
+        for context in contexts:
+            context.close_soon()
         if not portal.run(portal.wait_empty, _EXIT_GRACE):
-            _log.warning("at exit, %d connections did not close in time", len(holds))
+            _log.warning("at exit, %d connections did not close in time", len(contexts))
     except RestsockError:
         pass  # it has just ended by itself
     portal.stop()

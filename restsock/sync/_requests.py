@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from requests.adapters import BaseAdapter
 
-    from restsock.connection import Dispatcher, FieldsLike
+    from restsock.connection import FieldsLike, Requester
     from restsock.openapi import ContractLike
     from restsock.protocol import Headers, ResponseHead
 
     from ._portal import Portal
 
-__all__ = ["BodyLike", "Requester", "StreamedResponse"]
+__all__ = ["BlockingRequester", "BodyLike", "StreamedResponse"]
 
 BodyLike: TypeAlias = "bytes | str | Iterable[bytes] | BinaryIO"
 
@@ -35,12 +35,12 @@ BodyLike: TypeAlias = "bytes | str | Iterable[bytes] | BinaryIO"
 _INLINE = 64 * 1024
 
 
-class Requester:
+class BlockingRequester:
     """Sends requests from threads. Any number of threads may share one."""
 
-    def __init__(self, portal: Portal, dispatcher: Dispatcher) -> None:
+    def __init__(self, portal: Portal, requester: Requester) -> None:
         self._portal = portal
-        self._dispatcher = dispatcher
+        self._requester = requester
 
     def request(
         self,
@@ -145,8 +145,8 @@ class Requester:
         if openapi is not None:
             from restsock.openapi import bind_contract
 
-            options["contract"] = bind_contract(self._dispatcher, openapi)
-        return TunnelAdapter(self._dispatcher, **options)
+            options["contract"] = bind_contract(self._requester, openapi)
+        return TunnelAdapter(self._requester, **options)
 
     def transport(self) -> Any:
         """A transport for the clients of httpx and httpx2, for any number of threads and clients.
@@ -159,7 +159,7 @@ class Requester:
         """
         from restsock.adapters import transport_for
 
-        return transport_for(self._dispatcher, asynchronous=False)
+        return transport_for(self._requester, asynchronous=False)
 
     def _open(
         self,
@@ -172,15 +172,15 @@ class Requester:
         total: float | None,
     ) -> StreamedResponse:
         self._portal.check()
-        dispatcher = self._dispatcher
+        requester = self._requester
         if isinstance(body, str):
             body = body.encode()
-        head = head_for(dispatcher, method, target, headers, body, scheme)
-        connect = dispatcher.timeouts.connect
+        head = head_for(requester, method, target, headers, body, scheme)
+        connect = requester.timeouts.connect
         deadline = None if total is None else time.monotonic() + total
         upload: ThreadUpload | None = None
         if isinstance(body, bytes) and len(body) <= _INLINE:
-            exchange = ThreadExchange.open(dispatcher, head, body=body)
+            exchange = ThreadExchange.open(requester, head, body=body)
             try:
                 response = exchange.receive_head(connect, idle, total)
             except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
@@ -188,7 +188,7 @@ class Requester:
                 raise
         else:
             exchange, response, upload = send_upload(
-                dispatcher,
+                requester,
                 head,
                 body,
                 Replay(body),

@@ -9,9 +9,9 @@ from restsock.server import Route as AsyncRoute
 from restsock.server import Server as AsyncServer
 
 from ._connection import Connection, Connections
+from ._endpoint import BlockingEndpoint
 from ._events import Events
-from ._life import Owner
-from ._requests import Requester
+from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Route", "Server"]
 
 
-class Route(Requester):
+class Route(BlockingRequester):
     """Sends requests to the peer of one name, over whichever connection it has at the moment.
 
     A request made while the peer is away waits for it, up to its connect timeout.
@@ -51,7 +51,7 @@ class Route(Requester):
         return repr(self._route)
 
 
-class Server(Owner[AsyncServer]):
+class Server(BlockingEndpoint[AsyncServer]):
     """A `restsock.Server` for threads: accepts peers and knows them. Made by `listen`.
 
         with restsock.sync.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -68,7 +68,7 @@ class Server(Owner[AsyncServer]):
     def __init__(self, server: AsyncServer) -> None:
         super().__init__(server, server)
         self._server = server
-        self._portal = self._hold.portal
+        self._portal = self._context.portal
         self.connections = Connections(self._portal, server.connections)
 
     @property
@@ -83,11 +83,11 @@ class Server(Owner[AsyncServer]):
 
     def statistics(self) -> ServerStatistics:
         """Numbers of the whole life of this server, all its connections together."""
-        return self._ask(self._server.statistics)
+        return self._look_up(self._server.statistics)
 
     def health(self) -> Health:
         """Whether peers can connect and requests have a fair chance now, and if not, why."""
-        return self._ask(self._server.health)
+        return self._look_up(self._server.health)
 
     def events(self, *, capacity: int = 1000) -> Events:
         """What happens to the connections, from this call on.
@@ -119,7 +119,7 @@ class Server(Owner[AsyncServer]):
         timeout: float | None = None,
         scheme: str | None = None,
     ) -> Response:
-        """Send a request to the peer of this name; see `Route` and `Requester.request`.
+        """Send a request to the peer of this name; see `Route` and `BlockingRequester.request`.
 
         Args:
             name: The peer's.
@@ -128,12 +128,12 @@ class Server(Owner[AsyncServer]):
             headers: Fields; Host and Content-Length are added when they are missing.
             body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds for all of it.
-            scheme: `"http"` or `"https"`, of the target's URL; see `Requester.request`.
+            scheme: `"http"` or `"https"`, of the target's URL; see `BlockingRequester.request`.
 
         Raises:
             PeerNotFound: No peer of that name was ever here, and none came in time.
             PeerUnavailable: It was here, and did not come back in time.
-            RestsockError: As with `Requester.request`.
+            RestsockError: As with `BlockingRequester.request`.
         """
         route = self.route(name)
         return route.request(
@@ -199,7 +199,7 @@ class Server(Owner[AsyncServer]):
             Whether it is.
         """
         self._wait_closed(timeout)
-        return self._hold.closed or self._server.closed
+        return self._context.closed or self._server.closed
 
     def close(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None

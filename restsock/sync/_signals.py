@@ -14,7 +14,7 @@ from restsock.connection import SIGNALS, tell_closing
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ._life import Owner
+    from ._endpoint import BlockingEndpoint
 
 __all__ = ["drain_on_signal"]
 
@@ -23,7 +23,7 @@ _log = logging.getLogger("restsock.sync")
 
 @contextmanager
 def drain_on_signal(
-    *endpoints: Owner[Any], signals: Iterable[int] = SIGNALS, grace: float | None = None
+    *endpoints: BlockingEndpoint[Any], signals: Iterable[int] = SIGNALS, grace: float | None = None
 ) -> Iterator[None]:
     """Close clients and servers in good order when the process is told to end.
 

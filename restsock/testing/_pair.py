@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
-from restsock._config import Options
+from restsock._options import Options
 from restsock.apps import make_handler
 from restsock.connection import (
     Connection,

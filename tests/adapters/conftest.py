@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 import requests
 
-from restsock._config import Limits, Timeouts
+from restsock._options import Limits, Timeouts
 from restsock.adapters import TunnelAdapter
 from restsock.connection import _thread_exchange
-from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, ok
+from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, ok
 
 
 @pytest.fixture
@@ -22,15 +22,15 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def tunnel(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> FakeDispatcher:
+def tunnel(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> FakeRequester:
     monkeypatch.setattr(_thread_exchange, "Exchange", FakeExchange)
-    tunnel = FakeDispatcher(loop, Limits(), Timeouts(connect=5.0))
+    tunnel = FakeRequester(loop, Limits(), Timeouts(connect=5.0))
     tunnel.scripts = [ok]
     return tunnel
 
 
 @pytest.fixture
-def adapter(tunnel: FakeDispatcher) -> TunnelAdapter:
+def adapter(tunnel: FakeRequester) -> TunnelAdapter:
     return TunnelAdapter(cast("Any", tunnel))
 
 

@@ -1,4 +1,4 @@
-"""A dispatcher whose peer is a function of the test, on a real trio loop in a thread of its own.
+"""A requester whose peer is a function of the test, on a real trio loop in a thread of its own.
 
 For what has to happen at an exact moment: a failure between two bytes, a start that comes too late,
 a peer that stops taking bytes. Everything here runs on the loop; a test runs outside of it.
@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
-from restsock._config import Limits, Timeouts
 from restsock._exceptions import RestsockError
+from restsock._options import Limits, Timeouts
 from restsock.connection import Failed, Started, Writable
 from restsock.protocol import (
     DataReceived,
@@ -159,7 +159,7 @@ class FakeExchange:
 Script = Callable[[FakeExchange], None]
 
 
-class FakeDispatcher:
+class FakeRequester:
     """Hands each exchange to the next script, or to the last one again."""
 
     instrument = None
@@ -174,7 +174,7 @@ class FakeDispatcher:
         self.exchanges: list[FakeExchange] = []
         self.scripts: list[Script] = []
 
-    def start_as_guest(self, exchange: Any, guard: Any) -> bool:
+    def start_here(self, exchange: Any, guard: Any) -> bool:
         return False
 
     def submit(self, exchange: Any) -> None:

@@ -29,13 +29,13 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.util import Timeout
 
 import restsock
-from restsock._config import Limits, Timeouts
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
+from restsock._options import Limits, Timeouts
 from restsock.adapters import TunnelAdapter
 from restsock.connection import _thread_exchange
 from restsock.testing import connected_pair
 from tests import strategies  # noqa: F401  # selects the profile of Hypothesis
-from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, Script, ok
+from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
 
 REAL_EXCHANGE = cast("Any", _thread_exchange).Exchange
 
@@ -183,7 +183,7 @@ def observe(
     retries: int = 0,
 ) -> tuple[Any, bool]:
     """Returns what shows of some calls, and whether the last went the short way."""
-    tunnel = FakeDispatcher(loop, Limits(), Timeouts(connect=5.0))
+    tunnel = FakeRequester(loop, Limits(), Timeouts(connect=5.0))
     tunnel.scripts = list(scripts)
     adapter = TunnelAdapter(cast("Any", tunnel), max_retries=retries)
     handed = []
@@ -575,7 +575,7 @@ def test_what_is_set_on_the_session_counts(shared: Loop, setting: dict[str, Any]
 )
 @pytest.mark.parametrize("where", ["requests", "class", "instance"])
 def test_a_step_that_is_overridden_is_called(shared: Loop, step: str, where: str) -> None:
-    tunnel = FakeDispatcher(shared, Limits(), Timeouts())
+    tunnel = FakeRequester(shared, Limits(), Timeouts())
     tunnel.scripts = [ok]
     called = []
 
@@ -601,7 +601,7 @@ def test_an_adapter_that_derives_from_ours_goes_the_long_way(shared: Loop) -> No
         def add_headers(self, request: requests.PreparedRequest, **kwargs: Any) -> None:
             request.headers["X-Verify"] = str(kwargs["verify"])
 
-    tunnel = FakeDispatcher(shared, Limits(), Timeouts())
+    tunnel = FakeRequester(shared, Limits(), Timeouts())
     tunnel.scripts = [ok]
     with restsock.Session() as session:
         session.mount("http://edge-1/", Derived(cast("Any", tunnel)))
@@ -692,7 +692,7 @@ def test_the_environment_counts_for_other_urls(
     ],
 )
 def test_a_tunnel_has_all_spellings_of_its_url(
-    adapter: TunnelAdapter, tunnel: FakeDispatcher, prefix: str, url: str
+    adapter: TunnelAdapter, tunnel: FakeRequester, prefix: str, url: str
 ) -> None:
     with restsock.Session() as session:
         session.mount(prefix, adapter)
@@ -810,7 +810,7 @@ def test_a_coded_body_is_decoded(shared: Loop, body: bytes) -> None:
 
 @given(answers())
 def test_responses_are_built_as_requests_builds_them(shared: Loop, answer: Script) -> None:
-    tunnel = FakeDispatcher(shared, Limits(), Timeouts())
+    tunnel = FakeRequester(shared, Limits(), Timeouts())
     tunnel.scripts = [answer]
     adapter = TunnelAdapter(cast("Any", tunnel))
     request = requests.Request("GET", "http://edge-1/pets").prepare()

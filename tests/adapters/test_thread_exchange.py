@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from restsock._config import Limits, Timeouts
 from restsock._exceptions import (
     ConnectionClosed,
     LocalProtocolError,
@@ -18,9 +17,10 @@ from restsock._exceptions import (
     RestsockError,
     StreamReset,
 )
+from restsock._options import Limits, Timeouts
 from restsock.connection import ThreadExchange, _thread_exchange
 from restsock.protocol import RequestHead, ResponseHead
-from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop
+from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop
 
 REQUEST = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
 HEAD = ResponseHead(200, [])
@@ -226,7 +226,7 @@ def test_a_loop_that_still_runs_is_waited_for(
 
 
 def test_a_loop_that_does_not_answer(
-    loop: Loop, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the request will start is not known then, and the error says so."""
     monkeypatch.setattr(_thread_exchange, "_WITHDRAWAL", 0.05)
@@ -263,12 +263,12 @@ def test_in_a_fork(served: ThreadExchange) -> None:
     os.close(read)
 
 
-def test_on_the_loop(loop: Loop, tunnel: FakeDispatcher) -> None:
+def test_on_the_loop(loop: Loop, tunnel: FakeRequester) -> None:
     with pytest.raises(RestsockError, match="loop's own thread"):
         loop.run(ThreadExchange.open, tunnel, REQUEST)
 
 
-def test_the_start_is_not_announced_unless_asked(tunnel: FakeDispatcher) -> None:
+def test_the_start_is_not_announced_unless_asked(tunnel: FakeRequester) -> None:
     tunnel.scripts = [FakeExchange.start]
     exchange = ThreadExchange.open(cast("Any", tunnel), REQUEST, end=False)
     tunnel.settle()
@@ -279,9 +279,9 @@ def test_the_start_is_not_announced_unless_asked(tunnel: FakeDispatcher) -> None
     assert time.monotonic() - before < 4
 
 
-def test_limits_are_those_of_the_dispatcher(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_those_of_the_requester(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_thread_exchange, "Exchange", FakeExchange)
-    tunnel = FakeDispatcher(loop, Limits(send_buffer=1024), Timeouts())
+    tunnel = FakeRequester(loop, Limits(send_buffer=1024), Timeouts())
     tunnel.scripts = [FakeExchange.start]
     exchange = ThreadExchange.open(cast("Any", tunnel), REQUEST, end=False)
     tunnel.settle().hold = True
@@ -335,7 +335,7 @@ def test_what_has_moved_to_another_connection_is_left_to_the_loop(
     fake.on_data = lambda _: threads.append(threading.current_thread())
     served.send_data(b"x", flush=False)
     had: Any = object()
-    served._pump_as_guest(had)
+    served._pump_here(had)
     loop.run(lambda: None)
     assert threads == [loop._thread]
     assert fake.sent == b"x"

@@ -18,8 +18,8 @@ import requests
 import trio
 import trio.testing
 
-from restsock._config import Limits, Options
 from restsock._exceptions import ConnectionClosed, StreamReset
+from restsock._options import Limits, Options
 from restsock.adapters import TunnelAdapter
 from restsock.connection import (
     AsyncExchange,
@@ -125,7 +125,7 @@ class Tunnel:
 MakeTunnel = Callable[..., Tunnel]
 
 
-@pytest.fixture(params=[trio.testing.memory_stream_pair, socket_streams], ids=["loop", "guests"])
+@pytest.fixture(params=[trio.testing.memory_stream_pair, socket_streams], ids=["loop", "threads"])
 def make_tunnel(request: pytest.FixtureRequest) -> Iterator[MakeTunnel]:
     tunnels: list[Tunnel] = []
 

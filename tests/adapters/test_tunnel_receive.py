@@ -20,7 +20,6 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Retry, Timeout
 
 import restsock
-from restsock._config import Timeouts
 from restsock._exceptions import (
     ConnectionClosed,
     PeerNotFound,
@@ -30,8 +29,9 @@ from restsock._exceptions import (
     StreamRefused,
     StreamReset,
 )
+from restsock._options import Timeouts
 from restsock.adapters import TunnelAdapter
-from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, Script, ok
+from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
 
 URL = "http://edge-1/"
 
@@ -88,7 +88,7 @@ def test_the_raw_response_is_urllib3s(session: requests.Session) -> None:
 
 
 def test_what_clients_look_for_in_http_clients_response(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     """As docker's SDK, sseclient and CacheControl do."""
 
@@ -119,7 +119,7 @@ def test_what_clients_look_for_in_http_clients_response(
 
 
 def test_a_client_may_take_the_timeout_off_a_stream(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def pauses(exchange: FakeExchange) -> None:
         exchange.start()
@@ -135,7 +135,7 @@ def test_a_client_may_take_the_timeout_off_a_stream(
 
 @pytest.mark.parametrize("way", ["docker", "urllib3"])
 def test_another_thread_ends_a_stream(
-    session: requests.Session, tunnel: FakeDispatcher, way: str
+    session: requests.Session, tunnel: FakeRequester, way: str
 ) -> None:
     def endless(exchange: FakeExchange) -> None:
         exchange.start()
@@ -164,7 +164,7 @@ def test_another_thread_ends_a_stream(
     assert tunnel.settle().resets
 
 
-def test_a_text_wrapper_reads_it(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_text_wrapper_reads_it(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, body="a\n\u2603\n".encode())]
     response = session.get(URL, stream=True)
     response.raw.auto_close = False  # as urllib3 documents it for the wrappers of io
@@ -175,13 +175,13 @@ def test_a_text_wrapper_reads_it(session: requests.Session, tunnel: FakeDispatch
 
 
 @pytest.mark.parametrize("status", [200, 201, 404, 431, 500, 503, 599])
-def test_any_status(session: requests.Session, tunnel: FakeDispatcher, status: int) -> None:
+def test_any_status(session: requests.Session, tunnel: FakeRequester, status: int) -> None:
     tunnel.scripts = [plain(status, body=b"why")]
     response = session.get(URL)
     assert (response.status_code, response.content) == (status, b"why")
 
 
-def test_a_reason(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_reason(session: requests.Session, tunnel: FakeRequester) -> None:
     def script(exchange: FakeExchange) -> None:
         exchange.start()
         exchange.answer(418, reason="Short And Stout")
@@ -193,7 +193,7 @@ def test_a_reason(session: requests.Session, tunnel: FakeDispatcher) -> None:
 
 
 def test_informational_heads_are_passed_over(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def script(exchange: FakeExchange) -> None:
         exchange.start()
@@ -209,7 +209,7 @@ def test_informational_heads_are_passed_over(
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 def test_no_body(
-    session: requests.Session, tunnel: FakeDispatcher, method: str, status: int
+    session: requests.Session, tunnel: FakeRequester, method: str, status: int
 ) -> None:
     """Its Content-Length only describes, and nobody waits for the end of the stream."""
     tunnel.scripts = [plain(status, ("Content-Length", "1000"), end=False)]
@@ -219,7 +219,7 @@ def test_no_body(
     assert tunnel.settle().resets == []
 
 
-def test_repeated_headers(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_repeated_headers(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, ("Vary", "A"), ("vary", "B"), ("X-Bytes", "\xff"))]
     response = session.get(URL)
     assert response.headers["VARY"] == "A, B"
@@ -227,7 +227,7 @@ def test_repeated_headers(session: requests.Session, tunnel: FakeDispatcher) -> 
     assert isinstance(response.headers["X-Bytes"], str)
 
 
-def test_cookies(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_cookies(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [
         plain(200, ("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2; Path=/pets")),
         plain(200),
@@ -239,7 +239,7 @@ def test_cookies(session: requests.Session, tunnel: FakeDispatcher) -> None:
     assert sorted(cookie.split("; ")) == ["a=1", "b=2"]
 
 
-def test_redirects(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_redirects(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [
         plain(307, ("Location", "/second"), ("Set-Cookie", "seen=1"), body=b"there"),
         plain(303, ("Location", "/third")),
@@ -255,7 +255,7 @@ def test_redirects(session: requests.Session, tunnel: FakeDispatcher) -> None:
     assert dict(tunnel.exchanges[1].fields)["Cookie"] == "seen=1"
 
 
-def test_authentication_with_a_challenge(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_authentication_with_a_challenge(session: requests.Session, tunnel: FakeRequester) -> None:
     challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
     tunnel.scripts = [plain(401, ("WWW-Authenticate", challenge)), ok]
     response = session.post(URL, data=b"body", auth=HTTPDigestAuth("user", "secret"))
@@ -341,7 +341,7 @@ AGAIN = {
 @pytest.mark.parametrize("body", ONE_SHOTS)
 def test_a_body_that_reads_once_is_sent_once(
     adapter: TunnelAdapter,
-    tunnel: FakeDispatcher,
+    tunnel: FakeRequester,
     kind: type[requests.Session],
     again: str,
     body: str,
@@ -360,7 +360,7 @@ def test_a_body_that_reads_once_is_sent_once(
 
 
 def test_a_request_with_a_body_that_is_spent(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     prepared = requests.Request("PUT", URL, data=iter([b"body"])).prepare()
     assert session.send(prepared).content == b"body"
@@ -376,7 +376,7 @@ def test_a_request_with_a_body_that_is_spent(
 
 
 def test_a_body_that_can_be_read_again_is(
-    session: requests.Session, tunnel: FakeDispatcher, tmp_path: Path
+    session: requests.Session, tunnel: FakeRequester, tmp_path: Path
 ) -> None:
     path = tmp_path / "body"
     path.write_bytes(b"skipped body")
@@ -391,7 +391,7 @@ def test_a_body_that_can_be_read_again_is(
 
 
 def test_a_request_that_follows_without_its_body(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     tunnel.scripts = [at_once(303, ("Location", "/there")), ok]
     assert session.post(URL, data=iter([b"body"])).ok
@@ -418,7 +418,7 @@ def test_hooks(session: requests.Session) -> None:
 )
 def test_content_codings(
     session: requests.Session,
-    tunnel: FakeDispatcher,
+    tunnel: FakeRequester,
     coding: str,
     encode: Any,
     length: bool,
@@ -439,13 +439,13 @@ def test_content_codings(
 
 
 @pytest.mark.skipif("zstd" not in HTTPResponse.CONTENT_DECODERS, reason="urllib3 has no zstd here")
-def test_zstd(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_zstd(session: requests.Session, tunnel: FakeRequester) -> None:
     frame = bytes.fromhex("28b52ffd2404210000626f64790f2d3d31")
     tunnel.scripts = [plain(200, ("Content-Encoding", "zstd"), body=frame)]
     assert session.get(URL).content == b"body"
 
 
-def test_a_coding_that_is_broken(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_coding_that_is_broken(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, ("Content-Encoding", "gzip"), body=b"not gzip at all")]
     with pytest.raises(requests.exceptions.ContentDecodingError):
         session.get(URL)
@@ -454,7 +454,7 @@ def test_a_coding_that_is_broken(session: requests.Session, tunnel: FakeDispatch
 # --- streams ----------------------------------------------------------------------------------
 
 
-def test_what_has_come_is_handed_on(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_what_has_come_is_handed_on(session: requests.Session, tunnel: FakeRequester) -> None:
     """The first event of an event stream does not wait for a full chunk."""
     tunnel.scripts = [plain(200, body=b"data: 1\n\n", end=False)]
     response = session.get(URL, stream=True, timeout=5)
@@ -468,7 +468,7 @@ def test_what_has_come_is_handed_on(session: requests.Session, tunnel: FakeDispa
     assert exchange.resets == []
 
 
-def test_lines(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_lines(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, body=b"one\ntwo\n", end=False)]
     lines = session.get(URL, stream=True, timeout=5).iter_lines()
     assert next(lines) == b"one"
@@ -478,9 +478,7 @@ def test_lines(session: requests.Session, tunnel: FakeDispatcher) -> None:
     assert list(lines) == [b"three"]
 
 
-def test_a_compressed_stream_is_handed_on(
-    session: requests.Session, tunnel: FakeDispatcher
-) -> None:
+def test_a_compressed_stream_is_handed_on(session: requests.Session, tunnel: FakeRequester) -> None:
     squeeze = zlib.compressobj(wbits=31)
     first = squeeze.compress(b"data: 1\n\n") + squeeze.flush(zlib.Z_SYNC_FLUSH)
     tunnel.scripts = [plain(200, ("Content-Encoding", "gzip"), body=first, end=False)]
@@ -492,7 +490,7 @@ def test_a_compressed_stream_is_handed_on(
 
 
 def test_pieces_of_a_known_length_are_full(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def script(exchange: FakeExchange) -> None:
         exchange.start()
@@ -508,7 +506,7 @@ def test_pieces_of_a_known_length_are_full(
 
 @pytest.mark.parametrize("size", [None, 1, 3, 100_000])
 def test_any_size_of_piece(
-    session: requests.Session, tunnel: FakeDispatcher, size: int | None
+    session: requests.Session, tunnel: FakeRequester, size: int | None
 ) -> None:
     def script(exchange: FakeExchange) -> None:
         exchange.start()
@@ -524,7 +522,7 @@ def test_any_size_of_piece(
 
 
 def test_the_end_of_the_stream_is_not_waited_for_at_the_last_byte(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     """An app may go on working behind its last byte."""
     tunnel.scripts = [plain(200, ("Content-Length", "4"), body=b"body", end=False)]
@@ -533,7 +531,7 @@ def test_the_end_of_the_stream_is_not_waited_for_at_the_last_byte(
 
 
 def test_credit_goes_back_as_the_body_is_read(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def script(exchange: FakeExchange) -> None:
         exchange.start()
@@ -554,7 +552,7 @@ def test_credit_goes_back_as_the_body_is_read(
 
 
 def test_a_small_response_wakes_the_loop_once(
-    session: requests.Session, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+    session: requests.Session, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts: list[object] = []
 
@@ -570,7 +568,7 @@ def test_a_small_response_wakes_the_loop_once(
 
 @pytest.mark.parametrize("way", ["close", "with", "del", "break"])
 def test_an_unfinished_response_resets_its_stream(
-    session: requests.Session, tunnel: FakeDispatcher, way: str
+    session: requests.Session, tunnel: FakeRequester, way: str
 ) -> None:
     tunnel.scripts = [plain(200, body=b"some", end=False)]
     response = session.get(URL, stream=True, timeout=5)
@@ -590,7 +588,7 @@ def test_an_unfinished_response_resets_its_stream(
     assert tunnel.settle().resets == [1]
 
 
-def test_reading_after_close(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_reading_after_close(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, body=b"some", end=False)]
     response = session.get(URL, stream=True, timeout=5)
     response.close()
@@ -600,7 +598,7 @@ def test_reading_after_close(session: requests.Session, tunnel: FakeDispatcher) 
 # --- failures before the head -----------------------------------------------------------------
 
 
-def test_no_connection_in_time(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_no_connection_in_time(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [never_started]
     with pytest.raises(requests.ConnectTimeout) as caught:
         session.get(URL, timeout=(0.05, 5))
@@ -613,7 +611,7 @@ def test_no_connection_in_time(session: requests.Session, tunnel: FakeDispatcher
 
 
 def test_without_a_timeout_connecting_has_one_all_the_same(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     tunnel.timeouts = Timeouts(connect=0.05)
     tunnel.scripts = [never_started]
@@ -622,8 +620,8 @@ def test_without_a_timeout_connecting_has_one_all_the_same(
             session.get(URL, timeout=timeout)
 
 
-def test_a_dispatcher_explains_why_there_was_no_connection(
-    session: requests.Session, tunnel: FakeDispatcher
+def test_a_requester_explains_why_there_was_no_connection(
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def away(exchange: FakeExchange) -> None:
         exchange.explain = lambda: PeerUnavailable("edge-1 is away")
@@ -636,7 +634,7 @@ def test_a_dispatcher_explains_why_there_was_no_connection(
 
 
 def test_a_start_that_crosses_the_timeout_is_no_connect_timeout(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     """The request runs after all, and to call it safe to retry would be wrong."""
 
@@ -649,7 +647,7 @@ def test_a_start_that_crosses_the_timeout_is_no_connect_timeout(
     assert session.post(URL, data=b"body", timeout=(0.05, 5)).content == b"body"
 
 
-def test_no_head_in_time(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_no_head_in_time(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [silent]
     with pytest.raises(requests.ReadTimeout, match="Read timed out") as caught:
         session.get(URL, timeout=(5, 0.05))
@@ -662,7 +660,7 @@ def test_no_head_in_time(session: requests.Session, tunnel: FakeDispatcher) -> N
 
 
 def test_the_read_timeout_begins_with_the_start(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def late(exchange: FakeExchange) -> None:
         threading.Timer(0.3, tunnel.token.run_sync_soon, (ok, exchange)).start()
@@ -671,7 +669,7 @@ def test_the_read_timeout_begins_with_the_start(
     assert session.get(URL, timeout=(5, 0.1)).ok
 
 
-def test_a_total_timeout(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_total_timeout(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [silent]
     with pytest.raises(requests.ReadTimeout):
         session.get(URL, timeout=cast("Any", Timeout(total=0.05)))
@@ -680,7 +678,7 @@ def test_a_total_timeout(session: requests.Session, tunnel: FakeDispatcher) -> N
         session.get(URL, timeout=cast("Any", Timeout(total=0.05, connect=5)))
 
 
-def test_a_peer_that_takes_nothing(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_peer_that_takes_nothing(session: requests.Session, tunnel: FakeRequester) -> None:
     def stuck(exchange: FakeExchange) -> None:
         exchange.start()
         exchange.hold = True
@@ -709,7 +707,7 @@ def test_a_peer_that_takes_nothing(session: requests.Session, tunnel: FakeDispat
 )
 def test_failures_become_those_of_requests(
     session: requests.Session,
-    tunnel: FakeDispatcher,
+    tunnel: FakeRequester,
     error: RestsockError,
     expected: type[requests.RequestException],
 ) -> None:
@@ -731,7 +729,7 @@ def test_the_loop_has_ended(session: requests.Session, loop: Loop) -> None:
 
 
 def test_the_loop_ends_under_an_open_response(
-    session: requests.Session, loop: Loop, tunnel: FakeDispatcher
+    session: requests.Session, loop: Loop, tunnel: FakeRequester
 ) -> None:
     tunnel.scripts = [plain(200, body=b"some", end=False)]
     response = session.get(URL, stream=True)
@@ -740,7 +738,7 @@ def test_the_loop_ends_under_an_open_response(
 
 
 def test_a_bug_on_the_loop_does_not_end_it(
-    session: requests.Session, tunnel: FakeDispatcher, caplog: pytest.LogCaptureFixture
+    session: requests.Session, tunnel: FakeRequester, caplog: pytest.LogCaptureFixture
 ) -> None:
     def script(exchange: FakeExchange) -> None:
         raise LookupError("a bug")
@@ -762,7 +760,7 @@ def broken(exchange: FakeExchange) -> None:
     exchange.fail(reset())
 
 
-def test_a_body_that_breaks_off(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_body_that_breaks_off(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [broken]
     with pytest.raises(requests.exceptions.ChunkedEncodingError) as caught:
         session.get(URL)
@@ -778,7 +776,7 @@ def test_a_body_that_breaks_off(session: requests.Session, tunnel: FakeDispatche
 
 @pytest.mark.parametrize("read", ["read", "read1", "stream", "data"])
 def test_raw_raises_what_urllib3_raises(
-    session: requests.Session, tunnel: FakeDispatcher, read: str
+    session: requests.Session, tunnel: FakeRequester, read: str
 ) -> None:
     tunnel.scripts = [broken]
     raw = session.get(URL, stream=True).raw
@@ -794,7 +792,7 @@ def test_raw_raises_what_urllib3_raises(
             raw.read()
 
 
-def test_a_body_that_stops(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_body_that_stops(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [plain(200, body=b"some", end=False)]
     with pytest.raises(requests.ConnectionError, match="Read timed out") as caught:
         session.get(URL, timeout=(5, 0.3))
@@ -803,7 +801,7 @@ def test_a_body_that_stops(session: requests.Session, tunnel: FakeDispatcher) ->
     assert tunnel.settle().resets == [1]
 
 
-def test_a_body_that_is_too_short(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_body_that_is_too_short(session: requests.Session, tunnel: FakeRequester) -> None:
     """The protocol resets such a stream; should it not, urllib3 counts as well."""
     tunnel.scripts = [plain(200, ("Content-Length", "10"), body=b"short")]
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
@@ -817,7 +815,7 @@ def retrying(session: requests.Session, tunnel: Any, retries: int | Retry) -> No
     session.mount(URL, TunnelAdapter(tunnel, max_retries=retries))
 
 
-def test_by_default_nothing_is_retried(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_by_default_nothing_is_retried(session: requests.Session, tunnel: FakeRequester) -> None:
     tunnel.scripts = [failing(StreamRefused("not now")), ok]
     with pytest.raises(requests.ConnectionError):
         session.get(URL)
@@ -826,7 +824,7 @@ def test_by_default_nothing_is_retried(session: requests.Session, tunnel: FakeDi
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_did_not_start_is_sent_again(
-    session: requests.Session, tunnel: FakeDispatcher, method: str
+    session: requests.Session, tunnel: FakeRequester, method: str
 ) -> None:
     retrying(session, tunnel, 3)
     refused = StreamRefused("not now")
@@ -837,7 +835,7 @@ def test_what_did_not_start_is_sent_again(
 
 @pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("PUT", 3), ("POST", 1), ("PATCH", 1)])
 def test_what_may_have_run_is_sent_again_if_idempotent(
-    session: requests.Session, tunnel: FakeDispatcher, method: str, tries: int
+    session: requests.Session, tunnel: FakeRequester, method: str, tries: int
 ) -> None:
     retrying(session, tunnel, 2)
     tunnel.scripts = [failing(reset())]
@@ -847,7 +845,7 @@ def test_what_may_have_run_is_sent_again_if_idempotent(
     assert len(tunnel.exchanges) == tries
 
 
-def test_a_file_is_rewound(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_file_is_rewound(session: requests.Session, tunnel: FakeRequester) -> None:
     retrying(session, tunnel, Retry(2, allowed_methods=None))
 
     def half(exchange: FakeExchange) -> None:
@@ -861,7 +859,7 @@ def test_a_file_is_rewound(session: requests.Session, tunnel: FakeDispatcher) ->
     assert [bytes(one.sent) for one in tunnel.exchanges] == [b"body", b"body"]
 
 
-def test_a_generator_is_sent_once(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_generator_is_sent_once(session: requests.Session, tunnel: FakeRequester) -> None:
     retrying(session, tunnel, 2)
 
     def half(exchange: FakeExchange) -> None:
@@ -876,14 +874,14 @@ def test_a_generator_is_sent_once(session: requests.Session, tunnel: FakeDispatc
 
 
 def test_a_generator_that_nobody_asked_is_sent_later(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     retrying(session, tunnel, 2)
     tunnel.scripts = [failing(PeerUnavailable("away"), started=False), ok]
     assert session.post(URL, data=iter([b"body"])).content == b"body"
 
 
-def test_statuses_that_are_retried(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_statuses_that_are_retried(session: requests.Session, tunnel: FakeRequester) -> None:
     retrying(session, tunnel, Retry(3, status_forcelist=[502]))
     tunnel.scripts = [plain(502), plain(502, body=b"unread", end=False), ok]
     assert session.get(URL).status_code == 200
@@ -898,7 +896,7 @@ def test_statuses_that_are_retried(session: requests.Session, tunnel: FakeDispat
 
 
 def test_a_status_may_be_returned_in_the_end(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     retrying(session, tunnel, Retry(1, status_forcelist=[502], raise_on_status=False))
     tunnel.scripts = [plain(502, body=b"why")]
@@ -907,7 +905,7 @@ def test_a_status_may_be_returned_in_the_end(
 
 
 def test_retry_after_is_respected(
-    session: requests.Session, tunnel: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+    session: requests.Session, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
@@ -917,7 +915,7 @@ def test_retry_after_is_respected(
     assert slept == [7]
 
 
-def test_timeouts_count(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_timeouts_count(session: requests.Session, tunnel: FakeRequester) -> None:
     retrying(session, tunnel, 1)
     tunnel.scripts = [never_started, ok]
     assert session.post(URL, data=b"body", timeout=(0.05, 5)).content == b"body"

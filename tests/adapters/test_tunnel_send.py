@@ -22,10 +22,10 @@ from urllib3.util import SKIP_HEADER, Timeout
 import restsock
 from restsock._exceptions import RestsockError
 from restsock.adapters import TunnelAdapter
-from tests.adapters.fake_tunnel import FakeDispatcher, FakeExchange, Loop, ok
+from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, ok
 
 
-def sent(tunnel: FakeDispatcher) -> FakeExchange:
+def sent(tunnel: FakeRequester) -> FakeExchange:
     return tunnel.exchanges[-1]
 
 
@@ -41,7 +41,7 @@ def test_it_is_an_adapter_of_requests(adapter: TunnelAdapter) -> None:
     assert isinstance(adapter, BaseAdapter)
 
 
-def test_a_plain_get(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_plain_get(session: requests.Session, tunnel: FakeRequester) -> None:
     response = session.get("http://edge-1/pets?limit=3")
     request = sent(tunnel).request
     assert request.method == b"GET"
@@ -74,7 +74,7 @@ def test_a_plain_get(session: requests.Session, tunnel: FakeDispatcher) -> None:
     ],
 )
 def test_the_host_comes_from_the_url(
-    session: requests.Session, adapter: TunnelAdapter, tunnel: FakeDispatcher, url: str, host: str
+    session: requests.Session, adapter: TunnelAdapter, tunnel: FakeRequester, url: str, host: str
 ) -> None:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -83,7 +83,7 @@ def test_the_host_comes_from_the_url(
 
 
 def test_user_and_password_of_the_url_become_a_header(
-    session: requests.Session, adapter: TunnelAdapter, tunnel: FakeDispatcher
+    session: requests.Session, adapter: TunnelAdapter, tunnel: FakeRequester
 ) -> None:
     session.mount("http://", adapter)
     session.get("http://user:secret@edge-1/")
@@ -91,14 +91,14 @@ def test_user_and_password_of_the_url_become_a_header(
     assert b"secret" not in sent(tunnel).request.target
 
 
-def test_a_host_that_is_given_wins(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_host_that_is_given_wins(session: requests.Session, tunnel: FakeRequester) -> None:
     session.get("http://edge-1/", headers={"host": "pets.example"})
     assert values(sent(tunnel), "Host") == ["pets.example"]
 
 
 @pytest.mark.parametrize("path", ["/%2e%2e/a%2Fb", "/a//b/?q=%20&r=+", "/;x=1", "/a%0d%0ab"])
 def test_the_target_goes_verbatim(
-    session: requests.Session, tunnel: FakeDispatcher, path: str
+    session: requests.Session, tunnel: FakeRequester, path: str
 ) -> None:
     prepared = requests.Request("GET", "http://edge-1/").prepare()
     prepared.url = f"http://edge-1{path}"
@@ -106,13 +106,13 @@ def test_the_target_goes_verbatim(
     assert sent(tunnel).request.target == path.encode()
 
 
-def test_a_fragment_stays_here(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_fragment_stays_here(session: requests.Session, tunnel: FakeRequester) -> None:
     session.get("http://edge-1/a?b#c")
     assert sent(tunnel).request.target == b"/a?b"
 
 
 def test_names_and_values_may_be_bytes_or_subclasses(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     class Text(str):
         __slots__ = ()
@@ -136,7 +136,7 @@ def test_names_and_values_may_be_bytes_or_subclasses(
     assert all(type(part) is bytes for field in fields for part in field)
 
 
-def test_a_subclass_may_add_headers(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_subclass_may_add_headers(session: requests.Session, tunnel: FakeRequester) -> None:
     class Signing(TunnelAdapter):
         def add_headers(self, request: requests.PreparedRequest, **kwargs: Any) -> None:
             request.headers["Signature"] = "signed"
@@ -146,19 +146,19 @@ def test_a_subclass_may_add_headers(session: requests.Session, tunnel: FakeDispa
     assert values(sent(tunnel), "Signature") == ["signed"]
 
 
-def test_any_method(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_any_method(session: requests.Session, tunnel: FakeRequester) -> None:
     session.request("PROPFIND", "http://edge-1/")
     assert sent(tunnel).request.method == b"PROPFIND"
 
 
 def test_without_accept_encoding_nothing_is_to_be_encoded(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     session.get("http://edge-1/", headers={"Accept-Encoding": cast("Any", None)})
     assert values(sent(tunnel), "Accept-Encoding") == ["identity"]
 
 
-def test_a_header_may_be_skipped(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_header_may_be_skipped(session: requests.Session, tunnel: FakeRequester) -> None:
     skipped = {"Accept-Encoding": SKIP_HEADER, "User-Agent": SKIP_HEADER}
     session.get("http://edge-1/", headers=skipped)
     assert not values(sent(tunnel), "Accept-Encoding")
@@ -183,7 +183,7 @@ def test_a_header_may_be_skipped(session: requests.Session, tunnel: FakeDispatch
     ],
 )
 def test_a_header_that_cannot_be_sent(
-    session: requests.Session, tunnel: FakeDispatcher, fields: dict[str, Any]
+    session: requests.Session, tunnel: FakeRequester, fields: dict[str, Any]
 ) -> None:
     prepared = requests.Request("GET", "http://edge-1/").prepare()
     prepared.headers.update(fields)
@@ -193,7 +193,7 @@ def test_a_header_that_cannot_be_sent(
     assert not tunnel.exchanges
 
 
-def test_a_method_that_cannot_be_sent(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_method_that_cannot_be_sent(session: requests.Session, tunnel: FakeRequester) -> None:
     with pytest.raises(requests.exceptions.InvalidHeader):
         session.request("GET /\r\n", "http://edge-1/")
     assert not tunnel.exchanges
@@ -203,7 +203,7 @@ def test_a_method_that_cannot_be_sent(session: requests.Session, tunnel: FakeDis
     "url", ["http://edge 1/", "http://edge-1:99999/", "http://edge-1:http/", "http://a\u2028b/"]
 )
 def test_a_host_that_cannot_be_sent(
-    adapter: TunnelAdapter, tunnel: FakeDispatcher, url: str
+    adapter: TunnelAdapter, tunnel: FakeRequester, url: str
 ) -> None:
     prepared = requests.Request("GET", "http://edge-1/").prepare()
     prepared.url = url
@@ -216,7 +216,7 @@ def test_a_host_that_cannot_be_sent(
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def test_a_small_body_goes_with_its_head(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_small_body_goes_with_its_head(session: requests.Session, tunnel: FakeRequester) -> None:
     response = session.post("http://edge-1/", json={"a": 1})
     assert response.json() == {"a": 1}
     assert sent(tunnel).calls == []  # submitted whole: nothing was sent behind the head
@@ -227,7 +227,7 @@ def test_text_is_utf_8(session: requests.Session) -> None:
     assert session.post("http://edge-1/", data="snow \u2603").content == "snow \u2603".encode()
 
 
-def test_a_buffer_is_a_body(adapter: TunnelAdapter, tunnel: FakeDispatcher) -> None:
+def test_a_buffer_is_a_body(adapter: TunnelAdapter, tunnel: FakeRequester) -> None:
     prepared = requests.Request("POST", "http://edge-1/").prepare()
     prepared.headers.pop("Content-Length")
     prepared.body = cast("Any", bytearray(b"buffer"))
@@ -242,12 +242,12 @@ def test_what_is_no_body(adapter: TunnelAdapter) -> None:
         adapter.send(prepared)
 
 
-def test_a_post_without_a_body(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_post_without_a_body(session: requests.Session, tunnel: FakeRequester) -> None:
     session.post("http://edge-1/")
     assert values(sent(tunnel), "Content-Length") == ["0"]
 
 
-def test_a_generator(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_generator(session: requests.Session, tunnel: FakeRequester) -> None:
     def body() -> Iterator[bytes]:
         yield b"one "
         yield b""
@@ -266,7 +266,7 @@ def test_a_generator_of_text(session: requests.Session) -> None:
 
 
 def test_a_file_from_its_position(
-    session: requests.Session, tunnel: FakeDispatcher, tmp_path: Path
+    session: requests.Session, tunnel: FakeRequester, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"head" + bytes(200_000))
@@ -281,21 +281,21 @@ def test_a_text_file(session: requests.Session) -> None:
     assert session.post("http://edge-1/", data=io.StringIO("\u2603")).content == "\u2603".encode()
 
 
-def test_multipart(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_multipart(session: requests.Session, tunnel: FakeRequester) -> None:
     files = {"file": ("a.txt", io.BytesIO(b"content"), "text/plain")}
     session.post("http://edge-1/", data={"k": "v"}, files=files)
     assert b'name="file"; filename="a.txt"' in sent(tunnel).sent
     assert values(sent(tunnel), "Content-Type")[0].startswith("multipart/form-data; boundary=")
 
 
-def test_a_large_body_of_bytes(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_large_body_of_bytes(session: requests.Session, tunnel: FakeRequester) -> None:
     body = os.urandom(1_000_000)
     assert session.post("http://edge-1/", data=body).content == body
     assert sent(tunnel).calls.count("data") == 16
 
 
 def test_an_upload_waits_for_a_peer_that_is_slow(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     most = 0
 
@@ -317,7 +317,7 @@ def test_an_upload_waits_for_a_peer_that_is_slow(
 
 
 def test_a_generator_that_raises_resets_the_stream(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def body() -> Iterator[bytes]:
         yield b"one"
@@ -330,9 +330,7 @@ def test_a_generator_that_raises_resets_the_stream(
     assert not sent(tunnel).ended
 
 
-def test_an_early_answer_stops_the_upload(
-    session: requests.Session, tunnel: FakeDispatcher
-) -> None:
+def test_an_early_answer_stops_the_upload(session: requests.Session, tunnel: FakeRequester) -> None:
     def refuse(exchange: FakeExchange) -> None:
         exchange.start()
 
@@ -362,7 +360,7 @@ def test_an_early_answer_stops_the_upload(
 
 
 def test_an_answer_that_comes_while_the_body_is_read_does_not_deadlock(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     """An app that echoes as it reads stops reading when nobody takes its echo."""
     window = 65536
@@ -400,7 +398,7 @@ def test_an_answer_that_comes_while_the_body_is_read_does_not_deadlock(
 
 
 def test_closing_a_response_gives_up_the_rest_of_the_upload(
-    session: requests.Session, tunnel: FakeDispatcher
+    session: requests.Session, tunnel: FakeRequester
 ) -> None:
     def full(exchange: FakeExchange) -> None:
         exchange.start()
@@ -438,7 +436,7 @@ def test_closing_a_response_gives_up_the_rest_of_the_upload(
     ],
 )
 def test_what_is_no_timeout(
-    session: requests.Session, tunnel: FakeDispatcher, timeout: Any, words: str
+    session: requests.Session, tunnel: FakeRequester, timeout: Any, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         session.get("http://edge-1/", timeout=timeout)
@@ -457,7 +455,7 @@ def test_what_is_a_timeout(session: requests.Session, timeout: Any) -> None:
 
 
 def test_on_the_loop_thread_it_would_deadlock(
-    adapter: TunnelAdapter, loop: Loop, tunnel: FakeDispatcher
+    adapter: TunnelAdapter, loop: Loop, tunnel: FakeRequester
 ) -> None:
     prepared = requests.Request("GET", "http://edge-1/").prepare()
     with pytest.raises(RestsockError, match="loop's own thread"):
@@ -516,7 +514,7 @@ PROXY = "http://user:secret@127.0.0.1:9"
 @pytest.mark.parametrize("by", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "session", "call"])
 def test_no_proxy_has_a_part_in_it(
     adapter: TunnelAdapter,
-    tunnel: FakeDispatcher,
+    tunnel: FakeRequester,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[requests.Session],
     by: str,
@@ -546,7 +544,7 @@ def test_no_proxy_has_a_part_in_it(
         assert not values(exchange, "Proxy-Authorization")
 
 
-def test_a_request_prepared_for_a_proxy(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_a_request_prepared_for_a_proxy(session: requests.Session, tunnel: FakeRequester) -> None:
     session.get("http://edge-1/", headers={"Proxy-Authorization": "Basic c2VjcmV0"})
     assert not values(sent(tunnel), "Proxy-Authorization")
 
@@ -554,7 +552,7 @@ def test_a_request_prepared_for_a_proxy(session: requests.Session, tunnel: FakeD
 @pytest.mark.parametrize("kind", [requests.Session, restsock.Session])
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_shares_the_connection(
-    tunnel: FakeDispatcher, kind: type[requests.Session], copied: Callable[[Any], Any]
+    tunnel: FakeRequester, kind: type[requests.Session], copied: Callable[[Any], Any]
 ) -> None:
     class Named(TunnelAdapter):
         name = ""
@@ -575,7 +573,7 @@ def test_a_copy_shares_the_connection(
     assert type(twin) is Named
     assert twin is not adapter
     assert (twin.name, twin.max_retries.total) == ("mine", 3)
-    for name in ("_dispatcher", "_contract"):
+    for name in ("_requester", "_contract"):
         assert getattr(twin, name) is getattr(adapter, name)
 
 
@@ -594,7 +592,7 @@ def test_closing_the_session_leaves_the_connection(session: requests.Session) ->
     assert session.get("http://edge-1/").ok
 
 
-def test_nothing_is_left_behind(session: requests.Session, tunnel: FakeDispatcher) -> None:
+def test_nothing_is_left_behind(session: requests.Session, tunnel: FakeRequester) -> None:
     """A finished request is freed at once, not by the garbage collector."""
     import weakref
 

@@ -300,7 +300,7 @@ async def test_what_is_not_read_of_a_request_is_stopped() -> None:
     async with connected_pair(loop_b="trio", app_b=app) as (dialer, listener):
         response = await dialer.request("POST", "/", body=endless())
         assert response.content == b"enough"
-        assert dialer.session.open_streams == listener.session.open_streams == 0
+        assert dialer.multiplexer.open_streams == listener.multiplexer.open_streams == 0
 
 
 # --- the peer leaves ------------------------------------------------------------------------------

@@ -83,11 +83,11 @@ async def test_what_goes_out_on_a_connection_leaves_together() -> None:
     steps: list[str] = []
 
     class FakeConnection:
-        def hold(self) -> None:
-            steps.append("hold")
+        def cork(self) -> None:
+            steps.append("cork")
 
-        def release(self) -> None:
-            steps.append("release")
+        def uncork(self) -> None:
+            steps.append("uncork")
 
     performer: Any = SimpleNamespace(
         connection=FakeConnection(), perform=lambda function, args: function(*args)
@@ -103,7 +103,7 @@ async def test_what_goes_out_on_a_connection_leaves_together() -> None:
     async with thread.running():
         thread.tell(speak)
         await done.wait()
-    assert steps == ["hold", "0", "1", "2", "release"]
+    assert steps == ["cork", "0", "1", "2", "uncork"]
 
 
 async def test_an_error_in_the_box_costs_the_others_nothing(

@@ -64,7 +64,7 @@ async def test_abandoned_requests_count_until_their_calls_end(autojump_clock: Mo
         await trio.sleep(options.timeouts.disconnect * 2)
         assert app.running == 0
         assert (await dialer.request("GET", "/short")).content == b"ok"
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
         await abandon(dialer)
 
 

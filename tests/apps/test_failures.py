@@ -89,7 +89,7 @@ async def test_what_was_sent_before_a_failure_arrives(app: Any, loop: str) -> No
             for _ in range(20):
                 assert await taken(dialer) == (200, SENT, ResetCode.INTERNAL)
             assert await taken(dialer, "/long") == (200, b"y" * LONG * PARTS, ResetCode.INTERNAL)
-            assert dialer.session.open_streams == 0
+            assert dialer.multiplexer.open_streams == 0
 
 
 @APPS
@@ -144,12 +144,12 @@ async def test_a_peer_that_takes_nothing_does_not_keep_a_failure_open(
         exchange = AsyncExchange.open(dialer, RequestHead(b"GET", b"/", [(b"Host", b"a")]))
         await trio.sleep(6.9)
         assert exchange.error is None
-        assert listener.session.open_streams == 1
+        assert listener.multiplexer.open_streams == 1
         assert listener.statistics().open_streams == 1
         await trio.sleep(0.2)
         assert isinstance(exchange.error, StreamReset)
         assert exchange.error.code == ResetCode.INTERNAL
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
         assert list(listener.statistics().resets_sent.values()) == [1]
 
 

@@ -740,7 +740,7 @@ async def test_an_upgrade_is_raw_bytes_both_ways() -> None:
             assert await response.receive() == b"bye"
             assert await response.receive() == b""
         await trio.testing.wait_all_tasks_blocked()
-        assert not dialer.session.open_streams
+        assert not dialer.multiplexer.open_streams
 
 
 async def test_an_upgrade_that_is_refused_is_an_ordinary_response() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from restsock import forward
-from restsock.apps._forward_pool import Link, Pool
+from restsock.apps._forward_pool import Pool, UpstreamConnection
 from restsock.protocol import RequestHead
 from restsock.testing import connected_pair
 from tests.apps.test_forward import OK, Sees, refused_url
@@ -19,7 +19,7 @@ async def test_a_connection_that_failed_does_not_count() -> None:
             assert (await dialer.request("GET", "/")).status == 502
 
 
-async def exchange(link: Link) -> None:
+async def exchange(link: UpstreamConnection) -> None:
     """One request and its response."""
     head = RequestHead(b"GET", b"/", [(b"Host", b"x")])
     await link.send(link.http.send_request(head, body=False) + link.http.send_end())
@@ -68,7 +68,7 @@ async def test_a_request_that_is_cut_leaves_nothing_to_use() -> None:
     near, far = trio.socket.socketpair()
     near.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
     stream = trio.SocketStream(near)
-    link = Link(stream, stream, 4096)
+    link = UpstreamConnection(stream, stream, 4096)
     async with stream, trio.SocketStream(far) as server:
         fields = [(b"Host", b"x"), (b"Content-Length", b"1000000")]
         data = link.http.send_request(RequestHead(b"PUT", b"/", fields), body=True)

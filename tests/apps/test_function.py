@@ -102,7 +102,7 @@ async def test_it_is_cancelled_at_once(reads: bool, caplog: pytest.LogCaptureFix
         await reached.wait()
         exchange.close()
         await cancelled.wait()
-        assert not dialer.session.open_streams
+        assert not dialer.multiplexer.open_streams
     assert not [r for r in caplog.records if r.levelno > logging.DEBUG]
 
 

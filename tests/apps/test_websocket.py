@@ -149,7 +149,7 @@ async def test_messages_both_ways() -> None:
             assert await client.next() == CloseReceived(1000, "")
             assert await client.exchange.receive_data() == b""
         await trio.testing.wait_all_tasks_blocked()
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
 
 
 @pytest.mark.parametrize(
@@ -304,9 +304,9 @@ async def test_a_flood_of_pings_does_not_pile_up_pongs() -> None:
                 with trio.move_on_after(0.001):
                     await client.flush()
             await trio.testing.wait_all_tasks_blocked()
-            # Those that waited while it was clogged leave together once it is not.
+            # Those that waited while it was write_paused leave together once it is not.
             most = 4096 + 128 * (100 + 2)
-            assert listener.session.buffered(client.exchange.exchange.id) <= most + 300
+            assert listener.multiplexer.buffered(client.exchange.exchange.id) <= most + 300
 
 
 # --- ends -----------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ async def test_the_app_learns_of_the_end(how: str, code: int) -> None:
         assert last["reason"] == "so long" if how == "close" else True
         assert isinstance(app.error, Disconnected)
         await trio.testing.wait_all_tasks_blocked()
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
 
 
 async def test_a_message_above_the_limit_is_a_1009() -> None:
@@ -420,9 +420,9 @@ async def test_a_peer_that_never_ends_is_reset(autojump_clock: MockClock) -> Non
         async with websocket(dialer) as client:
             assert await client.next() == CloseReceived(1000, "")
             assert await client.exchange.receive_data() == b""
-            assert listener.session.open_streams == 1
+            assert listener.multiplexer.open_streams == 1
             await trio.sleep(5.1)
-            assert listener.session.open_streams == 0
+            assert listener.multiplexer.open_streams == 0
 
 
 # --- the app fails --------------------------------------------------------------------------------

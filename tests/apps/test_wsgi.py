@@ -555,7 +555,7 @@ async def test_a_request_whose_peer_left_in_the_queue_never_runs() -> None:
             with trio.move_on_after(0.05):
                 await dialer.request("GET", "/")
             await trio.testing.wait_all_tasks_blocked()
-            assert listener.session.open_streams == 1
+            assert listener.multiplexer.open_streams == 1
             gate.go_on.set()
         await dialer.request("GET", "/")
         assert gate.entered.acquire(timeout=PATIENCE)

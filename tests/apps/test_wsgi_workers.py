@@ -14,7 +14,7 @@ import trio
 
 from restsock import ConnectionClosed, Limits, Options, RequestTimeout, StreamReset, Timeouts
 from restsock.apps import Disconnected, make_handler
-from restsock.apps._wsgi_workers import WsgiHandler, _Shift, _Worker
+from restsock.apps._wsgi_workers import WsgiHandler, _Worker, _WorkerPool
 from restsock.connection import AsyncExchange, Connection, Handler, ThreadExchange
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
@@ -119,7 +119,7 @@ async def test_a_peer_that_does_not_go_on_with_its_body_loses_its_worker(size: i
             assert isinstance(error, Disconnected)
             assert isinstance(error.__cause__, RequestTimeout)
         assert (await dialer.request("GET", "/")).content == b"ok"
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
 
 
 async def test_a_peer_that_does_not_take_its_response_loses_its_worker() -> None:
@@ -193,10 +193,10 @@ def test_the_idle_time_is_a_number_of_seconds(idle: float) -> None:
 # --- who is called, and how many ----------------------------------------------------------------
 
 
-def idle(shift: _Shift, worker: _Worker) -> None:
-    """Has the shift take a worker for idle, without a thread that waits."""
+def idle(pool: _WorkerPool, worker: _Worker) -> None:
+    """Has the pool take a worker for idle, without a thread that waits."""
     worker.inbox.put(None)
-    assert shift.next(worker) is None
+    assert pool.next(worker) is None
 
 
 def requests_of(worker: _Worker) -> list[Any]:
@@ -212,41 +212,41 @@ def requests_of_one_connection(count: int) -> list[Any]:
 
 
 def test_the_last_to_become_idle_is_called_first() -> None:
-    shift = _Shift()
+    pool = _WorkerPool()
     workers = [_Worker() for _ in range(3)]
     for worker in workers:
-        idle(shift, worker)
+        idle(pool, worker)
     given = requests_of_one_connection(5)
     for request in given:
-        shift.give(request)
+        pool.give(request)
     assert [requests_of(worker) for worker in workers] == [[given[2]], [given[1]], [given[0]]]
-    assert shift.requests == 5
+    assert pool.requests == 5
     # Who waits is served in order, and before the worker is idle again.
     for worker, request in zip(workers, given[3:], strict=False):
         worker.serving = request
-        assert shift.next(worker) is request
+        assert pool.next(worker) is request
         assert worker.serving is None
-    assert shift.requests == 3
+    assert pool.requests == 3
     workers[2].serving = given[2]
-    idle(shift, workers[2])
-    assert shift.requests == 2
-    shift.give(given[0])
+    idle(pool, workers[2])
+    assert pool.requests == 2
+    pool.give(given[0])
     assert requests_of(workers[2]) == [given[0]]
 
 
 def test_the_end_of_a_shift() -> None:
     """Those who wait are given back, and a worker finishes what it was given before it goes."""
-    shift = _Shift()
+    pool = _WorkerPool()
     busy, called = _Worker(), _Worker()
-    shift.workers = [busy, called]
-    idle(shift, called)
+    pool.workers = [busy, called]
+    idle(pool, called)
     given = requests_of_one_connection(3)
     for request in given:
-        shift.give(request)
-    assert shift.end() == given[1:]
+        pool.give(request)
+    assert pool.end() == given[1:]
     assert requests_of(called) == [given[0], None]
     busy.serving = given[0]
-    assert shift.next(busy) is None
+    assert pool.next(busy) is None
 
 
 @asynccontextmanager
@@ -256,7 +256,7 @@ async def plugged(handler: Handler) -> AsyncIterator[Connection]:
     async with handler.running(), trio.open_nursery() as nursery:
         nursery.start_soon(dialer.run)
         nursery.start_soon(listener.run, handler)
-        assert listener.open_to_guests
+        assert listener.can_run_here
         yield dialer
         await dialer.aclose()
 
@@ -282,15 +282,15 @@ async def test_a_burst_stays_within_the_bounds(
         return [b"ok"]
 
     given: list[int] = []
-    give = _Shift.give
+    give = _WorkerPool.give
 
-    def spy(shift: _Shift, request: ThreadExchange) -> None:
-        with shift._lock:  # nobody finishes while it is counted
-            counted = shift.requests
-        give(shift, request)
+    def spy(pool: _WorkerPool, request: ThreadExchange) -> None:
+        with pool._lock:  # nobody finishes while it is counted
+            counted = pool.requests
+        give(pool, request)
         given.append(counted + 1)
 
-    monkeypatch.setattr(_Shift, "give", spy)
+    monkeypatch.setattr(_WorkerPool, "give", spy)
     options = Options()
     handler = make_handler(
         app, interface="wsgi", options=options, workers=workers, queue_size=queue_size
@@ -306,12 +306,12 @@ async def test_a_burst_stays_within_the_bounds(
             async with trio.open_nursery() as nursery:
                 for _ in range(burst):
                     nursery.start_soon(ask)
-        assert len(handler._shift.workers) <= workers
-        shift = handler._shift
-    for worker in shift.workers:
+        assert len(handler._pool.workers) <= workers
+        pool = handler._pool
+    for worker in pool.workers:
         assert worker.thread is not None
         worker.thread.join(PATIENCE)
-    assert shift.requests == 0  # none was counted twice, or forgotten
+    assert pool.requests == 0  # none was counted twice, or forgotten
     assert len(statuses) == sum(range(1, 31))
     assert statuses.count(200) == len(given)
     assert set(statuses) <= {200, 503}
@@ -363,7 +363,7 @@ async def test_a_worker_that_is_stuck_is_not_of_the_next_run(
         app.go_on.set()
         stuck = app.threads["/stuck"]
         await trio.to_thread.run_sync(stuck.join, PATIENCE)
-        assert not stuck.is_alive()  # it found that its shift is over
+        assert not stuck.is_alive()  # it found that its pool is closed
         assert (await dialer.request("GET", "/2")).content == b"ok"
     assert app.threads["/1"] is app.threads["/2"]
     assert app.threads["/1"] is not stuck

@@ -76,7 +76,7 @@ def serve_threads(kind: str, where: str) -> None:
             elif what == "bulk":
                 say(spells.bulk(new_session, base, **order))
             elif what == "profile":
-                post = adapter._dispatcher.token.run_sync_soon if order["loop"] else None
+                post = adapter._requester.token.run_sync_soon if order["loop"] else None
                 with new_session() as session:
                     run = partial(spells.calls, session, base, order["calls"])
                     run()

@@ -66,7 +66,7 @@ async def _listen(interval: float) -> None:
 async def _dial(port: int) -> None:
     import restsock
     from restsock.connection import Peer
-    from restsock.connection._open import open_dialed
+    from restsock.connection._handshake import open_dialed
 
     options = restsock.Options(
         heartbeat=restsock.Heartbeat(interval=None), timeouts=restsock.Timeouts(handshake=60)

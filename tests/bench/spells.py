@@ -88,14 +88,14 @@ def spell(
 
 
 async def trio_spell(
-    dispatcher: Any, workload: Workload, tasks: int, seconds: float
+    requester: Any, workload: Workload, tasks: int, seconds: float
 ) -> dict[str, Any]:
     """Requests from so many tasks of one loop for so long."""
     latencies: list[float] = []
     clock = time.perf_counter
 
     async def once() -> None:
-        response = await dispatcher.request(workload.method, workload.path, body=workload.body)
+        response = await requester.request(workload.method, workload.path, body=workload.body)
         check(workload, response.status, response.content)
 
     async def work(end: float) -> None:

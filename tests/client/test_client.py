@@ -323,7 +323,7 @@ async def test_many_given_up_requests_take_no_room(
         for _ in range(1000):
             with pytest.raises(RequestTimeout):
                 await client.request("GET", "/")
-        assert client._lobby._count < 100
+        assert client._pending._count < 100
         assert client.statistics().waiting == 0
 
 
@@ -491,7 +491,7 @@ async def test_a_request_behind_goaway_waits_for_the_next_connection(
     script = Script(nursery, handler=hub)
     async with hub.running(), entered(script) as client:
         # The listener announces its end; its close is still to come.
-        script.connection.session.send_goaway(CloseCode.GOING_AWAY, "restart")
+        script.connection.multiplexer.send_goaway(CloseCode.GOING_AWAY, "restart")
         script.connection.wake_writer()
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as asking:

@@ -17,7 +17,7 @@ import restsock.sync
 from restsock import Backoff, HandshakeError, Options, Proxy, SocketOptions, Timeouts
 from restsock.client import Client, parse_url
 from restsock.client._dial import open_tcp, open_transport
-from restsock.connection._lane import lane_of
+from restsock.connection._direct_socket import direct_socket_of
 from restsock.server import Server
 from tests.client.proxies import (
     ESTABLISHED,
@@ -115,7 +115,7 @@ async def test_connect(
                 assert client.connection.peer.host == "hub.example"
                 # Only TLS within TLS costs the short ways of a socket.
                 plain = not (proxy_tls and hub_tls)
-                assert (lane_of(client.connection._stream) is not None) == plain
+                assert (direct_socket_of(client.connection._stream) is not None) == plain
             (head,) = proxies.heads
             name = b"hub.example:443" if hub_tls else b"hub.example:80"
             assert head.startswith(b"CONNECT " + name + b" HTTP/1.1\r\nHost: " + name + b"\r\n")
@@ -372,7 +372,7 @@ async def test_socks(
                     assert client.connection is not None
                     stream = client.connection._stream
                     assert isinstance(stream, trio.SocketStream)
-                    assert lane_of(stream) is not None
+                    assert direct_socket_of(stream) is not None
                     assert stream.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_KEEPALIVE)
             assert s.types == [3]  # the proxy looks the name up
 

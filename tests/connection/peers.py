@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from restsock._config import Options
+from restsock._options import Options
 from restsock.connection import (
     AsyncExchange,
     Connection,

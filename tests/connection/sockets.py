@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import trio
 import trio.testing
 
-from restsock._config import Options
+from restsock._options import Options
 from restsock.connection import Connection, Handler
-from restsock.connection._lane import Lane
-from restsock.protocol import BinaryMessage, Ping, SessionEvent, WebSocketEvent
+from restsock.connection._direct_socket import DirectSocket
+from restsock.protocol import BinaryMessage, MultiplexerEvent, Ping, WebSocketEvent
 from tests.tls_pair import tls_streams
 
 from .peers import handshake
@@ -47,25 +47,25 @@ class Far:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.session = connection.session
+        self.multiplexer = connection.multiplexer
         self.heard: list[WebSocketEvent] = []
         self.bytes = 0
 
-    def arrived(self) -> list[SessionEvent]:
+    def arrived(self) -> list[MultiplexerEvent]:
         """What has come since the last call, of the exchanges. For any thread."""
-        lane = self.connection._lane
-        assert lane is not None
-        found: list[SessionEvent] = []
+        direct_socket = self.connection._direct_socket
+        assert direct_socket is not None
+        found: list[MultiplexerEvent] = []
         self.connection._pipeline.decode(b"")  # what came with the handshake
         with suppress(BlockingIOError):
-            while data := lane.read_now(1 << 20):
+            while data := direct_socket.read_now(1 << 20):
                 self.bytes += len(data)
                 self.connection._pipeline.decode(data)
         while (event := self.connection._websocket.next_event()) is not None:
             self.heard.append(event)
             if isinstance(event, BinaryMessage):
-                self.session.receive_message(event.data)
-        while (told := self.session.next_event()) is not None:
+                self.multiplexer.receive_message(event.data)
+        while (told := self.multiplexer.next_event()) is not None:
             found.append(told)
         return found
 
@@ -77,11 +77,11 @@ class Far:
         return sum(isinstance(event, Ping) for event in self.heard)
 
     def say(self) -> None:
-        """Sends what its session and WebSocket have to send."""
-        lane = self.connection._lane
-        assert lane is not None
+        """Sends what its multiplexer and WebSocket have to send."""
+        direct_socket = self.connection._direct_socket
+        assert direct_socket is not None
         while data := self.connection._take_output():
-            assert lane.write(data) == len(data)
+            assert direct_socket.write(data) == len(data)
 
 
 @asynccontextmanager
@@ -146,8 +146,8 @@ class Posts:
         self.token.run_sync_soon(function, *args)
 
 
-class Scripted(Lane):
-    """A lane that notes what it is asked to write, and takes no more of it than it is told.
+class Scripted(DirectSocket):
+    """A direct socket that notes what it is to write, and takes no more of it than it is told.
 
     Attributes:
         takes: bytes, for each write; `None` is all, and so is what the script has no word for.
@@ -157,12 +157,12 @@ class Scripted(Lane):
     __slots__ = ("takes", "wrote")
 
     def __init__(self, connection: Connection, *takes: int | None) -> None:
-        lane = connection._lane
-        assert lane is not None
-        super().__init__(lane._socket)
+        direct_socket = connection._direct_socket
+        assert direct_socket is not None
+        super().__init__(direct_socket._socket)
         self.takes = list(takes)
         self.wrote: list[bytes] = []
-        connection._lane = self
+        connection._direct_socket = self
 
     def write(self, data: bytes) -> int:
         limit = self.takes.pop(0) if self.takes else None

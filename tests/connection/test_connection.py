@@ -8,7 +8,6 @@ import pytest
 import trio
 import trio.testing
 
-from restsock._config import Heartbeat, Limits, Options, Timeouts
 from restsock._exceptions import (
     ConnectionClosed,
     LocalProtocolError,
@@ -16,6 +15,7 @@ from restsock._exceptions import (
     StreamRefused,
     StreamReset,
 )
+from restsock._options import Heartbeat, Limits, Options, Timeouts
 from restsock.connection import AsyncExchange, Closed, Connection, Exchange, Response
 from restsock.protocol import CloseReceived, RequestHead, ResetCode, ResponseHead
 
@@ -169,7 +169,7 @@ async def test_an_upgrade_carries_raw_bytes_both_ways() -> None:
             response.send_end()
             assert await response.receive() == b""
         await trio.testing.wait_all_tasks_blocked()
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
 
 
 async def test_a_declined_upgrade_is_an_ordinary_response() -> None:
@@ -183,7 +183,7 @@ async def test_a_declined_upgrade_is_an_ordinary_response() -> None:
         response = await listener.request("GET", "/", headers=upgrade)
         assert response.content == b"no!\n"
         await trio.testing.wait_all_tasks_blocked()
-        assert dialer.session.open_streams == listener.session.open_streams == 0
+        assert dialer.multiplexer.open_streams == listener.multiplexer.open_streams == 0
 
 
 async def test_cancelling_a_request_tells_the_app_at_once() -> None:
@@ -237,7 +237,7 @@ async def test_an_answer_before_the_upload_is_over_stops_the_upload() -> None:
         response = await listener.request("POST", "/", body=body())
         assert response.status == 413
         await trio.testing.wait_all_tasks_blocked()
-        assert dialer.session.open_streams == listener.session.open_streams == 0
+        assert dialer.multiplexer.open_streams == listener.multiplexer.open_streams == 0
     assert sent < 100
 
 
@@ -359,7 +359,7 @@ async def test_what_is_in_flight_when_the_wire_breaks_may_have_run() -> None:
 
 async def test_a_refused_request_did_not_run() -> None:
     async with pair(echo) as (dialer, listener):
-        dialer.session.send_goaway(1001)
+        dialer.multiplexer.send_goaway(1001)
         with pytest.raises(StreamRefused) as caught:
             await listener.request("POST", "/", body=b"once")
         assert caught.value.may_have_run is False
@@ -524,7 +524,7 @@ async def test_a_close_code_that_cannot_be_sent(code: int) -> None:
 
 async def test_a_connection_without_stream_numbers_ends_in_good_order() -> None:
     async with pair(echo) as (dialer, listener):
-        listener.session._next_id = 2**32 - 2
+        listener.multiplexer._next_id = 2**32 - 2
         assert (await listener.request("GET", "/")).status == 200
         closed = await dialer.wait_closed()
         assert (closed.clean, closed.code) == (True, 1001)
@@ -575,8 +575,8 @@ async def test_complete_responses_without_an_end_are_bounded() -> None:
             exchange = AsyncExchange.open(listener, get())
             assert await exchange.receive_data() == b"ok"
         await trio.testing.wait_all_tasks_blocked()
-        assert listener.session.open_streams <= 256
-        assert dialer.session.open_streams <= 256
+        assert listener.multiplexer.open_streams <= 256
+        assert dialer.multiplexer.open_streams <= 256
 
 
 async def test_a_peers_words_make_one_line() -> None:

@@ -14,11 +14,11 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from restsock._config import Heartbeat, Options
 from restsock._exceptions import ConnectionClosed, RequestTimeout
+from restsock._options import Heartbeat, Options
 from restsock.connection import AsyncExchange, Connection, Handler, ThreadExchange
+from restsock.connection._event_queue import EventQueue
 from restsock.connection._leader import Sleeper, sleeper
-from restsock.connection._mailbox import Mailbox
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 
 from . import sockets
@@ -69,7 +69,7 @@ async def alone(
 ) -> AsyncGenerator[tuple[Connection, Far], None]:
     """As `sockets.alone`, once the loop has offered the lead."""
     async with sockets.alone(handler, options=options) as (dialer, far):
-        assert not while_the_loop_stands(dialer.lead, Mailbox(), 1)
+        assert not while_the_loop_stands(dialer.lead, EventQueue(), 1)
         if sleeper() is not None:
             far.connection._websocket.send_ping(b"wake up")
             far.say()
@@ -94,9 +94,9 @@ def ask(dialer: Connection) -> ThreadExchange:
 
 
 def respond(far: Far, stream: int, body: bytes = b"answer") -> None:
-    far.session.send_head(stream, ResponseHead(200, []))
-    far.session.send_data(stream, body)
-    far.session.send_end(stream)
+    far.multiplexer.send_head(stream, ResponseHead(200, []))
+    far.multiplexer.send_data(stream, body)
+    far.multiplexer.send_end(stream)
 
 
 async def test_an_answer_is_read_without_the_loop() -> None:
@@ -168,7 +168,7 @@ async def test_the_peers_requests_are_the_loops_and_nothing_passes_them() -> Non
             leader = Elsewhere(exchange.receive_head, 5, 5)
             await until_led(dialer)
             for _ in range(5):
-                far.session.open_stream(HEAD, end=True)
+                far.multiplexer.open_stream(HEAD, end=True)
             respond(far, exchange.exchange.id)
             far.say()
             assert (await leader.result()).status == 200
@@ -185,7 +185,7 @@ async def test_events_behind_a_request_wait_for_the_loop() -> None:
         async with alone(handler, options=QUIET) as (dialer, far):
             exchange = ask(dialer)
             far.arrived()
-            far.session.open_stream(HEAD, end=True)
+            far.multiplexer.open_stream(HEAD, end=True)
             respond(far, exchange.exchange.id)
             far.say()
             with pytest.raises(RequestTimeout):
@@ -238,7 +238,7 @@ async def test_a_reset_wakes_the_leader() -> None:
         far.arrived()
         leader = Elsewhere(exchange.wait, 5)
         await until_led(dialer)
-        far.session.reset_stream(exchange.exchange.id, ResetCode.INTERNAL, "no")
+        far.multiplexer.reset_stream(exchange.exchange.id, ResetCode.INTERNAL, "no")
         far.say()
         assert await leader.result() is True
         assert exchange.error is not None

@@ -15,8 +15,8 @@ import pytest
 import trio
 import trio.testing
 
-from restsock._config import Heartbeat, Options, Timeouts
 from restsock._exceptions import ConnectionClosed
+from restsock._options import Heartbeat, Options, Timeouts
 from restsock.connection import AsyncExchange, Connection
 from restsock.protocol import CloseReceived, DataReceived, RequestHead, ResponseReceived
 from tests.tls_pair import tls_streams
@@ -55,7 +55,7 @@ async def test_pings_leave_at_the_interval(autojump_clock: Clock) -> None:
             await trio.testing.wait_all_tasks_blocked()
         assert dialer.closed is None
         assert dialer.round_trip == 0
-        assert tasks_of(dialer) == 1  # a pulse of its own
+        assert tasks_of(dialer) == 1  # a heartbeat timer of its own
 
 
 async def test_pings_leave_at_the_interval_whatever_else_goes_on(autojump_clock: Clock) -> None:
@@ -83,7 +83,7 @@ async def test_only_the_answer_to_the_latest_ping_is_measured(autojump_clock: Cl
         far.say()
         await trio.testing.wait_all_tasks_blocked()
         assert dialer.round_trip == pytest.approx(3)
-        assert dialer.session.round_trip == dialer.round_trip
+        assert dialer.multiplexer.round_trip == dialer.round_trip
 
 
 async def test_without_an_interval_one_ping_leaves_and_silence_is_no_reason(
@@ -148,21 +148,21 @@ class _Hasty(Scripted):
 
 async def test_a_wake_up_for_nothing() -> None:
     dialer, listener = await handshake(*socket_streams(), options=QUIET)
-    lane = _Hasty(dialer)
+    direct_socket = _Hasty(dialer)
     far = Far(listener)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dialer.run)
         await trio.testing.wait_all_tasks_blocked()
-        far.session.open_stream(HEAD, end=True)
+        far.multiplexer.open_stream(HEAD, end=True)
         far.say()
         await trio.testing.wait_all_tasks_blocked()
         assert any(isinstance(event, ResponseReceived) for event in far.arrived())
-        assert lane.reads >= 2
+        assert direct_socket.reads >= 2
         nursery.cancel_scope.cancel()
     await trio.aclose_forcefully(listener._stream)
 
 
-# --- and in memory, with TLS, where there is no lane --------------------------------------------
+# --- and in memory, where there is no direct socket ---------------------------------------------
 
 
 @asynccontextmanager
@@ -170,7 +170,7 @@ async def tls_pair(options: Options) -> AsyncGenerator[tuple[Connection, Connect
     dialed, accepted = trio.testing.memory_stream_pair()
     ends = await tls_streams(dialed, accepted)
     dialer, listener = await handshake(*ends, options=options)
-    assert dialer._lane is listener._lane is None
+    assert dialer._direct_socket is listener._direct_socket is None
     yield dialer, listener
     await trio.aclose_forcefully(dialed)
     await trio.aclose_forcefully(accepted)
@@ -205,7 +205,7 @@ async def test_a_writer_works_while_it_is_needed() -> None:
     async with alone(options=QUIET) as (dialer, far):
         assert tasks_of(dialer) == 0
         for takes in ([], [5], [0], []):
-            lane = Scripted(dialer, *takes)
+            direct_socket = Scripted(dialer, *takes)
             exchange = AsyncExchange.open(dialer, HEAD, body=b"body" * 1000)
             assert tasks_of(dialer) == (1 if takes else 0)
             await trio.testing.wait_all_tasks_blocked()
@@ -213,7 +213,7 @@ async def test_a_writer_works_while_it_is_needed() -> None:
             assert not dialer._writing
             got = b"".join(e.data for e in far.arrived() if isinstance(e, DataReceived))
             assert got == b"body" * 1000
-            assert len(lane.wrote) == 1  # the rest is the writer's
+            assert len(direct_socket.wrote) == 1  # the rest is the writer's
             exchange.close()
             await trio.testing.wait_all_tasks_blocked()
             far.arrived()
@@ -223,31 +223,31 @@ async def test_a_writer_sends_what_becomes_due_while_it_works() -> None:
     async with alone(options=QUIET) as (dialer, far):
         Scripted(dialer, 3)
         AsyncExchange.open(dialer, HEAD, body=b"1")
-        lane = Scripted(dialer)
+        direct_socket = Scripted(dialer)
         AsyncExchange.open(dialer, HEAD, body=b"2")
         assert tasks_of(dialer) == 1
         await trio.testing.wait_all_tasks_blocked()
         got = [event.data for event in far.arrived() if isinstance(event, DataReceived)]
         assert got == [b"1", b"2"]
-        assert lane.wrote == []
+        assert direct_socket.wrote == []
         assert tasks_of(dialer) == 0
 
 
 async def test_more_than_a_batch_leaves_without_another_word() -> None:
-    """The lane takes all of the first batch, and the writer has to do the others."""
+    """The socket takes all of the first batch, and the writer has to do the others."""
     async with alone(options=QUIET) as (dialer, far):
-        lane = Scripted(dialer)
+        direct_socket = Scripted(dialer)
         sent = bytes(50_000)
         exchanges = [AsyncExchange.open(dialer, HEAD, end=False) for _ in range(3)]
-        lane.wrote.clear()
-        dialer.hold()
+        direct_socket.wrote.clear()
+        dialer.cork()
         for exchange in exchanges:
             exchange.exchange.send_data(sent)
-        dialer.release()
+        dialer.uncork()
         await trio.testing.wait_all_tasks_blocked()
         got = [len(event.data) for event in far.arrived() if isinstance(event, DataReceived)]
         assert sum(got) == 3 * len(sent)
-        assert len(lane.wrote) == 1
+        assert len(direct_socket.wrote) == 1
         assert tasks_of(dialer) == 0
 
 
@@ -314,24 +314,24 @@ def rubbish(dialer: Connection, far: Far) -> None:
     far.connection._websocket.send_binary(b"short")
 
 
-@pytest.mark.parametrize("takes", [[], [0], [1]], ids=["lane", "writer", "both"])
+@pytest.mark.parametrize("takes", [[], [0], [1]], ids=["direct", "writer", "both"])
 @pytest.mark.parametrize(("say", "code", "clean"), [(go, 1001, True), (rubbish, 4002, False)])
 async def test_the_last_word_leaves(
     autojump_clock: Clock, takes: list[int], say: Callable[..., Any], code: int, clean: bool
 ) -> None:
     async with alone(options=QUIET) as (dialer, far):
         far.arrived()
-        lane = Scripted(dialer, *takes)
+        direct_socket = Scripted(dialer, *takes)
         say(dialer, far)
         far.say()
         closed = await dialer.wait_closed()
         far.arrived()
         assert close_code(far) == code
         assert (closed.clean, closed.code) == (clean, code)
-        assert len(lane.wrote) == 1
+        assert len(direct_socket.wrote) == 1
 
 
-@pytest.mark.parametrize("takes", [[], [0], [1]], ids=["lane", "writer", "both"])
+@pytest.mark.parametrize("takes", [[], [0], [1]], ids=["direct", "writer", "both"])
 async def test_a_close_of_ours_comes_behind_all_that_was_sent(
     autojump_clock: Clock, takes: list[int]
 ) -> None:

@@ -134,7 +134,7 @@ async def test_it_goes_on_for_the_connect_timeout_and_then_tells(
     assert 8 < len(choosy.asked) < 20
     await trio.sleep(10)
     assert len(choosy.asked) < 20  # nobody asks for one that was given up
-    assert connection.session.open_streams == 0
+    assert connection.multiplexer.open_streams == 0
 
 
 async def test_a_timeout_of_the_caller_between_two_attempts_says_that_nothing_ran(
@@ -271,7 +271,7 @@ async def test_what_was_not_announced_when_the_wire_broke_is_not_lost(
             connection._writing = True  # a writer that never comes
         asking.start_soon(client.request, "POST", "/")
         await trio.testing.wait_all_tasks_blocked()
-        assert connection.session.open_streams == 1
+        assert connection.multiplexer.open_streams == 1
         assert choosy.asked == []
         await trio.aclose_forcefully(script.connection._stream)
     assert len(choosy.bodies) == 1

@@ -108,8 +108,8 @@ async def test_requests_made_while_the_wire_is_down_wait_for_it() -> None:
         await connection.wait_closed()
         answers: list[str] = []
 
-        async def ask(dispatcher: Any, target: str) -> None:
-            answers.append((await dispatcher.request("POST", target, body=b"123")).text)
+        async def ask(requester: Any, target: str) -> None:
+            answers.append((await requester.request("POST", target, body=b"123")).text)
 
         async with trio.open_nursery() as nursery:
             for number in range(10):

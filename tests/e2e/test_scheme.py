@@ -79,24 +79,24 @@ async def serving(app: Any, *, tls: bool) -> AsyncIterator[tuple[restsock.Server
 
 
 def _requests(session: requests.Session) -> Callable[[Any, str], str]:
-    def ask(dispatcher: Any, url: str) -> str:
+    def ask(requester: Any, url: str) -> str:
         with session:
-            session.mount(url, adapters.TunnelAdapter(dispatcher))
+            session.mount(url, adapters.TunnelAdapter(requester))
             return session.get(url, timeout=10).text
 
     return ask
 
 
-def _contract(dispatcher: Any, url: str) -> str:
+def _contract(requester: Any, url: str) -> str:
     with requests.Session() as session:
-        session.mount(url, adapters.TunnelAdapter(dispatcher))
-        answer: requests.Response = openapi.Client(session, DOCUMENT, base_url=url).ask()
+        session.mount(url, adapters.TunnelAdapter(requester))
+        answer: requests.Response = openapi.APIClient(session, DOCUMENT, base_url=url).ask()
         return answer.text
 
 
 def _httpx(package: Any) -> Callable[[Any, str], str]:
-    def ask(dispatcher: Any, url: str) -> str:
-        with package.Client(transport=adapters.HTTPXTransport(dispatcher)) as http:
+    def ask(requester: Any, url: str) -> str:
+        with package.Client(transport=adapters.HTTPXTransport(requester)) as http:
             return str(http.get(url).text)
 
     return ask
@@ -107,7 +107,7 @@ def _httpx(package: Any) -> Callable[[Any, str], str]:
 async def test_the_scheme_of_the_url_reaches_the_app(app: Any, *, tls: bool) -> None:
     with trio.fail_after(30):
         async with serving(app, tls=tls) as (hub, edge):
-            for dispatcher in (hub.route("edge-1"), edge):
+            for requester in (hub.route("edge-1"), edge):
                 for scheme in ("http", "https"):
                     url = f"{scheme}://edge-1/"
                     for ask in (
@@ -117,18 +117,18 @@ async def test_the_scheme_of_the_url_reaches_the_app(app: Any, *, tls: bool) -> 
                         _httpx(httpx),
                         _httpx(httpx2),
                     ):
-                        assert await trio.to_thread.run_sync(ask, dispatcher, url) == scheme
+                        assert await trio.to_thread.run_sync(ask, requester, url) == scheme
                     for package in (httpx, httpx2):
-                        async with package.AsyncClient(transport=dispatcher.transport()) as http:
+                        async with package.AsyncClient(transport=requester.transport()) as http:
                             assert (await http.get(url)).text == scheme
-                    api = openapi.Client(dispatcher, DOCUMENT, base_url=url)
+                    api = openapi.APIClient(requester, DOCUMENT, base_url=url)
                     assert (await api.ask()).body == scheme.encode()
                     async with api.ask.stream() as answer:
                         assert await answer.read() == scheme.encode()
-                    told = await dispatcher.request("GET", "/", scheme=scheme)
+                    told = await requester.request("GET", "/", scheme=scheme)
                     assert told.body == scheme.encode()
                 # Nobody says: it is that of the connection.
-                response = await dispatcher.request("GET", "/")
+                response = await requester.request("GET", "/")
                 assert response.body == (b"https" if tls else b"http")
 
 
@@ -174,9 +174,9 @@ async def test_links_and_cookies_of_flask_lead_back_through_the_tunnel() -> None
     def secret() -> Any:
         return flask.request.cookies.get("a", "no cookie")
 
-    def ask(dispatcher: Any) -> str:
+    def ask(requester: Any) -> str:
         with restsock.Session() as session:
-            session.mount("http://edge-1/", adapters.TunnelAdapter(dispatcher))
+            session.mount("http://edge-1/", adapters.TunnelAdapter(requester))
             return session.get("http://edge-1/", timeout=10).text
 
     with trio.fail_after(20):

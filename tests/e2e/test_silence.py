@@ -108,10 +108,10 @@ async def next_of(events: Subscription, type: str) -> ConnectionEvent:
 
 
 async def failure_of(
-    dispatcher: Any, found: list[restsock.ConnectionClosed], **request: Any
+    requester: Any, found: list[restsock.ConnectionClosed], **request: Any
 ) -> None:
     with pytest.raises(restsock.ConnectionClosed) as info:
-        await dispatcher.request("POST", "/hang", **request)
+        await requester.request("POST", "/hang", **request)
     found.append(info.value)
 
 
@@ -149,9 +149,9 @@ async def test_a_stopped_dialer(upload: bytes) -> None:
             assert (await server.route("child").request("GET", "/")).text == "child 0"
 
 
-async def failure_of_upload(dispatcher: Any, body: AsyncIterator[bytes]) -> None:
+async def failure_of_upload(requester: Any, body: AsyncIterator[bytes]) -> None:
     with pytest.raises(restsock.ConnectionClosed):
-        await dispatcher.request("PUT", "/", body=body)
+        await requester.request("PUT", "/", body=body)
 
 
 async def test_a_stopped_listener() -> None:

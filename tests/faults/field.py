@@ -17,7 +17,7 @@ from typing import Any, Literal
 import trio
 
 import restsock
-from restsock.connection import Connection, Dispatcher
+from restsock.connection import Connection, Requester
 from restsock.testing import FaultyProxy
 from tests.faults.ledger import Counts, Ledger, judge
 from tests.faults.load import Load
@@ -171,7 +171,7 @@ class Field:
 
     Attributes:
         row: is filled in.
-        dispatcher: what the load calls.
+        requester: what the load calls.
         family: makes peers.
         child: the peer now.
         proxy: the wire.
@@ -186,7 +186,7 @@ class Field:
         self.ledger = ledger
         self.side = side
         self.config = config
-        self.dispatcher: Dispatcher
+        self.requester: Requester
         self.proxy: FaultyProxy
         self.child: Child
         self.answers = 0
@@ -197,7 +197,7 @@ class Field:
     @property
     def connection(self) -> Connection | None:
         """The caller's, now."""
-        return self.dispatcher.connection
+        return self.requester.connection
 
     async def wait_connected(self) -> Connection:
         await until(lambda: self.connection is not None)
@@ -215,7 +215,7 @@ class Field:
         load = Load(
             self.ledger,
             self.family.new_name("caller"),
-            [self.dispatcher],
+            [self.requester],
             kinds=kinds,
             tasks=tasks,
             threads=threads,
@@ -332,7 +332,7 @@ async def _caller_dials(
         options=options_of(one.config),
         backoff=restsock.Backoff(initial=BACKOFF[0], cap=BACKOFF[1], jitter=False),
     )
-    one.dispatcher = await stack.enter_async_context(client)
+    one.requester = await stack.enter_async_context(client)
     stack.callback(lambda: setattr(one.row, "connections", client.statistics().connections))
 
 
@@ -351,7 +351,7 @@ async def _caller_listens(
     one.config = replace(one.config, urls=(url,))
     one.child = await one.family.start(one.config)
     stack.callback(_kill_child_of, one)
-    one.dispatcher = server.route("edge")
+    one.requester = server.route("edge")
 
     def count() -> None:
         with contextlib.suppress(trio.WouldBlock):

@@ -15,7 +15,7 @@ import requests
 import trio
 
 import restsock
-from restsock.connection import Dispatcher
+from restsock.connection import Requester
 from tests.e2e.raw_peer import CLOSE, TEXT, websocket_frame
 from tests.faults.ledger import Ledger
 from tests.faults.work import BLOCK, blocks, expected
@@ -83,7 +83,7 @@ class Load:
     Args:
         ledger: where everything is noted.
         who: the caller, unique in the ledger.
-        dispatchers: what requests are sent through, in turn.
+        requesters: what requests are sent through, in turn.
         kinds: names out of `KINDS`, drawn evenly.
         tasks: how many workers are trio tasks.
         threads: how many are threads with a `requests.Session`.
@@ -96,7 +96,7 @@ class Load:
         self,
         ledger: Ledger,
         who: str,
-        dispatchers: Sequence[Dispatcher],
+        requesters: Sequence[Requester],
         *,
         kinds: Sequence[str] = ("small",),
         tasks: int = 4,
@@ -107,7 +107,7 @@ class Load:
     ) -> None:
         self._ledger = ledger
         self._who = who
-        self._dispatchers = dispatchers
+        self._requesters = requesters
         self._kinds = kinds
         self._tasks = tasks
         self._threads = threads
@@ -169,7 +169,7 @@ class Load:
 
     async def _work(self, number: int) -> None:
         dice = random.Random(self._seed * 1000 + number)
-        turn = itertools.cycle(self._dispatchers[number:] or self._dispatchers)
+        turn = itertools.cycle(self._requesters[number:] or self._requesters)
         while not self._ending.is_set():
             id_, plan, body = self._begin(dice)
             try:
@@ -184,25 +184,25 @@ class Load:
             with trio.move_on_after(self._pause * (1 + dice.random())):
                 await self._ending.wait()
 
-    async def _one(self, dispatcher: Dispatcher, id_: str, plan: Plan, body: bytes) -> None:
+    async def _one(self, requester: Requester, id_: str, plan: Plan, body: bytes) -> None:
         fields = [("X-Request-Id", id_)]
         if plan.echo:
-            await self._echo(dispatcher, id_, plan, fields)
+            await self._echo(requester, id_, plan, fields)
         elif plan.leave:
-            async with dispatcher.stream("POST", plan.target, headers=fields, body=body) as got:
+            async with requester.stream("POST", plan.target, headers=fields, body=body) as got:
                 await got.receive()
             self._ledger.note("L", id_)
         else:
             pieces = _slowly(body, plan.up_pause) if plan.up_pause else body
-            response = await dispatcher.request(
+            response = await requester.request(
                 "POST", plan.target, headers=fields, body=pieces, timeout=plan.timeout
             )
             self._check(id_, plan, body, response.status, response.content)
 
     async def _echo(
-        self, dispatcher: Dispatcher, id_: str, plan: Plan, fields: list[tuple[str, str]]
+        self, requester: Requester, id_: str, plan: Plan, fields: list[tuple[str, str]]
     ) -> None:
-        async with dispatcher.stream("GET", "/echo", headers=[*fields, *_UPGRADE]) as response:
+        async with requester.stream("GET", "/echo", headers=[*fields, *_UPGRADE]) as response:
             if response.status != 101:
                 self._refused(id_, response.status)
                 return
@@ -230,10 +230,10 @@ class Load:
     def _work_in_thread(self, number: int) -> None:
         dice = random.Random(self._seed * 1000 + number)
         sessions = []
-        for dispatcher in self._dispatchers:
+        for requester in self._requesters:
             session = requests.Session()
             session.trust_env = False
-            session.mount("http://", restsock.TunnelAdapter(dispatcher))
+            session.mount("http://", restsock.TunnelAdapter(requester))
             sessions.append(session)
         turn = itertools.cycle(sessions[number:] or sessions)
         while not self._ending_threads.is_set():

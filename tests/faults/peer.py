@@ -32,7 +32,7 @@ import trio
 
 import restsock
 from restsock import testing as _testing  # noqa: F401  # loaded here, and so in all forks
-from restsock.connection import Dispatcher
+from restsock.connection import Requester
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.work import asgi_work, wsgi_work
@@ -121,7 +121,7 @@ class Peer:
         self.ledger = Ledger(config.ledger)
         apps: dict[str, Any] = {"asgi": asgi_work, "wsgi": wsgi_work}
         self.app = apps[config.app](self.ledger) if config.app else None
-        self.dispatchers: list[Dispatcher] = []
+        self.requesters: list[Requester] = []
         self._runs = 0
         logging.getLogger("restsock").addHandler(_Errors(self.ledger, config.who))
 
@@ -144,7 +144,7 @@ class Peer:
             if config.port is not None:
                 server = await _listening(stack, config.port, self.app, options, workers)
                 watching.start_soon(self._watch_server, server)
-                self.dispatchers = [server.route(name) for name in config.names]
+                self.requesters = [server.route(name) for name in config.names]
                 yield server.address[1]
             else:
                 initial, cap = config.backoff
@@ -159,7 +159,7 @@ class Peer:
                     )
                     await stack.enter_async_context(client)
                     watching.start_soon(self._watch_client, client)
-                    self.dispatchers.append(client)
+                    self.requesters.append(client)
                 yield 0
 
     async def _watch_server(self, server: restsock.Server) -> None:
@@ -198,7 +198,7 @@ class Peer:
         load = Load(
             self.ledger,
             f"{config.who}/{self._runs}",
-            self.dispatchers,
+            self.requesters,
             kinds=config.kinds,
             tasks=config.tasks,
             threads=config.threads,

@@ -2,14 +2,14 @@
 
     make fuzz                       two minutes, in equal shares
     make fuzz MINUTES=20            longer
-    make fuzz TARGET=session        one target, with all of the time
+    make fuzz TARGET=multiplexer        one target, with all of the time
     make fuzz ARGS=--keep           and add what is worth keeping to tests/fuzz/corpus
 
 The minutes are of fuzzing, all targets together; two run at a time, so about half of that passes.
 What was found stays in build/fuzz/<target>/ for the next run. An input that fails is saved in
 build/fuzz/faults/; to run it again:
 
-    python -m tests.fuzz --replay build/fuzz/faults/session-crash-...
+    python -m tests.fuzz --replay build/fuzz/faults/multiplexer-crash-...
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
-from restsock.protocol import HandshakeCompleted, HelloReceived, Session
+from restsock._options import Heartbeat, Limits
+from restsock.protocol import HandshakeCompleted, HelloReceived, Multiplexer
 
 MAX_LEN = 2048
 DICTIONARY = (
@@ -64,8 +64,8 @@ def test_one(data: bytes) -> None:
         _receive(messages, dialer=bool(kind & DIALER), wrapped=bool(kind & WRAPPED))
 
 
-def _session(*, dialer: bool, max_metadata: int) -> Session:
-    return Session(
+def _multiplexer(*, dialer: bool, max_metadata: int) -> Multiplexer:
+    return Multiplexer(
         dialer=dialer,
         limits=Limits(max_metadata=max_metadata),
         heartbeat=Heartbeat(),
@@ -75,26 +75,26 @@ def _session(*, dialer: bool, max_metadata: int) -> Session:
 
 
 def _receive(messages: list[bytes], *, dialer: bool, wrapped: bool) -> None:
-    session = _session(dialer=dialer, max_metadata=_MAX_METADATA)
+    multiplexer = _multiplexer(dialer=dialer, max_metadata=_MAX_METADATA)
     steps = ["welcome"] if dialer else ["hello", "ready"]
     done = 0
     if dialer:
-        session.send_hello("edge", {"a": [1]})
-        _check_sent(session, "hello")
+        multiplexer.send_hello("edge", {"a": [1]})
+        _check_sent(multiplexer, "hello")
     for raw in messages:
         due = steps[done] if done < len(steps) else None
         message = _message(raw, due if wrapped else None)
         if due is None and isinstance(message, bytes):
-            return  # the target `session` takes it from here
+            return  # the target `multiplexer` takes it from here
         try:
-            session.receive_message(message)
+            multiplexer.receive_message(message)
         except RemoteProtocolError as exc:
             assert exc.close_code == (4002 if due is None else 4000)
             assert str(exc).isascii() or due is not None
-            assert session.next_event() is None
+            assert multiplexer.next_event() is None
             return
-        event = session.next_event()
-        assert session.next_event() is None
+        event = multiplexer.next_event()
+        assert multiplexer.next_event() is None
         if due is None:
             assert event is None
             continue
@@ -105,16 +105,16 @@ def _receive(messages: list[bytes], *, dialer: bool, wrapped: bool) -> None:
         payload = said["payload"]
         _check_event(event, due, payload)
         if due != "ready":
-            _check_settings(session, payload.get("settings", {}))
+            _check_settings(multiplexer, payload.get("settings", {}))
         if due == "hello":
-            session.send_welcome(_ID)
-            _check_sent(session, "welcome")
+            multiplexer.send_welcome(_ID)
+            _check_sent(multiplexer, "welcome")
         elif due == "welcome":
-            _check_sent(session, "ready")
-            assert session.connection_id == payload["connection_id"]
+            _check_sent(multiplexer, "ready")
+            assert multiplexer.connection_id == payload["connection_id"]
         done += 1
-        assert session.accepts_streams == (done == len(steps))
-        assert session.next_message() is None
+        assert multiplexer.accepts_streams == (done == len(steps))
+        assert multiplexer.next_message() is None
 
 
 def _message(raw: bytes, due: str | None) -> str | bytes:
@@ -147,21 +147,21 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) < 256 and value.isprintable()
 
 
-def _check_settings(session: Session, said: dict[str, Any]) -> None:
+def _check_settings(multiplexer: Multiplexer, said: dict[str, Any]) -> None:
     """What counts is what was said, within its range, or else the default."""
     for name, (low, high) in _RANGES.items():
-        value = getattr(session.peer, name)
+        value = getattr(multiplexer.peer, name)
         assert type(value) is int
         assert low <= value <= high
         assert name not in said or (type(said[name]) is int and value == said[name])
     for name in ("heartbeat_interval", "heartbeat_timeout"):
-        seconds = getattr(session.peer, name)
+        seconds = getattr(multiplexer.peer, name)
         assert (seconds is None) == (said.get(name) is None)
         assert seconds is None or (seconds == float(said[name]) and 0 < seconds < float("inf"))
 
 
-def _check_sent(session: Session, step: str) -> None:
-    message = session.next_message()
+def _check_sent(multiplexer: Multiplexer, step: str) -> None:
+    message = multiplexer.next_message()
     assert isinstance(message, str)
     message.encode("utf-8")
     said = json.loads(message)
@@ -178,14 +178,14 @@ def _pair(name_bytes: bytes, text: bytes) -> None:
         metadata = json.loads(text.decode("utf-8", "replace"))
     except ValueError:
         metadata = text.decode("utf-8", "surrogateescape")
-    dialer = _session(dialer=True, max_metadata=64 * 1024)
+    dialer = _multiplexer(dialer=True, max_metadata=64 * 1024)
     try:
         dialer.send_hello(name, metadata)
     except LocalProtocolError:
         assert dialer.next_message() is None
         return
     assert name is None or _is_name(name)
-    listener = _session(dialer=False, max_metadata=64 * 1024)
+    listener = _multiplexer(dialer=False, max_metadata=64 * 1024)
     for sender, receiver, event in (
         (dialer, listener, HelloReceived(name, metadata)),
         (listener, dialer, HandshakeCompleted(_ID)),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from restsock.protocol._frames import encode_frame
-from tests.fuzz import handshake, listener, plain_frames, session
+from tests.fuzz import handshake, listener, multiplexer, websocket_fast
 from tests.fuzz.choices import blob
 from tests.fuzz.h11_alone import RS
 from tests.protocol.vectors import as_bytes, envelope, load
@@ -58,20 +58,20 @@ def _frames() -> Iterator[bytes]:
         yield as_bytes(case["message"])
 
 
-def _plain_frames() -> Iterator[bytes]:
+def _websocket_fast() -> Iterator[bytes]:
     for case in load("websocket.json")["cases"]:
-        kind = plain_frames.CLIENT if case["role"] == "dialer" else 0
+        kind = websocket_fast.CLIENT if case["role"] == "dialer" else 0
         wire = as_bytes(case["receive"])
         yield bytes([kind, 0]) + wire
         yield bytes([kind, 2, 0, 1, 0, 5]) + wire
     for step in load("example.json")["steps"]:
-        kind = plain_frames.CLIENT if step["from"] == "listener" else 0
+        kind = websocket_fast.CLIENT if step["from"] == "listener" else 0
         yield bytes([kind, 0]) + as_bytes(step["wire"])
-    for kind in (plain_frames.CLIENT, 0):
+    for kind in (websocket_fast.CLIENT, 0):
         mask = 3 if kind else 1
         for size in range(14):
-            yield bytes([kind | plain_frames.DESCRIBED, 0, mask, size, 3])
-            yield bytes([kind | plain_frames.WRITTEN, *([1] if kind else []), size]) + b"abc"
+            yield bytes([kind | websocket_fast.DESCRIBED, 0, mask, size, 3])
+            yield bytes([kind | websocket_fast.WRITTEN, *([1] if kind else []), size]) + b"abc"
 
 
 def _handshake() -> Iterator[bytes]:
@@ -107,17 +107,17 @@ def _message(step: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _session() -> Iterator[bytes]:
+def _multiplexer() -> Iterator[bytes]:
     for name in ("exchanges", "streams", "credit", "errors"):
         for case in load(f"{name}.json")["cases"]:
-            kind = session.DIALER if case["role"] == "dialer" else 0
+            kind = multiplexer.DIALER if case["role"] == "dialer" else 0
             out = bytes([kind, 0, 0, 0, 0])
             for step in case["steps"]:
                 out += _act(step["do"]) if "do" in step else _incoming(step)
-                out += bytes([session.TAKE])
+                out += bytes([multiplexer.TAKE])
             yield out
-    yield bytes([session.FRESH, 0, 0, 0, 0]) + b"".join(
-        bytes([session.RAW_TEXT]) + blob(text.encode())
+    yield bytes([multiplexer.FRESH, 0, 0, 0, 0]) + b"".join(
+        bytes([multiplexer.RAW_TEXT]) + blob(text.encode())
         for text in (
             envelope("hello", {"version": 1}),
             envelope("ready", {"connection_id": "c"}),
@@ -125,19 +125,19 @@ def _session() -> Iterator[bytes]:
         )
     )
     # More bytes, and more requests and answers, than a peer has credit and limits for.
-    opening = encode_frame(1, 0, 1, session.HEADS[0])
-    begin = bytes([0, 0, 0, 0, 0, session.RAW_FRAME]) + blob(opening)
-    yield begin + bytes([session.FLOOD, 1, 0, 4, 1, 4])
-    yield begin + b"".join(bytes([session.FLOOD, 2, 1, 0, first, 0, 0]) for first in (3, 240))
+    opening = encode_frame(1, 0, 1, multiplexer.HEADS[0])
+    begin = bytes([0, 0, 0, 0, 0, multiplexer.RAW_FRAME]) + blob(opening)
+    yield begin + bytes([multiplexer.FLOOD, 1, 0, 4, 1, 4])
+    yield begin + b"".join(bytes([multiplexer.FLOOD, 2, 1, 0, first, 0, 0]) for first in (3, 240))
     for number in range(9):
         schedule = random.Random(number).randbytes(1500)
-        yield bytes([session.PAIR, number % 3]) + schedule
+        yield bytes([multiplexer.PAIR, number % 3]) + schedule
 
 
 def _incoming(step: dict[str, Any]) -> bytes:
     if "receive_text" in step:
-        return bytes([session.RAW_TEXT]) + blob(step["receive_text"].encode("utf-8", "replace"))
-    return bytes([session.RAW_FRAME]) + blob(as_bytes(step["receive"]))
+        return bytes([multiplexer.RAW_TEXT]) + blob(step["receive_text"].encode("utf-8", "replace"))
+    return bytes([multiplexer.RAW_FRAME]) + blob(as_bytes(step["receive"]))
 
 
 def _act(do: dict[str, Any]) -> bytes:
@@ -146,21 +146,21 @@ def _act(do: dict[str, Any]) -> bytes:
     if action == "request":
         wishes = any(name.lower() == "upgrade" for name, _ in do["headers"])
         kind = 3 if wishes else {"POST": 1, "HEAD": 2}.get(do["method"], 0)
-        return bytes([session.OPEN, kind, bool(do["end"])])
+        return bytes([multiplexer.OPEN, kind, bool(do["end"])])
     if action == "response":
         kind = {101: 4, 304: 2, 103: 3, 404: 5}.get(do["status"], 0)
-        out = bytes([session.HEAD, stream, kind])
-        return out + (bytes([session.END, stream, 0]) if do["end"] else b"")
+        out = bytes([multiplexer.HEAD, stream, kind])
+        return out + (bytes([multiplexer.END, stream, 0]) if do["end"] else b"")
     if action == "data":
-        out = bytes([session.DATA, stream, 3])
-        return out + (bytes([session.END, stream, 0]) if do["end"] else b"")
+        out = bytes([multiplexer.DATA, stream, 3])
+        return out + (bytes([multiplexer.END, stream, 0]) if do["end"] else b"")
     if action == "trailers":
-        return bytes([session.END, stream, 1])
+        return bytes([multiplexer.END, stream, 1])
     if action == "reset":
-        return bytes([session.RESET, stream, 1])
+        return bytes([multiplexer.RESET, stream, 1])
     if action == "consume":
-        return bytes([session.CONSUME, stream, 255])
-    return bytes([session.GOAWAY, 1]) if action == "goaway" else b""
+        return bytes([multiplexer.CONSUME, stream, 255])
+    return bytes([multiplexer.GOAWAY, 1]) if action == "goaway" else b""
 
 
 def _listener() -> Iterator[bytes]:
@@ -185,11 +185,11 @@ def _listener() -> Iterator[bytes]:
 
 
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
-    "plain_heads": _heads,
-    "plain_frames": _plain_frames,
+    "heads_fast": _heads,
+    "websocket_fast": _websocket_fast,
     "frames": _frames,
     "heads": _heads,
     "handshake": _handshake,
-    "session": _session,
+    "multiplexer": _multiplexer,
     "listener": _listener,
 }

@@ -9,7 +9,15 @@ from typing import Protocol, cast
 
 __all__ = ["CORPUS", "TARGETS", "Target", "corpus", "target"]
 
-TARGETS = ("plain_heads", "plain_frames", "frames", "heads", "handshake", "session", "listener")
+TARGETS = (
+    "heads_fast",
+    "websocket_fast",
+    "frames",
+    "heads",
+    "handshake",
+    "multiplexer",
+    "listener",
+)
 
 CORPUS = Path(__file__).parent / "corpus"
 

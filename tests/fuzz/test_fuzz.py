@@ -12,15 +12,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from restsock.protocol import ResetCode, Session, StreamFailed
+from restsock.protocol import Multiplexer, ResetCode, StreamFailed
 from restsock.protocol import _frames as frame_layout
 from restsock.protocol import _handshake as handshakes
 from restsock.protocol import _heads as strict_heads
-from restsock.protocol import _plain_heads as short_heads
+from restsock.protocol import _heads_fast as short_heads
 from restsock.protocol import _upgrade as upgrades
 from restsock.protocol import _websocket as websockets
-from restsock.protocol._plain_frames import FrameHeader, parse_header
 from restsock.protocol._stream import Stream
+from restsock.protocol._websocket_fast import FrameHeader, parse_header
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import CORPUS, TARGETS, corpus, target
@@ -75,7 +75,7 @@ def _take_any_binary(data: bytes | bytearray, at: int, *, masked: bool) -> Frame
 
 
 def _tell_too_late(
-    self: Session, stream: Stream, code: ResetCode, reason: str, limit: str | None = None
+    self: Multiplexer, stream: Stream, code: ResetCode, reason: str, limit: str | None = None
 ) -> None:
     self._remove(stream)
     self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
@@ -83,12 +83,12 @@ def _tell_too_late(
 
 # For each target one fault of the kind that it is there for.
 _FAULTS: dict[str, tuple[object, str, object]] = {
-    "plain_heads": (short_heads, "_OTHERS", frozenset()),
-    "plain_frames": (websockets, "parse_header", _take_any_binary),
+    "heads_fast": (short_heads, "_OTHERS", frozenset()),
+    "websocket_fast": (websockets, "parse_header", _take_any_binary),
     "frames": (frame_layout, "MAX_CREDIT", 2**32 - 1),
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
-    "session": (Session, "_fail", _tell_too_late),
+    "multiplexer": (Multiplexer, "_fail", _tell_too_late),
     "listener": (upgrades, "_is_key", lambda _: True),
 }
 

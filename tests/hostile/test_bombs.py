@@ -39,10 +39,10 @@ async def test_a_response_is_what_was_sent() -> None:
 async def test_a_bomb_is_read_in_pieces_of_the_reader_s_choice(path: str) -> None:
     """With `stream=True`, what is unpacked is what was asked for, however much is in it."""
 
-    def read(dispatcher: Any) -> tuple[int, int]:
+    def read(requester: Any) -> tuple[int, int]:
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("http://", restsock.TunnelAdapter(dispatcher))
+            session.mount("http://", restsock.TunnelAdapter(requester))
             tracemalloc.start()
             try:
                 with session.get(f"http://peer{path}", stream=True) as response:
@@ -65,10 +65,10 @@ async def test_a_bomb_is_read_in_pieces_of_the_reader_s_choice(path: str) -> Non
 async def test_a_bomb_that_is_unpacked_holds_up_nobody_else() -> None:
     """Without `stream=True` the caller gets all of it, in the caller's thread."""
 
-    def read(dispatcher: Any) -> int:
+    def read(requester: Any) -> int:
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("http://", restsock.TunnelAdapter(dispatcher))
+            session.mount("http://", restsock.TunnelAdapter(requester))
             return len(session.get("http://peer/").content)
 
     async with site() as one:

@@ -278,10 +278,10 @@ async def test_a_session_of_requests_cannot_be_made_to_inject(headers: dict[str,
         called.append(request.target)
         return Response(200)
 
-    def call(dispatcher: Any) -> None:
+    def call(requester: Any) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            session.mount("http://", restsock.TunnelAdapter(dispatcher))
+            session.mount("http://", restsock.TunnelAdapter(requester))
             with pytest.raises((requests.RequestException, ValueError)):
                 session.get("http://peer/", headers=headers)
 

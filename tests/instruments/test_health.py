@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from restsock import Backoff, Health, Heartbeat, Limits, Options, RequestTimeout
-from restsock.connection import Load, Symptoms, load_of
+from restsock.connection import HealthReport, Load, load_of
 from restsock.testing import connected_pair
 from tests.instruments.recorder import app
 from tests.memory_network import MemoryListener, refuse_with
@@ -18,17 +18,17 @@ from tests.server.test_server import client_of, server_of, settled
 
 
 def test_symptoms() -> None:
-    symptoms = Symptoms()
-    assert symptoms.health() == Health(True, ())
-    symptoms.hint("a")
-    symptoms.hint("a")
-    assert symptoms.health() == Health(True, ("a",))
-    symptoms.include(Health(True, ("b",)))
-    assert symptoms.health().ok
-    symptoms.include(Health(False, ("c",)))
-    assert symptoms.health() == Health(False, ("a", "b", "c"))
-    other = Symptoms()
-    other.ill("one\nline")
+    report = HealthReport()
+    assert report.health() == Health(True, ())
+    report.warning("a")
+    report.warning("a")
+    assert report.health() == Health(True, ("a",))
+    report.include(Health(True, ("b",)))
+    assert report.health().ok
+    report.include(Health(False, ("c",)))
+    assert report.health() == Health(False, ("a", "b", "c"))
+    other = HealthReport()
+    other.error("one\nline")
     assert other.health() == Health(False, ("one\\nline",))
     assert not other.health()
     assert json.loads(json.dumps(dataclasses.asdict(other.health()))) == {
@@ -39,9 +39,9 @@ def test_symptoms() -> None:
 
 @pytest.mark.parametrize(("age", "mentioned"), [(0.0, True), (59.0, True), (61.0, False)])
 def test_a_limit_is_mentioned_for_a_minute_and_is_no_illness(age: float, mentioned: bool) -> None:
-    symptoms = Symptoms()
-    symptoms.limits(("max_body", 1000.0), 1000.0 + age)
-    health = symptoms.health()
+    report = HealthReport()
+    report.limits(("max_body", 1000.0), 1000.0 + age)
+    health = report.health()
     assert health.ok
     assert health.reasons == ((f"the limit max_body was hit {age:.0f} s ago",) if mentioned else ())
 
@@ -51,9 +51,9 @@ def test_a_full_queue() -> None:
         def load(self) -> Load:
             return Load(5, full=True)
 
-    symptoms = Symptoms()
-    symptoms.load(load_of(Handler()))
-    assert symptoms.health() == Health(False, ("the queue of the app is full: 5 requests wait",))
+    report = HealthReport()
+    report.load(load_of(Handler()))
+    assert report.health() == Health(False, ("the queue of the app is full: 5 requests wait",))
     assert load_of(None) is None
     assert load_of(object()) is None
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 import restsock
 from restsock import OUTCOMES, Statistics
-from restsock.connection import Totals
+from restsock.connection import Counters
 from restsock.testing import connected_pair
 from tests.instruments.recorder import app
 from tests.memory_network import MemoryListener
@@ -73,8 +73,8 @@ async def test_requests_under_way_in_both_directions(autojump_clock: MockClock) 
 async def test_an_idle_connection_has_no_table_of_what_is_rare() -> None:
     async with connected_pair(app_b=app) as (dialer, listener):
         await dialer.request("GET", "/")
-        assert dialer._rare is None
-        assert listener._rare is None
+        assert dialer._event_counts is None
+        assert listener._event_counts is None
 
 
 async def test_a_server_sums_over_those_that_have_gone(autojump_clock: MockClock) -> None:
@@ -89,9 +89,9 @@ async def test_a_server_sums_over_those_that_have_gone(autojump_clock: MockClock
                 now = server.statistics()
                 assert (now.connections, now.handshakes) == (1, number + 1)
             await settled()
-            totals = client.statistics().traffic
-            sent += totals.bytes_sent
-            received += totals.bytes_received
+            counters = client.statistics().traffic
+            sent += counters.bytes_sent
+            received += counters.bytes_received
         now = server.statistics()
         assert now.connections == 0
         assert now.traffic.requests_received == now.traffic.received["answered"] == 6
@@ -159,12 +159,12 @@ async def test_all_of_it_is_json(autojump_clock: MockClock) -> None:
 
 
 def test_sums() -> None:
-    totals = Totals()
-    totals.requests_sent, totals.open_sent = 10, 2
-    totals.count_rare({("sent", "lost"): 1, ("resets_sent", "FLOW"): 2})
-    other = totals.copy()
-    other.count_rare({("sent", "lost"): 2, ("rejected", "max_head"): 1, ("rejected", "x"): 1})
-    assert totals.statistics().sent["answered"] == 7
+    counters = Counters()
+    counters.requests_sent, counters.open_sent = 10, 2
+    counters.add_event_counts({("sent", "lost"): 1, ("resets_sent", "FLOW"): 2})
+    other = counters.copy()
+    other.add_event_counts({("sent", "lost"): 2, ("rejected", "max_head"): 1, ("rejected", "x"): 1})
+    assert counters.statistics().sent["answered"] == 7
     numbers = other.statistics(0.5)
     assert (numbers.sent["lost"], numbers.sent["answered"]) == (3, 5)
     assert (numbers.rejected, numbers.resets_sent, numbers.round_trip) == (2, {"FLOW": 2}, 0.5)

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from restsock import Backoff, Client, HandshakeError, Limits, Options, Timeouts, connect
 from restsock._limit_log import LimitLog
-from restsock.server._places import Places, network_of
+from restsock.server._connection_limiter import ConnectionLimiter, network_of
 from tests.e2e.raw_peer import UPGRADE, RawPeer, field
 from tests.limits.scene import Scene, scene, until
 from tests.memory_network import MemoryListener, chances
@@ -47,7 +47,7 @@ async def until_connected(s: Scene, count: int) -> None:
 
 
 async def until_places(s: Scene, count: int) -> None:
-    await until(lambda: len(s.server._places) == count)
+    await until(lambda: len(s.server._limiter) == count)
 
 
 async def test_a_client_takes_503_for_something_that_passes(autojump_clock: MockClock) -> None:
@@ -132,33 +132,33 @@ async def test_too_many_handshakes_drop_the_oldest(caplog: pytest.LogCaptureFixt
 # --- the counting -------------------------------------------------------------------------
 
 
-def places(**limits: int) -> Places:
-    return Places(Limits(**limits), LimitLog(logging.getLogger("restsock.tests")))
+def limiter(**limits: int) -> ConnectionLimiter:
+    return ConnectionLimiter(Limits(**limits), LimitLog(logging.getLogger("restsock.tests")))
 
 
 def test_places_come_back() -> None:
-    some = places(max_connections=2, max_connections_per_address=1)
-    assert some.take("192.0.2.1") is None
-    refused = some.take("192.0.2.1")
+    some = limiter(max_connections=2, max_connections_per_address=1)
+    assert some.acquire("192.0.2.1") is None
+    refused = some.acquire("192.0.2.1")
     assert refused is not None
     assert refused.status == 429
-    assert some.take("192.0.2.2") is None
-    refused = some.take("192.0.2.3")
+    assert some.acquire("192.0.2.2") is None
+    refused = some.acquire("192.0.2.3")
     assert refused is not None
     assert refused.status == 503
-    some.leave("192.0.2.1")
-    assert some.take("192.0.2.1") is None
-    some.leave("192.0.2.1")
-    some.leave("192.0.2.2")
+    some.release("192.0.2.1")
+    assert some.acquire("192.0.2.1") is None
+    some.release("192.0.2.1")
+    some.release("192.0.2.2")
     assert len(some) == 0
     assert some._by_network == {}
 
 
 def test_an_ipv6_network_is_one_address() -> None:
-    some = places(max_connections_per_address=1)
-    assert some.take("2001:db8:1:2::1") is None
-    assert some.take("2001:db8:1:2:ffff::9") is not None
-    assert some.take("2001:db8:1:3::1") is None
+    some = limiter(max_connections_per_address=1)
+    assert some.acquire("2001:db8:1:2::1") is None
+    assert some.acquire("2001:db8:1:2:ffff::9") is not None
+    assert some.acquire("2001:db8:1:3::1") is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from restsock import Limits, Options, Timeouts
 from restsock.connection import AsyncExchange, Connection, Exchange, ThreadExchange
-from restsock.connection._mailbox import Mailbox
+from restsock.connection._event_queue import EventQueue
 from restsock.protocol import DataReceived, HelloReceived, RequestHead
 from restsock.server import _events as events_module
 from restsock.server._events import ConnectionEvent, EventHub
@@ -27,7 +27,7 @@ from restsock.server._registry import Connections
 from restsock.testing import Pair, connected_pair
 from tests.e2e.raw_peer import DATA, END, HEAD, RESET, frame, get, hello
 from tests.limits.scene import scene
-from tests.protocol.vectors import make_session
+from tests.protocol.vectors import make_multiplexer
 
 STREAMS = 8
 LIMITS = Limits(max_streams=STREAMS, initial_window=16384, max_window=16384)
@@ -72,7 +72,7 @@ async def hang(scope: Any, receive: Any, send: Any) -> None:
 async def inject(connection: Connection, frames: list[bytes]) -> None:
     """Has one end send frames that it never would."""
     with connection.lock:
-        connection.session._control += frames
+        connection.multiplexer._control += frames
         connection.wake_writer()
     await wait_all_tasks_blocked()
 
@@ -105,7 +105,7 @@ async def test_request_heads_and_their_bodies(fields: bytes) -> None:
     async with pair() as (dialer, listener):
         with measured() as held:
             await inject(dialer, frames)
-            assert listener.session.open_streams == STREAMS
+            assert listener.multiplexer.open_streams == STREAMS
             assert held() < STREAMS * PER_STREAM
 
 
@@ -121,7 +121,7 @@ async def test_response_heads_and_trailers(fields: bytes, thread: bool) -> None:
             frames.append(frame(HEAD, END, n, fields + b"\r\n"))
         with measured() as held:
             await inject(ends.dialer, frames)
-            assert ends.listener.session.open_streams == 0
+            assert ends.listener.multiplexer.open_streams == 0
             assert held() < STREAMS * PER_STREAM
         for exchange in opened:
             assert exchange.error is None
@@ -136,7 +136,7 @@ async def test_informational_heads(thread: bool) -> None:
         opened = await ask(ends, thread=thread)
         with measured() as held:
             await inject(ends.dialer, [frame(HEAD, 0, 2, interim)] * 1500)
-            assert ends.listener.session.open_streams == STREAMS
+            assert ends.listener.multiplexer.open_streams == STREAMS
             assert held() < 8 * STREAM  # what the wires of the test keep included
         for exchange in opened:
             exchange.close()
@@ -151,7 +151,7 @@ async def test_reasons(thread: bool) -> None:
             await inject(
                 ends.dialer, [frame(RESET, 0, n, reset) for n in range(2, 2 * STREAMS + 2, 2)]
             )
-            assert ends.listener.session.open_streams == 0
+            assert ends.listener.multiplexer.open_streams == 0
             assert held() < STREAMS * STREAM
         for exchange in opened:
             exchange.close()
@@ -161,7 +161,7 @@ async def test_reasons(thread: bool) -> None:
 def test_bodies_by_the_byte(kind: str) -> None:
     """Credit counts bytes; each of them comes in a read of its own, and nobody takes it."""
     exchange = Exchange(GET, lambda event: None)
-    observer: Any = Mailbox() if kind == "thread" else AsyncExchange(exchange, limit=1)._observe
+    observer: Any = EventQueue() if kind == "thread" else AsyncExchange(exchange, limit=1)._observe
 
     async def receive() -> int:
         with measured() as held:
@@ -181,7 +181,7 @@ def heaviest(limits: Limits) -> str:
 
 
 def accepted(metadata: str) -> HelloReceived:
-    session = make_session("listener", LIMITS)
+    session = make_multiplexer("listener", LIMITS)
     session.receive_message(hello(metadata="?").decode().replace('"?"', metadata))
     event = session.next_event()
     assert isinstance(event, HelloReceived)
@@ -285,7 +285,7 @@ async def test_a_peer_that_does_all_of_it_at_once() -> None:
             frames.append(frame(DATA, 0, 2 * n + 2, bytes(16384)))
         with measured() as held:
             await inject(ends.dialer, frames)
-            assert ends.listener.session.open_streams == 2 * STREAMS
+            assert ends.listener.multiplexer.open_streams == 2 * STREAMS
             assert held() < 2 * STREAMS * PER_STREAM
         for exchange in opened:
             exchange.close()

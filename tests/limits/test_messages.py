@@ -110,7 +110,7 @@ async def test_what_breaks_the_protocol_is_counted_apart() -> None:
         await s.hit("malformed")
         connection = s.server.connections.by_id(peer.connection_id)
         assert connection is not None
-        connection.session.send_goaway(1001)
+        connection.multiplexer.send_goaway(1001)
         await peer.frame(HEAD, END, 3, get("/"))
         assert await peer.reset_code(3) == REFUSED
         assert s.hits == {"malformed": 1, "going_away": 1}

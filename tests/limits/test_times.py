@@ -130,7 +130,7 @@ async def test_each_request_has_its_own_time(autojump_clock: MockClock) -> None:
             ("/97", 504),
         ]
         assert [when for _, _, when in answers] == pytest.approx([3, 10, 14, 14.5, 50])
-        assert listener.session.open_streams == 0
+        assert listener.multiplexer.open_streams == 0
         assert listener._due in (None, {})
 
 

@@ -185,7 +185,7 @@ async def test_what_is_allowed_and_what_is_not(caplog: pytest.LogCaptureFixture)
         head = await dialer.request("HEAD", "/v1/status")
         assert (head.status, head.content) == (403, b"")
         assert len(app.reached) == 3
-        assert not dialer.session.open_streams
+        assert not dialer.multiplexer.open_streams
     assert "refused: 'edge-1' may not call addPet, at 'edge-1'" in caplog.text
     assert "secret" not in caplog.text
 

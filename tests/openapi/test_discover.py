@@ -15,7 +15,7 @@ import trio
 import restsock
 import restsock.sync
 from restsock.connection import Request, Response
-from restsock.openapi import Client, discover, discover_blocking
+from restsock.openapi import APIClient, discover, discover_blocking
 from restsock.openapi._work import TooMuchWork, spend
 from restsock.testing import connected_pair
 from tests.openapi.documents import document
@@ -95,4 +95,4 @@ def test_a_session_reads_no_more_than_that_either() -> None:
     ):
         session.mount("http://edge-1/", server.adapter("edge-1"))
         with pytest.raises(restsock.SpecError, match="larger than"):
-            Client(session, "/openapi.json", base_url="http://edge-1/")
+            APIClient(session, "/openapi.json", base_url="http://edge-1/")

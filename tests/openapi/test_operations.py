@@ -24,17 +24,17 @@ from python_multipart import FormParser
 
 from restsock import RequestValidationError, RestsockError, SpecError, ValidationError
 from restsock.openapi import (
+    APIClient,
     ArgumentError,
     BadBody,
     BadParameter,
     BlockingOperation,
-    Client,
     MissingParameter,
     UnknownOperation,
     UnknownParameter,
     load,
 )
-from restsock.openapi._operations import Call, identifier
+from restsock.openapi._operations import PreparedCall, identifier
 
 BASE = "http://edge-1/"
 
@@ -132,8 +132,8 @@ class Session(requests.Session):
         raise AssertionError("nothing is to be sent")
 
 
-def client(spec: Any = SPEC, **options: Any) -> Client[BlockingOperation]:
-    return Client(Session(), spec, **{"base_url": BASE, **options})
+def client(spec: Any = SPEC, **options: Any) -> APIClient[BlockingOperation]:
+    return APIClient(Session(), spec, **{"base_url": BASE, **options})
 
 
 def one(*parameters: dict[str, Any], path: str = "/it", **operation: Any) -> BlockingOperation:
@@ -169,7 +169,7 @@ def test_operations_by_their_names() -> None:
     assert inspect.ismethod(api.operation)
     assert {"listPets", "addPet", "getPet", "operation", "operations"} <= set(dir(api))
     assert "update-pet" not in dir(api)
-    assert repr(api) == "<Client of 'Pets', 6 operations, blocking>"
+    assert repr(api) == "<APIClient of 'Pets', 6 operations, blocking>"
     assert repr(api.listPets) == "<operation listPets: GET /pets>"
     assert api.document is SPEC
 
@@ -204,7 +204,7 @@ def test_a_copy_is_as_good() -> None:
 @pytest.mark.parametrize(
     ("transport", "spec", "options", "error", "match"),
     [
-        (object(), SPEC, {}, TypeError, "requests.Session or a restsock Dispatcher"),
+        (object(), SPEC, {}, TypeError, "requests.Session or a restsock Requester"),
         (Session(), SPEC, {}, ValueError, "give base_url"),
         (Session(), SPEC, {"base_url": "edge-1"}, ValueError, "base_url has to be like"),
         (Session(), SPEC, {"base_url": "http://a/?b"}, ValueError, "base_url has to be like"),
@@ -216,7 +216,7 @@ def test_a_client_that_cannot_be(
     transport: Any, spec: Any, options: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        Client(transport, spec, **options)
+        APIClient(transport, spec, **options)
 
 
 # --- where the request goes -----------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_arguments_go_where_the_contract_puts_them() -> None:
     call = client().listPets.prepare(
         limit=5, kind="cat", tags=["a b", "c"], x_trace_id="t-1", session="s"
     )
-    assert call == Call(
+    assert call == PreparedCall(
         "GET",
         "",
         "/pets?limit=5&kind=cat&tags=a%20b&tags=c",
@@ -413,7 +413,7 @@ def test_what_the_session_has_is_not_missing() -> None:
         }
     )
     session = Session()
-    api = Client(session, spec, base_url=BASE)
+    api = APIClient(session, spec, base_url=BASE)
     with pytest.raises(MissingParameter, match="tenant"):
         api.it.prepare()
     session.params = {"tenant": "t"}
@@ -553,7 +553,7 @@ def test_the_caller_may_say_the_content_type() -> None:
         it.using(content_type="text/plain").prepare(body="a")
 
 
-def parts_of(call: Call) -> dict[str, Any]:
+def parts_of(call: PreparedCall) -> dict[str, Any]:
     """What a parser of forms finds in a multipart body."""
     found: dict[str, Any] = {}
     boundary = call.headers["Content-Type"].partition("boundary=")[2]

@@ -20,10 +20,10 @@ import restsock
 import restsock.sync
 from restsock import RequestValidationError, ResponseValidationError
 from restsock.openapi import (
+    APIClient,
     AsyncOperation,
     BadBody,
     BlockingOperation,
-    Client,
     Contract,
     Document,
     MissingParameter,
@@ -152,7 +152,7 @@ Call = Callable[..., Any]
 class Api:
     """Calls an operation by the way under test: `api("getPet", name="Rex")`."""
 
-    def __init__(self, call: Call, client: Client[Any], raw: Any) -> None:
+    def __init__(self, call: Call, client: APIClient[Any], raw: Any) -> None:
         self.call = call
         self.client = client
         self.raw = raw
@@ -182,7 +182,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
             kind = requests.Session if request.param == "blocking" else restsock.Session
             with kind() as session:
                 session.mount(EDGE, server.adapter("edge-1"))
-                yield Api(blocking, Client(session, spec(), base_url=EDGE, timeout=20), session)
+                yield Api(blocking, APIClient(session, spec(), base_url=EDGE, timeout=20), session)
 
 
 def blocking(operation: BlockingOperation, _head: bool = False, **arguments: Any) -> Any:
@@ -203,7 +203,7 @@ def over_a_route(server: restsock.sync.Server) -> Iterator[Api]:
             restsock.listen("127.0.0.1", 0) as hub,
             restsock.connect(hub.url, app=make_app(), name="edge-1"),
         ):
-            client = Client(hub.route("edge-1"), spec(), timeout=20)
+            client = APIClient(hub.route("edge-1"), spec(), timeout=20)
             ready.extend([trio.lowlevel.current_trio_token(), client])
             started.set()
             await stop.wait()
@@ -327,15 +327,15 @@ def test_what_only_a_session_does() -> None:
     ):
         session.mount(EDGE, server.adapter("edge-1"))
         # The document comes from the peer.
-        api = Client(session, "/openapi.json", base_url=EDGE, timeout=20)
-        assert Client(session, True, base_url=EDGE).operations == api.operations
+        api = APIClient(session, "/openapi.json", base_url=EDGE, timeout=20)
+        assert APIClient(session, True, base_url=EDGE).operations == api.operations
         api.login(body={"user": "ada"})
         found = api.getPet(name="Rex", token="t").json()
         assert (found["token"], found["other"]) == ("t", "ada")
         # What another operation has answered is not held to the contract of this one.
         assert api.moved().json()["name"] == "Rex"
         with pytest.raises(restsock.SpecError, match="404"):
-            Client(session, "/nothing.json", base_url=EDGE)
+            APIClient(session, "/nothing.json", base_url=EDGE)
 
         async def pieces() -> AsyncIterator[bytes]:
             yield b""
@@ -352,7 +352,7 @@ def test_a_contract_says_how_strict_it_is() -> None:
     ):
         session.mount(EDGE, server.adapter("edge-1"))
         contract = Contract(spec(), requests=False, responses=False)
-        api = Client(session, contract, base_url=EDGE)
+        api = APIClient(session, contract, base_url=EDGE)
         with pytest.raises(OperationFailed, match="422"):
             api.getPet(name="Rex", limit=0)
         assert api.wrong().json()["age"] == "old"
@@ -361,7 +361,7 @@ def test_a_contract_says_how_strict_it_is() -> None:
         with pytest.raises(RequestValidationError):
             api.getPet(name="Rex", limit=0)
         session.mount(EDGE, server.adapter("edge-1", openapi=contract))
-        strict = Client(session, spec(), base_url=EDGE)
+        strict = APIClient(session, spec(), base_url=EDGE)
         with pytest.raises(OperationFailed, match="422"):
             strict.getPet(name="Rex", limit=0)
 
@@ -373,8 +373,8 @@ async def test_what_only_the_loop_does() -> None:
     ):
         route = server.route("edge-1")
         with pytest.raises(ValueError, match="discover"):
-            Client(route, "/openapi.json")
-        api = Client(route, await discover(route))
+            APIClient(route, "/openapi.json")
+        api = APIClient(route, await discover(route))
         assert repr(api).endswith("async>")
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -393,7 +393,7 @@ async def test_what_only_the_loop_does() -> None:
                     nursery.start_soon(get, number)
         assert sorted(results, key=int) == [str(number) for number in range(20)]
         # A base path in place of the document's.
-        moved = Client(route, api.document, base_url="http://anything/v2/")
+        moved = APIClient(route, api.document, base_url="http://anything/v2/")
         with pytest.raises(OperationFailed, match="404"):
             await moved.getPet(name="Rex")
 
@@ -407,7 +407,7 @@ async def test_a_validated_app_called_by_operation() -> None:
         restsock.connect(server.url, app=handler, name="edge-1"),
     ):
         contract = Contract(spec(), requests=False, responses=False)
-        api = Client(server.route("edge-1"), contract)
+        api = APIClient(server.route("edge-1"), contract)
         with pytest.raises(OperationFailed, match="400 Bad Request: ") as caught:
             await api.addPet(body={"name": ""})
         assert caught.value.problem is not None

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restsock._config import Heartbeat, Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock._options import Heartbeat, Limits
 from restsock.protocol import Settings
 from restsock.protocol._envelopes import decode_envelope, encode_envelope
 from tests.strategies import json_values

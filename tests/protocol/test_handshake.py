@@ -1,4 +1,4 @@
-"""The handshake: its three steps between two sessions, and out of turn."""
+"""The handshake: its three steps between two multiplexers, and out of turn."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restsock._config import Limits
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock._options import Limits
 from restsock.protocol import (
     HandshakeCompleted,
     HelloReceived,
+    Multiplexer,
     RequestHead,
     RequestReceived,
-    Session,
 )
-from tests.protocol.vectors import CONNECTION_ID, drain, envelope, events, make_session
+from tests.protocol.vectors import CONNECTION_ID, drain, envelope, events, make_multiplexer
 from tests.strategies import json_values
 
 GET = RequestHead(b"GET", b"/", [(b"Host", b"a")])
@@ -29,17 +29,17 @@ GET = RequestHead(b"GET", b"/", [(b"Host", b"a")])
     ids=["object", "nan", "surrogate", "set"],
 )
 def test_metadata_that_is_not_json(metadata: object) -> None:
-    session = make_session("dialer")
+    multiplexer = make_multiplexer("dialer")
     with pytest.raises(LocalProtocolError):
-        session.send_hello("a", metadata)
+        multiplexer.send_hello("a", metadata)
     # Nothing has happened: the next try succeeds.
-    session.send_hello("a", None)
-    assert len(drain(session)) == 1
+    multiplexer.send_hello("a", None)
+    assert len(drain(multiplexer)) == 1
 
 
 @given(st.none() | st.text("ab-é ", min_size=1, max_size=255), json_values)
 def test_name_and_metadata_arrive(name: str | None, metadata: Any) -> None:
-    dialer, listener = make_session("dialer"), make_session("listener")
+    dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
     dialer.send_hello(name, metadata)
     (hello,) = drain(dialer)
     listener.receive_message(hello)
@@ -56,7 +56,7 @@ def test_both_sides_report_the_same_id_once() -> None:
 
 
 def test_the_dialer_may_send_directly_behind_ready() -> None:
-    dialer, listener = make_session("dialer"), make_session("listener")
+    dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
     dialer.send_hello(None, None)
     listener.receive_message(drain(dialer)[0])
     listener.send_welcome(CONNECTION_ID)
@@ -70,9 +70,9 @@ def test_the_dialer_may_send_directly_behind_ready() -> None:
     assert [type(e) for e in events(listener)[:2]] == [HandshakeCompleted, RequestReceived]
 
 
-def _handshaken() -> tuple[Session, Session]:
-    dialer = make_session("dialer", Limits(max_streams=7))
-    listener = make_session("listener", Limits(max_streams=5))
+def _handshaken() -> tuple[Multiplexer, Multiplexer]:
+    dialer = make_multiplexer("dialer", Limits(max_streams=7))
+    listener = make_multiplexer("listener", Limits(max_streams=5))
     dialer.send_hello(None, None)
     listener.receive_message(drain(dialer)[0])
     listener.send_welcome(CONNECTION_ID)
@@ -84,12 +84,12 @@ def _handshaken() -> tuple[Session, Session]:
 
 
 def test_no_stream_opens_before_the_handshake_is_done() -> None:
-    dialer, listener = make_session("dialer"), make_session("listener")
-    for session in (dialer, listener):
-        assert not session.can_open
-        assert not session.accepts_streams
+    dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
+    for multiplexer in (dialer, listener):
+        assert not multiplexer.can_open
+        assert not multiplexer.accepts_streams
         with pytest.raises(LocalProtocolError):
-            session.open_stream(GET)
+            multiplexer.open_stream(GET)
     dialer.send_hello(None, None)
     with pytest.raises(LocalProtocolError):
         dialer.open_stream(GET)
@@ -100,12 +100,12 @@ def test_no_stream_opens_before_the_handshake_is_done() -> None:
 
 
 def test_steps_out_of_turn_are_refused_here() -> None:
-    dialer, listener = make_session("dialer"), make_session("listener")
+    dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
     with pytest.raises(LocalProtocolError):
         listener.send_hello(None, None)
-    for session in (dialer, listener):
+    for multiplexer in (dialer, listener):
         with pytest.raises(LocalProtocolError):
-            session.send_welcome(CONNECTION_ID)
+            multiplexer.send_welcome(CONNECTION_ID)
     dialer.send_hello(None, None)
     with pytest.raises(LocalProtocolError):
         dialer.send_hello(None, None)
@@ -114,29 +114,31 @@ def test_steps_out_of_turn_are_refused_here() -> None:
 @pytest.mark.parametrize("name", ["", "a" * 256, "a\n", "\x00", "\ud800"], ids=ascii)
 def test_a_name_that_is_none(name: str) -> None:
     with pytest.raises(LocalProtocolError):
-        make_session("dialer").send_hello(name, None)
+        make_multiplexer("dialer").send_hello(name, None)
     with pytest.raises(RemoteProtocolError) as caught:
-        make_session("listener").receive_message(envelope("hello", {"version": 1, "name": name}))
+        make_multiplexer("listener").receive_message(
+            envelope("hello", {"version": 1, "name": name})
+        )
     assert caught.value.close_code == 4000
 
 
 def test_a_handshake_message_that_is_too_long() -> None:
-    session = make_session("listener", Limits(max_metadata=1000))
+    multiplexer = make_multiplexer("listener", Limits(max_metadata=1000))
     with pytest.raises(RemoteProtocolError) as caught:
-        session.receive_message(envelope("hello", {"version": 1, "metadata": "m" * 1000}))
+        multiplexer.receive_message(envelope("hello", {"version": 1, "metadata": "m" * 1000}))
     assert caught.value.close_code == 4000
 
 
 def test_settings_of_the_peer_bound_what_is_opened() -> None:
-    session = make_session("dialer")
-    session.send_hello(None, None)
+    multiplexer = make_multiplexer("dialer")
+    multiplexer.send_hello(None, None)
     settings = {"max_streams": 1}
-    session.receive_message(
+    multiplexer.receive_message(
         envelope("welcome", {"connection_id": CONNECTION_ID, "settings": settings})
     )
-    assert session.can_open
-    session.open_stream(GET, end=True)
-    assert not session.can_open
-    assert session.accepts_streams
+    assert multiplexer.can_open
+    multiplexer.open_stream(GET, end=True)
+    assert not multiplexer.can_open
+    assert multiplexer.accepts_streams
     with pytest.raises(LocalProtocolError):
-        session.open_stream(GET, end=True)
+        multiplexer.open_stream(GET, end=True)

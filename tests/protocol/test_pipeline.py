@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restsock._config import Limits
 from restsock._exceptions import RemoteProtocolError
+from restsock._options import Limits
 from restsock.protocol import (
     TLS,
     CloseReceived,
     DataReceived,
+    MultiplexerEvent,
     Pipeline,
     Pong,
     RequestHead,
     RequestReceived,
-    SessionEvent,
     WebSocket,
     WebSocketEvent,
 )
 from tests.protocol.test_tls import shake
-from tests.protocol.vectors import open_session
+from tests.protocol.vectors import open_multiplexer
 from tests.tls_pair import tls_ends
 
 HEAD = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
@@ -36,15 +36,15 @@ def pipelines(*, tls: bool) -> tuple[Pipeline, Pipeline]:
     if tls:
         ends = tls_ends()
         shake(*ends)
-    dialer, listener = (open_session(role, Limits()) for role in ("dialer", "listener"))
+    dialer, listener = (open_multiplexer(role, Limits()) for role in ("dialer", "listener"))
     return (
         Pipeline(WebSocket(client=True, max_message=131080, mask_key=lambda: KEY), dialer, ends[0]),
         Pipeline(WebSocket(client=False, max_message=131080), listener, ends[1]),
     )
 
 
-def events_of(pipeline: Pipeline) -> Iterator[SessionEvent]:
-    while (event := pipeline.session.next_event()) is not None:
+def events_of(pipeline: Pipeline) -> Iterator[MultiplexerEvent]:
+    while (event := pipeline.multiplexer.next_event()) is not None:
         yield event
 
 
@@ -56,14 +56,14 @@ def take_all(pipeline: Pipeline) -> bytes:
 @given(sizes=st.lists(st.integers(1, 9000), max_size=30))
 def test_any_cut_of_the_bytes_gives_the_same_events(tls: bool, sizes: list[int]) -> None:
     here, there = pipelines(tls=tls)
-    stream = here.session.open_stream(HEAD)
-    here.session.send_data(stream, b"x" * 30_000)
+    stream = here.multiplexer.open_stream(HEAD)
+    here.multiplexer.send_data(stream, b"x" * 30_000)
     here.websocket.send_ping(b"alive")
     assert here.has_output
     data = take_all(here)
     assert not here.has_output
     assert (b"POST" in data) is False  # masked, or encrypted
-    found: list[SessionEvent] = []
+    found: list[MultiplexerEvent] = []
     others: list[WebSocketEvent] = []
     for size in [*sizes, len(data)]:
         piece, data = data[:size], data[size:]
@@ -81,7 +81,7 @@ def test_any_cut_of_the_bytes_gives_the_same_events(tls: bool, sizes: list[int])
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_close_ends_the_batch(tls: bool) -> None:
     here, there = pipelines(tls=tls)
-    here.session.open_stream(HEAD, end=True)
+    here.multiplexer.open_stream(HEAD, end=True)
     others = there.receive_data(here.data_to_send((1001, "bye")))
     assert others == [CloseReceived(1001, "bye")]
     assert any(isinstance(event, RequestReceived) for event in events_of(there))
@@ -94,7 +94,7 @@ def test_a_close_ends_the_batch(tls: bool) -> None:
 @pytest.mark.parametrize("tls", [False, True])
 def test_what_was_whole_before_a_fault_is_there(tls: bool) -> None:
     here, there = pipelines(tls=tls)
-    here.session.open_stream(HEAD, end=True)
+    here.multiplexer.open_stream(HEAD, end=True)
     data = take_all(here)
     if tls:
         with pytest.raises(ssl.SSLError):
@@ -107,7 +107,7 @@ def test_what_was_whole_before_a_fault_is_there(tls: bool) -> None:
 
 def test_what_the_handshake_left_in_tls_is_read_with_nothing() -> None:
     here, there = pipelines(tls=True)
-    here.session.open_stream(HEAD, end=True)
+    here.multiplexer.open_stream(HEAD, end=True)
     assert there.tls is not None
     there.tls.receive_data(take_all(here))
     assert there.receive_data(b"") == []
@@ -118,8 +118,8 @@ def test_what_the_handshake_left_in_tls_is_read_with_nothing() -> None:
 def test_a_batch_is_bounded(tls: bool) -> None:
     here, there = pipelines(tls=tls)
     for _ in range(4):
-        stream = here.session.open_stream(HEAD)
-        here.session.send_data(stream, b"x" * 60_000)
+        stream = here.multiplexer.open_stream(HEAD)
+        here.multiplexer.send_data(stream, b"x" * 60_000)
     sizes = []
     while data := here.data_to_send():
         sizes.append(len(data))

@@ -15,12 +15,12 @@ from restsock.protocol import (
     BinaryMessage,
     ClientUpgrade,
     CloseReceived,
+    Multiplexer,
     Ping,
     Pong,
     RequestHead,
     ResponseHead,
     ServerUpgrade,
-    Session,
     TextMessage,
     WebSocket,
 )
@@ -49,8 +49,8 @@ from .vectors import (
     envelope,
     events,
     load,
-    make_session,
-    open_session,
+    make_multiplexer,
+    open_multiplexer,
     params,
 )
 
@@ -86,17 +86,17 @@ def test_good_frame(case: Case) -> None:
     if case.get("canonical"):
         assert encoded == message
     if case.get("ignored"):
-        session = open_session("listener")
-        session.receive_message(message)
-        assert (events(session), drain(session)) == ([], [])
+        multiplexer = open_multiplexer("listener")
+        multiplexer.receive_message(message)
+        assert (events(multiplexer), drain(multiplexer)) == ([], [])
 
 
 @pytest.mark.parametrize("role", ["dialer", "listener"])
 @pytest.mark.parametrize("case", params(FRAMES["bad"]))
 def test_bad_frame(case: Case, role: str) -> None:
-    session = open_session(role)
+    multiplexer = open_multiplexer(role)
     with pytest.raises(RemoteProtocolError) as caught:
-        session.receive_message(as_bytes(case["message"]))
+        multiplexer.receive_message(as_bytes(case["message"]))
     assert caught.value.close_code == case["close"]
 
 
@@ -150,27 +150,27 @@ def test_good_envelope(case: Case) -> None:
 def test_bad_envelope(case: Case) -> None:
     for role in ("dialer", "listener"):
         with pytest.raises(RemoteProtocolError) as caught:
-            open_session(role).receive_message(case["text"])
+            open_multiplexer(role).receive_message(case["text"])
         assert caught.value.close_code == 4002
     with pytest.raises(RemoteProtocolError) as caught:
-        make_session("listener").receive_message(case["text"])
+        make_multiplexer("listener").receive_message(case["text"])
     assert caught.value.close_code == 4000
 
 
 @pytest.mark.parametrize("case", params(HANDSHAKE["settings"]["good"]))
 def test_good_settings(case: Case) -> None:
-    session = make_session("listener")
-    session.receive_message(envelope("hello", {"version": 1, "settings": case["json"]}))
-    assert session.peer == Settings(**case["settings"])
+    multiplexer = make_multiplexer("listener")
+    multiplexer.receive_message(envelope("hello", {"version": 1, "settings": case["json"]}))
+    assert multiplexer.peer == Settings(**case["settings"])
     # What a peer says about itself reads back as the same.
-    assert Settings.from_json(session.peer.to_json()) == session.peer
+    assert Settings.from_json(multiplexer.peer.to_json()) == multiplexer.peer
 
 
 @pytest.mark.parametrize("case", params(HANDSHAKE["settings"]["bad"]))
 def test_bad_settings(case: Case) -> None:
-    session = make_session("listener")
+    multiplexer = make_multiplexer("listener")
     with pytest.raises(RemoteProtocolError) as caught:
-        session.receive_message(envelope("hello", {"version": 1, "settings": case["json"]}))
+        multiplexer.receive_message(envelope("hello", {"version": 1, "settings": case["json"]}))
     assert caught.value.close_code == 4000
 
 
@@ -351,10 +351,10 @@ def test_example() -> None:
     """Each end, fed with what the other sends in the example, goes on as the example says."""
     for role in ("dialer", "listener"):
         websocket = WebSocket(client=role == "dialer", max_message=MAX_MESSAGE)
-        session = make_session(role)
+        multiplexer = make_multiplexer(role)
         for step in EXAMPLE["steps"]:
             if step["from"] == role:
-                _play(session, step)
+                _play(multiplexer, step)
                 continue
             websocket.receive_data(bytes.fromhex(step["wire"]))
             event = websocket.next_event()
@@ -362,33 +362,33 @@ def test_example() -> None:
                 assert event == CloseReceived(step["close"], "")
             elif "text" in step:
                 assert event == TextMessage(step["text"])
-                session.receive_message(step["text"])
+                multiplexer.receive_message(step["text"])
             else:
                 message = bytes.fromhex(step["message"])
                 assert event == BinaryMessage(message)
-                session.receive_message(message)
+                multiplexer.receive_message(message)
 
 
-def _play(session: Session, step: Case) -> None:
+def _play(multiplexer: Multiplexer, step: Case) -> None:
     """Lets one end send what the example has it send; frames come out as the same bytes."""
     what = step["what"].split(",")[0].split(":")[0]
     if "close" in step:
         return
     if what == "hello":
-        session.send_hello("edge-1", None)
+        multiplexer.send_hello("edge-1", None)
     elif what == "welcome":
-        session.send_welcome(json.loads(step["text"])["payload"]["connection_id"])
+        multiplexer.send_welcome(json.loads(step["text"])["payload"]["connection_id"])
     elif "GET /pets" in step["what"]:
-        session.open_stream(RequestHead(b"GET", b"/pets", [(b"Host", b"edge-1")]), end=True)
+        multiplexer.open_stream(RequestHead(b"GET", b"/pets", [(b"Host", b"edge-1")]), end=True)
     elif "200" in step["what"]:
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"2")]
-        session.send_head(2, ResponseHead(200, headers, b"OK"))
-        session.send_data(2, b"[]")
-        session.send_end(2)
+        multiplexer.send_head(2, ResponseHead(200, headers, b"OK"))
+        multiplexer.send_data(2, b"[]")
+        multiplexer.send_end(2)
     elif what == "GOAWAY":
-        session.send_goaway(1000)
-    (message,) = drain(session)
-    events(session)
+        multiplexer.send_goaway(1000)
+    (message,) = drain(multiplexer)
+    events(multiplexer)
     if isinstance(message, str):
         assert json.loads(message)["type"] == json.loads(step["text"])["type"]
     else:

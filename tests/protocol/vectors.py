@@ -1,4 +1,4 @@
-"""Reads spec/vectors/*.json (see the README there), and drives a `Session` through their steps."""
+"""Reads spec/vectors/*.json (see the README there); drives a `Multiplexer` through their steps."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from restsock._config import Heartbeat, Limits
 from restsock._exceptions import RemoteProtocolError
+from restsock._options import Heartbeat, Limits
 from restsock.protocol import (
     DataReceived,
     EndReceived,
     GoAwayReceived,
     HandshakeCompleted,
     HelloReceived,
+    Multiplexer,
+    MultiplexerEvent,
     RequestHead,
     RequestReceived,
     ResetCode,
     ResponseHead,
     ResponseReceived,
-    Session,
-    SessionEvent,
     StopSending,
     StreamClosed,
     StreamFailed,
@@ -81,18 +81,18 @@ def envelope(type: str, payload: dict[str, Any]) -> str:
     return json.dumps({"type": type, "id": "i", "timestamp": 1, "payload": payload})
 
 
-def drain(session: Session) -> list[str | bytes]:
-    """All that the session wants to send now."""
+def drain(multiplexer: Multiplexer) -> list[str | bytes]:
+    """All that the multiplexer wants to send now."""
     messages = []
-    while (message := session.next_message()) is not None:
+    while (message := multiplexer.next_message()) is not None:
         messages.append(message)
     return messages
 
 
-def events(session: Session) -> list[SessionEvent]:
-    """All that the session has to report now."""
+def events(multiplexer: Multiplexer) -> list[MultiplexerEvent]:
+    """All that the multiplexer has to report now."""
     found = []
-    while (event := session.next_event()) is not None:
+    while (event := multiplexer.next_event()) is not None:
         found.append(event)
     return found
 
@@ -106,8 +106,8 @@ def close_code(act: Callable[[], object]) -> int | None:
     return None
 
 
-def make_session(role: str, limits: Limits | None = None) -> Session:
-    return Session(
+def make_multiplexer(role: str, limits: Limits | None = None) -> Multiplexer:
+    return Multiplexer(
         dialer=role == "dialer",
         limits=limits or Limits(),
         heartbeat=Heartbeat(interval=None),
@@ -116,23 +116,23 @@ def make_session(role: str, limits: Limits | None = None) -> Session:
     )
 
 
-def open_session(
+def open_multiplexer(
     role: str, limits: Limits | None = None, remote: dict[str, int] | None = None
-) -> Session:
-    """A session behind its handshake with a peer that has these settings."""
-    session = make_session(role, limits)
+) -> Multiplexer:
+    """A multiplexer after its handshake with a peer that has these settings."""
+    multiplexer = make_multiplexer(role, limits)
     settings = {**DEFAULT_SETTINGS, **(remote or {})}
     ids = {"connection_id": CONNECTION_ID}
     if role == "dialer":
-        session.send_hello(None, None)
-        session.receive_message(envelope("welcome", {**ids, "settings": settings}))
+        multiplexer.send_hello(None, None)
+        multiplexer.receive_message(envelope("welcome", {**ids, "settings": settings}))
     else:
-        session.receive_message(envelope("hello", {"version": 1, "settings": settings}))
-        session.send_welcome(CONNECTION_ID)
-        session.receive_message(envelope("ready", ids))
-    drain(session)
-    events(session)
-    return session
+        multiplexer.receive_message(envelope("hello", {"version": 1, "settings": settings}))
+        multiplexer.send_welcome(CONNECTION_ID)
+        multiplexer.receive_message(envelope("ready", ids))
+    drain(multiplexer)
+    events(multiplexer)
+    return multiplexer
 
 
 class Runner:
@@ -143,9 +143,9 @@ class Runner:
         limits = Limits(**{**DEFAULT_SETTINGS, **local, "receive_budget": 0})
         role = case["role"]
         if case.get("handshake", True):
-            self.session = open_session(role, limits, case.get("remote"))
+            self.multiplexer = open_multiplexer(role, limits, case.get("remote"))
         else:
-            self.session = make_session(role, limits)
+            self.multiplexer = make_multiplexer(role, limits)
         self.methods: dict[int, bytes] = {}
         self.final_heads: set[int] = set()
 
@@ -155,10 +155,10 @@ class Runner:
             closed = self.act(step)
             assert closed == step.get("close"), where
             if step.get("events") != "any":
-                assert_events(events(self.session), step.get("events", []), where)
+                assert_events(events(self.multiplexer), step.get("events", []), where)
             else:
-                events(self.session)
-            self.assert_sends(drain(self.session), step.get("sends", []), where)
+                events(self.multiplexer)
+            self.assert_sends(drain(self.multiplexer), step.get("sends", []), where)
 
     def act(self, step: Case) -> int | None:
         """Does what a step says; returns the close code if that ends the connection."""
@@ -166,47 +166,47 @@ class Runner:
             self.do(step["do"])
             return None
         message = step["receive_text"] if "receive_text" in step else as_bytes(step["receive"])
-        return close_code(lambda: self.session.receive_message(message))
+        return close_code(lambda: self.multiplexer.receive_message(message))
 
     def do(self, what: Case) -> None:
-        session = self.session
+        multiplexer = self.multiplexer
         action = what["action"]
         stream_id = what.get("stream", 0)
         if action == "hello":
-            session.send_hello(what["name"], what["metadata"])
+            multiplexer.send_hello(what["name"], what["metadata"])
         elif action == "welcome":
-            session.send_welcome(what["connection_id"])
+            multiplexer.send_welcome(what["connection_id"])
         elif action == "request":
             method, target = what["method"].encode(), what["target"].encode()
             head = RequestHead(method, target, as_headers(what["headers"]), what.get("scheme"))
             body = as_bytes(what.get("body", ""))
             self.methods[stream_id] = method
-            assert session.open_stream(head, end=what["end"] and not body) == stream_id
+            assert multiplexer.open_stream(head, end=what["end"] and not body) == stream_id
             if body:
                 self.send(stream_id, body, what["end"])
         elif action == "response":
             head_out = ResponseHead(
                 what["status"], as_headers(what["headers"]), what["reason"].encode()
             )
-            session.send_head(stream_id, head_out)
+            multiplexer.send_head(stream_id, head_out)
             self.send(stream_id, as_bytes(what.get("body", "")), what["end"])
         elif action == "data":
             self.send(stream_id, as_bytes(what["bytes"]), what["end"])
         elif action == "trailers":
-            session.send_end(stream_id, as_headers(what["headers"]))
+            multiplexer.send_end(stream_id, as_headers(what["headers"]))
         elif action == "reset":
-            session.reset_stream(stream_id, ResetCode[what["code"]])
+            multiplexer.reset_stream(stream_id, ResetCode[what["code"]])
         elif action == "consume":
-            session.consume(stream_id, what["bytes"], 0.0)
+            multiplexer.consume(stream_id, what["bytes"], 0.0)
         elif action == "goaway":
-            session.send_goaway(what["code"], what["reason"])
+            multiplexer.send_goaway(what["code"], what["reason"])
         else:
             raise AssertionError(action)
 
     def send(self, stream_id: int, body: bytes, end: bool) -> None:
-        self.session.send_data(stream_id, body)
+        self.multiplexer.send_data(stream_id, body)
         if end:
-            self.session.send_end(stream_id)
+            self.multiplexer.send_end(stream_id)
 
     def assert_sends(
         self, messages: Sequence[str | bytes], expected: Sequence[Case], where: str
@@ -286,7 +286,7 @@ def assert_matches(run: Sequence[Case], want: Case, where: str) -> None:
                 assert got[key] == value, (where, got)
 
 
-def assert_events(got: Sequence[SessionEvent], expected: Sequence[Case], where: str) -> None:
+def assert_events(got: Sequence[MultiplexerEvent], expected: Sequence[Case], where: str) -> None:
     found = list(in_words(got))
     assert len(found) == len(expected), (where, found)
     for have, want in zip(found, expected, strict=True):
@@ -300,7 +300,7 @@ def assert_events(got: Sequence[SessionEvent], expected: Sequence[Case], where: 
             assert have["trailers"] == [], where
 
 
-def in_words(got: Sequence[SessionEvent]) -> Iterator[Case]:
+def in_words(got: Sequence[MultiplexerEvent]) -> Iterator[Case]:
     """Events in the words of the vectors, consecutive data joined; what is for the log left out."""
     last: Case | None = None
     for event in got:
@@ -317,7 +317,7 @@ def in_words(got: Sequence[SessionEvent]) -> Iterator[Case]:
         yield last
 
 
-def _words(event: SessionEvent) -> Case:
+def _words(event: MultiplexerEvent) -> Case:
     if isinstance(event, HelloReceived):
         return {"event": "hello", "name": event.name, "metadata": event.metadata}
     if isinstance(event, HandshakeCompleted):

@@ -417,7 +417,7 @@ async def test_one_that_is_leaving_or_gone_is_skipped(autojump_clock: MockClock)
             async with client(listener, second):
                 await settled()
                 assert leaving.connection is not None
-                leaving.connection.session.send_goaway(1001)
+                leaving.connection.multiplexer.send_goaway(1001)
                 leaving.connection.wake_writer()
                 await settled()
                 for _ in range(6):
@@ -499,7 +499,7 @@ def peer(id: str, name: str | None = "edge") -> Connection:
             outstanding=0,
             turn=0,
             refused_lately=False,
-            session=SimpleNamespace(can_open=True),
+            multiplexer=SimpleNamespace(can_open=True),
         ),
     )
 
@@ -538,7 +538,7 @@ def test_pick_prefers() -> None:
     next_one: Any = registry.pick("edge")
     assert next_one is peers[3]
     peers[0].refused_lately = True
-    peers[1].session.can_open = False
+    peers[1].multiplexer.can_open = False
     peers[2].outstanding = 5
     assert all(registry.pick("edge") is peers[3] for _ in range(8))
     peers[3].takes_requests = False

@@ -192,7 +192,7 @@ async def test_it_counts_everywhere(caplog: pytest.LogCaptureFixture) -> None:
                 async with dial(field):
                     pass
             assert caught.value.status == status
-        await until(lambda: not len(server.connections) and len(server._places) == 0)
+        await until(lambda: not len(server.connections) and len(server._limiter) == 0)
     assert ("203.0.113.9", 80) in asked
     text = caplog.text
     assert "from 203.0.113.9:80" in text

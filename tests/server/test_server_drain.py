@@ -261,7 +261,7 @@ async def test_a_client_moves_over_while_the_old_connection_finishes(
             assert (await client.request("GET", "/a")).status == 200
             assert (await server.request("edge", "GET", "/b")).status == 200
         assert old.closed is None
-        assert old.session.open_streams == 2
+        assert old.multiplexer.open_streams == 2
         app.go.set()
         closed = await old.wait_closed()
         assert closed.clean
@@ -332,7 +332,7 @@ async def test_a_peer_that_announces_its_end_and_does_not_end(autojump_clock: Mo
     ):
         await settled()
         (first,) = server.connections
-        first.session.send_goaway(1001)  # and that is all
+        first.multiplexer.send_goaway(1001)  # and that is all
         first.wake_writer()
         await trio.sleep(4)
         assert len(server.connections) == 2
@@ -344,7 +344,7 @@ async def test_a_peer_that_announces_its_end_and_does_not_end(autojump_clock: Mo
         (second,) = server.connections
         nursery.start_soon(client.request, "GET", "/slow")
         await settled()
-        second.session.send_goaway(1001)
+        second.multiplexer.send_goaway(1001)
         second.wake_writer()
         await trio.sleep(30)
         assert second.closed is None

@@ -79,21 +79,21 @@ async def _busy(port: int, prefix: str, count: int) -> None:
             print(json.dumps(answer), flush=True)
 
 
-async def _call(dispatchers: list[Any], seconds: float, pause: float) -> dict[str, Any]:
+async def _call(requesters: list[Any], seconds: float, pause: float) -> dict[str, Any]:
     """Each of them sends requests, one behind the other, for so long."""
     times: list[float] = []
     errors: list[str] = []
 
-    async def one(number: int, dispatcher: Any) -> None:
+    async def one(number: int, requester: Any) -> None:
         if pause:  # not all in the same moment
-            await trio.sleep(pause * number / len(dispatchers))
+            await trio.sleep(pause * number / len(requesters))
         count = 0
         while trio.current_time() < end:
             count += 1
             path = f"/{number}/{count}"
             begin = time.perf_counter()
             try:
-                response = await dispatcher.request("GET", path, timeout=30)
+                response = await requester.request("GET", path, timeout=30)
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is counted
                 errors.append(repr(exc))
             else:
@@ -106,8 +106,8 @@ async def _call(dispatchers: list[Any], seconds: float, pause: float) -> dict[st
 
     end = trio.current_time() + seconds
     async with trio.open_nursery() as nursery:
-        for number, dispatcher in enumerate(dispatchers):
-            nursery.start_soon(one, number, dispatcher)
+        for number, requester in enumerate(requesters):
+            nursery.start_soon(one, number, requester)
     return {"times": times, "errors": len(errors), "first_error": errors[:1]}
 
 

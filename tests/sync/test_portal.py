@@ -18,7 +18,7 @@ import trio
 import restsock
 from restsock._exceptions import RestsockError
 from restsock.sync import _portal
-from restsock.sync._portal import Hold
+from restsock.sync._portal import BlockingContext
 
 # So that a script finds the package whether or not it is installed.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(restsock.__file__).parent.parent)}
@@ -52,27 +52,27 @@ class Thing:
             self.log.append("close")
 
 
-def test_a_hold_opens_and_closes_on_the_loop() -> None:
+def test_a_context_opens_and_closes_on_the_loop() -> None:
     thing = Thing()
-    hold = Hold(thing.open)
-    assert hold.value is thing
+    context = BlockingContext(thing.open)
+    assert context.value is thing
     assert thing.log == ["open"]
-    assert not hold.wait(0)
-    hold.close()
+    assert not context.wait(0)
+    context.close()
     assert thing.log == ["open", "close"]
-    assert hold.wait(0)
-    hold.close()
+    assert context.wait(0)
+    context.close()
 
 
 def test_one_thread_for_all_and_it_ends_with_the_last() -> None:
-    first, second = Hold(Thing().open), Hold(Thing().open)
+    first, second = BlockingContext(Thing().open), BlockingContext(Thing().open)
     assert first.portal is second.portal
     assert len(loop_threads()) == 1
     first.close()
     assert len(loop_threads()) == 1
     second.close()
     assert not loop_threads()
-    third = Hold(Thing().open)
+    third = BlockingContext(Thing().open)
     assert third.portal is not first.portal
     third.close()
 
@@ -83,9 +83,9 @@ def test_many_threads_open_and_close() -> None:
     def work() -> None:
         try:
             for _ in range(30):
-                hold = Hold(Thing().open)
-                assert hold.portal.call(lambda: 5) == 5
-                hold.close()
+                context = BlockingContext(Thing().open)
+                assert context.portal.call(lambda: 5) == 5
+                context.close()
         except BaseException as error:  # noqa: BLE001  # reported by the test's own thread
             failures.append(error)
 
@@ -104,7 +104,7 @@ def test_an_error_while_opening_is_the_callers_and_leaves_no_thread() -> None:
         yield
 
     with pytest.raises(OSError, match="address in use"):
-        Hold(fails)
+        BlockingContext(fails)
 
 
 def test_an_error_while_making_is_the_callers() -> None:
@@ -112,7 +112,7 @@ def test_an_error_while_making_is_the_callers() -> None:
         raise ValueError("bad url")
 
     with pytest.raises(ValueError, match="bad url"):
-        Hold(make)
+        BlockingContext(make)
 
 
 def test_an_error_while_closing_is_raised_once() -> None:
@@ -121,14 +121,14 @@ def test_an_error_while_closing_is_raised_once() -> None:
         yield
         raise OSError("disk full")
 
-    hold = Hold(fails)
+    context = BlockingContext(fails)
     with pytest.raises(OSError, match="disk full"):
-        hold.close()
-    hold.close()
+        context.close()
+    context.close()
 
 
 def test_run_returns_and_raises() -> None:
-    hold = Hold(Thing().open)
+    context = BlockingContext(Thing().open)
 
     async def double(number: int) -> int:
         await trio.lowlevel.checkpoint()
@@ -136,16 +136,16 @@ def test_run_returns_and_raises() -> None:
             raise ValueError("negative")
         return 2 * number
 
-    assert hold.portal.run(double, 21) == 42
+    assert context.portal.run(double, 21) == 42
     with pytest.raises(ValueError, match="negative"):
-        hold.portal.run(double, -1)
+        context.portal.run(double, -1)
     with pytest.raises(ZeroDivisionError):
-        hold.portal.call(lambda: 1 // 0)
-    hold.close()
+        context.portal.call(lambda: 1 // 0)
+    context.close()
 
 
 def test_a_call_in_flight_ends_with_the_loop() -> None:
-    hold = Hold(Thing().open)
+    context = BlockingContext(Thing().open)
     begun = threading.Event()
     seen: list[str] = []
 
@@ -155,47 +155,47 @@ def test_a_call_in_flight_ends_with_the_loop() -> None:
 
     def wait() -> None:
         try:
-            hold.portal.run(forever)
+            context.portal.run(forever)
         except RestsockError as error:
             seen.append(str(error))
 
     thread = threading.Thread(target=wait)
     thread.start()
     begun.wait()
-    hold.close()
+    context.close()
     thread.join()
     assert seen == ["this was closed"]
 
 
 def test_calls_after_the_end_raise() -> None:
-    hold = Hold(Thing().open)
-    hold.close()
+    context = BlockingContext(Thing().open)
+    context.close()
     with pytest.raises(RestsockError, match="closed"):
-        hold.portal.call(lambda: None)
+        context.portal.call(lambda: None)
     with pytest.raises(RestsockError, match="closed"):
-        hold.portal.run(trio.sleep, 0)
+        context.portal.run(trio.sleep, 0)
     with pytest.raises(RestsockError, match="closed"):
-        hold.portal.post(lambda: None)
+        context.portal.post(lambda: None)
 
 
 def test_a_blocking_call_on_the_loops_own_thread_raises() -> None:
-    hold = Hold(Thing().open)
+    context = BlockingContext(Thing().open)
 
     async def inside() -> None:
         with pytest.raises(RestsockError, match="own loop thread"):
-            hold.portal.run(trio.sleep, 0)
+            context.portal.run(trio.sleep, 0)
         with pytest.raises(RestsockError, match="own loop thread"):
-            hold.close()
+            context.close()
         with pytest.raises(RestsockError, match="own loop thread"):
-            Hold(Thing().open)
+            BlockingContext(Thing().open)
 
-    hold.portal.run(inside)
-    hold.close()
+    context.portal.run(inside)
+    context.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a thread are POSIX")
 def test_keyboard_interrupt_reaches_the_caller_and_cancels_the_call() -> None:
-    hold = Hold(Thing().open)
+    context = BlockingContext(Thing().open)
     cancelled = threading.Event()
 
     async def forever() -> None:
@@ -207,10 +207,10 @@ def test_keyboard_interrupt_reaches_the_caller_and_cancels_the_call() -> None:
             cancelled.set()
 
     with pytest.raises(KeyboardInterrupt):
-        hold.portal.run(forever)
+        context.portal.run(forever)
     assert cancelled.is_set()
-    assert hold.portal.call(lambda: "alive") == "alive"
-    hold.close()
+    assert context.portal.call(lambda: "alive") == "alive"
+    context.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a thread are POSIX")
@@ -227,35 +227,35 @@ def test_keyboard_interrupt_while_opening_leaves_nothing() -> None:
             closed.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        Hold(slow)
+        BlockingContext(slow)
     assert closed == [True]
 
 
-def test_an_abandoned_hold_closes_in_the_background() -> None:
+def test_an_abandoned_context_closes_in_the_background() -> None:
     thing = Thing()
-    hold = Hold(thing.open)
-    portal = hold.portal
-    hold.abandon()
-    assert hold.wait(5)
-    hold.abandon()
+    context = BlockingContext(thing.open)
+    portal = context.portal
+    context.abandon()
+    assert context.wait(5)
+    context.abandon()
     portal.join(5)
     assert thing.log == ["open", "close"]
 
 
 def test_the_loop_keeps_nothing_of_what_is_closed() -> None:
-    keeper = Hold(Thing().open)
+    keeper = BlockingContext(Thing().open)
     for _ in range(20):
-        Hold(Thing().open).close()
+        BlockingContext(Thing().open).close()
     gc.collect()
-    assert keeper.portal.call(lambda: len(keeper.portal.holds)) == 1
-    assert sum(type(thing) is Hold for thing in gc.get_objects()) == 1
+    assert keeper.portal.call(lambda: len(keeper.portal.contexts)) == 1
+    assert sum(type(thing) is BlockingContext for thing in gc.get_objects()) == 1
     keeper.close()
     assert _portal._portal is None
 
 
 FORGOTTEN = """
 import contextlib, trio
-from restsock.sync._portal import Hold
+from restsock.sync._portal import BlockingContext
 
 @contextlib.asynccontextmanager
 async def thing():
@@ -264,7 +264,7 @@ async def thing():
     finally:
         print("closed in order", flush=True)
 
-hold = Hold(thing)
+context = BlockingContext(thing)
 print("opened", flush=True)
 """
 
@@ -275,7 +275,7 @@ STUCK = FORGOTTEN.replace(
 
 FORKED = """
 import contextlib, os, sys, warnings
-from restsock.sync._portal import Hold
+from restsock.sync._portal import BlockingContext
 from restsock._exceptions import RestsockError
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -283,22 +283,22 @@ warnings.simplefilter("ignore", DeprecationWarning)
 async def thing():
     yield "value"
 
-hold = Hold(thing)
+context = BlockingContext(thing)
 child = os.fork()
 if not child:
     try:
-        hold.portal.call(lambda: None)
+        context.portal.call(lambda: None)
     except RestsockError as error:
         assert "fork" in str(error), error
-    hold.close()
-    with contextlib.closing(Hold(thing)) as own:
+    context.close()
+    with contextlib.closing(BlockingContext(thing)) as own:
         assert own.portal.call(lambda: 7) == 7
     print("child done", flush=True)
     sys.exit(0)
 _, status = os.waitpid(child, 0)
 assert status == 0, status
-assert hold.portal.call(lambda: 7) == 7
-hold.close()
+assert context.portal.call(lambda: 7) == 7
+context.close()
 print("parent done", flush=True)
 """
 
@@ -320,8 +320,8 @@ def test_a_forgotten_close_is_made_up_for_at_exit() -> None:
 
 
 def test_what_does_not_close_does_not_keep_the_process() -> None:
-    done = run_script(STUCK.replace("from restsock.sync._portal import Hold", (
-        "from restsock.sync import _portal; from restsock.sync._portal import Hold\n"
+    done = run_script(STUCK.replace("from restsock.sync._portal import BlockingContext", (
+        "from restsock.sync import _portal; from restsock.sync._portal import BlockingContext\n"
         "_portal._EXIT_GRACE = 0.1"
     )))  # fmt: skip
     assert done.returncode == 0

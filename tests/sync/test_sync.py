@@ -75,7 +75,7 @@ def pair(
             assert client.request("GET", "/").status == 200  # both ends are done with the handshake
             connection = client._client.connection
             assert connection is not None
-            assert connection.open_to_guests is (request.param == "guests" and os.name == "posix")
+            assert connection.can_run_here is (request.param == "threads" and os.name == "posix")
             yield server, client
 
 
@@ -705,7 +705,7 @@ def test_the_names_and_arguments_are_those_of_the_async_api() -> None:
         (restsock.sync.Server, server.Server),
     ):
         public = {name for name in vars(behind) if not name.startswith("_")}
-        # A dispatcher's side towards the loop is not for threads; closing is called close.
+        # A requester's side towards the loop is not for threads; closing is called close.
         missing = public - {"aclose", "submit", "authority", "token"} - set(dir(face))
         assert not missing - {"connections"}  # set when it is made
 

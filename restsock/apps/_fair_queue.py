@@ -1,0 +1,71 @@
+"""A fair queue: each connection has a line of its own, and the lines take turns."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+__all__ = ["FairQueue"]
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """What waits, in a line for each owner. Not for several threads at once.
+
+    With one line for all, whoever sends a hundred requests has everybody else wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[Hashable, deque[T]] = OrderedDict()  # the next in turn first
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def __len__(self) -> int:
+        """How many wait in all lines."""
+        return sum(map(len, self._lines.values()))
+
+    def put(self, owner: Hashable, item: T) -> None:
+        """Adds to the end of the owner's line."""
+        line = self._lines.get(owner)
+        if line is None:
+            line = self._lines[owner] = deque()
+        line.append(item)
+
+    def take(self) -> T:
+        """Takes the first of the line whose turn it is, and gives the turn to the next one."""
+        owner, line = next(iter(self._lines.items()))
+        item = line.popleft()
+        if line:
+            self._lines.move_to_end(owner)
+        else:
+            del self._lines[owner]
+        return item
+
+    def length(self, owner: Hashable) -> int:
+        """How many wait in the owner's line."""
+        line = self._lines.get(owner)
+        return 0 if line is None else len(line)
+
+    def longest(self) -> Hashable:
+        """Whose line is the longest. There is one."""
+        return max(self._lines, key=self.length)
+
+    def items(self, owner: Hashable) -> list[T]:
+        """What waits in the owner's line, in order."""
+        return list(self._lines.get(owner, ()))
+
+    def remove(self, owner: Hashable, item: T) -> None:
+        """Takes an item out of the owner's line."""
+        line = self._lines[owner]
+        line.remove(item)
+        if not line:
+            del self._lines[owner]
+
+    def clear(self) -> list[T]:
+        """Takes all out."""
+        left = [item for line in self._lines.values() for item in line]
+        self._lines.clear()
+        return left

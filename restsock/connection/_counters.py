@@ -1,0 +1,65 @@
+"""The counters of a client or a server: all its connections together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ._statistics import Counters, Statistics
+
+if TYPE_CHECKING:
+    from restsock._limit_log import LimitLog
+
+    from ._connection import Connection
+    from ._instrument import Instruments, Side
+
+__all__ = ["EndpointCounters"]
+
+
+class EndpointCounters:
+    """Counts handshakes and keeps the counters of connections that have ended. On the loop.
+
+    Args:
+        side: which end of its connections this is.
+        instrument: is told of them, and of what goes over a limit.
+        limit_log: of the same client or server.
+
+    Attributes:
+        handshakes: how many connections there have been.
+        handshakes_failed: how many attempts came to nothing.
+    """
+
+    def __init__(self, side: Side, instrument: Instruments | None, limit_log: LimitLog) -> None:
+        self.handshakes = 0
+        self.handshakes_failed = 0
+        self._side = side
+        self._instrument = instrument
+        self._past = Counters()
+        if instrument is not None:
+            limit_log.on_hit = instrument.limit_hit
+
+    def begin(self, connection: Connection) -> None:
+        """Notes a connection that is about to run."""
+        self.handshakes += 1
+        connection.observe(self._instrument)
+
+    def end(self, connection: Connection) -> None:
+        """Notes a connection that has ended: what it has counted is kept."""
+        connection.count_into(self._past)
+
+    def fail(self) -> None:
+        """Notes an attempt that came to nothing."""
+        self.handshakes_failed += 1
+        if self._instrument is not None:
+            self._instrument.handshake_failed(self._side)
+
+    def statistics(self, living: Iterable[Connection]) -> Statistics:
+        """The sum over all connections there have been.
+
+        Args:
+            living: those that were not told to `end` yet.
+        """
+        counters = self._past.copy()
+        for connection in living:
+            connection.count_into(counters)
+        return counters.statistics()

@@ -1,0 +1,84 @@
+"""Exchanges that wait for a connection, while there is none.
+
+Used on the loop alone, by the dialing and the listening side alike. How long an exchange waits is
+up to its requester: who gives up resets it, and `Exchange.explain` says what it waited for in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from restsock._exceptions import RestsockError
+
+    from ._exchange import Exchange
+    from ._requester import Requester
+
+__all__ = ["PendingRequests"]
+
+# Below this many it is not worth looking for those that were reset.
+_FEW = 64
+
+
+class PendingRequests:
+    """Exchanges in the order of their arrival, each until a connection comes or it is reset."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[Exchange]] = {}
+        self._count = 0
+        self._sweep_at = _FEW
+        self._refusal: Callable[[], RestsockError] | None = None
+
+    def __len__(self) -> int:
+        """How many wait."""
+        self._sweep()
+        return self._count
+
+    def add(self, key: str, exchange: Exchange, explain: Callable[[], RestsockError]) -> None:
+        """Lets an exchange wait.
+
+        Args:
+            key: What it waits for.
+            exchange: Not yet submitted to any connection.
+            explain: Makes the error for a requester who gives up waiting.
+        """
+        if exchange.closed:
+            return
+        if self._refusal is not None:
+            exchange.fail(self._refusal())
+            return
+        exchange.explain = explain
+        self._waiting.setdefault(key, []).append(exchange)
+        self._count += 1
+        if self._count >= self._sweep_at:
+            self._sweep()
+
+    def submit_all(self, key: str, requester: Requester) -> None:
+        """Submits all that wait for this key, the oldest first."""
+        waiting = self._waiting.pop(key, [])
+        self._count -= len(waiting)
+        for exchange in waiting:
+            if not exchange.closed:
+                exchange.explain = None
+                requester.submit(exchange)
+
+    def close(self, explain: Callable[[], RestsockError]) -> None:
+        """Fails all that wait, and whatever comes from now on. A second call changes nothing."""
+        if self._refusal is not None:
+            return
+        self._refusal = explain
+        waiting, self._waiting = self._waiting, {}
+        self._count = 0
+        for exchanges in waiting.values():
+            for exchange in exchanges:
+                exchange.fail(explain())
+
+    def _sweep(self) -> None:
+        """Drops those that were reset. Enough go each time to make the effort worth it."""
+        for key, exchanges in list(self._waiting.items()):
+            exchanges[:] = [exchange for exchange in exchanges if not exchange.closed]
+            if not exchanges:
+                del self._waiting[key]
+        self._count = sum(map(len, self._waiting.values()))
+        self._sweep_at = max(_FEW, 2 * self._count)

@@ -1,0 +1,51 @@
+"""Calling functions of others that may wait: those that tell or check who somebody is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from traceback import extract_tb
+from typing import Any
+
+import trio
+
+__all__ = ["call_user_function", "failure_of"]
+
+
+async def call_user_function(
+    function: Callable[..., Any], *args: object, limiter: trio.CapacityLimiter | None = None
+) -> Any:
+    """Calls a function, async or not, so that it holds up nobody but the caller.
+
+    An async function runs here; another one in a thread, unless it says that it never waits, by an
+    attribute `waits` that is False. If cancelled, the thread is left to itself, and what comes of
+    it is dropped.
+
+    Args:
+        function: anything that can be called.
+        args: for it.
+        limiter: bounds the threads.
+    """
+    if _is_async(function) or not getattr(function, "waits", True):
+        result = function(*args)
+    else:
+        # In a list: trio would not have a thread return an awaitable, as a lambda may.
+        (result,) = await trio.to_thread.run_sync(
+            lambda: [function(*args)], abandon_on_cancel=True, limiter=limiter
+        )
+    if inspect.isawaitable(result):
+        result = await result
+    return result
+
+
+def failure_of(error: BaseException) -> str:
+    """What failed, and where, without the words of the error: there may be secrets in them."""
+    frames = extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-3:]]
+    return f"{type(error).__name__} ({', '.join(reversed(places))})"
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # its kind is asked for, not whether it is there
+    )

@@ -1,0 +1,144 @@
+"""What a blocking client and a blocking server have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import trio
+
+from restsock._exceptions import ConnectionClosed
+
+from ._connection import wait_closed
+from ._portal import BlockingContext
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["BlockingEndpoint"]
+
+
+class _Endpoint(Protocol):
+    """What a client and a server have in common."""
+
+    async def aclose(
+        self, code: int = ..., reason: str = ..., *, grace: float | None = ...
+    ) -> None: ...
+
+    async def wait_closed(self) -> Any: ...
+
+
+E = TypeVar("E", bound=_Endpoint)
+T = TypeVar("T")
+
+
+class _Entered(Generic[E]):
+    """An endpoint while it is entered. The loop holds this, and not the `BlockingEndpoint`.
+
+    So one that is dropped can be collected, and closes what it owned.
+    """
+
+    def __init__(self, endpoint: E) -> None:
+        self.endpoint = endpoint
+        self.outcome: Any = None
+
+    @contextlib.asynccontextmanager
+    async def run(self, manager: AbstractAsyncContextManager[Any]) -> AsyncIterator[E]:
+        try:
+            async with manager:
+                yield self.endpoint
+        finally:
+            # It has ended by now, whichever way; this only asks how.
+            with trio.CancelScope(shield=True):
+                self.outcome = await self.endpoint.wait_closed()
+
+
+class BlockingEndpoint(Generic[E]):
+    """What a blocking client and a blocking server have in common: to be closed.
+
+    Args:
+        endpoint: The async client or server.
+        manager: The same, to be entered.
+
+    Raises:
+        Exception: What entering raises; nothing is left open then.
+    """
+
+    def __init__(self, endpoint: E, manager: AbstractAsyncContextManager[Any]) -> None:
+        self._entered = entered = _Entered(endpoint)
+        self._context = BlockingContext(lambda: entered.run(manager))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._context.closed
+
+    def _wait_closed(self, timeout: float | None) -> Any:
+        portal = self._context.portal
+        portal.check_caller()
+        try:
+            return portal.run(wait_closed, self._entered.endpoint, timeout)
+        except ConnectionClosed:
+            # The loop ended meanwhile, or long ago.
+            self._context.wait(timeout)
+            return self._entered.outcome
+
+    def _look_up(self, function: Callable[[], T]) -> T:
+        """Looks at the endpoint, on the loop; where that has ended, nothing changes any more."""
+        try:
+            return self._context.portal.call(function)
+        except ConnectionClosed:
+            return function()
+
+    def _close(self, *args: Any, grace: float | None = None) -> None:
+        context = self._context
+        if context.portal.foreign:
+            return  # the parent's connection is the parent's to close
+        context.portal.check_caller()
+        if not context.closed:
+            try:
+                context.portal.run(partial(self._entered.endpoint.aclose, *args, grace=grace))
+            except ConnectionClosed:
+                pass  # another thread was faster
+        context.close()
+
+    def _close_soon(self, grace: float | None, tell: Callable[[], object] | None = None) -> None:
+        """Begins to close in the background. Takes no lock: a signal handler calls it anywhere.
+
+        Args:
+            grace: As with `close`.
+            tell: Is called on the loop first.
+        """
+        portal = self._context.portal
+
+        async def close() -> None:
+            if tell is not None:
+                tell()
+            await self._entered.endpoint.aclose(grace=grace)
+
+        if not portal.foreign:
+            with contextlib.suppress(ConnectionClosed):  # it has ended already
+                portal.post(partial(portal.start_soon, close))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(grace=None if exc_type is None else 0)
+
+    def __del__(self) -> None:
+        context = getattr(self, "_context", None)
+        if context is not None and not context.closed and not context.portal.foreign:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            context.abandon()

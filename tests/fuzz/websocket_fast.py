@@ -1,0 +1,205 @@
+"""The short cut for plain WebSocket frames: events, errors and answers as from wsproto alone.
+
+An input is a byte of flags, then either frames as they are described (so that lengths and masks
+come out right more often than by chance), or places to cut at and the bytes themselves.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
+
+from restsock._exceptions import RemoteProtocolError
+from restsock.protocol import (
+    BinaryMessage,
+    CloseReceived,
+    Ping,
+    Pong,
+    TextMessage,
+    WebSocket,
+    WebSocketEvent,
+)
+from restsock.protocol import _websocket as websocket_module
+from restsock.protocol._websocket_fast import FrameHeader, encode_binary, parse_header
+from tests.fuzz.choices import Choices
+
+MAX_LEN = 1024
+DICTIONARY = (
+    *(
+        b"\x82\x01a",
+        b"\x02\x01a",
+        b"\x80\x01b",
+        b"\x81\x02\xc3\xa4",
+        b"\x88\x02\x03\xe8",
+        b"\x89\0",
+    ),
+    *(b"\x82\x7e\x00\x7e", b"\x82\x7f\0\0\0\0\0\x01\0\0", b"\x82\x81\0\0\0\0a", b"\xff" * 8),
+)
+
+CLIENT = 1
+DESCRIBED = 2
+WRITTEN = 4
+
+# More than two bytes of length can say, so that all three forms of a length are met.
+MAX_MESSAGE = 66_000
+
+_SIZES = (0, 1, 2, 5, 125, 126, 127, 300, 3071, 3072, 65_535, 65_536, 66_000, 66_001)
+_FIRST = (0x82, 0x82, 0x82, 0x02, 0x00, 0x80, 0x81, 0x01, 0x89, 0x8A, 0x88, 0x08, 0x83, 0xC2, 0x92)
+_KEYS = (b"\0\0\0\0", b"\x37\xfa\x21\x3d", b"\xff\x00\xff\x00")
+_CONTENT = (b"", b"\x03\xe8", b"\xc3\xa4", b"abc", b"\xff")
+
+
+def test_one(data: bytes) -> None:
+    choices = Choices(data)
+    flags = choices.byte()
+    client = bool(flags & CLIENT)
+    if flags & WRITTEN:
+        _write(choices, client=client)
+        return
+    pieces = _described(choices) if flags & DESCRIBED else choices.pieces()
+    short = _told_by_us(pieces, client=client)
+    with _the_long_way():
+        assert _told_by_us(pieces, client=client) == short
+    events, code, _ = short
+    wire = b"".join(pieces)
+    expected, expected_code = _told_by_wsproto(wire, client=client)
+    closed = bool(events) and isinstance(events[-1], CloseReceived)
+    too_much, cut = _walk(wire, client=client)
+    if code == 1009:
+        # What a header announces is refused at once; wsproto goes on to whatever comes then.
+        assert too_much
+        assert events == expected[: len(events)]
+        return
+    assert events == expected
+    if code is None and expected_code is not None:
+        # Of a header that is not complete, wsproto may say already that it is wrong.
+        assert cut
+    else:
+        assert code == expected_code
+        assert code is not None or closed or not too_much
+
+
+def _write(choices: Choices, *, client: bool) -> None:
+    key = choices.pick(_KEYS) if client else None
+    size = min(choices.pick(_SIZES), MAX_MESSAGE)
+    payload = (choices.rest() * (size + 1))[:size]
+    data = encode_binary(payload, key)
+    assert _told_by_wsproto(data, client=not client) == ([BinaryMessage(payload)], None)
+    sender = WebSocket(client=client, max_message=MAX_MESSAGE, mask_key=lambda: key or b"")
+    sender.send_binary(payload)
+    assert sender.data_to_send() == data
+
+
+def _described(choices: Choices) -> list[bytes]:
+    """Frames, each one a piece, or cut in two where its description says so."""
+    pieces: list[bytes] = []
+    while choices and len(pieces) < 24:
+        first = choices.pick(_FIRST)
+        form = choices.byte()
+        size = choices.pick(_SIZES)
+        payload = (choices.pick(_CONTENT) * (size + 1))[:size]
+        frame = _frame(first, payload, _KEYS[form & 3] if form & 3 < 3 else None, form >> 2 & 3)
+        cut = choices.number(2) % (len(frame) + 1) if form & 0x80 else len(frame)
+        pieces += [piece for piece in (frame[:cut], frame[cut:]) if piece]
+    return pieces
+
+
+def _frame(first: int, payload: bytes, key: bytes | None, wide: int) -> bytes:
+    """Any frame at all; `wide` (1, 2) makes the length longer than it need be."""
+    bit, size = 0 if key is None else 0x80, len(payload)
+    if size < 126 and wide not in (1, 2):
+        head = bytes([first, bit | size])
+    elif size < 0x10000 and wide != 2:
+        head = struct.pack("!BBH", first, bit | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, size)
+    if key is None:
+        return head + payload
+    stretched = (key * (size // 4 + 1))[:size]
+    number = int.from_bytes(payload, "big") ^ int.from_bytes(stretched, "big")
+    return head + key + number.to_bytes(size, "big")
+
+
+def _told_by_us(
+    pieces: list[bytes], *, client: bool
+) -> tuple[list[WebSocketEvent], int | None, bytes]:
+    """The events, the close code of the error if there is one, and what goes out by itself."""
+    websocket = WebSocket(client=client, max_message=MAX_MESSAGE)
+    code: int | None = None
+    for piece in pieces:
+        try:
+            websocket.receive_data(piece)
+        except RemoteProtocolError as exc:
+            code = exc.close_code
+            break
+    events = []
+    while (event := websocket.next_event()) is not None:
+        events.append(event)
+    # A client masks its answers with a key of chance.
+    answers = b"%d" % len(websocket.data_to_send()) if client else websocket.data_to_send()
+    return events, code, answers
+
+
+@contextmanager
+def _the_long_way() -> Iterator[None]:
+    """No frame is plain: wsproto reads them all."""
+
+    def never_plain(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHeader | None:
+        header = parse_header(data, at, masked=masked)
+        return header and header._replace(plain=False)
+
+    with patch.object(websocket_module, "parse_header", never_plain):
+        yield
+
+
+def _told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
+    """The messages that wsproto finds, and the close code of its error, if it has one."""
+    protocol = FrameProtocol(client=client, extensions=[])
+    protocol.receive_bytes(data)
+    events: list[WebSocketEvent] = []
+    parts: list[str | bytes] = []
+    size = 0
+    try:
+        for frame in protocol.received_frames():
+            payload = frame.payload
+            if frame.opcode is Opcode.CLOSE:
+                assert isinstance(payload, tuple)
+                events.append(CloseReceived(int(payload[0]), payload[1] or ""))
+                break
+            assert not isinstance(payload, tuple)
+            if frame.opcode in (Opcode.PING, Opcode.PONG):
+                assert not isinstance(payload, str)
+                kind = Ping if frame.opcode is Opcode.PING else Pong
+                events.append(kind(bytes(payload)))
+                continue
+            parts.append(payload if isinstance(payload, str) else bytes(payload))
+            size += len(payload.encode() if isinstance(payload, str) else payload)
+            if size > MAX_MESSAGE:
+                return events, 1009
+            if frame.message_finished:
+                if isinstance(parts[0], str):
+                    events.append(TextMessage("".join(p for p in parts if isinstance(p, str))))
+                else:
+                    whole = b"".join(p for p in parts if isinstance(p, bytes))
+                    events.append(BinaryMessage(whole))
+                parts, size = [], 0
+    except ParseFailed as exc:
+        return events, int(exc.code)
+    return events, None
+
+
+def _walk(data: bytes, *, client: bool) -> tuple[bool, bool]:
+    """From header to header: is a message announced that is too large; does one end half-way."""
+    at = size = 0
+    while (header := parse_header(data, at, masked=not client)) is not None:
+        at = header.start + header.length
+        if not header.control:
+            size += header.length
+            if size > MAX_MESSAGE:
+                return True, False
+            size = 0 if header.fin else size
+    return False, at < len(data)

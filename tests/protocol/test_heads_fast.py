@@ -1,0 +1,159 @@
+"""The short cut for plain heads agrees with the strict grammar and h11 on every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from restsock._exceptions import LocalProtocolError
+from restsock.protocol import RequestHead, ResponseHead
+from restsock.protocol import _heads as heads
+from restsock.protocol._heads_fast import (
+    decode_request_fast,
+    decode_response_fast,
+    encode_request_fast,
+    encode_response_fast,
+)
+from tests.strategies import (
+    head_bytes,
+    mutated,
+    request_bytes,
+    request_heads,
+    response_bytes,
+    response_heads,
+)
+
+HOST = (b"Host", b"edge-1")
+
+_names = st.sampled_from(
+    [b"Accept", b"X-A", b"Host", b"Content-Length", b"content-length", b"Connection", b"TE", b"1"]
+) | st.text("abcXYZ019-", min_size=1, max_size=8).map(str.encode)
+_values = st.sampled_from([b"a", b"5", b"close", b"trailers", b"a: b", b"a:1", b"007"]) | st.text(
+    'az 09,;:="', max_size=8
+).map(str.encode)
+_fields = st.lists(st.tuples(_names, _values), max_size=5)
+
+# Close to plain, and often plain: the general strategies nearly never are.
+near_requests = st.builds(
+    head_bytes,
+    st.sampled_from(
+        [b"GET /a?b=c HTTP/1.1\r\n", b"POST / HTTP/1.1\r\n", b"CONNECT / HTTP/1.1\r\n"]
+    ),
+    _fields.map(lambda fields: [HOST, *fields]),
+)
+near_responses = st.builds(
+    head_bytes,
+    st.sampled_from([b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 Not Found\r\n", b"HTTP/1.1 204 \r\n"]),
+    _fields,
+)
+requests_ = near_requests | mutated(near_requests) | mutated(request_bytes)
+responses_ = near_responses | mutated(near_responses) | mutated(response_bytes)
+
+
+@contextmanager
+def without_the_short_cut() -> Iterator[None]:
+    with ExitStack() as stack:
+        for kind in ("request", "response"):
+            stack.enter_context(patch.object(heads, f"decode_{kind}_fast", lambda _: None))
+            stack.enter_context(patch.object(heads, f"encode_{kind}_fast", lambda _: None))
+        yield
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        RequestHead(b"GET", b"/pets?limit=10", [HOST, (b"Accept", b"*/*")]),
+        RequestHead(b"POST", b"/pets", [HOST, (b"Content-Length", b"17"), (b"X-A", b"a: b, c")]),
+    ],
+)
+def test_an_everyday_request_is_plain(head: RequestHead) -> None:
+    data = encode_request_fast(head)
+    assert data is not None
+    assert decode_request_fast(data) == head
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        ResponseHead(200, [(b"Content-Type", b"text/html; charset=utf-8")], b"OK"),
+        ResponseHead(404, [], b"Not Found"),
+        ResponseHead(200, [(b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2")]),
+    ],
+)
+def test_an_everyday_response_is_plain(head: ResponseHead) -> None:
+    data = encode_response_fast(head)
+    assert data is not None
+    assert decode_response_fast(data) == head
+
+
+@given(requests_)
+@example(b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n")
+def test_a_plain_request_means_what_h11_says(data: bytes) -> None:
+    plain = decode_request_fast(data)
+    if plain is not None:
+        with without_the_short_cut():
+            assert heads.decode_request(data) == plain
+
+
+@given(responses_)
+@example(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n")
+def test_a_plain_response_means_what_h11_says(data: bytes) -> None:
+    plain = decode_response_fast(data)
+    if plain is not None:
+        with without_the_short_cut():
+            assert heads.decode_response(data) == plain
+
+
+anything = st.binary(max_size=12) | st.sampled_from([b"a\r\nX: y", b"A: b", b"", b" a", b"a "])
+field = st.tuples(anything, anything)
+
+
+plain_request_heads = _fields.map(lambda fields: RequestHead(b"PUT", b"/x", [HOST, *fields]))
+plain_response_heads = _fields.map(lambda fields: ResponseHead(201, fields, b"Created"))
+
+
+@given(request_heads() | plain_request_heads, st.lists(field, max_size=2))
+@example(RequestHead(b"GET", b"/", [HOST]), [(b"X", b"a\r\nY: b")])
+@example(RequestHead(b"GET", b"/", [HOST]), [(b"X: a", b"b")])
+@example(RequestHead(b"GET", b"/ HTTP/1.1\r\nA: b", [HOST]), [])
+def test_a_plain_request_is_written_as_h11_would(
+    head: RequestHead, more: list[tuple[bytes, bytes]]
+) -> None:
+    head = RequestHead(head.method, head.target, [*head.headers, *more])
+    data = encode_request_fast(head)
+    with without_the_short_cut():
+        if data is not None:
+            assert heads.encode_request(head) == (data, head)
+            assert heads.decode_request(data) == head
+
+
+@given(response_heads() | plain_response_heads, st.lists(field, max_size=2))
+@example(ResponseHead(200, [], b"OK\r\nX: y"), [])
+def test_a_plain_response_is_written_as_h11_would(
+    head: ResponseHead, more: list[tuple[bytes, bytes]]
+) -> None:
+    head = ResponseHead(head.status, [*head.headers, *more], head.reason)
+    data = encode_response_fast(head)
+    with without_the_short_cut():
+        if data is not None:
+            assert heads.encode_response(head) == (data, head)
+            assert heads.decode_response(data) == head
+
+
+def test_what_is_not_plain_takes_the_long_way() -> None:
+    odd = RequestHead(b"GET", b"/", [HOST, (b"X_Y", b"\xff")])
+    assert encode_request_fast(odd) is None
+    data, _ = heads.encode_request(odd)
+    assert decode_request_fast(data) is None
+    assert heads.decode_request(data) == odd
+    with pytest.raises(LocalProtocolError):
+        heads.encode_request(RequestHead(b"GET", b"/", [HOST, (b"X", b"a\r\nY: b")]))

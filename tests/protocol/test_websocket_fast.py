@@ -1,0 +1,177 @@
+"""The short cut for plain frames and wsproto agree on every byte."""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+
+from restsock._exceptions import RemoteProtocolError
+from restsock.protocol import (
+    BinaryMessage,
+    CloseReceived,
+    Ping,
+    Pong,
+    TextMessage,
+    WebSocket,
+    WebSocketEvent,
+)
+from restsock.protocol._masking import _apply_mask_python, apply_mask
+from restsock.protocol._websocket_fast import encode_binary, parse_header
+
+MAX = 70_000
+KEYS = st.binary(min_size=4, max_size=4)
+SIZES = st.sampled_from([0, 1, 125, 126, 127, 3071, 3072, 65535, 65536, 66_000])
+
+
+def told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
+    """What wsproto alone makes of bytes, and the close code of its error, if it has one."""
+    protocol = FrameProtocol(client=client, extensions=[])
+    protocol.receive_bytes(data)
+    events: list[WebSocketEvent] = []
+    parts: list[bytes | str] = []
+    size = 0
+    try:
+        for frame in protocol.received_frames():
+            payload = frame.payload
+            if frame.opcode is Opcode.CLOSE:
+                assert isinstance(payload, tuple)
+                events.append(CloseReceived(int(payload[0]), payload[1] or ""))
+                break
+            assert not isinstance(payload, tuple)
+            if frame.opcode is Opcode.PING:
+                assert not isinstance(payload, str)
+                events.append(Ping(bytes(payload)))
+            elif frame.opcode is Opcode.PONG:
+                assert not isinstance(payload, str)
+                events.append(Pong(bytes(payload)))
+            else:
+                parts.append(payload if isinstance(payload, str) else bytes(payload))
+                size += len(payload.encode() if isinstance(payload, str) else payload)
+                if size > MAX:
+                    return events, CloseReason.MESSAGE_TOO_BIG
+                if frame.message_finished:
+                    if isinstance(parts[0], str):
+                        events.append(TextMessage("".join(p for p in parts if isinstance(p, str))))
+                    else:
+                        whole = b"".join(p for p in parts if isinstance(p, bytes))
+                        events.append(BinaryMessage(whole))
+                    parts, size = [], 0
+    except ParseFailed as exc:
+        return events, int(exc.code)
+    return events, None
+
+
+def told_by_us(chunks: list[bytes], *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
+    websocket = WebSocket(client=client, max_message=MAX)
+    code: int | None = None
+    events: list[WebSocketEvent] = []
+    for chunk in chunks:
+        try:
+            websocket.receive_data(chunk)
+        except RemoteProtocolError as exc:
+            code = exc.close_code
+            break
+        finally:
+            while (event := websocket.next_event()) is not None:
+                events.append(event)
+    return events, code
+
+
+def frame(first: int, payload: bytes, key: bytes | None, *, wide: int = 0) -> bytes:
+    """Any frame at all; `wide` forces a longer encoding of the length than is needed."""
+    bit = 0 if key is None else 0x80
+    size = len(payload)
+    if size < 126 and wide == 0:
+        head = bytes([first, bit | size])
+    elif size < 65536 and wide < 2:
+        head = struct.pack("!BBH", first, bit | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, size)
+    if key is None:
+        return head + payload
+    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+@st.composite
+def wires(draw: st.DrawFn) -> bytes:
+    """Sequences of frames: mostly right, some of them odd in one of the ways there are."""
+    masked = draw(st.booleans())
+    pieces = []
+    for _ in range(draw(st.integers(1, 6))):
+        first = draw(
+            st.sampled_from([0x82, 0x82, 0x82, 0x81, 0x02, 0x01, 0x00, 0x80, 0x89, 0x8A, 0x88])
+            | st.integers(0, 255)
+        )
+        size = draw(st.sampled_from([0, 2, 5, 125, 126, 200]) | SIZES)
+        payload = draw(st.sampled_from([b"\x03\xe8hello", b"a", b"\xc3\xa4"])) * (size // 2)
+        payload = payload[:size]
+        key = draw(KEYS) if masked != (draw(st.integers(0, 20)) == 0) else None
+        pieces.append(frame(first, payload, key, wide=draw(st.sampled_from([0, 0, 0, 0, 1, 2]))))
+    wire = b"".join(pieces)
+    return wire[: draw(st.integers(0, len(wire)))] if draw(st.booleans()) else wire
+
+
+@given(wire=wires(), client=st.booleans(), cuts=st.lists(st.integers(0, 2000), max_size=8))
+@example(wire=frame(0x02, b"a", None) + frame(0x82, b"b", None), client=True, cuts=[])
+@example(wire=frame(0x82, bytes(66_000), None, wide=2), client=True, cuts=[])
+@example(wire=frame(0x82, bytes(70_001), None), client=True, cuts=[1, 2, 3])
+@example(wire=frame(0x82, b"a", b"keys"), client=True, cuts=[])
+@example(wire=b"\x89~", client=False, cuts=[])
+def test_frames_mean_what_wsproto_says(wire: bytes, client: bool, cuts: list[int]) -> None:
+    at = sorted({cut for cut in cuts if cut < len(wire)})
+    chunks = [wire[a:b] for a, b in zip([0, *at], [*at, len(wire)], strict=True)]
+    events, code = told_by_us(chunks, client=client)
+    expected, expected_code = told_by_wsproto(wire, client=client)
+    assert events == expected
+    # What a header announces is refused at once; wsproto alone would have to see the bytes. And of
+    # a header that is not complete wsproto may say already that it is wrong.
+    assert (
+        code == expected_code
+        or (code == CloseReason.MESSAGE_TOO_BIG and not expected_code)
+        or (code is None and parse_tail(wire, client=client))
+    )
+
+
+@given(data=st.binary(max_size=300), client=st.booleans())
+@example(data=b"\x82\xff" + bytes(8), client=False)  # too long a length, and its key not there yet
+@example(data=b"\x82\xfe\x00\x01", client=False)
+@example(data=b"\x82\xff" + b"\xff" * 8, client=False)
+def test_any_bytes_mean_what_wsproto_says(data: bytes, client: bool) -> None:
+    events, code = told_by_us([data], client=client)
+    expected, expected_code = told_by_wsproto(data, client=client)
+    # Of a header that is not complete wsproto may say already that it is wrong.
+    if code is None and expected_code is not None:
+        assert parse_tail(data, client=client)
+    else:
+        assert code == expected_code
+    assert events == expected
+
+
+def parse_tail(data: bytes, *, client: bool) -> bool:
+    """Whether the bytes end inside of a header."""
+    at = 0
+    while True:
+        header = parse_header(data, at, masked=not client)
+        if header is None:
+            return at < len(data)
+        at = header.start + header.length
+
+
+@given(size=SIZES, key=KEYS | st.none())
+def test_what_is_written_is_what_wsproto_reads(size: int, key: bytes | None) -> None:
+    payload = bytes(range(256)) * (size // 256 + 1)
+    payload = payload[:size]
+    data = encode_binary(payload, key)
+    events, code = told_by_wsproto(data, client=key is None)
+    assert (events, code) == ([BinaryMessage(payload)], None)
+
+
+@given(size=SIZES, key=KEYS)
+def test_all_ways_of_masking_agree(size: int, key: bytes) -> None:
+    data = (b"restsock" * (size // 8 + 1))[:size]
+    expected = bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
+    assert _apply_mask_python(data, key) == expected
+    assert apply_mask(memoryview(data), key) == expected
