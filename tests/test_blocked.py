@@ -94,11 +94,14 @@ def test_the_thread_ends_with_the_last_loop() -> None:
 
     async def main() -> None:
         for _ in range(2):
-            with _blocked.watched_trio():
-                with _blocked.watched("another", 0, lambda function: function()):
-                    with _blocked.watched_trio():
-                        assert len(watching()) == 1
-                    assert len(watching()) == 1
+            watch = _blocked.loop_watch()
+            watch.stand_in(print, 15)
+            with _blocked.watched("another", 0, lambda function: function()):
+                watch.stand_in(list, None)
+                assert len(watching()) == 1
+                watch.stop_standing_in(list)
+                assert len(watching()) == 1
+            watch.stop_standing_in(print)
             assert watching() == []
 
     trio.run(main)

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from restsock._blocked import watched_trio
+from restsock._blocked import loop_watch
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
@@ -127,11 +127,9 @@ class Connection(Traffic):
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
         """
-        with watched_trio():
-            return await self._run(handler)
-
-    async def _run(self, handler: Handler | None) -> Closed:
         self._handler = handler
+        watch = loop_watch()
+        watch.stand_in(self.read_here, self.options.heartbeat.interval)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -152,6 +150,7 @@ class Connection(Traffic):
                     self._nursery = None
                 nursery.cancel_scope.cancel()
         finally:
+            watch.stop_standing_in(self.read_here)
             self._finish()
             if self._heartbeat_check is not None:
                 self._heartbeat_check.stop()

@@ -599,6 +599,16 @@ class Traffic(Requester):
 
     # --- in -------------------------------------------------------------------------------
 
+    def read_here(self) -> None:
+        """Reads what the socket has, without waiting, on a thread that is not the loop's.
+
+        For a loop that is blocked: pings are answered, threads get what has come for them, and what
+        is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done.
+        """
+        direct_socket = self._direct_socket
+        if direct_socket is not None:
+            self.run_here(self._read, direct_socket)
+
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last. With the lock."""
         if self._direct_socket is None or self._ending is not None:
