@@ -90,7 +90,10 @@ class RequestHead(NamedTuple):
     @property
     def upgrade(self) -> bytes | None:
         """The protocol that the request asks to switch to, in lower case; else `None`."""
-        return _upgrade(self.headers)
+        for name, value in self.headers:
+            if name.lower() == b"upgrade":
+                return value.lower()
+        return None
 
 
 class ResponseHead(NamedTuple):
@@ -107,13 +110,6 @@ def scheme_of(url_scheme: str) -> str | None:
 
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-
-
-def _upgrade(headers: Headers) -> bytes | None:
-    for name, value in headers:
-        if name.lower() == b"upgrade":
-            return value.lower()
-    return None
 
 
 # --- what a WebSocket reports -----------------------------------------------------------------

@@ -55,9 +55,13 @@ class Handshake:
     Attributes:
         peer: the peer's settings, the defaults until it has told them.
         connection_id: known from `welcome` on.
+        done: whether streams may be opened.
     """
 
-    __slots__ = ("_due", "_limits", "_new_id", "_settings", "_unix_ms", "connection_id", "peer")
+    __slots__ = (
+        *("_due", "_limits", "_new_id", "_settings", "_unix_ms"),
+        *("connection_id", "done", "peer"),
+    )
 
     def __init__(
         self,
@@ -70,16 +74,12 @@ class Handshake:
     ) -> None:
         self.peer = Settings()
         self.connection_id: str | None = None
+        self.done = False
         self._settings = settings
         self._limits = limits
         self._new_id = new_id
         self._unix_ms = unix_ms
         self._due = _Due.OWN_HELLO if dialer else _Due.HELLO
-
-    @property
-    def done(self) -> bool:
-        """Whether streams may be opened."""
-        return self._due is _Due.DONE
 
     def hello(self, name: str | None, metadata: Any) -> str:
         """Returns the dialer's first step.
@@ -178,6 +178,7 @@ class Handshake:
         elif connection_id != self.connection_id:
             raise RemoteProtocolError("ready with another connection's id")
         self._due = _Due.DONE
+        self.done = True
         return HandshakeCompleted(connection_id), answer
 
     def _envelope(self, type: str, payload: dict[str, Any]) -> str:

@@ -17,6 +17,18 @@ import h11
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 from ._events import Headers, RequestHead, ResponseHead
+from ._fields import (
+    FIELD_LINE,
+    HOP_BY_HOP,
+    HOST,
+    LENGTH,
+    NOT_IN_TRAILERS,
+    TOKEN,
+    content_length,
+    end_to_end,
+    field_lines,
+    values_of,
+)
 from ._heads_fast import (
     decode_request_fast,
     decode_response_fast,
@@ -25,44 +37,27 @@ from ._heads_fast import (
 )
 
 __all__ = [
-    "NOT_IN_TRAILERS",
-    "connection_options",
-    "content_length",
     "decode_request",
     "decode_response",
     "decode_trailers",
     "encode_request",
     "encode_response",
     "encode_trailers",
-    "end_to_end",
     "is_clean_head",
     "request_problem",
     "split_head",
 ]
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TEXT = rb"[\x21-\x7e\x80-\xff]"
-_FIELD = (
-    _TOKEN + rb":[ \t]*(?:" + _TEXT + rb"(?:[ \t\x21-\x7e\x80-\xff]*" + _TEXT + rb")?[ \t]*)?\r\n"
-)
-_FIELDS = rb"(?:" + _FIELD + rb")*\r\n"
+_FIELDS = rb"(?:" + FIELD_LINE.pattern + rb")*\r\n"
 _TARGET = rb"(?:/[\x21\x22\x24-\x7e\x80-\xff]*|\*)"  # no fragment: "#" is \x23
 
-_REQUEST = re.compile(_TOKEN + rb" " + _TARGET + rb" HTTP/1\.1\r\n" + _FIELDS)
+_REQUEST = re.compile(TOKEN.pattern + rb" " + _TARGET + rb" HTTP/1\.1\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.1 [1-9][0-9]{2} [ \t\x21-\x7e\x80-\xff]*\r\n" + _FIELDS)
 _TRAILERS = re.compile(_FIELDS)
 _ANY_HEAD = re.compile(rb"[\t -\x7e\x80-\xff]+\r\n" + _FIELDS)
 
-# A registered name, an IPv4 address or a bracketed IPv6 address, with an optional port.
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 _LENGTH_FIELD = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
-_ONE_TOKEN = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?")
-
-_HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
-)
-NOT_IN_TRAILERS = _HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
+_ONE_TOKEN = re.compile(TOKEN.pattern + rb"(?:/" + TOKEN.pattern + rb")?")
 
 _BLANK_LINE = b"\r\n\r\n"
 
@@ -88,14 +83,6 @@ def is_clean_head(head: bytes) -> bool:
     For the heads around a WebSocket, whose start lines are h11's affair.
     """
     return _ANY_HEAD.fullmatch(head) is not None
-
-
-def content_length(headers: Headers) -> int | None:
-    """The value of Content-Length, from a head that has passed the rules; else `None`."""
-    for name, value in headers:
-        if name.lower() == b"content-length":
-            return int(value)
-    return None
 
 
 # --- in ---------------------------------------------------------------------------------------
@@ -163,7 +150,7 @@ def decode_trailers(section: bytes) -> Headers:
 def _check_length(head: bytes) -> None:
     # Before h11 parses, because h11 makes one plain field out of `5, 5` and of equal ones.
     lengths = _LENGTH_FIELD.findall(head)
-    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0].strip(b" \t"))):
+    if len(lengths) > 1 or (lengths and not LENGTH.fullmatch(lengths[0].strip(b" \t"))):
         raise RemoteProtocolError("a malformed or repeated Content-Length")
 
 
@@ -208,7 +195,8 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
     except h11.LocalProtocolError:
         raise _unsendable("request head", head.headers) from None
-    data = _serialize(b"%s %s HTTP/1.1\r\n" % (event.method, event.target), head.headers)
+    lines = field_lines(head.headers)
+    data = b"%s %s HTTP/1.1\r\n%s\r\n" % (event.method, event.target, lines)
     problem = request_problem(head)
     if problem or not _REQUEST.fullmatch(data):
         raise _unsendable("request head", head.headers, problem)
@@ -234,7 +222,8 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
         event = kind(status_code=head.status, headers=list(headers), reason=head.reason)
     except h11.LocalProtocolError:
         raise _unsendable("response head", headers) from None
-    data = _serialize(b"HTTP/1.1 %d %s\r\n" % (event.status_code, event.reason), headers)
+    lines = field_lines(headers)
+    data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (event.status_code, event.reason, lines)
     problem = _problem_of_response(head)
     if b"\r" in head.reason:  # h11 checks all but this; behind a line end it would be a field
         problem = "a malformed reason"
@@ -253,7 +242,7 @@ def encode_trailers(headers: Headers) -> bytes:
         h11.Response(status_code=200, headers=list(headers))  # one field each, not part of two
     except h11.LocalProtocolError:
         raise _unsendable("trailer section", headers) from None
-    data = _serialize(b"", headers)
+    data = field_lines(headers) + b"\r\n"
     problem = _problem_of_trailers(headers)
     if problem or not _TRAILERS.fullmatch(data):
         raise _unsendable("trailer section", headers, problem)
@@ -263,41 +252,9 @@ def encode_trailers(headers: Headers) -> bytes:
 def _unsendable(what: str, headers: Headers, problem: str | None = None) -> LocalProtocolError:
     """Says what is wrong with what was to be sent; a value is never quoted, it may be a secret."""
     if problem is None:
-        line = re.compile(_FIELD)
-        wrong = [
-            name for name, value in headers if not line.fullmatch(b"%s: %s\r\n" % (name, value))
-        ]
+        wrong = [field[0] for field in headers if not FIELD_LINE.fullmatch(field_lines([field]))]
         problem = f"a malformed field {wrong[0]!r}" if wrong else "malformed"
     return LocalProtocolError(f"not a valid {what}: {problem}")
-
-
-def _serialize(start_line: bytes, headers: Headers) -> bytes:
-    lines = [start_line]
-    lines += [b"%s: %s\r\n" % field for field in headers]
-    lines.append(b"\r\n")
-    return b"".join(lines)
-
-
-def connection_options(headers: Headers) -> frozenset[bytes]:
-    """What the Connection fields name, in lower case: fields of this hop, trailers among them."""
-    values = [value for name, value in headers if name.lower() == b"connection"]
-    tokens = (token.strip().lower() for token in b",".join(values).split(b","))
-    return frozenset(token for token in tokens if token)
-
-
-def end_to_end(headers: Headers, *, upgradable: bool) -> list[tuple[bytes, bytes]]:
-    """Drops hop-by-hop fields, and writes the wish to upgrade in its one spelling.
-
-    What Connection names is hop-by-hop, too.
-    """
-    named = connection_options(headers)
-    upgrades = [value for name, value in headers if name.lower() == b"upgrade"]
-    # Content-Length and Host may not be taken off by naming them in Connection.
-    dropped = _HOP_BY_HOP | (named - {b"content-length", b"host"})
-    kept = [field for field in headers if field[0].lower() not in dropped]
-    if upgradable and b"upgrade" in named and len(upgrades) == 1:
-        kept += [(b"Connection", b"upgrade"), (b"Upgrade", upgrades[0])]
-    return kept
 
 
 # --- the rules, for both ways -----------------------------------------------------------------
@@ -309,10 +266,10 @@ def request_problem(head: RequestHead) -> str | None:
         return "CONNECT is not for a tunnel"
     if head.target == b"*" and head.method != b"OPTIONS":
         return "the target * is for OPTIONS alone"
-    hosts = [value for name, value in head.headers if name.lower() == b"host"]
+    hosts = values_of(head.headers, b"host")
     if len(hosts) != 1:
         return f"{len(hosts)} Host fields"
-    if not _HOST.fullmatch(hosts[0]):
+    if not HOST.fullmatch(hosts[0]):
         return "a malformed Host"
     problem = _problem_of_fields(head.headers, upgradable=True)
     if problem is None and head.upgrade is not None and content_length(head.headers):
@@ -324,8 +281,7 @@ def _problem_of_response(head: ResponseHead) -> str | None:
     problem = _problem_of_fields(head.headers, upgradable=head.status == 101)
     if problem is not None or head.status != 101:
         return problem
-    names_one = any(name.lower() == b"upgrade" for name, _ in head.headers)
-    return None if names_one else "a 101 that names no protocol"
+    return None if values_of(head.headers, b"upgrade") else "a 101 that names no protocol"
 
 
 def _problem_of_fields(headers: Headers, *, upgradable: bool) -> str | None:
@@ -336,13 +292,13 @@ def _problem_of_fields(headers: Headers, *, upgradable: bool) -> str | None:
         name = name.lower()
         if name == b"content-length":
             lengths += 1
-            if lengths > 1 or not _LENGTH.fullmatch(value):
+            if lengths > 1 or not LENGTH.fullmatch(value):
                 return "a malformed or repeated Content-Length"
         elif name == b"connection":
             connection.append(value)
         elif name == b"upgrade":
             upgrade.append(value)
-        elif name in _HOP_BY_HOP:
+        elif name in HOP_BY_HOP:
             return f"a hop-by-hop field ({name.decode('ascii')})"
     if connection or upgrade:
         asked = [value.lower() for value in connection] == [b"upgrade"] and len(upgrade) == 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from ._events import Headers, RequestHead, ResponseHead
+from ._events import RequestHead, ResponseHead
+from ._fields import HOP_BY_HOP, field_lines
 
 __all__ = [
     "decode_request_fast",
@@ -23,11 +24,6 @@ _FIELDS = rb"((?:" + _FIELD + rb")*)\r\n"
 _REQUEST = re.compile(rb"([A-Z]+) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ([A-Za-z][A-Za-z -]*|)\r\n" + _FIELDS)
 _HOST = re.compile(rb"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
-
-# Fields that say something about framing or the hop: all but the two that are looked at here.
-_OTHERS = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
-)
 
 
 def decode_request_fast(head: bytes) -> RequestHead | None:
@@ -58,19 +54,15 @@ def encode_request_fast(head: RequestHead) -> bytes | None:
     What was written is read again and compared: a name or value with a line of its own in it
     cannot get past that.
     """
-    data = b"%s %s HTTP/1.1\r\n%s\r\n" % (head.method, head.target, _lines(head.headers))
+    data = b"%s %s HTTP/1.1\r\n%s\r\n" % (head.method, head.target, field_lines(head.headers))
     same = (head.method, head.target, list(head.headers), None)  # the scheme is not in the bytes
     return data if decode_request_fast(data) == same else None
 
 
 def encode_response_fast(head: ResponseHead) -> bytes | None:
     """Serializes a plain, final response head; `None` when it is not plain."""
-    data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (head.status, head.reason, _lines(head.headers))
+    data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (head.status, head.reason, field_lines(head.headers))
     return data if decode_response_fast(data) == head._replace(headers=list(head.headers)) else None
-
-
-def _lines(headers: Headers) -> bytes:
-    return b"".join([b"%s: %s\r\n" % field for field in headers])
 
 
 def _fields(lines: bytes, *, request: bool) -> list[tuple[bytes, bytes]] | None:
@@ -87,7 +79,7 @@ def _fields(lines: bytes, *, request: bool) -> list[tuple[bytes, bytes]] | None:
             lengths += 1
             if not value.isdigit() or len(value) > 18:
                 return None
-        elif lowered in _OTHERS:
+        elif lowered in HOP_BY_HOP:
             return None
         fields.append((name, value))
     return fields if hosts == request and lengths <= 1 else None

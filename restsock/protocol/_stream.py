@@ -1,13 +1,16 @@
 """One stream: one HTTP exchange, as two halves that open and close on their own (spec, "Streams").
 
-The rules are the table `_NEXT`: what a half may carry next, in each of its states. The same table
-serves both ends: the half that one side sends is the half that the other receives.
+The rules are the table `_NEXT`, which is that of the spec: what a half may carry next, in each of
+its states. The same table serves both ends: the half that one side sends is the half that the other
+receives.
 
 ::
 
-    request   HEAD ──head──> BODY ──end──> DONE          (data; trailers are a head with END)
+    request   HEAD ──head──> BODY ──end──> DONE          (data; trailers are an end, too)
+              HEAD ──head of an upgrade──> HELD ──101──> RAW ──end──> DONE
+                                           HELD ──any other answer──> EMPTY ──end──> DONE
     response  HEAD ──1xx──> HEAD ──head──> BODY ──end──> DONE
-              HEAD ──101──> RAW  ──end──> DONE           (and the request half becomes RAW too)
+              HEAD ──101──> RAW  ──end──> DONE
 """
 
 from __future__ import annotations
@@ -15,42 +18,53 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-from ._events import Headers
+from ._events import Headers, ResponseHead
+from ._fields import content_length
 from ._flow import ReceiveWindow, SendWindow
-from ._heads import content_length
 
 __all__ = ["Half", "HalfState", "Part", "Stream"]
 
 
 class HalfState(str, Enum):  # str: its hash is quick
-    """How far one direction of a stream has come."""
+    """How far one direction of a stream has come; its value says what is due."""
 
-    HEAD = "head"
-    BODY = "body"
-    RAW = "raw"
-    DONE = "done"
+    HEAD = "the head"
+    HELD = "the answer to the upgrade"
+    EMPTY = "the end"
+    BODY = "the body"
+    RAW = "raw bytes"
+    DONE = "nothing more"
 
 
 class Part(str, Enum):
-    """What one direction of a stream may carry."""
+    """What moves one direction of a stream on: what it carries, or the answer to an upgrade."""
 
-    INTERIM_HEAD = "informational head"
-    SWITCH_HEAD = "101 head"
-    HEAD = "head"
-    DATA = "data"
+    INTERIM_HEAD = "an informational head"
+    SWITCH_HEAD = "a 101 head"
+    HEAD = "a head"
+    UPGRADE_HEAD = "the head of an upgrade"
+    SWITCHED = "a 101 in answer"
+    DECLINED = "another answer"
+    DATA = "bytes"
     TRAILERS = "trailers"
-    END = "end"
+    END = "an end"
 
 
 _NEXT: dict[tuple[HalfState, Part], HalfState] = {
-    (HalfState.HEAD, Part.INTERIM_HEAD): HalfState.HEAD,
-    (HalfState.HEAD, Part.SWITCH_HEAD): HalfState.RAW,
     (HalfState.HEAD, Part.HEAD): HalfState.BODY,
     (HalfState.BODY, Part.DATA): HalfState.BODY,
-    (HalfState.BODY, Part.TRAILERS): HalfState.BODY,  # an END always comes with it
+    (HalfState.BODY, Part.TRAILERS): HalfState.DONE,
     (HalfState.BODY, Part.END): HalfState.DONE,
     (HalfState.RAW, Part.DATA): HalfState.RAW,
     (HalfState.RAW, Part.END): HalfState.DONE,
+    # the request of an upgrade
+    (HalfState.HEAD, Part.UPGRADE_HEAD): HalfState.HELD,
+    (HalfState.HELD, Part.SWITCHED): HalfState.RAW,
+    (HalfState.HELD, Part.DECLINED): HalfState.EMPTY,
+    (HalfState.EMPTY, Part.END): HalfState.DONE,
+    # the response
+    (HalfState.HEAD, Part.INTERIM_HEAD): HalfState.HEAD,
+    (HalfState.HEAD, Part.SWITCH_HEAD): HalfState.RAW,
 }
 
 
@@ -59,61 +73,55 @@ class Half:
 
     Attributes:
         state: see the table.
+        length: of the body, as its head announces or its status allows it; `None`: not announced.
         head_bytes: the size of all heads so far.
         head_fields: the number of their fields.
         named: fields of this hop, by the Connection field that its final head had before it was
             sent: they are left out of the trailers, too.
     """
 
-    __slots__ = ("_count", "_expected", "head_bytes", "head_fields", "named", "state")
+    __slots__ = ("_count", "head_bytes", "head_fields", "length", "named", "state")
 
     def __init__(self) -> None:
         self.state = HalfState.HEAD
+        self.length: int | None = None
         self.head_bytes = 0
         self.head_fields = 0
         self.named: frozenset[bytes] = frozenset()
-        self._expected: int | None = None
         self._count = 0
 
     def advance(self, part: Part) -> str | None:
         """Moves on by one part; returns what is wrong with it here, if something is."""
         state = _NEXT.get((self.state, part))
         if state is None:
-            return f"{part.value} where the {self.state.value} is due"
+            return f"{part.value} where {self.state.value} is due"
         self.state = state
         return None
 
-    def expect(self, headers: Headers, *, bodiless: bool = False) -> None:
-        """Notes what the final head says about the length of the body."""
-        self._expected = 0 if bodiless else content_length(headers)
-
-    def count(self, nbytes: int) -> str | None:
-        """Counts body bytes, or returns what is wrong with them and counts none."""
-        if self._expected is not None and self._count + nbytes > self._expected:
+    def add(self, nbytes: int) -> str | None:
+        """Counts bytes of the body, or returns what is wrong with them and counts none."""
+        if (self.state, Part.DATA) not in _NEXT:
+            return self.advance(Part.DATA)
+        if self.length is not None and self._count + nbytes > self.length:
             return "a body longer than its Content-Length or than its status allows"
         self._count += nbytes
         return None
 
-    def complete(self) -> str | None:
-        """Returns what is wrong with an end at this place, if something is."""
-        if self._expected is not None and self._count != self._expected:
-            return f"a body of {self._count} bytes with a Content-Length of {self._expected}"
-        return None
+    def finish(self, part: Part = Part.END) -> str | None:
+        """Ends it, by an end or by trailers; returns what is wrong with that here."""
+        if self.length is not None and self._count != self.length:
+            return f"a body of {self._count} bytes with a Content-Length of {self.length}"
+        return self.advance(part)
 
     @property
-    def expected(self) -> int:
+    def size(self) -> int:
         """The length of the body, as far as it is known: announced, or else what has come."""
-        return self._count if self._expected is None else self._expected
+        return self._count if self.length is None else self.length
 
     @property
     def full(self) -> bool:
         """Whether all of the body that was announced has come."""
-        return self._expected is not None and self._count == self._expected
-
-    def switch(self) -> None:
-        """Becomes raw bytes, behind a 101."""
-        self._expected = None
-        self.state = HalfState.RAW
+        return self._count == self.length
 
 
 class Stream:
@@ -123,7 +131,6 @@ class Stream:
         id: its number.
         local: whether this side opened it: then it sends the request half.
         method: of the request.
-        upgrade: whether the request asks for another protocol.
         opening: flags that the first frame of a request has besides END.
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
@@ -148,7 +155,6 @@ class Stream:
         "receiving",
         "send_window",
         "sending",
-        "upgrade",
     )
 
     def __init__(
@@ -157,14 +163,12 @@ class Stream:
         *,
         local: bool,
         method: bytes,
-        upgrade: bool,
         send_window: SendWindow,
         receive_window: ReceiveWindow,
     ) -> None:
         self.id = id
         self.local = local
         self.method = method
-        self.upgrade = upgrade
         self.opening = 0
         self.send_window = send_window
         self.receive_window = receive_window
@@ -177,25 +181,43 @@ class Stream:
         self.queued = False
         self.announced = False
 
-    @property
-    def held(self) -> bool:
-        """Whether the request asks for an upgrade that has no answer yet: nothing may follow it."""
-        answer = self.receiving if self.local else self.sending
-        return self.upgrade and answer.state is HalfState.HEAD
+    def finish(self, part: Part = Part.END) -> str | None:
+        """Ends this side's half behind what waits; returns what is wrong with that here."""
+        problem = self.sending.finish(part)
+        self.out_end = self.out_end or problem is None
+        return problem
 
     @property
     def sent(self) -> bool:
         """Whether this side's half has left completely."""
         return self.sending.state is HalfState.DONE and not self.out and not self.out_end
 
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is to come either way."""
-        return self.receiving.state is HalfState.DONE and self.sent
+    def open(self, headers: Headers, *, upgrade: bool) -> None:
+        """Moves the request half on by its head."""
+        request = self.sending if self.local else self.receiving
+        request.advance(Part.UPGRADE_HEAD if upgrade else Part.HEAD)
+        # The head of an upgrade may say 0: that is no word about the raw bytes behind a 101.
+        request.length = None if upgrade else content_length(headers)
 
-    def bodiless(self, status: int) -> bool:
-        """Whether a final response of this status has no body here (RFC 9110, section 6.4.1)."""
-        return self.method == b"HEAD" or status in (204, 304)
+    def answer(self, head: ResponseHead) -> str | None:
+        """Moves both halves on by a response head; returns what is wrong with it here."""
+        response, request = self.sending, self.receiving
+        if self.local:
+            response, request = request, response
+        status = head.status
+        if status == 101:
+            if response.state is HalfState.HEAD and request.state is not HalfState.HELD:
+                return "a 101 to a request that asks for no upgrade"
+            return response.advance(Part.SWITCH_HEAD) or request.advance(Part.SWITCHED)
+        problem = response.advance(Part.INTERIM_HEAD if status < 200 else Part.HEAD)
+        if problem is not None or status < 200:
+            return problem
+        # Some have no body, whatever they say of it (RFC 9110, section 6.4.1).
+        bodiless = self.method == b"HEAD" or status in (204, 304)
+        response.length = 0 if bodiless else content_length(head.headers)
+        if request.state is HalfState.HELD:
+            request.advance(Part.DECLINED)
+        return None
 
     def take(self, max_frame: int) -> tuple[bool, bytes, bool] | None:
         """Takes what the next frame carries, as far as the credit goes.

@@ -6,7 +6,6 @@ h11 reads and writes the HTTP; wsproto checks what a client asks for and compute
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass, field
 
 import h11
@@ -19,6 +18,7 @@ from wsproto.utilities import generate_accept_token
 from restsock._exceptions import HandshakeError, LocalProtocolError
 
 from ._events import Headers
+from ._fields import TOKEN, elements_of, values_of
 from ._heads import is_clean_head
 
 __all__ = ["SUBPROTOCOL", "ClientUpgrade", "ServerUpgrade", "UpgradeRequest"]
@@ -31,8 +31,6 @@ MAX_UPGRADE_HEAD = 16 * 1024
 MAX_UPGRADE_FIELDS = 256
 # What is kept of a refusal's body, for the error text.
 MAX_REFUSAL = 1024
-
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 _WHAT_THIS_IS = (
     "This is a restsock listener. It carries HTTP over WebSocket connections that speak the "
@@ -176,19 +174,19 @@ class ClientUpgrade:
         problem = None
         if not is_clean_head(head):
             problem = "a folded field or a line end without CR"
-        elif [value.lower() for value in _elements(fields, b"upgrade")] != [b"websocket"]:
+        elif [value.lower() for value in elements_of(fields, b"upgrade")] != [b"websocket"]:
             problem = "no Upgrade: websocket"
-        elif b"upgrade" not in [value.lower() for value in _elements(fields, b"connection")]:
+        elif b"upgrade" not in [value.lower() for value in elements_of(fields, b"connection")]:
             problem = "no Connection: Upgrade"
-        elif _values(fields, b"sec-websocket-accept") != [self._accept]:
+        elif values_of(fields, b"sec-websocket-accept") != [self._accept]:
             problem = "a wrong Sec-WebSocket-Accept"
-        elif _values(fields, b"sec-websocket-protocol") != [SUBPROTOCOL.encode()]:
+        elif values_of(fields, b"sec-websocket-protocol") != [SUBPROTOCOL.encode()]:
             raise HandshakeError(
                 "this is a WebSocket server, but no restsock listener at this path: it does not"
                 f" speak the subprotocol {SUBPROTOCOL}",
                 retryable=False,
             )
-        elif _values(fields, b"sec-websocket-extensions"):
+        elif values_of(fields, b"sec-websocket-extensions"):
             problem = "an extension that was not offered"
         if problem is not None:
             raise HandshakeError(f"the answer to the upgrade has {problem}", retryable=False)
@@ -267,9 +265,9 @@ class ServerUpgrade:
         if not is_clean_head(head):
             raise self._refused(400, "a request with a folded field or a line end without CR")
         fields = event.headers.raw_items()
-        if b"websocket" not in [value.lower() for value in _elements(fields, b"upgrade")]:
+        if b"websocket" not in [value.lower() for value in elements_of(fields, b"upgrade")]:
             raise self._refused(426, "a plain HTTP request")
-        if _values(fields, b"sec-websocket-version") != [b"13"]:
+        if values_of(fields, b"sec-websocket-version") != [b"13"]:
             raise self._refused(426, "another version of WebSocket")
         problem = _problem_of_request(event, fields)
         if problem is not None:
@@ -320,35 +318,25 @@ def _problem_of_request(request: h11.Request, fields: Headers) -> str | None:
     """What is wrong with the opening handshake of a WebSocket (RFC 6455, section 4.2.1)."""
     if request.method != b"GET" or request.http_version != b"1.1":
         return "not a GET of HTTP/1.1"
-    if b"upgrade" not in [value.lower() for value in _elements(fields, b"connection")]:
+    if b"upgrade" not in [value.lower() for value in elements_of(fields, b"connection")]:
         return "an upgrade without Connection: Upgrade"
-    bodiless = not _values(fields, b"transfer-encoding")
-    if not bodiless or _values(fields, b"content-length") not in ([], [b"0"]):
+    bodiless = not values_of(fields, b"transfer-encoding")
+    if not bodiless or values_of(fields, b"content-length") not in ([], [b"0"]):
         return "an upgrade with a body"
-    keys = _values(fields, b"sec-websocket-key")
+    keys = values_of(fields, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):  # RFC 6455, sections 4.2.1 and 11.3.1
         return "a Sec-WebSocket-Key that is not 16 bytes in base64"
-    protocols = _elements(fields, b"sec-websocket-protocol")
-    if not all(_TOKEN.fullmatch(protocol) for protocol in protocols):
+    protocols = elements_of(fields, b"sec-websocket-protocol")
+    if not all(TOKEN.fullmatch(protocol) for protocol in protocols):
         return "a malformed Sec-WebSocket-Protocol"
     if SUBPROTOCOL.encode() not in protocols:
         return "a WebSocket that does not offer our subprotocol"
-    if not all(value.isascii() for value in _values(fields, b"sec-websocket-extensions")):
+    if not all(value.isascii() for value in values_of(fields, b"sec-websocket-extensions")):
         return "a malformed Sec-WebSocket-Extensions"
     return None
 
 
 _FOR_WSPROTO = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version"))
-
-
-def _values(fields: Headers, wanted: bytes) -> list[bytes]:
-    return [value for name, value in fields if name.lower() == wanted]
-
-
-def _elements(fields: Headers, wanted: bytes) -> list[bytes]:
-    """The elements of a list; several fields of a name are one (RFC 9110, section 5.3)."""
-    values = [part.strip(b" \t") for v in _values(fields, wanted) for part in v.split(b",")]
-    return [value for value in values if value]
 
 
 def _parted(received: bytes, trailing: bytes) -> tuple[bytes, bytes]:

@@ -22,13 +22,8 @@ import h11
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 from ._events import DataReceived, EndReceived, Headers, RequestHead, ResponseHead, ResponseReceived
-from ._heads import (
-    NOT_IN_TRAILERS,
-    connection_options,
-    content_length,
-    end_to_end,
-    request_problem,
-)
+from ._fields import NOT_IN_TRAILERS, connection_options, content_length, end_to_end
+from ._heads import request_problem
 
 __all__ = ["Upstream", "UpstreamEvent"]
 

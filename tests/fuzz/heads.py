@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import Headers, RequestHead, ResponseHead
+from restsock.protocol._fields import content_length
 from restsock.protocol._heads import (
-    content_length,
     decode_request,
     decode_response,
     decode_trailers,

@@ -26,9 +26,9 @@ from restsock.protocol import (
     StreamFailed,
     StreamRejected,
 )
+from restsock.protocol._fields import content_length
 from restsock.protocol._frames import decode_goaway, decode_reset, decode_window
 from restsock.protocol._heads import (
-    content_length,
     decode_request,
     decode_response,
     decode_trailers,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from restsock.protocol import Multiplexer, ResetCode, StreamFailed
+from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _frames as frame_layout
 from restsock.protocol import _handshake as handshakes
 from restsock.protocol import _heads as strict_heads
@@ -20,6 +20,7 @@ from restsock.protocol import _heads_fast as short_heads
 from restsock.protocol import _upgrade as upgrades
 from restsock.protocol import _websocket as websockets
 from restsock.protocol._stream import Stream
+from restsock.protocol._stream_table import StreamTable
 from restsock.protocol._websocket_fast import FrameHeader, parse_header
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import seeds
@@ -75,20 +76,20 @@ def _take_any_binary(data: bytes | bytearray, at: int, *, masked: bool) -> Frame
 
 
 def _tell_too_late(
-    self: Multiplexer, stream: Stream, code: ResetCode, reason: str, limit: str | None = None
+    self: StreamTable, stream: Stream, code: ResetCode, reason: str, limit: str | None = None
 ) -> None:
-    self._remove(stream)
-    self._tell(StreamFailed(stream.id, code, reason, by_peer=False))
+    self.remove(stream)
+    self.events.tell(StreamFailed(stream.id, code, reason, by_peer=False))
 
 
 # For each target one fault of the kind that it is there for.
 _FAULTS: dict[str, tuple[object, str, object]] = {
-    "heads_fast": (short_heads, "_OTHERS", frozenset()),
+    "heads_fast": (short_heads, "HOP_BY_HOP", frozenset()),
     "websocket_fast": (websockets, "parse_header", _take_any_binary),
     "frames": (frame_layout, "MAX_CREDIT", 2**32 - 1),
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
-    "multiplexer": (Multiplexer, "_fail", _tell_too_late),
+    "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "_is_key", lambda _: True),
 }
 

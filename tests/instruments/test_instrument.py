@@ -16,7 +16,7 @@ import restsock
 import restsock.sync
 from restsock import Backoff, Instrument, StreamRefused, StreamReset
 from restsock.connection import Exchange, Instruments, instruments_of
-from restsock.protocol import Multiplexer, ResetCode
+from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
 from tests.instruments.recorder import Broken, Recorder, app, until
 from tests.memory_network import MemoryListener
@@ -155,7 +155,7 @@ async def test_a_bug_in_a_handler_is_an_error(caplog: pytest.LogCaptureFixture) 
 async def test_a_peer_that_breaks_the_protocol() -> None:
     there = Recorder()
     async with connected_pair(app_b=app, instrument_b=there) as pair:
-        pair.dialer.multiplexer._control.append(b"123")  # no frame
+        pair.dialer.multiplexer._table.control.append(b"123")  # no frame
         with pair.dialer.lock:
             pair.dialer.flush()
         await pair.listener.wait_closed()
@@ -364,14 +364,13 @@ async def test_a_rejected_request_is_counted_at_its_receiver(
 ) -> None:
     there = Recorder()
     listener = MemoryListener()
-    usual = Multiplexer._enqueue
 
-    def enqueue(multiplexer: Multiplexer, stream: Any, is_head: bool, data: bytes) -> None:
-        usual(multiplexer, stream, is_head, b"no head\r\n\r\n" if is_head else data)
+    def encode(head: RequestHead) -> tuple[bytes, RequestHead]:
+        return b"no head\r\n\r\n", head
 
     async with server_of(listener, instrument=there) as server:
         async with client_of(listener) as client:
-            monkeypatch.setattr(Multiplexer, "_enqueue", enqueue)
+            monkeypatch.setattr("restsock.protocol._multiplexer.encode_request", encode)
             with pytest.raises(StreamReset):
                 await client.request("GET", "/", timeout=5)
             traffic = server.statistics().traffic

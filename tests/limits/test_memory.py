@@ -72,7 +72,7 @@ async def hang(scope: Any, receive: Any, send: Any) -> None:
 async def inject(connection: Connection, frames: list[bytes]) -> None:
     """Has one end send frames that it never would."""
     with connection.lock:
-        connection.multiplexer._control += frames
+        connection.multiplexer._table.control += frames
         connection.wake_writer()
     await wait_all_tasks_blocked()
 

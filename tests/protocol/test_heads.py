@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import RequestHead, ResponseHead
+from restsock.protocol._fields import content_length
 from restsock.protocol._heads import (
-    content_length,
     decode_request,
     decode_response,
     decode_trailers,

@@ -6,17 +6,23 @@ import itertools
 
 import pytest
 
+from restsock.protocol import ResponseHead
 from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
 from restsock.protocol._stream import Half, HalfState, Part, Stream
 
 H, B, R, D = HalfState.HEAD, HalfState.BODY, HalfState.RAW, HalfState.DONE
+HELD, EMPTY = HalfState.HELD, HalfState.EMPTY
 
 ALLOWED = {
     (H, Part.INTERIM_HEAD): H,
     (H, Part.SWITCH_HEAD): R,
     (H, Part.HEAD): B,
+    (H, Part.UPGRADE_HEAD): HELD,
+    (HELD, Part.SWITCHED): R,
+    (HELD, Part.DECLINED): EMPTY,
+    (EMPTY, Part.END): D,
     (B, Part.DATA): B,
-    (B, Part.TRAILERS): B,
+    (B, Part.TRAILERS): D,
     (B, Part.END): D,
     (R, Part.DATA): R,
     (R, Part.END): D,
@@ -37,49 +43,51 @@ def test_every_cell(state: HalfState, part: Part) -> None:
         assert half.state is state
 
 
-def test_a_body_is_held_against_its_content_length() -> None:
+@pytest.mark.parametrize("state", HalfState)
+def test_bytes_and_ends_keep_to_the_table(state: HalfState) -> None:
     half = Half()
-    half.expect([(b"content-length", b"3")])
-    assert half.count(2) is None
-    assert half.complete() is not None
-    assert half.count(1) is None
-    assert half.complete() is None
-    assert half.count(1) is not None
+    half.state = state
+    assert (half.add(1) is None) is ((state, Part.DATA) in ALLOWED)
+    assert half.state is state
+    assert (half.finish() is None) is ((state, Part.END) in ALLOWED)
+
+
+def body(length: int | None = None) -> Half:
+    half = Half()
+    half.advance(Part.HEAD)
+    half.length = length
+    return half
+
+
+def test_a_body_is_held_against_its_content_length() -> None:
+    half = body(3)
+    assert half.add(2) is None
+    assert half.finish() is not None
+    assert half.finish(Part.TRAILERS) is not None
+    assert half.state is B
+    assert half.add(1) is None
+    assert half.add(1) is not None
+    assert half.finish() is None
+    assert half.state is D
 
 
 def test_without_content_length_any_body_is_right() -> None:
-    half = Half()
-    half.expect([])
-    assert half.complete() is None
-    assert half.count(10**6) is None
-    assert half.complete() is None
-
-
-def test_where_no_body_may_be_content_length_only_describes() -> None:
-    half = Half()
-    half.expect([(b"Content-Length", b"3")], bodiless=True)
-    assert half.complete() is None
-    assert half.count(1) is not None
-
-
-def test_raw_bytes_have_no_length() -> None:
-    half = Half()
-    half.expect([(b"Content-Length", b"0")])
-    half.switch()
-    assert half.state is HalfState.RAW
-    assert half.count(100) is None
-    assert half.complete() is None
+    half = body()
+    assert half.add(10**6) is None
+    assert half.finish() is None
+    assert body().finish() is None
 
 
 def make(*, local: bool = True, method: bytes = b"GET", upgrade: bool = False) -> Stream:
-    return Stream(
+    stream = Stream(
         1,
         local=local,
         method=method,
-        upgrade=upgrade,
         send_window=SendWindow(1),
         receive_window=ReceiveWindow(1, 1, Budget(0)),
     )
+    stream.open([(b"Content-Length", b"0")] if upgrade else [], upgrade=upgrade)
+    return stream
 
 
 def test_a_half_is_sent_when_its_queue_is_empty() -> None:
@@ -92,22 +100,45 @@ def test_a_half_is_sent_when_its_queue_is_empty() -> None:
     stream.out.clear()
     stream.out_end = True
     assert not stream.sent
-    stream.out_end = False
-    assert not stream.done
-    stream.receiving.state = HalfState.DONE
-    assert stream.done
+
+
+def halves(stream: Stream) -> tuple[Half, Half]:
+    """The request half, the response half."""
+    halves = (stream.sending, stream.receiving)
+    return halves if stream.local else (halves[1], halves[0])
 
 
 @pytest.mark.parametrize("local", [True, False])
 def test_an_upgrade_is_held_until_its_answer(local: bool) -> None:
-    assert not make(local=local).held
+    assert halves(make(local=local))[0].state is B
+    for status, state in ((101, R), (200, EMPTY), (404, EMPTY)):
+        stream = make(local=local, upgrade=True)
+        request, response = halves(stream)
+        assert request.state is HELD
+        assert stream.answer(ResponseHead(103, [])) is None
+        assert request.state is HELD
+        assert stream.answer(ResponseHead(status, [])) is None
+        assert request.state is state
+        assert response.state is (R if status == 101 else B)
+        assert stream.answer(ResponseHead(101, [])) is not None
+        assert stream.answer(ResponseHead(200, [])) is not None
+        assert request.state is state
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_raw_bytes_have_no_length(local: bool) -> None:
     stream = make(local=local, upgrade=True)
-    assert stream.held
-    answer = stream.receiving if local else stream.sending
-    answer.advance(Part.INTERIM_HEAD)
-    assert stream.held
-    answer.advance(Part.HEAD)
-    assert not stream.held
+    stream.answer(ResponseHead(101, []))
+    for half in halves(stream):
+        assert half.add(100) is None
+        assert half.finish() is None
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_who_asks_for_no_upgrade_gets_none(local: bool) -> None:
+    stream = make(local=local)
+    assert stream.answer(ResponseHead(101, [])) is not None
+    assert [half.state for half in halves(stream)] == [B, H]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +152,13 @@ def test_an_upgrade_is_held_until_its_answer(local: bool) -> None:
         (b"GET", 205, False),
     ],
 )
-def test_responses_without_a_body(method: bytes, status: int, bodiless: bool) -> None:
-    assert make(method=method).bodiless(status) is bodiless
+def test_where_no_body_may_be_content_length_only_describes(
+    method: bytes, status: int, bodiless: bool
+) -> None:
+    stream = make(method=method)
+    assert stream.answer(ResponseHead(status, [(b"Content-Length", b"3")])) is None
+    assert (stream.receiving.add(3) is not None) is bodiless
+    assert stream.receiving.finish() is None
 
 
 def test_a_frame_takes_what_room_and_credit_allow() -> None:

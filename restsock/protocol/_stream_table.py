@@ -1,0 +1,252 @@
+"""The streams of a connection: their ids and counts, how they end, and who sends next."""
+
+from __future__ import annotations
+
+from restsock._options import Limits
+
+from ._envelopes import Settings
+from ._event_buffer import EventBuffer
+from ._events import (
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    StreamClosed,
+    StreamFailed,
+    StreamRejected,
+)
+from ._flow import Budget, ReceiveWindow, SendWindow
+from ._frames import END, FrameType, encode_frame, encode_reset, encode_window
+from ._heads import encode_response
+from ._stream import HalfState, Stream
+
+__all__ = ["MAX_ID", "StreamTable"]
+
+MAX_ID = 2**32 - 1
+
+# Responses that may be complete by their length and wait for the peer's END. A requester has often
+# turned away from them, so there has to be an end to them.
+_MAX_OVERDUE = 256
+
+# The answers that are given here, without the app.
+_REASONS = {
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+    504: b"Gateway Timeout",
+}
+
+
+class StreamTable:
+    """All streams that are open, and the frames and events that their ends make.
+
+    Args:
+        dialer: whether this side dialed: its streams have odd numbers.
+        limits: what this side accepts.
+        budget: what the windows of the streams grow by.
+
+    Attributes:
+        peer: the peer's settings.
+        streams: by number.
+        events: what is to be told of them.
+        control: messages that leave before any frame of the ring.
+        ring: streams that can send, in turn.
+        next_id: of the next stream that this side opens.
+        last_peer_id: the highest one that the peer has opened.
+        local_open: how many of this side's are open.
+        peer_open: how many of the peer's are open.
+        going_away: whether this side has sent GOAWAY.
+        peer_going_away: whether the peer has.
+    """
+
+    # Slots and lists: a dictionary and three empty deques would be 3 KiB of an idle connection.
+    __slots__ = (
+        "_overdue",
+        "budget",
+        "control",
+        "dialer",
+        "events",
+        "going_away",
+        "last_peer_id",
+        "limits",
+        "local_open",
+        "next_id",
+        "peer",
+        "peer_going_away",
+        "peer_open",
+        "ring",
+        "streams",
+    )
+
+    def __init__(self, *, dialer: bool, limits: Limits, budget: Budget) -> None:
+        self.peer = Settings()
+        self.dialer = dialer
+        self.limits = limits
+        self.budget = budget
+        self.streams: dict[int, Stream] = {}
+        self.events = EventBuffer()
+        self.control: list[str | bytes] = []
+        self.ring: list[Stream] = []
+        self.next_id = 1 if dialer else 2
+        self.last_peer_id = 0
+        self.local_open = 0
+        self.peer_open = 0
+        self.going_away = False
+        self.peer_going_away = False
+        self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
+
+    def was_opened(self, stream_id: int) -> bool:
+        """Whether a stream is, or was, open; those that were left out count as well."""
+        local = bool(stream_id % 2) == self.dialer
+        return stream_id < self.next_id if local else stream_id <= self.last_peer_id
+
+    def open(self, head: RequestHead, *, upgrade: bool) -> Stream:
+        """Adds a stream of this side, with the next number."""
+        stream = self._add(self.next_id, head, local=True, upgrade=upgrade)
+        self.next_id += 2
+        self.local_open += 1
+        return stream
+
+    def accept(self, stream_id: int, head: RequestHead, *, upgrade: bool) -> Stream:
+        """Adds a stream of the peer's."""
+        self.peer_open += 1
+        return self._add(stream_id, head, local=False, upgrade=upgrade)
+
+    def _add(self, stream_id: int, head: RequestHead, *, local: bool, upgrade: bool) -> Stream:
+        limits = self.limits
+        stream = Stream(
+            stream_id,
+            local=local,
+            method=head.method,
+            send_window=SendWindow(self.peer.initial_window),
+            receive_window=ReceiveWindow(limits.initial_window, limits.max_window, self.budget),
+        )
+        stream.open(head.headers, upgrade=upgrade)
+        self.streams[stream_id] = stream
+        return stream
+
+    def remove(self, stream: Stream) -> None:
+        """Takes a stream out, with all that it holds, and tells so."""
+        del self.streams[stream.id]
+        self._overdue.pop(stream.id, None)
+        if stream.local:
+            self.local_open -= 1
+        else:
+            self.peer_open -= 1
+        stream.receive_window.close()
+        stream.out.clear()
+        stream.out_end = False
+        stream.out_bytes = 0
+        self.events.tell(StreamClosed(stream.id))
+
+    # --- what is sent ---------------------------------------------------------------------
+
+    def make_ready(self, stream: Stream) -> None:
+        """Gives a stream its turn if it has anything to send."""
+        if not stream.queued and (stream.out or stream.out_end):
+            stream.queued = True
+            self.ring.append(stream)
+
+    def next_frame(self) -> bytes | None:
+        """The next frame of the streams in turn; `None` when none has anything that may leave."""
+        while self.ring:
+            stream = self.ring.pop(0)
+            stream.queued = False
+            taken = stream.take(self.peer.max_frame)
+            if taken is None:
+                continue  # no credit: a WINDOW will bring it back into the ring
+            is_head, payload, end = taken
+            if stream.out_reset is not None:
+                if not (stream.out or stream.out_end):
+                    self.finish_broken(stream)  # leaves behind the frame that is made here
+            elif end and stream.receiving.state is HalfState.DONE:
+                self.remove(stream)
+            elif end and not stream.local and stream.receiving.state is not HalfState.RAW:
+                # The answer is complete: the rest of the request is of no use to anybody.
+                self.control.append(encode_reset(stream.id, ResetCode.NO_ERROR, ""))
+                self.remove(stream)
+            if stream.out or stream.out_end:
+                stream.queued = True
+                self.ring.append(stream)
+            type = FrameType.HEAD if is_head else FrameType.DATA
+            flags, stream.opening = stream.opening, 0
+            return encode_frame(type, flags | END if end else flags, stream.id, payload)
+        return None
+
+    def give_credit(self, stream: Stream, nbytes: int, now: float, rtt: float | None) -> None:
+        """Notes that bytes of a body are used up, and tells the peer when it is worth a frame."""
+        credit = stream.receive_window.consume(nbytes, now, rtt)
+        if credit and stream.receiving.state is not HalfState.DONE:
+            self.control.append(encode_window(stream.id, credit))
+
+    # --- how streams end before their time ------------------------------------------------
+
+    def fail(self, stream: Stream, code: ResetCode, reason: str, limit: str | None = None) -> None:
+        """Ends a stream because of what came."""
+        self.control.append(encode_reset(stream.id, code, reason))
+        self.tell_failure(stream, code, reason, by_peer=False, limit=limit)
+        self.remove(stream)
+
+    def tell_failure(
+        self, stream: Stream, code: int, reason: str, *, by_peer: bool, limit: str | None = None
+    ) -> None:
+        """Tells that a stream has failed, unless this side has broken it off."""
+        if stream.out_reset is None:  # else it has failed already, by this side's own word
+            self.events.tell(StreamFailed(stream.id, code, reason, by_peer, limit))
+
+    def fail_refused(self, stream: Stream, reason: str) -> None:
+        """Ends a stream that the peer says it has not begun.
+
+        Whoever has begun to answer has begun to run, whatever it says.
+        """
+        code = ResetCode.INTERNAL if stream.receiving.head_bytes else ResetCode.REFUSED
+        self.tell_failure(stream, code, reason, by_peer=True)
+        self.remove(stream)
+
+    def break_off(self, stream: Stream, code: int, reason: str) -> None:
+        """Ends a stream by a RESET that waits for what is still to be sent."""
+        whole = stream.out_end and not stream.local  # the response is, whatever failed behind it
+        stream.out_reset = (ResetCode.NO_ERROR, "") if whole else (code, reason)
+        # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
+        self.events.pieces.pop(stream.id, None)
+        self._overdue.pop(stream.id, None)
+        self.give_credit(stream, stream.receive_window.held, 0.0, None)
+
+    def finish_broken(self, stream: Stream) -> None:
+        """Sends the RESET of a stream that was broken off; what still waits is dropped."""
+        assert stream.out_reset is not None
+        self.control.append(encode_reset(stream.id, *stream.out_reset))
+        self.remove(stream)
+
+    def await_end(self, stream: Stream) -> None:
+        """Notes that a stream lacks nothing but the peer's END; gives up the oldest of too many."""
+        self._overdue[stream.id] = None
+        if len(self._overdue) > _MAX_OVERDUE:
+            oldest = self.streams[next(iter(self._overdue))]
+            self.fail(oldest, ResetCode.CANCEL, "a complete response that has no end")
+
+    def reject(
+        self, stream_id: int, code: ResetCode, reason: str, limit: str | None = None
+    ) -> None:
+        """Refuses a request that is no stream yet."""
+        self.control.append(encode_reset(stream_id, code, reason))
+        self.events.ready.append(StreamRejected(stream_id, reason, limit))
+
+    def reject_with(self, stream_id: int, status: int, end: bool, reason: str, limit: str) -> None:
+        """Answers a request that is no stream yet; `end` tells whether all of it has come."""
+        self._answer(stream_id, status, end)
+        self.events.ready.append(StreamRejected(stream_id, f"{reason}: {status}", limit))
+
+    def answer_instead(
+        self, stream: Stream, status: int, end: bool, code: ResetCode, reason: str, limit: str
+    ) -> None:
+        """Answers in place of the app, which learns that the stream has failed."""
+        self._answer(stream.id, status, end)
+        self.events.tell(StreamFailed(stream.id, code, reason, False, limit))
+        self.remove(stream)
+
+    def _answer(self, stream_id: int, status: int, end: bool) -> None:
+        headers = [(b"Content-Length", b"0")]
+        data, _ = encode_response(ResponseHead(status, headers, _REASONS[status]))
+        self.control.append(encode_frame(FrameType.HEAD, END, stream_id, data))
+        if not end:
+            self.control.append(encode_reset(stream_id, ResetCode.NO_ERROR, ""))
