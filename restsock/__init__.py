@@ -17,6 +17,7 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
     L1  auth, tls             credentials and authenticators; TLS from files
     L2  connection            a Connection over any trio stream, and the exchanges on it
+    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
     L3  apps, adapters        serve an app, a function or another server; requests and httpx
     L3  instruments           metrics for Prometheus, traces with OpenTelemetry
     L4  openapi               hold either end to an OpenAPI document; only it imports openapi-core
@@ -24,9 +25,9 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L6  sync                  the same API for threads
     L7  testing               two connected peers in memory, and a wire that breaks on demand
 
-Only ``protocol`` imports wsproto and h11, and it imports neither an event loop nor a clock, a
-socket, a thread or a source of randomness: those are handed in. ``import restsock`` loads neither
-requests nor openapi-core; what needs them is loaded at its first use.
+Only ``protocol`` imports wsproto, and only it and ``http1`` import h11. Neither imports an event
+loop, a clock, a socket, a thread or a source of randomness: those are handed in. ``import
+restsock`` loads neither requests nor openapi-core; what needs them is loaded at its first use.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The layer chart in the docstring of ``restsock`` is true.
+"""The layer chart in the docstring of ``restsock`` is true, and its modules are small and apart.
 
-Every import is read from the source and held to it, wherever in a module it stands.
+Every import is read from the source and held to the chart, wherever in a module it stands. No
+modules import each other in a circle, no package reaches for what is private to another one, and no
+file is long. What does not keep to this yet stands in a list here, and the lists only get shorter.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ PACKAGE = Path(restsock.__file__).parent
 # Third-party modules, and the only parts of restsock that may import them.
 HOMES = {
     "wsproto": {"protocol"},
-    "h11": {"protocol"},
+    "h11": {"protocol", "http1"},
     "requests": {"adapters"},
     "urllib3": {"adapters"},
     "httpx": {"adapters"},
@@ -35,7 +37,8 @@ HOMES = {
     "python_socks": {"client"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
-NOT_IN_PROTOCOL = {
+SANS_IO = ("protocol", "http1")
+NOT_IN_SANS_IO = {
     *("trio", "asyncio", "socket", "select", "selectors"),
     *("threading", "queue", "multiprocessing", "subprocess"),
     *("time", "random", "secrets", "os"),
@@ -45,6 +48,49 @@ HEAVY = (
     *("openapi_core", "python_socks", "click", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
 )
+
+MAX_LINES = 500
+
+# --- what does not keep to the rules yet ------------------------------------------------------
+
+# Circles by the imports that run, and those that only imports for types close.
+CIRCLES: list[set[str]] = []
+CIRCLES_FOR_TYPES = [
+    {"restsock.apps._asgi", "restsock.apps._asyncio_host"},
+    {"restsock.client._proxy", "restsock.client._socks"},
+    {
+        "restsock.connection._async_exchange",
+        "restsock.connection._connection",
+        "restsock.connection._deadlines",
+        "restsock.connection._event_queue",
+        "restsock.connection._exchange",
+        "restsock.connection._instrument",
+        "restsock.connection._messages",
+        "restsock.connection._requester",
+        "restsock.connection._traffic",
+    },
+    {"restsock.openapi._divergence", "restsock.openapi._messages"},
+    {"restsock.openapi._document", "restsock.openapi._routes"},
+]
+# A module and what it imports although it is private to another package.
+PRIVATE = {
+    ("restsock.adapters._response", "restsock.connection._upload.ThreadUpload"),
+    ("restsock.openapi._discover", "restsock.connection._messages.Response"),
+    ("restsock.openapi._handler", "restsock.apps._errors.loggable"),
+    ("restsock.openapi._handler", "restsock.apps._response.CONTINUE"),
+    ("restsock.openapi._handler", "restsock.apps._response.Responder"),
+    ("restsock.openapi._handler", "restsock.apps._response.expects_continue"),
+}
+LONG = {
+    "client/_client.py",
+    "connection/_thread_exchange.py",
+    "connection/_traffic.py",
+    "openapi/_handler.py",
+    "openapi/_validator.py",
+    "server/_server.py",
+}
+
+# ----------------------------------------------------------------------------------------------
 
 _ROW = re.compile(r"^ +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
 
@@ -103,9 +149,9 @@ def violations(
         if top != "restsock":
             if part not in HOMES.get(top, {part}) and not for_types:
                 found.append(f"{line}: {top} may be imported by {', '.join(HOMES[top])} only")
-            if part == "protocol" and top in NOT_IN_PROTOCOL:
-                found.append(f"{line}: protocol may not import {top}")
-            if part == "protocol" and top == "ssl" and module[2] != "_tls":  # between two buffers
+            if part in SANS_IO and top in NOT_IN_SANS_IO:
+                found.append(f"{line}: {part} may not import {top}")
+            if part in SANS_IO and top == "ssl" and module[2] != "_tls":  # between two buffers
                 found.append(f"{line}: only protocol._tls may import ssl")
             continue
         other = target[1] if len(target) > 1 else None
@@ -119,6 +165,58 @@ def violations(
         elif chart[other] > chart[part]:
             found.append(f"{line}: {part} (L{chart[part]}) imports {other} (L{chart[other]})")
     return found
+
+
+def private_imports(
+    source: str, module: tuple[str, ...], *, is_package: bool = False
+) -> list[tuple[str, str]]:
+    """What *source* imports that is private to a package in which it does not lie."""
+    package = module if is_package else module[:-1]
+    found = []
+    for _, target, _ in imports_of(ast.parse(source), package):
+        private = (at for at, name in enumerate(target) if re.match(r"_[^_]", name))
+        at = next(private, None) if target[0] == "restsock" else None
+        if at is not None and package[:at] != target[:at]:
+            found.append((".".join(module), ".".join(target)))
+    return found
+
+
+def graph_of(
+    sources: dict[tuple[str, ...], tuple[str, bool]], *, for_types: bool
+) -> dict[str, set[str]]:
+    """Which modules each one imports.
+
+    Args:
+        sources: module -> its source, whether it is a package.
+        for_types: whether imports under `if TYPE_CHECKING:` count.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, (source, is_package) in sources.items():
+        targets = graph[".".join(module)] = set()
+        for each in imports_of(ast.parse(source), module if is_package else module[:-1]):
+            target = each.target if each.target in sources else each.target[:-1]
+            if target in sources and (for_types or not each.for_types):
+                targets.add(".".join(target))
+    return graph
+
+
+def circles_in(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of modules of which each leads to each other one."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = graph[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        reach[start] = seen
+    circles = {
+        frozenset(other for other in seen if start in reach[other])
+        for start, seen in reach.items()
+        if start in seen
+    }
+    return sorted(map(set, circles), key=sorted)
 
 
 def modules() -> list[Path]:
@@ -147,6 +245,8 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.protocol._multiplexer", "import trio"),
         ("restsock.protocol._multiplexer", "from time import monotonic"),
         ("restsock.protocol._pipeline", "import ssl"),
+        ("restsock.http1._upstream", "import socket"),
+        ("restsock.http1._upstream", "import wsproto"),
         ("restsock.protocol._multiplexer", "from os import urandom"),
         ("restsock.protocol._multiplexer", "from ..connection import Connection"),
         ("restsock.protocol._multiplexer", "def f():\n    import restsock.client"),
@@ -175,6 +275,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
             "from ._frames import Frame\nimport wsproto, h11, struct",
         ),
         ("restsock.protocol._tls", "import ssl"),
+        ("restsock.http1._upstream", "import h11\nfrom restsock.protocol import Headers"),
         ("restsock.client._dial", "import trio\nfrom ..connection import Connection"),
         (
             "restsock.client._dial",
@@ -187,6 +288,74 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
 )
 def test_a_right_import_is_let_through(module: str, source: str) -> None:
     assert violations(source, tuple(module.split(".")), CHART) == []
+
+
+def read_sources() -> dict[tuple[str, ...], tuple[str, bool]]:
+    return {
+        dotted(path): (path.read_text(encoding="utf-8"), path.name == "__init__.py")
+        for path in modules()
+    }
+
+
+@pytest.mark.parametrize(("for_types", "known"), [(False, CIRCLES), (True, CIRCLES_FOR_TYPES)])
+def test_no_modules_import_each_other_in_a_circle(for_types: bool, known: list[set[str]]) -> None:
+    found = circles_in(graph_of(read_sources(), for_types=for_types))
+    new = [circle for circle in found if not any(circle <= old for old in known)]
+    assert new == [], "a new circle, or a larger one"
+    gone = [old for old in known if old not in found]
+    assert gone == [], "no circle any more, or a smaller one: change the list"
+
+
+def test_what_is_private_to_a_package_is_imported_in_it_alone() -> None:
+    found: set[tuple[str, str]] = set()
+    for module, (source, is_package) in read_sources().items():
+        found.update(private_imports(source, module, is_package=is_package))
+    assert found - PRIVATE == set(), "a new private import"
+    assert PRIVATE - found == set(), "gone: take it off the list"
+
+
+def test_no_file_is_long() -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in modules()
+        if path.read_text(encoding="utf-8").count("\n") > MAX_LINES
+    }
+    assert found - LONG == set(), "a new long file"
+    assert LONG - found == set(), "not long any more: take it off the list"
+
+
+def test_a_circle_is_seen() -> None:
+    sources = {
+        ("restsock", "a"): ("from ._x import X\nfrom restsock import b", True),
+        ("restsock", "a", "_x"): ("from . import _y", False),
+        ("restsock", "a", "_y"): ("def f():\n    from ._x import X", False),
+        ("restsock", "b"): ("if TYPE_CHECKING:\n    from .a import A", True),
+    }
+    inner = {"restsock.a._x", "restsock.a._y"}
+    assert circles_in(graph_of(sources, for_types=False)) == [inner]
+    types = circles_in(graph_of(sources, for_types=True))
+    assert types == [inner]  # `restsock.b` names `restsock.b.a`
+    sources["restsock", "b"] = ("if TYPE_CHECKING:\n    from restsock.a import A", True)
+    types = circles_in(graph_of(sources, for_types=True))
+    assert types == [{"restsock.a", "restsock.b"}, inner]
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("restsock.client._dial", "from restsock.protocol._heads import decode_request", True),
+        ("restsock.client._dial", "from restsock.protocol import _heads", True),
+        ("restsock.client._dial", "from ..protocol import _heads", True),
+        ("restsock.client._dial", "import restsock.protocol._heads", True),
+        ("restsock.apps.wsgi._app", "from ..asgi._app import App", True),
+        ("restsock.apps.wsgi._app", "from .._errors import AppError", False),
+        ("restsock.client._dial", "from ._redial import Redial", False),
+        ("restsock.client._dial", "from restsock._options import Limits, __doc__", False),
+        ("restsock.client._dial", "from other._private import _thing", False),
+    ],
+)
+def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None:
+    assert bool(private_imports(source, tuple(module.split(".")))) is wrong
 
 
 def test_import_restsock_loads_nothing_heavy() -> None:

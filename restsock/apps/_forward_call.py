@@ -17,6 +17,7 @@ import trio
 
 from restsock._exceptions import ProtocolError, RemoteProtocolError, RestsockError
 from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed
+from restsock.http1 import UpstreamEvent
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -24,7 +25,6 @@ from restsock.protocol import (
     RequestHead,
     ResetCode,
     ResponseHead,
-    UpstreamEvent,
 )
 
 from ._errors import BadResponseError, first_cause, loggable

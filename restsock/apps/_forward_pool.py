@@ -11,7 +11,7 @@ import trio
 
 from restsock._addresses import without_zone
 from restsock.connection import TLSStream
-from restsock.protocol import Upstream
+from restsock.http1 import Upstream
 
 if TYPE_CHECKING:
     from ._forward import Forward

@@ -11,7 +11,7 @@ from restsock._addresses import without_zone
 from restsock._exceptions import HandshakeError
 from restsock._options import SocketOptions
 from restsock.connection import TLSStream, apply_socket_options
-from restsock.protocol import ConnectTunnel
+from restsock.http1 import ConnectTunnel
 from restsock.tls import context_of, explain
 
 from ._proxy import Proxy

@@ -2,7 +2,8 @@
 
 `TLS` turns records into bytes, `WebSocket` turns bytes into messages, `Multiplexer` turns messages
 into HTTP exchanges, and `Pipeline` is all three in a row. None knows a socket, a clock or a source
-of randomness; what they need of those is handed in. wsproto and h11 are used here and nowhere else.
+of randomness; what they need of those is handed in. The grammar of fields and their look-up are
+here for the packages above, too.
 """
 
 from __future__ import annotations
@@ -34,24 +35,39 @@ from ._events import (
     WebSocketEvent,
     scheme_of,
 )
+from ._fields import (
+    HOP_BY_HOP,
+    HOST,
+    NOT_IN_TRAILERS,
+    TOKEN,
+    VALUE,
+    connection_options,
+    content_length,
+    elements_of,
+    end_to_end,
+    values_of,
+)
 from ._frames import MAX_MESSAGE
+from ._heads import request_problem
 from ._multiplexer import Multiplexer
 from ._pipeline import Pipeline
 from ._tls import TLS
-from ._tunnel import ConnectTunnel
 from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
-from ._upstream import Upstream, UpstreamEvent
 from ._websocket import WebSocket
 
 __all__ = [
+    "HOP_BY_HOP",
+    "HOST",
     "MAX_MESSAGE",
+    "NOT_IN_TRAILERS",
     "SUBPROTOCOL",
     "TLS",
+    "TOKEN",
+    "VALUE",
     "BinaryMessage",
     "ClientUpgrade",
     "CloseCode",
     "CloseReceived",
-    "ConnectTunnel",
     "DataReceived",
     "EndReceived",
     "GoAwayReceived",
@@ -76,10 +92,14 @@ __all__ = [
     "StreamRejected",
     "TextMessage",
     "UpgradeRequest",
-    "Upstream",
-    "UpstreamEvent",
     "WebSocket",
     "WebSocketEvent",
+    "connection_options",
+    "content_length",
+    "elements_of",
+    "end_to_end",
+    "request_problem",
     "scheme_of",
+    "values_of",
     "weight_of",
 ]

@@ -7,8 +7,7 @@ import re
 import h11
 
 from restsock._exceptions import HandshakeError, LocalProtocolError
-
-from ._events import Headers
+from restsock.protocol import Headers
 
 __all__ = ["ConnectTunnel"]
 

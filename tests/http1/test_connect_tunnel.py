@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restsock import HandshakeError, LocalProtocolError
-from restsock.protocol import ConnectTunnel
+from restsock.http1 import ConnectTunnel
 
 
 def tunnel(**options: Any) -> ConnectTunnel:

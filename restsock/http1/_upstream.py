@@ -1,7 +1,7 @@
 """The client's role in HTTP/1.1, without I/O: for requests that are forwarded to a server.
 
 h11 reads and writes; what it is given, and what is taken from it, is rebuilt by the rules of heads
-that cross the tunnel (`_heads`): no hop-by-hop field passes either way, and a message is framed
+that cross the tunnel: no hop-by-hop field passes either way, and a message is framed
 either by its Content-Length or by chunks, never by both.
 
 ::
@@ -20,10 +20,19 @@ from typing import TypeAlias
 import h11
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
-
-from ._events import DataReceived, EndReceived, Headers, RequestHead, ResponseHead, ResponseReceived
-from ._fields import NOT_IN_TRAILERS, connection_options, content_length, end_to_end
-from ._heads import request_problem
+from restsock.protocol import (
+    NOT_IN_TRAILERS,
+    DataReceived,
+    EndReceived,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    ResponseReceived,
+    connection_options,
+    content_length,
+    end_to_end,
+    request_problem,
+)
 
 __all__ = ["Upstream", "UpstreamEvent"]
 

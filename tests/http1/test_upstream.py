@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
+from restsock.http1 import Upstream, UpstreamEvent
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -15,8 +16,6 @@ from restsock.protocol import (
     RequestHead,
     ResponseHead,
     ResponseReceived,
-    Upstream,
-    UpstreamEvent,
 )
 
 
