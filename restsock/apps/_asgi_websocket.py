@@ -32,6 +32,7 @@ from restsock.protocol import (
     ResponseHead,
     TextMessage,
     WebSocket,
+    values_of,
 )
 
 from ._asgi_scope import asgi_scope
@@ -321,13 +322,13 @@ class WebSocketRequest:
 
 
 def _key(request: RequestHead) -> bytes:
-    keys = [value for name, value in request.headers if name.lower() == b"sec-websocket-key"]
+    keys = values_of(request.headers, b"sec-websocket-key")
     return keys[0] if len(keys) == 1 else b""
 
 
 def _refusal(request: RequestHead) -> tuple[int, str] | None:
     """What is wrong with the client's side of the handshake (RFC 6455, section 4.2.1)."""
-    versions = [v for name, v in request.headers if name.lower() == b"sec-websocket-version"]
+    versions = values_of(request.headers, b"sec-websocket-version")
     if request.method != b"GET":
         return 400, "A WebSocket is asked for by GET.\n"
     if versions != [b"13"]:

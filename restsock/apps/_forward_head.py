@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from restsock.protocol import Headers, RequestHead
+from restsock.protocol import TOKEN, RequestHead, values_of
 
 if TYPE_CHECKING:
     from restsock.connection import Peer
@@ -20,7 +20,6 @@ __all__ = ["IDEMPOTENT", "BadTargetError", "forwarded_head", "passes"]
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 # Names that no server can take for another one. CGI and its heirs make an underscore of a hyphen,
 # some of them of any other sign, and then `X_A` passes for `X-A`.
@@ -144,7 +143,7 @@ def _say_who(
         _append(headers, b"X-Forwarded-For", who)
         # The first word counts: whoever stands in front of us and is trusted knew the caller's.
         for name, value in ((b"X-Forwarded-Host", came), (b"X-Forwarded-Proto", proto)):
-            if not _has(headers, name):
+            if not values_of(headers, name.lower()):
                 headers.append((name, value))
     if forward.forwarded in ("forwarded", "both"):
         who = b"unknown"
@@ -152,16 +151,12 @@ def _say_who(
             who = (
                 b'"[%s]"' % str(address).encode() if address.version == 6 else str(address).encode()
             )
-        host = came if _TOKEN.fullmatch(came.decode("latin-1")) else b'"%s"' % came
+        host = came if TOKEN.fullmatch(came) else b'"%s"' % came
         _append(headers, b"Forwarded", b"for=%s;host=%s;proto=%s" % (who, host, proto))
-
-
-def _has(headers: Headers, name: bytes) -> bool:
-    return any(other.lower() == name.lower() for other, _ in headers)
 
 
 def _append(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
     """Adds to the list that a field is; several fields of a name are one list, in their order."""
-    present = [other for key, other in headers if key.lower() == name.lower()]
+    present = values_of(headers, name.lower())
     headers[:] = [field for field in headers if field[0].lower() != name.lower()]
     headers.append((name, b", ".join([*present, value])))

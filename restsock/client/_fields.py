@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from restsock._exceptions import HandshakeError
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, call_user_function, failure_of
+from restsock.protocol import TOKEN, VALUE
 
 __all__ = ["check_headers", "credentials_of"]
-
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # The opening handshake writes these.
 _OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
@@ -44,10 +41,10 @@ def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
     checked = []
     for name, value in pairs:
         field = (_octets(name), _octets(value))
-        if not _NAME.fullmatch(field[0]):
+        if not TOKEN.fullmatch(field[0]):
             raise ValueError(f"not a header field name: {name!r}")
         # The value may be a secret, so it is not repeated.
-        if not _VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
+        if not VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
             raise ValueError(f"the value of the header field {name!r} cannot be sent")
         lower = field[0].lower()
         if lower in _OURS or lower.startswith(b"sec-websocket-"):

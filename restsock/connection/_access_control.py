@@ -18,7 +18,7 @@ from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._principal import Principal
 from restsock.auth import Authenticator, Basic, Bearer, CredentialStore, Refused, Upgrade
-from restsock.protocol import CloseCode, ResetCode, UpgradeRequest
+from restsock.protocol import CloseCode, ResetCode, UpgradeRequest, values_of
 
 from ._close import Peer
 from ._connection import Connection
@@ -118,9 +118,7 @@ class AccessControl:
 
     def _challenged(self, refused: Refused) -> Refused:
         """A 401 says how to do better (RFC 9110, section 15.5.2)."""
-        if refused.status == 401 and not any(
-            name.lower() == b"www-authenticate" for name, _ in refused.headers
-        ):
+        if refused.status == 401 and not values_of(refused.headers, b"www-authenticate"):
             challenge = getattr(self._auth, "challenge", None)
             if not isinstance(challenge, str):
                 challenge = _CHALLENGE
@@ -128,7 +126,7 @@ class AccessControl:
         return refused
 
     def _check_origin(self, request: UpgradeRequest) -> None:
-        found = [value for name, value in request.headers if name.lower() == b"origin"]
+        found = values_of(request.headers, b"origin")
         if not found or self._origins == "*":
             return
         origin = found[0].decode("latin-1").lower()
@@ -249,9 +247,7 @@ def _checked_origins(origins: str | Collection[str] | None) -> str | frozenset[s
 
 def _host_of(request: UpgradeRequest) -> str:
     # There is exactly one: h11 has seen to that.
-    return next(
-        value.decode("latin-1") for name, value in request.headers if name.lower() == b"host"
-    )
+    return values_of(request.headers, b"host")[0].decode("latin-1")
 
 
 def _is_same(origin: str, host: str) -> bool:

@@ -7,6 +7,7 @@ case; values are bytes, as they crossed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ._events import Headers
 
@@ -44,7 +45,7 @@ HOP_BY_HOP = frozenset(
 NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 
 
-def values_of(headers: Headers, name: bytes) -> list[bytes]:
+def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """The values of all fields of a name, which is given in lower case."""
     return [value for key, value in headers if key.lower() == name]
 

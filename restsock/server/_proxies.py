@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from restsock.auth import Refused
 from restsock.connection import Peer
+from restsock.protocol import values_of
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers
@@ -75,7 +76,7 @@ class TrustedProxies:
         )
         found: list[_Node] = []
         for name, read in ways:
-            values = [value for key, value in headers if key.lower() == name.lower().encode()]
+            values = values_of(headers, name.lower().encode())
             if not values:
                 continue
             try:
