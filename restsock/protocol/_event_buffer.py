@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from ._events import (
-    DataReceived,
-    EndReceived,
-    MultiplexerEvent,
-    ResponseReceived,
-    StopSending,
-    StreamClosed,
-    StreamFailed,
-)
+from ._events import DataReceived, MultiplexerEvent, StreamEvent
 
 __all__ = ["EventBuffer"]
 
@@ -31,10 +23,7 @@ class EventBuffer:
         self.ready: list[MultiplexerEvent] = []
         self.pieces: dict[int, list[bytes]] = {}
 
-    def tell(
-        self,
-        event: EndReceived | ResponseReceived | StopSending | StreamFailed | StreamClosed,
-    ) -> None:
+    def tell(self, event: StreamEvent) -> None:
         """Adds an event of a stream, after the bytes that came before it."""
         if event.stream_id in self.pieces:
             self.flush(event.stream_id)

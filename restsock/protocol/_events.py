@@ -27,6 +27,7 @@ __all__ = [
     "ResponseReceived",
     "StopSending",
     "StreamClosed",
+    "StreamEvent",
     "StreamFailed",
     "StreamRejected",
     "TextMessage",
@@ -255,10 +256,8 @@ class GoAwayReceived:
     reason: str
 
 
-MultiplexerEvent: TypeAlias = (
-    HelloReceived
-    | HandshakeCompleted
-    | RequestReceived
+StreamEvent: TypeAlias = (
+    RequestReceived
     | ResponseReceived
     | DataReceived
     | EndReceived
@@ -266,5 +265,5 @@ MultiplexerEvent: TypeAlias = (
     | StreamFailed
     | StreamClosed
     | StreamRejected
-    | GoAwayReceived
 )
+MultiplexerEvent: TypeAlias = HelloReceived | HandshakeCompleted | StreamEvent | GoAwayReceived

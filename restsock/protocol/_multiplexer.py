@@ -29,7 +29,7 @@ from ._envelopes import Settings, decode_envelope
 from ._events import Headers, MultiplexerEvent, RequestHead, ResetCode, ResponseHead
 from ._fields import connection_options, content_length
 from ._flow import Budget
-from ._frames import MAX_PAYLOAD, encode_goaway, encode_reset, flags_of
+from ._frames import MAX_PAYLOAD, encode_goaway, encode_reset, encode_window, flags_of
 from ._handshake import STEPS, Handshake
 from ._heads import encode_request, encode_response, encode_trailers
 from ._receiver import Receiver
@@ -225,7 +225,9 @@ class Multiplexer:
         data, sent = encode_response(head)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a response head of {len(data)} bytes is too long to send")
-        _demand(stream.answer(sent))
+        problem = stream.answer(sent)
+        if problem is not None:
+            raise LocalProtocolError(problem)
         if sent is not head and sent.status >= 200:
             stream.sending.named = connection_options(head.headers)
         stream.out.append((True, data))
@@ -240,7 +242,9 @@ class Multiplexer:
         stream = self._table.streams.get(stream_id)
         if stream is None or not data or stream.out_reset is not None:
             return
-        _demand(stream.sending.add(len(data)))
+        problem = stream.sending.add(len(data))
+        if problem is not None:
+            raise LocalProtocolError(problem)
         stream.out_bytes += len(data)
         stream.out.append((False, data))
         self._table.make_ready(stream)
@@ -260,7 +264,9 @@ class Multiplexer:
         data = encode_trailers(trailers) if trailers else b""
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"trailers of {len(data)} bytes are too long to send")
-        _demand(stream.finish(Part.TRAILERS if trailers else Part.END))
+        problem = stream.finish(Part.TRAILERS if trailers else Part.END)
+        if problem is not None:
+            raise LocalProtocolError(problem)
         if trailers:
             stream.out.append((True, data))
         self._table.make_ready(stream)
@@ -325,8 +331,11 @@ class Multiplexer:
             now: the seconds of any clock that only moves forward.
         """
         stream = self._table.streams.get(stream_id)
-        if stream is not None and stream.out_reset is None:
-            self._table.give_credit(stream, nbytes, now, self.round_trip)
+        if stream is None or stream.out_reset is not None:
+            return
+        credit = stream.receive_window.consume(nbytes, now, self.round_trip)
+        if credit and stream.receiving.state is not HalfState.DONE:
+            self._table.control.append(encode_window(stream_id, credit))
 
     def send_goaway(self, code: int, reason: str = "") -> None:
         """Tells the peer that no further stream of its will be started. Only the first is sent."""
@@ -375,8 +384,3 @@ class Multiplexer:
         if answer is not None:
             self._table.control.append(answer)
         self._events.ready.append(event)
-
-
-def _demand(problem: str | None) -> None:
-    if problem is not None:
-        raise LocalProtocolError(problem)

@@ -172,12 +172,6 @@ class StreamTable:
             return encode_frame(type, flags | END if end else flags, stream.id, payload)
         return None
 
-    def give_credit(self, stream: Stream, nbytes: int, now: float, rtt: float | None) -> None:
-        """Notes that bytes of a body are used up, and tells the peer when it is worth a frame."""
-        credit = stream.receive_window.consume(nbytes, now, rtt)
-        if credit and stream.receiving.state is not HalfState.DONE:
-            self.control.append(encode_window(stream.id, credit))
-
     # --- how streams end before their time ------------------------------------------------
 
     def fail(self, stream: Stream, code: ResetCode, reason: str, limit: str | None = None) -> None:
@@ -209,7 +203,10 @@ class StreamTable:
         # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
         self.events.pieces.pop(stream.id, None)
         self._overdue.pop(stream.id, None)
-        self.give_credit(stream, stream.receive_window.held, 0.0, None)
+        window = stream.receive_window
+        credit = window.consume(window.held, 0.0, None)
+        if credit and stream.receiving.state is not HalfState.DONE:
+            self.control.append(encode_window(stream.id, credit))
 
     def finish_broken(self, stream: Stream) -> None:
         """Sends the RESET of a stream that was broken off; what still waits is dropped."""
