@@ -1,8 +1,8 @@
 """The client's role in HTTP/1.1, without I/O: for requests that are forwarded to a server.
 
 h11 reads and writes; what it is given, and what is taken from it, is rebuilt by the rules of heads
-that cross the tunnel: no hop-by-hop field passes either way, and a message is framed
-either by its Content-Length or by chunks, never by both.
+that cross the tunnel: no hop-by-hop field passes either way, and a message is framed either by its
+Content-Length or by chunks, never by both.
 
 ::
 

@@ -186,7 +186,7 @@ class Receiver:
         problem: str | None
         if data:
             if size > limits.max_frame:
-                why = f"a frame of {size} bytes with a body"
+                why = f"a frame of {size} bytes"
                 table.fail(stream, ResetCode.PROTOCOL, why, "max_frame")
                 return
             problem = half.add(len(data))
