@@ -21,9 +21,10 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L3  apps, adapters        serve an app, a function or another server; requests and httpx
     L3  instruments           metrics for Prometheus, traces with OpenTelemetry
     L4  openapi               hold either end to an OpenAPI document; only it imports openapi-core
-    L5  client, server        dial and keep a connection; accept connections and know them by name
-    L6  sync                  the same API for threads
-    L7  testing               two connected peers in memory, and a wire that breaks on demand
+    L5  endpoint              what a client and a server share: their life cycle, signals, sockets
+    L6  client, server        dial and keep a connection; accept connections and know them by name
+    L7  sync                  the same API for threads
+    L8  testing               two connected peers in memory, and a wire that breaks on demand
 
 Only ``protocol`` imports wsproto, and only it and ``http1`` import h11. Neither imports an event
 loop, a clock, a socket, a thread or a source of randomness: those are handed in. ``import
@@ -72,8 +73,8 @@ from restsock.connection import (
     Response,
     Statistics,
     StreamedResponse,
-    drain_on_signal,
 )
+from restsock.endpoint import drain_on_signal
 from restsock.server import (
     ConnectionEvent,
     Connections,

@@ -29,22 +29,20 @@ from restsock.auth import Credentials
 from restsock.connection import (
     Closed,
     Connection,
-    EndpointCounters,
     Exchange,
     Handler,
     Health,
     HealthReport,
     InstrumentLike,
     Peer,
-    PendingRequests,
     Requester,
     Statistics,
     check_close_code,
-    check_socket_options,
     instruments_of,
     load_of,
     open_dialed,
 )
+from restsock.endpoint import EndpointCounters, PendingRequests, check_socket_options
 from restsock.protocol import CloseCode, Headers
 from restsock.tls import TLSLike, context_of
 

@@ -10,7 +10,8 @@ import trio
 from restsock._addresses import without_zone
 from restsock._exceptions import HandshakeError
 from restsock._options import SocketOptions
-from restsock.connection import TLSStream, apply_socket_options
+from restsock.connection import TLSStream
+from restsock.endpoint import apply_socket_options
 from restsock.http1 import ConnectTunnel
 from restsock.tls import context_of, explain
 

@@ -11,7 +11,6 @@ from ._access_control import AccessControl, forbid
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
-from ._counters import EndpointCounters
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
@@ -25,14 +24,7 @@ from ._instrument import (
     instruments_of,
 )
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
-from ._pending_requests import PendingRequests
 from ._requester import Handler, Requester, head_for
-from ._signals import SIGNALS, drain_on_signal, tell_closing
-from ._socket_options import (
-    apply_socket_options,
-    check_socket_options,
-    prepare_listening_socket,
-)
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._thread_exchange import ThreadExchange
 from ._tls_stream import TLSStream
@@ -42,14 +34,12 @@ from ._user_function import call_user_function, failure_of
 
 __all__ = [
     "OUTCOMES",
-    "SIGNALS",
     "AccessControl",
     "AsyncExchange",
     "Closed",
     "Connection",
     "Counters",
     "Direction",
-    "EndpointCounters",
     "Exchange",
     "ExchangeEvent",
     "Failed",
@@ -63,7 +53,6 @@ __all__ = [
     "Instruments",
     "Load",
     "Peer",
-    "PendingRequests",
     "Replay",
     "Request",
     "Requester",
@@ -78,11 +67,8 @@ __all__ = [
     "ThreadUpload",
     "Writable",
     "answer",
-    "apply_socket_options",
     "call_user_function",
     "check_close_code",
-    "check_socket_options",
-    "drain_on_signal",
     "failure_of",
     "fields_of",
     "forbid",
@@ -92,8 +78,6 @@ __all__ = [
     "open_accepted",
     "open_dialed",
     "pause_before",
-    "prepare_listening_socket",
     "send_upload",
-    "tell_closing",
     "was_refused",
 ]

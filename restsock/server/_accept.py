@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import trio
 
 from restsock._options import SocketOptions
-from restsock.connection import Peer, prepare_listening_socket
+from restsock.connection import Peer
+from restsock.endpoint import prepare_listening_socket
 
 __all__ = ["Listener", "OpenListeners", "accept_forever", "address_of", "open_listeners", "peer_of"]
 

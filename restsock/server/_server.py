@@ -28,7 +28,6 @@ from restsock.connection import (
     AccessControl,
     Closed,
     Connection,
-    EndpointCounters,
     Exchange,
     FieldsLike,
     Handler,
@@ -37,15 +36,18 @@ from restsock.connection import (
     HeartbeatTimer,
     InstrumentLike,
     Peer,
-    PendingRequests,
     Response,
     TLSStream,
-    apply_socket_options,
     check_close_code,
-    check_socket_options,
     instruments_of,
     load_of,
     open_accepted,
+)
+from restsock.endpoint import (
+    EndpointCounters,
+    PendingRequests,
+    apply_socket_options,
+    check_socket_options,
 )
 from restsock.protocol import CloseCode, UpgradeRequest
 from restsock.tls import TLSLike, context_of, explain

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from restsock.connection import SIGNALS, tell_closing
+from restsock.endpoint import SIGNALS, tell_closing
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -11,7 +11,7 @@ import trio.testing
 
 import restsock
 from restsock import Options, SocketOptions
-from restsock.connection import apply_socket_options, check_socket_options
+from restsock.endpoint import apply_socket_options, check_socket_options
 from restsock.server._accept import open_listeners
 from tests.memory_network import Echo
 

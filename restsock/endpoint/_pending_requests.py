@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
-
-    from ._exchange import Exchange
-    from ._requester import Requester
+    from restsock.connection import Exchange, Requester
 
 __all__ = ["PendingRequests"]
 

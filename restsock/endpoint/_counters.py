@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ._statistics import Counters, Statistics
+from restsock.connection import Counters, Statistics
 
 if TYPE_CHECKING:
     from restsock._limit_log import LimitLog
-
-    from ._connection import Connection
-    from ._instrument import Instruments, Side
+    from restsock.connection import Connection, Instruments, Side
 
 __all__ = ["EndpointCounters"]
 
