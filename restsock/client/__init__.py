@@ -4,16 +4,19 @@
 - `_proxy`: which proxy to dial through, if any; `_socks` speaks with those of that kind.
 - `_dial`: one attempt to open a socket, through a proxy if need be, and TLS on it.
 - `_redial`: when to dial again, and whether; `_outage`: what is logged of it.
-- `_client`: connect, serve and be served, lose the connection, wait, dial again.
+- `_dialer`: attempts with pauses between them, until there is a connection.
+- `_reconnector`: runs a connection, and has the next one dialed when it ends.
+- `_client`: what a program sees of it; `_statistics`: its numbers.
 - `_connect`: the arguments, checked.
 """
 
 from __future__ import annotations
 
-from ._client import Client, ClientStatistics
+from ._client import Client
 from ._connect import connect
 from ._dial import OpenStream
 from ._proxy import Proxy, ProxyLike
+from ._statistics import ClientStatistics
 from ._url import Address, parse_url
 
 __all__ = [

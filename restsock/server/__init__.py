@@ -2,8 +2,9 @@
 
 - `_listen`: the arguments, checked.
 - `_accept`: sockets, and the loop that accepts.
-- `_server`: the life of each connection, from its first byte to its last event.
-- `_registry`: who is connected now.
+- `_newcomers`: from an accepted socket to a connection.
+- `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
+- `_server`: what a program sees of it, and the life of each connection.
 - `_events`: what happens to connections, for subscribers.
 - `_route`: requests to a peer by its name.
 - `_statistics`: its numbers.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from restsock.connection import Exchange, Requester
+from restsock.endpoint import adapter_for
 
 if TYPE_CHECKING:
     import trio
@@ -77,14 +78,7 @@ class Route(Requester):
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`; see `Server.adapter`."""
-        # Both bring much along that not everybody needs.
-        from restsock.adapters import TunnelAdapter
-
-        if openapi is not None:
-            from restsock.openapi import bind_contract
-
-            options["contract"] = bind_contract(self, openapi)
-        return TunnelAdapter(self, **options)
+        return adapter_for(self, openapi, options)
 
     def transport(self) -> Any:
         """A transport for the async clients of httpx and httpx2; see `Server.transport`."""

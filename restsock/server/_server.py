@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import logging
-import ssl
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from restsock._addresses import url_host
-from restsock._buffered import Buffered
-from restsock._exceptions import (
-    HandshakeError,
-    PeerNotFound,
-    PeerUnavailable,
-    RemoteProtocolError,
-    RestsockError,
-)
-from restsock._limit_log import LimitLog
+from restsock._exceptions import PeerNotFound, PeerUnavailable, RestsockError
 from restsock._logging import about
 from restsock._options import Options
-from restsock.auth import Authenticator, Refused
+from restsock.auth import Authenticator
 from restsock.connection import (
     AccessControl,
     Closed,
@@ -35,43 +24,24 @@ from restsock.connection import (
     HealthReport,
     HeartbeatTimer,
     InstrumentLike,
-    Peer,
     Response,
-    TLSStream,
     check_close_code,
-    instruments_of,
-    load_of,
-    open_accepted,
 )
-from restsock.endpoint import (
-    EndpointCounters,
-    PendingRequests,
-    apply_socket_options,
-    check_socket_options,
-)
-from restsock.protocol import CloseCode, UpgradeRequest
-from restsock.tls import TLSLike, context_of, explain
+from restsock.endpoint import Endpoint, State
+from restsock.protocol import CloseCode
+from restsock.tls import TLSLike
 
-from ._accept import (
-    Listener,
-    OpenListeners,
-    accept_forever,
-    address_of,
-    open_listeners,
-    peer_of,
-)
+from ._accept import Listener, OpenListeners, accept_forever, address_of, open_listeners
 from ._connection_limiter import ConnectionLimiter
-from ._events import ConnectionEvent, EventHub, Subscription
-from ._names import check_names, objection
+from ._events import EventHub, Subscription
+from ._newcomers import Newcomers
 from ._proxies import TrustedProxies
-from ._registry import Connections
+from ._registrar import Registrar
 from ._revocation import revoke, revoke_forever
 from ._route import Route
 from ._statistics import ServerStatistics
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from requests.adapters import BaseAdapter
 
     from restsock.openapi import ContractLike
@@ -80,22 +50,8 @@ __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
 
-# Seconds that newcomers are told to wait while the server closes. Whoever takes its place may be
-# there at any moment, and our clients have a backoff of their own.
-_RETRY_AFTER = "1"
 
-# Levels of lines about newcomers that did not get in, by what was in the way; others are warnings.
-# Of a fault of the authenticator there is a line already.
-_QUIET: dict[str | None, int] = {
-    None: logging.INFO,
-    "refused": logging.INFO,
-    "auth_failed": logging.DEBUG,
-}
-# Lines that may follow each other at once when many peers come, or go, together.
-_BURST = 20
-
-
-class Server:
+class Server(Endpoint):
     """Listens for dialing peers. Made by `listen`.
 
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -152,18 +108,11 @@ class Server:
         instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
     ) -> None:
-        self.options = Options() if options is None else options
-        self.connections = Connections()
-        self.limit_log = LimitLog(_log)
-        self.instrument = instruments_of(instrument)
-        self._counters = EndpointCounters("listener", self.instrument, self.limit_log)
-        self._names = check_names(names)
-        self._proxies = TrustedProxies(trusted_proxies)
+        super().__init__("listener", _log, handler=handler, options=options, instrument=instrument)
         self._limiter = ConnectionLimiter(self.options.limits, self.limit_log)
-        self._buffered = Buffered(self.options.limits.buffered_total)
-        self._where = (host, port)
-        self._handler = handler
-        self._ssl_context = ssl_context
+        self._hub = EventHub()
+        self._registrar = Registrar(names, self._hub, self.limit_log)
+        self.connections = self._registrar.connections
         self._access_control = AccessControl(
             auth=auth,
             origins=origins,
@@ -171,21 +120,23 @@ class Server:
             threads=self.options.limits.max_handshakes,
             limit_log=self.limit_log,
         )
-        check_socket_options(self.options.sockets)
+        self._newcomers = Newcomers(
+            self.options,
+            ssl_context=ssl_context,
+            access_control=self._access_control,
+            proxies=TrustedProxies(trusted_proxies),
+            limiter=self._limiter,
+            life=self._life,
+            claim=self._registrar.claim,
+            limit_log=self.limit_log,
+            buffered=self._buffered,
+        )
+        self._where = (host, port)
+        self._scheme = "ws" if ssl_context is None else "wss"
         self._open_listeners = open_listeners
-        self._hub = EventHub()
-        self._pending = PendingRequests()
-        self._listeners: Sequence[Listener] = ()
         self._address: tuple[str, int] | None = None
-        # Newcomers in the middle of their handshakes, the oldest first.
-        self._newcomers: dict[trio.CancelScope, None] = {}
         self._heartbeat_timer = HeartbeatTimer()
-        self._manager: AbstractAsyncContextManager[Server] | None = None
         self._nursery: trio.Nursery | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._closing = False
-        self._closed = trio.Event()
-        self._idle = trio.lowlevel.ParkingLot()
 
     # --- what it is -----------------------------------------------------------------------
 
@@ -204,16 +155,15 @@ class Server:
     def url(self) -> str:
         """What a client on the same network dials."""
         host, port = self.address
-        scheme = "ws" if self._ssl_context is None else "wss"
-        return f"{scheme}://{url_host(host)}:{port}/"
+        return f"{self._scheme}://{url_host(host)}:{port}/"
 
     @property
     def closed(self) -> bool:
         """Whether it takes no more newcomers and requests."""
-        return self._closing
+        return self._life.ending
 
     def __repr__(self) -> str:
-        where = "not listening" if self._address is None or self._closing else self.url
+        where = "not listening" if self._address is None or self.closed else self.url
         return f"<Server, {where}, {len(self.connections)} connections>"
 
     def statistics(self) -> ServerStatistics:
@@ -221,14 +171,13 @@ class Server:
 
         It looks at every connection: some milliseconds for a thousand of them.
         """
-        load = load_of(self._handler)
         return ServerStatistics(
             connections=len(self.connections),
             handshakes=self._counters.handshakes,
             handshakes_failed=self._counters.handshakes_failed,
             handshaking=len(self._newcomers),
             waiting=len(self._pending),
-            queued=None if load is None else load.waiting,
+            queued=self._queued,
             limits=self.limit_log.counts,
             traffic=self._counters.statistics(self.connections),
         )
@@ -240,21 +189,18 @@ class Server:
         """
         report = HealthReport()
         limits = self.options.limits
-        if self._closing:
-            report.error("the server is closed" if self._closed.is_set() else "it is draining")
+        if self.closed:
+            ended = self._life.state is State.CLOSED
+            report.error("the server is closed" if ended else "it is draining")
         elif self._address is None:
             report.error("the server does not listen yet")
         elif len(self.connections) >= limits.max_connections:
             report.error(f"no more than {limits.max_connections} peers can be connected")
-        if len(self._newcomers) >= limits.max_handshakes:
+        if self._newcomers.full:
             report.warning(
                 f"{len(self._newcomers)} handshakes are under way, the most there may be"
             )
-        if len(self._pending):
-            report.warning(f"{len(self._pending)} requests wait for peers who are away")
-        report.load(load_of(self._handler))
-        report.limits(self.limit_log.last_hit, time.monotonic())
-        return report.health()
+        return self._complete(report, "peers who are away")
 
     # --- events ---------------------------------------------------------------------------
 
@@ -280,11 +226,11 @@ class Server:
         Raises:
             RuntimeError: The server was not entered yet.
         """
-        if self._token is None:
+        if self._life.token is None:
             raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
         return Route(
             name,
-            token=self._token,
+            token=self._life.token,
             options=self.options,
             instrument=self.instrument,
             submit=self._submit,
@@ -398,7 +344,7 @@ class Server:
 
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left."""
-        await self._closed.wait()
+        await self._life.wait_closed()
 
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
@@ -426,126 +372,81 @@ class Server:
                 1011 to 1013 and 3000 to 4999.
         """
         check_close_code(code)
-        if self._manager is None:
-            self._closing = True
+        if self._life.state is State.NEW:
             self._finish()
-        if self._closed.is_set():
+        if self._life.state is State.CLOSED:
             return
+        self._life.to(State.DRAINING)
+        self._close_pending()
         timeouts = self.options.timeouts
-        self._closing = True
-        self._pending.close(lambda: PeerUnavailable("the server has closed"))
         try:
             for connection in self.connections:
                 connection.drain_soon(code, reason)
-            await self._wait_idle(timeouts.grace if grace is None else grace)
+            await self._registrar.wait_empty(timeouts.grace if grace is None else grace)
             for connection in self.connections:
                 connection.close_soon(code, reason)
-            await self._wait_idle(timeouts.close)
+            await self._registrar.wait_empty(timeouts.close)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
         finally:
-            with trio.CancelScope(shield=True):
-                await self._stop_listening()
-            # What is left is dropped; its tasks still report it to the subscribers.
+            # The sockets close, and what is left is dropped; its tasks still tell subscribers.
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
-        await self._closed.wait()
-
-    async def _wait_idle(self, seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            while len(self.connections):
-                await self._idle.park()
+        await self._life.wait_closed()
 
     async def __aenter__(self) -> Server:
-        if self._manager is not None or self._closing:
-            raise RuntimeError("a server can be entered once; make another one")
-        self._manager = self._run()
-        return await self._manager.__aenter__()
+        await self._life.enter(self._handler, self._start, self.aclose, self._finish)
+        return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        assert self._manager is not None
-        return await self._manager.__aexit__(exc_type, exc, traceback)
+    async def _start(self, nursery: trio.Nursery) -> None:
+        listeners = await self._open_listeners(*self._where, self.options.sockets)
+        self._address = address_of(listeners[0])
+        _log.info("listening on %s", self.url)
+        await nursery.start(self._serve, listeners)
 
-    @asynccontextmanager
-    async def _run(self) -> AsyncIterator[Server]:
-        self._token = trio.lowlevel.current_trio_token()
-        error: BaseException | None = None
-        running = nullcontext() if self._handler is None else self._handler.running()
+    async def _serve(
+        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
+    ) -> None:
         try:
-            async with running:
-                self._listeners = await self._open_listeners(*self._where, self.options.sockets)
-                self._address = address_of(self._listeners[0])
-                _log.info("listening on %s", self.url)
-                # The block of the caller is outside of the nursery that `aclose` cancels.
-                async with trio.open_nursery() as outer:
-                    await outer.start(self._serve)
-                    try:
-                        yield self
-                    # Kept from the nursery, which would wrap it in a group.
-                    except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
-                        error = exc
-                    await self.aclose(grace=None if error is None else 0)
-        finally:
-            self._closing = True
-            with trio.CancelScope(shield=True):
-                await self._stop_listening()
-            self._finish()
-        if error is not None:
-            raise error
-
-    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
-        try:
+            # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._heartbeat_timer.run)
-                for listener in self._listeners:
-                    nursery.start_soon(accept_forever, listener, self._on_accept)
+                for listener in listeners:
+                    nursery.start_soon(self._accept, listener)
                 nursery.start_soon(revoke_forever, self._access_control, self.connections)
                 task_status.started()
         finally:
             self._finish()
 
-    async def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            await listener.aclose()
+    async def _accept(self, listener: Listener) -> None:
+        async with listener:
+            await accept_forever(listener, self._on_accept)
 
     def _finish(self) -> None:
-        self._pending.close(lambda: PeerUnavailable("the server has closed"))
+        self._life.to(State.CLOSED)
+        self._close_pending()
         self._hub.end()
-        self._closed.set()
+
+    def _close_pending(self) -> None:
+        self._pending.close(lambda: PeerUnavailable("the server has closed"))
 
     # --- a connection ---------------------------------------------------------------------
 
     def _on_accept(self, stream: trio.abc.Stream) -> None:
         assert self._nursery is not None
-        if len(self._newcomers) >= self.options.limits.max_handshakes:
-            # The oldest had the most time; who floods the server loses its own.
-            oldest = next(iter(self._newcomers))
-            del self._newcomers[oldest]  # now: it would be the oldest until its task has ended
-            oldest.cancel()
-            self.limit_log.note("max_handshakes", "too many handshakes at once: dropped the oldest")
-        scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
-        self._newcomers[scope] = None
-        self._nursery.start_soon(self._handle, stream, scope)
+        self._nursery.start_soon(self._handle, stream, self._newcomers.admit())
 
     async def _handle(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
         """Handles one connection to its end. Raises nothing: whatever happens, the others go on."""
-        try:
-            connection = await self._handshake(stream, scope)
-        finally:
-            self._newcomers.pop(scope, None)
+        connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
             self._counters.fail()
             return
         self._counters.begin(connection)
         closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
-        problem = self._objection(connection.name, connection.principal)
+        problem = self._registrar.objection(connection.name, connection.principal)
         if problem is None:
             self._register(connection)
         else:
@@ -567,173 +468,17 @@ class Server:
             self._limiter.release(connection.peer.host)
             self._counters.end(connection)
             if problem is None:
-                self._unregister(connection, closed)
-
-    async def _handshake(
-        self, stream: trio.abc.Stream, scope: trio.CancelScope
-    ) -> Connection | None:
-        """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
-        peer, who = Peer("", 0), "somebody"
-        connection: Connection | None = None
-        acquired = False
-
-        def locate(request: UpgradeRequest) -> Peer:
-            nonlocal peer, who
-            try:
-                peer = self._proxies.locate(peer, request.headers)
-            except Refused:
-                self.limit_log.count("refused")
-                raise
-            who = f"{peer.host}:{peer.port}"
-            return peer
-
-        def room() -> Refused | None:
-            nonlocal acquired
-            refused = self._refusal() or self._limiter.acquire(peer.host)
-            acquired = refused is None
-            return refused
-
-        def claim(name: str | None, principal: Any) -> None:
-            nonlocal who
-            who += f" (name {name!r})"
-            self._claim(name, principal)
-
-        try:
-            peer = peer_of(stream, tls=self._ssl_context is not None)
-            who = f"{peer.host}:{peer.port}"  # until its request says more
-            apply_socket_options(stream, self.options.sockets)
-            # The scope has the deadline for TLS and the handshakes together.
-            with scope:
-                if self._ssl_context is not None:
-                    context = context_of(self._ssl_context)
-                    stream = secured = TLSStream(stream, context, server_side=True)
-                    await secured.do_handshake()
-                connection = await open_accepted(
-                    stream,
-                    peer=peer,
-                    options=self.options,
-                    access_control=self._access_control,
-                    locate=locate,
-                    room=room,
-                    claim=claim,
-                    limit_log=self.limit_log,
-                    buffered=self._buffered,
-                )
-            if connection is None:
-                self.limit_log.note(
-                    "handshake", "%s: dropped: its handshake took too long", who, level=logging.INFO
-                )
-        except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
-            # The stream wraps what the ssl module raises.
-            why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
-            limit = getattr(exc, "limit", None)
-            self.limit_log.say(
-                limit or "handshakes",
-                "%s: no connection: %s",
-                who,
-                explain(why, "the dialer") or why,
-                level=_QUIET.get(limit, logging.WARNING),
-            )
-        except Exception:  # noqa: BLE001  # a bug of ours must not end the server
-            _log.exception("%s: the handshake failed in an unforeseen way", who)
-        finally:
-            if connection is None:
-                if acquired:
-                    self._limiter.release(peer.host)
-                with trio.CancelScope(shield=True):
-                    await trio.aclose_forcefully(stream)
-        return connection
-
-    def _refusal(self) -> Refused | None:
-        """What to answer newcomers with while the server is about to close."""
-        if not self._closing:
-            return None
-        text = "This listener is about to close."
-        return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
-
-    def _claim(self, name: str | None, principal: Any) -> None:
-        problem = self._objection(name, principal)
-        if problem is not None:
-            raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN, limit="names")
-
-    def _objection(self, name: str | None, principal: Any) -> str | None:
-        """Why a newcomer cannot have this name, if it cannot."""
-        holders = () if name is None else self.connections.holders(name)
-        return objection(holders, principal, self._names)
+                self._registrar.remove(connection, closed)
 
     def _register(self, connection: Connection) -> None:
-        older = self.connections.add(connection, share=self._names == "share")
-        away = self.connections.time_away(connection.name, trio.current_time())
-        self.limit_log.say(
-            "connected" if away is None else "back",
-            "connection %s (name %r, principal %r) from %s:%d%s",
-            connection.id,
-            connection.name,
-            _principal_of(connection),
-            connection.peer.host,
-            connection.peer.port,
-            "" if away is None else f", back after {away:.1f} s",
-            # Whoever has read of the failure is to read of its end.
-            level=logging.INFO if away is None else logging.WARNING,
-            extra=about(connection),
-            burst=_BURST,
-        )
-        self._hub.publish(
-            ConnectionEvent(
-                type="ConnectionReceived",
-                connection_id=connection.id,
-                name=connection.name,
-                metadata=connection.metadata,
-                principal=_principal_of(connection),
-            )
-        )
+        older = self._registrar.add(connection)
         assert self._nursery is not None
         if older is not None:
-            _log.info(
-                "connection %s takes over the name of %s",
-                connection.id,
-                older.id,
-                extra=about(connection),
-            )
             # One that has been announced to close carries what its peer still has in flight.
             grace = None if older.leaving else 0
             why = "a newer connection has this name"
             self._nursery.start_soon(older.drain, grace, CloseCode.REPLACED, why)
-        if self._closing:
+        if self.closed:
             connection.close_soon(CloseCode.GOING_AWAY)
         elif connection.name is not None:
             self._pending.submit_all(connection.name, connection)
-
-    def _unregister(self, connection: Connection, closed: Closed) -> None:
-        self.connections.remove(connection)
-        if not closed.clean:
-            self.connections.note_failure(connection.name, trio.current_time())
-        self.limit_log.say(
-            "ended" if closed.clean else "failed",
-            "connection %s (name %r) has ended %s: %s (%d)",
-            connection.id,
-            connection.name,
-            "cleanly" if closed.clean else "in failure",
-            closed.reason or "no reason given",
-            closed.code,
-            level=logging.INFO if closed.clean else logging.WARNING,
-            extra=about(connection),
-            burst=_BURST,
-        )
-        self._hub.publish(
-            ConnectionEvent(
-                type="ConnectionClosed" if closed.clean else "ConnectionFailure",
-                connection_id=connection.id,
-                name=connection.name,
-                metadata=connection.metadata,
-                principal=_principal_of(connection),
-                reason=closed.reason,
-                code=closed.code,
-            )
-        )
-        if not len(self.connections):
-            self._idle.unpark_all()
-
-
-def _principal_of(connection: Connection) -> str | None:
-    return None if connection.principal is None else connection.principal.name

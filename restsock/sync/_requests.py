@@ -15,6 +15,7 @@ from restsock.connection import (
     head_for,
     send_upload,
 )
+from restsock.endpoint import adapter_for
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -139,14 +140,7 @@ class BlockingRequester:
         Raises:
             SpecError: The document cannot be read or used.
         """
-        # Both bring much along that not everybody needs.
-        from restsock.adapters import TunnelAdapter
-
-        if openapi is not None:
-            from restsock.openapi import bind_contract
-
-            options["contract"] = bind_contract(self._requester, openapi)
-        return TunnelAdapter(self._requester, **options)
+        return adapter_for(self._requester, openapi, options)
 
     def transport(self) -> Any:
         """A transport for the clients of httpx and httpx2, for any number of threads and clients.

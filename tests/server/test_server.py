@@ -505,7 +505,7 @@ async def test_a_newcomer_that_hangs_up_halfway_is_let_go_at_once(
             pass
         await stream.aclose()
         await settled()
-        assert server._newcomers == {}
+        assert len(server._newcomers) == 0
         assert trio.current_time() <= 1
 
 

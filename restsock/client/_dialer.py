@@ -1,0 +1,205 @@
+"""Dials a listener until there is a connection: the attempts, their pauses, their failures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import (
+    ConnectionClosed,
+    HandshakeError,
+    LocalProtocolError,
+    RestsockError,
+    without_frames,
+)
+from restsock.connection import Closed, Connection, Peer, open_dialed
+from restsock.endpoint import EndpointCounters, Lifecycle, State
+from restsock.tls import TLSLike, context_of
+
+from ._dial import OpenStream, open_transport
+from ._fields import credentials_of
+from ._outage import Outage
+from ._redial import Redial
+
+if TYPE_CHECKING:
+    from restsock._buffered import Buffered
+    from restsock._limit_log import LimitLog
+    from restsock._options import Backoff, Options
+    from restsock.auth import Credentials
+    from restsock.protocol import Headers
+
+    from ._proxy import Proxy
+    from ._url import Address
+
+__all__ = ["Dialer"]
+
+
+class Dialer:
+    """Makes the connections of a client, one at a time.
+
+    Order of calls: `dial()`; `lose()` and `end()` for each connection that it has given; and so on.
+
+    Args:
+        address: Whom to dial.
+        identity: Gives the name and the metadata to be known by, for each attempt.
+        headers: As with `Client`, and so are those below.
+        life: Of the client; it dials while that is open.
+        counters: Of the client.
+        limit_log: Of the client.
+        buffered: What all its connections hold together.
+
+    Attributes:
+        last_failure: Why there is no connection; `None` since there is one.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        identity: Callable[[], tuple[str | None, Any]],
+        headers: Headers,
+        auth: Credentials | None,
+        ssl_context: TLSLike | None,
+        open_stream: OpenStream,
+        proxy: Proxy | None,
+        options: Options,
+        backoff: Backoff,
+        chance: Callable[[], float],
+        life: Lifecycle,
+        counters: EndpointCounters,
+        limit_log: LimitLog,
+        buffered: Buffered,
+    ) -> None:
+        self.last_failure: RestsockError | None = None
+        self.proxy = proxy
+        self._address = address
+        self._identity = identity
+        self._headers = headers
+        self._auth = auth
+        self._ssl_context = ssl_context
+        self._open_stream = open_stream
+        self._options = options
+        self._redial = Redial(backoff, chance)
+        self._outage = Outage(address, limit_log)
+        self._life = life
+        self._counters = counters
+        self._limit_log = limit_log
+        self._buffered = buffered
+        self._scope = trio.CancelScope()  # around all dialing and waiting between attempts
+
+    @property
+    def away(self) -> float:
+        """For how many seconds there has been no connection."""
+        since = self._outage.since
+        return 0.0 if since is None else trio.current_time() - since
+
+    def lose(self) -> None:
+        """Notes that from now on there is no connection."""
+        self._outage.since = trio.current_time()
+
+    def end(self, start: float, code: int) -> None:
+        """Notes that a connection since this time has ended, or that its end was announced."""
+        now = trio.current_time()
+        self._redial.end(now, now - start, code)
+
+    def stop(self) -> None:
+        """Gives up the attempt that is being made. For a client that is open no more."""
+        self._scope.cancel()
+
+    async def dial(self, lost: Closed | None, *, serving: bool) -> Connection | None:
+        """Dials with growing pauses until it works, or it is stopped: then `None`.
+
+        Behind a lost connection the first attempt has its pause, too: a listener that restarts
+        would else meet all its clients at once.
+
+        Args:
+            lost: How the connection before this one has ended.
+            serving: Whether there is an app, for the log.
+
+        Raises:
+            HandshakeError: Dialing again would not help, or was done often enough.
+        """
+        failures = 0
+        if lost is not None:
+            self.last_failure = ConnectionClosed(
+                f"the last connection has ended: {lost}", code=lost.code, reason=lost.reason
+            )
+        with trio.CancelScope() as self._scope:
+            while self._life.state is State.OPEN:
+                pause = self._redial.pause(trio.current_time())
+                if pause is not None:
+                    # To be sent elsewhere in good order is nothing to worry about.
+                    expected = lost is not None and lost.clean and not failures
+                    level = logging.INFO if expected else logging.WARNING
+                    self._outage.fail(str(self.last_failure), pause, level, trio.current_time())
+                    await trio.sleep(pause)
+                self._redial.begin(trio.current_time())
+                try:
+                    connection = await self._attempt()
+                except HandshakeError as exc:
+                    self.last_failure = without_frames(exc)
+                    self._counters.fail()
+                    failures += 1
+                    if self._redial.gives_up(
+                        exc,
+                        failures=failures,
+                        connected_before=self._counters.handshakes > 0,
+                        # Whether its credentials may be others the next time.
+                        renewable=getattr(self._auth, "renewable", self._auth is not None),
+                    ):
+                        raise
+                else:
+                    self._outage.end(connection, trio.current_time(), serving=serving)
+                    self.last_failure = None
+                    return connection
+        return None
+
+    async def _attempt(self) -> Connection:
+        address = self._address
+        seconds = self._options.timeouts.handshake
+        deadline = trio.current_time() + seconds
+        headers = list(self._headers)
+        with trio.move_on_after(seconds) as scope:
+            headers += await credentials_of(self._auth)
+        if scope.cancelled_caught:
+            raise HandshakeError(f"no credentials to dial with within {seconds:g} s")
+        left = max(0.1, round(deadline - trio.current_time(), 1))
+        tls = self._ssl_context
+        stream = await open_transport(
+            address,
+            None if tls is None else context_of(tls),
+            self._open_stream,
+            left,
+            proxy=self.proxy,
+            sockets=self._options.sockets,
+            server_hostname=getattr(tls, "server_hostname", None),
+        )
+        name, metadata = self._identity()
+        try:
+            # The handshake has what the socket and TLS have left of the time.
+            with trio.fail_at(deadline):
+                return await open_dialed(
+                    stream,
+                    host=address.authority,
+                    target=address.target,
+                    name=name,
+                    metadata=metadata,
+                    headers=headers,
+                    peer=Peer(address.host, address.port, address.tls),
+                    options=self._options,
+                    limit_log=self._limit_log,
+                    buffered=self._buffered,
+                )
+        except LocalProtocolError as exc:
+            # What this side would send cannot be sent. That is an error of the program, but it is
+            # not to end a client that was connected: the next attempt may have something else.
+            if not self._counters.handshakes:
+                raise
+            raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc
+        except trio.TooSlowError as exc:
+            raise HandshakeError(
+                f"the handshake with {address.authority} took more than {seconds:g} s"
+            ) from exc

@@ -1,0 +1,33 @@
+"""The numbers of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from restsock.connection import Statistics
+
+__all__ = ["ClientStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """What a client has been through. Ready for `dataclasses.asdict` and JSON.
+
+    Attributes:
+        connections: How often it was connected.
+        reconnects: How often again, behind the first time.
+        failures: How many attempts to connect have failed, all told.
+        waiting: Requests that wait for a connection now.
+        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
+        limits: How often each limit was in the way, by its name: those that were, at all.
+        traffic: The sum over all connections, with those that have ended.
+    """
+
+    connections: int
+    reconnects: int
+    failures: int
+    waiting: int
+    queued: int | None
+    limits: Mapping[str, int]
+    traffic: Statistics

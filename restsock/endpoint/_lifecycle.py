@@ -1,0 +1,158 @@
+"""The life of a client, and of a server: four states, and one table of the ways between them.
+
+| State    | A client ...                          | A server ...                               |
+|----------|---------------------------------------|--------------------------------------------|
+| NEW      | dials nobody yet                      | has bound nothing yet                      |
+| OPEN     | has a connection, or dials one        | binds its sockets, then accepts            |
+| DRAINING | dials no more; what is in flight goes | answers newcomers with 503; what is in     |
+|          | on                                    | flight goes on                             |
+| CLOSED   | has no connection left                | has no socket and no connection left       |
+
+Entering it leads from NEW to OPEN. `aclose()` begins the draining, and so does an end of a client
+that is not of its own making: a final close code, or the last failure to dial. When no connection
+is left it is closed. What was never entered, did not get up, or was cancelled is closed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from restsock._exceptions import RestsockError, without_frames
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from restsock.connection import Handler
+
+__all__ = ["Lifecycle", "State"]
+
+
+class State(Enum):
+    """Where in its life a client or a server is."""
+
+    NEW = "new"
+    OPEN = "open"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+_NEXT = {
+    State.NEW: (State.OPEN, State.CLOSED),
+    State.OPEN: (State.DRAINING, State.CLOSED),
+    State.DRAINING: (State.CLOSED,),
+    State.CLOSED: (),
+}
+
+
+class _Close(Protocol):
+    async def __call__(self, *, grace: float | None) -> None: ...
+
+
+class Lifecycle:
+    """The state of a client or a server, and the block of code in which it lives.
+
+    Args:
+        what: What it is, for errors: `"client"` or `"server"`.
+
+    Attributes:
+        state: Where it is now.
+        token: Of the loop that it was entered on; `None` before.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.state = State.NEW
+        self.token: trio.lowlevel.TrioToken | None = None
+        self._what = what
+        self._closed = trio.Event()
+        self._manager: AbstractAsyncContextManager[None] | None = None
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is draining or closed."""
+        return self.state in (State.DRAINING, State.CLOSED)
+
+    def to(self, state: State) -> bool:
+        """Goes on to a state if the table has it; returns whether it did."""
+        if state not in _NEXT[self.state]:
+            return False
+        self.state = state
+        if state is State.CLOSED:
+            self._closed.set()
+        return True
+
+    async def wait_closed(self) -> None:
+        """Waits until it is closed."""
+        await self._closed.wait()
+
+    async def enter(
+        self,
+        handler: Handler | None,
+        start: Callable[[trio.Nursery], Awaitable[object]],
+        close: _Close,
+        end: Callable[[], object],
+    ) -> None:
+        """Begins its life.
+
+        Args:
+            handler: Runs as long as it does.
+            start: Gets it up, with tasks in this nursery. What it raises is raised here.
+            close: Drains it when it is left; at once, when an error ends the block.
+            end: Closes it without waiting. Is called last of all, however it has ended, and before
+                if it did not get up.
+
+        Raises:
+            RuntimeError: It was entered or closed before.
+        """
+        if not self.to(State.OPEN):
+            raise RuntimeError(f"a {self._what} can be entered once; make another one")
+        self.token = trio.lowlevel.current_trio_token()
+        self._manager = self._run(handler, start, close, end)
+        try:
+            await self._manager.__aenter__()
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
+
+    async def leave(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Ends its life, when the block has."""
+        assert self._manager is not None
+        return await self._manager.__aexit__(exc_type, exc, traceback)
+
+    @asynccontextmanager
+    async def _run(
+        self,
+        handler: Handler | None,
+        start: Callable[[trio.Nursery], Awaitable[object]],
+        close: _Close,
+        end: Callable[[], object],
+    ) -> AsyncIterator[None]:
+        error: BaseException | None = None
+        running = nullcontext() if handler is None else handler.running()
+        try:
+            async with running, trio.open_nursery() as nursery:
+                try:
+                    try:
+                        await start(nursery)
+                    except BaseException:
+                        end()  # there is nothing to drain
+                        raise
+                    yield
+                # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
+                    error = exc
+                if self.state is not State.CLOSED:
+                    await close(grace=None if error is None else 0)
+                nursery.cancel_scope.cancel()
+        finally:
+            end()  # nobody waits in vain, whatever has ended this
+        if error is not None:
+            raise error

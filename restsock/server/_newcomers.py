@@ -1,0 +1,199 @@
+"""Newcomers: from an accepted socket to a connection, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import HandshakeError
+from restsock.auth import Refused
+from restsock.connection import AccessControl, Connection, Peer, TLSStream, open_accepted
+from restsock.endpoint import apply_socket_options
+from restsock.tls import TLSLike, context_of, explain
+
+from ._accept import peer_of
+from ._connection_limiter import ConnectionLimiter
+from ._proxies import TrustedProxies
+
+if TYPE_CHECKING:
+    from restsock._buffered import Buffered
+    from restsock._limit_log import LimitLog
+    from restsock._options import Options
+    from restsock.endpoint import Lifecycle
+    from restsock.protocol import UpgradeRequest
+
+__all__ = ["Newcomers"]
+
+_log = logging.getLogger("restsock.server")
+
+# Seconds that newcomers are told to wait while the server closes. Whoever takes its place may be
+# there at any moment, and our clients have a backoff of their own.
+_RETRY_AFTER = "1"
+
+# Levels of lines about newcomers that did not get in, by what was in the way; others are warnings.
+# Of a fault of the authenticator there is a line already.
+_QUIET: dict[str | None, int] = {
+    None: logging.INFO,
+    "refused": logging.INFO,
+    "auth_failed": logging.DEBUG,
+}
+
+
+class Newcomers:
+    """Those in the middle of their handshakes, and the doors that they have to pass.
+
+    Order of calls for each: `admit()`, in the step that accepts it, and `handshake()`.
+
+    Args:
+        options: Of the server; `Limits.max_handshakes` says how many there may be.
+        ssl_context: To speak TLS with; `None` speaks plain TCP.
+        access_control: Who may come in.
+        proxies: Whose word about where a dialer is counts.
+        limiter: Has the room for connections; one that `handshake` returns has a slot.
+        life: Of the server; there is no room while it closes.
+        claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
+        limit_log: Of the server.
+        buffered: What all its connections hold together.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        ssl_context: TLSLike | None,
+        access_control: AccessControl,
+        proxies: TrustedProxies,
+        limiter: ConnectionLimiter,
+        life: Lifecycle,
+        claim: Callable[[str | None, Any], object],
+        limit_log: LimitLog,
+        buffered: Buffered,
+    ) -> None:
+        self.options = options
+        self.ssl_context = ssl_context
+        self.access_control = access_control
+        self.proxies = proxies
+        self.limiter = limiter
+        self.life = life
+        self.claim = claim
+        self.limit_log = limit_log
+        self.buffered = buffered
+        self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._scopes)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one takes the place of the oldest."""
+        return len(self._scopes) >= self.options.limits.max_handshakes
+
+    def admit(self) -> trio.CancelScope:
+        """Counts one more; returns the scope in which it has to get done."""
+        if self.full:
+            # The oldest had the most time; who floods the server loses its own.
+            oldest = next(iter(self._scopes))
+            del self._scopes[oldest]  # now: it would be the oldest until its task has ended
+            oldest.cancel()
+            self.limit_log.note("max_handshakes", "too many handshakes at once: dropped the oldest")
+        scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
+        self._scopes[scope] = None
+        return scope
+
+    async def handshake(
+        self, stream: trio.abc.Stream, scope: trio.CancelScope
+    ) -> Connection | None:
+        """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
+        try:
+            return await _Newcomer(self).handshake(stream, scope)
+        finally:
+            self._scopes.pop(scope, None)
+
+
+class _Newcomer:
+    """One of them: what is known of it by now, and the slot that it has."""
+
+    def __init__(self, newcomers: Newcomers) -> None:
+        self._newcomers = newcomers
+        self._limit_log = newcomers.limit_log
+        self._peer = Peer("", 0)
+        self._who = "somebody"
+        self._acquired = False
+
+    async def handshake(
+        self, stream: trio.abc.Stream, scope: trio.CancelScope
+    ) -> Connection | None:
+        server = self._newcomers
+        tls = server.ssl_context
+        connection: Connection | None = None
+        try:
+            self._place(peer_of(stream, tls=tls is not None))  # until its request says more
+            apply_socket_options(stream, server.options.sockets)
+            # The scope has the deadline for TLS and the handshakes together.
+            with scope:
+                if tls is not None:
+                    stream = secured = TLSStream(stream, context_of(tls), server_side=True)
+                    await secured.do_handshake()
+                connection = await open_accepted(
+                    stream,
+                    peer=self._peer,
+                    options=server.options,
+                    access_control=server.access_control,
+                    locate=self._locate,
+                    room=self._room,
+                    claim=self._claim,
+                    limit_log=self._limit_log,
+                    buffered=server.buffered,
+                )
+            if connection is None:
+                text = "%s: dropped: its handshake took too long"
+                self._limit_log.note("handshake", text, self._who, level=logging.INFO)
+        except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
+            # The stream wraps what the ssl module raises.
+            why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
+            limit = getattr(exc, "limit", None)
+            self._limit_log.say(
+                limit or "handshakes",
+                "%s: no connection: %s",
+                self._who,
+                explain(why, "the dialer") or why,
+                level=_QUIET.get(limit, logging.WARNING),
+            )
+        except Exception:  # noqa: BLE001  # a bug of ours must not end the server
+            _log.exception("%s: the handshake failed in an unforeseen way", self._who)
+        finally:
+            if connection is None:
+                if self._acquired:
+                    server.limiter.release(self._peer.host)
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(stream)
+        return connection
+
+    def _place(self, peer: Peer) -> Peer:
+        self._peer = peer
+        self._who = f"{peer.host}:{peer.port}"
+        return peer
+
+    def _locate(self, request: UpgradeRequest) -> Peer:
+        try:
+            return self._place(self._newcomers.proxies.locate(self._peer, request.headers))
+        except Refused:
+            self._limit_log.count("refused")
+            raise
+
+    def _room(self) -> Refused | None:
+        server = self._newcomers
+        if server.life.ending:
+            text = "This listener is about to close."
+            return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
+        refused = server.limiter.acquire(self._peer.host)
+        self._acquired = refused is None
+        return refused
+
+    def _claim(self, name: str | None, principal: Any) -> None:
+        self._who += f" (name {name!r})"
+        self._newcomers.claim(name, principal)

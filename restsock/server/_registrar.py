@@ -1,0 +1,137 @@
+"""Enters connections into the registry and strikes them out, and tells of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import RemoteProtocolError
+from restsock._logging import about
+from restsock.protocol import CloseCode
+
+from ._events import ConnectionEvent, EventHub, EventType
+from ._names import check_names, objection
+from ._registry import Connections
+
+if TYPE_CHECKING:
+    from restsock._limit_log import LimitLog
+    from restsock.connection import Closed, Connection
+
+__all__ = ["Registrar"]
+
+_log = logging.getLogger("restsock.server")
+
+# Lines that may follow each other at once when many peers come, or go, together.
+_BURST = 20
+
+
+class Registrar:
+    """Who is connected to a server, and under which names; the log and the subscribers learn of it.
+
+    Args:
+        names: `"replace"`, `"reject"` or `"share"`; see `Server`.
+        hub: Publishes what happens.
+        limit_log: Of the server.
+
+    Attributes:
+        connections: Those that were entered.
+    """
+
+    def __init__(self, names: str, hub: EventHub, limit_log: LimitLog) -> None:
+        self.connections = Connections()
+        self._names = check_names(names)
+        self._hub = hub
+        self._limit_log = limit_log
+        self._emptied = trio.lowlevel.ParkingLot()
+
+    def objection(self, name: str | None, principal: Any) -> str | None:
+        """Why a newcomer cannot have this name, if it cannot."""
+        holders = () if name is None else self.connections.holders(name)
+        return objection(holders, principal, self._names)
+
+    def claim(self, name: str | None, principal: Any) -> None:
+        """Looks whether a newcomer can have this name.
+
+        Raises:
+            RemoteProtocolError: It cannot.
+        """
+        problem = self.objection(name, principal)
+        if problem is not None:
+            raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN, limit="names")
+
+    def add(self, connection: Connection) -> Connection | None:
+        """Enters one that there is no objection to; returns the one whose name it takes over."""
+        older = self.connections.add(connection, share=self._names == "share")
+        away = self.connections.time_away(connection.name, trio.current_time())
+        self._limit_log.say(
+            "connected" if away is None else "back",
+            "connection %s (name %r, principal %r) from %s:%d%s",
+            connection.id,
+            connection.name,
+            _principal_of(connection),
+            connection.peer.host,
+            connection.peer.port,
+            "" if away is None else f", back after {away:.1f} s",
+            # Whoever has read of the failure is to read of its end.
+            level=logging.INFO if away is None else logging.WARNING,
+            extra=about(connection),
+            burst=_BURST,
+        )
+        self._publish("ConnectionReceived", connection)
+        if older is not None:
+            _log.info(
+                "connection %s takes over the name of %s",
+                connection.id,
+                older.id,
+                extra=about(connection),
+            )
+        return older
+
+    def remove(self, connection: Connection, closed: Closed) -> None:
+        """Strikes one out that has ended."""
+        self.connections.remove(connection)
+        if not closed.clean:
+            self.connections.note_failure(connection.name, trio.current_time())
+        self._limit_log.say(
+            "ended" if closed.clean else "failed",
+            "connection %s (name %r) has ended %s: %s (%d)",
+            connection.id,
+            connection.name,
+            "cleanly" if closed.clean else "in failure",
+            closed.reason or "no reason given",
+            closed.code,
+            level=logging.INFO if closed.clean else logging.WARNING,
+            extra=about(connection),
+            burst=_BURST,
+        )
+        kind: EventType = "ConnectionClosed" if closed.clean else "ConnectionFailure"
+        self._publish(kind, connection, reason=closed.reason, code=closed.code)
+        if not len(self.connections):
+            self._emptied.unpark_all()
+
+    async def wait_empty(self, seconds: float) -> None:
+        """Waits until there is no connection, or for these seconds."""
+        with trio.move_on_after(seconds):
+            while len(self.connections):
+                await self._emptied.park()
+
+    def _publish(
+        self, kind: EventType, connection: Connection, *, reason: str = "", code: int | None = None
+    ) -> None:
+        self._hub.publish(
+            ConnectionEvent(
+                type=kind,
+                connection_id=connection.id,
+                name=connection.name,
+                metadata=connection.metadata,
+                principal=_principal_of(connection),
+                reason=reason,
+                code=code,
+            )
+        )
+
+
+def _principal_of(connection: Connection) -> str | None:
+    return None if connection.principal is None else connection.principal.name
