@@ -45,7 +45,7 @@ __all__ = ["Client"]
 _log = logging.getLogger("restsock.client")
 
 
-class Client(Requester, Endpoint):
+class Client(Requester):
     """One connection to a listener, made again whenever it fails. Made by `connect`.
 
         async with restsock.connect("wss://hub.example/", app=app, name="edge-1") as client:
@@ -111,13 +111,15 @@ class Client(Requester, Endpoint):
         proxy: Proxy | None = None,
         instrument: InstrumentLike | None = None,
     ) -> None:
-        Endpoint.__init__(
-            self, "dialer", _log, handler=handler, options=options, instrument=instrument
-        )
+        self._endpoint = endpoint = Endpoint("dialer", _log, handler, options, instrument)
+        self.options = endpoint.options
+        self.limit_log = endpoint.limit_log
+        self.instrument = endpoint.instrument
         self.address = address
         self.name = name
         self.metadata = metadata
         self._dialer = Dialer(
+            endpoint,
             address,
             identity=lambda: (self.name, self.metadata),
             headers=headers,
@@ -125,24 +127,10 @@ class Client(Requester, Endpoint):
             ssl_context=ssl_context,
             open_stream=open_stream or partial(open_tcp, sockets=self.options.sockets),
             proxy=proxy,
-            options=self.options,
             backoff=Backoff() if backoff is None else backoff,
             chance=chance,
-            life=self._life,
-            counters=self._counters,
-            limit_log=self.limit_log,
-            buffered=self._buffered,
         )
-        self._reconnector = Reconnector(
-            address,
-            self._dialer,
-            handler=handler,
-            life=self._life,
-            pending=self._pending,
-            counters=self._counters,
-            instrument=self.instrument,
-            timeouts=self.options.timeouts,
-        )
+        self._reconnector = Reconnector(endpoint, self._dialer)
 
     # --- what it is -----------------------------------------------------------------------
 
@@ -154,11 +142,11 @@ class Client(Requester, Endpoint):
             RuntimeError: It was not entered yet.
         """
         self._check_entered()
-        assert self._life.token is not None
-        return self._life.token
+        assert self._endpoint.life.token is not None
+        return self._endpoint.life.token
 
     def _check_entered(self) -> None:
-        if self._life.state is State.NEW:
+        if self._endpoint.life.state is State.NEW:
             raise RuntimeError(
                 'this client was not entered, so it dials nobody: use "async with'
                 ' restsock.connect(...) as client:"'
@@ -172,28 +160,28 @@ class Client(Requester, Endpoint):
     @property
     def closed(self) -> bool:
         """Whether it has ended for good."""
-        return self._life.state is State.CLOSED
+        return self._endpoint.life.state is State.CLOSED
 
     def statistics(self) -> ClientStatistics:
         """Numbers of the whole life of this client, all its connections together."""
-        connections = self._counters.handshakes
+        connections = self._endpoint.counters.handshakes
         return ClientStatistics(
             connections=connections,
             reconnects=max(0, connections - 1),
-            failures=self._counters.handshakes_failed,
-            waiting=len(self._pending),
-            queued=self._queued,
+            failures=self._endpoint.counters.handshakes_failed,
+            waiting=len(self._endpoint.pending),
+            queued=self._endpoint.queued,
             limits=self.limit_log.counts,
-            traffic=self._counters.statistics(self._reconnector.alive),
+            traffic=self._endpoint.counters.statistics(self._reconnector.alive),
         )
 
     def health(self) -> Health:
         """Whether requests have a fair chance now, and if not, why. On the loop."""
         report = HealthReport()
         connection = self.connection
-        if self._life.ending:
+        if self._endpoint.life.ending:
             report.error(f"the client has ended, or is about to: {self._reconnector.outcome}")
-        elif self._life.state is State.NEW:
+        elif self._endpoint.life.state is State.NEW:
             report.error("the client was not started")
         elif connection is None:
             report.error(f"not connected to {self.address} for {self._dialer.away:.1f} s")
@@ -201,7 +189,7 @@ class Client(Requester, Endpoint):
                 report.warning(f"the last failure: {self._dialer.last_failure}")
         else:
             report.include(connection.health())
-        return self._complete(report, "a connection")
+        return self._endpoint.complete(report, "a connection")
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self.connection else "not connected"
@@ -223,7 +211,7 @@ class Client(Requester, Endpoint):
         if connection is not None and connection.takes_requests:
             connection.submit(exchange)
         else:
-            self._pending.add(KEY, exchange, self._too_late)
+            self._endpoint.pending.add(KEY, exchange, self._too_late)
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
         """A transport adapter for `requests`; it goes on working across reconnects.
@@ -285,7 +273,7 @@ class Client(Requester, Endpoint):
             RuntimeError: It was not entered.
         """
         self._check_entered()
-        await self._life.wait_closed()
+        await self._endpoint.life.wait_closed()
         assert self._reconnector.outcome is not None
         return self._reconnector.outcome
 
@@ -317,10 +305,10 @@ class Client(Requester, Endpoint):
 
     async def __aenter__(self) -> Client:
         cancelled = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
-        await self._life.enter(
-            self._handler,
-            self._reconnector.start,
-            self.aclose,
-            partial(self._reconnector.end, cancelled),
-        )
+        end = partial(self._reconnector.end, cancelled)
+        endpoint = self._endpoint
+        await endpoint.life.enter(endpoint.handler, self._reconnector.start, self.aclose, end)
         return self
+
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        return await self._endpoint.life.leave(*exc)

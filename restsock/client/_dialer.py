@@ -16,7 +16,7 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.connection import Closed, Connection, Peer, open_dialed
-from restsock.endpoint import EndpointCounters, Lifecycle, State
+from restsock.endpoint import Endpoint, State
 from restsock.tls import TLSLike, context_of
 
 from ._dial import OpenStream, open_transport
@@ -25,9 +25,7 @@ from ._outage import Outage
 from ._redial import Redial
 
 if TYPE_CHECKING:
-    from restsock._buffered import Buffered
-    from restsock._limit_log import LimitLog
-    from restsock._options import Backoff, Options
+    from restsock._options import Backoff
     from restsock.auth import Credentials
     from restsock.protocol import Headers
 
@@ -38,25 +36,24 @@ __all__ = ["Dialer"]
 
 
 class Dialer:
-    """Makes the connections of a client, one at a time.
+    """Makes the connections of a client, one at a time, while that is open.
 
     Order of calls: `dial()`; `lose()` and `end()` for each connection that it has given; and so on.
 
     Args:
+        endpoint: The client's.
         address: Whom to dial.
         identity: Gives the name and the metadata to be known by, for each attempt.
-        headers: As with `Client`, and so are those below.
-        life: Of the client; it dials while that is open.
-        counters: Of the client.
-        limit_log: Of the client.
-        buffered: What all its connections hold together.
+        headers: As with `Client`, and so are the others.
 
     Attributes:
+        address: Whom it dials.
         last_failure: Why there is no connection; `None` since there is one.
     """
 
     def __init__(
         self,
+        endpoint: Endpoint,
         address: Address,
         *,
         identity: Callable[[], tuple[str | None, Any]],
@@ -65,29 +62,20 @@ class Dialer:
         ssl_context: TLSLike | None,
         open_stream: OpenStream,
         proxy: Proxy | None,
-        options: Options,
         backoff: Backoff,
         chance: Callable[[], float],
-        life: Lifecycle,
-        counters: EndpointCounters,
-        limit_log: LimitLog,
-        buffered: Buffered,
     ) -> None:
+        self.address = address
         self.last_failure: RestsockError | None = None
         self.proxy = proxy
-        self._address = address
+        self._endpoint = endpoint
         self._identity = identity
         self._headers = headers
         self._auth = auth
         self._ssl_context = ssl_context
         self._open_stream = open_stream
-        self._options = options
         self._redial = Redial(backoff, chance)
-        self._outage = Outage(address, limit_log)
-        self._life = life
-        self._counters = counters
-        self._limit_log = limit_log
-        self._buffered = buffered
+        self._outage = Outage(address, endpoint.limit_log)
         self._scope = trio.CancelScope()  # around all dialing and waiting between attempts
 
     @property
@@ -109,7 +97,7 @@ class Dialer:
         """Gives up the attempt that is being made. For a client that is open no more."""
         self._scope.cancel()
 
-    async def dial(self, lost: Closed | None, *, serving: bool) -> Connection | None:
+    async def dial(self, lost: Closed | None = None) -> Connection | None:
         """Dials with growing pauses until it works, or it is stopped: then `None`.
 
         Behind a lost connection the first attempt has its pause, too: a listener that restarts
@@ -117,18 +105,17 @@ class Dialer:
 
         Args:
             lost: How the connection before this one has ended.
-            serving: Whether there is an app, for the log.
 
         Raises:
             HandshakeError: Dialing again would not help, or was done often enough.
         """
-        failures = 0
+        failures, counters = 0, self._endpoint.counters
         if lost is not None:
             self.last_failure = ConnectionClosed(
                 f"the last connection has ended: {lost}", code=lost.code, reason=lost.reason
             )
         with trio.CancelScope() as self._scope:
-            while self._life.state is State.OPEN:
+            while self._endpoint.life.state is State.OPEN:
                 pause = self._redial.pause(trio.current_time())
                 if pause is not None:
                     # To be sent elsewhere in good order is nothing to worry about.
@@ -141,25 +128,26 @@ class Dialer:
                     connection = await self._attempt()
                 except HandshakeError as exc:
                     self.last_failure = without_frames(exc)
-                    self._counters.fail()
+                    counters.fail()
                     failures += 1
                     if self._redial.gives_up(
                         exc,
                         failures=failures,
-                        connected_before=self._counters.handshakes > 0,
+                        connected_before=counters.handshakes > 0,
                         # Whether its credentials may be others the next time.
                         renewable=getattr(self._auth, "renewable", self._auth is not None),
                     ):
                         raise
                 else:
+                    serving = self._endpoint.handler is not None
                     self._outage.end(connection, trio.current_time(), serving=serving)
                     self.last_failure = None
                     return connection
         return None
 
     async def _attempt(self) -> Connection:
-        address = self._address
-        seconds = self._options.timeouts.handshake
+        address, endpoint = self.address, self._endpoint
+        seconds = endpoint.options.timeouts.handshake
         deadline = trio.current_time() + seconds
         headers = list(self._headers)
         with trio.move_on_after(seconds) as scope:
@@ -174,7 +162,7 @@ class Dialer:
             self._open_stream,
             left,
             proxy=self.proxy,
-            sockets=self._options.sockets,
+            sockets=endpoint.options.sockets,
             server_hostname=getattr(tls, "server_hostname", None),
         )
         name, metadata = self._identity()
@@ -189,14 +177,14 @@ class Dialer:
                     metadata=metadata,
                     headers=headers,
                     peer=Peer(address.host, address.port, address.tls),
-                    options=self._options,
-                    limit_log=self._limit_log,
-                    buffered=self._buffered,
+                    options=endpoint.options,
+                    limit_log=endpoint.limit_log,
+                    buffered=endpoint.buffered,
                 )
         except LocalProtocolError as exc:
             # What this side would send cannot be sent. That is an error of the program, but it is
             # not to end a client that was connected: the next attempt may have something else.
-            if not self._counters.handshakes:
+            if not endpoint.counters.handshakes:
                 raise
             raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc
         except trio.TooSlowError as exc:

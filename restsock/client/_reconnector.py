@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
 
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError
 from restsock._logging import about
 from restsock.connection import Closed, Connection
-from restsock.endpoint import Lifecycle, State
+from restsock.endpoint import Endpoint, State
 from restsock.protocol import CloseCode
 
 from ._dialer import Dialer
-
-if TYPE_CHECKING:
-    from restsock._options import Timeouts
-    from restsock.connection import Handler, Instruments
-    from restsock.endpoint import EndpointCounters, PendingRequests
-
-    from ._url import Address
 
 __all__ = ["KEY", "Reconnector"]
 
@@ -41,43 +33,17 @@ class Reconnector:
     another task goes on, so that the first can carry what is in flight to its end. When the last of
     them has ended, the client has.
 
-    Args:
-        address: Of the listener.
-        dialer: Makes the connections.
-        handler: Serves the requests of the peer.
-        life: Of the client.
-        pending: Requests that wait for a connection.
-        counters: Of the client.
-        instrument: Is told what happens.
-        timeouts: Of the client.
-
     Attributes:
         alive: The present connection, and those before it which still finish what they carry.
         outcome: How the client ends, as soon as it is certain that there is no further connection.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        dialer: Dialer,
-        *,
-        handler: Handler | None,
-        life: Lifecycle,
-        pending: PendingRequests,
-        counters: EndpointCounters,
-        instrument: Instruments | None,
-        timeouts: Timeouts,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, dialer: Dialer) -> None:
         self.alive: dict[Connection, None] = {}
         self.outcome: Closed | None = None
-        self._address = address
+        self._endpoint = endpoint
+        self._life = endpoint.life
         self._dialer = dialer
-        self._handler = handler
-        self._life = life
-        self._pending = pending
-        self._counters = counters
-        self._instrument = instrument
-        self._timeouts = timeouts
         self._nursery: trio.Nursery | None = None
         self._scopes: list[trio.CancelScope] = []  # one around each task that keeps a connection
         self._final: Closed | None = None  # what the first of them has ended with for good
@@ -104,7 +70,7 @@ class Reconnector:
         """For requests that no connection will come for."""
         assert self.outcome is not None
         error = ConnectionClosed(
-            f"the client of {self._address} has ended: {self.outcome}",
+            f"the client of {self._dialer.address} has ended: {self.outcome}",
             code=self.outcome.code,
             reason=self.outcome.reason,
             may_have_run=False,
@@ -123,7 +89,7 @@ class Reconnector:
         self._nursery = nursery
         self._dialer.lose()
         try:
-            connection = await self._dialer.dial(None, serving=self._handler is not None)
+            connection = await self._dialer.dial()
         except RestsockError as exc:
             self.end(_gave_up(exc))
             raise
@@ -150,7 +116,7 @@ class Reconnector:
     def _give_up_pending(self, outcome: Closed) -> None:
         self.outcome = outcome
         self._dialer.stop()
-        self._pending.close(self.ended_error)
+        self._endpoint.pending.close(self.ended_error)
         self._changed.unpark_all()
 
     async def close(self, code: int, reason: str, grace: float) -> None:
@@ -166,7 +132,7 @@ class Reconnector:
                 await self._life.wait_closed()
             for connection in list(self.alive):
                 connection.close_soon(code, reason)
-            with trio.move_on_after(self._timeouts.close):
+            with trio.move_on_after(self._endpoint.options.timeouts.close):
                 await self._life.wait_closed()
         finally:
             for scope in self._scopes:
@@ -212,9 +178,9 @@ class Reconnector:
             if connection is None:
                 assert lost is not None
                 try:
-                    connection = await self._dialer.dial(lost, serving=self._handler is not None)
+                    connection = await self._dialer.dial(lost)
                 except RestsockError as exc:
-                    _log.error("the client of %s has ended: %s", self._address, exc)
+                    _log.error("the client of %s has ended: %s", self._dialer.address, exc)
                     return _gave_up(exc)
                 if connection is None:
                     return lost
@@ -222,12 +188,12 @@ class Reconnector:
             start = trio.current_time()
             connection.on_leaving = partial(self._replace, connection, start)
             try:
-                closed = await connection.run(self._handler)
+                closed = await connection.run(self._endpoint.handler)
             finally:
                 replaced = connection.on_leaving is None
                 connection.on_leaving = None
                 del self.alive[connection]
-                self._counters.end(connection)
+                self._endpoint.counters.end(connection)
                 if self._connection is connection:
                     self._connection = None
                     self._dialer.lose()
@@ -240,7 +206,7 @@ class Reconnector:
                 _log.log(
                     logging.INFO if self._life.ending else logging.WARNING,
                     "the client of %s has ended: %s",
-                    self._address,
+                    self._dialer.address,
                     closed,
                     extra=about(connection),
                 )
@@ -265,14 +231,15 @@ class Reconnector:
 
     async def _drain_old(self, connection: Connection) -> None:
         """Closes a connection that was replaced, if its peer does not: they would pile up."""
-        with trio.move_on_after(self._timeouts.grace):
+        with trio.move_on_after(self._endpoint.options.timeouts.grace):
             await connection.wait_closed()
         connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
 
     def _adopt(self, connection: Connection) -> None:
-        self._counters.begin(connection)
-        if self._instrument is not None and self._counters.handshakes > 1:
-            self._instrument.reconnected(connection)
+        counters, instrument = self._endpoint.counters, self._endpoint.instrument
+        counters.begin(connection)
+        if instrument is not None and counters.handshakes > 1:
+            instrument.reconnected(connection)
         self._connection = connection
         self.alive[connection] = None
         if self._life.ending:
@@ -280,7 +247,7 @@ class Reconnector:
             connection.close_soon()
             return
         self._changed.unpark_all()
-        self._pending.submit_all(KEY, connection)
+        self._endpoint.pending.submit_all(KEY, connection)
 
 
 def _gave_up(error: RestsockError) -> Closed:

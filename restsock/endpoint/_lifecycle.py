@@ -18,15 +18,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from restsock._exceptions import RestsockError, without_frames
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from restsock.connection import Handler
 
 __all__ = ["Lifecycle", "State"]
@@ -51,6 +49,10 @@ _NEXT = {
 
 class _Close(Protocol):
     async def __call__(self, *, grace: float | None) -> None: ...
+
+
+_Start = Callable[[trio.Nursery], Awaitable[object]]
+_End = Callable[[], object]
 
 
 class Lifecycle:
@@ -89,13 +91,7 @@ class Lifecycle:
         """Waits until it is closed."""
         await self._closed.wait()
 
-    async def enter(
-        self,
-        handler: Handler | None,
-        start: Callable[[trio.Nursery], Awaitable[object]],
-        close: _Close,
-        end: Callable[[], object],
-    ) -> None:
+    async def enter(self, handler: Handler | None, start: _Start, close: _Close, end: _End) -> None:
         """Begins its life.
 
         Args:
@@ -117,23 +113,14 @@ class Lifecycle:
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
 
-    async def leave(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        """Ends its life, when the block has."""
+    async def leave(self, *exc: Any) -> bool | None:
+        """Ends its life, when the block has: the other half of the context manager."""
         assert self._manager is not None
-        return await self._manager.__aexit__(exc_type, exc, traceback)
+        return await self._manager.__aexit__(*exc)
 
     @asynccontextmanager
     async def _run(
-        self,
-        handler: Handler | None,
-        start: Callable[[trio.Nursery], Awaitable[object]],
-        close: _Close,
-        end: Callable[[], object],
+        self, handler: Handler | None, start: _Start, close: _Close, end: _End
     ) -> AsyncIterator[None]:
         error: BaseException | None = None
         running = nullcontext() if handler is None else handler.running()

@@ -15,14 +15,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import trio
 
 from restsock.protocol import weight_of
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["ConnectionEvent", "EventHub", "EventType", "Subscription"]
 
@@ -184,12 +181,7 @@ class Subscription:
     async def __aenter__(self) -> Subscription:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.close()
 
 

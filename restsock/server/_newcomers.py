@@ -20,10 +20,7 @@ from ._connection_limiter import ConnectionLimiter
 from ._proxies import TrustedProxies
 
 if TYPE_CHECKING:
-    from restsock._buffered import Buffered
-    from restsock._limit_log import LimitLog
-    from restsock._options import Options
-    from restsock.endpoint import Lifecycle
+    from restsock.endpoint import Endpoint
     from restsock.protocol import UpgradeRequest
 
 __all__ = ["Newcomers"]
@@ -48,40 +45,32 @@ class Newcomers:
 
     Order of calls for each: `admit()`, in the step that accepts it, and `handshake()`.
 
+    `Limits.max_handshakes` says how many there may be.
+
     Args:
-        options: Of the server; `Limits.max_handshakes` says how many there may be.
+        endpoint: The server's. There is no room while it closes.
         ssl_context: To speak TLS with; `None` speaks plain TCP.
         access_control: Who may come in.
         proxies: Whose word about where a dialer is counts.
         limiter: Has the room for connections; one that `handshake` returns has a slot.
-        life: Of the server; there is no room while it closes.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
-        limit_log: Of the server.
-        buffered: What all its connections hold together.
     """
 
     def __init__(
         self,
-        options: Options,
-        *,
+        endpoint: Endpoint,
         ssl_context: TLSLike | None,
         access_control: AccessControl,
         proxies: TrustedProxies,
         limiter: ConnectionLimiter,
-        life: Lifecycle,
         claim: Callable[[str | None, Any], object],
-        limit_log: LimitLog,
-        buffered: Buffered,
     ) -> None:
-        self.options = options
+        self.endpoint = endpoint
         self.ssl_context = ssl_context
         self.access_control = access_control
         self.proxies = proxies
         self.limiter = limiter
-        self.life = life
         self.claim = claim
-        self.limit_log = limit_log
-        self.buffered = buffered
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
 
     def __len__(self) -> int:
@@ -90,7 +79,7 @@ class Newcomers:
     @property
     def full(self) -> bool:
         """Whether the next one takes the place of the oldest."""
-        return len(self._scopes) >= self.options.limits.max_handshakes
+        return len(self._scopes) >= self.endpoint.options.limits.max_handshakes
 
     def admit(self) -> trio.CancelScope:
         """Counts one more; returns the scope in which it has to get done."""
@@ -99,8 +88,10 @@ class Newcomers:
             oldest = next(iter(self._scopes))
             del self._scopes[oldest]  # now: it would be the oldest until its task has ended
             oldest.cancel()
-            self.limit_log.note("max_handshakes", "too many handshakes at once: dropped the oldest")
-        scope = trio.CancelScope(deadline=trio.current_time() + self.options.timeouts.handshake)
+            text = "too many handshakes at once: dropped the oldest"
+            self.endpoint.limit_log.note("max_handshakes", text)
+        seconds = self.endpoint.options.timeouts.handshake
+        scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._scopes[scope] = None
         return scope
 
@@ -119,7 +110,7 @@ class _Newcomer:
 
     def __init__(self, newcomers: Newcomers) -> None:
         self._newcomers = newcomers
-        self._limit_log = newcomers.limit_log
+        self._limit_log = newcomers.endpoint.limit_log
         self._peer = Peer("", 0)
         self._who = "somebody"
         self._acquired = False
@@ -132,7 +123,7 @@ class _Newcomer:
         connection: Connection | None = None
         try:
             self._place(peer_of(stream, tls=tls is not None))  # until its request says more
-            apply_socket_options(stream, server.options.sockets)
+            apply_socket_options(stream, server.endpoint.options.sockets)
             # The scope has the deadline for TLS and the handshakes together.
             with scope:
                 if tls is not None:
@@ -141,13 +132,13 @@ class _Newcomer:
                 connection = await open_accepted(
                     stream,
                     peer=self._peer,
-                    options=server.options,
+                    options=server.endpoint.options,
                     access_control=server.access_control,
                     locate=self._locate,
                     room=self._room,
                     claim=self._claim,
                     limit_log=self._limit_log,
-                    buffered=server.buffered,
+                    buffered=server.endpoint.buffered,
                 )
             if connection is None:
                 text = "%s: dropped: its handshake took too long"
@@ -187,7 +178,7 @@ class _Newcomer:
 
     def _room(self) -> Refused | None:
         server = self._newcomers
-        if server.life.ending:
+        if server.endpoint.life.ending:
             text = "This listener is about to close."
             return Refused(503, text, headers={"Retry-After": _RETRY_AFTER})
         refused = server.limiter.acquire(self._peer.host)

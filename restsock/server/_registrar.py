@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._logging import about
+from restsock.connection import AccessControl, forbid
 from restsock.protocol import CloseCode
 
 from ._events import ConnectionEvent, EventHub, EventType
@@ -17,6 +19,7 @@ from ._registry import Connections
 
 if TYPE_CHECKING:
     from restsock._limit_log import LimitLog
+    from restsock._principal import Principal
     from restsock.connection import Closed, Connection
 
 __all__ = ["Registrar"]
@@ -25,6 +28,8 @@ _log = logging.getLogger("restsock.server")
 
 # Lines that may follow each other at once when many peers come, or go, together.
 _BURST = 20
+# Seconds between two looks at what the authenticator goes by.
+_INTERVAL = 1.0
 
 
 class Registrar:
@@ -116,6 +121,22 @@ class Registrar:
         with trio.move_on_after(seconds):
             while len(self.connections):
                 await self._emptied.park()
+
+    def revoke(self, principal: str) -> int:
+        """Closes the connections of the principal of this name; returns how many."""
+        return self._forbid(lambda found: found.name == principal)
+
+    async def revoke_forever(self, access_control: AccessControl) -> None:
+        """Closes connections whose credentials are withdrawn, as far as the authenticator tells."""
+        while access_control.refresh():
+            self._forbid(lambda found: not access_control.still_accepts(found))
+            await trio.sleep(_INTERVAL)
+
+    def _forbid(self, wrong: Callable[[Principal], bool]) -> int:
+        found = [c for c in self.connections if c.principal is not None and wrong(c.principal)]
+        for connection in found:
+            forbid(connection)
+        return len(found)
 
     def _publish(
         self, kind: EventType, connection: Connection, *, reason: str = "", code: int | None = None

@@ -37,7 +37,6 @@ from ._events import EventHub, Subscription
 from ._newcomers import Newcomers
 from ._proxies import TrustedProxies
 from ._registrar import Registrar
-from ._revocation import revoke, revoke_forever
 from ._route import Route
 from ._statistics import ServerStatistics
 
@@ -51,7 +50,7 @@ __all__ = ["Server"]
 _log = logging.getLogger("restsock.server")
 
 
-class Server(Endpoint):
+class Server:
     """Listens for dialing peers. Made by `listen`.
 
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -108,7 +107,10 @@ class Server(Endpoint):
         instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
     ) -> None:
-        super().__init__("listener", _log, handler=handler, options=options, instrument=instrument)
+        self._endpoint = endpoint = Endpoint("listener", _log, handler, options, instrument)
+        self.options = endpoint.options
+        self.limit_log = endpoint.limit_log
+        self.instrument = endpoint.instrument
         self._limiter = ConnectionLimiter(self.options.limits, self.limit_log)
         self._hub = EventHub()
         self._registrar = Registrar(names, self._hub, self.limit_log)
@@ -121,15 +123,12 @@ class Server(Endpoint):
             limit_log=self.limit_log,
         )
         self._newcomers = Newcomers(
-            self.options,
-            ssl_context=ssl_context,
-            access_control=self._access_control,
-            proxies=TrustedProxies(trusted_proxies),
-            limiter=self._limiter,
-            life=self._life,
-            claim=self._registrar.claim,
-            limit_log=self.limit_log,
-            buffered=self._buffered,
+            endpoint,
+            ssl_context,
+            self._access_control,
+            TrustedProxies(trusted_proxies),
+            self._limiter,
+            self._registrar.claim,
         )
         self._where = (host, port)
         self._scheme = "ws" if ssl_context is None else "wss"
@@ -160,7 +159,7 @@ class Server(Endpoint):
     @property
     def closed(self) -> bool:
         """Whether it takes no more newcomers and requests."""
-        return self._life.ending
+        return self._endpoint.life.ending
 
     def __repr__(self) -> str:
         where = "not listening" if self._address is None or self.closed else self.url
@@ -173,13 +172,13 @@ class Server(Endpoint):
         """
         return ServerStatistics(
             connections=len(self.connections),
-            handshakes=self._counters.handshakes,
-            handshakes_failed=self._counters.handshakes_failed,
+            handshakes=self._endpoint.counters.handshakes,
+            handshakes_failed=self._endpoint.counters.handshakes_failed,
             handshaking=len(self._newcomers),
-            waiting=len(self._pending),
-            queued=self._queued,
+            waiting=len(self._endpoint.pending),
+            queued=self._endpoint.queued,
             limits=self.limit_log.counts,
-            traffic=self._counters.statistics(self.connections),
+            traffic=self._endpoint.counters.statistics(self.connections),
         )
 
     def health(self) -> Health:
@@ -190,7 +189,7 @@ class Server(Endpoint):
         report = HealthReport()
         limits = self.options.limits
         if self.closed:
-            ended = self._life.state is State.CLOSED
+            ended = self._endpoint.life.state is State.CLOSED
             report.error("the server is closed" if ended else "it is draining")
         elif self._address is None:
             report.error("the server does not listen yet")
@@ -200,7 +199,7 @@ class Server(Endpoint):
             report.warning(
                 f"{len(self._newcomers)} handshakes are under way, the most there may be"
             )
-        return self._complete(report, "peers who are away")
+        return self._endpoint.complete(report, "peers who are away")
 
     # --- events ---------------------------------------------------------------------------
 
@@ -226,11 +225,11 @@ class Server(Endpoint):
         Raises:
             RuntimeError: The server was not entered yet.
         """
-        if self._life.token is None:
+        if self._endpoint.life.token is None:
             raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
         return Route(
             name,
-            token=self._life.token,
+            token=self._endpoint.life.token,
             options=self.options,
             instrument=self.instrument,
             submit=self._submit,
@@ -280,10 +279,8 @@ class Server(Endpoint):
 
         Args:
             name: The peer's.
-            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
-                on the peer (`"/openapi.json"`), `True` to look for it there, or a
-                `restsock.openapi.Contract` with options.
-            options: Those of `TunnelAdapter`: `max_retries`, for example.
+            openapi: As with `Client.adapter`.
+            options: As with `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
@@ -314,7 +311,7 @@ class Server(Endpoint):
         else:
             clock = trio.lowlevel.current_clock()
             begun = clock.current_time()
-            self._pending.add(
+            self._endpoint.pending.add(
                 name, exchange, lambda: self._absent(name, clock.current_time() - begun)
             )
 
@@ -338,13 +335,13 @@ class Server(Endpoint):
         Returns:
             How many connections that were.
         """
-        return revoke(self.connections, principal)
+        return self._registrar.revoke(principal)
 
     # --- life -----------------------------------------------------------------------------
 
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left."""
-        await self._life.wait_closed()
+        await self._endpoint.life.wait_closed()
 
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
@@ -372,11 +369,11 @@ class Server(Endpoint):
                 1011 to 1013 and 3000 to 4999.
         """
         check_close_code(code)
-        if self._life.state is State.NEW:
+        if self._endpoint.life.state is State.NEW:
             self._finish()
-        if self._life.state is State.CLOSED:
+        if self._endpoint.life.state is State.CLOSED:
             return
-        self._life.to(State.DRAINING)
+        self._endpoint.life.to(State.DRAINING)
         self._close_pending()
         timeouts = self.options.timeouts
         try:
@@ -392,11 +389,15 @@ class Server(Endpoint):
             # The sockets close, and what is left is dropped; its tasks still tell subscribers.
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
-        await self._life.wait_closed()
+        await self._endpoint.life.wait_closed()
 
     async def __aenter__(self) -> Server:
-        await self._life.enter(self._handler, self._start, self.aclose, self._finish)
+        endpoint = self._endpoint
+        await endpoint.life.enter(endpoint.handler, self._start, self.aclose, self._finish)
         return self
+
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        return await self._endpoint.life.leave(*exc)
 
     async def _start(self, nursery: trio.Nursery) -> None:
         listeners = await self._open_listeners(*self._where, self.options.sockets)
@@ -414,7 +415,7 @@ class Server(Endpoint):
                 nursery.start_soon(self._heartbeat_timer.run)
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener)
-                nursery.start_soon(revoke_forever, self._access_control, self.connections)
+                nursery.start_soon(self._registrar.revoke_forever, self._access_control)
                 task_status.started()
         finally:
             self._finish()
@@ -424,12 +425,12 @@ class Server(Endpoint):
             await accept_forever(listener, self._on_accept)
 
     def _finish(self) -> None:
-        self._life.to(State.CLOSED)
+        self._endpoint.life.to(State.CLOSED)
         self._close_pending()
         self._hub.end()
 
     def _close_pending(self) -> None:
-        self._pending.close(lambda: PeerUnavailable("the server has closed"))
+        self._endpoint.pending.close(lambda: PeerUnavailable("the server has closed"))
 
     # --- a connection ---------------------------------------------------------------------
 
@@ -441,9 +442,9 @@ class Server(Endpoint):
         """Handles one connection to its end. Raises nothing: whatever happens, the others go on."""
         connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
-            self._counters.fail()
+            self._endpoint.counters.fail()
             return
-        self._counters.begin(connection)
+        self._endpoint.counters.begin(connection)
         closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
         problem = self._registrar.objection(connection.name, connection.principal)
@@ -456,7 +457,7 @@ class Server(Endpoint):
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.heartbeat_timer = self._heartbeat_timer
         try:
-            closed = await connection.run(self._handler)
+            closed = await connection.run(self._endpoint.handler)
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
             _log.exception(
                 "connection %s has failed in an unforeseen way",
@@ -466,7 +467,7 @@ class Server(Endpoint):
             closed = Closed(False, CloseCode.INTERNAL_ERROR, "an internal error", by_peer=False)
         finally:
             self._limiter.release(connection.peer.host)
-            self._counters.end(connection)
+            self._endpoint.counters.end(connection)
             if problem is None:
                 self._registrar.remove(connection, closed)
 
@@ -481,4 +482,4 @@ class Server(Endpoint):
         if self.closed:
             connection.close_soon(CloseCode.GOING_AWAY)
         elif connection.name is not None:
-            self._pending.submit_all(connection.name, connection)
+            self._endpoint.pending.submit_all(connection.name, connection)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-
 from restsock.client import Client as AsyncClient
 from restsock.protocol import CloseCode
 
@@ -15,7 +13,7 @@ from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
     from restsock.client import ClientStatistics
-    from restsock.connection import Closed, Health
+    from restsock.connection import Closed
 
 __all__ = ["Client"]
 
@@ -31,7 +29,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
     """
 
     def __init__(self, client: AsyncClient) -> None:
-        BlockingEndpoint.__init__(self, client, client)
+        BlockingEndpoint.__init__(self, client)
         BlockingRequester.__init__(self, self._context.portal, client)
         self._client = client
 
@@ -58,13 +56,8 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         Raises:
             ConnectionClosed: The client has ended.
         """
-
-        async def wait() -> Connection | None:
-            with trio.move_on_after(float("inf") if timeout is None else timeout):
-                return Connection(self._portal, await self._client.wait_connected())
-            return None
-
-        return self._portal.run(wait)
+        found = self._portal.wait(timeout, self._client.wait_connected)
+        return None if found is None else Connection(self._portal, found)
 
     def wait_closed(self, timeout: float | None = None) -> Closed | None:
         """Wait until the client has ended for good.
@@ -82,10 +75,6 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         """Numbers of the whole life of this client, all its connections together."""
         return self._look_up(self._client.statistics)
 
-    def health(self) -> Health:
-        """Whether requests have a fair chance now, and if not, why."""
-        return self._look_up(self._client.health)
-
     def close(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
@@ -102,6 +91,3 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
                 `with` block by an exception has 0.
         """
         self._close(code, reason, grace=grace)
-
-    def __repr__(self) -> str:
-        return repr(self._client)

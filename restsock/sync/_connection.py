@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from restsock.protocol import CloseCode
 
 from ._requests import BlockingRequester
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from ._portal import Portal
 
-__all__ = ["Connection", "Connections", "wait_closed"]
+__all__ = ["Connection", "Connections"]
 
 
 class Connection(BlockingRequester):
@@ -91,8 +89,7 @@ class Connection(BlockingRequester):
         """
         if self.closed is not None:
             return self.closed
-        closed: Closed | None = self._portal.run(wait_closed, self._connection, timeout)
-        return closed
+        return self._portal.wait(timeout, self._connection.wait_closed)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close it, and wait until it is closed. Twice is harmless.
@@ -174,10 +171,3 @@ class Connections:
 
     def __repr__(self) -> str:
         return repr(self._registry)
-
-
-async def wait_closed(thing: Any, timeout: float | None) -> Any:
-    """Wait, on the loop, for `thing.wait_closed()`; None when that takes longer than `timeout`."""
-    with trio.move_on_after(float("inf") if timeout is None else timeout):
-        return await thing.wait_closed()
-    return None

@@ -12,14 +12,12 @@ import trio
 
 from restsock._exceptions import ConnectionClosed
 
-from ._connection import wait_closed
 from ._portal import BlockingContext
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
-
     from typing_extensions import Self
+
+    from restsock.connection import Health
 
 __all__ = ["BlockingEndpoint"]
 
@@ -32,6 +30,12 @@ class _Endpoint(Protocol):
     ) -> None: ...
 
     async def wait_closed(self) -> Any: ...
+
+    def health(self) -> Health: ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, *exc: Any) -> bool | None: ...
 
 
 E = TypeVar("E", bound=_Endpoint)
@@ -49,9 +53,9 @@ class _Entered(Generic[E]):
         self.outcome: Any = None
 
     @contextlib.asynccontextmanager
-    async def run(self, manager: AbstractAsyncContextManager[Any]) -> AsyncIterator[E]:
+    async def run(self) -> AsyncIterator[E]:
         try:
-            async with manager:
+            async with self.endpoint:
                 yield self.endpoint
         finally:
             # It has ended by now, whichever way; this only asks how.
@@ -63,27 +67,30 @@ class BlockingEndpoint(Generic[E]):
     """What a blocking client and a blocking server have in common: to be closed.
 
     Args:
-        endpoint: The async client or server.
-        manager: The same, to be entered.
+        endpoint: The async client or server, to be entered.
 
     Raises:
         Exception: What entering raises; nothing is left open then.
     """
 
-    def __init__(self, endpoint: E, manager: AbstractAsyncContextManager[Any]) -> None:
-        self._entered = entered = _Entered(endpoint)
-        self._context = BlockingContext(lambda: entered.run(manager))
+    def __init__(self, endpoint: E) -> None:
+        self._entered = _Entered(endpoint)
+        self._context = BlockingContext(self._entered.run)
 
     @property
     def closed(self) -> bool:
         """Whether it has been closed."""
         return self._context.closed
 
+    def health(self) -> Health:
+        """Whether requests have a fair chance now (and peers, to connect), and if not, why."""
+        return self._look_up(self._entered.endpoint.health)
+
     def _wait_closed(self, timeout: float | None) -> Any:
         portal = self._context.portal
         portal.check_caller()
         try:
-            return portal.run(wait_closed, self._entered.endpoint, timeout)
+            return portal.wait(timeout, self._entered.endpoint.wait_closed)
         except ConnectionClosed:
             # The loop ended meanwhile, or long ago.
             self._context.wait(timeout)
@@ -129,13 +136,11 @@ class BlockingEndpoint(Generic[E]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *exc: object) -> None:
         self._close(grace=None if exc_type is None else 0)
+
+    def __repr__(self) -> str:
+        return repr(self._entered.endpoint)
 
     def __del__(self) -> None:
         context = getattr(self, "_context", None)

@@ -12,8 +12,6 @@ import trio
 from restsock._exceptions import RestsockError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from restsock.server import ConnectionEvent, Subscription
 
     from ._portal import Portal
@@ -95,12 +93,7 @@ class Events:
     def __enter__(self) -> Events:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __del__(self) -> None:

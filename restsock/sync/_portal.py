@@ -146,6 +146,18 @@ class Portal:
             raise
         return _unwrap(answer)
 
+    def wait(
+        self, timeout: float | None, function: Callable[..., Awaitable[T]], *args: Any
+    ) -> T | None:
+        """As `run`, for so many seconds at most: then the function is cancelled; `None`."""
+
+        async def wait() -> T | None:
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                return await function(*args)
+            return None
+
+        return self.run(wait)
+
     def post(self, function: Callable[[], object]) -> None:
         """Run a function on the loop soon, without waiting.
 

@@ -18,8 +18,6 @@ from restsock.connection import (
 from restsock.endpoint import adapter_for
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from requests.adapters import BaseAdapter
 
     from restsock.connection import FieldsLike, Requester
@@ -299,12 +297,7 @@ class StreamedResponse:
     def __enter__(self) -> StreamedResponse:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -16,7 +16,7 @@ from ._requests import BlockingRequester
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from restsock.connection import FieldsLike, Health, Response
+    from restsock.connection import FieldsLike, Response
     from restsock.openapi import ContractLike
     from restsock.server import ServerStatistics
 
@@ -66,7 +66,7 @@ class Server(BlockingEndpoint[AsyncServer]):
     """
 
     def __init__(self, server: AsyncServer) -> None:
-        super().__init__(server, server)
+        super().__init__(server)
         self._server = server
         self._portal = self._context.portal
         self.connections = Connections(self._portal, server.connections)
@@ -84,10 +84,6 @@ class Server(BlockingEndpoint[AsyncServer]):
     def statistics(self) -> ServerStatistics:
         """Numbers of the whole life of this server, all its connections together."""
         return self._look_up(self._server.statistics)
-
-    def health(self) -> Health:
-        """Whether peers can connect and requests have a fair chance now, and if not, why."""
-        return self._look_up(self._server.health)
 
     def events(self, *, capacity: int = 1000) -> Events:
         """What happens to the connections, from this call on.
@@ -149,10 +145,8 @@ class Server(BlockingEndpoint[AsyncServer]):
 
         Args:
             name: The peer's.
-            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
-                on the peer (`"/openapi.json"`), `True` to look for it there, or a
-                `restsock.openapi.Contract` with options.
-            options: Those of `TunnelAdapter`: `max_retries`, for example.
+            openapi: As with `Client.adapter`.
+            options: As with `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
@@ -219,6 +213,3 @@ class Server(BlockingEndpoint[AsyncServer]):
                 `with` block by an exception has 0.
         """
         self._close(code, reason, grace=grace)
-
-    def __repr__(self) -> str:
-        return repr(self._server)

@@ -121,7 +121,7 @@ async def arrived(server: Server, connection: Connection, count: int) -> None:
 def waiting(server: Server, connection: Connection) -> int:
     """How long the line of a connection is."""
     other_end = server.connections.by_id(connection.id)
-    handler = server._handler
+    handler = server._endpoint.handler
     assert other_end is not None
     assert isinstance(handler, WsgiHandler)
     return handler._pool.waiting(other_end)

@@ -41,7 +41,7 @@ from restsock.auth import (
     Upgrade,
 )
 from restsock.openapi import AccessHandler, allow
-from restsock.server import _revocation
+from restsock.server import _registrar
 
 SECRET = "s3cr3t-and-long"
 OTHER = "another-s3cr3t"
@@ -62,7 +62,7 @@ async def edge(request: restsock.Request) -> restsock.Response:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at whenever somebody asks, and what is withdrawn is looked for often."""
     monkeypatch.setattr(_watch, "_INTERVAL", 0)
-    monkeypatch.setattr(_revocation, "_INTERVAL", 0.01)
+    monkeypatch.setattr(_registrar, "_INTERVAL", 0.01)
 
 
 @pytest.fixture

@@ -323,7 +323,7 @@ async def test_many_given_up_requests_take_no_room(
         for _ in range(1000):
             with pytest.raises(RequestTimeout):
                 await client.request("GET", "/")
-        assert client._pending._count < 100
+        assert client._endpoint.pending._count < 100
         assert client.statistics().waiting == 0
 
 

@@ -195,7 +195,7 @@ async def ask_the_absent(server: object) -> None:
 async def test_a_server_that_drains(autojump_clock: MockClock) -> None:
     network = MemoryListener()
     async with server_of(network) as server, client_of(network, name="edge-1") as client:
-        client._handler = None
+        client._endpoint.handler = None
         await settled()
         async with trio.open_nursery() as nursery:
             connection = client.connection

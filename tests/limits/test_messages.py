@@ -86,7 +86,7 @@ async def test_an_unread_hoard_is_refused_more() -> None:
         await hoarder.frame(HEAD, END, 7, get("/"))
         assert await hoarder.reset_code(7) == REFUSED
         assert s.hits == {"buffered_total": 1}
-        assert s.server._buffered.total == 42_000
+        assert s.server._endpoint.buffered.total == 42_000
         # A stranger that holds nothing is served.
         other = await s.ready()
         await other.frame(HEAD, END, 1, get("/"))
@@ -96,10 +96,10 @@ async def test_an_unread_hoard_is_refused_more() -> None:
         await hoarder.frame(RESET, 0, 1, (1).to_bytes(2, "big"))
         await hoarder.frame(HEAD, END, 9, get("/"))
         assert await hoarder.response_status(9) == 200
-        assert s.server._buffered.total == 28_000
+        assert s.server._endpoint.buffered.total == 28_000
         await hoarder.close()
-        await until(lambda: not s.server._buffered.total)
-        assert s.server._buffered.holders == 0
+        await until(lambda: not s.server._endpoint.buffered.total)
+        assert s.server._endpoint.buffered.holders == 0
 
 
 async def test_what_breaks_the_protocol_is_counted_apart() -> None:
