@@ -81,17 +81,11 @@ class Client(Requester):
     Args:
         address: Whom to dial.
         handler: Serves the requests of the peer; without it they are refused.
-        name: The name to be known by at the listener.
-        metadata: Any JSON value, for the listener.
-        headers: Further fields of the upgrade request.
-        auth: Gives those that tell who this is, for each attempt.
-        ssl_context: For `wss` addresses; those of `restsock.tls` follow their files.
-        options: Limits, timeouts and heartbeat of each connection.
-        backoff: How long to wait between attempts.
         chance: Random numbers in [0, 1), for the jitter.
         open_stream: Opens the stream to an address: a TCP connection, by default. TLS comes on top.
         proxy: Whom to dial through; `None` dials directly, whatever the environment says.
-        instrument: Is told what happens; see `Instrument`.
+
+    The others are those of `connect`.
     """
 
     def __init__(

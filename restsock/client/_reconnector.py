@@ -103,21 +103,16 @@ class Reconnector:
     def stop(self, outcome: Closed) -> None:
         """There will be no further connection. What is in flight may still go on."""
         if self._life.to(State.DRAINING):
-            self._give_up_pending(outcome)
+            self.outcome = outcome
+            self._dialer.stop()
+            self._endpoint.pending.close(self.ended_error)
+            self._changed.unpark_all()
 
     def end(self, outcome: Closed) -> None:
         """There is no connection any more. A second call changes nothing."""
-        if self._life.state is not State.CLOSED:
-            if not self._life.ending:
-                self._give_up_pending(outcome)
+        self.stop(outcome)
+        if self._life.to(State.CLOSED):
             self.outcome = outcome
-            self._life.to(State.CLOSED)
-
-    def _give_up_pending(self, outcome: Closed) -> None:
-        self.outcome = outcome
-        self._dialer.stop()
-        self._endpoint.pending.close(self.ended_error)
-        self._changed.unpark_all()
 
     async def close(self, code: int, reason: str, grace: float) -> None:
         """Ends it behind what is in flight, with a code that can be sent. See `Client.aclose`."""

@@ -10,7 +10,7 @@
 
 Entering it leads from NEW to OPEN. `aclose()` begins the draining, and so does an end of a client
 that is not of its own making: a final close code, or the last failure to dial. When no connection
-is left it is closed. What was never entered, did not get up, or was cancelled is closed at once.
+is left it is closed; that is at once if it was never entered, did not get up, or was cancelled.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class State(Enum):
 
 
 _NEXT = {
-    State.NEW: (State.OPEN, State.CLOSED),
+    State.NEW: (State.OPEN, State.DRAINING, State.CLOSED),
     State.OPEN: (State.DRAINING, State.CLOSED),
     State.DRAINING: (State.CLOSED,),
     State.CLOSED: (),

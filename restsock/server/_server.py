@@ -74,21 +74,10 @@ class Server:
     is turned away as with `"reject"`, as long as a connection of that name is there, be it ending.
 
     Args:
-        host: Where to listen: an address, a name (then on all its addresses), or `None` for
-            everywhere.
-        port: 0 lets the system choose.
         handler: Serves the requests of the peers; without it they are refused.
-        ssl_context: Speaks TLS with it; `None` speaks plain TCP. Those of `restsock.tls` follow
-            their files.
-        auth: Tells who dials in, or refuses.
-        origins: The web origins that may dial in.
-        trusted_proxies: Whose word about where a dialer is counts.
-        name: What `Principal.may_call` calls the app of this side.
-        names: `"replace"`, `"reject"` or `"share"`: what happens when a peer comes under a name
-            that another one has.
-        options: Limits, timeouts and heartbeat of each connection.
-        instrument: Is told what happens; see `Instrument`.
         open_listeners: Opens what to accept from: TCP sockets, by default. TLS comes on top.
+
+    The others are those of `listen`.
     """
 
     def __init__(
