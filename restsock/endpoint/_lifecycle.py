@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -47,11 +47,8 @@ _NEXT = {
 }
 
 
-class _Close(Protocol):
-    async def __call__(self, *, grace: float | None) -> None: ...
-
-
 _Start = Callable[[trio.Nursery], Awaitable[object]]
+_Close = Callable[..., Awaitable[object]]  # takes grace=
 _End = Callable[[], object]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["SIGNALS", "Endpoint", "drain_on_signal", "tell_closing"]
+__all__ = ["SIGNALS", "Drainable", "drain_on_signal", "tell_closing"]
 
 _log = logging.getLogger("restsock.connection")
 
@@ -26,7 +26,7 @@ def tell_closing(name: str, *, cut: bool) -> None:
         _log.warning("%s: closing after what is in flight; once more to cut that off", name)
 
 
-class Endpoint(Protocol):
+class Drainable(Protocol):
     """A client or a server."""
 
     async def aclose(self, *, grace: float | None = ...) -> None:
@@ -35,7 +35,7 @@ class Endpoint(Protocol):
 
 @asynccontextmanager
 async def drain_on_signal(
-    *endpoints: Endpoint, signals: Iterable[int] = SIGNALS, grace: float | None = None
+    *endpoints: Drainable, signals: Iterable[int] = SIGNALS, grace: float | None = None
 ) -> AsyncIterator[None]:
     """Closes clients and servers in good order when the process is told to end.
 
@@ -81,7 +81,7 @@ async def drain_on_signal(
 class _Drain:
     def __init__(
         self,
-        endpoints: tuple[Endpoint, ...],
+        endpoints: tuple[Drainable, ...],
         grace: float | None,
         caught: AsyncIterator[int],
         block: trio.CancelScope,

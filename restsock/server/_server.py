@@ -390,9 +390,9 @@ class Server:
 
     async def _start(self, nursery: trio.Nursery) -> None:
         listeners = await self._open_listeners(*self._where, self.options.sockets)
+        await nursery.start(self._serve, listeners)
         self._address = address_of(listeners[0])
         _log.info("listening on %s", self.url)
-        await nursery.start(self._serve, listeners)
 
     async def _serve(
         self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["BlockingEndpoint"]
 
 
-class _Endpoint(Protocol):
-    """What a client and a server have in common."""
+class _AsyncEndpoint(Protocol):
+    """An async client or server."""
 
     async def aclose(
         self, code: int = ..., reason: str = ..., *, grace: float | None = ...
@@ -38,7 +38,7 @@ class _Endpoint(Protocol):
     async def __aexit__(self, *exc: Any) -> bool | None: ...
 
 
-E = TypeVar("E", bound=_Endpoint)
+E = TypeVar("E", bound=_AsyncEndpoint)
 T = TypeVar("T")
 
 
