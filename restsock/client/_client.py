@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import RequestTimeout, RestsockError
+from restsock._exceptions import RequestTimeout, RestsockError, without_frames
 from restsock._options import Backoff, Options
 from restsock.auth import Credentials
 from restsock.connection import (
@@ -301,7 +301,10 @@ class Client(Requester):
         cancelled = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         end = partial(self._reconnector.end, cancelled)
         endpoint = self._endpoint
-        await endpoint.life.enter(endpoint.handler, self._reconnector.start, self.aclose, end)
+        try:
+            await endpoint.life.enter(endpoint.handler, self._reconnector.start, self.aclose, end)
+        except RestsockError as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
         return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:

@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import RestsockError, without_frames
-
 if TYPE_CHECKING:
     from restsock.connection import Handler
 
@@ -105,10 +103,7 @@ class Lifecycle:
             raise RuntimeError(f"a {self._what} can be entered once; make another one")
         self.token = trio.lowlevel.current_trio_token()
         self._manager = self._run(handler, start, close, end)
-        try:
-            await self._manager.__aenter__()
-        except RestsockError as exc:
-            raise without_frames(exc)  # noqa: B904  # it is the same error
+        await self._manager.__aenter__()
 
     async def leave(self, *exc: Any) -> bool | None:
         """Ends its life, when the block has: the other half of the context manager."""
