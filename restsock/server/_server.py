@@ -266,10 +266,7 @@ class Server:
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
 
-        Args:
-            name: The peer's.
-            openapi: As with `Client.adapter`.
-            options: As with `Client.adapter`.
+        Both `openapi` and the options are those of `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
@@ -283,9 +280,6 @@ class Server:
                 await http.get("http://edge-1/pets")
 
         `restsock.adapters.HTTPXTransport(server.route(name))` is the blocking one, for threads.
-
-        Args:
-            name: The peer's.
 
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).

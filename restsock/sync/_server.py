@@ -143,10 +143,7 @@ class Server(BlockingEndpoint[AsyncServer]):
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
 
-        Args:
-            name: The peer's.
-            openapi: As with `Client.adapter`.
-            options: As with `Client.adapter`.
+        Both `openapi` and the options are those of `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
@@ -158,9 +155,6 @@ class Server(BlockingEndpoint[AsyncServer]):
 
             with httpx.Client(transport=server.transport("edge-1")) as http:
                 http.get("http://edge-1/pets")
-
-        Args:
-            name: The peer's.
 
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
