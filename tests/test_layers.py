@@ -286,7 +286,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
             "restsock.client._dial",
             "def f():\n    from restsock.adapters import TunnelAdapter",
         ),
-        ("restsock.adapters._tunnel", "import requests, urllib3.response"),
+        ("restsock.adapters.requests._tunnel", "import requests, urllib3.response"),
         ("restsock._exceptions", "from ._options import Limits"),
         ("restsock.client._client", "if TYPE_CHECKING:\n    from requests import Session"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from restsock import Principal
 from restsock._patterns import gaps, like
 from restsock.openapi import Rules, allow, load
-from restsock.openapi._routes import NoSuchPath
+from restsock.openapi.document._routes import NoSuchPath
 from tests.openapi.documents import document, operation, parameter
 
 # Few letters, so that texts are found, found late, and overlap.

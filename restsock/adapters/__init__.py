@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._call_checker import CallChecker, InvalidRequest, InvalidResponse, InvalidSpec
-from ._httpx_lazy import LAZY, load, transport_for
-from ._session import Session
-from ._tunnel import TunnelAdapter
+from .httpx import LAZY, load, transport_for
+from .requests import (
+    CallChecker,
+    InvalidRequest,
+    InvalidResponse,
+    InvalidSpec,
+    Session,
+    TunnelAdapter,
+)
 
 if TYPE_CHECKING:
-    from ._httpx import AsyncHTTPXTransport, HTTPXTransport
-    from ._httpx2 import AsyncHTTPX2Transport, HTTPX2Transport
+    from .httpx._httpx import AsyncHTTPXTransport, HTTPXTransport
+    from .httpx._httpx2 import AsyncHTTPX2Transport, HTTPX2Transport
 
 __all__ = [
     "AsyncHTTPX2Transport",

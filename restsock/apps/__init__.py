@@ -19,8 +19,8 @@ from restsock.connection import Handler
 from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
 from ._errors import AppStartupError, BadResponseError, Disconnected
-from ._forward import Forward, forward
 from ._loop import LOOPS
+from .forward import Forward, forward
 
 __all__ = [
     "AppStartupError",
@@ -101,18 +101,18 @@ def make_handler(
     if loop != "auto" and kind != "asgi":
         raise ValueError(f"loop={loop!r} is for ASGI apps, and {app!r} is served as {kind}")
     if kind == "forward":
-        from ._forward_handler import ForwardHandler
+        from .forward._handler import ForwardHandler
 
         return ForwardHandler(app, options=options)
     # Imported here, since a program has one kind of app.
     if kind == "asgi":
-        from ._asgi import AsgiHandler
+        from .asgi import AsgiHandler
 
         return AsgiHandler(
             app, options=options, max_websocket_message=max_websocket_message, loop=loop
         )
     if kind == "wsgi":
-        from ._wsgi_workers import WsgiHandler
+        from .wsgi import WsgiHandler
 
         return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
     from ._function import FunctionHandler

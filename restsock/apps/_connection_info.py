@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from restsock.connection import Connection
     from restsock.protocol import TLS
 
-__all__ = ["ConnectionInfo", "connection_info", "describe", "tls_extension"]
+__all__ = ["ConnectionInfo", "connection_info", "describe", "server_address", "tls_extension"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +138,23 @@ def _escaped(value: str) -> str:
     if text.endswith(" ") and len(value) > 1:
         text = text[:-1] + "\\ "
     return text
+
+
+def server_address(headers: list[tuple[bytes, bytes]], scheme: str) -> tuple[str, int]:
+    """Host and port that the request is for.
+
+    Inside the tunnel no socket has an address that means anything to the caller; Host has. It was
+    checked when the head was parsed.
+
+    Args:
+        headers: with names in lower case.
+        scheme: `"http"` or `"https"`; decides the port when Host names none.
+    """
+    default = 443 if scheme == "https" else 80
+    for name, value in headers:
+        if name == b"host":
+            host, colon, port = value.decode("latin-1").rpartition(":")
+            if not colon or port.endswith("]"):  # no port, or the last colon is an IPv6 address's
+                return value.decode("latin-1"), default
+            return host, int(port) if port else default
+    return "", default

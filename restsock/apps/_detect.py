@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ._forward import Forward
+from .forward._forward import Forward
 
 __all__ = ["detect_interface"]
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from ._access import AccessHandler, CallerOf, Rule, Rules, allow, caller_of
-from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation
-from ._call_errors import (
+from .client import (
+    WELL_KNOWN,
+    APIClient,
     ArgumentError,
+    AsyncOperation,
     BadBody,
     BadParameter,
+    BlockingOperation,
+    BoundOperation,
+    Contract,
+    ContractLike,
     MissingParameter,
     OperationFailed,
     UnknownOperation,
     UnknownParameter,
+    bind_contract,
+    discover,
+    discover_blocking,
 )
-from ._client import APIClient
-from ._contract import Contract, ContractLike, bind_contract
-from ._discover import WELL_KNOWN, discover, discover_blocking
-from ._document import Document, Operation, SpecLike, load
-from ._handler import OpenAPIHandler
+from .document import Document, Operation, SpecLike, load
+from .serving import AccessHandler, CallerOf, OpenAPIHandler, Rule, Rules, allow, caller_of
 
 __all__ = [
     "WELL_KNOWN",

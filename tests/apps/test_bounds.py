@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from restsock import Limits, Options, Request, Response, StreamRefused, Timeouts
 from restsock.apps import make_handler
-from restsock.apps._call import TrioCall
-from restsock.apps._inbound import Inbound
+from restsock.apps.asgi._call import TrioCall
+from restsock.apps.asgi._inbound import Inbound
 from restsock.connection import AsyncExchange, Connection
 from restsock.protocol import DataReceived, RequestHead
 from restsock.testing import connected_pair

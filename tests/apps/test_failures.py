@@ -17,7 +17,7 @@ from restsock.adapters import AsyncHTTPXTransport, HTTPXTransport
 from restsock.connection import AsyncExchange, Connection
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
-from tests.apps.upstreams import Peer, scripted
+from tests.apps.forward.upstreams import Peer, scripted
 
 PARTS = 5
 SENT = b"x" * PARTS

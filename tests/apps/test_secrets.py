@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from restsock import StreamReset
-from restsock.apps._asgi_http import HttpRequest
 from restsock.apps._errors import BadResponseError
 from restsock.apps._response import Responder, checked_field
-from restsock.apps._wsgi import WsgiRequest
+from restsock.apps.asgi._http import HttpRequest
+from restsock.apps.wsgi._request import WsgiRequest
 from restsock.testing import connected_pair
 
 

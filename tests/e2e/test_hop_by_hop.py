@@ -15,7 +15,7 @@ from restsock import Request, Response, TunnelAdapter, forward
 from restsock.adapters import AsyncHTTPXTransport, HTTPXTransport
 from restsock.connection import Connection
 from restsock.testing import connected_pair
-from tests.apps.upstreams import Peer, scripted
+from tests.apps.forward.upstreams import Peer, scripted
 
 ASKED = {"Connection": "Authorization, X-Hop", "Authorization": "s3cr3t", "X-Hop": "1", "X-Ok": "2"}
 TOLD = [(b"Connection", b"X-Hop"), (b"X-Hop", b"1"), (b"X-Ok", b"2")]

@@ -20,8 +20,8 @@ from restsock import adapters, openapi
 from restsock.connection import AsyncExchange, Connection
 from restsock.protocol import RequestHead
 from restsock.testing import connected_pair
-from tests.apps.upstreams import Peer as Upstream
-from tests.apps.upstreams import scripted
+from tests.apps.forward.upstreams import Peer as Upstream
+from tests.apps.forward.upstreams import scripted
 
 DOCUMENT = {
     "openapi": "3.1.0",

@@ -335,7 +335,7 @@ RESPONSES = {
 @pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES.keys())
 async def test_a_server_cannot_slip_in_a_response(data: bytes) -> None:
     """What a forwarded server sends beyond its answer is nobody's: not the next caller's either."""
-    from tests.apps.upstreams import Peer, scripted
+    from tests.apps.forward.upstreams import Peer, scripted
 
     async def script(peer: Peer) -> None:
         while line := await peer.head():

@@ -1,0 +1,325 @@
+"""The transport for the async clients of httpx and httpx2, on trio, over `AsyncExchange`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import RequestTimeout, RestsockError
+from restsock.connection import AsyncExchange, pause_before, was_refused
+from restsock.protocol import RequestHead, ResetCode, ResponseHead
+
+from ._network import NetworkStream
+from ._request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
+
+if TYPE_CHECKING:
+    from restsock.connection import Requester
+
+__all__ = ["AsyncTunnelTransport"]
+
+
+class AsyncTunnelTransport:
+    """A transport that sends the requests of an async client to a peer over its connection.
+
+        async with httpx.AsyncClient(transport=client.transport()) as http:
+            await http.get("http://edge-1/pets")
+
+    It works on trio, on the very loop of its connection. What is said of the blocking transport
+    holds here too. Behind a 101 there is `response.extensions["network_stream"]`, over which
+    httpx2 and httpx-ws speak WebSocket.
+
+    A request that is cancelled is reset, and the peer's app learns of it.
+
+    Args:
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+    """
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Sends a request and returns once the response's head is there.
+
+        Raises:
+            httpx.TimeoutException: a phase took too long; of a connect or pool time-out it is
+                certain that the request did not run.
+            httpx.ConnectError: it did not run, for another reason.
+            httpx.NetworkError: the connection has ended, and it may have run.
+            httpx.ProtocolError: the peer cut it off, or it cannot be sent.
+            RestsockError: called where it cannot work: not on trio, or on another loop.
+            TypeError: this is no request of httpx or httpx2.
+        """
+        package = package_of(request)
+        self._check_loop()
+        head, body, times = parts_of(request, self._requester, upgradable=True)
+        try:
+            transfer, response = await self._send(head, body, times)
+        except RestsockError as exc:
+            raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
+        trailers: list[tuple[bytes, bytes]] = []
+        length = length_of(head.method, response)
+        extensions = extensions_of(response, trailers)
+        if response.status == 101:
+            extensions["network_stream"] = NetworkStream(transfer.exchange, package)
+        return package.Response(
+            response.status,
+            headers=list(response.headers),
+            stream=_stream_type(package)(transfer, request, length, trailers),
+            extensions=extensions,
+        )
+
+    async def _send(
+        self, head: RequestHead, body: Any, times: Times
+    ) -> tuple[Transfer, ResponseHead]:
+        whole = isinstance(body, bytes) and len(body) <= INLINE
+        start_by = trio.current_time() + times.start
+        attempt = 0
+        while True:
+            if whole:
+                exchange = AsyncExchange.open(self._requester, head, body=body)
+            else:
+                exchange = AsyncExchange.open(self._requester, head, end=False)
+            transfer = Transfer(exchange, None if whole else body, times, self._requester)
+            try:
+                await exchange.wait_started(max(0.0, start_by - trio.current_time()))
+                return transfer, await transfer.receive_head()
+            except RestsockError as exc:
+                await transfer.aclose()
+                # The exchange itself has seen to a body that is short, or that was not begun.
+                again = was_refused(exc) and isinstance(body, bytes) and not whole
+                if not again or trio.current_time() >= start_by:
+                    raise
+            except BaseException:
+                await transfer.aclose()
+                raise
+            attempt += 1
+            await trio.sleep(pause_before(attempt))
+
+    def _check_loop(self) -> None:
+        try:
+            here = trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            raise RestsockError(
+                "this transport works on trio alone: under asyncio, use the blocking transport of"
+                " restsock.sync in a thread (asyncio.to_thread)"
+            ) from None
+        if here is not self._requester.token:
+            raise RestsockError(
+                "this is another loop than the connection's: use the blocking transport here"
+            )
+
+
+class Transfer:
+    """One request on its way, with what is left to send of its body.
+
+    Args:
+        exchange: what carries it.
+        body: bytes or an async iterable; `None` when it is sent already.
+        times: its time-outs.
+        requester: what it was handed to.
+    """
+
+    def __init__(
+        self, exchange: AsyncExchange, body: Any, times: Times, requester: Requester
+    ) -> None:
+        self.exchange = exchange
+        self.token = requester.token
+        self._times = times
+        self._limit = requester.limits.send_buffer
+        self._body = body
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._uploading = body is not None
+
+    async def receive_head(self) -> ResponseHead:
+        """Sends the body, until it is sent or the response is in the way; waits for the head.
+
+        Raises:
+            RequestTimeout: of phase "write" or "head".
+            RestsockError: what the exchange failed with.
+        """
+        exchange = self.exchange
+        while self._uploading:
+            if self._write_paused:
+                head: ResponseHead | None
+                head = await self._room_or(exchange.receive_head, self._times.write, "write")
+                if head is not None:
+                    return head
+            else:
+                await self._step()
+        with trio.move_on_after(_or_forever(self._times.read)):
+            return await exchange.receive_head()
+        raise RequestTimeout(
+            f"no response head within {self._times.read} s",
+            phase="head" if exchange.started else "connect",
+            may_have_run=exchange.started,
+        )
+
+    async def receive_data(self) -> bytes:
+        """Waits for bytes of the response's body; sends what is left of the request meanwhile.
+
+        Raises:
+            RequestTimeout: of phase "body".
+            RestsockError: what the exchange failed with.
+        """
+        exchange = self.exchange
+        while self._uploading:
+            data = exchange.receive_nowait()
+            if data is None and self._write_paused:
+                data = await self._room_or(exchange.receive_data, self._times.read, "body")
+            if data is not None:
+                return data
+            exchange.check()
+            if not self._write_paused:
+                await self._step()
+        with trio.move_on_after(_or_forever(self._times.read)):
+            return await exchange.receive_data()
+        raise RequestTimeout(f"no body bytes within {self._times.read} s", phase="body")
+
+    def release(self) -> None:
+        """Forgets the rest of the peer's half: all that matters of it has come."""
+        self.exchange.received = True
+        self.exchange.close()
+
+    async def aclose(self) -> None:
+        """Ends the exchange, unless it is complete, and the generator of the body."""
+        self.exchange.close()
+        self._uploading = False
+        close = getattr(self._pieces, "aclose", None)
+        self._pieces = None
+        if close is not None:
+            # Shielded, since a generator that is left open is closed at nobody knows what time.
+            with trio.CancelScope(shield=True):
+                await close()
+
+    @property
+    def _write_paused(self) -> bool:
+        exchange = self.exchange
+        over = exchange.stopped or exchange.error is not None
+        return exchange.exchange.buffered > self._limit and not over
+
+    async def _step(self) -> None:
+        """Sends one piece."""
+        exchange = self.exchange
+        if self._pieces is None:
+            body = self._body
+            self._pieces = _cut(body) if isinstance(body, bytes) else aiter(body)
+        piece: bytes | None = None
+        if not exchange.stopped and exchange.error is None:
+            try:
+                piece = await anext(self._pieces, None)
+            except Exception:
+                # Anything, for the body is the caller's. What it gave before is to arrive.
+                exchange.close(ResetCode.INTERNAL, "the body of the request failed")
+                raise
+        if piece is None:
+            self._uploading = False
+            exchange.send_end()
+        elif piece:
+            exchange.exchange.send_data(piece)
+
+    async def _room_or(
+        self, receive: Callable[[], Awaitable[Any]], seconds: float | None, phase: str
+    ) -> Any:
+        """Waits until there is room to send, or something was received; gives that, or `None`.
+
+        Both waits can be cancelled without a loss, which is what makes this a race without losers.
+        """
+        received: list[Any] = []
+        errors: list[RestsockError] = []
+
+        async def wait_for_room() -> None:
+            await self.exchange.send_data(b"")
+            nursery.cancel_scope.cancel()
+
+        async def wait_for_news() -> None:
+            try:
+                received.append(await receive())
+            except RestsockError as exc:
+                errors.append(exc)
+            nursery.cancel_scope.cancel()
+
+        with trio.move_on_after(_or_forever(seconds)) as waiting:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait_for_room)
+                nursery.start_soon(wait_for_news)
+        if errors:
+            raise errors[0]
+        if received:
+            return received[0]
+        if waiting.cancelled_caught:
+            raise RequestTimeout(f"nothing within {seconds} s", phase=phase)
+        return None
+
+
+class AsyncTunnelBytes:
+    """The body of a response, as it comes. With its package's base, an `AsyncByteStream`."""
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        request: Any,
+        length: int | None,
+        trailers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self._transfer = transfer
+        self._request = request
+        self._left = length
+        self._trailers = trailers
+        self._complete_at_length()
+
+    # An iterator rather than a generator: nobody has to close it when it is left halfway.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._left != 0:
+            try:
+                data = await self._transfer.receive_data()
+            except RestsockError as exc:
+                await self.aclose()
+                raise mapped(exc, self._request)  # noqa: B904  # has its cause
+            if data:
+                if self._left is not None:
+                    self._left -= len(data)
+                    self._complete_at_length()
+                return data
+        self._trailers[:] = self._transfer.exchange.trailers
+        raise StopAsyncIteration
+
+    def _complete_at_length(self) -> None:
+        """Does not wait for an app that goes on working behind the last byte of its response."""
+        if self._left == 0:
+            self._transfer.release()
+
+    async def aclose(self) -> None:
+        """Ends the exchange, unless it is complete."""
+        await self._transfer.aclose()
+
+    def __del__(self) -> None:
+        # The garbage collector may run anywhere, also in another thread than the loop's.
+        transfer = getattr(self, "_transfer", None)
+        if transfer is not None and not transfer.exchange.exchange.closed:
+            try:
+                transfer.token.run_sync_soon(transfer.exchange.close)
+            except trio.RunFinishedError:
+                pass  # and with the loop its streams
+
+
+@lru_cache(maxsize=4)
+def _stream_type(package: ModuleType) -> Any:
+    # Clients insist on a stream of their own package.
+    return type("AsyncTunnelBytes", (AsyncTunnelBytes, package.AsyncByteStream), {})
+
+
+async def _cut(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), INLINE):
+        yield body[at : at + INLINE]
+
+
+def _or_forever(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

@@ -1,0 +1,169 @@
+"""The blocking transport for httpx and httpx2, over `ThreadExchange`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from restsock._exceptions import RestsockError
+from restsock.connection import Replay, ThreadExchange, ThreadUpload, send_upload
+
+from ._request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
+
+if TYPE_CHECKING:
+    from restsock.connection import Requester
+
+__all__ = ["TunnelTransport"]
+
+
+class TunnelTransport:
+    """A transport that sends the requests of a client to a peer over its connection.
+
+        with httpx.Client(transport=client.transport(), base_url="http://edge-1") as http:
+            http.get("/pets", timeout=30).json()
+
+    All of a client works as over a socket: streams both ways, time-outs, redirects, cookies, auth,
+    event hooks, content decoding. What differs:
+
+    - The host of the URL only fills in the Host header, and its scheme is only told to the app:
+      whether the peer is known and the wire encrypted was settled when the connection was made.
+    - The connect time-out spans the time until there is a connection to the peer, the pool time-out
+      the time until a stream is free on it. `None` is `Timeouts.connect` for both, not for ever.
+    - A body is sent before the response is read, as by httpx itself; when the peer answers before
+      it has taken all, what is left is sent between reads.
+    - `response.extensions["trailers"]` is a list of pairs, filled once the body is read.
+    - A wish to upgrade is not passed on; the async transport does that.
+
+    Exceptions are those of the client's own package. Their `__cause__` is restsock's, whose
+    `may_have_run` says whether sending the request again is safe. Called on the event loop's own
+    thread, or after a fork, a `RestsockError` says so.
+
+    One transport serves any number of threads and clients, of httpx and of httpx2. It does not own
+    its connection: `close()` leaves that open.
+
+    Args:
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+    """
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+        self._pid = os.getpid()
+
+    def handle_request(self, request: Any) -> Any:
+        """Sends a request and returns once the response's head is there.
+
+        Raises:
+            httpx.TimeoutException: a phase took too long; of a connect or pool time-out it is
+                certain that the request did not run.
+            httpx.ConnectError: it did not run, for another reason.
+            httpx.NetworkError: the connection has ended, and it may have run.
+            httpx.ProtocolError: the peer cut it off, or it cannot be sent.
+            RestsockError: called where it cannot work.
+            TypeError: this is no request of httpx or httpx2.
+        """
+        package = package_of(request)
+        if os.getpid() != self._pid:
+            raise RestsockError(
+                f"this transport belongs to process {self._pid}, not to its fork {os.getpid()}:"
+                " a connection does not survive a fork; open a new one in this process"
+            )
+        head, body, times = parts_of(request, self._requester, upgradable=False)
+        upload: ThreadUpload | None = None
+        try:
+            if isinstance(body, bytes) and len(body) <= INLINE:
+                exchange = ThreadExchange.open(self._requester, head, body=body)
+                try:
+                    response = exchange.receive_head(times.start, times.read)
+                except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                    exchange.close()
+                    raise
+            else:
+                exchange, response, upload = send_upload(
+                    self._requester,
+                    head,
+                    body,
+                    # Some streams of httpx can be read once, and do not tell.
+                    Replay(body, anew=False),
+                    connect=times.start,
+                    write=times.write,
+                    read=times.read,
+                )
+        except RestsockError as exc:
+            raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
+        if upload is not None and upload.done:
+            upload = None
+        trailers: list[tuple[bytes, bytes]] = []
+        length = length_of(head.method, response)
+        stream = _stream_type(package)(exchange, upload, times, request, length, trailers)
+        return package.Response(
+            response.status,
+            headers=list(response.headers),
+            stream=stream,
+            extensions=extensions_of(response, trailers),
+        )
+
+
+class TunnelBytes:
+    """The body of a response, as it comes. With its package's base, a `SyncByteStream`.
+
+    Its close, and the garbage collector, reset a stream that is not complete, so that the peer's
+    app learns that nobody listens any more.
+    """
+
+    def __init__(
+        self,
+        exchange: ThreadExchange,
+        upload: ThreadUpload | None,
+        times: Times,
+        request: Any,
+        length: int | None,
+        trailers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self._exchange = exchange
+        self._upload = upload
+        self._times = times
+        self._request = request
+        self._left = length
+        self._trailers = trailers
+        self._complete_at_length()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while self._left != 0:
+                source = self._exchange if self._upload is None else self._upload
+                data = source.receive_data(self._times.read)
+                if not data:
+                    break
+                if self._left is not None:
+                    self._left -= len(data)
+                    self._complete_at_length()
+                yield data
+        except RestsockError as exc:
+            self.close()
+            raise mapped(exc, self._request)  # noqa: B904  # has its cause
+        self._trailers[:] = self._exchange.trailers
+
+    def _complete_at_length(self) -> None:
+        """Does not wait for an app that goes on working behind the last byte of its response."""
+        if self._left == 0:
+            self._upload = None
+            self._exchange.release()
+
+    def close(self) -> None:
+        """Ends the exchange, unless it is complete. Never raises."""
+        self._upload = None
+        self._exchange.close()
+
+    def __del__(self) -> None:
+        exchange = getattr(self, "_exchange", None)
+        if exchange is not None:
+            exchange.close()
+
+
+@lru_cache(maxsize=4)
+def _stream_type(package: ModuleType) -> Any:
+    # Clients insist on a stream of their own package.
+    return type("TunnelBytes", (TunnelBytes, package.SyncByteStream), {})

@@ -1,0 +1,299 @@
+"""The response as urllib3 hands it to `requests`: a file-like body in an `HTTPResponse`."""
+
+from __future__ import annotations
+
+import http
+import io
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, cast
+
+from requests.exceptions import ChunkedEncodingError, ConnectionError
+from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.response import HTTPResponse
+
+from restsock._exceptions import RestsockError
+
+from ._errors import body_error
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse as ClientResponse
+
+    from requests import Response
+    from urllib3.util import Retry
+
+    from restsock.connection import ThreadExchange, ThreadUpload
+    from restsock.protocol import ResponseHead
+
+
+__all__ = ["TunnelBody", "TunnelResponse", "build_raw", "read_content"]
+
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+
+
+class TunnelBody(io.RawIOBase):
+    """The body of one response, as a file that closes itself at its end.
+
+    Its close, by whichever way (`close()`, `with`, the garbage collector), resets a stream that is
+    not complete, so that the peer's app learns that nobody listens any more.
+
+    Args:
+        exchange: whose body it is.
+        timeout: seconds to wait for further bytes, or `None`.
+        upload: what is left to send of the request.
+        peer: whom the request was for; its `str()` says it in words.
+        target: the target of the request.
+    """
+
+    def __init__(
+        self,
+        exchange: ThreadExchange,
+        timeout: float | None,
+        upload: ThreadUpload | None,
+        peer: object,
+        target: str,
+    ) -> None:
+        self._exchange = exchange
+        self._timeout = timeout
+        self._upload = upload
+        self._peer = peer
+        self.target = target
+        self._left: int | None = None
+        self._piece = b""
+        self._at = 0
+
+    def expect(self, length: int | None) -> None:
+        """Says how long the body is, where that is known. At its last byte it is complete.
+
+        Some apps go on working behind the last byte and end the stream later (`call_on_close` in
+        Flask); a caller on a socket does not wait for that, and neither does this one.
+        """
+        self._left = length
+        if length == 0:
+            self._complete()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads `size` bytes, or all; fewer only at the end.
+
+        Raises:
+            urllib3.exceptions.ReadTimeoutError: nothing came in time.
+            urllib3.exceptions.ProtocolError: the response broke off.
+        """
+        if size is not None and size >= 0:
+            data = self.read1(size)
+            if len(data) == size or self.closed:
+                return data
+        else:
+            size = None
+            data = self.read1()
+        parts = [data]
+        have = len(data)
+        while size is None or have < size:
+            data = self.read1(-1 if size is None else size - have)
+            if not data:
+                break
+            parts.append(data)
+            have += len(data)
+        return b"".join(parts)
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        """Reads what has come, at most `size` bytes; waits only when there is nothing.
+
+        Raises:
+            urllib3.exceptions.ReadTimeoutError: nothing came in time.
+            urllib3.exceptions.ProtocolError: the response broke off.
+        """
+        if size == 0 or self.closed:
+            return b""
+        if self._at == len(self._piece):
+            self._piece, self._at = self._receive(), 0
+        rest = len(self._piece) - self._at
+        if size is None or size < 0 or size >= rest:
+            data = self._piece[self._at :] if self._at else self._piece
+            self._piece, self._at = b"", 0
+            self._close_at_end()
+        else:
+            data = self._piece[self._at : self._at + size]
+            self._at += size
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read1(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._piece, self._at = b"", 0
+            self._upload = None
+            self._exchange.close()
+
+    # What clients look for in an `http.client.HTTPResponse`, which is what they expect in this
+    # place: the SDK of docker, sseclient, CacheControl.
+
+    @property
+    def fp(self) -> TunnelBody | None:
+        """Where the bytes come from; `None` once they are read."""
+        return None if self.closed else self
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body has no length that is known in advance."""
+        return self._left is None
+
+    @property
+    def chunk_left(self) -> int:
+        """The bytes that have come and can be read without waiting."""
+        return len(self._piece) - self._at
+
+    # Below `fp` there would be a socket. This is all of it that such clients call.
+
+    @property
+    def raw(self) -> TunnelBody:
+        return self
+
+    @property
+    def _sock(self) -> TunnelBody:
+        return self
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Sets the seconds to wait for further bytes; `None` is as long as it takes."""
+        self._timeout = timeout
+
+    def shutdown(self, how: int = 0) -> None:
+        """Ends the body from another thread; one that waits in `read` gets a `ProtocolError`."""
+        self.close()
+
+    def _receive(self) -> bytes:
+        source = self._exchange if self._upload is None else self._upload
+        try:
+            data = source.receive_data(self._timeout)
+        except RestsockError as exc:
+            self.close()
+            raise body_error(exc, self._peer, self.target) from exc
+        except BaseException:
+            # Ctrl-C, or the generator of the request's body: there is no way to go on.
+            self.close()
+            raise
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def _close_at_end(self) -> None:
+        """Closes once the last byte was handed out, without waiting for news."""
+        if self._left == 0:
+            self._complete()
+            return
+        exchange = self._exchange
+        if exchange.unread:
+            return
+        if not exchange.received:
+            exchange.poll()
+        if exchange.received and not exchange.unread:
+            self.close()
+
+    def _complete(self) -> None:
+        if not self.closed:
+            super().close()
+            self._upload = None
+            self._exchange.release()
+
+
+class TunnelResponse(HTTPResponse):
+    """urllib3's response, except that a stream hands on what has come."""
+
+    def stream(
+        self, amt: int | None = 2**16, decode_content: bool | None = None
+    ) -> Generator[bytes]:
+        """Yields the body in pieces of at most `amt` bytes.
+
+        Over a socket a body in chunks is handed on chunk by chunk, and one of known length in
+        pieces of exactly `amt`. So it is here: what has no length is handed on as it comes.
+        """
+        if self.length_remaining is not None and amt is not None:
+            yield from super().stream(amt, decode_content)
+        elif amt != 0:
+            while data := self.read1(amt, decode_content):
+                yield data
+
+    def shutdown(self) -> None:
+        """Ends the body from another thread; one that waits in `read` gets a `ProtocolError`."""
+        if self._fp is not None:
+            self._fp.close()
+
+    def read_whole(self) -> bytes:
+        """Reads all that is left, for a body without content coding: `stream` in one step.
+
+        Raises:
+            urllib3.exceptions.ReadTimeoutError: nothing came in time.
+            urllib3.exceptions.ProtocolError: the response broke off.
+        """
+        file = self._fp
+        if file is None or file.closed:
+            return b""
+        data = file.read()
+        self._fp_bytes_read += len(data)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(data)
+            if self.length_remaining:
+                self._raw_read(1)  # raises: it should have been more, or less
+        return data
+
+
+class _OriginalResponse:
+    """What is wanted of an `http.client.HTTPResponse`: the fields, for cookies."""
+
+    __slots__ = ("_body", "msg")
+
+    def __init__(self, msg: HTTPHeaderDict, body: TunnelBody) -> None:
+        self.msg = msg
+        self._body = body
+
+    def close(self) -> None:
+        self._body.close()
+
+    def isclosed(self) -> bool:
+        return self._body.closed
+
+
+def build_raw(
+    head: ResponseHead, body: TunnelBody, method: str, retries: Retry | None
+) -> TunnelResponse:
+    """Builds `Response.raw`; the body stays unread."""
+    headers = HTTPHeaderDict()
+    for name, value in head.headers:
+        headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    reason = head.reason.decode("latin-1") if head.reason else _PHRASES.get(head.status, "")
+    raw = TunnelResponse(
+        body=cast("Any", body),
+        headers=headers,
+        status=head.status,
+        version=11,
+        reason=reason,
+        preload_content=False,
+        decode_content=False,
+        original_response=cast("ClientResponse", _OriginalResponse(headers, body)),
+        retries=retries,
+        request_method=method,
+        request_url=body.target,
+    )
+    raw.version_string = "HTTP/1.1"
+    body.expect(raw.length_remaining)
+    return raw
+
+
+def read_content(response: Response, raw: TunnelResponse) -> None:
+    """Reads the whole body: what `Response.content` does, without its generators."""
+    content = cast("Any", response)
+    try:
+        content._content = raw.read_whole()
+    except ProtocolError as exc:
+        raise ChunkedEncodingError(exc)  # noqa: B904  # as requests does
+    except ReadTimeoutError as exc:
+        raise ConnectionError(exc)  # noqa: B904  # as requests does
+    content._content_consumed = True

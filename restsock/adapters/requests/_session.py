@@ -1,0 +1,484 @@
+"""A `requests.Session` that takes a short cut for plain calls through a tunnel.
+
+Rules:
+
+- The short cut decides before it does anything. What it does not know to the letter goes to
+  `requests.Session.request` unchanged, and nothing has happened by then.
+- It builds what the long way would have built: a real `PreparedRequest`, handed to the adapter's
+  `send` with the arguments that it would have got.
+- Where code of a user could look or step in (a hook, an auth, an overridden or patched method, a
+  cookie, a redirect) there is no short cut.
+
+A call is plain when its URL is in normal form, its headers, parameters and body are of the common
+types, it brings no cookies, files, auth, proxies, hooks, `verify` or `cert`, and the session has
+none of the first six either.
+"""
+
+from __future__ import annotations
+
+import json as json_
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import requests
+from requests import cookies as cookies_
+from requests import models, sessions
+from requests.adapters import BaseAdapter
+from requests.cookies import RequestsCookieJar
+from requests.exceptions import InvalidSchema
+from requests.models import REDIRECT_STATI, PreparedRequest, Response
+from requests.structures import CaseInsensitiveDict
+from requests.utils import resolve_proxies
+
+from ._fast import new_headers, new_jar, store_of
+from ._response import TunnelResponse, read_content
+from ._tunnel import TunnelAdapter
+
+__all__ = ["Session"]
+
+# A URL that requests would send as it is: a lower-case name without port or user, a path without
+# escapes, empty or dot segments, perhaps a query. Anything else may be rewritten or refused.
+_URL = re.compile(
+    r"https?://[a-z0-9]+(?:(?:-+|[._])[a-z0-9]+)*(?=/)"
+    r"(?:/(?!\.)[A-Za-z0-9_.~!$&'()*+,;=:@-]+)*/?"
+    r"(\?[A-Za-z0-9_.~!$&'()*+,;=:@/?-]+)?"
+)
+_AUTHORITY = re.compile(r"(https?)://(?:[^/?#]*@)?([^/?#@]*?)\.?(?::([0-9]{0,5}))?(?=[/?#])")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_METHODS = {
+    name: name.upper()
+    for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    for name in (verb, verb.lower())
+}
+_NO_HOOKS: dict[str, list[Any]] = {"response": []}
+
+# What the long way calls on a session. One that is overridden or patched is meant to be called.
+_STEPS = (
+    "request",
+    "send",
+    "prepare_request",
+    "merge_environment_settings",
+    "get_adapter",
+    "get_redirect_target",
+    "resolve_redirects",
+)
+_steps_of = attrgetter(*_STEPS)
+_STEP_NAMES = frozenset(_STEPS)
+_REQUESTS_STEPS = _steps_of(requests.Session)
+
+# The stubs leave out the types of these.
+_long_way = cast("Any", requests.Session)
+_extract_cookies = cast("Any", cookies_.extract_cookies_to_jar)
+
+_dumps = json_.JSONEncoder(allow_nan=False).encode
+
+
+def _encoded(value: object) -> bytes:
+    complexjson = cast("Any", models).complexjson
+    if complexjson is json_:
+        return _dumps(value).encode("utf-8")
+    text: str = complexjson.dumps(value, allow_nan=False)  # simplejson, where it is installed
+    return text.encode("utf-8")
+
+
+class _Environment(threading.local):
+    """Whether this thread is at work on the URL of a tunnel."""
+
+    hidden = False
+
+
+_environment = _Environment()
+
+
+class Session(requests.Session):
+    """A `requests.Session` whose plain calls through a `TunnelAdapter` cost a fraction.
+
+    ::
+
+        session = restsock.Session()
+        session.mount("http://edge-1/", server.adapter("edge-1"))
+        session.get("http://edge-1/pets").json()
+
+    Use it wherever a `requests.Session` is used. Requests, responses and exceptions are the same,
+    with two exceptions. The environment has no say about URLs of a tunnel, as if `trust_env` were
+    off for them: netrc files and `REQUESTS_CA_BUNDLE` are for sockets, and for every other URL
+    `trust_env` means what it always does. And a mounted tunnel has all spellings of its URL, such
+    as `http://edge-1:80/` and `http://user:password@edge-1/` (see `get_adapter`).
+    """
+
+    # The session's headers when they were merged last, and what came out.
+    _merged: tuple[tuple[Any, ...], OrderedDict[str, tuple[str, Any]]] | None = None
+
+    def request(
+        self,
+        method: Any,
+        url: Any,
+        params: Any = None,
+        data: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        files: Any = None,
+        auth: Any = None,
+        timeout: Any = None,
+        allow_redirects: bool = True,
+        proxies: Any = None,
+        hooks: Any = None,
+        stream: Any = None,
+        verify: Any = None,
+        cert: Any = None,
+        json: Any = None,
+    ) -> Response:
+        """Sends a request. Arguments, result and exceptions are those of `requests.Session`."""
+        if (
+            cookies is None
+            and files is None
+            and auth is None
+            and proxies is None
+            and hooks is None
+            and verify is None
+            and cert is None
+            and (stream is None or type(stream) is bool)
+            and type(url) is str
+            and (match := _URL.fullmatch(url)) is not None
+            and (adapter := self._fast_adapter(url)) is not None
+        ):
+            query = match.start(1) >= 0
+            request = self._prepare(method, url, query, params, data, headers, json)
+            if request is not None:
+                return self._send(request, adapter, timeout, allow_redirects, stream)
+        return super().request(
+            method,
+            url,
+            params,
+            data,
+            headers,
+            cookies,
+            files,
+            auth,
+            timeout,
+            allow_redirects,
+            proxies,
+            hooks,
+            stream,
+            verify,
+            cert,
+            json,
+        )
+
+    # --- the short cut ------------------------------------------------------------------------
+
+    def _fast_adapter(self, url: str) -> TunnelAdapter | None:
+        """The tunnel's adapter, if the session itself adds nothing to a request but its headers."""
+        cls = type(self)
+        if not (
+            cast("Any", self.auth) is None
+            and type(self.params) is dict
+            and not self.params
+            and type(self.proxies) is dict
+            and not self.proxies
+            and self.hooks == _NO_HOOKS
+            and type(self.cookies) is RequestsCookieJar
+            and next(iter(self.cookies), None) is None
+            and type(self.headers) is CaseInsensitiveDict
+            and _STEP_NAMES.isdisjoint(self.__dict__)
+            and _steps_of(requests.Session) == _REQUESTS_STEPS
+            and _steps_of(cls) == _OWN_STEPS
+        ):
+            return None
+        try:
+            adapter = self.get_adapter(url)
+        except InvalidSchema:
+            return None  # the long way may have something else to say before that
+        return adapter if type(adapter) is TunnelAdapter else None
+
+    def _prepare(
+        self,
+        method: object,
+        url: str,
+        query: bool,
+        params: object,
+        data: Any,
+        headers: object,
+        json: object,
+    ) -> PreparedRequest | None:
+        """Builds what `prepare_request` would; `None` when it takes more than is known here."""
+        verb = _METHODS.get(method) if type(method) is str else None
+        if verb is None:
+            return None
+        if params is not None:
+            encoded = _form(params)
+            if encoded is None:
+                return None
+            if encoded:
+                url = f"{url}{'&' if query else '?'}{encoded}"
+        fields = self._merge(headers)
+        if fields is None:
+            return None
+
+        body: str | bytes | None = None
+        content_type = None
+        if data is not None:
+            if json is not None:
+                return None
+            if type(data) is str or type(data) is bytes:
+                body = data or None
+            else:
+                body = _form(data)
+                if body is None:
+                    return None
+                if body:
+                    content_type = "application/x-www-form-urlencoded"
+                else:
+                    body = None
+        elif json is not None:
+            try:
+                body = _encoded(json)
+            except Exception:  # noqa: BLE001  # the long way raises it, in the words of requests
+                return None
+            content_type = "application/json"
+        if body is not None:
+            try:
+                size = len(body) if type(body) is bytes else len(body.encode("utf-8"))  # type: ignore[union-attr]
+            except UnicodeEncodeError:
+                return None
+            fields["content-length"] = ("Content-Length", str(size))
+            if content_type is not None and "content-type" not in fields:
+                fields["content-type"] = ("Content-Type", content_type)
+        elif verb not in ("GET", "HEAD") and "content-length" not in fields:
+            fields["content-length"] = ("Content-Length", "0")
+
+        request = PreparedRequest()
+        request.method = verb
+        request.url = url
+        request.headers = new_headers(fields)
+        cast("Any", request)._cookies = new_jar()
+        request.body = body
+        return request
+
+    def _merge(self, headers: object) -> OrderedDict[str, tuple[str, Any]] | None:
+        """The fields of the session and of the call, by their names in lower case."""
+        values = tuple(store_of(self.headers).values())
+        merged = self._merged
+        if merged is None or merged[0] != values:
+            scratch = PreparedRequest()
+            try:
+                scratch.prepare_headers(self.headers)
+            except Exception:  # noqa: BLE001  # the long way raises it where it belongs
+                return None  # or knows what to do with it: a `None` is left out there
+            merged = self._merged = (values, store_of(scratch.headers))
+        fields = merged[1].copy()
+        if headers is not None:
+            if type(headers) is not dict:
+                return None
+            for name, value in headers.items():
+                if (
+                    type(name) is not str
+                    or type(value) is not str
+                    or not value.isascii()
+                    or not value.isprintable()
+                    or value[:1] == " "
+                    or not _is_name(name)
+                ):
+                    return None
+                fields[name.lower()] = (name, value)
+        return fields
+
+    def _send(
+        self,
+        request: PreparedRequest,
+        adapter: TunnelAdapter,
+        timeout: Any,
+        allow_redirects: bool,
+        stream: bool | None,
+    ) -> Response:
+        """Does what `send` would for a request without hooks."""
+        if stream is None:
+            stream = self.stream
+        clock = sessions.preferred_clock
+        proxies: OrderedDict[str, str] = OrderedDict()
+        start = clock()
+        response = adapter.send(
+            request, stream, timeout, cast("Any", self.verify), self.cert, proxies
+        )
+        response.elapsed = timedelta(seconds=clock() - start)
+
+        raw = response.raw
+        if type(raw) is TunnelResponse and type(response) is Response:
+            fields = store_of(response.headers)
+            if (
+                "set-cookie" not in fields
+                and "set-cookie2" not in fields
+                and not ("location" in fields and response.status_code in REDIRECT_STATI)
+            ):
+                if not stream:
+                    # A contract may have wanted the body already.
+                    if "content-encoding" in fields or cast("Any", response)._content_consumed:
+                        _ = response.content
+                    else:
+                        read_content(response, raw)
+                return response
+        return self._finish(
+            response, request, timeout, allow_redirects, stream, cast("Any", proxies)
+        )
+
+    def _finish(
+        self,
+        response: Response,
+        request: PreparedRequest,
+        timeout: Any,
+        allow_redirects: bool,
+        stream: bool,
+        proxies: Any,
+    ) -> Response:
+        """What `send` does behind its hooks, with the public parts of requests."""
+        kwargs: dict[str, Any] = {
+            "timeout": timeout,
+            "proxies": proxies,
+            "stream": stream,
+            "verify": self.verify,
+            "cert": self.cert,
+        }
+        for earlier in response.history:
+            _extract_cookies(self.cookies, earlier.request, earlier.raw)
+        _extract_cookies(self.cookies, request, response.raw)
+        if allow_redirects:
+            history = list(self.resolve_redirects(response, request, **kwargs))
+            if history:
+                history.insert(0, response)
+                response = history.pop()
+                response.history = history
+        else:
+            following = self.resolve_redirects(response, request, yield_requests=True, **kwargs)
+            cast("Any", response)._next = next(following, None)
+        if not stream:
+            _ = response.content
+        return response
+
+    # --- the long way, for URLs of a tunnel without the environment -----------------------------
+
+    @property
+    def trust_env(self) -> bool:
+        """As in requests; it has no effect on URLs of a tunnel."""
+        try:
+            trust = cast("bool", self.__dict__["trust_env"])
+        except KeyError:  # in a subclass that has yet to call `__init__`
+            raise AttributeError("trust_env") from None
+        return trust and not _environment.hidden
+
+    @trust_env.setter
+    def trust_env(self, value: bool) -> None:
+        self.__dict__["trust_env"] = value
+
+    def prepare_request(self, request: requests.Request) -> PreparedRequest:
+        """As in requests. No netrc file is read for a tunnel."""
+        with self._environment_for(request.url):
+            return super().prepare_request(request)
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """As in requests. For a tunnel the environment is left alone."""
+        with self._environment_for(url):
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
+        """As in requests. No netrc file is read for a tunnel."""
+        with self._environment_for(prepared_request.url):
+            _long_way.rebuild_auth(self, prepared_request, response)
+
+    def rebuild_proxies(
+        self, prepared_request: PreparedRequest, proxies: Mapping[str, str] | None
+    ) -> Any:
+        """As in requests. For a tunnel the environment's proxies are left out."""
+        with self._environment_for(prepared_request.url):
+            return _long_way.rebuild_proxies(self, prepared_request, proxies)
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """As in requests. For a tunnel the environment's proxies are left out."""
+        if "proxies" not in kwargs and self._is_tunnel(getattr(request, "url", None)):
+            kwargs["proxies"] = resolve_proxies(request, cast("Any", self.proxies), trust_env=False)
+        return super().send(request, **kwargs)
+
+    @contextmanager
+    def _environment_for(self, url: object) -> Iterator[None]:
+        before = _environment.hidden
+        _environment.hidden = self._is_tunnel(url)
+        try:
+            yield
+        finally:
+            _environment.hidden = before
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """As in requests; a mounted tunnel has all spellings of its URL.
+
+        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` begin with
+        `http://edge-1/`, when a `TunnelAdapter` is mounted there.
+        """
+        lower = url.lower()
+        spelled = None
+        for prefix, adapter in self.adapters.items():  # the longest comes first
+            prefix = prefix.lower()
+            if lower.startswith(prefix):
+                break
+            if isinstance(adapter, TunnelAdapter):
+                if spelled is None:
+                    spelled = _spelled(f"{lower}/" if lower.count("/") == 2 else lower)
+                if spelled.startswith(_spelled_prefix(prefix)):
+                    return adapter
+        return super().get_adapter(url)
+
+    def _is_tunnel(self, url: object) -> bool:
+        if isinstance(url, bytes):
+            url = url.decode("latin-1")
+        try:
+            return isinstance(self.get_adapter(str(url).lstrip()), TunnelAdapter)
+        except Exception:  # noqa: BLE001  # whatever is wrong with the URL, requests says it better
+            return False
+
+
+_OWN_STEPS = _steps_of(Session)
+
+
+def _spelled(url: str) -> str:
+    """A URL, in lower case, without user, default port and the dot of a complete name.
+
+    A prefix that ends within its authority stays as it is: `http://edge-1` is one of
+    `http://edge-10/`, too.
+    """
+    match = _AUTHORITY.match(url)
+    if match is None:
+        return url
+    scheme, host, port = match.groups()
+    if port and int(port) != _DEFAULT_PORTS[scheme]:
+        host = f"{host}:{int(port)}"
+    return f"{scheme}://{host}{url[match.end() :]}"
+
+
+_spelled_prefix = lru_cache(maxsize=1024)(_spelled)
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+def _form(fields: object) -> str | None:
+    """Encodes a dict as a query or a form; `None` when it takes more than is known here."""
+    if type(fields) is not dict:
+        return None
+    for name, value in fields.items():
+        if type(name) is not str or (type(value) is not str and type(value) is not int):
+            return None
+    try:
+        return urlencode(fields)
+    except UnicodeEncodeError:
+        return None

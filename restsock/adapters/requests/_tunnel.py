@@ -1,0 +1,376 @@
+"""`TunnelAdapter`: `requests` over a connection of restsock."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from requests import Response, cookies
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, RequestException
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from restsock._exceptions import (
+    LocalProtocolError,
+    RestsockError,
+    SpecError,
+    ValidationError,
+    without_frames,
+)
+from restsock.connection import Replay, ThreadExchange, send_upload
+
+from ._call_checker import CallChecker, check_request, check_response
+from ._errors import as_pool, request_error, retryable_error
+from ._fast import new_headers, new_jar
+from ._request import Times, body_of, check_body, head_of, mark_spent, times_of
+from ._response import TunnelBody, TunnelResponse, build_raw
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+    from urllib3.util import Retry
+
+    from restsock.connection import Requester
+    from restsock.protocol import RequestHead
+
+__all__ = ["TunnelAdapter"]
+
+_log = logging.getLogger("restsock.adapters")
+
+# A body up to this many bytes goes to the loop with its head, in one step.
+_INLINE = 64 * 1024
+
+_NO_TIME = timedelta(0)
+
+# Whether a response of requests has the attributes that `build_response` gives it.
+_KNOWN = list(vars(Response())) == [
+    "_content",
+    "_content_consumed",
+    "_next",
+    "status_code",
+    "headers",
+    "raw",
+    "url",
+    "encoding",
+    "history",
+    "reason",
+    "cookies",
+    "elapsed",
+    "request",
+]
+
+
+class TunnelAdapter(HTTPAdapter):
+    """A transport adapter that sends requests to a peer over its connection.
+
+    ::
+
+        session = requests.Session()
+        session.mount("http://edge-1/", server.adapter("edge-1"))
+        session.get("http://edge-1/pets", timeout=(3, 30)).json()
+
+    All of a session works as over a socket: streams both ways, timeouts, redirects, cookies, auth,
+    hooks, content decoding, retries. What differs:
+
+    - The host of the URL only picks the adapter and fills in the Host header. `verify` and `cert`
+      have no meaning: whether the peer is known and the wire encrypted was settled when the
+      connection was made. `https://` may be mounted too.
+    - A connect timeout of `None` is `Timeouts.connect`, not for ever. It spans the time until the
+      request has a connection and a free stream on it.
+    - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
+    - A request that provably never reached the peer's app is sent again by itself, whatever its
+      method, for as long as the connect timeout, if its body can be sent again. What fails all the
+      same counts for `max_retries` as an error of connecting; `read` and `allowed_methods` rule the
+      rest. What may have run is never repeated without `max_retries`.
+    - A proxy has no part in it. What is mounted goes through the tunnel, whatever `proxies=`, the
+      session or the environment say. Proxy-Authorization is not sent.
+    - A body that can be read only once (a generator, a pipe) is sent once. To send it again, for a
+      redirect or for a challenge to authenticate, is an `UnrewindableBodyError`.
+    - It is the session that picks the adapter, by the first letters of the URL. For a plain
+      `requests.Session` `http://edge-1:80/` and `http://user@edge-1/` do not begin with
+      `http://edge-1/`: they leave over a socket. `restsock.Session` knows better.
+
+    Exceptions are those of `requests`. Their `__cause__` is restsock's, whose `may_have_run` says
+    whether sending the request again is safe.
+
+    One adapter serves any number of threads and sessions. It does not own its connection:
+    `close()` leaves that open. A copy of it, also a deep one, shares the connection. It cannot be
+    pickled, responses can. After a fork it works in the parent alone.
+
+    Args:
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
+        contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
+        pool_options: accepted for the sake of code that makes adapters, without effect.
+    """
+
+    def __init__(
+        self,
+        requester: Requester,
+        *,
+        max_retries: int | Retry = 0,
+        contract: CallChecker | None = None,
+        **pool_options: Any,
+    ) -> None:
+        super().__init__(max_retries=max_retries, **pool_options)
+        self._requester = requester
+        self._contract = contract
+        self._pid = os.getpid()
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,  # the stubs leave out urllib3's Timeout, which requests takes
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Sends a request and returns once the response's head is there; the body is not read yet.
+
+        Args:
+            request: prepared by `requests`.
+            stream: without meaning here: it is the session that reads the body or leaves it.
+            timeout: seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
+            verify: without meaning here.
+            cert: without meaning here.
+            proxies: without meaning here.
+
+        Raises:
+            requests.exceptions.ConnectTimeout: no connection or free stream in time. Safe to
+                retry.
+            requests.exceptions.ReadTimeout: no head in time, or nothing of the request's body was
+                taken. It may have run.
+            requests.exceptions.ConnectionError: any other failure of the transport; its
+                `__cause__.may_have_run` says whether the request may have run.
+            requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
+            requests.exceptions.InvalidURL: the URL's host or path cannot be sent.
+            requests.exceptions.InvalidHeader: nor can a header, or it contradicts the body.
+            requests.exceptions.UnrewindableBodyError: the body was sent before, and cannot be read
+                a second time. Nothing was sent.
+            InvalidRequest: it breaks the contract, if there is one; nothing was sent.
+            InvalidResponse: the response does; it is attached.
+            InvalidSpec: the contract cannot be had from the peer, or not be used.
+            ValueError: this is no timeout.
+            RestsockError: called where it cannot work: on the event loop's own thread, or in a
+                fork.
+        """
+        if os.getpid() != self._pid:
+            raise RestsockError(
+                f"this adapter belongs to process {self._pid}, not to its fork {os.getpid()}:"
+                " a connection does not survive a fork; open a new one in this process"
+            )
+        # A hook that does nothing here; the adapters that derive from this one may override it.
+        self.add_headers(
+            request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
+        )
+        times = times_of(timeout, self._requester.timeouts.connect)
+        check_body(request)
+        head, body = body_of(request, head_of(request))
+        contract = self._contract
+        try:
+            if contract is None:
+                raw = self._send_with_retries(request, head, body, times)
+                return self.build_response(request, raw)
+            call = self._check_request(contract, request, head, body)
+            raw = self._send_with_retries(request, head, body, times)
+        except (RestsockError, RequestException) as exc:
+            raise without_frames(exc)  # noqa: B904  # it is the same error
+        response = self.build_response(request, raw)
+        if call is not None:
+            check_response(contract, call, response, stream=stream)
+        return response
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        """As in `HTTPAdapter`; faster for what `send` hands it."""
+        if not _KNOWN or type(resp) is not TunnelResponse or type(req.url) is not str:
+            return super().build_response(req, resp)
+        fields = OrderedDict(
+            (name.lower(), (name, value)) for name, value in resp.headers.itermerged()
+        )
+        kind = fields.get("content-type")
+        response = Response.__new__(Response)
+        response.__dict__.update(  # in the order of `Response.__init__`
+            _content=False,
+            _content_consumed=False,
+            _next=None,
+            status_code=resp.status,
+            headers=new_headers(fields),
+            raw=resp,
+            url=req.url,
+            encoding=None if kind is None else _encoding(kind[1]),
+            history=[],
+            reason=resp.reason,
+            cookies=new_jar(),
+            elapsed=_NO_TIME,
+            request=req,
+            connection=self,
+        )
+        if "set-cookie" in fields or "set-cookie2" in fields:
+            cast("Any", cookies.extract_cookies_to_jar)(response.cookies, req, resp)
+        return response
+
+    def _check_request(
+        self, contract: CallChecker, request: PreparedRequest, head: RequestHead, body: Any
+    ) -> object | None:
+        try:
+            return check_request(contract, request, head, body)
+        except (ValidationError, SpecError):
+            raise
+        except RestsockError as exc:
+            if type(exc) is RestsockError:
+                raise  # called where it cannot work
+            # The contract was to come from the peer, and that went wrong as any request may.
+            target = head.target.decode("ascii")
+            raise request_error(
+                retryable_error(exc, _Peer(head), target, None), request, exc
+            ) from exc
+
+    def _send_with_retries(
+        self, request: PreparedRequest, head: RequestHead, body: Any, times: Times
+    ) -> TunnelResponse:
+        method = head.method.decode("ascii")
+        target = head.target.decode("ascii")
+        path = target.partition("?")[0]  # for the log: a query may be a secret
+        peer = _Peer(head)
+        retries = self.max_retries
+        replay = None if isinstance(body, bytes) and len(body) <= _INLINE else Replay(body)
+        while True:
+            try:
+                try:
+                    raw = self._attempt(head, body, times, method, target, peer, replay, retries)
+                finally:
+                    if replay is not None and not replay.possible:
+                        mark_spent(request)
+            except RestsockError as exc:
+                if type(exc) is RestsockError:
+                    raise  # not about this request: called where it cannot work
+                if isinstance(exc, LocalProtocolError) and not exc.may_have_run:
+                    raise InvalidHeader(str(exc), request=request) from exc
+                error = retryable_error(exc, peer, target, times.read)
+                if isinstance(exc, LocalProtocolError):
+                    # What was wrong with it will be wrong with it again.
+                    raise request_error(error, request, exc) from exc
+                retries = _count(retries, request, method, target, peer, error, exc)
+                if replay is not None and not (replay.possible and replay.rewind()):
+                    raise request_error(error, request, exc) from exc
+                _log.info("trying %s %s again: %s", method, path, exc)
+                retries.sleep()
+            else:
+                if not (retries.total or retries.status_forcelist) or not retries.is_retry(
+                    method, raw.status, "Retry-After" in raw.headers
+                ):
+                    return raw
+                try:
+                    retries = retries.increment(method, target, response=raw, _pool=as_pool(peer))
+                except MaxRetryError as error:
+                    if retries.raise_on_status:
+                        raw.close()
+                        raise request_error(error, request, error) from error
+                    return raw
+                if replay is not None and not (replay.possible and replay.rewind()):
+                    return raw
+                raw.close()
+                _log.info("trying %s %s again after status %d", method, path, raw.status)
+                retries.sleep(raw)
+
+    def _attempt(
+        self,
+        head: RequestHead,
+        body: Any,
+        times: Times,
+        method: str,
+        target: str,
+        peer: _Peer,
+        replay: Replay | None,
+        retries: Retry,
+    ) -> TunnelResponse:
+        """Sends the request; once, as far as the peer's app can tell.
+
+        Raises:
+            RestsockError: there is no response; the stream is reset.
+        """
+        if replay is None:
+            exchange = ThreadExchange.open(self._requester, head, body=body)
+            try:
+                response = exchange.receive_head(*times)
+            except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                exchange.close()
+                raise
+            remaining = None
+        else:
+            exchange, response, upload = send_upload(
+                self._requester,
+                head,
+                body,
+                replay,
+                connect=times.connect,
+                write=times.read,
+                read=times.read,
+                total=times.total,
+            )
+            remaining = None if upload.done else upload
+        file = TunnelBody(exchange, times.read, remaining, peer, target)
+        return build_raw(response, file, method, retries)
+
+    def __copy__(self) -> TunnelAdapter:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TunnelAdapter:
+        """Another adapter over the same connection, as a copy of a session wants one."""
+        clone = type(self).__new__(type(self))
+        memo[id(self)] = clone
+        for shared in (self._requester, self._contract):
+            memo[id(shared)] = shared
+        state = {k: v for k, v in vars(self).items() if k not in ("poolmanager", "proxy_manager")}
+        cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes the two anew
+        return clone
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "a TunnelAdapter cannot be pickled: its connection lives in this process;"
+            " mount another one where the session is unpickled"
+        )
+
+
+class _Peer:
+    """Whom a request is for, put into words only when an error has to say it."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+
+    def __str__(self) -> str:
+        host = next(value for name, value in self._head.headers if name == b"Host")
+        return f"TunnelAdapter(host={host.decode('ascii', 'replace')!r})"
+
+
+@lru_cache(maxsize=256)
+def _encoding(content_type: str) -> str | None:
+    return get_encoding_from_headers(CaseInsensitiveDict({"content-type": content_type}))
+
+
+def _count(
+    retries: Retry,
+    request: PreparedRequest,
+    method: str,
+    target: str,
+    peer: _Peer,
+    error: HTTPError,
+    cause: RestsockError,
+) -> Retry:
+    """Counts a failed attempt; raises what requests would when there is no other."""
+    try:
+        return retries.increment(
+            method, target, error=error, _pool=as_pool(peer), _stacktrace=cause.__traceback__
+        )
+    except HTTPError as final:  # a MaxRetryError, or `error` itself
+        raise request_error(final, request, cause) from cause

@@ -1,0 +1,162 @@
+"""Serves requests on an asyncio loop beside trio: an asyncio task for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock.apps._admission import Admission, ignore, refuse
+from restsock.apps._connection_info import describe
+from restsock.apps._errors import loggable
+from restsock.apps._served import begin_serving, end_serving
+from restsock.protocol import ResetCode
+
+from ._asyncio_exchange import AsyncioExchange
+from ._asyncio_thread import AsyncioCall, AsyncioThread
+from ._lifespan import Lifespan
+
+if TYPE_CHECKING:
+    from restsock.connection import Exchange
+
+    from ._handler import AsgiServing
+    from ._http import HttpRequest
+    from ._websocket import WebSocketRequest
+
+__all__ = ["AsyncioHost"]
+
+_log = logging.getLogger("restsock.apps")
+
+
+class AsyncioHost:
+    """Runs an app's lifespan and its requests on a loop that lives as long as `running`.
+
+    Args:
+        serving: the app, and how its requests are served.
+    """
+
+    def __init__(self, serving: AsgiServing) -> None:
+        self._serving = serving
+        self._grace = serving.options.timeouts.close
+        self._thread = AsyncioThread(grace=self._grace)
+        self._admission = Admission()
+        self._state: dict[str, Any] | None = None
+        # Both on trio.
+        self._active: set[AsyncioExchange] = set()
+        self._idle = trio.Event()
+        self._open = False
+        # On asyncio.
+        self._calls: dict[AsyncioCall, asyncio.Task[None]] = {}
+
+    # --- on trio --------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Starts the loop, and the app on it; ends both.
+
+        Each step of the end has its time limit, whatever cancels it: requests under way get their
+        grace (none in a cancellation) and are then cancelled, the app is shut down, what it has
+        left running is cancelled.
+
+        Raises:
+            AppStartupError: the app says that it cannot start.
+        """
+        async with self._thread.running():
+            lifespan = Lifespan(self._serving.app, AsyncioCall(), grace=self._grace)
+            self._thread.tell(self._begin_lifespan, lifespan)
+            try:
+                self._state = await self._thread.run(lifespan.start)
+                self._open = True
+                try:
+                    yield
+                    self._open = False
+                    await self._wait_idle()
+                finally:
+                    self._open = False
+                    await self._end_requests()
+            finally:
+                with trio.CancelScope(shield=True):
+                    # A loop that is blocked does not come to it at all.
+                    with trio.move_on_after(self._grace + 1):
+                        await self._thread.run(lifespan.stop)
+
+    async def _wait_idle(self) -> None:
+        with trio.move_on_after(self._grace):
+            while self._active:
+                await self._idle.wait()
+
+    async def _end_requests(self) -> None:
+        if self._active:
+            self._thread.tell(self._abort_calls)
+            with trio.CancelScope(shield=True):
+                await self._wait_idle()
+        for exchange in self._active:
+            _log.error("%s ignores that it is cancelled", loggable(exchange.request))
+            exchange.exchange.reset(ResetCode.CANCEL, "going away")
+            exchange.exchange.observer = ignore
+
+    def start(self, exchange: Exchange) -> None:
+        """Starts to serve a request, or refuses it."""
+        if not self._open:
+            refuse(exchange, "nothing is served here now")
+            return
+        served = AsyncioExchange(exchange, self._thread)
+        if not self._admission.enter(exchange, served):
+            return
+        if not self._active:
+            self._idle = trio.Event()
+        self._active.add(served)
+        describe(exchange.connection)  # here, so that the other thread finds it known
+        self._thread.tell(self._begin, served)
+
+    def _finish(self, served: AsyncioExchange) -> None:
+        # An exchange and what observes it are a ring: cut, both are freed now.
+        served.exchange.observer = ignore
+        self._admission.leave(served.exchange, served)
+        self._active.discard(served)
+        if not self._active:
+            self._idle.set()
+
+    # --- on asyncio -----------------------------------------------------------------------
+
+    def _begin_lifespan(self, lifespan: Lifespan) -> None:
+        # Known to the loop by the task itself; it ends with `stop`, or with the loop.
+        self._lifespan_task = asyncio.ensure_future(lifespan.run())
+
+    def _begin(self, exchange: AsyncioExchange) -> None:
+        call = AsyncioCall()
+        # Made at once, because the next event needs its observer.
+        request = self._serving.request(exchange, call, self._state)
+        # The loop itself does not keep its tasks.
+        self._calls[call] = asyncio.ensure_future(self._serve(request, exchange, call))
+
+    async def _serve(
+        self, request: HttpRequest | WebSocketRequest, exchange: AsyncioExchange, call: AsyncioCall
+    ) -> None:
+        serving = begin_serving(exchange)
+        try:
+            if not call.aborted:
+                call.begun = True
+                await request.run()
+        except BaseException as exc:  # noqa: BLE001  # out of here it would end the loop
+            if not call.is_for_the_loop(exc):
+                _log.exception("serving %s failed", loggable(exchange.request))
+                exchange.reset(ResetCode.INTERNAL, "an internal error")
+        finally:
+            end_serving(exchange, serving, request.response.status)
+            if call.aborted:
+                exchange.reset(ResetCode.CANCEL, "going away")  # nothing, if it is complete
+            exchange.observer = ignore
+            del self._calls[call]
+            self._thread.tell_trio(None, self._finish, exchange)
+
+    def _abort_calls(self) -> None:
+        for call, task in self._calls.items():
+            call.aborted = True
+            # One that has not begun could not clean up behind itself.
+            if call.begun:
+                task.cancel()

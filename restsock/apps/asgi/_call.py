@@ -1,0 +1,92 @@
+"""The call of an app for one request, as the event loop it runs on sees it.
+
+Serving a request needs little of a loop: to run the app so that it can be cancelled, and to wait
+until something has happened. `AppCall` is that; `TrioCall` is here, the one for asyncio beside its
+loop. All the rest of serving is written once, against `AppCall`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from restsock.apps._errors import is_for_the_loop
+
+__all__ = ["AppCall", "TrioCall"]
+
+
+class AppCall(Protocol):
+    """One call of an app. Everything but `run` may be used in front of it and behind it.
+
+    Attributes:
+        loop: `"trio"` or `"asyncio"`.
+    """
+
+    @property
+    def loop(self) -> str: ...
+
+    async def run(self, call: Awaitable[None]) -> None:
+        """Awaits the app. Returns when it does, or when `cancel_after` has cancelled it."""
+
+    def cancel_after(self, seconds: float) -> None:
+        """Cancels `run` unless it ends within this time."""
+
+    def is_for_the_loop(self, error: BaseException) -> bool:
+        """Whether an exception that left the app is the loop's or the user's, not the app's."""
+
+    def wake(self) -> object:
+        """Lets every task that waits look again."""
+
+    async def wait(self) -> None:
+        """Waits for the next `wake`. A cancellation loses nothing."""
+
+    async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Waits until something holds, at most `timeout` seconds; tells whether it does."""
+
+    async def checkpoint(self) -> None:
+        """Lets the others run, and lets what was sent leave."""
+
+
+class TrioCall:
+    """An `AppCall` on trio.
+
+    Args:
+        shield: whether only `cancel_after` cancels it.
+    """
+
+    __slots__ = ("_lot", "_scope", "wait", "wake")
+
+    loop = "trio"
+
+    def __init__(self, *, shield: bool = False) -> None:
+        self._scope = trio.CancelScope(shield=shield)
+        self._lot = trio.lowlevel.ParkingLot()
+        # Bound here, which spares each event a call.
+        self.wait = self._lot.park
+        self.wake: Callable[[], object] = self._lot.unpark_all
+
+    async def run(self, call: Awaitable[None]) -> None:
+        """See `AppCall`."""
+        with self._scope:
+            await call
+
+    def cancel_after(self, seconds: float) -> None:
+        """See `AppCall`."""
+        self._scope.deadline = trio.current_time() + seconds
+
+    def is_for_the_loop(self, error: BaseException) -> bool:
+        """See `AppCall`."""
+        return is_for_the_loop(error)
+
+    async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """See `AppCall`."""
+        with trio.move_on_after(timeout):
+            while not done():
+                await self._lot.park()
+        return done()
+
+    async def checkpoint(self) -> None:
+        """See `AppCall`."""
+        await trio.lowlevel.checkpoint()

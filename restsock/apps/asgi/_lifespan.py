@@ -1,0 +1,148 @@
+"""The lifespan of an ASGI application (ASGI, "Lifespan Protocol", version 2.0)."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from restsock.apps._errors import AppStartupError, BadResponseError, other_loop
+
+if TYPE_CHECKING:
+    from ._call import AppCall
+
+__all__ = ["Lifespan"]
+
+_log = logging.getLogger("restsock.apps")
+
+# Seconds that an app that cannot start may take to raise its reason.
+_LAST_WORDS = 1.0
+
+
+class Lifespan:
+    """Starts and ends an app.
+
+    The app's call (`run`) belongs into a task of its own that no outer cancellation reaches, so
+    that an app is shut down (its database closed) when the program is interrupted, too. `stop`
+    bounds how long that takes.
+
+    Args:
+        app: the application.
+        call: of the app; it tells the loop that all of this happens on.
+        grace: seconds for its shutdown.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], call: AppCall, *, grace: float) -> None:
+        self._app = app
+        self._call = call
+        self._grace = grace
+        self._state: dict[str, Any] = {}
+        self._supported = False  # whether the app has completed its start
+        self._failure: str | None = None
+        self._error: BaseException | None = None
+        self._startup_given = False
+        self._shutdown_given = False
+        self._stopping = False
+        self._stopped = False
+        self._ended = False
+
+    async def run(self) -> None:
+        """Calls the app; whatever it raises ends here."""
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
+        try:
+            await self._call.run(self._app(scope, self._receive, self._send))
+        except BaseException as exc:
+            if self._call.is_for_the_loop(exc):
+                raise
+            self._ended_by(exc)
+        finally:
+            self._ended = True
+            self._call.wake()
+
+    async def start(self) -> dict[str, Any] | None:
+        """Waits until the app has started.
+
+        Returns:
+            Its state, for the scopes of requests; `None` when it has no lifespan.
+
+        Raises:
+            AppStartupError: it says that it cannot start, or what it raises shows that it needs
+                the other kind of loop.
+        """
+        while not (self._supported or self._failure is not None or self._ended):
+            await self._call.wait()
+        if self._supported:
+            return self._state
+        # After its word an app mostly raises what has happened, and that tells more.
+        await self._call.wait_until(lambda: self._ended, _LAST_WORDS)
+        other = other_loop(self._call.loop, self._error, self._failure or "")
+        if other is not None:
+            raise AppStartupError(
+                f"the app failed to start: {_reason(self._error, self._failure)}. "
+                f'The app needs {other}: serve it with loop="{other}"'
+            )
+        if self._failure is not None:
+            raise AppStartupError(f"the app failed to start: {self._failure}")
+        if self._error is not None:
+            # The one way that ASGI has to say "I have none". An app that tried and failed says
+            # lifespan.startup.failed.
+            _log.info("the app has no lifespan (%s)", _reason(self._error, None))
+        return None
+
+    async def stop(self) -> None:
+        """Shuts the app down, if it has started, and cancels what goes on behind the grace."""
+        self._stopping = True
+        self._call.wake()
+        if self._supported and not await self._call.wait_until(self._is_over, self._grace):
+            _log.error("the app was not shut down within %s s; it is cancelled", self._grace)
+        self._call.cancel_after(0)
+
+    def _is_over(self) -> bool:
+        return self._stopped or self._ended
+
+    def _ended_by(self, error: BaseException) -> None:
+        if self._supported:
+            _log.error("the app failed in its lifespan", exc_info=error)
+        else:
+            self._error = error
+
+    async def _receive(self) -> MutableMapping[str, Any]:
+        if not self._startup_given:
+            self._startup_given = True
+            return {"type": "lifespan.startup"}
+        while not self._stopping or self._shutdown_given:  # nothing comes after the shutdown
+            await self._call.wait()
+        self._shutdown_given = True
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
+            if self._supported or self._failure is not None:
+                raise BadResponseError(f"{kind} after the end of the startup")
+        elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            if not self._shutdown_given or self._stopped:
+                when = "after the end" if self._stopped else "before the start"
+                raise BadResponseError(f"{kind} {when} of the shutdown")
+        else:
+            raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
+        if kind == "lifespan.startup.complete":
+            self._supported = True
+        elif kind == "lifespan.startup.failed":
+            self._failure = str(message.get("message", "")) or "it does not say why"
+        else:
+            if kind == "lifespan.shutdown.failed":
+                _log.error("the app failed to shut down: %s", message.get("message", ""))
+            self._stopped = True
+        self._call.wake()
+
+
+def _reason(error: BaseException | None, failure: str | None) -> str:
+    if error is None:
+        return str(failure)
+    return traceback.format_exception_only(error)[-1].strip()  # it copes with a bad `__str__`

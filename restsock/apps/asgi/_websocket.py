@@ -1,0 +1,347 @@
+"""Serves the websocket scope of an ASGI 3 application: a WebSocket server inside of a stream.
+
+::
+
+    CONNECTING ──accept──> OPEN ──close, either side──> CLOSED
+        └──close, or a response of the app's own──> REFUSED
+
+Bytes are parsed when they arrive, so that pings are answered while the app does something else.
+Credit for them goes back when the app has received all messages that they brought, so an app that
+does not receive slows its peer down instead of filling the memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from restsock._exceptions import RemoteProtocolError
+from restsock.apps._errors import BadResponseError, Disconnected, log_failure
+from restsock.apps._response import Responder, checked_field, fail_response
+from restsock.connection import ExchangeEvent, Failed
+from restsock.protocol import (
+    BinaryMessage,
+    CloseCode,
+    CloseReceived,
+    DataReceived,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    TextMessage,
+    WebSocket,
+    values_of,
+)
+
+from ._inbound import Inbound
+from ._scope import asgi_scope
+
+if TYPE_CHECKING:
+    from restsock._options import Options
+    from restsock.apps._exchange import ServedExchange
+
+    from ._call import AppCall
+
+__all__ = ["WebSocketRequest"]
+
+# RFC 6455, section 1.3.
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+# What an endpoint may send (RFC 6455, section 7.4, and IANA's registry).
+_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+
+_OURS = (b"connection", b"upgrade", b"content-length")
+
+
+class _State(Enum):
+    CONNECTING = "not accepted yet"
+    OPEN = "open"
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+class WebSocketRequest:
+    """One request of kind `websocket`, from its scope to the end of the app's call.
+
+    Attributes:
+        response: what the app answers, unless it accepts the WebSocket.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        exchange: ServedExchange,
+        call: AppCall,
+        *,
+        options: Options,
+        state: dict[str, Any] | None,
+        max_message: int,
+    ) -> None:
+        self._app = app
+        self._exchange = exchange
+        self._app_state = state
+        self._timeouts = options.timeouts
+        self._call = call
+        self._state = _State.CONNECTING
+        self.response = Responder(exchange, exchange.request.method)
+        self._inbound = Inbound(exchange, call)
+        self._websocket = WebSocket(client=False, max_message=max_message)
+        self._messages: deque[str | bytes] = deque()
+        self._held = 0  # bytes whose credit has not gone back
+        self._connect_given = False
+        self._disconnect_given = False
+        self._app_done = False
+        self._closed_by_app = False
+        self._disconnect: tuple[int, str] | None = None
+        exchange.observer = self._observe
+
+    async def run(self) -> None:
+        """Calls the app; whatever it raises ends here."""
+        refusal = _refusal(self._exchange.request)
+        if refusal is not None:
+            status, text = refusal
+            self.response.plain(status, text, [(b"Sec-WebSocket-Version", b"13")])
+            return
+        failed = False
+        try:
+            await self._call.run(self._app(self._make_scope(), self._receive, self._send))
+            if self._state is _State.CONNECTING and self._inbound.error is None:
+                raise BadResponseError("the app returned without an answer to the WebSocket")
+        except BaseException as exc:
+            if self._call.is_for_the_loop(exc):
+                raise
+            failed = not log_failure(exc, self._exchange.request, loop=self._call.loop)
+        self._app_done = True
+        if self._state in (_State.OPEN, _State.CLOSED):
+            await self._close_down(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL)
+        elif self._inbound.error is None:
+            fail_response(self._exchange, self.response)
+
+    def _make_scope(self) -> dict[str, Any]:
+        scope = asgi_scope("websocket", self._exchange, self._app_state)
+        offered = [
+            protocol.strip().decode("latin-1")
+            for name, value in scope["headers"]
+            if name == b"sec-websocket-protocol"
+            for protocol in value.split(b",")
+        ]
+        scope["subprotocols"] = offered
+        scope["extensions"]["websocket.http.response"] = {}
+        return scope
+
+    # --- in: called on the loop, in nobody's task ---------------------------------------------
+
+    def _observe(self, event: ExchangeEvent) -> None:
+        if isinstance(event, DataReceived):
+            self._on_data(event.data)
+            self._inbound.wake()
+            return
+        self._inbound(event)
+        if isinstance(event, Failed):
+            self._call.cancel_after(self._timeouts.disconnect)
+            self._end(CloseCode.ABNORMAL, "")
+        elif self._inbound.ended and self._state is _State.OPEN:
+            self._end(CloseCode.ABNORMAL, "the peer ended without a close frame")
+        else:
+            self._flush()
+
+    def _on_data(self, data: bytes) -> None:
+        self._held += len(data)
+        websocket = self._websocket
+        if not self._app_done:
+            try:
+                websocket.receive_data(data)
+                self._take_messages()
+            except RemoteProtocolError as exc:
+                self._take_messages()
+                websocket.close(exc.close_code, str(exc))
+                self._end(exc.close_code, str(exc))
+            self._flush()
+        if not self._messages:
+            self._return_credit()
+
+    def _take_messages(self) -> None:
+        while (event := self._websocket.next_event()) is not None:
+            if isinstance(event, (TextMessage, BinaryMessage)):
+                self._messages.append(event.data)
+            elif isinstance(event, CloseReceived):
+                self._end(event.code, event.reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        """The WebSocket is over: tells the app, and completes what goes to the peer."""
+        if self._disconnect is None:
+            self._disconnect = (int(code), reason)
+        if self._state is _State.OPEN:
+            self._flush(force=True)
+            self._state = _State.CLOSED
+            self._exchange.send_end()
+
+    def _flush(self, *, force: bool = False) -> None:
+        # While writing is paused, pongs wait in the WebSocket, which keeps some.
+        if self._state is _State.OPEN and (force or not self._inbound.write_paused):
+            data = self._websocket.data_to_send()
+            if data:
+                self._exchange.send_data(data)
+
+    def _return_credit(self) -> None:
+        held, self._held = self._held, 0
+        self._exchange.consume(held)
+
+    # --- the app's side -----------------------------------------------------------------------
+
+    async def _receive(self) -> MutableMapping[str, Any]:
+        if not self._connect_given:
+            self._connect_given = True
+            return {"type": "websocket.connect"}
+        while not self._messages and self._disconnect is None:
+            await self._inbound.wait()
+        if self._messages:
+            message = self._messages.popleft()
+            if not self._messages:
+                self._return_credit()
+            kind = "text" if isinstance(message, str) else "bytes"
+            return {"type": "websocket.receive", kind: message}
+        assert self._disconnect is not None
+        if self._disconnect_given:
+            await self._call.checkpoint()  # an app may ask for ever
+        self._disconnect_given = True
+        code, reason = self._disconnect
+        return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "websocket.close":
+            self._close(message.get("code"), message.get("reason"))
+            return
+        self._inbound.check()
+        if kind == "websocket.send":
+            await self._send_message(message)
+        elif kind == "websocket.accept":
+            self._demand(kind, _State.CONNECTING)
+            self._accept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.http.response.start":
+            self._demand(kind, _State.CONNECTING)
+            self.response.start(message["status"], message.get("headers", ()))
+            self._state = _State.REFUSED
+        elif kind == "websocket.http.response.body":
+            self._demand(kind, _State.REFUSED)
+            self.response.body(message.get("body", b""), message.get("more_body", False))
+            if self.response.complete:
+                self._refused()
+            else:
+                await self._inbound.drain()
+        else:
+            raise BadResponseError(f"not a message for a websocket scope: {kind!r}")
+
+    def _accept(self, subprotocol: str | None, headers: Any) -> None:
+        fields = [checked_field(name, value) for name, value in headers]
+        for name, _ in fields:
+            if name.lower() in _OURS or name.lower().startswith(b"sec-websocket-"):
+                raise BadResponseError(f"the server sets {name!r} itself")
+        accept = _accept_token(_key(self._exchange.request))
+        head = [
+            (b"Connection", b"upgrade"),
+            (b"Upgrade", b"websocket"),
+            (b"Sec-WebSocket-Accept", accept),
+            *fields,
+        ]
+        if subprotocol is not None:
+            head.append(checked_field(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+        self._exchange.send_head(ResponseHead(101, head, b"Switching Protocols"))
+        self.response.status = 101
+        self._state = _State.OPEN
+
+    async def _send_message(self, message: MutableMapping[str, Any]) -> None:
+        if self._state is _State.CLOSED and not self._closed_by_app:
+            raise Disconnected
+        self._demand("websocket.send", _State.OPEN)
+        text, data = message.get("text"), message.get("bytes")
+        if (text is None) == (data is None):
+            raise BadResponseError("websocket.send carries either text or bytes")
+        if text is not None:
+            if not isinstance(text, str):
+                raise TypeError(f"text is str, not {type(text).__name__}")
+            self._websocket.send_text(text)
+        else:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"bytes is bytes, not {type(data).__name__}")
+            self._websocket.send_binary(bytes(data))
+        self._flush(force=True)
+        await self._inbound.drain()
+
+    def _close(self, code: object, reason: object) -> None:
+        peer_closed = self._state is _State.CLOSED and not self._closed_by_app
+        if peer_closed or self._inbound.error is not None:
+            return  # the peer was first, which an app cannot know
+        if self._state in (_State.CLOSED, _State.REFUSED):
+            raise BadResponseError(f"websocket.close while the WebSocket is {self._state.value}")
+        code = CloseCode.NORMAL if code is None else code
+        if not isinstance(code, int) or code not in _CLOSE_CODES:
+            raise BadResponseError(f"not a code that a WebSocket may be closed with: {code!r}")
+        reason = "" if reason is None else reason
+        if not isinstance(reason, str):
+            raise TypeError(f"the reason of a close is str, not {type(reason).__name__}")
+        self._closed_by_app = True
+        if self._state is _State.OPEN:
+            self._send_close(code, reason)
+        else:
+            self.response.plain(403, "Forbidden\n")
+            self._state = _State.REFUSED
+            self._refused()
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self._websocket.close(code, reason)
+        self._end(code, reason)
+
+    def _refused(self) -> None:
+        if self._disconnect is None:
+            self._disconnect = (CloseCode.ABNORMAL, "")
+        self._inbound.wake()
+
+    def _demand(self, kind: str, state: _State) -> None:
+        if self._state is not state:
+            raise BadResponseError(f"{kind} while the WebSocket is {self._state.value}")
+
+    async def _close_down(self, code: int) -> None:
+        """Ends what the app has left open, and waits for the peer's end."""
+        self._messages.clear()
+        self._return_credit()
+        if self._state is _State.OPEN:
+            self._send_close(code, "")
+        inbound = self._inbound
+
+        def over() -> bool:
+            return inbound.ended or inbound.error is not None
+
+        if not await self._call.wait_until(over, self._timeouts.close):
+            self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")
+
+
+def _key(request: RequestHead) -> bytes:
+    keys = values_of(request.headers, b"sec-websocket-key")
+    return keys[0] if len(keys) == 1 else b""
+
+
+def _refusal(request: RequestHead) -> tuple[int, str] | None:
+    """What is wrong with the client's side of the handshake (RFC 6455, section 4.2.1)."""
+    versions = values_of(request.headers, b"sec-websocket-version")
+    if request.method != b"GET":
+        return 400, "A WebSocket is asked for by GET.\n"
+    if versions != [b"13"]:
+        return 426, "Only version 13 of WebSocket is spoken here.\n"
+    try:
+        key = base64.b64decode(_key(request), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 16:
+        return 400, "Sec-WebSocket-Key is missing or malformed.\n"
+    return None
+
+
+def _accept_token(key: bytes) -> bytes:
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    return base64.b64encode(digest)

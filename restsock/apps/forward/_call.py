@@ -1,0 +1,311 @@
+"""One forwarded request: from the tunnel to the server, and the response back.
+
+Both bodies go at the same time, each as fast as its receiver takes it: what is read from the tunnel
+was sent on before its credit goes back, and the server is read only while there is room in the
+tunnel. Whichever way it ends, the server learns of it: a connection on which a message is not
+complete is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._exceptions import ProtocolError, RemoteProtocolError, RestsockError
+from restsock.apps._errors import BadResponseError, first_cause, loggable
+from restsock.apps._response import Responder
+from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed
+from restsock.http1 import UpstreamEvent
+from restsock.protocol import (
+    DataReceived,
+    EndReceived,
+    Headers,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+)
+
+from ._head import IDEMPOTENT, BadTargetError, forwarded_head, passes
+from ._pool import ConnectError
+from ._raw import carry_raw
+
+if TYPE_CHECKING:
+    from ._forward import Forward
+    from ._pool import Pool, UpstreamConnection
+
+__all__ = ["ForwardCall"]
+
+_log = logging.getLogger("restsock.apps")
+
+_READ = 64 * 1024
+# A request of up to this many bytes is sent without looking for an early answer meanwhile.
+_AT_ONCE = 32 * 1024
+# How long a connection may have been idle for a request that cannot be sent twice, in seconds: a
+# server that closes it in the very moment of the request is less likely the shorter this is.
+_FRESH = 1.0
+
+# Methods whose request without a body says so (RFC 9110, section 8.6).
+_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
+
+_TITLES = {
+    400: "Bad Request",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class _TooSlowError(Exception):
+    """The server did not do what it should in time."""
+
+
+# What the server, or the way there, can be at fault for.
+_FAULTS = (ProtocolError, BadResponseError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class ForwardCall:
+    """A request on its way.
+
+    Args:
+        forward: where to, and how.
+        pool: connections to there.
+        exchange: the request.
+        grace: seconds that one direction of an upgraded stream may outlive the other.
+
+    Attributes:
+        response: what goes back.
+    """
+
+    def __init__(self, forward: Forward, pool: Pool, exchange: Exchange, *, grace: float) -> None:
+        connection = exchange.connection
+        assert connection is not None
+        self._forward = forward
+        self._pool = pool
+        self._exchange = exchange
+        self._peer = connection.peer
+        self._grace = grace
+        self._scope = trio.CancelScope()
+        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
+        self.response = Responder(exchange, exchange.request.method)
+        self._observe = exchange.observer
+        exchange.observer = self._observe_failure
+        # Until when the head of the response has to be there, and who waits for it.
+        self._head_due = math.inf
+        self._head_scope: trio.CancelScope | None = None
+        self._send_error: Exception | None = None
+
+    def _observe_failure(self, event: ExchangeEvent) -> None:
+        self._observe(event)
+        if isinstance(event, Failed):
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Forwards the request; whatever goes wrong is told to the caller."""
+        with self._scope:
+            try:
+                await self._run()
+            except BadTargetError as exc:
+                self._fail(400, str(exc), exc)
+            except ConnectError as exc:
+                self._fail(exc.status, str(exc), exc)
+            except _TooSlowError as exc:
+                self._fail(504, str(exc), exc)
+            except _FAULTS as exc:
+                self._fail(502, "the server did not give a complete, valid response", exc)
+
+    def _fail(self, status: int, detail: str, error: Exception) -> None:
+        """Answers with a problem (RFC 9457); cuts off what has been begun."""
+        cause = first_cause(error)
+        why = str(error) or type(error).__name__
+        if cause is not error:
+            why += f" ({cause})"
+        request = loggable(self._exchange.request)
+        _log.warning("forwarding %s to %s failed: %s", request, self._forward.origin, why)
+        response = self.response
+        if response.complete:
+            return
+        if response.head_sent:
+            code = ResetCode.TIMEOUT if status == 504 else ResetCode.INTERNAL
+            self._exchange.reset(code, detail)
+            return
+        problem = {"type": "about:blank", "title": _TITLES[status], "status": status}
+        body = json.dumps({**problem, "detail": detail}).encode("ascii") + b"\n"
+        response.start(status, [(b"Content-Type", b"application/problem+json")])
+        response.body(body, more=False)
+
+    # --- to the server --------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        head = forwarded_head(self._exchange.request, self._forward, self._peer)
+        driver = self._driver
+        upgrade = head.upgrade is not None
+        # What is here completely can be sent in one piece, with its length, and once more.
+        whole = driver.received or self._exchange.request.upgrade is not None
+        body = b""
+        if whole:
+            while data := driver.receive_nowait():
+                body += data
+            if not (upgrade or driver.trailers):
+                head = _sized(head, len(body))
+        replayable = whole and head.method in IDEMPOTENT
+        max_idle = math.inf if replayable else _FRESH
+        while True:
+            link = await self._pool.acquire(max_idle=max_idle)
+            try:
+                first = link.http.send_request(
+                    head, body=not whole or bool(body or driver.trailers)
+                )
+                if whole:
+                    first += link.http.send_data(body) if body else b""
+                    first += link.http.send_end(self._trailers(driver.trailers))
+                await self._exchange_messages(link, first, whole=whole)
+                return
+            except (RemoteProtocolError, trio.BrokenResourceError):
+                stale = link.used and not link.http.answered
+                if not (stale and replayable):
+                    raise
+            finally:
+                await self._pool.release(link)
+            max_idle = -1.0
+
+    async def _exchange_messages(
+        self, link: UpstreamConnection, first: bytes, *, whole: bool
+    ) -> None:
+        if whole and len(first) <= _AT_ONCE:
+            await self._send(link, first, whole=True)
+            self._check_sent()
+            await self._receive(link)
+            return
+        error: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_beside, link, first, whole, nursery.cancel_scope)
+            try:
+                await self._receive(link)
+            except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
+                error = exc
+            # An answer that is complete ends the request, however much of it is left.
+            nursery.cancel_scope.cancel()
+        self._check_sent()
+        if error is not None:
+            raise error
+
+    async def _send_beside(
+        self, link: UpstreamConnection, first: bytes, whole: bool, scope: trio.CancelScope
+    ) -> None:
+        await self._send(link, first, whole=whole)
+        if self._send_error is not None:
+            scope.cancel()
+
+    def _check_sent(self) -> None:
+        if self._send_error is not None:
+            raise self._send_error
+
+    async def _send(self, link: UpstreamConnection, first: bytes, *, whole: bool) -> None:
+        """Sends the request; what is wrong with that ends up in `_send_error`."""
+        driver = self._driver
+        try:
+            await self._write(link, first)
+            while not whole:
+                data = await driver.receive_data()
+                if data:
+                    await self._write(link, link.http.send_data(data))
+                else:
+                    await self._write(link, link.http.send_end(self._trailers(driver.trailers)))
+                    whole = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # there may be an answer all the same; if not, the one who reads will say so
+        except RestsockError as exc:
+            if exc is not driver.error:  # else the caller has left, and everything is cancelled
+                self._send_error = exc
+        except _TooSlowError as exc:
+            self._send_error = exc
+        self._expect_head()
+
+    async def _write(self, link: UpstreamConnection, data: bytes) -> None:
+        with trio.move_on_after(_or_forever(self._forward.idle_timeout)) as waiting:
+            await link.send(data)
+        if waiting.cancelled_caught:
+            raise _TooSlowError("the server takes no more of the request")
+
+    def _expect_head(self) -> None:
+        """From now on the server has all that it needs for an answer."""
+        self._head_due = trio.current_time() + _or_forever(self._forward.response_timeout)
+        if self._head_scope is not None:
+            self._head_scope.deadline = self._head_due
+
+    # --- and back -------------------------------------------------------------------------
+
+    async def _receive(self, link: UpstreamConnection) -> None:
+        http = link.http
+        response = self.response
+        while not response.complete:
+            event = http.next_event()
+            if event is not None:
+                if isinstance(event, DataReceived):
+                    response.body(event.data, more=True)
+                    await self._driver.send_data(b"")  # waits while too much waits to leave
+                elif isinstance(event, EndReceived):
+                    response.end(event.trailers)
+                else:
+                    await self._receive_head(link, event)
+                continue
+            if http.switched:
+                return
+            if response.started and not response.head_sent:
+                response.flush_head()
+            http.receive_data(await self._read(link))
+
+    async def _receive_head(self, link: UpstreamConnection, event: UpstreamEvent) -> None:
+        assert not isinstance(event, (DataReceived, EndReceived))
+        head = event.head
+        if head.status == 101:
+            await self._switch(link, head)
+        elif head.status < 200:
+            self._exchange.send_head(head)
+            if self._head_due < math.inf:
+                self._expect_head()  # the server is alive and says so
+        else:
+            self.response.start(head.status, head.headers, head.reason.strip() or None)
+
+    async def _read(self, link: UpstreamConnection) -> bytes:
+        if self.response.started:
+            seconds = _or_forever(self._forward.idle_timeout)
+            scope = trio.CancelScope(deadline=trio.current_time() + seconds)
+            problem = "the server gives no more of its response"
+        else:
+            self._head_scope = scope = trio.CancelScope(deadline=self._head_due)
+            problem = "the server does not answer in time"
+        with scope:
+            data = bytes(await link.stream.receive_some(_READ))
+        self._head_scope = None
+        if scope.cancelled_caught:
+            raise _TooSlowError(problem)
+        return data
+
+    def _trailers(self, trailers: Headers) -> Headers:
+        """Those that the server gets: some servers make header fields of them."""
+        return [field for field in trailers if passes(field[0].lower(), self._forward)]
+
+    async def _switch(self, link: UpstreamConnection, head: ResponseHead) -> None:
+        self._exchange.send_head(head)
+        self.response.head_sent = True
+        self.response.status = head.status
+        await carry_raw(self._driver, link.stream, link.http.trailing_data, grace=self._grace)
+        self.response.complete = True
+
+
+def _sized(head: RequestHead, size: int) -> RequestHead:
+    """The head of a request that is here as a whole, with its length if it has to say one."""
+    names = {name.lower() for name, _ in head.headers}
+    if b"content-length" in names or not (size or head.method in _WITH_CONTENT):
+        return head
+    headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
+    return head._replace(headers=headers)
+
+
+def _or_forever(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

@@ -1,0 +1,261 @@
+"""Serves a WSGI application (PEP 3333) from persistent worker threads.
+
+The loop hands a request to the workers through one `queue.SimpleQueue`; a worker drives it to its
+end with a `ThreadExchange`. When the queue is full, the loop itself answers with a 503.
+
+What the PEP leaves to the server is done like this:
+
+- The head leaves with the first bytes of the body, so an app that fails before has its 500. Each
+  chunk that the app yields or writes leaves at once.
+- A body that is one chunk (or a list of them) gets a Content-Length.
+- `wsgi.input` streams: credit goes back to the peer as the app reads, and it ends by itself
+  (`wsgi.input_terminated`), whatever CONTENT_LENGTH says.
+- When the peer has left, reading and writing raise an `OSError`; `close()` of the iterable is
+  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is sent away, and the
+  same follows.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError
+from restsock._logging import about
+from restsock.apps._errors import BadResponseError, Disconnected, log_failure
+from restsock.apps._response import CONTINUE, Responder, expects_continue
+from restsock.apps._served import begin_serving, end_serving
+from restsock.protocol import ResetCode
+
+from ._environ import wsgi_environ
+
+if TYPE_CHECKING:
+    from restsock.connection import ThreadExchange
+
+__all__ = ["WsgiApp", "WsgiRequest"]
+
+_log = logging.getLogger("restsock.apps")
+
+_EMPTY: tuple[bytes, ...] = ()
+_READ_BUFFER = 16 * 1024
+
+ExcInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+WsgiApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class WsgiRequest:
+    """One request, served from start to end by one thread.
+
+    Args:
+        exchange: the request.
+        threads: how many may call the app at once.
+        idle: seconds that the peer may let the thread wait.
+    """
+
+    def __init__(self, exchange: ThreadExchange, *, threads: int, idle: float) -> None:
+        self._exchange = exchange
+        self._threads = threads
+        self._idle = idle
+        self._response = _ThreadResponder(exchange, exchange.exchange.request.method)
+
+    def run(self, app: WsgiApp) -> None:
+        """Calls the app and sends its response; whatever it raises ends here."""
+        exchange = self._exchange
+        exchange.poll()
+        if exchange.error is not None:
+            return  # the peer left while the request was waiting for a worker
+        serving = begin_serving(exchange.exchange)
+        try:
+            self._call(app)
+        finally:
+            end_serving(exchange.exchange, serving, self._response.status)
+
+    def _call(self, app: WsgiApp) -> None:
+        exchange = self._exchange
+        result: Iterable[bytes] = _EMPTY
+        try:
+            environ = wsgi_environ(exchange.exchange, self._input(), threads=self._threads)
+            try:
+                result = app(environ, self._start_response)
+                self._send(result)
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except BaseException as exc:  # noqa: BLE001  # SystemExit too: it would end the worker
+            self._fail(exc)
+
+    def _input(self) -> io.BufferedIOBase:
+        exchange = self._exchange
+        if exchange.received and not exchange.unread:
+            return io.BytesIO()
+        return io.BufferedReader(_Input(exchange, self._response, self._idle), _READ_BUFFER)
+
+    def _start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: ExcInfo | None = None,
+    ) -> Callable[[bytes], None]:
+        response = self._response
+        try:
+            if exc_info is not None:
+                if response.head_sent and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            elif response.started:
+                raise BadResponseError("start_response was called twice without exc_info")
+            code, reason = _status(status)
+            response.start(code, [(_native(n), _native(v)) for n, v in headers], reason)
+        finally:
+            exc_info = None  # a cycle through this frame otherwise (PEP 3333)
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError(f"write() takes bytes, not {type(data).__name__}")
+        if data:
+            self._response.body(data, more=True)
+            self._drain()
+
+    def _send(self, result: Iterable[bytes]) -> None:
+        response = self._response
+        if isinstance(result, (list, tuple)):
+            # All of it is here: one chunk, whose length is known.
+            response.body(b"".join(map(_chunk, result))[: response.left], more=False)
+            return
+        single = _is_single(result)
+        for chunk in result:
+            if not _chunk(chunk):
+                continue
+            if response.complete:
+                break
+            # More than Content-Length is not sent, and then no more asked for (PEP 3333). An end
+            # that is known is not sent apart; the app is asked to its own end all the same.
+            left = response.left
+            last = single or (left is not None and len(chunk) >= left)
+            response.body(chunk[:left], more=not last)
+            if single or response.bodiless or (left is not None and len(chunk) > left):
+                break  # nobody will see the rest, and there may be no end to it
+            if not last:
+                self._drain()
+        if not response.complete:
+            response.body(b"", more=False)
+
+    def _drain(self) -> None:
+        try:
+            self._exchange.drain(self._idle)
+        except LocalProtocolError:
+            raise  # the app's fault after all
+        except RestsockError as exc:
+            raise _disconnected(self._exchange, exc) from exc
+
+    def _fail(self, error: BaseException) -> None:
+        request = self._exchange.exchange.request
+        if log_failure(error, request) or self._response.complete:
+            return
+        if self._response.head_sent:
+            self._exchange.close(ResetCode.INTERNAL, "the app failed")
+        else:
+            self._response.plain(500, "Internal Server Error\n")
+
+
+class _ThreadResponder(Responder):
+    """A responder that lets head, last chunk and end of a response wake the loop once."""
+
+    def __init__(self, exchange: ThreadExchange, method: bytes) -> None:
+        super().__init__(exchange, method)
+        self._exchange = exchange
+
+    def _send_data(self, data: bytes, *, last: bool) -> None:
+        self._exchange.send_data(data, flush=not last)
+
+
+class _Input(io.RawIOBase):
+    """The request body as a raw file; `io.BufferedReader` makes `wsgi.input` of it."""
+
+    def __init__(self, exchange: ThreadExchange, response: Responder, idle: float) -> None:
+        self._exchange = exchange
+        self._response = response
+        self._idle = idle
+        self._left: memoryview | None = None
+        self._continue_due = expects_continue(exchange.exchange.request)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._left is None:
+            self._left = memoryview(self._receive())
+        left = self._left
+        size = min(len(left), len(buffer))
+        buffer[:size] = left[:size]
+        self._left = left[size:] if size < len(left) else None
+        return size
+
+    def _receive(self) -> bytes:
+        exchange = self._exchange
+        if self._continue_due:
+            self._continue_due = False
+            exchange.poll()
+            if not (self._response.head_sent or exchange.unread or exchange.received):
+                exchange.send_head(CONTINUE, flush=True)
+        if self._response.complete:
+            exchange.poll()
+            # The stream ends with the response, and nothing tells of it: there is none to wait for.
+            if not (exchange.unread or exchange.received):
+                raise Disconnected
+        try:
+            return exchange.receive_data(self._idle)
+        except RestsockError as exc:
+            raise _disconnected(exchange, exc) from exc
+
+
+def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnected:
+    """What the app sees of an error of its exchange; sends a peer away that is idle."""
+    if isinstance(error, RequestTimeout):
+        exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
+        connection = exchange.exchange.connection
+        if connection is not None:
+            connection.limit_log.note(
+                "idle",
+                "connection %s (%s): a request was reset, its peer let the app wait for too long",
+                connection.id,
+                connection.name,
+                extra=about(connection),
+            )
+        exchange.error = error  # no event follows a reset, and the app is not to wait once more
+    return Disconnected()
+
+
+def _status(status: str) -> tuple[int, bytes]:
+    if not isinstance(status, str):
+        raise TypeError(f"a status is str, not {type(status).__name__}")
+    code, _, reason = status.partition(" ")
+    if len(code) != 3 or not code.isascii() or not code.isdigit():
+        raise BadResponseError(f"not a status like '200 OK': {status!r}")
+    return int(code), _native(reason)
+
+
+def _native(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"status and headers are str, not {type(text).__name__}")
+    return text.encode("latin-1")
+
+
+def _chunk(data: bytes) -> bytes:
+    if not isinstance(data, bytes):
+        raise TypeError(f"a WSGI app yields bytes, not {type(data).__name__}")
+    return data
+
+
+def _is_single(result: Iterable[bytes]) -> bool:
+    """Whether the app's iterable says that it has one chunk (PEP 3333, Content-Length)."""
+    try:
+        return len(result) == 1  # type: ignore[arg-type]  # most have no length: the TypeError
+    except TypeError:
+        return False

@@ -1,0 +1,19 @@
+"""Messages held to a document: how they are read, what is wrong with them, and on which thread."""
+
+from __future__ import annotations
+
+from ._divergence import content_type_of, misleads, misread, takes_matrix
+from ._threads import Job, Threads, beside_the_loop
+from ._validator import BodyPlan, Validator
+
+__all__ = [
+    "BodyPlan",
+    "Job",
+    "Threads",
+    "Validator",
+    "beside_the_loop",
+    "content_type_of",
+    "misleads",
+    "misread",
+    "takes_matrix",
+]

@@ -1,0 +1,390 @@
+"""Operations that can be called: over a `requests.Session`, or over a `Requester`.
+
+`_operations.py` makes the request of a call; here it is held to the contract, and sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
+
+import trio
+
+from restsock._exceptions import ResponseValidationError
+from restsock.connection import Requester, Response, fields_of
+from restsock.openapi.checks import beside_the_loop
+from restsock.protocol import RequestHead, scheme_of
+
+from ._call_errors import ArgumentError, BadBody, failure_of
+from ._help import docstring_of, signature_of
+
+if TYPE_CHECKING:
+    import requests
+
+    from restsock.connection import StreamedResponse
+    from restsock.protocol import Headers
+
+    from ._contract import BoundContract
+    from ._operations import Arguments, PreparedCall
+
+__all__ = ["AsyncOperation", "BlockingOperation", "BoundOperation", "CallOptions"]
+
+_Self = TypeVar("_Self", bound="BoundOperation")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What holds for a call besides its arguments."""
+
+    contract: BoundContract | None  # `None`: nothing is validated
+    base_url: str  # scheme and authority; of the use on the trio loop the scheme alone, or ""
+    base_path: str | None  # in front of the paths, instead of the one from `servers`
+    timeout: Any
+    headers: Mapping[str, str]
+    content_type: str | None
+
+
+class BoundOperation:
+    """An operation that can be called. Made by `Client`; immutable, and may be shared by threads.
+
+    Its `__doc__` and `__signature__` are those of the contract, for `help()` and for editors.
+
+    Attributes:
+        id: its `operationId`; `None` where the document gives it none.
+        method: in capitals.
+        path: its template.
+    """
+
+    def __init__(self, arguments: Arguments, options: CallOptions, transport: Any) -> None:
+        self._arguments = arguments
+        self._options = options
+        self._transport = transport
+        self.id = arguments.operation.id
+        self.method = arguments.operation.method
+        self.path = arguments.operation.path
+        self.__name__ = self.__qualname__ = self.id or arguments.key
+        self.__signature__ = signature_of(arguments)
+        self.__doc__ = f"{self.__name__}{self.__signature__}\n\n{docstring_of(arguments)}"
+
+    def using(
+        self: _Self,
+        *,
+        timeout: Any = ...,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> _Self:
+        """The same operation with other options, which the keywords of a call are not for.
+
+            api.uploadPhoto.using(timeout=60, content_type="image/png")(number=7, body=data)
+
+        Args:
+            timeout: instead of the client's; `None` for none.
+            headers: on top of the client's; they win over header parameters, too.
+            content_type: which of the media types that the contract offers the body is.
+        """
+        options = self._options
+        return type(self)(
+            self._arguments,
+            replace(
+                options,
+                timeout=options.timeout if timeout is ... else timeout,
+                headers={**options.headers, **(headers or {})},
+                content_type=content_type or options.content_type,
+            ),
+            self._transport,
+        )
+
+    def prepare(self, /, **arguments: Any) -> PreparedCall:
+        """The request that a call with these arguments would send.
+
+        Raises:
+            ArgumentError: they do not fit.
+        """
+        return self._prepare((), arguments)
+
+    def _prepare(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> PreparedCall:
+        key = self._arguments.key
+        if args:
+            names = ", ".join(f"{name}=" for name in self.__signature__.parameters)
+            hint = f": {names}" if names else ""
+            raise ArgumentError(
+                f"arguments are given by name{hint}", operation=key, location="call"
+            )
+        return self._arguments.call(
+            arguments,
+            headers=self._options.headers,
+            content_type=self._options.content_type,
+            base_path=self._options.base_path,
+            supplied=self._supplied(),
+        )
+
+    def _supplied(self) -> frozenset[tuple[str, str]]:
+        """Parameters that the transport has already."""
+        return frozenset()
+
+    def _check(
+        self, call: PreparedCall, fields: list[tuple[str | bytes, str | bytes]]
+    ) -> object | None:
+        """Holds a request to the contract; returns what is needed to check its response.
+
+        Raises:
+            RequestValidationError: it breaks the contract.
+        """
+        contract = self._options.contract
+        if contract is None:
+            return None
+        # As if it were for the document's own server, wherever it goes.
+        target = self._arguments.base + call.path
+        head = RequestHead(call.method.encode(), target.encode("ascii"), fields_of(fields))
+        body = b"" if call.body is None else call.body
+        return contract.check_request(head, body if isinstance(body, bytes) else None)
+
+    def _check_response(
+        self, checks: object, status: int, headers: Headers, response: Any, body: bytes | None
+    ) -> None:
+        contract = self._options.contract
+        assert contract is not None
+        try:
+            contract.check_response(checks, status, headers, body)
+        except ResponseValidationError as exc:
+            exc.response = response
+            raise
+
+    def __repr__(self) -> str:
+        return f"<operation {self.__name__}: {self.method} {self.path}>"
+
+
+class BlockingOperation(BoundOperation):
+    """An operation, called over a `requests.Session`."""
+
+    _transport: requests.Session
+
+    def __call__(self, /, *args: Any, **arguments: Any) -> requests.Response:
+        """Calls it and reads the whole answer.
+
+        Raises:
+            ArgumentError: the call does not fit the operation. Nothing was sent.
+            RequestValidationError: a value breaks the contract. Nothing was sent.
+            ResponseValidationError: the answer breaks it.
+            OperationFailed: the status is 400 or more.
+            requests.RequestException: as from the session; and what its adapters raise.
+        """
+        return self._send(self._prepare(args, arguments), stream=False)
+
+    def stream(self, /, *args: Any, **arguments: Any) -> AbstractContextManager[requests.Response]:
+        """Calls it; the block runs once the head is there, and its end closes the answer.
+
+            with api.feed.stream(every=0.1) as response:
+                for line in response.iter_lines(): ...
+
+        Raises:
+            ArgumentError, OperationFailed, requests.RequestException: as a call.
+        """
+        return self._stream(self._prepare(args, arguments))
+
+    @contextmanager
+    def _stream(self, call: PreparedCall) -> Iterator[requests.Response]:
+        response = self._send(call, stream=True)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _supplied(self) -> frozenset[tuple[str, str]]:
+        session = self._transport
+        names = {("header", name.lower()) for name in session.headers}
+        names |= {("cookie", name) for name in session.cookies.keys()}  # noqa: SIM118  # of a jar
+        names |= {("query", name) for name, _ in _params(session)}
+        return frozenset(names)
+
+    def _send(self, call: PreparedCall, *, stream: bool) -> requests.Response:
+        session = self._transport
+        body = call.body
+        if isinstance(body, AsyncIterable):
+            raise BadBody(
+                "a requests.Session cannot send an async iterable", operation=self._arguments.key
+            )
+        url = self._options.base_url + call.target
+        checks = None
+        if getattr(session.get_adapter(url), "_contract", None) is None:
+            checks = self._check(*self._completed(call))
+        # By the jar of the session, so that its own cookies go along. Of cookies with one name it
+        # would keep the last, so they are one to it.
+        cookies: dict[str, str] = {}
+        for name, value in call.cookies:
+            cookies[name] = f"{cookies[name]}; {name}={value}" if name in cookies else value
+        response = session.request(
+            call.method,
+            url,
+            headers=call.headers,
+            cookies=cookies or None,
+            data=cast("Any", body),
+            timeout=self._options.timeout,
+            stream=stream,
+        )
+        if response.status_code >= 400:
+            with response:
+                content_type = response.headers.get("Content-Type", "")
+                content = response.content
+            raise failure_of(
+                self._arguments.key, response.status_code, content_type, content, response
+            )
+        if checks is not None and not response.history:
+            self._check_answer(checks, response, stream=stream)
+        return response
+
+    def _completed(
+        self, call: PreparedCall
+    ) -> tuple[PreparedCall, list[tuple[str | bytes, str | bytes]]]:
+        """A call with what the session adds to it, as far as parameters are concerned."""
+        session = self._transport
+        own = {name.lower() for name in call.headers}
+        fields = call.fields()
+        fields += [
+            (name, value) for name, value in session.headers.items() if name.lower() not in own
+        ]
+        taken = {name for name, _ in call.cookies}
+        jar = [(name, value or "") for name, value in session.cookies.items() if name not in taken]
+        fields += [("Cookie", f"{name}={value}") for name, value in jar]
+        if params := _params(session):
+            more = urlencode(params, doseq=True)
+            call = replace(call, path=call.path + ("&" if "?" in call.path else "?") + more)
+        return call, fields
+
+    def _check_answer(self, checks: object, response: requests.Response, *, stream: bool) -> None:
+        contract = self._options.contract
+        assert contract is not None
+        fields = fields_of(response.headers.items())
+        body = None
+        try:
+            if not stream and contract.needs_body(checks, response.status_code, fields):
+                body = response.content
+            self._check_response(checks, response.status_code, fields, response, body)
+        except BaseException:
+            response.close()
+            raise
+
+
+class AsyncOperation(BoundOperation):
+    """An operation, called over a `Requester` on the trio loop."""
+
+    _transport: Requester
+
+    async def __call__(self, /, *args: Any, **arguments: Any) -> Response:
+        """Calls it and reads the whole answer.
+
+        Raises:
+            ArgumentError: the call does not fit the operation. Nothing was sent.
+            RequestValidationError: a value breaks the contract. Nothing was sent.
+            ResponseValidationError: the answer breaks it.
+            OperationFailed: the status is 400 or more.
+            RestsockError: as from `Requester.request`; `may_have_run` says whether to retry.
+
+        If cancelled, the stream is reset and the peer's app learns of it.
+        """
+        call = self._prepare(args, arguments)
+        checks = await self._checks(call)
+        response = await self._transport.request(
+            call.method,
+            call.target,
+            headers=call.fields(),
+            body=_async_body(call),
+            timeout=self._options.timeout,
+            scheme=scheme_of(self._options.base_url),
+        )
+        self._raise_for_status(response)
+        if checks is not None:
+            await self._in_thread(
+                self._check_response,
+                checks,
+                response.status,
+                response.headers,
+                response,
+                response.content,
+            )
+        return response
+
+    def stream(
+        self, /, *args: Any, **arguments: Any
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Calls it; the block runs once the head is there, and its end ends the exchange.
+
+            async with api.feed.stream(every=0.1) as response:
+                async for data in response: ...
+
+        The time-out of the client does not hold here: use `trio.fail_after`.
+
+        Raises:
+            ArgumentError, OperationFailed, RestsockError: as a call.
+        """
+        return self._stream(self._prepare(args, arguments))
+
+    @asynccontextmanager
+    async def _stream(self, call: PreparedCall) -> AsyncIterator[StreamedResponse]:
+        checks = await self._checks(call)
+        async with self._transport.stream(
+            call.method,
+            call.target,
+            headers=call.fields(),
+            body=_async_body(call),
+            scheme=scheme_of(self._options.base_url),
+        ) as response:
+            if response.status >= 400:
+                content = await response.read()
+                self._raise_for_status(Response(response.status, response.headers, content))
+            if checks is not None:
+                await self._in_thread(
+                    self._check_response, checks, response.status, response.headers, response, None
+                )
+            yield response
+
+    async def _checks(self, call: PreparedCall) -> object | None:
+        if self._options.contract is None:
+            return None
+        return await self._in_thread(self._check, call, call.fields())
+
+    async def _in_thread(self, function: Callable[..., _Result], *args: Any) -> _Result:
+        """Validates beside the loop, which it would hold up for a millisecond or so."""
+        assert self._options.contract is not None
+        return await beside_the_loop(function, *args, seconds=self._options.contract.max_time)
+
+    def _raise_for_status(self, response: Response) -> None:
+        if response.status >= 400:
+            content_type = response.header("content-type") or ""
+            raise failure_of(
+                self._arguments.key, response.status, content_type, response.content, response
+            )
+
+
+def _params(session: requests.Session) -> list[tuple[str, Any]]:
+    """What a session adds to each query."""
+    params: Any = session.params
+    if isinstance(params, Mapping):
+        return [(str(name), value) for name, value in params.items()]
+    if isinstance(params, (list, tuple)):
+        return [(str(name), value) for name, value in params]
+    return []
+
+
+def _async_body(call: PreparedCall) -> bytes | AsyncIterable[bytes]:
+    body = call.body
+    if body is None:
+        return b""
+    if isinstance(body, (bytes, AsyncIterable)):
+        return body
+    return _in_thread(iter(body))
+
+
+async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Pieces that may take their time, a file's for example, made beside the loop."""
+    while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
+        yield piece

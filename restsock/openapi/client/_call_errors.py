@@ -1,0 +1,128 @@
+"""What a call of an operation raises, besides what its transport does.
+
+::
+
+    RestsockError
+    ├── UnknownOperation         (also an `AttributeError`) the contract has no such operation
+    ├── OperationFailed          the answer's status is 400 or more
+    └── ... RequestValidationError
+            └── ArgumentError    (also a `TypeError`) the call does not fit the operation
+                ├── UnknownParameter
+                ├── MissingParameter
+                ├── BadParameter     its place and style cannot carry the value
+                └── BadBody          missing, not wanted, or nothing that its media type carries
+
+All but `OperationFailed` are raised before anything is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from restsock._exceptions import RequestValidationError, RestsockError
+from restsock.openapi.document import problem
+
+__all__ = [
+    "ArgumentError",
+    "BadBody",
+    "BadParameter",
+    "MissingParameter",
+    "OperationFailed",
+    "UnknownOperation",
+    "UnknownParameter",
+    "failure_of",
+]
+
+# Of the peer's own words in a message, in characters.
+_MAX_WORDS = 300
+
+
+class UnknownOperation(RestsockError, AttributeError):
+    """The contract has no operation of that name. Nothing was sent."""
+
+    may_have_run = False
+
+
+class ArgumentError(RequestValidationError, TypeError):
+    """A call does not fit its operation. Nothing was sent; sent again it would fail again.
+
+    Attributes:
+        operation: the operation's id (or method and path).
+        parameter: the name in question, as the caller gave it or as the signature has it; `None`
+            where it is the body.
+    """
+
+    def __init__(
+        self, message: str, *, operation: str, parameter: str | None = None, location: str = "body"
+    ) -> None:
+        error = problem(location, message, name=parameter)
+        super().__init__(f"{operation}: {message}", errors=(error,))
+        self.operation = operation
+        self.parameter = parameter
+
+
+class UnknownParameter(ArgumentError):
+    """The operation has no parameter of that name."""
+
+
+class MissingParameter(ArgumentError):
+    """A required parameter was not given, or was `None`."""
+
+
+class BadParameter(ArgumentError):
+    """The place and the style of a parameter cannot carry the value that it was given."""
+
+
+class BadBody(ArgumentError):
+    """The body is missing, or unwanted, or not of a kind that its media type can carry."""
+
+
+class OperationFailed(RestsockError):
+    """The answer's status is 400 or more. Whether a retry is safe is for the API to say.
+
+    Attributes:
+        operation: the operation's id (or method and path).
+        status: of the answer.
+        response: the answer, its body read: a `requests.Response`, or a `restsock.Response`.
+        problem: the body, when it is an object of `application/problem+json` (RFC 9457), else
+            `None`.
+    """
+
+    may_have_run = True
+
+    def __init__(
+        self, message: str, *, operation: str, status: int, response: Any, problem: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.status = status
+        self.response = response
+        self.problem: dict[str, Any] | None = problem
+
+
+def failure_of(
+    operation: str, status: int, content_type: str, body: bytes, response: Any
+) -> OperationFailed:
+    """Makes the error of an answer, from its parts."""
+    try:
+        words = HTTPStatus(status).phrase
+    except ValueError:
+        words = ""
+    problem = None
+    if content_type.partition(";")[0].strip().lower() == "application/problem+json":
+        try:
+            problem = json.loads(body)
+        except (ValueError, RecursionError):
+            pass  # the status has said what matters
+    if isinstance(problem, dict):
+        said = [problem.get(key) for key in ("title", "detail")]
+        words = ": ".join(dict.fromkeys(text for text in said if text and isinstance(text, str)))
+    else:
+        problem = None
+    words = "".join(c if c.isprintable() else " " for c in words[:_MAX_WORDS]).strip()
+    message = f"{operation}: {status} {words}".rstrip()
+    return OperationFailed(
+        message, operation=operation, status=status, response=response, problem=problem
+    )

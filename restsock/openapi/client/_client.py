@@ -1,0 +1,203 @@
+"""`APIClient`: an API by its operations, over a `requests.Session` or a `Requester`.
+
+api = restsock.openapi.APIClient(session, "petstore.json", base_url="http://edge-1/")
+api.listPets(limit=10).json()
+
+api = restsock.openapi.APIClient(server.route("edge-1"), "petstore.json")
+(await api.listPets(limit=10)).json()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from urllib.parse import urlsplit
+
+from restsock.connection import Requester, Response, fields_of
+from restsock.openapi.document import parse
+
+from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
+from ._contract import BoundContract, Contract, ContractLike
+from ._discover import _content_of, _search
+from ._operations import Catalog
+
+if TYPE_CHECKING:
+    import requests
+
+    from restsock.openapi.document import Document
+
+__all__ = ["APIClient"]
+
+_Bound = TypeVar("_Bound", bound=BoundOperation)
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class APIClient(Generic[_Bound]):
+    """An API by its operations.
+
+    `api.listPets(limit=10)` calls the operation with that id; `api.operation("listPets")` is the
+    same one, and the way to ids that are no Python names or are those of this class. Those without
+    an id are "GET /pets". `dir(api)` lists them, `help(api.listPets)` shows the contract.
+
+    Arguments go by name, wherever the contract puts them: path, query, header or cookie. `None` is
+    as good as leaving one out. The body is `body=`. A name that Python does not allow is given with
+    "_" in its place (`x_request_id`), or as it is (`**{"X-Request-Id": "7"}`). Two parameters of
+    one name are told apart by their places: `path_id=`, `query_id=`.
+
+    Args:
+        transport: a `requests.Session` (or a `restsock.Session`), for calls that block; or a
+            `Requester` (`restsock.Client`, `Connection`, `Route`) for calls to await on its loop.
+        spec: the document, or a `Contract`, which says how strictly calls are held to it. The
+            document is a file, a mapping, or what `load` or `discover` gave; with a session also a
+            path on the peer (`"/openapi.json"`), or `True` to look for it there. Where an adapter
+            of the session has a contract of its own, that one counts.
+        base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, stands in place of
+            the one from the document's `servers`. By default the first of `servers` counts, which
+            for a session has to be a whole URL then. A requester takes the path alone.
+        headers: fields for each request.
+        timeout: seconds for each call; with a session what `requests` takes, a pair for example.
+
+    Raises:
+        SpecError: the document cannot be used, or the peer has none.
+        ValueError: it does not say where the API is, and neither does `base_url`.
+        TypeError: the transport is neither of both.
+    """
+
+    @overload
+    def __init__(
+        self: APIClient[AsyncOperation],
+        transport: Requester,
+        spec: ContractLike,
+        *,
+        base_url: str | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+        timeout: float | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: APIClient[BlockingOperation],
+        transport: requests.Session,
+        spec: ContractLike,
+        *,
+        base_url: str | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+        timeout: Any = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        transport: Any,
+        spec: ContractLike,
+        *,
+        base_url: str | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+        timeout: Any = None,
+    ) -> None:
+        contract = spec if isinstance(spec, Contract) else Contract(spec)
+        self._kind: type[BoundOperation]
+        if isinstance(transport, Requester):
+            self._kind = AsyncOperation
+            if contract.document is None:
+                raise ValueError("the document is not here yet: pass `await discover(requester)`")
+            base_path = None if base_url is None else urlsplit(base_url).path.rstrip("/") or None
+            where = "" if base_url is None else urlsplit(base_url).scheme
+        elif hasattr(transport, "get_adapter") and hasattr(transport, "request"):
+            self._kind = BlockingOperation
+            if contract.document is None:
+                contract = copy(contract)
+                contract.document = _discovered(transport, contract.where, base_url, timeout)
+            where, base_path = _where(contract.document, base_url)
+        else:
+            raise TypeError(
+                "the transport has to be a requests.Session or a restsock Requester, not "
+                f"{type(transport).__name__}; for restsock.sync, mount its .adapter() on a session"
+            )
+        document = contract.document
+        self._transport = transport
+        # The document is here, so there is no peer to ask for it.
+        bound = None
+        if contract.requests or contract.share > 0:
+            bound = BoundContract(cast("Requester", None), contract)
+        self._options = CallOptions(bound, where, base_path, timeout, dict(headers), None)
+        self._made: dict[str, BoundOperation] = {}
+        self._catalog = Catalog(document)
+
+    @property
+    def document(self) -> Document:
+        """The contract."""
+        return self._catalog.document
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of all operations, for `operation()`."""
+        return self._catalog.keys
+
+    def operation(self, name: str) -> _Bound:
+        """The operation with this id, or "METHOD /path", to be called.
+
+        Raises:
+            UnknownOperation: there is none; the message has the names that are near.
+        """
+        made = self._made.get(name)
+        if made is None:
+            made = self._kind(self._catalog.find(name), self._options, self._transport)
+            self._made[name] = made
+        return cast("_Bound", made)
+
+    def __getattr__(self, name: str) -> _Bound:
+        # Of an instance that is half made, by a copy for example, nothing is there yet.
+        if name.startswith("__") or "_catalog" not in self.__dict__:
+            raise AttributeError(name)
+        return self.operation(name)
+
+    def __dir__(self) -> list[str]:
+        ids = (name for name in self._catalog.keys if name.isidentifier())
+        return sorted({*object.__dir__(self), *ids})
+
+    def __repr__(self) -> str:
+        way = "async" if self._kind is AsyncOperation else "blocking"
+        return f"<APIClient of {self.document.title!r}, {len(self.operations)} operations, {way}>"
+
+
+def _discovered(
+    session: requests.Session, where: str | None, base_url: str | None, timeout: Any
+) -> Document:
+    """The document, from the peer."""
+    if base_url is None:
+        raise ValueError("a document that the peer has needs base_url='http://NAME/', to ask there")
+    parts = urlsplit(base_url)
+    found = _search(where)
+    target = next(found)
+    while True:
+        url = f"{parts.scheme}://{parts.netloc}{target}"
+        with session.get(url, timeout=timeout, stream=True) as response:
+            content = _content_of(target, response.iter_content(64 * 1024))
+        answer = Response(response.status_code, fields_of(response.headers.items()), content)
+        try:
+            target = found.send(answer)
+        except StopIteration as stop:
+            data, source = stop.value
+            return parse(data, source=source)
+
+
+def _where(document: Document, base_url: str | None) -> tuple[str, str | None]:
+    """Scheme and authority of the API, and the base path if it is not the document's."""
+    if base_url is None:
+        servers = document.mapping.get("servers") or [{}]
+        url = str(servers[0].get("url", ""))
+        for name, variable in (servers[0].get("variables") or {}).items():
+            url = url.replace("{" + name + "}", str(variable.get("default", "")))
+        parts = urlsplit(url)
+        if not parts.scheme or not parts.netloc:
+            raise ValueError(
+                "the document does not say where the API is: give base_url='http://NAME/'"
+            )
+        return f"{parts.scheme}://{parts.netloc}", None
+    parts = urlsplit(base_url)
+    if not parts.scheme or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"base_url has to be like 'http://edge-1/', not {base_url!r}")
+    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/") or None

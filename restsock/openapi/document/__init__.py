@@ -1,0 +1,37 @@
+"""An OpenAPI document: read, checked, bounded in the work it makes, and searched for operations."""
+
+from __future__ import annotations
+
+from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, Operation, SpecLike, load, parse
+from ._json import NotJSON, read_json
+from ._keywords import as_bounded
+from ._problems import MAX_ERRORS, PROBLEM, Problem, problem, problem_body, schema_problems, summary
+from ._routes import Match, NoSuchMethod, NoSuchPath
+from ._work import SECONDS, TooMuchWork, spend, within
+
+__all__ = [
+    "MAX_ERRORS",
+    "MAX_PEER_SIZE",
+    "PEER_SECONDS",
+    "PROBLEM",
+    "SECONDS",
+    "Document",
+    "Match",
+    "NoSuchMethod",
+    "NoSuchPath",
+    "NotJSON",
+    "Operation",
+    "Problem",
+    "SpecLike",
+    "TooMuchWork",
+    "as_bounded",
+    "load",
+    "parse",
+    "problem",
+    "problem_body",
+    "read_json",
+    "schema_problems",
+    "spend",
+    "summary",
+    "within",
+]

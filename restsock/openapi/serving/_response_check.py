@@ -1,0 +1,350 @@
+"""What an app is handed in place of its exchange, when its response is to be validated.
+
+States of the response, in `refuse` mode:
+
+    WAIT   no head yet
+    HEAD   the head is held while its fields are checked; the body is all for the caller
+    WHOLE  head and body are held until the end of the body, and then while they are checked
+    PASS   all is let through: the response was right, or is not to be checked (any more)
+    DONE   nothing more leaves: the response was wrong, and something else was said
+
+In `log` mode everything is let through at once, and a copy is checked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from restsock._exceptions import StreamReset
+from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
+from restsock.openapi.checks import Job, content_type_of
+from restsock.protocol import ResetCode
+
+if TYPE_CHECKING:
+    from restsock._exceptions import RestsockError
+    from restsock.openapi.checks import BodyPlan, Threads, Validator
+    from restsock.openapi.document import Match, Problem
+    from restsock.protocol import Headers, ResponseHead
+
+__all__ = ["ResponseCheck", "ResponsePolicy"]
+
+
+class State(enum.Enum):
+    WAIT = enum.auto()
+    HEAD = enum.auto()
+    WHOLE = enum.auto()
+    PASS = enum.auto()
+    DONE = enum.auto()
+
+
+class ResponsePolicy:
+    """How responses are validated; one for all of a handler.
+
+    Args:
+        validator: what validates.
+        threads: where.
+        max_body: bytes of the largest body that is looked into.
+        hold: whether a response waits for its validation; else a copy is checked.
+        wrong: on the loop, is told of a wrong response: the exchange to answer on, the problems,
+            and whether something can still be said instead.
+    """
+
+    def __init__(
+        self,
+        validator: Validator,
+        threads: Threads,
+        *,
+        max_body: int,
+        hold: bool,
+        wrong: Callable[[Exchange, list[Problem], BaseException | None, bool], None],
+    ) -> None:
+        self.validator = validator
+        self.threads = threads
+        self.max_body = max_body
+        self.hold = hold
+        self.wrong = wrong
+
+
+class ResponseCheck(Exchange):
+    """An exchange whose response is validated before, or while, it leaves.
+
+    Args:
+        outer: the exchange.
+        credit: bytes of the request whose credit was given back already, on behalf of the app.
+        policy: how the response is validated; `None` when it is not.
+        match: the operation.
+        continued: whether the requester was told to go on (100) already.
+    """
+
+    __slots__ = (
+        "_continued",
+        "_credit",
+        "_head",
+        "_held",
+        "_job",
+        "_match",
+        "_outer",
+        "_parts",
+        "_plan",
+        "_policy",
+        "_state",
+        "_trailers",
+    )
+
+    def __init__(
+        self,
+        outer: Exchange,
+        *,
+        credit: int,
+        policy: ResponsePolicy | None,
+        match: Match,
+        continued: bool = False,
+    ) -> None:
+        self._outer = outer
+        self._state = State.PASS if policy is None else State.WAIT
+        self._held = 0
+        super().__init__(outer.request, _ignore)
+        self.connection = outer.connection
+        self.id = outer.id
+        self.inbound = True
+        self._continued = continued
+        self._credit = credit
+        self._policy = policy
+        self._match = match
+        self._head: ResponseHead | None = None
+        self._plan: BodyPlan | None = None
+        self._parts: list[bytes] = []
+        self._trailers: Headers | None = None  # the trailers, once the app has ended its response
+        self._job: Job | None = None
+
+    # --- what the app sees ------------------------------------------------------------------
+
+    def receive(self, event: ExchangeEvent) -> None:
+        """Takes an event of the exchange, for the app."""
+        if isinstance(event, Failed):
+            self.closed = True
+            self._drop()
+        self.observer(event)
+
+    @property
+    def can_run_here(self) -> bool:
+        """Never: what is held here is let go on the loop."""
+        return False
+
+    @property
+    def buffered(self) -> int:
+        """Body bytes that wait to be sent."""
+        # What is held as a whole has a bound of its own, and the app is not to wait for its end.
+        held = self._held if self._state is State.HEAD else 0
+        return self._outer.buffered + held
+
+    @property
+    def write_paused(self) -> bool:  # a plain attribute there
+        """Whether a `Writable` is due."""
+        connection = self._outer.connection
+        assert connection is not None
+        held = self._state is State.HEAD and self.buffered > connection.limits.send_buffer
+        return held or self._outer.write_paused
+
+    @write_paused.setter
+    def write_paused(self, value: bool) -> None:
+        """It follows from the rest."""
+
+    def consume(self, nbytes: int) -> None:
+        """As in `Exchange`; what was given back before is not given back again."""
+        early = min(nbytes, self._credit)
+        self._credit -= early
+        if nbytes > early:
+            self._outer.consume(nbytes - early)
+
+    def reset(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
+        """As in `Exchange`."""
+        self.closed = True
+        self._drop()
+        self._outer.reset(code, reason)
+
+    def fail(self, error: RestsockError) -> None:
+        """As in `Exchange`."""
+        self._outer.fail(error)
+
+    def send_head(self, head: ResponseHead) -> None:
+        """As in `Exchange`; a final head may be held."""
+        if head.status == 100 and self._continued:
+            return
+        if head.status < 200 or self._state is State.PASS:
+            self._outer.send_head(head)
+        elif self._state is State.WAIT:
+            self._take_head(head)
+
+    def send_data(self, data: bytes) -> None:
+        """As in `Exchange`; the data may be held."""
+        policy = self._policy
+        if self._state is State.PASS:
+            self._outer.send_data(data)
+            if policy is None or policy.hold or self._head is None:
+                return
+        elif self._state not in (State.HEAD, State.WHOLE):
+            return
+        self._parts.append(data)
+        self._held += len(data)
+        assert policy is not None
+        if self._state is not State.HEAD and self._held > policy.max_body:
+            self._give_up()
+
+    def send_end(self, trailers: Headers = ()) -> None:
+        """As in `Exchange`; the whole response may be held until it is validated."""
+        if self._state is State.PASS:
+            self._outer.send_end(trailers)
+            if self._head is not None:
+                self._submit(self._match, self._head, self._plan, b"".join(self._parts))
+        elif self._state is State.HEAD:
+            self._trailers = trailers
+        elif self._state is State.WHOLE and self._trailers is None:
+            self._trailers = trailers
+            assert self._head is not None
+            self._submit(self._match, self._head, self._plan, b"".join(self._parts))
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _take_head(self, head: ResponseHead) -> None:
+        policy = self._policy
+        assert policy is not None
+        status = head.status
+        content_type = content_type_of(head.headers)
+        found = policy.validator.check_status(self._match, status, content_type)
+        if found:
+            self._wrong(found, None, can_answer=policy.hold)
+            if not policy.hold:
+                self._state = State.PASS
+                self._outer.send_head(head)
+            return
+        expected = policy.validator.response_plan(self._match.operation, status)
+        plan = None
+        if expected is not None and not _bodiless(self.request.method, status):
+            plan = expected.body(content_type)
+            coded = _field(head.headers, b"content-encoding") is not None
+            if plan is not None and (coded or not plan.whole):
+                plan = None
+            length = _field(head.headers, b"content-length")
+            if length is not None and length.isdigit() and int(length) > policy.max_body:
+                plan = None
+        if plan is None and (expected is None or not expected.headers):
+            self._state = State.PASS
+            self._outer.send_head(head)
+            return
+        self._head, self._plan = head, plan
+        if not policy.hold:
+            self._state = State.PASS
+            self._outer.send_head(head)
+            if plan is None:
+                self._submit(self._match, head, None, b"")
+                self._head = None
+        elif plan is None:
+            self._state = State.HEAD
+            self._submit(self._match, head, None, b"")
+        else:
+            self._state = State.WHOLE
+
+    def _submit(self, match: Match, head: ResponseHead, plan: BodyPlan | None, body: bytes) -> None:
+        policy = self._policy
+        assert policy is not None
+        validator = policy.validator
+
+        def work() -> list[Problem]:
+            expected = validator.response_plan(match.operation, head.status)
+            found: list[Problem] = []
+            if expected is not None and expected.headers:
+                found += validator.check_response_headers(match, head.status, head.headers)
+            if plan is not None:
+                content_type = content_type_of(head.headers) or ""
+                found += validator.check_response_body(plan, content_type, body)
+            return found
+
+        self._job = Job(work, self._checked)
+        try:
+            policy.threads.submit(self._job, self._outer.connection)
+        except RuntimeError as exc:  # serving has ended
+            self._checked([], exc)
+
+    def _checked(self, found: list[Problem] | None, error: BaseException | None) -> None:
+        policy = self._policy
+        assert policy is not None
+        self._job = None
+        if found or error is not None:
+            self._wrong(found or [], error, can_answer=policy.hold)
+        elif policy.hold:
+            self._release()
+        if not policy.hold:
+            self._head = None
+            self._parts.clear()
+
+    def _release(self) -> None:
+        """The response is right, or not to be checked: what is held leaves."""
+        head, parts, end = self._head, self._parts, self._trailers
+        self._drop()
+        self._state = State.PASS
+        connection = self.connection
+        assert connection is not None
+        if head is None or self._outer.closed:
+            return
+        connection.cork()
+        try:
+            self._outer.send_head(head)
+            for part in parts:
+                self._outer.send_data(part)
+            if end is not None:
+                self._outer.send_end(end)
+        finally:
+            connection.uncork()
+        if not self._outer.closed:
+            self.observer(Writable())
+
+    def _give_up(self) -> None:
+        """The body is too large to be looked into."""
+        if self._state is State.WHOLE:
+            self._release()
+        self._head = None
+        self._parts.clear()
+
+    def _wrong(
+        self, found: list[Problem], error: BaseException | None, *, can_answer: bool
+    ) -> None:
+        policy = self._policy
+        assert policy is not None
+        if not can_answer:
+            policy.wrong(self._outer, found, error, False)
+            return
+        ended = self._trailers is not None
+        self._drop()
+        self._state = State.DONE
+        policy.wrong(self._outer, found, error, True)
+        if not ended and not self.closed:
+            # An app that streams must not go on for nobody.
+            self.closed = True
+            reason = "the response breaks the contract"
+            self.observer(Failed(StreamReset(reason, code=ResetCode.CANCEL, by_peer=False)))
+
+    def _drop(self) -> None:
+        if self._job is not None:
+            self._job.forget()
+            self._job = None
+        self._head = None
+        self._parts = []
+        self._held = 0
+
+
+def _field(headers: Headers, name: bytes) -> str | None:
+    for key, value in headers:
+        if len(key) == len(name) and key.lower() == name:
+            return value.decode("latin-1")
+    return None
+
+
+def _bodiless(method: bytes, status: int) -> bool:
+    return method == b"HEAD" or status in (204, 205, 304)
+
+
+def _ignore(event: ExchangeEvent) -> None:
+    """The observer until the app sets its own."""
