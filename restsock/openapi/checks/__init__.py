@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ._divergence import content_type_of, misleads, misread, takes_matrix
+from ._plans import BodyPlan
 from ._threads import Job, Threads, beside_the_loop
-from ._validator import BodyPlan, Validator
+from ._validator import Validator
 
 __all__ = [
     "BodyPlan",

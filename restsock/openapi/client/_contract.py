@@ -198,7 +198,7 @@ class BoundContract:
         head: RequestHead,
         body: bytes | None,
     ) -> list[Problem]:
-        plan = validator.request_plan(match.operation)
+        plan = validator.plans.request(match.operation)
         found: list[Problem] = []
         if plan.parameters:
             found += validator.check_parameters(match, query, head.headers)
@@ -238,7 +238,7 @@ class BoundContract:
         content_type = content_type_of(headers)
         found = validator.check_status(call.match, status, content_type)
         if not found:
-            plan = validator.response_plan(operation, status)
+            plan = validator.plans.response(operation, status)
             if plan is not None and plan.headers:
                 found += validator.check_response_headers(call.match, status, headers)
             if body is not None and len(body) <= self._contract.max_body:
@@ -253,7 +253,7 @@ class BoundContract:
     def _body_plan(self, call: CheckedCall, status: int, headers: Headers) -> BodyPlan | None:
         if call.method == b"HEAD" or status in (204, 205, 304):
             return None
-        plan = self.validator().response_plan(call.match.operation, status)
+        plan = self.validator().plans.response(call.match.operation, status)
         expected = None if plan is None else plan.body(content_type_of(headers))
         return expected if expected is not None and expected.whole else None
 

@@ -215,7 +215,7 @@ class OpenAPIHandler:
             AppStartupError: the app says that it cannot start.
             SpecError: a part of the document cannot be used.
         """
-        await trio.to_thread.run_sync(self._validator.prepare)
+        await trio.to_thread.run_sync(self._validator.plans.prepare)
         # The threads are the outer ones: what the app answers as it ends is still validated.
         async with self._threads.running(), self._inner.running():
             self._serving = True
@@ -274,7 +274,7 @@ class _RequestCheck:
         self._policy = policy
         # As long as the window has room, the app gives the credit back itself, as it reads.
         self._free = connection.limits.initial_window // 2
-        self._plan = validator.request_plan(match.operation)
+        self._plan = validator.plans.request(match.operation)
         self._body: BodyPlan | None = None
         self._content_type = content_type_of(exchange.request.headers)
         self._parts: list[bytes] = []

@@ -220,7 +220,7 @@ class ResponseCheck(Exchange):
                 self._state = State.PASS
                 self._outer.send_head(head)
             return
-        expected = policy.validator.response_plan(self._match.operation, status)
+        expected = policy.validator.plans.response(self._match.operation, status)
         plan = None
         if expected is not None and not _bodiless(self.request.method, status):
             plan = expected.body(content_type)
@@ -253,7 +253,7 @@ class ResponseCheck(Exchange):
         validator = policy.validator
 
         def work() -> list[Problem]:
-            expected = validator.response_plan(match.operation, head.status)
+            expected = validator.plans.response(match.operation, head.status)
             found: list[Problem] = []
             if expected is not None and expected.headers:
                 found += validator.check_response_headers(match, head.status, head.headers)

@@ -257,7 +257,7 @@ def test_no_disagreement(
 
     ours, theirs = Validator(loaded), Validator(loaded)
     key = (found.method, found.path)
-    theirs._requests[key] = theirs.request_plan(found)._replace(readers=None)
+    theirs.plans._requests[key] = theirs.plans.request(found)._replace(readers=None)
     mine, other = places(ours), places(theirs)
     assert bool(mine) == bool(other)
     # Where an item cannot be read at all, ours names the item, theirs the whole.
