@@ -16,19 +16,26 @@ from typing import Any
 from restsock._options import Options
 from restsock.connection import Handler
 
+from ._admission import ignore
 from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
-from ._errors import AppStartupError, BadResponseError, Disconnected
+from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
 from ._loop import LOOPS
+from ._response import CONTINUE, Responder, expects_continue
 from .forward import Forward, forward
 
 __all__ = [
+    "CONTINUE",
     "AppStartupError",
     "BadResponseError",
     "ConnectionInfo",
     "Disconnected",
     "Forward",
+    "Responder",
+    "expects_continue",
     "forward",
+    "ignore",
+    "loggable",
     "make_handler",
     "optional_handler",
 ]

@@ -19,7 +19,7 @@ from restsock.connection import Exchange, Load, load_of
 from restsock.openapi.checks import misleads, misread, takes_matrix
 from restsock.openapi.document import NoSuchMethod, NoSuchPath, Operation, SpecLike, load
 
-from ._handler import answer_problem
+from ._answers import answer_problem
 
 if TYPE_CHECKING:
     from restsock.openapi.document import Document

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restsock._exceptions import StreamReset
+from restsock.apps import ignore
 from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
 from restsock.openapi.checks import Job, content_type_of
 from restsock.protocol import ResetCode
@@ -105,7 +106,7 @@ class ResponseCheck(Exchange):
         self._outer = outer
         self._state = State.PASS if policy is None else State.WAIT
         self._held = 0
-        super().__init__(outer.request, _ignore)
+        super().__init__(outer.request, ignore)
         self.connection = outer.connection
         self.id = outer.id
         self.inbound = True
@@ -344,7 +345,3 @@ def _field(headers: Headers, name: bytes) -> str | None:
 
 def _bodiless(method: bytes, status: int) -> bool:
     return method == b"HEAD" or status in (204, 205, 304)
-
-
-def _ignore(event: ExchangeEvent) -> None:
-    """The observer until the app sets its own."""

@@ -1,0 +1,46 @@
+"""What is said in place of an app: problems, as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from restsock.apps import Responder, ignore, loggable
+from restsock.connection import Exchange
+from restsock.openapi.document import PROBLEM, Problem, problem_body, summary
+
+if TYPE_CHECKING:
+    from restsock.protocol import Headers
+
+__all__ = ["answer_problem", "answer_wrong"]
+
+_log = logging.getLogger("restsock.openapi")
+
+
+def answer_problem(
+    exchange: Exchange,
+    status: int,
+    detail: str,
+    errors: list[Problem] | None = None,
+    *,
+    headers: Headers = (),
+) -> None:
+    """Answers a request with `application/problem+json`, in place of an app. On the loop."""
+    exchange.observer = ignore
+    response = Responder(exchange, exchange.request.method)
+    response.start(status, [(b"Content-Type", PROBLEM), *headers])
+    response.body(problem_body(status, detail, errors or ()), more=False)
+
+
+def answer_wrong(
+    exchange: Exchange, found: list[Problem], error: BaseException | None, can_answer: bool
+) -> None:
+    """Logs a wrong response, and answers 500 in its place where that can still be done."""
+    request = loggable(exchange.request)
+    if error is not None:
+        _log.error("the response to %s could not be validated", request, exc_info=error)
+    else:
+        _log.error("the response to %s breaks the contract: %s", request, summary(found))
+    if can_answer and not exchange.closed:
+        # Without the errors: they are about the app, and it is not the caller who can mend it.
+        answer_problem(exchange, 500, "the app's response breaks its contract")

@@ -1,0 +1,255 @@
+"""Receives a request until it is known whether the app may have it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from restsock.apps import CONTINUE, expects_continue, ignore, loggable
+from restsock.connection import Exchange, ExchangeEvent, Failed
+from restsock.openapi.checks import BodyPlan, Job, Threads, Validator, content_type_of
+from restsock.openapi.document import Match, Problem, problem, summary
+from restsock.protocol import DataReceived, EndReceived, ResetCode
+
+from ._answers import answer_problem
+from ._response_check import ResponseCheck, ResponsePolicy
+
+if TYPE_CHECKING:
+    from restsock.protocol import Headers
+
+__all__ = ["RequestCheck", "hand_over"]
+
+_log = logging.getLogger("restsock.openapi")
+
+_BREACH = "the request breaks the API's contract"
+
+
+class RequestCheck:
+    """Receives a request until it is known whether the app may have it.
+
+    Observes the exchange in the meantime; what comes is kept, and told to the app again.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        match: Match,
+        query: str,
+        *,
+        validator: Validator,
+        threads: Threads,
+        max_body: int,
+        proceed: Callable[[Exchange], None],
+        policy: ResponsePolicy | None,
+    ) -> None:
+        connection = exchange.connection
+        assert connection is not None
+        self._exchange = exchange
+        self._match = match
+        self._query = query
+        self._validator = validator
+        self._threads = threads
+        self._max_body = max_body
+        self._proceed = proceed
+        self._policy = policy
+        # As long as the window has room, the app gives the credit back itself, as it reads.
+        self._free = connection.limits.initial_window // 2
+        self._plan = validator.plans.request(match.operation)
+        self._body: BodyPlan | None = None
+        self._content_type = content_type_of(exchange.request.headers)
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._credited = 0
+        self._end: EndReceived | None = None
+        self._waiting_for_body = False
+        self._continued = False
+        self._job: Job | None = None
+
+    def begin(self) -> None:
+        """Decides what is needed, from the head alone."""
+        exchange = self._exchange
+        plan = self._plan
+        if not plan.bodies and not plan.parameters:
+            hand_over(exchange, self._match, self._proceed, self._policy)
+            return
+        exchange.observer = self._observe
+        if plan.bodies:
+            length = _field(exchange.request.headers, b"content-length")
+            empty = length is not None and length.strip("0") == ""
+            if not empty and length is not None and not self._accept_body():
+                return
+            body = plan.body(self._content_type)
+            if body is not None and body.whole:
+                self._body = body
+                if length is not None and length.isdigit() and int(length) > self._max_body:
+                    self._too_large()
+                    return
+            # Whether there is a body, only the next event tells, when its length is not given.
+            self._waiting_for_body = self._body is not None or plan.required or length is None
+            if self._waiting_for_body:
+                if expects_continue(exchange.request):
+                    self._continued = True
+                    exchange.send_head(CONTINUE)
+                return
+        self._check()
+
+    def _accept_body(self) -> bool:
+        """Whether the contract has this media type; answers 415 when it has not."""
+        plan = self._plan.body(self._content_type)
+        if plan is not None:
+            coding = _field(self._exchange.request.headers, b"content-encoding")
+            if not plan.whole or coding is None or coding.strip().lower() == "identity":
+                return True
+            detail = "a body that is to be validated may not be compressed"
+            self._refuse(415, detail, headers=[(b"Accept-Encoding", b"identity")])
+            return False
+        offered = ", ".join(self._plan.bodies)
+        detail = f"the contract has {offered} here"
+        if self._content_type is None:
+            detail += ", and the request has no Content-Type"
+        accept = offered.encode("ascii", "replace")
+        self._refuse(415, detail, headers=[(b"Accept", accept)])
+        return False
+
+    def _observe(self, event: ExchangeEvent) -> None:
+        if isinstance(event, DataReceived):
+            self._take(event.data)
+        elif isinstance(event, EndReceived):
+            self._end = event
+            if self._waiting_for_body:
+                self._body_ended()
+        elif isinstance(event, Failed):
+            self._drop()
+
+    def _take(self, data: bytes) -> None:
+        if self._waiting_for_body and not self._size and not self._accept_body():
+            return
+        # Joined while small, so that a peer cannot fill memory with objects of one byte.
+        if self._parts and len(self._parts[-1]) + len(data) <= 4096:
+            self._parts[-1] += data
+        else:
+            self._parts.append(data)
+        self._size += len(data)
+        if not self._waiting_for_body:
+            return  # the credit that is not given back is what bounds it
+        if self._body is None:
+            self._waiting_for_body = False
+            self._check()  # there is one, and it is for the app as it comes
+        elif self._size > self._max_body:
+            self._too_large()
+        elif self._size - self._credited > self._free:
+            self._exchange.consume(self._size - self._credited)
+            self._credited = self._size
+
+    def _body_ended(self) -> None:
+        self._waiting_for_body = False
+        if self._size:
+            self._check()
+        elif self._plan.required:
+            self._refuse(400, _BREACH, [problem("body", "is required")])
+        else:
+            self._body = None
+            self._check()
+
+    def _check(self) -> None:
+        """Lets a thread look at what there is."""
+        plan, body = self._plan, self._body
+        if not plan.parameters and body is None:
+            self._pass_on()
+            return
+        validator, match, query = self._validator, self._match, self._query
+        headers = self._exchange.request.headers
+        content_type = self._content_type or ""
+        content = b"".join(self._parts) if body is not None else b""
+
+        def work() -> list[Problem]:
+            found: list[Problem] = []
+            if plan.parameters:
+                found += validator.check_parameters(match, query, headers)
+            if body is not None:
+                found += validator.check_request_body(match, body, content_type, content)
+            return found
+
+        self._job = Job(work, self._checked)
+        try:
+            self._threads.submit(self._job, self._exchange.connection)
+        except RuntimeError:
+            self._drop()
+            self._exchange.reset(ResetCode.REFUSED, "nothing is served here now")
+
+    def _checked(self, found: list[Problem] | None, error: BaseException | None) -> None:
+        self._job = None
+        if error is not None:
+            _log.error(
+                "%s could not be validated", loggable(self._exchange.request), exc_info=error
+            )
+            self._refuse(500, "the contract could not be applied")
+        elif found:
+            self._refuse(400, _BREACH, found)
+        else:
+            self._pass_on()
+
+    def _too_large(self) -> None:
+        self._refuse(413, f"more than {self._max_body} bytes, which are too many to be validated")
+
+    def _refuse(
+        self, status: int, detail: str, found: list[Problem] | None = None, headers: Headers = ()
+    ) -> None:
+        request = self._exchange.request
+        _log.info("refused %s with %d: %s", loggable(request), status, summary(found or ()))
+        self._drop()
+        answer_problem(self._exchange, status, detail, found or [], headers=headers)
+
+    def _drop(self) -> None:
+        if self._job is not None:
+            self._job.forget()
+            self._job = None
+        self._parts = []
+        self._waiting_for_body = False
+        self._exchange.observer = ignore
+
+    def _pass_on(self) -> None:
+        """Lets the app have it, and tells it what has come so far."""
+        exchange, parts, end = self._exchange, self._parts, self._end
+        self._drop()
+        observer = hand_over(
+            exchange,
+            self._match,
+            self._proceed,
+            self._policy,
+            credited=self._credited,
+            continued=self._continued,
+        )
+        for part in parts:
+            observer()(DataReceived(exchange.id, part))
+        if end is not None:
+            observer()(end)
+
+
+def hand_over(
+    exchange: Exchange,
+    match: Match,
+    proceed: Callable[[Exchange], None],
+    policy: ResponsePolicy | None,
+    *,
+    credited: int = 0,
+    continued: bool = False,
+) -> Callable[[], Callable[[ExchangeEvent], None]]:
+    """Gives an exchange to the app; returns what gives its observer."""
+    if policy is None and not credited and not continued:
+        proceed(exchange)
+        return lambda: exchange.observer
+    check = ResponseCheck(
+        exchange, credit=credited, policy=policy, match=match, continued=continued
+    )
+    exchange.observer = check.receive
+    proceed(check)
+    return lambda: check.receive
+
+
+def _field(headers: Headers, name: bytes) -> str | None:
+    for key, value in headers:
+        if len(key) == len(name) and key.lower() == name:
+            return value.decode("latin-1")
+    return None
