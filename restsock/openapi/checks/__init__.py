@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._divergence import content_type_of, misleads, misread, takes_matrix
+from ._divergence import content_type_of, field_of, misleads, misread, takes_matrix
 from ._plans import BodyPlan
 from ._threads import Job, Threads, beside_the_loop
 from ._validator import Validator
@@ -14,6 +14,7 @@ __all__ = [
     "Validator",
     "beside_the_loop",
     "content_type_of",
+    "field_of",
     "misleads",
     "misread",
     "takes_matrix",

@@ -25,6 +25,7 @@ __all__ = [
     "ambiguity",
     "charset_of",
     "content_type_of",
+    "field_of",
     "loose",
     "loose_field",
     "misleads",
@@ -183,6 +184,14 @@ def loose_field(name: str) -> str:
 
 
 # --- bodies -------------------------------------------------------------------------------------
+
+
+def field_of(headers: Headers, name: bytes) -> str | None:
+    """The first field of this name, which is given in lower case."""
+    for key, value in headers:
+        if len(key) == len(name) and key.lower() == name:
+            return value.decode("latin-1")
+    return None
 
 
 def content_type_of(headers: Headers) -> str | None:

@@ -21,7 +21,7 @@ from openapi_core.validation.schemas import (
 from restsock._patterns import like
 from restsock.openapi.document import Document, Operation, as_bounded
 
-from ._divergence import Declared
+from ._divergence import Declared, Headers, content_type_of, field_of
 from ._messages import operation_path
 from ._reading import Reader, declared_names, make_form, make_reader
 
@@ -91,12 +91,14 @@ class ResponsePlan(NamedTuple):
     """What an operation says of its responses with one status.
 
     Attributes:
+        status: the same.
         headers: whether there are any to check.
         bodies: by media type or range; empty when no body is described.
         readers: for the header fields; `None` when one of them takes openapi-core.
         names: of them.
     """
 
+    status: int
     headers: bool
     bodies: Mapping[str, BodyPlan]
     readers: tuple[Reader, ...] | None
@@ -105,6 +107,16 @@ class ResponsePlan(NamedTuple):
     def body(self, content_type: str | None) -> BodyPlan | None:
         """The plan for a body of this type; `None` when the contract has none."""
         return _best(self.bodies, content_type)
+
+    def whole_body(self, method: bytes, headers: Headers, max_body: int) -> BodyPlan | None:
+        """The plan for a body that is to be looked into; `None` for none, and for one too large."""
+        if method == b"HEAD" or self.status in (204, 205, 304):
+            return None
+        length = field_of(headers, b"content-length")
+        if length is not None and length.isdigit() and int(length) > max_body:
+            return None
+        plan = self.body(content_type_of(headers))
+        return plan if plan is not None and plan.whole else None
 
 
 class Plans:
@@ -184,7 +196,7 @@ class Plans:
             ]
             readers = self._readers(headers, self.read)
             bodies = self._bodies(response, place)
-            plan = ResponsePlan(bool(headers), bodies, readers, self._names(headers))
+            plan = ResponsePlan(status, bool(headers), bodies, readers, self._names(headers))
         # A hostile peer must not fill memory with statuses: there are 900.
         self._responses[key] = plan
         return plan

@@ -45,14 +45,12 @@ from restsock.openapi.document import (
     within,
 )
 
-from ._divergence import JSON_CHARSETS, TEXT_CHARSETS, charset_of
+from ._divergence import JSON_CHARSETS, TEXT_CHARSETS, Headers, charset_of, content_type_of
 from ._messages import Finder, Parameters, RequestMessage, ResponseMessage
 from ._plans import FORM, FORM_TYPE, TEXT, BodyPlan, Plans, SchemaValidators, essence_of
 from ._reading import Reader, ambiguities
 
 __all__ = ["Validator"]
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Validator:
@@ -83,6 +81,17 @@ class Validator:
         self._headers = make(response_validation, "ResponseHeaders", self._read)
 
     # --- requests -------------------------------------------------------------------------------
+
+    def check_request(
+        self, match: Match, query: str, headers: Headers, plan: BodyPlan | None, body: bytes
+    ) -> list[Problem]:
+        """What is wrong with a request: its parameters, and its body by a plan that wants it."""
+        found: list[Problem] = []
+        if self.plans.request(match.operation).parameters:
+            found += self.check_parameters(match, query, headers)
+        if plan is not None:
+            found += self.check_request_body(match, plan, content_type_of(headers) or "", body)
+        return found
 
     def check_parameters(self, match: Match, query: str, headers: Headers) -> list[Problem]:
         """What is wrong with the parameters of a request."""
@@ -161,13 +170,22 @@ class Validator:
             return [problem("header", detail, name="Content-Type")]
         return []
 
+    def check_response(
+        self, match: Match, status: int, headers: Headers, plan: BodyPlan | None, body: bytes
+    ) -> list[Problem]:
+        """What is wrong with its header fields, and with its body by a plan that wants it."""
+        found = self.check_response_headers(match, status, headers)
+        if plan is not None:
+            found += self.check_response_body(plan, content_type_of(headers) or "", body)
+        return found
+
     def check_response_headers(self, match: Match, status: int, headers: Headers) -> list[Problem]:
         """What is wrong with the header fields of a response."""
         return self._bounded("header", lambda: self._check_headers(match, status, headers))
 
     def _check_headers(self, match: Match, status: int, headers: Headers) -> list[Problem]:
         plan = self.plans.response(match.operation, status)
-        if plan is None:
+        if plan is None or not plan.headers:
             return []
         parameters = Parameters({}, "", headers)
         found = list(islice(ambiguities(plan.names, parameters), MAX_ERRORS))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from restsock.apps import CONTINUE, expects_continue, ignore, loggable
 from restsock.connection import Exchange, ExchangeEvent, Failed
-from restsock.openapi.checks import BodyPlan, Job, Threads, Validator, content_type_of
+from restsock.openapi.checks import BodyPlan, Job, Threads, Validator, content_type_of, field_of
 from restsock.openapi.document import Match, Problem, problem, summary
 from restsock.protocol import DataReceived, EndReceived, ResetCode
 
@@ -75,7 +76,7 @@ class RequestCheck:
             return
         exchange.observer = self._observe
         if plan.bodies:
-            length = _field(exchange.request.headers, b"content-length")
+            length = field_of(exchange.request.headers, b"content-length")
             empty = length is not None and length.strip("0") == ""
             if not empty and length is not None and not self._accept_body():
                 return
@@ -98,7 +99,7 @@ class RequestCheck:
         """Whether the contract has this media type; answers 415 when it has not."""
         plan = self._plan.body(self._content_type)
         if plan is not None:
-            coding = _field(self._exchange.request.headers, b"content-encoding")
+            coding = field_of(self._exchange.request.headers, b"content-encoding")
             if not plan.whole or coding is None or coding.strip().lower() == "identity":
                 return True
             detail = "a body that is to be validated may not be compressed"
@@ -158,20 +159,10 @@ class RequestCheck:
         if not plan.parameters and body is None:
             self._pass_on()
             return
-        validator, match, query = self._validator, self._match, self._query
         headers = self._exchange.request.headers
-        content_type = self._content_type or ""
         content = b"".join(self._parts) if body is not None else b""
-
-        def work() -> list[Problem]:
-            found: list[Problem] = []
-            if plan.parameters:
-                found += validator.check_parameters(match, query, headers)
-            if body is not None:
-                found += validator.check_request_body(match, body, content_type, content)
-            return found
-
-        self._job = Job(work, self._checked)
+        check = partial(self._validator.check_request, self._match, self._query, headers)
+        self._job = Job(partial(check, body, content), self._checked)
         try:
             self._threads.submit(self._job, self._exchange.connection)
         except RuntimeError:
@@ -246,10 +237,3 @@ def hand_over(
     exchange.observer = check.receive
     proceed(check)
     return lambda: check.receive
-
-
-def _field(headers: Headers, name: bytes) -> str | None:
-    for key, value in headers:
-        if len(key) == len(name) and key.lower() == name:
-            return value.decode("latin-1")
-    return None

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from restsock._exceptions import StreamReset
 from restsock.apps import ignore
 from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
-from restsock.openapi.checks import Job, content_type_of
+from restsock.openapi.checks import Job, content_type_of, field_of
 from restsock.protocol import ResetCode
 
 if TYPE_CHECKING:
@@ -223,14 +224,8 @@ class ResponseCheck(Exchange):
             return
         expected = policy.validator.plans.response(self._match.operation, status)
         plan = None
-        if expected is not None and not _bodiless(self.request.method, status):
-            plan = expected.body(content_type)
-            coded = _field(head.headers, b"content-encoding") is not None
-            if plan is not None and (coded or not plan.whole):
-                plan = None
-            length = _field(head.headers, b"content-length")
-            if length is not None and length.isdigit() and int(length) > policy.max_body:
-                plan = None
+        if expected is not None and field_of(head.headers, b"content-encoding") is None:
+            plan = expected.whole_body(self.request.method, head.headers, policy.max_body)
         if plan is None and (expected is None or not expected.headers):
             self._state = State.PASS
             self._outer.send_head(head)
@@ -251,18 +246,8 @@ class ResponseCheck(Exchange):
     def _submit(self, match: Match, head: ResponseHead, plan: BodyPlan | None, body: bytes) -> None:
         policy = self._policy
         assert policy is not None
-        validator = policy.validator
-
-        def work() -> list[Problem]:
-            expected = validator.plans.response(match.operation, head.status)
-            found: list[Problem] = []
-            if expected is not None and expected.headers:
-                found += validator.check_response_headers(match, head.status, head.headers)
-            if plan is not None:
-                content_type = content_type_of(head.headers) or ""
-                found += validator.check_response_body(plan, content_type, body)
-            return found
-
+        check = policy.validator.check_response
+        work = partial(check, match, head.status, head.headers, plan, body)
         self._job = Job(work, self._checked)
         try:
             policy.threads.submit(self._job, self._outer.connection)
@@ -334,14 +319,3 @@ class ResponseCheck(Exchange):
         self._head = None
         self._parts = []
         self._held = 0
-
-
-def _field(headers: Headers, name: bytes) -> str | None:
-    for key, value in headers:
-        if len(key) == len(name) and key.lower() == name:
-            return value.decode("latin-1")
-    return None
-
-
-def _bodiless(method: bytes, status: int) -> bool:
-    return method == b"HEAD" or status in (204, 205, 304)
