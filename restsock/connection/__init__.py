@@ -11,6 +11,7 @@ from ._access_control import AccessControl, forbid
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
+from ._event_queue import joined
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
@@ -74,6 +75,7 @@ __all__ = [
     "forbid",
     "head_for",
     "instruments_of",
+    "joined",
     "load_of",
     "open_accepted",
     "open_dialed",

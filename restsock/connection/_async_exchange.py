@@ -20,6 +20,7 @@ from restsock.protocol import (
     StopSending,
 )
 
+from ._event_queue import joined
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable
 from ._instrument import with_fields
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ._requester import Requester
 
 __all__ = ["AsyncExchange"]
-
-# Pieces of a body that wait are joined up to this size, in bytes.
-_SMALL = 4096
 
 # Response heads that wait. Of more, the oldest informational ones are for nobody.
 _HEADS = 16
@@ -90,11 +88,7 @@ class AsyncExchange:
 
     def _observe(self, event: ExchangeEvent) -> None:
         if isinstance(event, DataReceived):
-            # Joined while small, so that a peer cannot fill memory with objects of one byte.
-            if self._data and len(self._data[-1]) + len(event.data) <= _SMALL:
-                self._data[-1] += event.data
-            else:
-                self._data.append(event.data)
+            joined(self._data, event.data)
         elif isinstance(event, ResponseReceived):
             self._heads.append(event.head)
             if len(self._heads) > _HEADS:

@@ -91,7 +91,10 @@ _A_PIECE = DataReceived(0, b"")
 
 
 def joined(pieces: deque[bytes], data: bytes) -> bool:
-    """Adds a piece; tells whether it was joined to the one before, which is small."""
+    """Adds a piece of a body; tells whether it was joined to the one before, which is small.
+
+    So a peer cannot fill memory with objects of one byte.
+    """
     if pieces and len(pieces[-1]) + len(data) <= _SMALL:
         pieces[-1] += data
         return True

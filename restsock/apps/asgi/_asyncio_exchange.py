@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError, StreamReset
-from restsock.connection import Exchange, Failed, Writable
+from restsock.connection import Exchange, Failed, Writable, joined
 from restsock.protocol import DataReceived, EndReceived, ResetCode, StopSending
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioExchange"]
 
 _log = logging.getLogger("restsock.apps")
-
-_SMALL = 4096
 
 
 class AsyncioExchange:
@@ -84,7 +83,7 @@ class AsyncioExchange:
         self._batch = max(1, connection.limits.initial_window // 4)
         self._consumed = 0
         # Body bytes on their way to asyncio, which is told of the first of them.
-        self._data: list[bytes] = []
+        self._data: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._ended = False
         self._stopped = False
@@ -102,16 +101,10 @@ class AsyncioExchange:
 
     def _take_data(self, data: bytes) -> None:
         with self._lock:
-            waiting = self._data
-            if waiting:
-                # Joined while small, so that a peer cannot fill memory with objects of one byte.
-                if len(waiting[-1]) + len(data) <= _SMALL:
-                    waiting[-1] += data
-                else:
-                    waiting.append(data)
-                return
-            waiting.append(data)
-        self._thread.tell(self._tell_data)
+            first = not self._data
+            joined(self._data, data)
+        if first:
+            self._thread.tell(self._tell_data)
 
     def _acknowledge(self) -> None:
         self._told = self._pumped
@@ -159,7 +152,7 @@ class AsyncioExchange:
 
     def _tell_data(self) -> None:
         with self._lock:
-            waiting, self._data = self._data, []
+            waiting, self._data = self._data, deque()
         for data in waiting:
             self.observer(DataReceived(self.exchange.id, data))
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from restsock.apps._errors import Disconnected
-from restsock.connection import Failed
+from restsock.connection import Failed, joined
 from restsock.protocol import DataReceived, EndReceived
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ._call import AppCall
 
 __all__ = ["Inbound"]
-
-_SMALL = 4096
 
 
 class Inbound:
@@ -57,11 +55,7 @@ class Inbound:
     def __call__(self, event: ExchangeEvent) -> None:
         """Takes one event in. On the loop; does not block."""
         if isinstance(event, DataReceived):
-            # Joined while small, so that a peer cannot fill memory with objects of one byte.
-            if self._chunks and len(self._chunks[-1]) + len(event.data) <= _SMALL:
-                self._chunks[-1] += event.data
-            else:
-                self._chunks.append(event.data)
+            joined(self._chunks, event.data)
         elif isinstance(event, EndReceived):
             self.ended = True
         elif isinstance(event, Failed):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from restsock.apps import CONTINUE, expects_continue, ignore, loggable
-from restsock.connection import Exchange, ExchangeEvent, Failed
+from restsock.connection import Exchange, ExchangeEvent, Failed, joined
 from restsock.openapi.checks import BodyPlan, Job, Threads, Validator, content_type_of, field_of
 from restsock.openapi.document import Match, Problem, problem, summary
 from restsock.protocol import DataReceived, EndReceived, ResetCode
@@ -59,7 +60,7 @@ class RequestCheck:
         self._plan = validator.plans.request(match.operation)
         self._body: BodyPlan | None = None
         self._content_type = content_type_of(exchange.request.headers)
-        self._parts: list[bytes] = []
+        self._parts: deque[bytes] = deque()
         self._size = 0
         self._credited = 0
         self._end: EndReceived | None = None
@@ -126,11 +127,7 @@ class RequestCheck:
     def _take(self, data: bytes) -> None:
         if self._waiting_for_body and not self._size and not self._accept_body():
             return
-        # Joined while small, so that a peer cannot fill memory with objects of one byte.
-        if self._parts and len(self._parts[-1]) + len(data) <= 4096:
-            self._parts[-1] += data
-        else:
-            self._parts.append(data)
+        joined(self._parts, data)
         self._size += len(data)
         if not self._waiting_for_body:
             return  # the credit that is not given back is what bounds it
@@ -196,7 +193,7 @@ class RequestCheck:
         if self._job is not None:
             self._job.forget()
             self._job = None
-        self._parts = []
+        self._parts = deque()
         self._waiting_for_body = False
         self._exchange.observer = ignore
 
