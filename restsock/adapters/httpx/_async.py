@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import lru_cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -15,7 +13,7 @@ from restsock.connection import AsyncExchange, pause_before, was_refused
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 
 from ._network import NetworkStream
-from ._request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
+from ._request import INLINE, ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
@@ -61,17 +59,10 @@ class AsyncTunnelTransport:
             transfer, response = await self._send(head, body, times)
         except RestsockError as exc:
             raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
-        trailers: list[tuple[bytes, bytes]] = []
-        length = length_of(head.method, response)
-        extensions = extensions_of(response, trailers)
+        extensions = {}
         if response.status == 101:
             extensions["network_stream"] = NetworkStream(transfer.exchange, package)
-        return package.Response(
-            response.status,
-            headers=list(response.headers),
-            stream=_stream_type(package)(transfer, request, length, trailers),
-            extensions=extensions,
-        )
+        return response_of(request, head.method, response, AsyncTunnelBytes, transfer, **extensions)
 
     async def _send(
         self, head: RequestHead, body: Any, times: Times
@@ -256,21 +247,14 @@ class Transfer:
         return None
 
 
-class AsyncTunnelBytes:
-    """The body of a response, as it comes. With its package's base, an `AsyncByteStream`."""
+class AsyncTunnelBytes(ResponseBody):
+    """The body of a response, as it comes."""
 
-    def __init__(
-        self,
-        transfer: Transfer,
-        request: Any,
-        length: int | None,
-        trailers: list[tuple[bytes, bytes]],
-    ) -> None:
+    base = "AsyncByteStream"
+
+    def __init__(self, transfer: Transfer, request: Any, length: int | None) -> None:
         self._transfer = transfer
-        self._request = request
-        self._left = length
-        self._trailers = trailers
-        self._complete_at_length()
+        super().__init__(request, length, transfer.release)
 
     # An iterator rather than a generator: nobody has to close it when it is left halfway.
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -284,17 +268,10 @@ class AsyncTunnelBytes:
                 await self.aclose()
                 raise mapped(exc, self._request)  # noqa: B904  # has its cause
             if data:
-                if self._left is not None:
-                    self._left -= len(data)
-                    self._complete_at_length()
+                self._take(data)
                 return data
-        self._trailers[:] = self._transfer.exchange.trailers
+        self.trailers[:] = self._transfer.exchange.trailers
         raise StopAsyncIteration
-
-    def _complete_at_length(self) -> None:
-        """Does not wait for an app that goes on working behind the last byte of its response."""
-        if self._left == 0:
-            self._transfer.release()
 
     async def aclose(self) -> None:
         """Ends the exchange, unless it is complete."""
@@ -308,12 +285,6 @@ class AsyncTunnelBytes:
                 transfer.token.run_sync_soon(transfer.exchange.close)
             except trio.RunFinishedError:
                 pass  # and with the loop its streams
-
-
-@lru_cache(maxsize=4)
-def _stream_type(package: ModuleType) -> Any:
-    # Clients insist on a stream of their own package.
-    return type("AsyncTunnelBytes", (AsyncTunnelBytes, package.AsyncByteStream), {})
 
 
 async def _cut(body: bytes) -> AsyncIterator[bytes]:

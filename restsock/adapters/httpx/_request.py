@@ -24,6 +24,7 @@ Each has its request, and restsock's error as its `__cause__`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +38,7 @@ from restsock._exceptions import (
     RestsockError,
     without_frames,
 )
+from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
 from restsock.protocol import Headers, RequestHead, ResponseHead, scheme_of
 
 if TYPE_CHECKING:
@@ -45,35 +47,18 @@ if TYPE_CHECKING:
 __all__ = [
     "INLINE",
     "Parts",
+    "ResponseBody",
     "Times",
-    "extensions_of",
-    "length_of",
     "mapped",
     "package_of",
     "parts_of",
+    "response_of",
 ]
 
 # A body up to this many bytes goes with its head, in one step.
 INLINE = 64 * 1024
 
 _PACKAGES = ("httpx", "httpx2")
-
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-
-
-# Values of Connection that name no field. Any other is left to the protocol, which takes out what
-# it names as well.
-_NAMES_NONE = (b"keep-alive", b"close")
 
 
 class Times(NamedTuple):
@@ -138,8 +123,8 @@ def parts_of(request: Any, requester: Requester, *, upgradable: bool) -> Parts:
     headers = [
         field
         for field in raw
-        if (lower := field[0].lower()) not in _HOP_BY_HOP
-        or (lower == b"connection" and field[1] not in _NAMES_NONE)
+        if (lower := field[0].lower()) not in HOP_BY_HOP
+        or (lower == b"connection" and field[1] not in NAMES_NONE)
     ]
     if upgradable and "upgrade" in request.headers:
         upgrade = request.headers["upgrade"].encode("latin-1")
@@ -177,7 +162,7 @@ def _times(request: Any, requester: Requester) -> Times:
     return Times(start, busy, times.get("read"), times.get("write"))
 
 
-def length_of(method: bytes, head: ResponseHead) -> int | None:
+def _length_of(method: bytes, head: ResponseHead) -> int | None:
     """The bytes of a response's body, where that is known from its head."""
     if method == b"HEAD" or head.status in (204, 304):
         return 0
@@ -187,12 +172,68 @@ def length_of(method: bytes, head: ResponseHead) -> int | None:
     return None
 
 
-def extensions_of(head: ResponseHead, trailers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    """The extensions of a response. The list of trailers is filled once the body is read."""
-    extensions: dict[str, Any] = {"http_version": b"HTTP/1.1", "trailers": trailers}
+class ResponseBody:
+    """The body of a response, as it comes: what is the same whoever waits for it.
+
+    Args:
+        request: the client's.
+        length: its bytes, where they are known.
+        release: what lets go of the exchange once they are there.
+
+    Attributes:
+        base: the name of the stream that it is in the client's own package.
+        trailers: filled once the body is read.
+    """
+
+    base: str
+
+    def __init__(self, request: Any, length: int | None, release: Callable[[], None]) -> None:
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self._request = request
+        self._left = length
+        self._release = release
+        self._take(b"")
+
+    def _take(self, data: bytes) -> None:
+        """Does not wait for an app that goes on working after the last byte of its response."""
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left == 0:
+                self._release()
+
+
+@lru_cache(maxsize=8)
+def _stream_type(kind: Any, package: ModuleType) -> Any:
+    # Clients insist on a stream of their own package.
+    return type(kind.__name__, (kind, getattr(package, kind.base)), {})
+
+
+def response_of(
+    request: Any,
+    method: bytes,
+    head: ResponseHead,
+    kind: Any,
+    *source: Any,
+    **extensions: Any,
+) -> Any:
+    """The response that a client is given.
+
+    Args:
+        request: the client's.
+        method: of it.
+        head: of the response.
+        kind: of its body.
+        source: what the body comes from, as its kind wants it.
+        extensions: besides those that every response has.
+    """
+    package = package_of(request)
+    body = _stream_type(kind, package)(*source, request, _length_of(method, head))
+    extensions.update(http_version=b"HTTP/1.1", trailers=body.trailers)
     if head.reason:
         extensions["reason_phrase"] = head.reason
-    return extensions
+    return package.Response(
+        head.status, headers=list(head.headers), stream=body, extensions=extensions
+    )
 
 
 def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Exception:

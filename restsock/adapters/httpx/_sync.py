@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import lru_cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError
 from restsock.connection import Replay, ThreadExchange, ThreadUpload, send_upload
 
-from ._request import INLINE, Times, extensions_of, length_of, mapped, package_of, parts_of
+from ._request import INLINE, ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
@@ -64,7 +62,7 @@ class TunnelTransport:
             RestsockError: called where it cannot work.
             TypeError: this is no request of httpx or httpx2.
         """
-        package = package_of(request)
+        package_of(request)  # before anything is done
         if os.getpid() != self._pid:
             raise RestsockError(
                 f"this transport belongs to process {self._pid}, not to its fork {os.getpid()}:"
@@ -95,23 +93,17 @@ class TunnelTransport:
             raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
         if upload is not None and upload.done:
             upload = None
-        trailers: list[tuple[bytes, bytes]] = []
-        length = length_of(head.method, response)
-        stream = _stream_type(package)(exchange, upload, times, request, length, trailers)
-        return package.Response(
-            response.status,
-            headers=list(response.headers),
-            stream=stream,
-            extensions=extensions_of(response, trailers),
-        )
+        return response_of(request, head.method, response, TunnelBytes, exchange, upload, times)
 
 
-class TunnelBytes:
-    """The body of a response, as it comes. With its package's base, a `SyncByteStream`.
+class TunnelBytes(ResponseBody):
+    """The body of a response, as it comes.
 
     Its close, and the garbage collector, reset a stream that is not complete, so that the peer's
     app learns that nobody listens any more.
     """
+
+    base = "SyncByteStream"
 
     def __init__(
         self,
@@ -120,15 +112,11 @@ class TunnelBytes:
         times: Times,
         request: Any,
         length: int | None,
-        trailers: list[tuple[bytes, bytes]],
     ) -> None:
         self._exchange = exchange
         self._upload = upload
         self._times = times
-        self._request = request
-        self._left = length
-        self._trailers = trailers
-        self._complete_at_length()
+        super().__init__(request, length, exchange.release)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -137,20 +125,12 @@ class TunnelBytes:
                 data = source.receive_data(self._times.read)
                 if not data:
                     break
-                if self._left is not None:
-                    self._left -= len(data)
-                    self._complete_at_length()
+                self._take(data)
                 yield data
         except RestsockError as exc:
             self.close()
             raise mapped(exc, self._request)  # noqa: B904  # has its cause
-        self._trailers[:] = self._exchange.trailers
-
-    def _complete_at_length(self) -> None:
-        """Does not wait for an app that goes on working behind the last byte of its response."""
-        if self._left == 0:
-            self._upload = None
-            self._exchange.release()
+        self.trailers[:] = self._exchange.trailers
 
     def close(self) -> None:
         """Ends the exchange, unless it is complete. Never raises."""
@@ -161,9 +141,3 @@ class TunnelBytes:
         exchange = getattr(self, "_exchange", None)
         if exchange is not None:
             exchange.close()
-
-
-@lru_cache(maxsize=4)
-def _stream_type(package: ModuleType) -> Any:
-    # Clients insist on a stream of their own package.
-    return type("TunnelBytes", (TunnelBytes, package.SyncByteStream), {})

@@ -11,6 +11,7 @@ from requests.exceptions import InvalidHeader, InvalidURL, UnrewindableBodyError
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
+from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
 from restsock.protocol import RequestHead, scheme_of
 
 if TYPE_CHECKING:
@@ -24,25 +25,6 @@ _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])")
 _HOST_AND_PORT = re.compile(rf"(?:{_HOST.pattern})(?::[0-9]{{0,5}})?")
 _PORTS = {"http": 80, "https": 443}
-
-# Values of Connection that name no field. Any other is left to the protocol, which takes out what
-# it names as well.
-_NAMES_NONE = ("keep-alive", "close", b"keep-alive", b"close")
-
-# Between two hops of a connection, and there is no connection of requests' own here. Upgrade is
-# among them: requests has no way to speak what it would switch to. Proxy-Authorization is for a
-# proxy, and there is none: requests writes it whenever the environment names one with a password.
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
 
 
 class Times(NamedTuple):
@@ -112,7 +94,7 @@ def head_of(request: PreparedRequest) -> RequestHead:
     for raw_name, raw_value in request.headers.items():
         try:
             lower, name = _name(raw_name)
-            if lower in _HOP_BY_HOP and (lower != b"connection" or raw_value in _NAMES_NONE):
+            if lower in HOP_BY_HOP and (lower != b"connection" or raw_value in NAMES_NONE):
                 continue
             if lower == b"accept-encoding":
                 encoding = True
