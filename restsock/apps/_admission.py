@@ -1,8 +1,10 @@
-"""How many calls of an app a peer may have running."""
+"""How many calls of an app a peer may have running, and their end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import trio
 
 from restsock._logging import about
 from restsock.protocol import ResetCode
@@ -21,18 +23,26 @@ class Admitted(Protocol):
         """Whether its response is."""
 
 
-class Admission:
+_Call = TypeVar("_Call", bound=Admitted)
+
+
+class Admission(Generic[_Call]):
     """Counts the calls of each connection whose response is not complete.
 
     A call of the app can outlive its stream, so the bound on open streams does not bound the calls:
     a peer that asks and resets, over and over, would have any number of them run. Hence each
     connection may also have only `Limits.max_streams` calls whose response is not complete.
+
+    Attributes:
+        active: all that were let in and have not ended.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[Connection, set[Admitted]] = {}
+        self.active: set[_Call] = set()
+        self._calls: dict[Connection, set[_Call]] = {}
+        self._idle = trio.Event()
 
-    def enter(self, exchange: Exchange, call: Admitted) -> bool:
+    def enter(self, exchange: Exchange, call: _Call) -> bool:
         """Lets a call in, or refuses the request; tells which."""
         connection = exchange.connection
         assert connection is not None
@@ -52,9 +62,10 @@ class Admission:
                 refuse(exchange, "too many requests still running")
                 return False
         calls.add(call)
+        self.active.add(call)
         return True
 
-    def leave(self, exchange: Exchange, call: Admitted) -> None:
+    def leave(self, exchange: Exchange, call: _Call) -> None:
         """Notes that a call has ended."""
         connection = exchange.connection
         assert connection is not None
@@ -62,6 +73,16 @@ class Admission:
         calls.discard(call)
         if not calls:
             self._calls.pop(connection, None)
+        self.active.discard(call)
+        if not self.active:
+            self._idle.set()
+
+    async def wait_idle(self, seconds: float) -> None:
+        """Waits until all calls have ended, at most so long."""
+        with trio.move_on_after(seconds):
+            while self.active:
+                self._idle = trio.Event()
+                await self._idle.wait()
 
 
 def refuse(exchange: Exchange, reason: str) -> None:

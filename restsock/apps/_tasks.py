@@ -35,9 +35,7 @@ class RequestTasks:
     def __init__(self, *, grace: float) -> None:
         self._grace = grace
         self._nursery: trio.Nursery | None = None
-        self._active = 0
-        self._admission = Admission()
-        self._idle = trio.Event()
+        self._admission: Admission[Responder] = Admission()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -58,10 +56,8 @@ class RequestTasks:
             finally:
                 self._nursery = None
             # Not in `finally`: when it is cancelled from outside, so are the tasks.
-            if self._active:
-                self._idle = trio.Event()
-                with trio.move_on_after(self._grace):
-                    await self._idle.wait()
+            if self._admission.active:
+                await self._admission.wait_idle(self._grace)
             nursery.cancel_scope.cancel()
         if error is not None:
             raise error
@@ -83,7 +79,6 @@ class RequestTasks:
             return
         if not self._admission.enter(exchange, response):
             return
-        self._active += 1
         self._nursery.start_soon(self._run, exchange, response, serve)
 
     async def _run(
@@ -106,6 +101,3 @@ class RequestTasks:
             # now instead of at the next collection. What may still come is for nobody.
             exchange.observer = ignore
             self._admission.leave(exchange, response)
-            self._active -= 1
-            if not self._active:
-                self._idle.set()

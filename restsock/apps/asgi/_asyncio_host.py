@@ -43,12 +43,9 @@ class AsyncioHost:
         self._serving = serving
         self._grace = serving.options.timeouts.close
         self._thread = AsyncioThread(grace=self._grace)
-        self._admission = Admission()
+        self._admission: Admission[AsyncioExchange] = Admission()
         self._state: dict[str, Any] | None = None
-        # Both on trio.
-        self._active: set[AsyncioExchange] = set()
-        self._idle = trio.Event()
-        self._open = False
+        self._open = False  # on trio
         # On asyncio.
         self._calls: dict[AsyncioCall, asyncio.Task[None]] = {}
 
@@ -74,7 +71,7 @@ class AsyncioHost:
                 try:
                     yield
                     self._open = False
-                    await self._wait_idle()
+                    await self._admission.wait_idle(self._grace)
                 finally:
                     self._open = False
                     await self._end_requests()
@@ -84,17 +81,13 @@ class AsyncioHost:
                     with trio.move_on_after(self._grace + 1):
                         await self._thread.run(lifespan.stop)
 
-    async def _wait_idle(self) -> None:
-        with trio.move_on_after(self._grace):
-            while self._active:
-                await self._idle.wait()
-
     async def _end_requests(self) -> None:
-        if self._active:
+        active = self._admission.active
+        if active:
             self._thread.tell(self._abort_calls)
             with trio.CancelScope(shield=True):
-                await self._wait_idle()
-        for exchange in self._active:
+                await self._admission.wait_idle(self._grace)
+        for exchange in active:
             _log.error("%s ignores that it is cancelled", loggable(exchange.request))
             exchange.exchange.reset(ResetCode.CANCEL, "going away")
             exchange.exchange.observer = ignore
@@ -107,9 +100,6 @@ class AsyncioHost:
         served = AsyncioExchange(exchange, self._thread)
         if not self._admission.enter(exchange, served):
             return
-        if not self._active:
-            self._idle = trio.Event()
-        self._active.add(served)
         describe(exchange.connection)  # here, so that the other thread finds it known
         self._thread.tell(self._begin, served)
 
@@ -117,9 +107,6 @@ class AsyncioHost:
         # An exchange and what observes it are a ring: cut, both are freed now.
         served.exchange.observer = ignore
         self._admission.leave(served.exchange, served)
-        self._active.discard(served)
-        if not self._active:
-            self._idle.set()
 
     # --- on asyncio -----------------------------------------------------------------------
 
