@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .httpx import LAZY, load, transport_for
-from .requests import (
-    CallChecker,
-    InvalidRequest,
-    InvalidResponse,
-    InvalidSpec,
-    Session,
-    TunnelAdapter,
-)
+from .requests._call_checker import CallChecker, InvalidRequest, InvalidResponse, InvalidSpec
+from .requests._session import Session
+from .requests._tunnel import TunnelAdapter
 
 if TYPE_CHECKING:
     from .httpx._httpx import AsyncHTTPXTransport, HTTPXTransport

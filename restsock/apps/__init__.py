@@ -22,7 +22,7 @@ from ._detect import detect_interface
 from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
 from ._loop import LOOPS
 from ._response import CONTINUE, Responder, expects_continue
-from .forward import Forward, forward
+from .forward._forward import Forward, forward  # from here on no longer the folder
 
 __all__ = [
     "CONTINUE",
@@ -113,13 +113,13 @@ def make_handler(
         return ForwardHandler(app, options=options)
     # Imported here, since a program has one kind of app.
     if kind == "asgi":
-        from .asgi import AsgiHandler
+        from .asgi._handler import AsgiHandler
 
         return AsgiHandler(
             app, options=options, max_websocket_message=max_websocket_message, loop=loop
         )
     if kind == "wsgi":
-        from .wsgi import WsgiHandler
+        from .wsgi._workers import WsgiHandler
 
         return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
     from ._function import FunctionHandler

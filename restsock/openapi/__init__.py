@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from .client import (
-    WELL_KNOWN,
-    APIClient,
+from .client._bound_operations import AsyncOperation, BlockingOperation, BoundOperation
+from .client._call_errors import (
     ArgumentError,
-    AsyncOperation,
     BadBody,
     BadParameter,
-    BlockingOperation,
-    BoundOperation,
-    Contract,
-    ContractLike,
     MissingParameter,
     OperationFailed,
     UnknownOperation,
     UnknownParameter,
-    bind_contract,
-    discover,
-    discover_blocking,
 )
+from .client._client import APIClient
+from .client._contract import Contract, ContractLike, bind_contract
+from .client._discover import WELL_KNOWN, discover, discover_blocking
 from .document import Document, Operation, SpecLike, load
-from .serving import AccessHandler, CallerOf, OpenAPIHandler, Rule, Rules, allow, caller_of
+from .serving._access import AccessHandler, CallerOf, Rule, Rules, allow, caller_of
+from .serving._handler import OpenAPIHandler
 
 __all__ = [
     "WELL_KNOWN",

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from restsock.connection import Requester, Response, fields_of
-from restsock.openapi.document import parse
 
 from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
 from ._contract import BoundContract, Contract, ContractLike
-from ._discover import _content_of, _search
+from ._discover import add_part, search_blocking
 from ._operations import Catalog
 
 if TYPE_CHECKING:
@@ -170,18 +169,17 @@ def _discovered(
     if base_url is None:
         raise ValueError("a document that the peer has needs base_url='http://NAME/', to ask there")
     parts = urlsplit(base_url)
-    found = _search(where)
-    target = next(found)
-    while True:
+
+    def get(target: str) -> Response:
         url = f"{parts.scheme}://{parts.netloc}{target}"
+        content = bytearray()
         with session.get(url, timeout=timeout, stream=True) as response:
-            content = _content_of(target, response.iter_content(64 * 1024))
-        answer = Response(response.status_code, fields_of(response.headers.items()), content)
-        try:
-            target = found.send(answer)
-        except StopIteration as stop:
-            data, source = stop.value
-            return parse(data, source=source)
+            for part in response.iter_content(64 * 1024):
+                add_part(content, part, target)
+        fields = fields_of(response.headers.items())
+        return Response(response.status_code, fields, bytes(content))
+
+    return search_blocking(get, where)
 
 
 def _where(document: Document, base_url: str | None) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -79,10 +79,15 @@ def discover_blocking(
         SpecError: there is none, or it cannot be used.
         RestsockError: the peer could not be asked.
     """
+    return search_blocking(partial(_get_blocking, requester, timeout), where)
+
+
+def search_blocking(get: Callable[[str], Response], where: str | None) -> Document:
+    """Gets the document by *get*, which asks for a target; otherwise as `discover_blocking`."""
     search = _search(where)
     target = next(search)
     while True:
-        response = _get_blocking(requester, target, timeout)
+        response = get(target)
         try:
             target = search.send(response)
         except StopIteration as stop:
@@ -113,49 +118,32 @@ def _may_be_one(response: Response) -> bool:
 async def _get(requester: Requester, target: str, timeout: float | None) -> Response:
     with trio.move_on_after(math.inf if timeout is None else timeout):
         async with requester.stream("GET", target, headers=_HEADERS) as response:
-            content = _Content(target)
+            content = bytearray()
             async for part in response:
-                content.add(part)
-            return Response(response.status, response.headers, content.joined())
+                add_part(content, part, target)
+            return Response(response.status, response.headers, bytes(content))
     raise _too_late(target, timeout)
 
 
-def _get_blocking(requester: Requester, target: str, timeout: float | None) -> Response:
+def _get_blocking(requester: Requester, timeout: float | None, target: str) -> Response:
     end = math.inf if timeout is None else time.monotonic() + timeout
     head = head_for(requester, "GET", target, _HEADERS, b"")
     with closing(ThreadExchange.open(requester, head)) as exchange:
         answer = exchange.receive_head(requester.timeouts.connect, timeout)
-        content = _Content(target)
+        content = bytearray()
         while part := exchange.receive_data(timeout):
-            content.add(part)
+            add_part(content, part, target)
             if time.monotonic() > end:
                 raise _too_late(target, timeout)
-        return Response(answer.status, answer.headers, content.joined())
+        return Response(answer.status, answer.headers, bytes(content))
 
 
 def _too_late(target: str, timeout: float | None) -> RequestTimeout:
     return RequestTimeout(f"{target} of the peer was not there within {timeout} s", phase="body")
 
 
-class _Content:
-    """What comes of a document, up to the most that is taken."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._data = bytearray()
-
-    def add(self, part: bytes) -> None:
-        self._data += part
-        if len(self._data) > MAX_PEER_SIZE:
-            raise SpecError(f"{self._target} of the peer is larger than {MAX_PEER_SIZE} bytes")
-
-    def joined(self) -> bytes:
-        return bytes(self._data)
-
-
-def _content_of(target: str, parts: Iterable[bytes]) -> bytes:
-    """What a `requests` response has of a document."""
-    content = _Content(target)
-    for part in parts:
-        content.add(part)
-    return content.joined()
+def add_part(content: bytearray, part: bytes, target: str) -> None:
+    """Takes a part of a document in, up to the most that is taken."""
+    content += part
+    if len(content) > MAX_PEER_SIZE:
+        raise SpecError(f"{target} of the peer is larger than {MAX_PEER_SIZE} bytes")
