@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from ._logging import Known, about
+
 __all__ = ["LimitLog"]
 
 
@@ -80,6 +82,19 @@ class LimitLog:
         """
         self.count(name)
         self.say(name, message, *args, level=level, extra=extra)
+
+    def note_about(
+        self,
+        connection: Known,
+        name: str,
+        message: str,
+        *args: object,
+        level: int = logging.WARNING,
+    ) -> None:
+        """The same, of a connection: the line begins with it, and its record names it."""
+        message = "connection %s (%s): " + message
+        args = (connection.id, connection.name, *args)
+        self.note(name, message, *args, level=level, extra=about(connection))
 
     def say(
         self,

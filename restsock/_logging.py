@@ -16,7 +16,7 @@ import logging
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-__all__ = ["LOGGERS", "ConnectionFields", "about", "escaped", "serving"]
+__all__ = ["LOGGERS", "ConnectionFields", "Known", "about", "escaped", "serving"]
 
 LOGGERS = (
     "restsock.adapters",
@@ -34,7 +34,7 @@ LOGGERS = (
 """Who logs. Listed because a filter on a logger does not see the records of those below it."""
 
 
-class _Known(Protocol):
+class Known(Protocol):
     @property
     def id(self) -> str: ...
 
@@ -42,11 +42,11 @@ class _Known(Protocol):
     def name(self) -> str | None: ...
 
 
-serving: ContextVar[_Known | None] = ContextVar("restsock_serving", default=None)
+serving: ContextVar[Known | None] = ContextVar("restsock_serving", default=None)
 """The connection whose request is served in this context."""
 
 
-def about(connection: _Known) -> dict[str, Any]:
+def about(connection: Known) -> dict[str, Any]:
     """The `extra` of a log call about a connection."""
     return {"connection_id": connection.id, "connection_name": connection.name}
 

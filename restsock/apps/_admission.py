@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
-from restsock._logging import about
 from restsock.protocol import ResetCode
 
 if TYPE_CHECKING:
@@ -51,13 +50,11 @@ class Admission(Generic[_Call]):
             # What an app does behind its response is no fault of the peer's.
             calls -= {other for other in calls if other.complete}
             if len(calls) >= connection.limits.max_streams:
-                connection.limit_log.note(
+                connection.limit_log.note_about(
+                    connection,
                     "max_streams",
-                    "connection %s (%s): %d requests are over, and their calls still run: refused",
-                    connection.id,
-                    connection.name,
+                    "%d requests are over, and their calls still run: refused",
                     len(calls),
-                    extra=about(connection),
                 )
                 refuse(exchange, "too many requests still running")
                 return False

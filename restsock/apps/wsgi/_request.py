@@ -24,7 +24,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError
-from restsock._logging import about
 from restsock.apps._errors import BadResponseError, Disconnected, log_failure
 from restsock.apps._response import CONTINUE, Responder, expects_continue
 from restsock.apps._served import begin_serving, end_serving
@@ -221,13 +220,8 @@ def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnecte
         exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
         connection = exchange.exchange.connection
         if connection is not None:
-            connection.limit_log.note(
-                "idle",
-                "connection %s (%s): a request was reset, its peer let the app wait for too long",
-                connection.id,
-                connection.name,
-                extra=about(connection),
-            )
+            why = "a request was reset, its peer let the app wait for too long"
+            connection.limit_log.note_about(connection, "idle", why)
         exchange.error = error  # no event follows a reset, and the app is not to wait once more
     return Disconnected()
 

@@ -220,14 +220,9 @@ class WsgiHandler:
         if pool.waiting(connection) >= connection.limits.max_streams:
             pool.forget_ended(connection)
             if pool.waiting(connection) >= connection.limits.max_streams:
-                connection.limit_log.note(
-                    "max_streams",
-                    "connection %s (%s): too many requests still waiting: refused",
-                    connection.id,
-                    connection.name,
-                    extra=about(connection),
-                )
-                refuse(exchange, "too many requests still waiting")
+                why = "too many requests still waiting"
+                connection.limit_log.note_about(connection, "max_streams", why + ": refused")
+                refuse(exchange, why)
                 return False
         if pool.requests < self._max_workers + self._queue_size:
             return True
@@ -246,13 +241,8 @@ class WsgiHandler:
     def _refuse(self, exchange: Exchange) -> None:
         connection = exchange.connection
         if connection is not None:
-            connection.limit_log.note(
-                "queue_size",
-                "connection %s (%s): all workers are busy, and the queue is full: 503",
-                connection.id,
-                connection.name,
-                extra=about(connection),
-            )
+            why = "all workers are busy, and the queue is full: 503"
+            connection.limit_log.note_about(connection, "queue_size", why)
         exchange.observer = ignore
         response = Responder(exchange, exchange.request.method)
         response.plain(503, "All workers are busy\n", [(b"Retry-After", _RETRY_AFTER)])
