@@ -23,8 +23,8 @@ from ._lifespan import Lifespan
 if TYPE_CHECKING:
     from restsock.connection import Exchange
 
-    from ._handler import AsgiServing
     from ._http import HttpRequest
+    from ._serving import AsgiServing
     from ._websocket import WebSocketRequest
 
 __all__ = ["AsyncioHost"]

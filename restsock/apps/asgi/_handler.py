@@ -18,49 +18,17 @@ from restsock.apps._tasks import RequestTasks
 from restsock.connection import Exchange
 
 from ._call import TrioCall
-from ._http import AsgiApp, HttpRequest
+from ._http import AsgiApp
 from ._lifespan import Lifespan
-from ._websocket import WebSocketRequest
+from ._serving import AsgiServing
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from restsock._options import Options
-    from restsock.apps._exchange import ServedExchange
-
-    from ._call import AppCall
-
-__all__ = ["AsgiApp", "AsgiHandler", "AsgiServing"]
 
 
-class AsgiServing:
-    """An app, and how its requests are served: what both kinds of host need to know.
-
-    Args:
-        app: the application.
-        options: those of the connections.
-        max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
-    """
-
-    def __init__(self, app: AsgiApp, options: Options, max_websocket_message: int) -> None:
-        self.app = app
-        self.options = options
-        self._max_websocket_message = max_websocket_message
-
-    def request(
-        self, exchange: ServedExchange, call: AppCall, state: dict[str, Any] | None
-    ) -> HttpRequest | WebSocketRequest:
-        """Makes what serves a request. It observes the exchange from now on."""
-        if exchange.request.upgrade == b"websocket":
-            return WebSocketRequest(
-                self.app,
-                exchange,
-                call,
-                options=self.options,
-                state=state,
-                max_message=self._max_websocket_message,
-            )
-        return HttpRequest(self.app, exchange, call, options=self.options, state=state)
+__all__ = ["AsgiHandler"]
 
 
 class _Host(Protocol):

@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote
 
 from restsock.openapi.document import NoSuchMethod, NoSuchPath
 
+from ._messages import Parameters, loose, loose_field
+
 if TYPE_CHECKING:
     from restsock.openapi.document import Document, Operation
-
-    from ._messages import Parameters
 
 __all__ = [
     "JSON_CHARSETS",
@@ -26,8 +26,6 @@ __all__ = [
     "charset_of",
     "content_type_of",
     "field_of",
-    "loose",
-    "loose_field",
     "misleads",
     "misread",
     "takes_matrix",
@@ -171,16 +169,6 @@ def ambiguity(
 
 
 _TWICE = "is given more than once"
-
-
-def loose(name: str) -> str:
-    """A name as the most careless server has it: `N`, `n[]` and `n[a]` are `n`."""
-    return name.partition("[")[0].casefold()
-
-
-def loose_field(name: str) -> str:
-    """The same of a header field."""
-    return name.lower().replace("_", "-")
 
 
 # --- bodies -------------------------------------------------------------------------------------

@@ -25,9 +25,16 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from restsock.openapi.document import Match
 
-from ._divergence import loose, loose_field
-
-__all__ = ["Finder", "Parameters", "RequestMessage", "ResponseMessage", "decoded", "operation_path"]
+__all__ = [
+    "Finder",
+    "Parameters",
+    "RequestMessage",
+    "ResponseMessage",
+    "decoded",
+    "loose",
+    "loose_field",
+    "operation_path",
+]
 
 _UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _COOKIE = re.compile(r'(?:"[\x21\x23-\x5b\x5d-\x7e ,]*"|[\x21\x23-\x5b\x5d-\x7e ,]*)')
@@ -110,6 +117,16 @@ class Parameters:
             return self.fields.get(name.lower())
         values = (self.query if where == "query" else self.cookies).get(name)
         return None if values is None else decoded(values[0])
+
+
+def loose(name: str) -> str:
+    """A name as the most careless server has it: `N`, `n[]` and `n[a]` are `n`."""
+    return name.partition("[")[0].casefold()
+
+
+def loose_field(name: str) -> str:
+    """The same of a header field."""
+    return name.lower().replace("_", "-")
 
 
 def decoded(text: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, Operation, SpecLike, load, parse
+from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, SpecLike, load, parse
 from ._json import NotJSON, read_json
 from ._keywords import as_bounded
 from ._problems import MAX_ERRORS, PROBLEM, Problem, problem, problem_body, schema_problems, summary
-from ._routes import Match, NoSuchMethod, NoSuchPath
+from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
 from ._work import SECONDS, TooMuchWork, spend, within
 
 __all__ = [

@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -35,12 +35,10 @@ from restsock._exceptions import SpecError
 from ._checking import FILES, check_document, check_patterns
 from ._json import MAX_DIGITS, NotJSON, read_json
 from ._problems import explained
+from ._routes import Match, Operation, Routes
 from ._work import TooMuchWork, spend, within
 
-if TYPE_CHECKING:
-    from ._routes import Match
-
-__all__ = ["Document", "Operation", "SpecLike", "load", "parse"]
+__all__ = ["Document", "SpecLike", "load", "parse"]
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 """The fields of a path item that are operations; `query` since 3.2."""
@@ -64,28 +62,6 @@ _CONVERT = (
 )
 
 
-class Operation(NamedTuple):
-    """One operation of a document.
-
-    Attributes:
-        id: its `operationId`, if it has one.
-        method: in capitals.
-        path: its template, as in the document.
-        mapping: the operation object. What is inside may be `$ref`s: see `Document.resolve`.
-        parameters: those of the path item, which hold for all its operations. `Document.parameters`
-            has them all.
-    """
-
-    id: str | None
-    method: str
-    path: str
-    mapping: Mapping[str, Any]
-    parameters: tuple[Mapping[str, Any], ...]
-
-    def __str__(self) -> str:
-        return self.id or f"{self.method} {self.path}"
-
-
 class Document:
     """An OpenAPI document. Made by `load`.
 
@@ -105,10 +81,11 @@ class Document:
         self.openapi = _openapi(mapping, self.version, source, check=check)
         self.operations = tuple(self._read_operations())
         self._by_id = {operation.id: operation for operation in self.operations if operation.id}
-        # Imported here, as routes are made of operations.
-        from ._routes import Routes
-
-        self._routes = Routes(self)
+        self._routes = Routes(
+            (base, operation)
+            for operation in self.operations
+            for base in self.base_paths(operation)
+        )
 
     @property
     def title(self) -> str:

@@ -8,18 +8,37 @@ if it has the method.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from restsock._patterns import gaps
 
-if TYPE_CHECKING:
-    from ._document import Document, Operation
-
-__all__ = ["Match", "NoSuchMethod", "NoSuchPath", "Routes"]
+__all__ = ["Match", "NoSuchMethod", "NoSuchPath", "Operation", "Routes"]
 
 _VARIABLE = re.compile(r"\{([^{}/]+)\}")
+
+
+class Operation(NamedTuple):
+    """One operation of a document.
+
+    Attributes:
+        id: its `operationId`, if it has one.
+        method: in capitals.
+        path: its template, as in the document.
+        mapping: the operation object. What is inside may be `$ref`s: see `Document.resolve`.
+        parameters: those of the path item, which hold for all its operations. `Document.parameters`
+            has them all.
+    """
+
+    id: str | None
+    method: str
+    path: str
+    mapping: Mapping[str, Any]
+    parameters: tuple[Mapping[str, Any], ...]
+
+    def __str__(self) -> str:
+        return self.id or f"{self.method} {self.path}"
 
 
 class NoSuchPath(LookupError):  # a result more than an error
@@ -57,18 +76,21 @@ class _Template(NamedTuple):
 
 
 class Routes:
-    """The paths of a document."""
+    """The paths of a document.
 
-    def __init__(self, document: Document) -> None:
+    Args:
+        operations: all of them, each with what stands in front of its path.
+    """
+
+    def __init__(self, operations: Iterable[tuple[str, Operation]]) -> None:
         self._static: dict[tuple[str, ...], dict[str, Operation]] = {}
         templates: dict[tuple[str, str], _Template] = {}
-        for operation in document.operations:
-            for base in document.base_paths(operation):
-                key = (base, operation.path)
-                template = templates.get(key)
-                if template is None:
-                    template = templates[key] = _compile(base + operation.path)
-                template.operations[operation.method] = operation
+        for base, operation in operations:
+            key = (base, operation.path)
+            template = templates.get(key)
+            if template is None:
+                template = templates[key] = _compile(base + operation.path)
+            template.operations[operation.method] = operation
         self._templates: dict[int, list[_Template]] = {}
         for template in templates.values():
             if template.names:
