@@ -44,13 +44,8 @@ class AsyncTunnelTransport:
         """Sends a request and returns once the response's head is there.
 
         Raises:
-            httpx.TimeoutException: a phase took too long; of a connect or pool time-out it is
-                certain that the request did not run.
-            httpx.ConnectError: it did not run, for another reason.
-            httpx.NetworkError: the connection has ended, and it may have run.
-            httpx.ProtocolError: the peer cut it off, or it cannot be sent.
+            httpx.TransportError, TypeError: as the blocking transport.
             RestsockError: called where it cannot work: not on trio, or on another loop.
-            TypeError: this is no request of httpx or httpx2.
         """
         package = package_of(request)
         self._check_loop()

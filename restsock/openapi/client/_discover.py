@@ -19,7 +19,7 @@ from restsock.openapi.document import MAX_PEER_SIZE, PEER_SECONDS, Document, par
 if TYPE_CHECKING:
     from restsock.connection import FieldsLike
 
-__all__ = ["WELL_KNOWN", "discover", "discover_blocking"]
+__all__ = ["WELL_KNOWN", "add_part", "discover", "discover_blocking", "search_blocking"]
 
 WELL_KNOWN = (
     "/openapi.json",  # OpenAPIHandler, FastAPI, APIFlask, Quart-Schema, Connexion
@@ -68,17 +68,7 @@ async def discover(
 def discover_blocking(
     requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
 ) -> Document:
-    """The same, from a thread that is not the loop's.
-
-    Args:
-        requester: leads to the peer.
-        where: the path of the document there; `None` tries those in `WELL_KNOWN`.
-        timeout: seconds for each attempt, the whole answer included.
-
-    Raises:
-        SpecError: there is none, or it cannot be used.
-        RestsockError: the peer could not be asked.
-    """
+    """The same, with the same errors, from a thread that is not the loop's."""
     return search_blocking(partial(_get_blocking, requester, timeout), where)
 
 

@@ -26,7 +26,7 @@ from restsock.openapi.document import (
 
 from ._answers import answer_problem, answer_wrong
 from ._request_check import RequestCheck, hand_over
-from ._response_check import ResponsePolicy
+from ._response_check import Policy
 
 if TYPE_CHECKING:
     from restsock.openapi.document import SpecLike
@@ -128,12 +128,11 @@ class OpenAPIHandler:
         self._pass_unknown = unknown_paths == "pass"
         self._publish = None if publish is None else publish.encode("ascii")
         self._published = b""
-        self._max_body = max_body
         self._chance = chance
         grace = options.timeouts.close
         self._threads = Threads(number=threads, grace=grace, seconds=max_time)
         self._validator = Validator(self.document, seconds=max_time)
-        self._policy = ResponsePolicy(
+        self._policy = Policy(
             self._validator,
             self._threads,
             max_body=max_body,
@@ -177,21 +176,12 @@ class OpenAPIHandler:
         ):
             return
         sampled = self._share > 0 and (self._share >= 1 or self._chance() < self._share)
-        policy = self._policy if sampled else None
         if self._validate_requests:
-            check = RequestCheck(
-                exchange,
-                match,
-                query.decode("latin-1"),
-                validator=self._validator,
-                threads=self._threads,
-                max_body=self._max_body,
-                proceed=self._inner.handle,
-                policy=policy,
-            )
-            check.begin()
+            text = query.decode("latin-1")
+            proceed, policy = self._inner.handle, self._policy
+            RequestCheck(exchange, match, text, proceed, policy, response_too=sampled).begin()
         else:
-            hand_over(exchange, match, self._inner.handle, policy)
+            hand_over(exchange, match, self._inner.handle, self._policy if sampled else None)
 
     def load(self) -> Load | None:
         """The queue of the app, if it has one."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from restsock.apps import CONTINUE, expects_continue, ignore, loggable
 from restsock.connection import Exchange, ExchangeEvent, Failed, joined
-from restsock.openapi.checks import BodyPlan, Job, Threads, Validator, content_type_of, field_of
+from restsock.openapi.checks import BodyPlan, Job, content_type_of, field_of
 from restsock.openapi.document import Match, Problem, problem, summary
 from restsock.protocol import DataReceived, EndReceived, ResetCode
 
 from ._answers import answer_problem
-from ._response_check import ResponseCheck, ResponsePolicy
+from ._response_check import Policy, ResponseCheck
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers
@@ -38,26 +38,23 @@ class RequestCheck:
         exchange: Exchange,
         match: Match,
         query: str,
-        *,
-        validator: Validator,
-        threads: Threads,
-        max_body: int,
         proceed: Callable[[Exchange], None],
-        policy: ResponsePolicy | None,
+        policy: Policy,
+        *,
+        response_too: bool,
     ) -> None:
         connection = exchange.connection
         assert connection is not None
         self._exchange = exchange
         self._match = match
         self._query = query
-        self._validator = validator
-        self._threads = threads
-        self._max_body = max_body
-        self._proceed = proceed
         self._policy = policy
+        self._hand_over = partial(
+            hand_over, exchange, match, proceed, policy if response_too else None
+        )
         # As long as the window has room, the app gives the credit back itself, as it reads.
         self._free = connection.limits.initial_window // 2
-        self._plan = validator.plans.request(match.operation)
+        self._plan = policy.validator.plans.request(match.operation)
         self._body: BodyPlan | None = None
         self._content_type = content_type_of(exchange.request.headers)
         self._parts: deque[bytes] = deque()
@@ -73,7 +70,7 @@ class RequestCheck:
         exchange = self._exchange
         plan = self._plan
         if not plan.bodies and not plan.parameters:
-            hand_over(exchange, self._match, self._proceed, self._policy)
+            self._hand_over()
             return
         exchange.observer = self._observe
         if plan.bodies:
@@ -84,7 +81,7 @@ class RequestCheck:
             body = plan.body(self._content_type)
             if body is not None and body.whole:
                 self._body = body
-                if length is not None and length.isdigit() and int(length) > self._max_body:
+                if length is not None and length.isdigit() and int(length) > self._policy.max_body:
                     self._too_large()
                     return
             # Whether there is a body, only the next event tells, when its length is not given.
@@ -134,7 +131,7 @@ class RequestCheck:
         if self._body is None:
             self._waiting_for_body = False
             self._check()  # there is one, and it is for the app as it comes
-        elif self._size > self._max_body:
+        elif self._size > self._policy.max_body:
             self._too_large()
         elif self._size - self._credited > self._free:
             self._exchange.consume(self._size - self._credited)
@@ -158,10 +155,10 @@ class RequestCheck:
             return
         headers = self._exchange.request.headers
         content = b"".join(self._parts) if body is not None else b""
-        check = partial(self._validator.check_request, self._match, self._query, headers)
+        check = partial(self._policy.validator.check_request, self._match, self._query, headers)
         self._job = Job(partial(check, body, content), self._checked)
         try:
-            self._threads.submit(self._job, self._exchange.connection)
+            self._policy.threads.submit(self._job, self._exchange.connection)
         except RuntimeError:
             self._drop()
             self._exchange.reset(ResetCode.REFUSED, "nothing is served here now")
@@ -179,7 +176,9 @@ class RequestCheck:
             self._pass_on()
 
     def _too_large(self) -> None:
-        self._refuse(413, f"more than {self._max_body} bytes, which are too many to be validated")
+        self._refuse(
+            413, f"more than {self._policy.max_body} bytes, which are too many to be validated"
+        )
 
     def _refuse(
         self, status: int, detail: str, found: list[Problem] | None = None, headers: Headers = ()
@@ -201,14 +200,7 @@ class RequestCheck:
         """Lets the app have it, and tells it what has come so far."""
         exchange, parts, end = self._exchange, self._parts, self._end
         self._drop()
-        observer = hand_over(
-            exchange,
-            self._match,
-            self._proceed,
-            self._policy,
-            credited=self._credited,
-            continued=self._continued,
-        )
+        observer = self._hand_over(credited=self._credited, continued=self._continued)
         for part in parts:
             observer()(DataReceived(exchange.id, part))
         if end is not None:
@@ -219,7 +211,7 @@ def hand_over(
     exchange: Exchange,
     match: Match,
     proceed: Callable[[Exchange], None],
-    policy: ResponsePolicy | None,
+    policy: Policy | None,
     *,
     credited: int = 0,
     continued: bool = False,

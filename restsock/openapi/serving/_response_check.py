@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from restsock._exceptions import StreamReset
 from restsock.apps import ignore
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from restsock.openapi.document import Match, Problem
     from restsock.protocol import Headers, ResponseHead
 
-__all__ = ["ResponseCheck", "ResponsePolicy"]
+__all__ = ["Policy", "ResponseCheck"]
 
 
 class State(enum.Enum):
@@ -41,10 +41,10 @@ class State(enum.Enum):
     DONE = enum.auto()
 
 
-class ResponsePolicy:
-    """How responses are validated; one for all of a handler.
+class Policy(NamedTuple):
+    """How messages are validated; one for all of a handler.
 
-    Args:
+    Attributes:
         validator: what validates.
         threads: where.
         max_body: bytes of the largest body that is looked into.
@@ -53,20 +53,11 @@ class ResponsePolicy:
             and whether something can still be said instead.
     """
 
-    def __init__(
-        self,
-        validator: Validator,
-        threads: Threads,
-        *,
-        max_body: int,
-        hold: bool,
-        wrong: Callable[[Exchange, list[Problem], BaseException | None, bool], None],
-    ) -> None:
-        self.validator = validator
-        self.threads = threads
-        self.max_body = max_body
-        self.hold = hold
-        self.wrong = wrong
+    validator: Validator
+    threads: Threads
+    max_body: int
+    hold: bool
+    wrong: Callable[[Exchange, list[Problem], BaseException | None, bool], None]
 
 
 class ResponseCheck(Exchange):
@@ -100,7 +91,7 @@ class ResponseCheck(Exchange):
         outer: Exchange,
         *,
         credit: int,
-        policy: ResponsePolicy | None,
+        policy: Policy | None,
         match: Match,
         continued: bool = False,
     ) -> None:

@@ -13,7 +13,7 @@ from restsock.openapi import load
 from restsock.openapi.checks._threads import Job, Threads
 from restsock.openapi.checks._validator import Validator
 from restsock.openapi.document._problems import Problem
-from restsock.openapi.serving._response_check import ResponseCheck, ResponsePolicy
+from restsock.openapi.serving._response_check import Policy, ResponseCheck
 from restsock.protocol import Headers, RequestHead, ResponseHead
 from tests.openapi.documents import document
 
@@ -78,7 +78,7 @@ class Stage:
         self.outer = Outer(method)
         self.queue = Queue()
         self.wrong: list[tuple[list[Problem], bool]] = []
-        policy = ResponsePolicy(
+        policy = Policy(
             VALIDATOR,
             self.queue,
             max_body=max_body,
