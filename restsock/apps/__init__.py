@@ -21,11 +21,12 @@ from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
 from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
 from ._loop import LOOPS
-from ._response import CONTINUE, Responder, expects_continue
+from ._response import CONTINUE, PROBLEM, Responder, expects_continue
 from .forward._forward import Forward, forward  # from here on no longer the folder
 
 __all__ = [
     "CONTINUE",
+    "PROBLEM",
     "AppStartupError",
     "BadResponseError",
     "ConnectionInfo",

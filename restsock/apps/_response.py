@@ -8,12 +8,13 @@ still be answered with a 500, and because a short answer then leaves as one fram
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTINUE",
+    "PROBLEM",
     "Responder",
     "Sender",
     "checked_field",
@@ -47,6 +49,7 @@ _MAX_HINTS = 16 * 1024
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
+PROBLEM = b"application/problem+json"
 CONTINUE = ResponseHead(100, [], b"Continue")
 
 
@@ -205,6 +208,13 @@ class Responder:
         fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *headers]
         self.start(status, fields)
         self.body(text.encode("utf-8"), more=False)
+
+    def problem(self, status: int, detail: str, headers: Headers = (), **members: Any) -> None:
+        """A whole response that says what is wrong (RFC 9457), as `plain`."""
+        title = HTTPStatus(status).phrase
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        self.start(status, [(b"Content-Type", PROBLEM), *headers])
+        self.body(json.dumps({**body, **members}).encode("ascii"), more=False)
 
     def _send_data(self, data: bytes, *, last: bool) -> None:
         self._sender.send_data(data)

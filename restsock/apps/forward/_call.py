@@ -8,7 +8,6 @@ complete is closed.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from typing import TYPE_CHECKING
@@ -50,13 +49,6 @@ _FRESH = 1.0
 
 # Methods whose request without a body says so (RFC 9110, section 8.6).
 _WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
-
-_TITLES = {
-    400: "Bad Request",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
 
 
 class _TooSlowError(Exception):
@@ -132,10 +124,7 @@ class ForwardCall:
             code = ResetCode.TIMEOUT if status == 504 else ResetCode.INTERNAL
             self._exchange.reset(code, detail)
             return
-        problem = {"type": "about:blank", "title": _TITLES[status], "status": status}
-        body = json.dumps({**problem, "detail": detail}).encode("ascii") + b"\n"
-        response.start(status, [(b"Content-Type", b"application/problem+json")])
-        response.body(body, more=False)
+        response.problem(status, detail)
 
     # --- to the server --------------------------------------------------------------------
 

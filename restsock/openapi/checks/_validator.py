@@ -30,9 +30,9 @@ from openapi_core.validation.request.exceptions import (
 )
 from openapi_core.validation.response.exceptions import HeaderValidationError, MissingHeaderError
 
+from restsock.apps import PROBLEM
 from restsock.openapi.document import (
     MAX_ERRORS,
-    PROBLEM,
     SECONDS,
     Document,
     Match,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, SpecLike, load, parse
 from ._json import NotJSON, read_json
 from ._keywords import as_bounded
-from ._problems import MAX_ERRORS, PROBLEM, Problem, problem, problem_body, schema_problems, summary
+from ._problems import MAX_ERRORS, Problem, problem, schema_problems, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
 from ._work import SECONDS, TooMuchWork, spend, within
 
@@ -13,7 +13,6 @@ __all__ = [
     "MAX_ERRORS",
     "MAX_PEER_SIZE",
     "PEER_SECONDS",
-    "PROBLEM",
     "SECONDS",
     "Document",
     "Match",
@@ -28,7 +27,6 @@ __all__ = [
     "load",
     "parse",
     "problem",
-    "problem_body",
     "read_json",
     "schema_problems",
     "spend",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -24,17 +23,13 @@ from ._regex import compiled
 
 __all__ = [
     "MAX_ERRORS",
-    "PROBLEM",
     "Problem",
     "explained",
     "pointer",
     "problem",
-    "problem_body",
     "schema_problems",
     "summary",
 ]
-
-PROBLEM = b"application/problem+json"
 
 MAX_ERRORS = 20
 """Errors that are told of one message; a peer could make a body that has any number."""
@@ -168,16 +163,3 @@ def _in_words(error: Problem) -> str:
     place = " ".join(filter(None, (error["in"], error.get("name"))))
     at = "" if error["pointer"] == "#" else f" at {error['pointer']}"
     return f"{place}{at}: {error['detail']}"
-
-
-def problem_body(status: int, detail: str, errors: Sequence[Problem] = ()) -> bytes:
-    """The body of an `application/problem+json` answer."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    if errors:
-        body["errors"] = list(errors[:MAX_ERRORS])
-    return json.dumps(body).encode("ascii")

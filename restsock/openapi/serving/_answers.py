@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from restsock.apps import Responder, ignore, loggable
 from restsock.connection import Exchange
-from restsock.openapi.document import PROBLEM, Problem, problem_body, summary
+from restsock.openapi.document import MAX_ERRORS, Problem, summary
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers
@@ -27,9 +27,8 @@ def answer_problem(
 ) -> None:
     """Answers a request with `application/problem+json`, in place of an app. On the loop."""
     exchange.observer = ignore
-    response = Responder(exchange, exchange.request.method)
-    response.start(status, [(b"Content-Type", PROBLEM), *headers])
-    response.body(problem_body(status, detail, errors or ()), more=False)
+    members = {"errors": errors[:MAX_ERRORS]} if errors else {}
+    Responder(exchange, exchange.request.method).problem(status, detail, headers, **members)
 
 
 def answer_wrong(

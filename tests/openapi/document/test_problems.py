@@ -15,7 +15,6 @@ from restsock.openapi.document._problems import (
     MAX_ERRORS,
     pointer,
     problem,
-    problem_body,
     schema_problems,
     summary,
 )
@@ -127,21 +126,6 @@ def test_errors_are_bounded() -> None:
     extra = {str(n) * 100: 1 for n in range(1000)}
     errors = Draft202012Validator({"additionalProperties": False}).iter_errors(extra)
     assert len(list(schema_problems(errors, "body"))) == MAX_ERRORS
-
-
-def test_a_body_is_a_problem_document() -> None:
-    errors = [problem("query", "is required", name="limit")] * 50
-    body = json.loads(problem_body(400, "wrong", errors))
-    assert body["type"] == "about:blank"
-    assert (body["title"], body["status"], body["detail"]) == ("Bad Request", 400, "wrong")
-    assert len(body["errors"]) == MAX_ERRORS
-    assert body["errors"][0] == {
-        "in": "query",
-        "name": "limit",
-        "pointer": "#",
-        "detail": "is required",
-    }
-    assert "errors" not in json.loads(problem_body(404, "no such path"))
 
 
 def test_a_summary_is_one_line() -> None:
