@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed, Request, Response
+from restsock.connection import Exchange, Request, Response
 
 from ._errors import BadResponseError, is_for_the_loop, log_failure
-from ._response import CONTINUE, Responder, checked_field, expects_continue, fail_response
-from ._tasks import RequestTasks
+from ._response import CONTINUE, checked_field, expects_continue, fail_response
+from ._tasks import DrivenCall, RequestTasks
 
 if TYPE_CHECKING:
     from restsock._options import Options
@@ -50,27 +50,13 @@ class FunctionHandler:
             yield
 
 
-class _FunctionCall:
+class _FunctionCall(DrivenCall):
     def __init__(self, app: FunctionApp, exchange: Exchange) -> None:
-        connection = exchange.connection
-        assert connection is not None
+        super().__init__(exchange)
         self._app = app
-        self._exchange = exchange
-        self._scope = trio.CancelScope()
-        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
-        self.response = Responder(exchange, exchange.request.method)
-        self._observe = exchange.observer
-        exchange.observer = self._observe_failure
-
-    def _observe_failure(self, event: ExchangeEvent) -> None:
-        self._observe(event)
-        if isinstance(event, Failed):
-            self._scope.cancel()
 
     async def run(self) -> None:
-        connection = self._exchange.connection
-        assert connection is not None
-        request = Request(self._exchange.request, self._driver, connection)
+        request = Request(self._exchange.request, self._driver, self._connection)
         if expects_continue(self._exchange.request):
             self._exchange.send_head(CONTINUE)
         try:

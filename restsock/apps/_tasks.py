@@ -5,24 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import trio
 
+from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed
 from restsock.protocol import ResetCode
 
 from ._admission import Admission, ignore, refuse
 from ._errors import is_for_the_loop, loggable
+from ._response import Responder
 from ._served import begin_serving, end_serving
 
-if TYPE_CHECKING:
-    from restsock.connection import Exchange
-
-    from ._response import Responder
-
-__all__ = ["RequestTasks"]
+__all__ = ["DrivenCall", "RequestTasks"]
 
 _log = logging.getLogger("restsock.apps")
+
+
+class DrivenCall:
+    """A request that an `AsyncExchange` drives, and that is cancelled when its peer leaves.
+
+    Attributes:
+        response: what goes back.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        connection = exchange.connection
+        assert connection is not None
+        self._exchange = exchange
+        self._connection = connection
+        self._scope = trio.CancelScope()
+        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
+        self.response = Responder(exchange, exchange.request.method)
+        self._observe = exchange.observer
+        exchange.observer = self._observe_failure
+
+    def _observe_failure(self, event: ExchangeEvent) -> None:
+        self._observe(event)
+        if isinstance(event, Failed):
+            self._scope.cancel()
 
 
 class RequestTasks:

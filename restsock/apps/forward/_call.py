@@ -16,8 +16,8 @@ import trio
 
 from restsock._exceptions import ProtocolError, RemoteProtocolError, RestsockError
 from restsock.apps._errors import BadResponseError, first_cause, loggable
-from restsock.apps._response import Responder
-from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed
+from restsock.apps._tasks import DrivenCall
+from restsock.connection import Exchange
 from restsock.http1 import UpstreamEvent
 from restsock.protocol import (
     DataReceived,
@@ -59,7 +59,7 @@ class _TooSlowError(Exception):
 _FAULTS = (ProtocolError, BadResponseError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class ForwardCall:
+class ForwardCall(DrivenCall):
     """A request on its way.
 
     Args:
@@ -67,33 +67,17 @@ class ForwardCall:
         pool: connections to there.
         exchange: the request.
         grace: seconds that one direction of an upgraded stream may outlive the other.
-
-    Attributes:
-        response: what goes back.
     """
 
     def __init__(self, forward: Forward, pool: Pool, exchange: Exchange, *, grace: float) -> None:
-        connection = exchange.connection
-        assert connection is not None
+        super().__init__(exchange)
         self._forward = forward
         self._pool = pool
-        self._exchange = exchange
-        self._peer = connection.peer
         self._grace = grace
-        self._scope = trio.CancelScope()
-        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
-        self.response = Responder(exchange, exchange.request.method)
-        self._observe = exchange.observer
-        exchange.observer = self._observe_failure
         # Until when the head of the response has to be there, and who waits for it.
         self._head_due = math.inf
         self._head_scope: trio.CancelScope | None = None
         self._send_error: Exception | None = None
-
-    def _observe_failure(self, event: ExchangeEvent) -> None:
-        self._observe(event)
-        if isinstance(event, Failed):
-            self._scope.cancel()
 
     async def run(self) -> None:
         """Forwards the request; whatever goes wrong is told to the caller."""
@@ -129,7 +113,7 @@ class ForwardCall:
     # --- to the server --------------------------------------------------------------------
 
     async def _run(self) -> None:
-        head = forwarded_head(self._exchange.request, self._forward, self._peer)
+        head = forwarded_head(self._exchange.request, self._forward, self._connection.peer)
         driver = self._driver
         upgrade = head.upgrade is not None
         # What is here completely can be sent in one piece, with its length, and once more.
