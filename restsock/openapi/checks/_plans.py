@@ -11,12 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from jsonschema_path import SchemaPath
-from openapi_core.validation.schemas import (
-    oas30_read_schema_validators_factory,
-    oas30_write_schema_validators_factory,
-    oas31_schema_validators_factory,
-    oas32_schema_validators_factory,
-)
+from openapi_core.validation import schemas as factories
 
 from restsock._patterns import like
 from restsock.openapi.document import Document, Operation, as_bounded
@@ -134,17 +129,12 @@ class Plans:
         self.document = document
         self._requests: dict[tuple[str, str], RequestPlan] = {}
         self._responses: dict[tuple[str, str, int], ResponsePlan | None] = {}
-        version = document.version
-        self.write = SchemaValidators(
-            {
-                (3, 0): oas30_write_schema_validators_factory,
-                (3, 1): oas31_schema_validators_factory,
-                (3, 2): oas32_schema_validators_factory,
-            }[version]
-        )
-        self.read = self.write
-        if version == (3, 0):
-            self.read = SchemaValidators(oas30_read_schema_validators_factory)
+        if document.version == (3, 0):
+            self.write = SchemaValidators(factories.oas30_write_schema_validators_factory)
+            self.read = SchemaValidators(factories.oas30_read_schema_validators_factory)
+        else:
+            name = "oas{}{}_schema_validators_factory".format(*document.version)
+            self.write = self.read = SchemaValidators(getattr(factories, name))
 
     def prepare(self) -> None:
         """Makes what is needed to validate, for all operations. It is made at first use otherwise.

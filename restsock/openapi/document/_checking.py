@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
+import openapi_schema_validator as dialects
+import openapi_spec_validator.schemas as contents
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
 from jsonschema_path import SchemaPath
-from openapi_schema_validator import OAS30Validator, OAS31Validator, OAS32Validator
 from openapi_schema_validator._specifications import REGISTRY
-from openapi_spec_validator.schemas import (
-    get_schema_content_v30,
-    get_schema_content_v31,
-    get_schema_content_v32,
-)
 from openapi_spec_validator.validation import keywords, validators
 from referencing import Resource
 
@@ -126,41 +122,20 @@ def _made(cls: Any, schema: Any, format_checker: Any = None) -> Any:
 
 @lru_cache
 def _validator(version: tuple[int, int]) -> type[validators.SpecValidator]:
-    base, schemas, values, dialect, content = _PARTS[version]
+    number = f"{version[0]}{version[1]}"
+    base = getattr(validators, f"OpenAPIV{number}SpecValidator")
+    schemas = getattr(keywords, f"OpenAPIV{number}SchemaValidator")
     mixed: Any = type("Schemas", (_Schemas, schemas), {})
+    values = getattr(keywords, f"OpenAPIV{number}ValueValidator")
+    dialect = getattr(dialects, f"OAS{number}Validator")
     value: Any = type("Values", (values,), {"value_validator_cls": bounded(dialect)})
-    whole = content()
+    whole = getattr(contents, f"get_schema_content_v{number}")()
     parts = {"schema": mixed, "default": value, "operation": _Operations}
     attributes = {
         "schema_validator": _made(validator_for(whole), whole),
         "keyword_validators": {**base.keyword_validators, **parts},
     }
     return type("DocumentValidator", (base,), attributes)
-
-
-_PARTS: Mapping[tuple[int, int], tuple[Any, Any, Any, Any, Callable[[], Any]]] = {
-    (3, 0): (
-        validators.OpenAPIV30SpecValidator,
-        keywords.OpenAPIV30SchemaValidator,
-        keywords.OpenAPIV30ValueValidator,
-        OAS30Validator,
-        get_schema_content_v30,
-    ),
-    (3, 1): (
-        validators.OpenAPIV31SpecValidator,
-        keywords.OpenAPIV31SchemaValidator,
-        keywords.OpenAPIV31ValueValidator,
-        OAS31Validator,
-        get_schema_content_v31,
-    ),
-    (3, 2): (
-        validators.OpenAPIV32SpecValidator,
-        keywords.OpenAPIV32SchemaValidator,
-        keywords.OpenAPIV32ValueValidator,
-        OAS32Validator,
-        get_schema_content_v32,
-    ),
-}
 
 
 # --- patterns ---------------------------------------------------------------------------------

@@ -361,28 +361,21 @@ def _is_valid(validator: Any, instance: Any, schema: Any) -> bool:
     return next(validator.descend(instance, schema), None) is None
 
 
-def _unevaluated_items(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-    if not isinstance(instance, list):
-        return
-    rest = {**schema}
-    del rest["unevaluatedItems"]
-    done = _evaluated(validator, instance, rest, "items")
-    for index, item in enumerate(instance):
-        if index not in done and not _is_valid(validator, item, value):
-            yield ValidationError("")
-            return
+def _unevaluated(kind: type[Any], what: str) -> Any:
+    keyword = f"unevaluated{what.title()}"
 
-
-def _unevaluated_properties(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-    if not isinstance(instance, dict):
-        return
-    rest = {**schema}
-    del rest["unevaluatedProperties"]
-    done = _evaluated(validator, instance, rest, "properties")
-    for name, item in instance.items():
-        if name not in done and not _is_valid(validator, item, value):
-            yield ValidationError("")
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        if not isinstance(instance, kind):
             return
+        rest = {**schema}
+        del rest[keyword]
+        done = _evaluated(validator, instance, rest, what)
+        for at, item in enumerate(instance) if kind is list else instance.items():
+            if at not in done and not _is_valid(validator, item, value):
+                yield ValidationError("")
+                return
+
+    return check
 
 
 def _evaluated(validator: Any, instance: Any, schema: Any, what: str) -> set[Any]:
@@ -452,6 +445,6 @@ _KEYWORDS: Mapping[str, Any] = {
     "anyOf": _chosen("anyOf", _any_of),
     "oneOf": _chosen("oneOf", _one_of),
     "contains": _counted(_contains),
-    "unevaluatedItems": _counted(_unevaluated_items),
-    "unevaluatedProperties": _counted(_unevaluated_properties),
+    "unevaluatedItems": _counted(_unevaluated(list, "items")),
+    "unevaluatedProperties": _counted(_unevaluated(dict, "properties")),
 }
