@@ -4,7 +4,7 @@
     make bench-quick                    the headline, under a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
     make bench ARGS="--only idle"       one section: rates, transfers, idle, parts, validation,
-                                        profiles
+                                        calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
 Every peer is a process of its own, started here on loopback; one that is not installed is a line
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import idle, page, parts, profiles, rates, transfers, validation
+from tests.bench import calls, idle, page, parts, profiles, rates, transfers, validation
 from tests.bench.figures import Results
 from tests.bench.processes import ROOT
 from tests.bench.rates import Cell, Plan
@@ -35,7 +35,7 @@ from tests.bench.tables import tables
 from tests.bench.targets import MANY
 from tests.bench.ways import ADAPTER, SESSION, SESSION_FASTAPI
 
-SECTIONS = ("rates", "transfers", "idle", "parts", "validation", "profiles")
+SECTIONS = ("rates", "transfers", "idle", "parts", "validation", "calls", "profiles")
 _THREADS = (1, 8, 32)
 _VERSIONS = ("requests", "flask", "fastapi", "waitress", "gunicorn", "uvicorn", "uvloop", "trio")
 
@@ -99,6 +99,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "idle": lambda: idle.measure(counts, interval=20, seconds=20 * min(1, args.scale)),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),
+        "calls": calls.measure,
         "profiles": lambda: profiles.measure(folder, calls=max(100, int(500 * args.scale))),
     }
     results: Results = {"machine": machine(), "skipped": []}

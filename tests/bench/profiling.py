@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
+from tests.bench.processes import ROOT
+
+_PACKAGE = ROOT / "restsock"
+
 # Shares below this are summed up.
 _SMALLEST = 0.02
 
@@ -63,7 +67,8 @@ def profiled(
         time.sleep(0.1)  # it is done there by then
     spent: dict[str, float] = {}
     for entry in profile.getstats():
-        package = _package(entry.code)
+        code = entry.code
+        package = "functions in C" if isinstance(code, str) else package_of(code)
         spent[package] = spent.get(package, 0.0) + entry.inlinetime
     total = sum(spent.values()) or 1.0
     ranked = sorted(spent.items(), key=lambda item: -item[1])
@@ -72,16 +77,11 @@ def profiled(
     return {**large, "others": 1.0 - sum(large.values())}
 
 
-def _package(code: CodeType | str) -> str:
-    """Who wrote a function: a part of restsock, a package, a module of the standard library."""
-    if isinstance(code, str):
-        return "functions in C"
-    parts = Path(code.co_filename).parts
-    if "restsock" in parts:
-        at = len(parts) - 1 - parts[::-1].index("restsock")
-        return ".".join(part.removesuffix(".py") for part in parts[at : at + 2])
-    if "site-packages" in parts:
-        return parts[parts.index("site-packages") + 1].removesuffix(".py")
-    if "bench" in parts:
-        return "the benchmark"
-    return "standard library"
+def package_of(code: CodeType) -> str:
+    """Who wrote a function: a part of restsock, a package, or the standard library."""
+    path = Path(code.co_filename)
+    if path.is_relative_to(_PACKAGE):
+        return ".".join(part.removesuffix(".py") for part in path.relative_to(ROOT).parts[:2])
+    if "site-packages" in path.parts:
+        return path.parts[path.parts.index("site-packages") + 1].removesuffix(".py")
+    return "the benchmark" if path.is_relative_to(ROOT / "tests") else "standard library"

@@ -22,6 +22,7 @@ from tests.bench.ways import BULK_WAYS, REFERENCE, WAYS
 from tests.bench.workloads import WORKLOADS
 
 _NONE = "-"
+_KINDS = {"adapter": "requests + adapter", "session": "restsock.Session"}
 
 
 @dataclass
@@ -66,6 +67,8 @@ def tables(results: Results) -> list[Table]:
         found.append(_parts(results["parts"]))
     if "validation" in results:
         found.append(validation_table(results["validation"]))
+    if "calls" in results:
+        found.append(_calls(results["calls"]))
     if "profiles" in results:
         found += [_threads(results["profiles"]["ways"]), _shares(results["profiles"]["ways"])]
     return [table for table in found if table.rows]
@@ -202,6 +205,27 @@ def validation_table(rows: list[dict[str, Any]]) -> Table:
             ]
             for row in rows
         ],
+    )
+
+
+def _calls(rows: list[dict[str, Any]]) -> Table:
+    """A column for each way; at the top what restsock makes in all threads, and what everybody does."""
+    columns = []
+    for row in rows:
+        cells = {f"{cell['thread']}: {cell['package']}": cell for cell in row["cells"]}
+        everything = (sum(cell[kind] for cell in row["cells"]) for kind in ("python", "c"))
+        column = {
+            "restsock, all threads": "{} / {}".format(*row["own"]),
+            "all, all threads": "{} / {}".format(*everything),
+        }
+        column |= {where: f"{cell['python']} / {cell['c']}" for where, cell in cells.items()}
+        columns.append(column)
+    names = sorted({name for column in columns for name in list(column)[2:]})
+    names = [*list(columns[0])[:2], *names]
+    return Table(
+        "Function calls of one small GET, Python / C, by thread and package",
+        ["", *(f"{_KINDS[row['kind']]}, {row['scheme']}" for row in rows)],
+        [[name, *(column.get(name, _NONE) for column in columns)] for name in names],
     )
 
 

@@ -1,0 +1,265 @@
+"""Function calls of one small GET, of Python and of C: what no mood of the machine changes.
+
+    python -m tests.bench.calls session ws                 figures as JSON
+    python -m tests.bench.calls session wss --functions    our functions, the most called first:
+                                                           calls, functions in C that they call
+
+Both ends are in one process, each with a loop of its own, and every thread has a profile function
+that counts. A call of a function in C belongs to the package whose code makes it. Resuming a
+generator or a coroutine counts as a call, as it does for the interpreter.
+
+Which thread reads the socket is a race, and so is who finds a lock taken: a request has a few
+calls more when a thread was late. So each request is counted by itself, from rest to rest, and of
+all requests the one at the lower quarter is taken. It is the same in every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from tests.bench import certificates
+from tests.bench.processes import ROOT, environment, hide_c_masking, python
+from tests.bench.profiling import package_of
+
+WARM_UP = 50
+REQUESTS = 200
+
+# Every thread must have been quiet for so many looks, this far apart.
+_LOOKS = 3
+_PAUSE = 0.0005  # seconds
+
+_NAME = "bench"
+KINDS = ("adapter", "session")
+SCHEMES = ("ws", "wss")
+
+# Thread, function, and whether it has called one in C or was called itself.
+Counts = dict[tuple[int, CodeType, str], int]
+
+
+class Recorder:
+    """Counts calls in this thread, and in those that are started while it is installed."""
+
+    def __init__(self) -> None:
+        self._counts: Counts = {}
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        threading.setprofile(self._note)
+        try:
+            yield
+        finally:
+            threading.setprofile(None)
+
+    def _note(
+        self,
+        frame: FrameType,
+        event: str,
+        _arg: object,
+        thread: Callable[[], int] = threading.get_ident,
+    ) -> None:
+        if event == "call" or event == "c_call":
+            key = (thread(), frame.f_code, event)
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def count(self, run: Callable[[], object]) -> Counts:
+        """Calls of all threads from here until they are at rest again."""
+        counts: Counts = {}
+        self._counts = counts
+        sys.setprofile(self._note)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+        own = threading.get_ident()
+        before, quiet = -1, 0
+        while quiet < _LOOKS:
+            time.sleep(_PAUSE)
+            now = sum(n for (thread, _, _), n in list(counts.items()) if thread != own)
+            quiet, before = (quiet + 1, now) if now == before else (0, now)
+        return {key: n for key, n in counts.items() if key[1].co_filename != __file__}
+
+
+# --- one process ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _served(url: str, app: Any, tls: Any) -> Iterator[None]:
+    """An app, dialing from a loop in a thread of its own."""
+    import trio
+
+    import restsock
+    from tests.bench.serve import WORKERS
+
+    tokens: list[trio.lowlevel.TrioToken] = []
+    over = trio.Event()
+
+    async def serve() -> None:
+        tokens.append(trio.lowlevel.current_trio_token())
+        async with restsock.connect(url, app=app, name=_NAME, tls=tls, workers=WORKERS):
+            await over.wait()
+
+    thread = threading.Thread(target=trio.run, args=(serve,), name=SERVER_LOOP)
+    thread.start()
+    try:
+        yield
+    finally:
+        tokens[0].run_sync_soon(over.set)
+        thread.join()
+
+
+SERVER_LOOP = "server's loop"
+_ROLES = {"MainThread": "calling thread", "restsock.sync": "caller's loop"}
+
+
+def _role(name: str) -> str:
+    return "server's worker" if name.startswith("restsock-wsgi") else _ROLES.get(name, name)
+
+
+def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, str]]:
+    """The calls of each request, and which thread does what."""
+    import requests
+
+    import restsock.sync
+    import restsock.tls
+    from tests.bench import app_flask, spells
+
+    recorder = Recorder()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(recorder.installed())
+        server_tls = client_tls = None
+        if scheme == "wss":
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="restsock-bench-"))
+            files = certificates.issue(Path(folder))
+            server_tls = restsock.tls.server(certificate=files.certificate, key=files.key)
+            client_tls = restsock.tls.client(ca=files.ca)
+        server = stack.enter_context(restsock.sync.listen(certificates.HOST, 0, tls=server_tls))
+        with server.events() as events:
+            stack.enter_context(_served(server.url, app_flask.app, client_tls))
+            next(iter(events))
+        make = restsock.Session if kind == "session" else requests.Session
+        session = stack.enter_context(make())
+        base = f"http://{_NAME}"
+        session.mount(base, server.adapter(_NAME))
+
+        def once() -> None:
+            spells.calls(session, base, 1)
+
+        spells.calls(session, base, WARM_UP)
+        counted = [recorder.count(once) for _ in range(REQUESTS)]
+        threads = {
+            thread.ident: _role(thread.name)
+            for thread in threading.enumerate()
+            if thread.ident is not None
+        }
+    return counted, threads
+
+
+def ours(package: str) -> bool:
+    return package.partition(".")[0] == "restsock"
+
+
+def _own(counts: Counts, event: str) -> int:
+    """Calls of restsock's functions, or by them of functions in C."""
+    return sum(n for (_, code, what), n in counts.items() if what == event and ours(_package(code)))
+
+
+_packages: dict[CodeType, str] = {}
+
+
+def _package(code: CodeType) -> str:
+    package = _packages.get(code)
+    if package is None:
+        package = _packages[code] = package_of(code)
+    return package
+
+
+def typical(counted: list[Counts]) -> Counts:
+    """The request at the lower quarter, by calls of restsock's own functions."""
+    ranked = sorted(counted, key=lambda counts: (_own(counts, "call"), _own(counts, "c_call")))
+    return ranked[len(ranked) // 4]
+
+
+def figures(counts: Counts, threads: dict[int, str]) -> dict[str, Any]:
+    """Of one request: Python and C calls of restsock alone, and of each thread and package."""
+    cells: dict[tuple[str, str], list[int]] = {}
+    for (thread, code, event), n in counts.items():
+        cell = cells.setdefault((threads.get(thread, "others"), _package(code)), [0, 0])
+        cell[event == "c_call"] += n
+    return {
+        "own": [_own(counts, "call"), _own(counts, "c_call")],
+        "cells": [
+            {"thread": thread, "package": package, "python": python, "c": c}
+            for (thread, package), (python, c) in sorted(cells.items())
+        ],
+    }
+
+
+def functions(counts: Counts) -> list[tuple[str, int, int]]:
+    """restsock's functions: where, how often called, and how many functions in C they call."""
+    found: dict[CodeType, list[int]] = {}
+    for (_, code, event), n in counts.items():
+        if ours(_package(code)):
+            found.setdefault(code, [0, 0])[event == "c_call"] += n
+    rows = []
+    for code, (calls, c) in found.items():
+        name = getattr(code, "co_qualname", code.co_name)  # 3.11 and later
+        path = Path(code.co_filename).relative_to(ROOT)
+        rows.append((f"{path}:{code.co_firstlineno} {name}", calls, c))
+    return sorted(rows, key=lambda row: (-row[1], -row[2], row[0]))
+
+
+# --- the measurement --------------------------------------------------------------------------
+
+
+def measure_one(kind: str, scheme: str) -> dict[str, Any]:
+    """The figures of one way, from a process of its own: every thread is started under watch."""
+    out = subprocess.run(
+        python("calls", kind, scheme),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    ).stdout
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def measure() -> list[dict[str, Any]]:
+    """`requests` with the adapter and `restsock.Session`, over ws and wss."""
+    return [
+        {"kind": kind, "scheme": scheme, **measure_one(kind, scheme)}
+        for kind in KINDS
+        for scheme in SCHEMES
+    ]
+
+
+def main() -> None:
+    hide_c_masking()
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.calls")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("scheme", choices=SCHEMES)
+    parser.add_argument("--functions", action="store_true", help="ours, the most called first")
+    args = parser.parse_args()
+    counted, threads = requests_counted(args.kind, args.scheme)
+    counts = typical(counted)
+    if args.functions:
+        for where, calls, c in functions(counts):
+            print(f"{calls:4} {c:4}  {where}")
+    else:
+        print(json.dumps(figures(counts, threads)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""How many function calls one small request costs: a budget, and nothing here is timed.
+
+`tests.bench.calls` counts them at both ends and in all threads. `python -m tests.bench.calls
+session ws --functions` says where they are made.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.calls import measure_one
+
+# Calls of restsock's own functions, and of functions in C by them, for one `restsock.Session` GET.
+# These must only ever go down: what a change saves is taken off here with it, and a change that
+# costs more saves it elsewhere. The few to spare are for other versions of Python.
+BUDGETS = {"ws": (458, 518), "wss": (472, 522)}
+
+
+@pytest.mark.parametrize("scheme", BUDGETS)
+def test_one_get_stays_within_its_budget_of_calls(scheme: str) -> None:
+    figures = measure_one("session", scheme)
+    python, c = figures["own"]
+    most_python, most_c = BUDGETS[scheme]
+    assert python <= most_python, figures["cells"]
+    assert c <= most_c, figures["cells"]
+    # Both ends were counted, and our parts at either: nothing is cheap because it was not seen.
+    parts = {(cell["thread"], cell["package"]) for cell in figures["cells"]}
+    for thread in ("calling thread", "server's loop", "server's worker"):
+        assert (thread, "restsock.protocol") in parts
+    assert ("server's worker", "flask") in parts
