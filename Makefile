@@ -66,12 +66,12 @@ soak: $(VENV)/.with-test
 many: $(VENV)/.with-test
 	$(BIN)/python -m tests.soak.many $(ARGS)
 
-# Measures all of docs/performance.md in under ten minutes; ARGS=--page also writes its figures.
+# Measures all of docs/performance.md in about twelve minutes; ARGS=--page also writes its figures.
 # Only the ratios carry over to another machine, and only when nothing else runs meanwhile.
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# The headline, in under a minute.
+# The headline, in about a minute.
 bench-quick: $(VENV)/.with-bench
 	$(BIN)/python -m tests.bench --quick $(ARGS)
 

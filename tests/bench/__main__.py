@@ -1,10 +1,10 @@
 """Measures restsock against what else one could use; prints tables, writes JSON.
 
-    make bench                          everything, under ten minutes
-    make bench-quick                    the headline, under a minute
+    make bench                          everything, in about twelve minutes
+    make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
-    make bench ARGS="--only idle"       one section: rates, transfers, idle, parts, validation,
-                                        calls, profiles
+    make bench ARGS="--only idle"       one section: rates, transfers, idle, busy, parts,
+                                        validation, calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
 Every peer is a process of its own, started here on loopback; one that is not installed is a line
@@ -27,27 +27,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import calls, idle, page, parts, profiles, rates, transfers, validation
+from tests.bench import busy, calls, idle, page, parts, profiles, rates, transfers, validation
 from tests.bench.figures import Results
 from tests.bench.processes import ROOT
 from tests.bench.rates import Cell, Plan
 from tests.bench.tables import tables
 from tests.bench.targets import MANY
-from tests.bench.ways import ADAPTER, SESSION, SESSION_FASTAPI
+from tests.bench.ways import (
+    ADAPTER,
+    ADAPTER_TLS,
+    GUNICORN_TLS,
+    SESSION,
+    SESSION_FASTAPI,
+    SESSION_FASTAPI_TLS,
+    SESSION_TLS,
+    UVICORN_TLS,
+    WAYS,
+)
 
-SECTIONS = ("rates", "transfers", "idle", "parts", "validation", "calls", "profiles")
+SECTIONS = ("rates", "transfers", "idle", "busy", "parts", "validation", "calls", "profiles")
 _THREADS = (1, 8, 32)
 _VERSIONS = ("requests", "flask", "fastapi", "waitress", "gunicorn", "uvicorn", "uvloop", "trio")
 
-_HEADLINE = ("waitress", "ssh -R", ADAPTER, SESSION, "uvicorn", SESSION_FASTAPI)
-_BY_SSH = ("ssh -R", "waitress", ADAPTER, SESSION)
+_HEADLINE = (
+    *("waitress", "ssh -R", ADAPTER, SESSION),
+    *(GUNICORN_TLS, ADAPTER_TLS, SESSION_TLS),
+    *("uvicorn", SESSION_FASTAPI, UVICORN_TLS, SESSION_FASTAPI_TLS),
+)
+_BY_SSH = ("ssh -R", SESSION, SESSION_TLS)
+# Beyond the small requests TLS is measured where it stands beside ssh: from one thread.
+_WITH_TLS = (GUNICORN_TLS, ADAPTER_TLS, SESSION_TLS)
+_PLAIN = tuple(name for name, way in WAYS.items() if not way.tls)
 
 
 def full_plan(rounds: int, scale: float) -> Plan:
     """All ways, all workloads; the small requests, which the targets are about, longest."""
     cells = [Cell("small", threads, 0.6 * scale) for threads in _THREADS]
     cells += [
-        Cell(workload, threads, 0.3 * scale)
+        Cell(workload, threads, 0.3 * scale, _PLAIN + (_WITH_TLS if threads == 1 else ()))
         for workload in ("10k", "post", "1m")
         for threads in _THREADS
     ]
@@ -92,11 +109,18 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "fairness_mib": max(32, int(1024 * args.scale)),
         "fairness_seconds": 1.5 * args.scale,
     }
+    beside = {
+        "idle": max(100, int(5_000 * min(1, args.scale))),
+        "busy": max(20, int(200 * min(1, args.scale))),
+        "rounds": min(args.rounds, 3),
+        "seconds": 4 * args.scale,
+    }
     counts = [max(100, int(count * min(1, args.scale))) for count in (2_000, MANY)]
     sections: dict[str, Callable[[], Any]] = {
         "rates": lambda: rates.measure(plan, folder),
         "transfers": lambda: transfers.measure(folder, **large),
         "idle": lambda: idle.measure(counts, interval=20, seconds=20 * min(1, args.scale)),
+        "busy": lambda: busy.measure(**beside),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),
         "calls": calls.measure,

@@ -1,12 +1,12 @@
 """A process that calls: it takes orders as lines of JSON and answers each with figures.
 
-    python -m tests.bench.caller requests URL           a plain Session, over HTTP
-    python -m tests.bench.caller adapter listen|URL     a plain Session with the adapter
-    python -m tests.bench.caller session listen|URL     restsock.Session
-    python -m tests.bench.caller trio listen            the async API, tasks instead of threads
+    python -m tests.bench.caller requests URL [FOLDER]          a plain Session, over HTTP
+    python -m tests.bench.caller adapter listen|URL [FOLDER]    a plain Session with the adapter
+    python -m tests.bench.caller session listen|URL [FOLDER]    restsock.Session
+    python -m tests.bench.caller trio listen                    the async API, tasks, not threads
 
 With `listen` it says where it listens, and is ready once a peer has dialed; with the URL of a
-listener it dials. It ends with its stdin.
+listener it dials. With the FOLDER of the certificates it uses TLS. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import json
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from tests.bench import certificates
 from tests.bench.processes import hide_c_masking
 from tests.bench.profiling import profiled
 from tests.bench.workloads import WORKLOADS
@@ -32,21 +34,22 @@ def say(message: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def tunnelled(where: str) -> Iterator[Any]:
+def tunnelled(where: str, folder: str | None) -> Iterator[Any]:
     """What makes the adapters, with a peer connected."""
     import restsock.sync
 
     if where != "listen":
-        with restsock.sync.connect(where) as client:
+        with restsock.sync.connect(where, tls=certificates.dialer_tls(folder)) as client:
             yield client.adapter()
         return
-    with restsock.sync.listen("127.0.0.1", 0) as server, server.events() as events:
+    tls = certificates.listener_tls(folder)
+    with restsock.sync.listen("127.0.0.1", 0, tls=tls) as server, server.events() as events:
         say({"url": server.url})
         next(iter(events))
         yield server.adapter(NAME)
 
 
-def serve_threads(kind: str, where: str) -> None:
+def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
     import requests
 
     import restsock
@@ -56,7 +59,7 @@ def serve_threads(kind: str, where: str) -> None:
         adapter: Any = None
         base = where
         if kind != "requests":
-            adapter = stack.enter_context(tunnelled(where))
+            adapter = stack.enter_context(tunnelled(where, folder))
             base = f"http://{NAME}"
         make = restsock.Session if kind == "session" else requests.Session
 
@@ -64,6 +67,8 @@ def serve_threads(kind: str, where: str) -> None:
             session = make()
             if adapter is not None:
                 session.mount(f"{base}/", adapter)
+            elif folder is not None:
+                session.verify = str(certificates.files_in(Path(folder)).ca)
             return session
 
         say({"ready": True})
@@ -107,12 +112,12 @@ async def serve_trio() -> None:
 
 def main() -> None:
     hide_c_masking()
-    kind, where = sys.argv[1:]
+    kind, where, *folder = sys.argv[1:]
     try:
         if kind == "trio":
             trio.run(serve_trio)
         else:
-            serve_threads(kind, where)
+            serve_threads(kind, where, *folder)
     except Exception as error:
         say({"error": f"{kind} {where}: {type(error).__name__}: {error}"})
         raise

@@ -131,21 +131,19 @@ def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, st
     import requests
 
     import restsock.sync
-    import restsock.tls
     from tests.bench import app_flask, spells
 
     recorder = Recorder()
     with contextlib.ExitStack() as stack:
         stack.enter_context(recorder.installed())
-        server_tls = client_tls = None
+        folder = None
         if scheme == "wss":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="restsock-bench-"))
-            files = certificates.issue(Path(folder))
-            server_tls = restsock.tls.server(certificate=files.certificate, key=files.key)
-            client_tls = restsock.tls.client(ca=files.ca)
-        server = stack.enter_context(restsock.sync.listen(certificates.HOST, 0, tls=server_tls))
+            certificates.issue(Path(folder))
+        tls = certificates.listener_tls(folder)
+        server = stack.enter_context(restsock.sync.listen(certificates.HOST, 0, tls=tls))
         with server.events() as events:
-            stack.enter_context(_served(server.url, app_flask.app, client_tls))
+            stack.enter_context(_served(server.url, app_flask.app, certificates.dialer_tls(folder)))
             next(iter(events))
         make = restsock.Session if kind == "session" else requests.Session
         session = stack.enter_context(make())

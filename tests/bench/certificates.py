@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from restsock.tls import ClientTLS, ServerTLS
 
 HOST = "127.0.0.1"
 
@@ -33,3 +36,20 @@ def issue(folder: Path) -> Certificates:
     issued.private_key_pem.write_to_path(files.key)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     return files
+
+
+def listener_tls(folder: str | None) -> ServerTLS | None:
+    """Of a listener of ours; `None` is plain ws."""
+    import restsock.tls
+
+    if folder is None:
+        return None
+    files = files_in(Path(folder))
+    return restsock.tls.server(certificate=files.certificate, key=files.key)
+
+
+def dialer_tls(folder: str | None) -> ClientTLS | None:
+    """Of a dialer of ours; `None` is plain ws."""
+    import restsock.tls
+
+    return None if folder is None else restsock.tls.client(ca=files_in(Path(folder)).ca)

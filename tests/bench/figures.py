@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+# Where busy connections are measured.
+ALONE, BESIDE = "alone", "beside idle ones"
+
 Results = dict[str, Any]
 """All that a run has measured; what `--json` writes. A section that was not run is missing."""
 
@@ -84,6 +87,20 @@ def fairness_ratio(results: Results, way: str) -> Spread | None:
         return None
     rows = select(results["transfers"]["fairness"], way=way)
     return spread([row["beside"]["p99_ms"] / row["idle"]["p99_ms"] for row in rows])
+
+
+def busy_ratio(results: Results) -> Spread | None:
+    """How many times the p99 of busy connections beside idle ones is that of them alone."""
+    if "busy" not in results:
+        return None
+    spells = results["busy"]["spells"]
+    return ratios(spells, lambda spell: float(spell["p99_ms"]), {"where": BESIDE}, {"where": ALONE})
+
+
+def own_calls(results: Results, kind: str, scheme: str, which: int) -> Spread | None:
+    """Calls of restsock's functions (0), or by them of functions in C (1), for one small GET."""
+    rows = select(results.get("calls", []), kind=kind, scheme=scheme)
+    return spread([row["own"][which] for row in rows])
 
 
 def cpu_ms(spells: Sequence[dict[str, Any]], side: str) -> float | None:

@@ -32,7 +32,7 @@ from tests.bench.processes import (
 # Open before the first weighing: what is loaded with the first connection is not the price of one.
 _BEFORE = 50
 _AT_ONCE = 64  # handshakes
-_SPARE_FILES = 200
+SPARE_FILES = 200
 
 
 def raise_file_limit() -> int:
@@ -100,9 +100,9 @@ async def _dial(port: int) -> None:
 
 def measure(counts: Sequence[int], *, interval: float, seconds: float) -> dict[str, Any]:
     """Memory at each of these numbers of connections, and CPU time over so many seconds."""
-    most = raise_file_limit() - _SPARE_FILES
+    most = raise_file_limit() - SPARE_FILES
     skipped = [
-        f"SKIP {count} idle connections: at most {most + _SPARE_FILES} open files; ulimit -n"
+        f"SKIP {count} idle connections: at most {most + SPARE_FILES} open files; ulimit -n"
         for count in counts
         if count > most
     ]

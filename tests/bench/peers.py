@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.certificates import Certificates
 from tests.bench.processes import python, running, tree
 from tests.bench.serve import WORKERS
 
@@ -77,22 +78,27 @@ def wait_for_port(port: int, process: subprocess.Popen[str], log: Path) -> None:
 
 
 @contextlib.contextmanager
-def _with_socket(name: str, command: list[str], folder: Path) -> Iterator[Peer]:
+def _with_socket(
+    name: str, command: list[str], folder: Path, tls: Certificates | None = None
+) -> Iterator[Peer]:
     with listening_socket() as sock:
         fd = sock.fileno()
-        words = [word.replace("FD", str(fd)) for word in command]
+        words = [f"fd://{fd}" if word == "fd://FD" else word for word in command]
+        words = [str(fd) if word == "FD" else word for word in words]
         with running(words, log=folder / f"{name}.log", pass_fds=[fd]) as process:
-            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            wait_until_served(url)
+            scheme = "http" if tls is None else "https"
+            url = f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
+            wait_until_served(url, tls)
             yield Peer(url, tree(process.pid))
 
 
-def wait_until_served(url: str) -> None:
+def wait_until_served(url: str, tls: Certificates | None = None) -> None:
     """Returns with the first answer."""
     import requests
 
     with requests.Session() as session:
         session.trust_env = False
+        session.verify = True if tls is None else str(tls.ca)
         session.get(f"{url}/pets/7", timeout=20).raise_for_status()
 
 
@@ -100,16 +106,23 @@ def waitress(folder: Path) -> contextlib.AbstractContextManager[Peer]:
     return _with_socket("waitress", python("serve", "waitress", "FD"), folder)
 
 
-def gunicorn(folder: Path) -> contextlib.AbstractContextManager[Peer]:
+def gunicorn(
+    folder: Path, tls: Certificates | None = None
+) -> contextlib.AbstractContextManager[Peer]:
     """One process with threads, as many as the others have."""
     command = [sys.executable, "-m", "gunicorn", "--bind", "fd://FD", "--workers", "1"]
     command += ["--worker-class", "gthread", "--threads", str(WORKERS), "--log-level", "warning"]
     command += ["--worker-tmp-dir", str(folder), "--keep-alive", "60"]
-    return _with_socket("gunicorn", [*command, "tests.bench.app_flask:app"], folder)
+    if tls is not None:
+        command += ["--certfile", str(tls.certificate), "--keyfile", str(tls.key)]
+    return _with_socket("gunicorn", [*command, "tests.bench.app_flask:app"], folder, tls)
 
 
-def uvicorn(folder: Path) -> contextlib.AbstractContextManager[Peer]:
-    return _with_socket("uvicorn", python("serve", "uvicorn", "FD"), folder)
+def uvicorn(
+    folder: Path, tls: Certificates | None = None
+) -> contextlib.AbstractContextManager[Peer]:
+    files = [] if tls is None else [str(tls.ca.parent)]
+    return _with_socket("uvicorn", python("serve", "uvicorn", "FD", *files), folder, tls)
 
 
 _NGINX = """\

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.profiling import by_role, thread_microseconds
-from tests.bench.ways import ADAPTER, SESSION, SESSION_FASTAPI, WAYS, Line, opened
+from tests.bench.ways import ADAPTER, SESSION, SESSION_FASTAPI, SESSION_TLS, WAYS, Line, opened
 
-PROFILED = (ADAPTER, SESSION, SESSION_FASTAPI)
+PROFILED = (ADAPTER, SESSION, SESSION_TLS, SESSION_FASTAPI)
 
 
 def measure(folder: Path, *, calls: int) -> dict[str, Any]:

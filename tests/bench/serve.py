@@ -1,9 +1,11 @@
 """A process that serves the app; it ends with its stdin.
 
 python -m tests.bench.serve waitress FD
-python -m tests.bench.serve uvicorn FD
-python -m tests.bench.serve dial URL NAME flask|fastapi
-python -m tests.bench.serve listen flask|fastapi
+python -m tests.bench.serve uvicorn FD [FOLDER]
+python -m tests.bench.serve dial URL NAME flask|fastapi [FOLDER]
+python -m tests.bench.serve listen flask|fastapi [FOLDER]
+
+With the FOLDER of its certificates it serves with TLS.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import os
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
+from tests.bench import certificates
 from tests.bench.processes import hide_c_masking
 
 # Of every WSGI server here. More of them help none, the app being small and Python.
@@ -48,9 +52,10 @@ def serve_waitress(fd: int) -> None:
     server.run()
 
 
-def serve_uvicorn(fd: int) -> None:
+def serve_uvicorn(fd: int, folder: str | None = None) -> None:
     import uvicorn
 
+    files = certificates.files_in(Path(folder)) if folder else None
     config = uvicorn.Config(
         "tests.bench.app_fastapi:app",
         loop="uvloop",
@@ -58,23 +63,27 @@ def serve_uvicorn(fd: int) -> None:
         access_log=False,
         log_level="warning",
         timeout_keep_alive=60,
+        ssl_certfile=files and files.certificate,
+        ssl_keyfile=files and files.key,
     )
     # Not its option --fd, which takes the socket for a Unix one and leaves Nagle's algorithm on:
     # every answer would come 40 ms late.
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
 
 
-def serve_dialing(url: str, name: str, app: str) -> None:
+def serve_dialing(url: str, name: str, app: str, folder: str | None = None) -> None:
     import restsock.sync
 
-    with restsock.sync.connect(url, app=app_named(app), name=name, **options_for(app)):
+    options = {**options_for(app), "tls": certificates.dialer_tls(folder)}
+    with restsock.sync.connect(url, app=app_named(app), name=name, **options):
         sys.stdin.read()
 
 
-def serve_listening(app: str) -> None:
+def serve_listening(app: str, folder: str | None = None) -> None:
     import restsock.sync
 
-    with restsock.sync.listen("127.0.0.1", 0, app=app_named(app), **options_for(app)) as server:
+    options = {**options_for(app), "tls": certificates.listener_tls(folder)}
+    with restsock.sync.listen("127.0.0.1", 0, app=app_named(app), **options) as server:
         print(json.dumps({"url": server.url}), flush=True)
         sys.stdin.read()
 
@@ -85,7 +94,7 @@ def main() -> None:
     if kind == "waitress":
         serve_waitress(int(args[0]))
     elif kind == "uvicorn":
-        serve_uvicorn(int(args[0]))
+        serve_uvicorn(int(args[0]), *args[1:])
     elif kind == "dial":
         serve_dialing(*args)
     else:

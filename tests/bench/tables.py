@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tests.bench import busy as busy_section
 from tests.bench.figures import (
     Results,
     bulk_ratio,
@@ -18,7 +19,7 @@ from tests.bench.figures import (
     spread,
 )
 from tests.bench.targets import TARGETS
-from tests.bench.ways import BULK_WAYS, REFERENCE, WAYS
+from tests.bench.ways import BULK_WAYS, GUNICORN_TLS, WAYS, reference
 from tests.bench.workloads import WORKLOADS
 
 _NONE = "-"
@@ -63,6 +64,8 @@ def tables(results: Results) -> list[Table]:
         found += [_bulk(results), _fairness(results)]
     if "idle" in results:
         found.append(_idle(results["idle"]))
+    if "busy" in results:
+        found.append(_busy(results["busy"]))
     if "parts" in results:
         found.append(_parts(results["parts"]))
     if "validation" in results:
@@ -99,15 +102,15 @@ def _rates(results: Results, workload: str) -> Table:
     rows = []
     spells = results["rates"]["spells"]
     for name, way in WAYS.items():
-        reference = REFERENCE[way.app]
+        base = reference(way)
         for threads in sorted({spell["threads"] for spell in spells}):
             mine = select(spells, way=name, workload=workload, threads=threads)
             per_second = spread([rate(spell) for spell in mine])
             if per_second is None:
                 continue
-            ratio = rate_ratio(results, name, reference, workload, threads)
+            ratio = rate_ratio(results, name, base, workload, threads)
             row = [f"{name}, {threads}", f"{per_second.median:.0f}"]
-            row.append(f"{ratio} {reference}" if ratio and name != reference else _NONE)
+            row.append(f"{ratio} {base}" if ratio and name != base else _NONE)
             row += [_optional(cpu_ms(mine, side)) for side in ("caller", "server", "between")]
             for key in ("p50_ms", "p99_ms"):
                 middle = spread([spell[key] for spell in mine])
@@ -127,7 +130,7 @@ def _bulk(results: Results) -> Table:
             if speed is None:
                 continue
             row = [f"{direction}, {name}", f"{speed.median:.0f}"]
-            for to in ("waitress", "ssh -R"):
+            for to in ("waitress", GUNICORN_TLS, "ssh -R"):
                 ratio = None if to == name else bulk_ratio(results, name, to, direction)
                 row.append(str(ratio or _NONE))
             for side in ("caller", "server", "between"):
@@ -135,7 +138,7 @@ def _bulk(results: Results) -> Table:
                 middle = None if None in used else spread(used)
                 row.append(_optional(middle and middle.median))
             rows.append(row)
-    header = ["", "MB/s", "ratio to waitress", "ratio to ssh -R"]
+    header = ["", "MB/s", "ratio to waitress", "to https", "to ssh -R"]
     return Table(
         f"{transfers['bulk_mib']} MiB at once",
         [*header, "CPU s: caller", "server", "between"],
@@ -179,6 +182,20 @@ def _idle(idle: dict[str, Any]) -> Table:
     return Table(title, ["", "KiB RSS each", "share of a core", "seconds to connect"], rows)
 
 
+def _busy(busy: dict[str, Any]) -> Table:
+    rows = []
+    for where in busy_section.WHERE:
+        mine = select(busy["spells"], where=where)
+        figures = [spread([spell[key] for spell in mine]) for key in ("rate", "p50_ms", "p99_ms")]
+        core = spread([spell["listener_core"] for spell in mine])
+        row = [where, *(_optional(middle and middle.median) for middle in figures)]
+        rows.append([*row, _NONE if core is None else f"{core.median:.0%}"])
+    title = (
+        f"{busy['busy']} busy connections at a steady rate, alone and beside {busy['idle']} idle"
+    )
+    return Table(title, ["", "requests/s", "p50 ms", "p99 ms", "listener: core"], rows)
+
+
 def _parts(parts: list[dict[str, Any]]) -> Table:
     rows = [
         [
@@ -209,7 +226,7 @@ def validation_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _calls(rows: list[dict[str, Any]]) -> Table:
-    """A column for each way; at the top what restsock makes in all threads, and what everybody does."""
+    """A column for each way; at the top all that restsock calls, and all that anybody does."""
     columns = []
     for row in rows:
         cells = {f"{cell['thread']}: {cell['package']}": cell for cell in row["cells"]}

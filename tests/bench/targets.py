@@ -9,17 +9,27 @@ from tests.bench.figures import (
     Results,
     Spread,
     bulk_ratio,
+    busy_ratio,
     fairness_ratio,
+    own_calls,
     rate_ratio,
     spread,
 )
 from tests.bench.ways import (
     ADAPTER,
+    ADAPTER_TLS,
     BULK_DIALED,
     BULK_DIALED_C,
+    BULK_DIALED_TLS,
+    BULK_DIALED_TLS_C,
     BULK_LISTENED,
+    BULK_LISTENED_TLS,
+    GUNICORN_TLS,
     SESSION,
     SESSION_FASTAPI,
+    SESSION_FASTAPI_TLS,
+    SESSION_TLS,
+    UVICORN_TLS,
 )
 
 # The connections at which memory and heartbeats are judged.
@@ -61,8 +71,35 @@ def _rate(way: str, to: str, workload: str, threads: int = 1) -> Callable[[Resul
     return lambda results: rate_ratio(results, way, to, workload, threads)
 
 
-def _bulk(way: str, to: str, direction: str) -> Callable[[Results], Spread | None]:
-    return lambda results: bulk_ratio(results, way, to, direction)
+def _ssh(way: str) -> list[Target]:
+    """From one thread. ssh encrypts, so what it stands in for is wss."""
+    goals = {"small": (4, "small GET"), "10k": (10, "GET 10 KB"), "post": (10, "POST 1 KB")}
+    return [
+        Target("rates", f"{way} to ssh -R, {what}", True, goal, "x", _rate(way, "ssh -R", workload))
+        for workload, (goal, what) in goals.items()
+    ]
+
+
+def _bulk(title: str, way: str, to: str, direction: str, goal: float) -> Target:
+    return Target(
+        "transfers",
+        title,
+        True,
+        goal,
+        "x",
+        lambda results: bulk_ratio(results, way, to, direction),
+    )
+
+
+def _fairness(title: str, way: str) -> Target:
+    return Target(
+        "transfers",
+        f"p99 beside a download to alone, {title}",
+        False,
+        3.0,
+        "x",
+        lambda results: fairness_ratio(results, way),
+    )
 
 
 def _idle(key: str, factor: float = 1) -> Callable[[Results], Spread | None]:
@@ -74,76 +111,65 @@ def _idle(key: str, factor: float = 1) -> Callable[[Results], Spread | None]:
     return measure
 
 
+def _calls(scheme: str) -> Target:
+    return Target(
+        "calls",
+        f"our own Python calls for one restsock.Session GET, {scheme}",
+        False,
+        200,
+        "calls",
+        lambda results: own_calls(results, "session", scheme, 0),
+    )
+
+
 def _import(results: Results) -> Spread | None:
-    return spread(results["import"]["ms"]) if "import" in results else None
+    if "import" not in results:
+        return None
+    pairs = zip(results["import"]["ms"], results["import"]["requests_ms"], strict=True)
+    return spread([ours / theirs for ours, theirs in pairs])
 
 
 TARGETS = [
-    *_rates("requests + adapter to waitress", ADAPTER, "waitress", {1: 1.4, 8: 1.3, 32: 2.0}),
-    *_rates("restsock.Session to waitress", SESSION, "waitress", {1: 2.3, 8: 2.2, 32: 4.5}),
+    *_rates("requests + adapter to waitress", ADAPTER, "waitress", {1: 1.0, 8: 1.5, 32: 1.8}),
+    *_rates("restsock.Session to waitress", SESSION, "waitress", {1: 2.0, 8: 3.8, 32: 4.5}),
+    *_rates(
+        "requests + adapter, wss, to https", ADAPTER_TLS, GUNICORN_TLS, {1: 1.0, 8: 1.5, 32: 1.8}
+    ),
+    *_rates(
+        "restsock.Session, wss, to https", SESSION_TLS, GUNICORN_TLS, {1: 1.8, 8: 3.0, 32: 3.8}
+    ),
     *_rates(
         "restsock.Session to uvicorn, FastAPI",
         SESSION_FASTAPI,
         "uvicorn",
-        {1: 1.4, 8: 1.8, 32: 2.5},
+        {1: 1.3, 8: 2.6, 32: 2.6},
     ),
+    *_rates(
+        "restsock.Session, wss, to uvicorn, https, FastAPI",
+        SESSION_FASTAPI_TLS,
+        UVICORN_TLS,
+        {1: 1.3, 8: 2.6, 32: 2.6},
+    ),
+    *_ssh(SESSION),
+    *_ssh(SESSION_TLS),
+    _bulk("bulk down to waitress", BULK_DIALED, "waitress", "down", 0.8),
+    _bulk("bulk down to ssh -R", BULK_DIALED, "ssh -R", "down", 4),
+    _bulk("bulk up to ssh -R", BULK_DIALED, "ssh -R", "up", 1),
+    _bulk("bulk up to ssh -R, C masking", BULK_DIALED_C, "ssh -R", "up", 3),
+    _bulk("bulk down over wss to https", BULK_DIALED_TLS, GUNICORN_TLS, "down", 0.6),
+    _bulk("bulk up over wss to https", BULK_DIALED_TLS, GUNICORN_TLS, "up", 0.5),
+    _bulk("bulk up over wss to https, C masking", BULK_DIALED_TLS_C, GUNICORN_TLS, "up", 0.5),
+    _fairness("caller dials", BULK_DIALED),
+    _fairness("app dials", BULK_LISTENED),
+    _fairness("caller dials, wss", BULK_DIALED_TLS),
+    _fairness("app dials, wss", BULK_LISTENED_TLS),
+    Target("idle", "idle connection of 10,000, listener", False, 3, "KiB", _idle("listener_kib")),
+    Target("idle", "idle connection of 10,000, dialer", False, 5, "KiB", _idle("dialer_kib")),
     Target(
-        "rates",
-        "restsock.Session to ssh -R, small GET",
-        True,
-        4,
-        "x",
-        _rate(SESSION, "ssh -R", "small"),
+        "idle", "their heartbeats, listener", False, 2, "% of a core", _idle("listener_core", 100)
     ),
-    Target(
-        "rates",
-        "restsock.Session to ssh -R, GET 10 KB",
-        True,
-        10,
-        "x",
-        _rate(SESSION, "ssh -R", "10k"),
-    ),
-    Target(
-        "rates",
-        "restsock.Session to ssh -R, POST 1 KB",
-        True,
-        10,
-        "x",
-        _rate(SESSION, "ssh -R", "post"),
-    ),
-    Target(
-        "transfers", "bulk down to waitress", True, 1.3, "x", _bulk(BULK_DIALED, "waitress", "down")
-    ),
-    Target("transfers", "bulk down to ssh -R", True, 5, "x", _bulk(BULK_DIALED, "ssh -R", "down")),
-    Target("transfers", "bulk up to ssh -R", True, 1, "x", _bulk(BULK_DIALED, "ssh -R", "up")),
-    Target(
-        "transfers",
-        "bulk up to ssh -R, C masking",
-        True,
-        4,
-        "x",
-        _bulk(BULK_DIALED_C, "ssh -R", "up"),
-    ),
-    Target(
-        "transfers",
-        "p99 beside a download to alone, caller dials",
-        False,
-        3.5,
-        "x",
-        lambda results: fairness_ratio(results, BULK_DIALED),
-    ),
-    Target(
-        "transfers",
-        "p99 beside a download to alone, app dials",
-        False,
-        3.5,
-        "x",
-        lambda results: fairness_ratio(results, BULK_LISTENED),
-    ),
-    Target("idle", "idle connection of 10,000, listener", False, 8, "KiB", _idle("listener_kib")),
-    Target("idle", "idle connection of 10,000, dialer", False, 8, "KiB", _idle("dialer_kib")),
-    Target(
-        "idle", "their heartbeats, listener", False, 3, "% of a core", _idle("listener_core", 100)
-    ),
-    Target("import", "import restsock", False, 150, "ms", _import),
+    Target("busy", "busy p99 beside 5,000 idle to alone", False, 1.5, "x", busy_ratio),
+    _calls("ws"),
+    _calls("wss"),
+    Target("import", "import restsock to import requests", False, 1.2, "x", _import),
 ]

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 
 from tests.bench import page
-from tests.bench.figures import Results, Spread, rate_ratio
-from tests.bench.processes import hear, running, tell, tree
+from tests.bench.__main__ import full_plan, quick_plan
+from tests.bench.calls import SCHEMES
+from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
+from tests.bench.processes import ROOT, hear, running, tell, tree
+from tests.bench.profiling import package_of
 from tests.bench.tables import tables
-from tests.bench.ways import SESSION
+from tests.bench.targets import MANY, TARGETS
+from tests.bench.transfers import FAIRNESS_WAYS
+from tests.bench.ways import BULK_WAYS, SESSION, WAYS, reference
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -43,12 +48,45 @@ def results() -> Results:
         for turn, pair in enumerate(pairs)
         for way, requests in zip(("waitress", SESSION), pair, strict=True)
     ]
+    busy = [
+        {
+            "where": where,
+            "round": turn,
+            "rate": 80.0,
+            "p50_ms": 1.0,
+            "p99_ms": p99,
+            "listener_core": 0.1,
+        }
+        for turn, pair in enumerate([(10.0, 15.0), (20.0, 22.0), (5.0, 10.0)])
+        for where, p99 in zip((ALONE, BESIDE), pair, strict=True)
+    ]
     machine = {"date": "2026-01-02", "python": "3.11", "system": "Linux", "cpus": 2, "cpu": "X"}
     return {
         "machine": {**machine, "versions": {"trio": "0.35"}},
         "skipped": ["SKIP nginx: no nginx: apt-get install nginx-light"],
         "rates": {"spells": spells},
-        "import": {"ms": [90.0, 100.0, 130.0], "heavy": []},
+        "import": {
+            "ms": [90.0, 100.0, 130.0],
+            "requests_ms": [100.0, 100.0, 100.0],
+            "heavy": [],
+        },
+        "busy": {"busy": 20, "idle": 500, "spells": busy},
+        "calls": [
+            {
+                "kind": "session",
+                "scheme": "wss",
+                "own": [40, 50],
+                "cells": [
+                    {
+                        "thread": "calling thread",
+                        "package": "restsock.protocol",
+                        "python": 40,
+                        "c": 50,
+                    },
+                    {"thread": "server's worker", "package": "flask", "python": 7, "c": 8},
+                ],
+            }
+        ],
     }
 
 
@@ -64,11 +102,75 @@ def test_the_headline_says_what_was_met_and_what_was_not_measured(results: Resul
     verdicts = {row[0]: row[1:] for row in tables(results)[0].rows}
     assert verdicts["restsock.Session to waitress, 1 thread"] == [
         "3.00 (2.50-4.00)",
-        "≥ 2.3 x",
+        "≥ 2 x",
         "met",
     ]
     assert verdicts["restsock.Session to ssh -R, small GET"][-1] == "not measured"
     assert not any("bulk" in title for title in verdicts)  # that section was not run
+    assert verdicts["busy p99 beside 5,000 idle to alone"][0] == "1.50 (1.10-2.00)"
+    assert verdicts["import restsock to import requests"][-1] == "met"
+    ours = "our own Python calls for one restsock.Session GET, "
+    assert verdicts[f"{ours}wss"] == ["40.0 (40.0-40.0)", "≤ 200 calls", "met"]
+    assert verdicts[f"{ours}ws"][-1] == "not measured"
+
+
+def test_calls_are_shown_by_thread_and_package_after_their_sums(results: Results) -> None:
+    table = next(table for table in tables(results) if table.title.startswith("Function calls"))
+    assert table.header == ["", "restsock.Session, wss"]
+    assert table.rows == [
+        ["restsock, all threads", "40 / 50"],
+        ["all, all threads", "47 / 58"],
+        ["calling thread: restsock.protocol", "40 / 50"],
+        ["server's worker: flask", "7 / 8"],
+    ]
+
+
+def test_tls_is_compared_with_tls_and_each_way_with_its_own_app() -> None:
+    for name, way in WAYS.items():
+        base = WAYS[reference(way)]
+        assert (base.app, base.tls, base.caller) == (way.app, way.tls, "requests"), name
+
+
+def test_a_full_run_measures_every_target(results: Results) -> None:
+    spells = [
+        {**spell(way, 0, 100), "workload": cell.workload, "threads": cell.threads}
+        for cell in full_plan(1, 1).cells
+        for way in cell.ways
+    ]
+    bulk = [
+        {"way": way, "direction": direction, "round": 0, "mb_per_s": 100.0}
+        for way in BULK_WAYS
+        for direction in ("down", "up")
+    ]
+    latencies = {"idle": {"p99_ms": 1.0}, "beside": {"p99_ms": 2.0}}
+    fairness = [{"way": way, "round": 0, **latencies} for way in FAIRNESS_WAYS]
+    held = {"connections": MANY, "listener_kib": 2.0, "dialer_kib": 2.0, "listener_core": 0.01}
+    calls = [{**results["calls"][0], "scheme": scheme} for scheme in SCHEMES]
+    full = {
+        **results,
+        "rates": {"spells": spells},
+        "transfers": {"bulk": bulk, "fairness": fairness},
+        "idle": {"rows": [held]},
+        "calls": calls,
+    }
+    assert [target.title for target in TARGETS if target.measure(full) is None] == []
+
+
+def test_a_quick_run_asks_only_ways_that_are_there() -> None:
+    cells = quick_plan(1, 1).cells
+    assert {way for cell in cells for way in cell.ways} <= set(WAYS)
+
+
+def test_code_belongs_to_restsock_by_where_it_lies_and_not_by_a_folder_of_that_name() -> None:
+    flask = ROOT / ".venv" / "lib" / "site-packages" / "flask" / "app.py"
+    for path, package in {
+        ROOT / "restsock" / "protocol" / "_frames.py": "restsock.protocol",
+        ROOT / "restsock" / "_options.py": "restsock._options",
+        ROOT / "tests" / "bench" / "spells.py": "the benchmark",
+        flask: "flask",
+        Path(os.__file__): "standard library",
+    }.items():
+        assert package_of(compile("", str(path), "exec")) == package
 
 
 def test_the_page_keeps_all_but_its_figures(results: Results, tmp_path: Path) -> None:

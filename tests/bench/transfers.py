@@ -7,14 +7,25 @@ from typing import Any
 
 from tests.bench.ways import (
     BULK_DIALED,
+    BULK_DIALED_TLS,
     BULK_LISTENED,
+    BULK_LISTENED_TLS,
     BULK_WAYS,
+    GUNICORN_TLS,
     Line,
     opened,
 )
 
 # Those whose small requests are measured beside a download.
-FAIRNESS_WAYS = ("waitress", "uvicorn", "ssh -R", BULK_DIALED, BULK_LISTENED)
+FAIRNESS_WAYS = (
+    "waitress",
+    GUNICORN_TLS,
+    "ssh -R",
+    BULK_DIALED,
+    BULK_LISTENED,
+    BULK_DIALED_TLS,
+    BULK_LISTENED_TLS,
+)
 
 
 def measure(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import restsock
-from tests.bench import peers
+from tests.bench import certificates, peers
 from tests.bench.caller import NAME
+from tests.bench.certificates import Certificates
 from tests.bench.peers import Peer
 from tests.bench.processes import cpu_seconds, hear, python, running, tell
 
@@ -21,22 +21,29 @@ class Way(NamedTuple):
     """A kind of caller (see `caller`), what serves it, and which app.
 
     `serving` is the name of a peer, or for restsock which side dials: `edge dials` is the usual
-    case, an app behind NAT that is called by the listener; `caller dials` the opposite.
+    case, an app behind NAT that is called by the listener; `caller dials` the opposite. With `tls`
+    it is https or wss.
     """
 
     caller: str
     serving: str
     app: str
     c_masking: bool = False
+    tls: bool = False
 
 
 ADAPTER = "restsock, requests + adapter"
 SESSION = "restsock.Session"
 TRIO = "restsock, trio API"
+ADAPTER_TLS = "restsock, requests + adapter, wss"
+SESSION_TLS = "restsock.Session, wss"
 ADAPTER_FASTAPI = "restsock, requests + adapter, FastAPI"
 SESSION_FASTAPI = "restsock.Session, FastAPI"
+SESSION_FASTAPI_TLS = "restsock.Session, FastAPI, wss"
+GUNICORN_TLS = "gunicorn, https"
+UVICORN_TLS = "uvicorn, https"
 
-# In the order of the tables. The first of each app is what the others are compared with.
+# In the order of the tables. An ASGI app runs on asyncio in all of them.
 WAYS = {
     "waitress": Way("requests", "waitress", "flask"),
     "gunicorn": Way("requests", "gunicorn", "flask"),
@@ -45,25 +52,47 @@ WAYS = {
     ADAPTER: Way("adapter", "edge dials", "flask"),
     SESSION: Way("session", "edge dials", "flask"),
     TRIO: Way("trio", "edge dials", "flask"),
+    GUNICORN_TLS: Way("requests", "gunicorn", "flask", tls=True),
+    ADAPTER_TLS: Way("adapter", "edge dials", "flask", tls=True),
+    SESSION_TLS: Way("session", "edge dials", "flask", tls=True),
     "uvicorn": Way("requests", "uvicorn", "fastapi"),
     ADAPTER_FASTAPI: Way("adapter", "edge dials", "fastapi"),
     SESSION_FASTAPI: Way("session", "edge dials", "fastapi"),
+    UVICORN_TLS: Way("requests", "uvicorn", "fastapi", tls=True),
+    SESSION_FASTAPI_TLS: Way("session", "edge dials", "fastapi", tls=True),
 }
-REFERENCE = {"flask": "waitress", "fastapi": "uvicorn"}
+
+
+def reference(way: Way) -> str:
+    """What a way is compared with: the same app served without restsock, TLS with TLS.
+
+    waitress has no TLS, so over https it is gunicorn with as many threads.
+    """
+    if way.app == "flask":
+        return GUNICORN_TLS if way.tls else "waitress"
+    return UVICORN_TLS if way.tls else "uvicorn"
+
 
 # For large bodies; the dialer masks what it sends, so the direction matters.
 BULK_DIALED = "restsock, caller dials"
 BULK_DIALED_C = "restsock, caller dials, C masking"
 BULK_LISTENED = "restsock, app dials"
 BULK_LISTENED_C = "restsock, app dials, C masking"
+BULK_DIALED_TLS = "restsock, caller dials, wss"
+BULK_DIALED_TLS_C = "restsock, caller dials, wss, C masking"
+BULK_LISTENED_TLS = "restsock, app dials, wss"
 BULK_WAYS = {
     "waitress": WAYS["waitress"],
     "uvicorn": WAYS["uvicorn"],
+    GUNICORN_TLS: WAYS[GUNICORN_TLS],
     "ssh -R": WAYS["ssh -R"],
     BULK_DIALED: Way("adapter", "caller dials", "flask"),
     BULK_DIALED_C: Way("adapter", "caller dials", "flask", c_masking=True),
     BULK_LISTENED: Way("adapter", "edge dials", "flask"),
     BULK_LISTENED_C: Way("adapter", "edge dials", "flask", c_masking=True),
+    BULK_DIALED_TLS: Way("adapter", "caller dials", "flask", tls=True),
+    BULK_DIALED_TLS_C: Way("adapter", "caller dials", "flask", c_masking=True, tls=True),
+    BULK_LISTENED_TLS: Way("adapter", "edge dials", "flask", tls=True),
 }
 
 
@@ -75,10 +104,10 @@ def skipped(way: Way) -> str | None:
             return why
     if importlib.util.find_spec(way.app) is None:
         return f"no module {way.app}: pip install {way.app}"
-    if way.caller == "session" and not hasattr(restsock, "Session"):
-        return "this restsock has no Session"
     if way.c_masking and importlib.util.find_spec("websockets") is None:
         return "no C masking: pip install websockets"
+    if way.tls and importlib.util.find_spec("trustme") is None:
+        return "no certificate: pip install trustme"
     return None
 
 
@@ -110,7 +139,8 @@ class Lines:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = contextlib.ExitStack()
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[tuple[str, bool], Peer] = {}
+        self._files: Certificates | None = None
 
     def __enter__(self) -> Lines:
         return self
@@ -126,38 +156,46 @@ class Lines:
         return line
 
     def _direct(self, way: Way) -> Line:
-        peer = self._peer(way.serving)
-        caller = self._start(python("caller", way.caller, peer.url), way)
+        peer = self._peer(way.serving, way.tls)
+        caller = self._start("caller", way.caller, peer.url, way=way)
         hear(caller)
         return Line(caller, peer.server, peer.between)
 
     def _tunnel(self, way: Way) -> Line:
         if way.serving == "edge dials":
-            caller = self._start(python("caller", way.caller, "listen"), way)
-            url = hear(caller)["url"]
-            server = self._start(python("serve", "dial", url, NAME, way.app), way)
+            caller = self._start("caller", way.caller, "listen", way=way)
+            server = self._start("serve", "dial", hear(caller)["url"], NAME, way.app, way=way)
         else:
-            server = self._start(python("serve", "listen", way.app), way)
-            caller = self._start(python("caller", way.caller, hear(server)["url"]), way)
+            server = self._start("serve", "listen", way.app, way=way)
+            caller = self._start("caller", way.caller, hear(server)["url"], way=way)
         hear(caller)
         return Line(caller, [server.pid], [])
 
-    def _start(self, command: list[str], way: Way) -> subprocess.Popen[str]:
+    def _start(self, module: str, *words: str, way: Way) -> subprocess.Popen[str]:
+        tls = [str(self._certificates().ca.parent)] if way.tls else []
+        command = python(module, *words, *tls)
         return self._stack.enter_context(running(command, c_masking=way.c_masking))
 
-    def _peer(self, name: str) -> Peer:
-        if name not in self._peers:
-            folder = self._folder / name
+    def _certificates(self) -> Certificates:
+        if self._files is None:
+            self._files = certificates.issue(self._folder / "certificates")
+        return self._files
+
+    def _peer(self, name: str, tls: bool = False) -> Peer:
+        key = name, tls
+        if key not in self._peers:
+            folder = self._folder / (f"{name}-tls" if tls else name)
             folder.mkdir(parents=True, exist_ok=True)
+            files = self._certificates() if tls else None
             starters: dict[str, Callable[[], contextlib.AbstractContextManager[Peer]]] = {
                 "waitress": lambda: peers.waitress(folder),
-                "gunicorn": lambda: peers.gunicorn(folder),
-                "uvicorn": lambda: peers.uvicorn(folder),
+                "gunicorn": lambda: peers.gunicorn(folder, files),
+                "uvicorn": lambda: peers.uvicorn(folder, files),
                 "nginx": lambda: peers.nginx(folder, self._peer("waitress")),
                 "ssh": lambda: peers.ssh(folder, self._peer("waitress")),
             }
-            self._peers[name] = self._stack.enter_context(starters[name]())
-        return self._peers[name]
+            self._peers[key] = self._stack.enter_context(starters[name]())
+        return self._peers[key]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -114,30 +114,79 @@ async def _call(requesters: list[Any], seconds: float, pause: float) -> dict[str
 # --- the measurement --------------------------------------------------------------------------
 
 
+class Site(NamedTuple):
+    """A listener with busy peers."""
+
+    listener: subprocess.Popen[str]
+    port: str
+    callers: list[subprocess.Popen[str]]
+    names: list[str]
+
+    def spell(
+        self, name: str, seconds: float, pause: float, *, both: bool = False
+    ) -> dict[str, Any]:
+        """They send for so long, and with `both` the listener calls each of them, too."""
+        everybody = [self.listener, *self.callers]
+        before = {process.pid: cpu_seconds([process.pid]) or 0.0 for process in everybody}
+        begin = time.perf_counter()
+        for caller in self.callers:
+            tell(caller, {"seconds": seconds, "pause": pause})
+        if both:
+            tell(self.listener, {"names": self.names, "seconds": seconds, "pause": pause})
+        heard = [hear(caller) for caller in self.callers]
+        if both:
+            heard.append(hear(self.listener))
+        took = time.perf_counter() - begin
+        times = sorted(one for answer in heard for one in answer["times"])
+        used = {
+            process.pid: (cpu_seconds([process.pid]) or 0.0) - before[process.pid]
+            for process in everybody
+        }
+        tell(self.listener, {})
+        return {
+            "name": name,
+            "connections": hear(self.listener)["connections"],
+            "requests": len(times),
+            "rate": len(times) / took,
+            "p50_ms": 1000 * times[len(times) // 2],
+            "p99_ms": 1000 * times[len(times) * 99 // 100],
+            "max_ms": 1000 * times[-1],
+            "errors": sum(answer["errors"] for answer in heard),
+            "first_error": [error for answer in heard for error in answer["first_error"]][:1],
+            "dialed_again": sum(answer.get("connections", 0) for answer in heard) - len(self.names),
+            "listener_core": used[self.listener.pid] / took,
+            "listener_mib": (rss_bytes(self.listener.pid) or 0) / _MIB,
+        }
+
+
+def site(stack: contextlib.ExitStack, busy: int) -> Site:
+    """Starts the processes of one, until the stack is closed."""
+    module = [sys.executable, "-m", "tests.soak.many"]
+    listener = stack.enter_context(running([*module, "listen"]))
+    port = str(hear(listener)["port"])
+    each = str(busy // _PROCESSES)
+    callers = [
+        stack.enter_context(running([*module, "busy", port, f"busy{number}-", each]))
+        for number in range(_PROCESSES)
+    ]
+    names = [name for caller in callers for name in hear(caller)["names"]]
+    return Site(listener, port, callers, names)
+
+
 def measure(idle: int, busy: int, seconds: float, pause: float) -> dict[str, Any]:
     """One run."""
     wanted = idle + busy + 300
     if raise_file_limit() < wanted:
         raise SystemExit(f"needs {wanted} open files in one process: ulimit -n")
-    module = [sys.executable, "-m", "tests.soak.many"]
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(running([*module, "listen"]))
-        port = str(hear(listener)["port"])
-        callers = [
-            stack.enter_context(
-                running([*module, "busy", port, f"busy{number}-", str(busy // _PROCESSES)])
-            )
-            for number in range(_PROCESSES)
-        ]
-        names = [name for caller in callers for name in hear(caller)["names"]]
-        figures: dict[str, Any] = {"idle": idle, "busy": len(names), "rows": []}
+        busy_site = site(stack, busy)
+        listener = busy_site.listener
+        figures: dict[str, Any] = {"idle": idle, "busy": len(busy_site.names), "rows": []}
         rows = figures["rows"]
-        rows.append(_spell("busy alone, steady", listener, callers, names, seconds, pause))
+        rows.append(busy_site.spell("busy alone, steady", seconds, pause))
         begin = time.perf_counter()
-        dialers = [
-            stack.enter_context(running([sys.executable, "-m", "tests.bench.idle", "dial", port]))
-            for _ in range(_PROCESSES)
-        ]
+        dial = [sys.executable, "-m", "tests.bench.idle", "dial", busy_site.port]
+        dialers = [stack.enter_context(running(dial)) for _ in range(_PROCESSES)]
         before = rss_bytes(listener.pid) or 0
         for dialer in dialers:
             tell(dialer, {"open": idle // _PROCESSES})
@@ -146,56 +195,14 @@ def measure(idle: int, busy: int, seconds: float, pause: float) -> dict[str, Any
         figures["connect_seconds"] = time.perf_counter() - begin
         time.sleep(1)
         figures["idle_kib_each"] = ((rss_bytes(listener.pid) or 0) - before) / 1024 / max(idle, 1)
-        rows.append(_spell("with idle, steady", listener, callers, names, seconds, pause))
-        rows.append(_spell("with idle, flat out", listener, callers, names, seconds, 0))
-        rows.append(_spell("with idle, both ways", listener, callers, names, seconds, pause, True))
+        rows.append(busy_site.spell("with idle, steady", seconds, pause))
+        rows.append(busy_site.spell("with idle, flat out", seconds, 0))
+        rows.append(busy_site.spell("with idle, both ways", seconds, pause, both=True))
         # More than interval and timeout of a heartbeat: whoever is not answered is noticed.
         time.sleep(max(0.0, 30 - (time.perf_counter() - begin)))
         tell(listener, {})
         figures["connections_at_the_end"] = hear(listener)["connections"]
         return figures
-
-
-def _spell(
-    name: str,
-    listener: subprocess.Popen[str],
-    callers: list[subprocess.Popen[str]],
-    names: list[str],
-    seconds: float,
-    pause: float,
-    both: bool = False,
-) -> dict[str, Any]:
-    everybody = [listener, *callers]
-    before = {process.pid: cpu_seconds([process.pid]) or 0.0 for process in everybody}
-    begin = time.perf_counter()
-    for caller in callers:
-        tell(caller, {"seconds": seconds, "pause": pause})
-    if both:
-        tell(listener, {"names": names, "seconds": seconds, "pause": pause})
-    heard = [hear(caller) for caller in callers]
-    if both:
-        heard.append(hear(listener))
-    took = time.perf_counter() - begin
-    times = sorted(one for answer in heard for one in answer["times"])
-    used = {
-        process.pid: (cpu_seconds([process.pid]) or 0.0) - before[process.pid]
-        for process in everybody
-    }
-    tell(listener, {})
-    return {
-        "name": name,
-        "connections": hear(listener)["connections"],
-        "requests": len(times),
-        "rate": len(times) / took,
-        "p50_ms": 1000 * times[len(times) // 2],
-        "p99_ms": 1000 * times[len(times) * 99 // 100],
-        "max_ms": 1000 * times[-1],
-        "errors": sum(answer["errors"] for answer in heard),
-        "first_error": [error for answer in heard for error in answer["first_error"]][:1],
-        "dialed_again": sum(answer.get("connections", 0) for answer in heard) - len(names),
-        "listener_core": used[listener.pid] / took,
-        "listener_mib": (rss_bytes(listener.pid) or 0) / _MIB,
-    }
 
 
 def report(figures: dict[str, Any]) -> str:
