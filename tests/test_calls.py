@@ -6,13 +6,20 @@ session ws --functions` says where they are made.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.bench.calls import measure_one
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="without epoll a waiting thread does not read for itself"
+)
+
 # Calls of restsock's own functions, and of functions in C by them, for one `restsock.Session` GET.
 # These must only ever go down: what a change saves is taken off here with it, and a change that
-# costs more saves it elsewhere. The few to spare are for other versions of Python.
+# costs more saves it elsewhere. The few to spare are for versions of Python to come; from 3.10 to
+# 3.13 they differ by three.
 BUDGETS = {"ws": (458, 518), "wss": (472, 522)}
 
 
