@@ -19,6 +19,9 @@ import restsock.sync
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+)
 
 # Some words that each has to print, in this order: what shows that its idea has worked.
 SAYS = {
@@ -245,7 +248,8 @@ def test_readme_both_ways(tmp_path: Path) -> None:
 def defaults_in(name: str) -> dict[str, float | str | None]:
     """The rows of the tables whose first column is a field of an option, the second its default."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    table = dict(re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", text, re.MULTILINE))
+    row = r"^\| `((?:Limits|Timeouts|Heartbeat|Backoff)\.\w+)` \| ([^|]+) \|"
+    table = dict(re.findall(row, text, re.MULTILINE))
     units = {"KiB": 1024, "MiB": 1024 * 1024, "s": 1}
     said: dict[str, float | str | None] = {}
     for field, value in table.items():
@@ -271,14 +275,33 @@ def test_the_page_of_limits_knows_every_default() -> None:
     assert defaults_in("docs/limits.md") == true_defaults()
 
 
-def test_the_readme_knows_the_defaults_it_names() -> None:
-    said = defaults_in("README.md")
-    assert len(said) >= 10
-    assert said == {name: true_defaults()[name] for name in said}
+def test_no_other_page_repeats_the_defaults() -> None:
+    pages = [page for page in PAGES if page != "docs/limits.md"]
+    assert {page: defaults_in(page) for page in pages if defaults_in(page)} == {}
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def anchors_of(page: Path) -> set[str]:
+    """What a link can point to in a page: its headings, as the links spell them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name: str) -> None:
-    links = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text(encoding="utf-8"))
-    local = [link.partition("#")[0] for link in links if "://" not in link]
-    assert [link for link in local if not (ROOT / link).exists()] == []
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors_of(target), link
+
+
+def test_the_page_of_the_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(restsock/[\w/]+\.py)`", text)
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
