@@ -1,6 +1,6 @@
-"""Who may call which operation: the rest is refused with 403, before the app is reached.
+"""Who may call which operation: anything else gets a 403, and the app never sees it.
 
-Here the peers are trusted to be who they say they are. Where they are not, authenticate them: a
+This example trusts the names that peers give themselves. Authenticate the peers if you cannot: a
 name alone proves nothing.
 """
 
@@ -15,10 +15,10 @@ SPEC = {
     "info": {"title": "Line 3", "version": "1"},
     "paths": {
         "/status": {
-            "get": {"operationId": "getStatus", "responses": {"200": {"description": "How it is"}}}
+            "get": {"operationId": "getStatus", "responses": {"200": {"description": "The status"}}}
         },
         "/belt": {
-            "post": {"operationId": "stopBelt", "responses": {"200": {"description": "It stands"}}}
+            "post": {"operationId": "stopBelt", "responses": {"200": {"description": "It stops"}}}
         },
     },
 }

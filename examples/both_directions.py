@@ -1,4 +1,4 @@
-"""Both directions at once: each peer serves, each peer calls, over the one WebSocket."""
+"""Both directions at once: each peer serves and each peer calls, over one WebSocket."""
 
 import trio
 
@@ -6,7 +6,7 @@ import restsock
 
 
 async def hub(request: restsock.Request) -> restsock.Response:
-    """The listener's own API: a coroutine function will do where a framework is too much."""
+    """The listener's own API. A coroutine function is enough when you need no framework."""
     return restsock.Response(body=f"the hub answers {request.target}")
 
 

@@ -1,4 +1,4 @@
-"""Call a peer with httpx (or httpx2, which works alike): blocking, and async on trio."""
+"""Call a peer with httpx (or httpx2, which works the same way): blocking, and async on trio."""
 
 import httpx
 import trio
@@ -20,18 +20,18 @@ def blocking() -> None:
     ):
         print("blocking:", http.get("/pets", params={"limit": 1}).text)
 
-        # Only edge-1 through the tunnel, all else over sockets as ever.
+        # Only edge-1 goes through the tunnel; all other hosts are reached over sockets, as usual.
         mounts = {"all://edge-1": server.transport("edge-1")}
         with httpx.Client(mounts=mounts) as everywhere:
             print("mounted: ", everywhere.post("http://edge-1/pets", content=b"Rex").text)
 
         try:
-            with httpx.Client(transport=server.transport("edge-2")) as nobody:
-                nobody.get("http://edge-2/", timeout=0.1)
+            with httpx.Client(transport=server.transport("edge-2")) as absent:
+                absent.get("http://edge-2/", timeout=0.1)
         except httpx.ConnectTimeout as error:
             cause = error.__cause__
             assert isinstance(cause, restsock.RestsockError)
-            print("nobody:  ", type(cause).__name__, "- may have run:", cause.may_have_run)
+            print("absent:  ", type(cause).__name__, "- may have run:", cause.may_have_run)
 
 
 async def on_trio() -> None:

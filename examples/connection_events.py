@@ -1,4 +1,4 @@
-"""Follow the connection events: who came, who left, whose wire broke."""
+"""Follow the connection events: which peers connect, leave, or lose their network."""
 
 import trio
 
@@ -9,8 +9,8 @@ from restsock.testing import FaultyProxy
 async def main() -> None:
     async with (
         restsock.listen("127.0.0.1", 0) as server,
-        FaultyProxy(*server.address) as proxy,  # a wire that can be cut
-        server.events() as events,  # from here on none is missed
+        FaultyProxy(*server.address) as proxy,  # a network that can be cut
+        server.events() as events,  # misses no event from here on
     ):
 
         async def next_event() -> None:
@@ -27,9 +27,9 @@ async def main() -> None:
 
             await proxy.cut()
             await next_event()  # the failure
-            await next_event()  # and the client is back by itself
+            await next_event()  # and the client has reconnected by itself
 
-        await next_event()  # a clean goodbye
+        await next_event()  # a clean close
         print("connected now:      ", len(server.connections))
 
 

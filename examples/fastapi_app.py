@@ -1,4 +1,4 @@
-"""Serve a FastAPI app, its lifespan included, on asyncio as ever, without an ASGI server."""
+"""Serve a FastAPI app with its lifespan, on asyncio as usual, without an ASGI server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ pets: list[Pet] = []
 @asynccontextmanager
 async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
     pets.append(Pet(name="Rex", age=3))
-    print("the app starts, once, however often the connection is made anew")
+    print("the app starts, once, however often the client reconnects")
     yield
     print("the app stops")
 

@@ -1,4 +1,4 @@
-"""Serve a Flask app from behind NAT: it opens no port, it dials out, and is called all the same."""
+"""Serve a Flask app from behind NAT: it opens no port, dials out, and can still be called."""
 
 import flask
 import requests
@@ -17,9 +17,9 @@ def pet(number: int) -> flask.Response:
 
 
 def main() -> None:
-    # Somewhere with an address: the listener.
+    # The listener runs somewhere with an address.
     with restsock.sync.listen("127.0.0.1", 0) as server:
-        # Somewhere without one: the peer with the app. Usually this is another machine.
+        # The peer with the app has none. It usually runs on another machine.
         with restsock.sync.connect(server.url, app=app, name="edge-1"):
             session = requests.Session()
             session.mount("http://edge-1/", server.adapter("edge-1"))

@@ -1,7 +1,7 @@
-"""Forward to a server that runs already, in whatever language it is written.
+"""Forward to a server that already runs, whatever language it is written in.
 
-Here it is one of the standard library, on a port that only this machine reaches. The peer behind
-NAT serves it as it stands; nothing about it changes.
+Here it is one from the standard library, on a port that only this machine reaches. The peer behind
+NAT serves it unchanged.
 """
 
 import http.server
@@ -13,7 +13,7 @@ import restsock.sync
 
 
 class Existing(http.server.BaseHTTPRequestHandler):
-    """Stands for a server that you have: in Node, Go, PHP, on another machine."""
+    """Stands for a server of yours: in Node, Go or PHP, or on another machine."""
 
     def do_GET(self) -> None:
         body = f"{self.path} for {self.headers['Host']}, {self.headers['X-Forwarded-For']}\n"
@@ -41,7 +41,7 @@ def main() -> None:
         answer = session.get("http://edge-1/pets?limit=1", timeout=10)
         print(answer.status_code, answer.text, end="")
 
-        # Without its server the peer answers all the same, and says what is wrong.
+        # Without the server, the peer still answers, and says what is wrong.
         existing.shutdown()
         existing.server_close()
         answer = session.get("http://edge-1/pets", timeout=10)

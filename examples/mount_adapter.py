@@ -34,11 +34,11 @@ def main() -> None:
         restsock.sync.connect(server.url, app=app, name="edge-1"),
         requests.Session() as session,
     ):
-        # One adapter serves any number of threads and sessions, and goes on after a reconnect.
-        # What provably never reached the app is tried again, whatever its method.
+        # One adapter serves any number of threads and sessions, also after a reconnect.
+        # A request that provably never reached the app is sent again, whatever its method.
         retries = urllib3.Retry(connect=3, read=0)
         session.mount("http://edge-1/", server.adapter("edge-1", max_retries=retries))
-        # One timeout to get through to the peer, one for each wait for its next bytes.
+        # The first timeout is for reaching the peer, the second for each wait for its next bytes.
         timeout = (3.05, 10)
 
         answer = session.post("http://edge-1/login", data={"user": "ada"}, timeout=timeout)
@@ -50,9 +50,9 @@ def main() -> None:
                 yield f"line {number}\n".encode()
 
         answer = session.put("http://edge-1/notes/a", data=lines(), timeout=timeout)
-        print("a generator as body, sent as it is made:", answer.json())
+        print("a generator as body, sent while it runs:", answer.json())
 
-        # Any other URL of the session goes out over a socket, as ever.
+        # Any other URL of the session is reached over a socket, as usual.
         elsewhere = session.get_adapter("http://elsewhere/")
         print("adapter for http://elsewhere/:", type(elsewhere).__name__)
 

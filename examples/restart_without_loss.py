@@ -1,6 +1,6 @@
-"""Restart a listener while requests are under way: it drains, its client moves over, none fails.
+"""Restart a listener while requests are under way: it drains, its client reconnects, none fails.
 
-A real one is told to end by a signal: `restsock.drain_on_signal(server)` does that.
+In production a signal ends the listener: use `restsock.drain_on_signal(server)`.
 """
 
 import trio
@@ -30,13 +30,13 @@ async def main() -> None:
             for number in range(20):
                 nursery.start_soon(ask, number)
             await trio.sleep(0.4)
-            print("closing behind what is in flight, with 1012: a restart")
+            print("closing after what is in flight, with 1012: a restart")
             await first.aclose(1012)
             print("answered so far:", len(answers))
         async with restsock.listen("127.0.0.1", port, app=slow):
             while len(answers) < 20:  # noqa: ASYNC110  # there is no event for it
                 await trio.sleep(0.05)
-            print("answered in all:", len(answers), "of them with 200:", answers.count(200))
+            print("answered in all:", len(answers), "with status 200:", answers.count(200))
             print("connections:", client.statistics().connections)
             nursery.cancel_scope.cancel()
 

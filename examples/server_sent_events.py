@@ -1,4 +1,4 @@
-"""Server-sent events: what the app sends leaves at once; closing the response stops the app."""
+"""Server-sent events: each event leaves at once, and closing the response stops the app."""
 
 import json
 import time
@@ -20,7 +20,7 @@ async def ticks() -> AsyncIterator[bytes]:
             number += 1
             await trio.sleep(0.1)
     finally:
-        print("the app has noticed that nobody listens any more")
+        print("the app has noticed that the reader has left")
         stopped.set()
 
 
@@ -29,7 +29,7 @@ async def app(request: restsock.Request) -> restsock.Response:
 
 
 def listen_to_five(server: restsock.Server) -> None:
-    """What a thread does with it; `server.adapter()` is at home in any thread but the loop's."""
+    """Runs in a thread: `server.adapter()` works in any thread except the event loop's."""
     session = requests.Session()
     session.mount("http://edge-1/", server.adapter("edge-1"))
     with session.get("http://edge-1/events", stream=True, timeout=(3, 10)) as answer:

@@ -1,4 +1,4 @@
-"""Stream a large file both ways: neither peer ever holds more of it than a few windows."""
+"""Stream a large file both ways: neither peer ever holds more than a few windows of it."""
 
 import hashlib
 import tempfile
@@ -76,7 +76,7 @@ def main() -> None:
 
 def check(found: str, wanted: "hashlib._Hash") -> str:
     if found != wanted.hexdigest():
-        raise SystemExit("the file came over changed")
+        raise SystemExit("the file was changed on the way")
     return "same SHA-256"
 
 

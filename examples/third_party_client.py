@@ -1,7 +1,7 @@
-"""A client library that takes a `requests.Session` calls a peer as it is, without knowing of it.
+"""An unmodified client library calls a peer, because it takes a `requests.Session`.
 
-This one is requests-openapi, from PyPI: operations from an OpenAPI document. Any library does that
-lets its session be given or got at: bravado's `RequestsClient().session`, for Swagger 2.0.
+This one is requests-openapi, which makes operations from an OpenAPI document. Any library works if
+you can set or reach its session, such as bravado's `RequestsClient().session`, for Swagger 2.0.
 """
 
 import flask
@@ -10,7 +10,7 @@ import requests_openapi
 
 import restsock.sync
 
-# The contract, as a file would have it.
+# The contract; usually it is a file.
 SPEC = {
     "openapi": "3.0.3",
     "info": {"title": "Thermostat", "version": "1"},
@@ -22,12 +22,12 @@ SPEC = {
             "get": {
                 "operationId": "getRoom",
                 "parameters": [{"name": "unit", "in": "query", "schema": {"type": "string"}}],
-                "responses": {"200": {"description": "How warm it is"}},
+                "responses": {"200": {"description": "The temperature"}},
             },
             "put": {
                 "operationId": "setRoom",
                 "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
-                "responses": {"204": {"description": "It will be as warm as that"}},
+                "responses": {"204": {"description": "The new temperature is set"}},
             },
         }
     },
@@ -56,7 +56,7 @@ def main() -> None:
         restsock.sync.connect(server.url, app=app, name="edge-1"),
         requests.Session() as session,
     ):
-        # All that restsock has to do with it:
+        # This line is all that restsock needs:
         session.mount("http://edge-1/", server.adapter("edge-1"))
 
         edge = requests_openapi.Server(url="http://edge-1")

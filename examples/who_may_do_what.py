@@ -1,4 +1,4 @@
-"""Ask who dials in: tokens from a file, names and requests that are allowed, a token withdrawn."""
+"""Authenticate peers: tokens from a file, allowed names and requests, a token that is withdrawn."""
 
 import json
 import tempfile
@@ -31,12 +31,12 @@ async def main(tokens: trio.Path) -> None:
                 print(f"{name}: {error}")
 
         await dial("robot-7", "r0b0t")
-        await dial("sensor", "s3ns0r")  # may be called, and may not call
+        await dial("sensor", "s3ns0r")  # it may be called, but may not call
         await dial("robot-8", "s3ns0r")  # a name that is not its own
         await dial("robot-9", "guess")
 
         async with restsock.connect(server.url, name="robot-7", auth=Bearer("r0b0t")) as client:
-            await tokens.write_text("{}")  # seen within two seconds; the client then is told 401
+            await tokens.write_text("{}")  # noticed within two seconds; then the client gets a 401
             closed = await client.wait_closed()
             print(f"robot-7: {closed.reason}")
 

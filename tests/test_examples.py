@@ -55,15 +55,15 @@ SAYS = {
     ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
     "restart_without_loss": [
-        "closing behind what is in flight",
-        "answered in all: 20 of them with 200: 20",
+        "closing after what is in flight",
+        "answered in all: 20 with status 200: 20",
         "connections: 2",
     ],
     "server_sent_events": [
         "200 text/event-stream",
         "event 0",
         "event 4",
-        "nobody listens any more",
+        "the reader has left",
     ],
     "third_party_client": ["getRoom, setRoom", "21.0", "204", "67.1"],
     "stream_large_file": ["up:   33554432 bytes", "same SHA-256", "down:", "same SHA-256"],
@@ -98,7 +98,7 @@ def assert_in_order(words: list[str], text: str) -> None:
     position = 0
     for word in words:
         found = text.find(word, position)
-        assert found >= 0, f"{word!r} is missing behind {text[:position][-60:]!r} in:\n{text}"
+        assert found >= 0, f"{word!r} is missing after {text[:position][-60:]!r} in:\n{text}"
         position = found + len(word)
 
 

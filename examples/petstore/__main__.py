@@ -1,8 +1,8 @@
-"""The demo: an API that nobody can dial is called with `requests`, and calls back.
+"""The demo: an API that opens no port is called with `requests`, and calls back.
 
 Run it with ``make demo``. This process is the hub: it listens, and has an API of its own (Flask).
 It starts a second process, the pet store (store.py), which dials in through a small proxy, so that
-the demo can cut the wire between them.
+the demo can cut the connection between them.
 """
 
 import itertools
@@ -117,7 +117,7 @@ async def run_store(
 async def main() -> None:
     # The demo itself tells what is logged as a warning here.
     logging.getLogger("restsock").setLevel(logging.ERROR)
-    print("restsock: an API that nobody can dial is called with plain `requests`, and calls back")
+    print("restsock: an API that opens no port is called with plain `requests`, and calls back")
     in_thread = trio.to_thread.run_sync
     with tempfile.TemporaryDirectory() as folder:
         async with (

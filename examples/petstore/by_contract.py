@@ -1,7 +1,7 @@
-"""The part of the demo in which both ends hold the contract: each catches what is wrong there.
+"""The part of the demo in which both ends check the contract.
 
-The store validates what reaches it and what it answers (store.py); here the hub's adapter does the
-same for its calls, with the contract that it gets from the store.
+The store validates its requests and its answers (store.py). Here the hub's adapter does the same
+for its calls, with the contract that it gets from the store.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import restsock
 def call_by_contract(
     server: restsock.Server, store: str, say: Callable[[str], None], timeout: tuple[float, float]
 ) -> None:
-    """Makes a wrong call, which does not leave; and a right one, whose answer is wrong.
+    """Makes a wrong call, which is not sent, and a right one, whose answer is wrong.
 
     Args:
         server: the store's name there is `petstore`.

@@ -1,6 +1,6 @@
 """The part of the demo that calls the store by its operations instead of by paths.
 
-The contract comes from the store itself, through the tunnel. Nothing is generated, and a call that
+The contract comes from the store itself, through the tunnel. No code is generated, and a call that
 breaks the contract never leaves the hub.
 """
 

@@ -74,7 +74,7 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
 
     @app.get("/pets/feed", operation_id="followPets", response_class=Lines)
     def feed(every: float = 0.1) -> Lines:
-        """One pet to a line, for ever: a stream that only its reader ends."""
+        """One pet a line, without end: only the reader ends the stream."""
 
         def lines() -> Iterator[str]:
             while True:
@@ -90,12 +90,12 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
 
     @app.get("/pets/{number}/weight", operation_id="weighPet", response_model=Weight)
     def weigh(number: int) -> JSONResponse:
-        """Not what the contract says, for the demo: the handler around the app sees that."""
+        """Breaks the contract on purpose: the handler around the app notices."""
         return JSONResponse({"kilos": f"{find(number).name} did not keep still"})
 
     @app.post("/pets/{number}/adopt", operation_id="adoptPet")
     def adopt(number: int) -> Pet:
-        """The hub knows who adopts, so the store asks it: over the WebSocket it is called by."""
+        """The hub knows who adopts, so the store asks it, over this same WebSocket."""
         pet = find(number)
         answer = hub.post("http://hub/adoptions", json={"pet": pet.name}, timeout=(3, 10))
         answer.raise_for_status()
@@ -109,7 +109,7 @@ def make_app(database: str, hub: requests.Session) -> fastapi.FastAPI:
 def main() -> None:
     url, database = sys.argv[1:]
     logging.basicConfig(format="           the store's log: %(message)s")
-    logging.getLogger("restsock").setLevel(logging.ERROR)  # the hub tells about the cut
+    logging.getLogger("restsock").setLevel(logging.ERROR)  # the hub reports the cut
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.executescript(SCHEMA)
 
