@@ -171,7 +171,7 @@ async def end_of_file(one: Field) -> None:
 
 
 def random_cuts(number_of_cuts: int) -> Callable[[Field], Awaitable[None]]:
-    """Connections break behind any byte: in a frame, a head, a handshake."""
+    """Connections break after any byte: in a frame, a head, a handshake."""
 
     async def cut(one: Field) -> None:
         await _cut_at_random(one, number_of_cuts)
@@ -348,7 +348,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 LONG: tuple[Scenario, ...] = (
-    Scenario("cut behind any byte, 20 times", random_cuts(20), kinds=_QUICK),
+    Scenario("cut after any byte, 20 times", random_cuts(20), kinds=_QUICK),
     killed_and_restarted(20),
     closed_and_restarted(20),
 )

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 SLACK = 3.0
 
 _FEW = (
-    Scenario("cut behind any byte, 6 times", random_cuts(6), kinds=("small", "both", "impatient")),
+    Scenario("cut after any byte, 6 times", random_cuts(6), kinds=("small", "both", "impatient")),
     killed_and_restarted(4),
     closed_and_restarted(4),
 )

@@ -330,7 +330,7 @@ class _Soak:
 
 _FAULTS: tuple[tuple[str, Callable[[_Soak], Awaitable[None]]], ...] = (
     ("cut", _Soak.cut),
-    ("cut behind any byte", _Soak.cut_anywhere),
+    ("cut after any byte", _Soak.cut_anywhere),
     ("blackhole", _Soak.blackhole),
     ("forgotten, one way or both", _Soak.forget),
     ("300 ms", _Soak.slow),
