@@ -7,7 +7,7 @@ import re
 
 __all__ = ["bracketed_host", "url_host", "without_zone"]
 
-# Names of interfaces; systems allow more, but nobody needs it.
+# Names of interfaces; systems allow more, but none is in use.
 _ZONE = re.compile(r"[0-9A-Za-z_.~-]+")
 
 
@@ -30,7 +30,7 @@ def bracketed_host(host: str) -> str | None:
 
 
 def url_host(host: str) -> str:
-    """A host as it stands in a URL: an IPv6 address in brackets, and its zone behind a `%25`."""
+    """A host as it stands in a URL: an IPv6 address in brackets, and its zone after a `%25`."""
     return f"[{host.replace('%', '%25')}]" if ":" in host else host
 
 

@@ -12,7 +12,7 @@ __all__ = ["Buffered"]
 
 
 class Buffered:
-    """Counts the body bytes that have come and that nobody has taken. For any thread.
+    """Counts the body bytes that have come and were not taken yet. For any thread.
 
     Args:
         size: How many there should be at most.
@@ -20,7 +20,7 @@ class Buffered:
     Attributes:
         total: How many there are.
         holders: How many connections have some of them.
-        lock: To be held by whoever changes the two.
+        lock: To be held while either of the two changes.
     """
 
     def __init__(self, size: int) -> None:

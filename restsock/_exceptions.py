@@ -53,7 +53,7 @@ E = TypeVar("E", bound=BaseException)
 def without_frames(error: E) -> E:
     """The same error, without its traceback and those of what it was made from.
 
-    For errors that say all there is to know, such as that nobody listens. What shows their
+    For errors that say all there is to know, such as a refused connection. What shows their
     traceback then shows where the caller was, and not twenty frames of this package. What the
     caller was handling when it called is left alone: it was not caught in here.
     """
@@ -117,7 +117,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class HandshakeError(RestsockError):
-    """The WebSocket upgrade or the handshake behind it failed; there is no connection.
+    """The WebSocket upgrade or the handshake after it failed; there is no connection.
 
     Attributes:
         status: the HTTP status of a refused upgrade, or of a proxy on the way that would not

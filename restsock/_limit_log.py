@@ -1,8 +1,8 @@
 """A log that a peer cannot flood, and counters of what went over a limit.
 
-Whoever floods a peer must not fill its disk as well, and whoever looks after the peer has to learn
-of it all the same. So whatever a stranger can bring about again and again is logged through here:
-a limit that was passed, and connections that come, go and fail.
+A flood must not fill the disk as well, but the log still has to show it. So whatever a stranger can
+repeat at will is logged through here: a limit that was passed, and connections that come, go and
+fail.
 """
 
 from __future__ import annotations

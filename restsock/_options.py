@@ -29,7 +29,7 @@ class Limits:
     """
 
     max_frame: int = 16 * 1024
-    """Body bytes of one frame: small, so that a short answer never waits behind a long one."""
+    """Body bytes of one frame: small, so that a short answer never waits for a long one."""
 
     max_head: int = 64 * 1024
     """A request or response head; a longer request head is answered with 431."""
@@ -74,7 +74,7 @@ class Limits:
 
     max_connections_per_address: int | None = None
     """Those of one address, or of one /64 network with IPv6; a newcomer above it is answered with
-    429. `None` sets no bound, for all peers behind a reverse proxy or a NAT have one address: set
+    429. `None` sets no bound: all peers behind a reverse proxy or a NAT share one address; set
     it where peers dial in directly."""
 
     max_message: int = 128 * 1024 + 8
@@ -94,7 +94,7 @@ class Limits:
     buffered_total: int = 256 * 1024 * 1024
     """Body bytes that have come on all connections of a client or a server, and that nobody has
     taken. Above it windows do not grow, and connections that hold more than an even share of it
-    have new requests refused: whoever reads what it gets goes on."""
+    have new requests refused. Those that read promptly go on."""
 
     def __post_init__(self) -> None:
         _between(self, "max_frame", 1024, 64 * 1024)
@@ -112,7 +112,7 @@ class Limits:
         _between(self, "max_connections", 1, 2**31)
         if self.max_connections_per_address is not None:
             _between(self, "max_connections_per_address", 1, 2**31)
-        # Room for the largest of what the peer was told that it may send, and for a RESET.
+        # Room for the largest message that the peer may send, and for a RESET.
         largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
         _between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
         for name in ("max_body", "max_response_body"):
@@ -148,8 +148,8 @@ class Timeouts:
 
     request: float | None = None
     """How long a request of the peer may take, from its head to the end of the response, however
-    the bytes drip. Then it is answered with 408 if it is not complete itself, with 504 if the app
-    has not begun to answer, and reset (TIMEOUT) if it has; a call that is behind its 101 is let be.
+    slowly the bytes come. Then it is answered with 408 if it is not complete itself, with 504 if
+    the app has not begun to answer, and reset (TIMEOUT) if it has; after a 101 it does not apply.
     `None` sets no bound: downloads, events and long polls take their time."""
 
     connection_idle: float | None = None
@@ -267,7 +267,7 @@ class SocketOptions:
     the program does not run, and keeps what is in between from forgetting the connection."""
 
     keep_alive_idle: int = 60
-    """Seconds without a byte before the system asks first (by itself it waits for 2 hours); below
+    """Seconds without a byte before the system asks first (its own default is 2 hours); below
     the few minutes after which a NAT forgets."""
 
     keep_alive_interval: int = 10

@@ -13,7 +13,7 @@ __all__ = ["Principal"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who was authenticated.
+    """An authenticated peer.
 
         Principal("edge-1")                                    # may dial in as edge-1, and call
         Principal("site-ulm", may_register=["ulm-*"], may_call=())
@@ -23,7 +23,7 @@ class Principal:
     Attributes:
         name: who it is, for rules and logs; printable.
         may_register: patterns of the names under which it may dial in; `None` is its own name
-            alone, to the letter. Nobody needs permission to dial in without a name.
+            alone, exactly. To dial in without a name needs no permission.
         may_call: patterns of the names whose apps it may call. The listener's own app goes by the
             name that was given to `listen`.
         claims: what else is known of it, from a token or a certificate. To be read only. Not

@@ -1,4 +1,4 @@
-"""Watch: has files loaded again that have changed, at little cost for whoever asks often."""
+"""Watch: loads files again when they have changed; asking often costs little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["Watch"]
 
-# Seconds between two looks, however often somebody asks.
+# Seconds between two looks, however often it is asked.
 _INTERVAL = 1.0
 # A file that was written so recently may be written again without its time or size showing it:
 # file systems count time in steps. Until it is older than this it is read to be sure. Seconds.
@@ -25,7 +25,7 @@ _REMIND = 60.0
 class _Reserve:
     """A descriptor kept back, so that a file can be read when sockets have taken all others.
 
-    Whoever can open sockets could hold off what the file says otherwise: that a token is withdrawn.
+    Otherwise a peer that opens sockets could delay what the file says: that a token is withdrawn.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Watch:
         if now < self._due:
             return False
         self._due = now + _INTERVAL
-        # In this order: a change behind the look is seen by the next one.
+        # In this order: a change after the look is seen by the next one.
         outside = self._look()
         if outside == self._outside and self._settled and self._failure is None:
             return False

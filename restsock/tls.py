@@ -155,7 +155,7 @@ def server(
     """TLS for a listener, from PEM files.
 
     Args:
-        certificate: this listener's certificate, and behind it those between it and its CA.
+        certificate: this listener's certificate, followed by those between it and its CA.
         key: its private key; `None` when it stands in the same file.
         client_ca: the CAs whose certificates dialers may show. Without it they are not asked for
             one. `restsock.auth.CertificateSubject` makes them principals.
@@ -169,7 +169,7 @@ def server(
     if client_certificate not in ("required", "optional"):
         raise ValueError(f"client_certificate is required or optional, not {client_certificate!r}")
     if client_certificate == "optional" and client_ca is None:
-        raise ValueError("client_certificate needs a client_ca that tells which are the right ones")
+        raise ValueError("client_certificate needs a client_ca: the CA of accepted certificates")
     return ServerTLS(certificate, key, client_ca, client_certificate, password)
 
 
@@ -201,7 +201,7 @@ def client(
 
 
 def check_context(tls: object, *, listener: bool) -> TLSLike | None:
-    """Checks what somebody gave as `tls`.
+    """Checks what was given as `tls`.
 
     Raises:
         TypeError: it is no SSL context, or one for the other end.
@@ -221,7 +221,7 @@ def check_context(tls: object, *, listener: bool) -> TLSLike | None:
 def explain(
     error: BaseException | None, whom: str = "the listener", plain: str | None = None
 ) -> str:
-    """What an error of TLS means, where OpenSSL's words for it help nobody; else an empty text.
+    """What an error of TLS means, where OpenSSL's words do not help; else an empty text.
 
     Args:
         error: any; those of others are explained by themselves.

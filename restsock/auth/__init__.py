@@ -11,7 +11,7 @@
 
 A function that is not async runs in a thread of its own, since it may wait. One that never does
 may say so with an attribute `waits = False`, and is called on the loop. Functions that take too
-long are given up with the deadline of the handshake, and hold up nobody else; one in a thread
+long are given up with the deadline of the handshake, and delay no other dialer; one in a thread
 cannot be stopped, and goes on there, but whatever it says then counts for nothing.
 
 No secret is shown by any `repr`, log line or error text of restsock.

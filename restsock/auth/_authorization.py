@@ -1,4 +1,4 @@
-"""The Authorization field: made and read to the letter (RFC 9110, 11.6.2; RFC 6750; RFC 7617)."""
+"""The Authorization field: made and parsed strictly (RFC 9110, 11.6.2; RFC 6750; RFC 7617)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Authorization(NamedTuple):
 
     Attributes:
         scheme: in lower case: `"bearer"`, `"basic"`, ...
-        credentials: all that stands behind it.
+        credentials: everything after it.
     """
 
     scheme: str

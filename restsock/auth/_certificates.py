@@ -66,7 +66,7 @@ class CertificateSubject:
             usable = all(name and name.isprintable() for name in names)
             found = [Principal(name) for name in names] if usable else []
         if len(found) != 1:
-            raise Refused(403, f"The {self._field} of this certificate is nobody's here.")
+            raise Refused(403, f"The {self._field} of this certificate is not known here.")
         (principal,) = found
         digest = hashlib.sha256(upgrade.certificate_der or b"").hexdigest()
         return Principal(

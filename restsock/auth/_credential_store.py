@@ -1,7 +1,7 @@
 """CredentialStore: whose a secret is, found in a time that tells nothing of the secrets.
 
-Secrets are not kept, but their HMACs under a random key of this process, and what somebody shows
-is looked up by its own. How long that takes depends on numbers that nobody outside can compute.
+Secrets are not kept, but their HMACs under a random key of this process, and what a dialer shows
+is looked up by its own. How long that takes depends on numbers that no outsider can compute.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CredentialStore(ABC):
 
     The base of `BearerTokens` and `BasicUsers`.
 
-    A file that changes is read again, within a second of when somebody asks. While it cannot be
+    A file that changes is read again, within a second of the next look-up. While it cannot be
     read or understood, what was read before holds: who was let in still is. It is tried again every
     second, and the log says when that begins, once a minute, and when it is over.
 
@@ -46,7 +46,7 @@ class CredentialStore(ABC):
         OSError: the file cannot be read.
     """
 
-    # Read by whoever calls authenticators: this one never waits.
+    # Read by the caller of authenticators: this one never waits.
     waits = False
 
     def __init__(
@@ -56,7 +56,7 @@ class CredentialStore(ABC):
         file: str | os.PathLike[str] | None,
     ) -> None:
         if sum(given is not None for given in (entries, env, file)) != 1:
-            raise ValueError("give a mapping, env= or file=, and one of them only")
+            raise ValueError("give a mapping, env= or file=, and only one of them")
         self._key = secrets.token_bytes(32)
         self._where = f"env={env!r}" if env is not None else "..."
         self._watch: Watch | None = None
@@ -150,7 +150,7 @@ def principal_from(value: object, where: str, name: str | None = None) -> Princi
         if isinstance(value, Mapping):
             unknown = set(value) - _MEMBERS
             if unknown:
-                # Not which: somebody may have put a secret in the wrong place.
+                # Not which: a secret may have been put in the wrong place.
                 raise ValueError(f"{len(unknown)} unknown members; known: {sorted(_MEMBERS)}")
             return Principal(**{"name": name, **value})
     except (TypeError, ValueError) as exc:

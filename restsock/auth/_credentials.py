@@ -63,7 +63,7 @@ class Bearer:
         token = self._source.read().encode("utf-8", "replace")
         if not is_token(token):
             raise ValueError(
-                f"what {self._source} holds is no bearer token (RFC 6750, section 2.1)"
+                f"what {self._source} holds is not a bearer token (RFC 6750, section 2.1)"
             )
         return [(b"Authorization", b"Bearer " + token)]
 
@@ -72,7 +72,7 @@ class Bearer:
 
 
 class Basic:
-    """User and password (RFC 7617). For `wss` alone: whoever listens on the way reads them.
+    """User and password (RFC 7617). For `wss` only: anyone on the way could read them.
 
         connect(url, auth=Basic("edge-1", file="/run/secrets/password"))
 
@@ -80,7 +80,7 @@ class Basic:
         user: the user name.
         password: the password itself.
         env: the name of an environment variable that holds the password, read now.
-        file: the path of a file that does; read again for each attempt. A line end behind it is
+        file: the path of a file that does; read again for each attempt. A line end after it is
             dropped.
 
     Raises:
@@ -133,7 +133,7 @@ class Source:
         file: str | os.PathLike[str] | None,
     ) -> None:
         if sum(given is not None for given in (text, env, file)) != 1:
-            raise ValueError(f"give the {what}, env= or file=, and one of them only")
+            raise ValueError(f"give the {what}, env= or file=, and only one of them")
         if text is not None and not isinstance(text, str):
             raise TypeError(f"the {what} must be a str, not {type(text).__name__}")
         if env is not None:

@@ -66,7 +66,7 @@ class BearerTokens(CredentialStore):
         super().__init__(tokens, env, file)
 
     def __call__(self, upgrade: Upgrade) -> Principal | None:
-        """Tells whose the token is."""
+        """Returns the principal of the token."""
         authorization = upgrade.authorization
         if authorization is None or authorization.scheme != "bearer":
             return None
@@ -98,7 +98,7 @@ class BearerTokens(CredentialStore):
             elif isinstance(token, str) and is_token(token.encode("utf-8", "replace")):
                 digest = hashlib.sha256(token.encode()).digest()
             else:
-                raise ValueError(f"{where} is no bearer token (RFC 6750, section 2.1)")
+                raise ValueError(f"{where} is not a bearer token (RFC 6750, section 2.1)")
             yield digest, principal_from(value, where)
 
 
@@ -113,7 +113,7 @@ class BasicUsers(CredentialStore):
     the user's unless one is given. The file is read again when it changes, as with `BearerTokens`.
 
     Passwords stand there as they are, so they should be long, random, and used nowhere else. For
-    users of another kind write a function that asks whoever keeps their passwords.
+    other users write a function that asks the place where their passwords are kept.
 
     Args:
         users: passwords, or passwords with principals, by user.

@@ -25,7 +25,7 @@ _WORDS = {
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Upgrade:
-    """The request of somebody who dials in, before it is answered.
+    """The request of a dialer, before it is answered.
 
     Attributes:
         target: path and query, as they came.
@@ -78,7 +78,7 @@ class Upgrade:
 
 
 Authenticator: TypeAlias = Callable[[Upgrade], "Principal | Awaitable[Principal | None] | None"]
-"""Tells who dials in. `None` is nobody known: 401. May raise `Refused`."""
+"""Finds out who dials in. `None`: not known, 401. May raise `Refused`."""
 
 
 class Refused(Exception):
@@ -112,7 +112,7 @@ class Refused(Exception):
         self.status: int = status
         self.text = text
         self.challenge = challenge
-        # Under what it is counted; for whoever logs that there is no connection.
+        # Under what it is counted, where it is logged that there is no connection.
         self.limit: str | None = None
         fields = dict(headers or {})
         if challenge is not None:

@@ -52,7 +52,7 @@ def connect(
         url: `ws://host[:port]/path` or `wss://…`, without user, password and fragment.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
-        interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
         loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         name: The name by which the listener is to know this client; callers write it as the host

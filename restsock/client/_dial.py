@@ -72,7 +72,7 @@ async def open_transport(
         server_hostname: The name that the certificate has to be for, where it is not the address's.
 
     Raises:
-        HandshakeError: It failed or took too long. Trying again is useless behind a certificate
+        HandshakeError: It failed or took too long. Trying again is useless after a certificate
             that is not accepted, and where a proxy wants other credentials, does not allow it, or
             is none.
     """

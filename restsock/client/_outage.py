@@ -24,7 +24,7 @@ _BURST = 5
 
 
 class Outage:
-    """Each reason is told once, and the end as loudly as the beginning.
+    """Each reason is logged once, and the end at the level of the beginning.
 
     Args:
         address: Of the listener.
@@ -61,7 +61,7 @@ class Outage:
         )
 
     def end(self, connection: Connection, now: float, *, serving: bool) -> None:
-        """Tells of a new connection. Whoever has read of the failure is to read of its end."""
+        """Logs a new connection, at the level of the failure that it ends."""
         away = None if self.since is None else now - self.since
         worth_telling = away is not None and (self._alarmed or self._ended_before)
         self._limit_log.say(

@@ -151,7 +151,7 @@ def _from_environment(address: Address) -> Proxy | None:
             proxy = Proxy(url)
         except ValueError as exc:
             raise ValueError(f"{kind.upper()}_PROXY in the environment: {exc}") from None
-        # Nobody has written it down where the program is to be read.
+        # It is not visible in the program, so the log says it.
         _log.info("%s is dialed through %s, as %s_PROXY says", address, proxy, kind.upper())
         return proxy
     return None
@@ -171,7 +171,7 @@ def is_exempt(host: str, port: int, found: Mapping[str, str]) -> bool:
         found: Proxies by kind, as `urllib.request.getproxies_environment` has them; NO_PROXY is
             under `no`.
     """
-    # Not in its documentation, but what requests has built on for ever.
+    # Not in its documentation, but requests has always relied on it.
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
     host = without_zone(host).removesuffix(".").lower()

@@ -24,7 +24,7 @@ _SHORT = 1.0
 class Redial:
     """The pauses between attempts.
 
-    They grow with each attempt. After a connection that lasted they begin anew; and for
+    They grow with each attempt. After a connection that lasted they start over; and for
     `Backoff.restart` seconds after a listener has said that it restarts, they grow to a second and
     no further.
 

@@ -128,7 +128,7 @@ def split_url(
     if not host:
         raise ValueError(f"{what} has no host")
     if port == 0:
-        raise ValueError(f"{what} has port 0, which nobody listens on")
+        raise ValueError(f"{what} has port 0, which is not a port to dial")
     userinfo, at, place = parts.netloc.rpartition("@")
     return UrlParts(
         scheme,

@@ -1,7 +1,7 @@
 """Metrics for Prometheus. Needs prometheus-client: `pip install 'restsock[prometheus]'`.
 
 Every label has a fixed set of values: what a peer chooses (a name, a path, a method, a close code
-out of thousands) is never one, because each new value is a time series that is kept for ever.
+out of thousands) is never one, because each new value is a time series that is kept indefinitely.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from restsock.auth import Refused
 
 __all__ = ["ConnectionLimiter", "network_of"]
 
-# Seconds that a refused newcomer is told to wait. Our clients have a backoff of their own.
+# Seconds that a refused dialer is asked to wait. Our clients have a backoff of their own.
 _RETRY_AFTER = "5"
 
 
@@ -55,7 +55,7 @@ class ConnectionLimiter:
         return None
 
     def _refused(self, status: int, text: str, limit: str) -> Refused:
-        self._limit_log.count(limit)  # whoever answers with it logs it
+        self._limit_log.count(limit)  # the caller that answers with it logs it
         refused = Refused(status, text, headers={"Retry-After": _RETRY_AFTER})
         refused.limit = limit
         return refused

@@ -1,4 +1,4 @@
-"""What happens to a server's connections, told to any number of subscribers.
+"""What happens to a server's connections, for any number of subscribers.
 
 Rules:
 
@@ -23,7 +23,7 @@ from restsock.protocol import weight_of
 
 __all__ = ["ConnectionEvent", "EventHub", "EventType", "Subscription"]
 
-# Bytes of metadata that the events of one subscription may hold in memory, while nobody reads them.
+# Bytes of metadata that the unread events of one subscription may hold in memory.
 _MAX_WEIGHT = 16 * 1024 * 1024
 
 EventType = Literal["ConnectionReceived", "ConnectionClosed", "ConnectionFailure", "EventsLost"]
@@ -64,7 +64,7 @@ class Subscription:
         async with server.events() as events:      # or without `async with`
             async for event in events: ...
 
-    The iteration ends when the server has closed, behind the last event, or when the
+    The iteration ends when the server has closed, after the last event, or when the
     subscription is closed. Several tasks may read one subscription; each event goes to one of them.
 
     Args:
@@ -153,7 +153,7 @@ class Subscription:
         self._notify()
 
     def end(self) -> None:
-        """Lets the readers see the end, behind what still waits. For the hub."""
+        """Lets the readers see the end, after what still waits. For the hub."""
         with self._lock:
             self._ended = True
         self._notify()
@@ -216,7 +216,7 @@ class EventHub:
                 subscription.put(event, weight)
 
     def end(self) -> None:
-        """Ends all subscriptions, behind what they have not read yet."""
+        """Ends all subscriptions, after what they have not read yet."""
         self._ended = True
         for subscription in self._subscriptions:
             subscription.end()

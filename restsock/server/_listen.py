@@ -45,7 +45,7 @@ def listen(
         port: 0 lets the system choose; `Server.address` tells.
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
-        interface: `"asgi"`, `"wsgi"` or `"function"`, where that cannot be told from the app.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
         loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
             `restsock.apps.make_handler`.
         tls: `restsock.tls.server(certificate=..., ...)`, or an SSL context with a certificate;

@@ -29,7 +29,7 @@ def objection(holders: Iterable[Connection], principal: Any, names: str) -> str 
 
     Args:
         holders: All connections that dialed in under this name and are still there. One that is
-            ending makes room for its own principal, and for nobody else: its next one may be on
+            ending makes room for its own principal, and for no other: its next one may be on
             its way, and requests to the name are meant for it.
         principal: The newcomer's.
         names: The policy.

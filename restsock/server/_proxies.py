@@ -1,7 +1,7 @@
 """Where a dialer is that comes through a reverse proxy: what the proxy says, if it is trusted.
 
-Whoever dials can send these fields, so they count only in a request that comes from a trusted
-proxy, and only from the right: each proxy adds whom it has seen behind what was there before (RFC
+Any dialer can send these fields, so they count only in a request that comes from a trusted
+proxy, and only from the right: each proxy adds its client after what was there before (RFC
 7239, section 5.2). The last one that is no trusted proxy is the client; what stands before it is
 that one's own word.
 """
@@ -31,14 +31,14 @@ _PORT = re.compile(r"(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?")
 
 
 class _Node(NamedTuple):
-    """Somebody on the way. Its port is 0 where it was not told."""
+    """An address on the way. Its port is 0 if it was not given."""
 
     host: str
     port: int
 
 
 class TrustedProxies:
-    """Tells where dialers are, behind proxies.
+    """Finds the addresses of dialers behind proxies.
 
     Args:
         networks: Addresses and networks (CIDR) of proxies that are to be believed: one or several.
@@ -94,7 +94,7 @@ class TrustedProxies:
         return Peer(host, port, peer.tls)
 
     def _client(self, nearest: _Node, nodes: Iterable[str | None]) -> _Node:
-        """The first, from the right, that is no trusted proxy."""
+        """The first, from the right, that is not a trusted proxy."""
         for text in nodes:
             node = None if text is None else _node(text)
             if node is None:
@@ -172,7 +172,7 @@ def _unquoted(text: str) -> str:
 
 
 def _node(text: str) -> _Node | None:
-    """Who is meant (RFC 7239, section 6); `None` for somebody unknown or hidden.
+    """The address of a node (RFC 7239, section 6); `None` if unknown or hidden.
 
     Raises:
         ValueError: It is malformed.

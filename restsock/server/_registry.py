@@ -31,7 +31,7 @@ class Connections:
         # all that dialed in under it, those that were replaced and have not ended yet included.
         self._by_name: dict[str, tuple[Connection, ...]] = {}
         self._holders: dict[str, tuple[Connection, ...]] = {}
-        # With the time of a failure that nobody of the name has come back from.
+        # With the time of a failure after which no peer of the name has come back.
         self._seen: OrderedDict[str, float | None] = OrderedDict()
         self._metadata: dict[str, bytes | None] = {}
 

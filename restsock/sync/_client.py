@@ -24,7 +24,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         with restsock.sync.connect("wss://hub.example/", app=app, name="edge-1") as client:
             response = client.request("GET", "/pets", timeout=10)
 
-    It is connected when it exists, dials again by itself, and serves its app in the background.
+    It is connected when it exists, dials again automatically, and serves its app in the background.
     Any number of threads may share it. `close` it, or use `with`.
     """
 
@@ -41,7 +41,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended for good, whoever ended it."""
+        """Whether it has ended for good, whichever side ended it."""
         return self._client.closed
 
     def wait_connected(self, timeout: float | None = None) -> Connection | None:
@@ -78,7 +78,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
     def close(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """End the client for good, wait for it, and end the background thread behind the last one.
+        """End the client for good, wait for it, and end the background thread after the last one.
 
         No further request is started; what is in flight, both ways, goes on for the grace. Then
         waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is

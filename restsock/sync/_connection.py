@@ -43,7 +43,7 @@ class Connection(BlockingRequester):
 
     @property
     def metadata(self) -> Any:
-        """What the dialer told, at both ends: any JSON value."""
+        """The dialer's metadata, at both ends: any JSON value."""
         return self._connection.metadata
 
     @property
@@ -104,7 +104,7 @@ class Connection(BlockingRequester):
     def drain(
         self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> Closed:
-        """Close it behind what is in flight, and wait until it is closed.
+        """Close it after what is in flight, and wait until it is closed.
 
         Args:
             grace: Seconds that this may take; None is `Timeouts.grace`.

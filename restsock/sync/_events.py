@@ -27,7 +27,7 @@ class Events:
         with server.events() as events:        # or without `with`
             for event in events: ...
 
-    It ends when the server has closed, behind the last event, or when it is closed itself. Several
+    It ends when the server has closed, after the last event, or when it is closed itself. Several
     threads may iterate over one; each event goes to one of them.
     """
 
@@ -107,6 +107,6 @@ class _Signal:
     def __init__(self) -> None:
         self.changed = threading.Condition()
 
-    def wake(self) -> None:  # on the loop; whoever holds the lock lets go of it at once
+    def wake(self) -> None:  # on the loop; the lock is never held for long
         with self.changed:
             self.changed.notify_all()

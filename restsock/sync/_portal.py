@@ -33,7 +33,7 @@ T = TypeVar("T")
 _Answer = tuple[T | None, Exception | None]
 _Answers = queue.SimpleQueue[_Answer[T]]
 
-# At exit, what was not closed gets this many seconds to say goodbye to its peers.
+# At exit, what was not closed gets this many seconds to close its connections.
 _EXIT_GRACE = 2.0
 
 
@@ -96,7 +96,7 @@ class Portal:
             )
         if self.inside:
             raise RestsockError(
-                "a blocking call on restsock's own loop thread would wait for itself for ever: "
+                "a blocking call on restsock's own loop thread would wait for itself: "
                 "call it from another thread, or use the async API here"
             )
 
@@ -233,7 +233,7 @@ class _Job:
     """A task that a thread wants on the loop, until it thinks better of it.
 
     What is posted runs in order, so `withdraw` knows whether `start` came before it or never will:
-    a `KeyboardInterrupt` may hit the thread before, in, or behind the call that posts it.
+    a `KeyboardInterrupt` may hit the thread before, in, or after the call that posts it.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class BlockingContext(Generic[T]):
         """Enter what `make` returns (it is called on the loop) and wait until that is done.
 
         Raises:
-            Exception: Whatever making or entering raises; nothing is left behind then.
+            Exception: Whatever making or entering raises; nothing is left open then.
         """
         self.portal = acquire()
         self._make = make
@@ -371,7 +371,7 @@ class BlockingContext(Generic[T]):
                     self._opened.put((value, None))
                     opened = True
                     await self._close_requested.wait()
-        except Exception as error:  # noqa: BLE001  # raised again by whoever opened or closes it
+        except Exception as error:  # noqa: BLE001  # raised again where it is opened or closed
             if opened:
                 self._error = error
             else:

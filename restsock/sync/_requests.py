@@ -221,7 +221,7 @@ class StreamedResponse:
 
     @property
     def trailers(self) -> Headers:
-        """What came behind the body, once it is read."""
+        """The trailers that came after the body, once it is read."""
         return self._exchange.trailers
 
     def header(self, name: str, default: str | None = None) -> str | None:
@@ -245,7 +245,7 @@ class StreamedResponse:
         return b"".join(self)
 
     def send(self, data: bytes) -> None:
-        """Behind a 101: send raw bytes; wait while too many wait to leave.
+        """After a 101: send raw bytes; wait while too many wait to leave.
 
         Raises:
             RequestTimeout: The peer took nothing in time. The stream was reset.
@@ -259,7 +259,7 @@ class StreamedResponse:
             raise
 
     def send_end(self) -> None:
-        """Behind a 101: no more bytes will follow this way."""
+        """After a 101: no more bytes follow in this direction."""
         self._exchange.send_end()
 
     def close(self) -> None:
@@ -301,7 +301,7 @@ class StreamedResponse:
         self.close()
 
     def __del__(self) -> None:
-        # Dropped unread: the peer's app must not go on for nobody.
+        # Dropped unread: the peer's app must not go on without a reader.
         exchange = getattr(self, "_exchange", None)
         if exchange is not None:
             exchange.close()

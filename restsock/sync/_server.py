@@ -200,7 +200,7 @@ class Server(BlockingEndpoint[AsyncServer]):
         Twice is harmless. A `KeyboardInterrupt` ends the wait and drops all connections.
 
         Args:
-            code: The close code for the peers. Behind 1001 and 1012 clients dial again, behind 1000
+            code: The close code for the peers. After 1001 and 1012 clients dial again, after 1000
                 not.
             reason: For people, at most 123 bytes of UTF-8.
             grace: Seconds for what is in flight; None is `Timeouts.grace`, 0 cuts it off. Leaving a

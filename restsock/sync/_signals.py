@@ -25,7 +25,7 @@ _log = logging.getLogger("restsock.sync")
 def drain_on_signal(
     *endpoints: BlockingEndpoint[Any], signals: Iterable[int] = SIGNALS, grace: float | None = None
 ) -> Iterator[None]:
-    """Close clients and servers in good order when the process is told to end.
+    """Close clients and servers in good order when a signal ends the process.
 
         with restsock.sync.listen("0.0.0.0", 8443) as server, restsock.sync.drain_on_signal(server):
             server.wait_closed()
@@ -66,4 +66,4 @@ def drain_on_signal(
         for number, handler in before.items():
             signal.signal(number, handler)
         if seen:
-            _log.info("closed upon a signal")
+            _log.info("closed after a signal")

@@ -78,7 +78,7 @@ async def connected_pair(
         options_b: Those of the listener, where they differ.
         name: What the dialer calls itself.
         metadata: What it tells about itself: any JSON value.
-        interface_a: "asgi", "wsgi" or "function", where that cannot be told from ``app_a``.
+        interface_a: "asgi", "wsgi" or "function", if that cannot be detected from ``app_a``.
         interface_b: The same for ``app_b``.
         loop_a: Of ``app_a``, an ASGI app: asyncio, unless this is "trio" (or Quart-Trio's). With
             asyncio a thread has its part in it, of which a `MockClock` knows nothing.
@@ -133,7 +133,7 @@ async def connected_pair(
                 await pair.dialer.aclose()
                 await pair.listener.aclose()
         finally:
-            # Behind a `drop`, which keeps the inner stream open.
+            # After a `drop`, which keeps the inner stream open.
             with trio.CancelScope(shield=True):
                 await wire.aclose_inner()
         if failure is not None:

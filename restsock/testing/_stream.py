@@ -21,15 +21,15 @@ _HELD = 256
 
 
 class FaultyStream(trio.abc.HalfCloseableStream):
-    """A stream around another one, faultless until told otherwise.
+    """A stream around another one, faultless until a fault is set.
 
     ``sending`` is the `Wire` from here to the peer, ``receiving`` the one back; the methods of
     this class break both at once. Only one end needs to be wrapped: a fault here is seen there.
 
         wire = FaultyStream(stream)
         wire.receiving.chunk = 1            # one byte at a time
-        wire.sending.cut_after(1000)        # a reset behind the 1000th byte
-        wire.drop()                         # the cable is pulled, nobody is told
+        wire.sending.cut_after(1000)        # a reset after the 1000th byte
+        wire.drop()                         # the cable is pulled, without a sign
 
     Args:
         inner: The stream that carries the bytes; public as ``inner``.
@@ -78,7 +78,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         """End the wire now, in both directions.
 
         Args:
-            kind: "reset": whoever waits here gets `trio.BrokenResourceError`, and the inner
+            kind: "reset": a task that waits here gets `trio.BrokenResourceError`, and the inner
                 stream is closed (a socket with a TCP reset). "eof": both ends read an end of file.
         """
         await self._cut(kind, sending=True, receiving=True)
@@ -101,7 +101,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
                     await self._cut(due, sending=True, receiving=due == "reset")
             self._check()
             if self._sending_ended:
-                return  # the rest vanishes behind the end of file
+                return  # the rest vanishes after the end of file
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for the inner stream and for the end of a stall."""
@@ -151,7 +151,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
                 return piece
 
     async def aclose(self) -> None:
-        """Close. Behind a `drop` the inner stream stays open, since the peer must not notice.
+        """Close. After a `drop` the inner stream stays open, since the peer must not notice.
 
         Close ``inner`` yourself then, or call `aclose_inner`.
         """
@@ -243,7 +243,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             try:
                 await inner.send_eof()
             except trio.BusyResourceError:
-                # Somebody was stuck in a send, and leaves it in a moment.
+                # A task was stuck in a send, and leaves it in a moment.
                 await trio.lowlevel.checkpoint()
             else:
                 return

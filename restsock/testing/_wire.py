@@ -1,6 +1,6 @@
 """One direction of a wire, and what may go wrong on it.
 
-A `Wire` moves no bytes itself: it decides for whoever does (`FaultyStream`, and through it
+A `Wire` moves no bytes itself: it decides for what does (`FaultyStream`, and through it
 `FaultyProxy`) how many may pass now. All waiting is trio's, so a `trio.testing.MockClock`
 makes slow wires fast to test.
 
@@ -11,8 +11,8 @@ delay      what is received comes that much later; what is sent leaves that much
 rate       no more than so many bytes a second
 chunk      at most so many bytes at a time (1: the parser's worst case)
 stall      nothing moves, nothing is lost, until `resume`: backpressure
-drop       bytes and ends of file vanish for good, and nobody is told: a pulled cable
-cut after  behind the n-th byte the wire ends, with a reset or with an end of file
+drop       bytes and ends of file vanish for good, without a sign: a pulled cable
+cut after  the wire ends after the n-th byte, with a reset or with an end of file
 =========  ===============================================================================
 """
 
@@ -95,7 +95,7 @@ class Wire:
         self._running.set()
 
     def cut_after(self, nbytes: int, kind: CutKind = "reset") -> None:
-        """End the wire right behind the next `nbytes` bytes (1 or more).
+        """End the wire right after the next `nbytes` bytes (1 or more).
 
         Args:
             nbytes: Counted from now.
@@ -103,7 +103,7 @@ class Wire:
                 this direction reads an end of file, the rest of what the sender sends is lost.
         """
         if nbytes < 1:
-            raise ValueError(f"a wire is cut behind 1 byte or more, not {nbytes!r}")
+            raise ValueError(f"a wire is cut after 1 byte or more, not {nbytes!r}")
         self._cut_in = nbytes
         self._cut_kind = kind
 
