@@ -167,7 +167,9 @@ def server(
         ValueError: the key needs a password, or an argument has no meaning.
     """
     if client_certificate not in ("required", "optional"):
-        raise ValueError(f"client_certificate is required or optional, not {client_certificate!r}")
+        raise ValueError(
+            f"client_certificate must be required or optional, not {client_certificate!r}"
+        )
     if client_certificate == "optional" and client_ca is None:
         raise ValueError("client_certificate needs a client_ca: the CA of accepted certificates")
     return ServerTLS(certificate, key, client_ca, client_certificate, password)
@@ -211,7 +213,7 @@ def check_context(tls: object, *, listener: bool) -> TLSLike | None:
         return tls
     if not isinstance(tls, ssl.SSLContext):
         maker = "restsock.tls.server(...)" if listener else "restsock.tls.client(...)"
-        raise TypeError(f"tls is an ssl.SSLContext or {maker}, not {type(tls).__name__}")
+        raise TypeError(f"tls must be an ssl.SSLContext or {maker}, not {type(tls).__name__}")
     # MINIMUM_SUPPORTED is a number below all of them.
     if tls.minimum_version < ssl.TLSVersion.TLSv1_2:
         raise ValueError("set minimum_version of the SSL context to TLSv1_2 or later")

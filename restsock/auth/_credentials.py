@@ -163,7 +163,7 @@ class Source:
             try:
                 text = self._file.read_text("utf-8")
             except UnicodeDecodeError:  # it would quote it
-                raise ValueError(f"{self} does not hold UTF-8") from None
+                raise ValueError(f"{self} is not UTF-8") from None
         assert text is not None
         if self._literal:
             return text

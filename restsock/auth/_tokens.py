@@ -60,7 +60,7 @@ class BearerTokens(CredentialStore):
         realm: str = "restsock",
     ) -> None:
         if principal is not None and tokens is not None:
-            raise ValueError("principal= goes with env= or file=; a mapping has its own")
+            raise ValueError("principal= is for env= or file=; a mapping names its own principals")
         self._everybody = None if principal is None else principal_from(principal, "principal")
         self.challenge = f"Bearer realm={_quoted(realm)}"
         super().__init__(tokens, env, file)
@@ -169,6 +169,6 @@ def _secret(user: str, password: str) -> bytes:
 
 def _quoted(realm: str) -> str:
     if not _REALM.fullmatch(realm):
-        raise ValueError("a realm is printable ASCII")
+        raise ValueError("a realm must be printable ASCII")
     escaped = realm.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -91,7 +91,7 @@ def connect(
         given = "ssl_context=" if tls is None else "tls="
         raise ValueError(f"{given} needs a wss:// URL")
     if auth is not None and not callable(auth):
-        raise TypeError(f"auth is a function or a Bearer or Basic, not {type(auth).__name__}")
+        raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
     fields = check_headers(headers)
     if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
         raise ValueError("an Authorization field comes from auth, or from headers, not from both")

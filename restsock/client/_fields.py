@@ -59,6 +59,6 @@ def _octets(text: str | bytes) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise ValueError("header fields are latin-1 text or bytes") from None
+        raise ValueError("header fields must be latin-1 text or bytes") from None
     except AttributeError:
-        raise TypeError("header fields are pairs of str or bytes") from None
+        raise TypeError("header fields must be pairs of str or bytes") from None

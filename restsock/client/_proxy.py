@@ -219,7 +219,7 @@ def _login(userinfo: str | None) -> tuple[str, str] | None:
 def _basic(user: str, password: str) -> bytes:
     if ":" in user:
         raise ValueError(
-            "the proxy's user has a colon in it, which Basic authentication cannot say"
+            "the proxy's user has a colon in it, which Basic authentication cannot send"
         )
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 

@@ -66,7 +66,7 @@ class PrometheusInstrument(Instrument):
         buckets: Sequence[float] = _REQUEST_BUCKETS,
     ) -> None:
         if isinstance(peers, str):
-            raise TypeError("peers is a list of names, not one name")
+            raise TypeError("peers must be a list of names, not a single name")
         self._peers = frozenset(peers)
         peer = ("peer",) if peers else ()
 

@@ -20,7 +20,7 @@ def check_names(names: str) -> str:
         ValueError: It is none.
     """
     if names not in NAMES:
-        raise ValueError(f'names has to be "replace", "reject" or "share", not {names!r}')
+        raise ValueError(f'names must be "replace", "reject" or "share", not {names!r}')
     return names
 
 

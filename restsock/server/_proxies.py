@@ -117,13 +117,13 @@ class TrustedProxies:
 def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
         raise TypeError(
-            f"trusted_proxies are addresses and networks as text, not {type(text).__name__}"
+            f"trusted_proxies must be addresses and networks as text, not {type(text).__name__}"
         )
     try:
         return ipaddress.ip_network(text)
     except ValueError as exc:
         raise ValueError(
-            f"trusted_proxies are addresses and networks such as '10.0.0.0/8': {exc}"
+            f"trusted_proxies must be addresses and networks such as '10.0.0.0/8': {exc}"
         ) from None
 
 

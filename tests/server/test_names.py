@@ -254,7 +254,7 @@ def test_who_may_have_a_name(
 
 @pytest.mark.parametrize("wrong", ["", "Replace", "both", None])
 def test_no_such_policy(wrong: Any) -> None:
-    with pytest.raises(ValueError, match='names has to be "replace", "reject" or "share"'):
+    with pytest.raises(ValueError, match='names must be "replace", "reject" or "share"'):
         listen("127.0.0.1", 0, names=wrong)
 
 

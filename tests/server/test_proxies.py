@@ -151,7 +151,7 @@ def test_long_fields_take_no_long_time() -> None:
     ],
 )
 def test_what_is_no_network(wrong: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="trusted_proxies are addresses and networks"):
+    with pytest.raises(error, match="trusted_proxies must be addresses and networks"):
         listen("127.0.0.1", 0, trusted_proxies=wrong)
 
 
