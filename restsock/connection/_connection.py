@@ -28,6 +28,7 @@ from ._deadlines import bound_idleness, bound_lifetime, bound_requests, give_up_
 from ._exchange import Exchange
 from ._health import Health, HealthReport
 from ._heartbeat import HeartbeatCheck, HeartbeatTimer
+from ._lifecycle import CLOSED, CLOSING
 from ._requester import Handler
 from ._statistics import Counters, Statistics
 from ._traffic import Traffic, ping_payload
@@ -57,16 +58,13 @@ class Connection(Traffic):
         principal: whom authentication has found the peer to be; `None` without authentication.
         heartbeat_timer: checks its peer, and is running; without one it has its own.
         multiplexer: carries the exchanges on it.
-        closed: how it ended; `None` while it lives.
         round_trip: seconds, from the latest pong; `None` before the first.
     """
 
     __slots__ = (
         "__weakref__",
-        "_finished",
         "_heartbeat_check",
         "_mute",
-        "_nursery",
         "_stream",
         "_written",
         "heartbeat_timer",
@@ -91,12 +89,15 @@ class Connection(Traffic):
         self.peer = peer
         self.principal: Principal | None = None
         self._stream = stream
-        self._nursery: trio.Nursery | None = None
         self._heartbeat_check: HeartbeatCheck | None = None
         self.heartbeat_timer: HeartbeatTimer | None = None
-        self._finished: trio.Event | None = None  # made by the first to wait for it
         self._written: trio.Event | None = None
         self._mute = False  # the socket takes no more bytes
+
+    @property
+    def closed(self) -> Closed | None:
+        """How it ended; `None` while it lives."""
+        return self.lifecycle.outcome if self.lifecycle.state is CLOSED else None
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed: {self.closed}"
@@ -132,8 +133,7 @@ class Connection(Traffic):
         watch.stand_in(self.read_here, self.options.heartbeat.interval)
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._bound_closing()
+                self.lifecycle.begin(nursery)
                 self._writing = False
                 if self.timeouts.connection_idle is not None:
                     nursery.start_soon(bound_idleness, self, self.timeouts.connection_idle)
@@ -142,12 +142,12 @@ class Connection(Traffic):
                 try:
                     self._send_ping()  # also without heartbeats: windows grow by the round trip
                     self._start_heartbeat(nursery)
-                    self._end(await self._read_loop())
+                    self.lifecycle.end(await self._read_loop())
                     await self._finish_close()
                 finally:
                     # It takes no task from here on, and what threads have left to the loop, or an
                     # app sends, may still want one for its bytes before `_finish`.
-                    self._nursery = None
+                    self.lifecycle.stop_tasks()
                 nursery.cancel_scope.cancel()
         finally:
             watch.stop_standing_in(self.read_here)
@@ -159,8 +159,7 @@ class Connection(Traffic):
                 self.instrument.connection_closed(self, self.closed)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-            if self._finished is not None:
-                self._finished.set()
+            self.lifecycle.tell_finished()
         assert self.closed is not None
         return self.closed
 
@@ -216,23 +215,18 @@ class Connection(Traffic):
         """
         check_close_code(code)
         with self.lock:
-            if self._closing is None and self._outcome is None:
-                self._closing = (code, reason)
+            if self.lifecycle.close(code, reason):
                 self.multiplexer.send_goaway(code, reason)
                 self.wake_writer()
-                self._bound_closing()
 
     def _watch_requests(self) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(bound_requests, self)
+        self.lifecycle.start_soon(bound_requests, self)
 
     def _give_up_later(self, stream_id: int) -> None:
-        if self._nursery is not None:  # else it is ending, with all its streams
-            self._nursery.start_soon(give_up_behind, self, stream_id, self.timeouts.idle)
+        self.lifecycle.start_soon(give_up_behind, self, stream_id, self.timeouts.idle)
 
     def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._resubmit_after, exchange, seconds)
+        self.lifecycle.start_soon(self._resubmit_after, exchange, seconds)
 
     async def _resubmit_after(self, exchange: Exchange, seconds: float) -> None:
         try:
@@ -244,19 +238,9 @@ class Connection(Traffic):
             raise
         self._resubmit(exchange)
 
-    def _bound_closing(self) -> None:
-        if self._closing is not None and self._nursery is not None:
-            self._nursery.cancel_scope.deadline = trio.current_time() + self.timeouts.close
-
     async def wait_closed(self) -> Closed:
         """Waits for the end, and tells how it was. Can be cancelled without harm."""
-        if self._finished is None:
-            self._finished = trio.Event()
-            if self.closed is not None:
-                self._finished.set()
-        await self._finished.wait()
-        assert self.closed is not None
-        return self.closed
+        return await self.lifecycle.wait_finished()
 
     def statistics(self) -> Statistics:
         """Its counters now."""
@@ -269,7 +253,7 @@ class Connection(Traffic):
         report = HealthReport()
         if self.closed is not None:
             report.error(f"the connection has ended: {self.closed}")
-        elif self._closing is not None or self._outcome is not None:
+        elif self.lifecycle.state is CLOSING:
             report.error("the connection is being closed")
         elif not self.takes_requests:
             report.error("the connection takes no new requests: it is draining")
@@ -285,22 +269,10 @@ class Connection(Traffic):
                 report.warning(f"{waiting} requests wait for a free stream")
         return report.health()
 
-    def _end(self, outcome: Closed) -> None:
-        """Notes how it ends; the first word counts."""
-        with self.lock:
-            if self._outcome is None:
-                self._outcome = outcome
-
-    def _abort(self, outcome: Closed) -> None:
-        """Ends it without waiting for anybody."""
-        self._end(outcome)
-        if self._nursery is not None:  # else it is ending already
-            self._nursery.cancel_scope.cancel()
-
     def _distrust(self) -> None:
-        if self.closed is None and self._nursery is not None:
+        if self.lifecycle.has_tasks:
             reason = "a thread was interrupted in the middle of using it"
-            self._abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
+            self.lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
 
     # --- in -------------------------------------------------------------------------------
 
@@ -314,7 +286,7 @@ class Connection(Traffic):
                 while closed is None:
                     data = bytes(await self._stream.receive_some(_READ))
                     if not data:
-                        return self._lost("the socket ended without a close")
+                        return self.lifecycle.lost("the socket ended without a close")
                     closed = self._receive(data)
                 return closed
             while closed is None:
@@ -332,7 +304,7 @@ class Connection(Traffic):
             return closed
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
-            return self._lost(f"the socket failed: {why}")
+            return self.lifecycle.lost(f"the socket failed: {why}")
         except RemoteProtocolError as exc:
             self.limit_log.note(
                 exc.limit or "malformed",
@@ -353,9 +325,9 @@ class Connection(Traffic):
 
     def _start_writer(self) -> None:
         with self.lock:
-            if not self._writing and self.closed is None and self._nursery is not None:
+            if not self._writing and self.lifecycle.has_tasks:
                 self._writing = True
-                self._nursery.start_soon(self._write)
+                self.lifecycle.start_soon(self._write)
 
     async def _write(self) -> None:
         try:
@@ -366,7 +338,7 @@ class Connection(Traffic):
             if self._written is None:
                 # The reader meets the same end and knows more of it, unless nothing more comes in.
                 await trio.sleep(_LINGER)
-                self._abort(self._lost("the socket takes no more bytes"))
+                self.lifecycle.abort(self.lifecycle.lost("the socket takes no more bytes"))
         if self._written is not None:
             self._written.set()
 
@@ -382,12 +354,8 @@ class Connection(Traffic):
 
     async def _finish_close(self) -> None:
         """After the last byte was read: lets the close frame leave, and awaits the peer's."""
-        assert self._nursery is not None
         if self._websocket.close_sent and not self._mute:
-            scope = self._nursery.cancel_scope
-            scope.deadline = min(
-                scope.deadline, trio.current_time() + min(_LINGER, self.timeouts.close)
-            )
+            self.lifecycle.bound(min(_LINGER, self.timeouts.close))
             await self._wait_written()
             while not self._websocket.close_received and await self._drop_some():
                 pass
@@ -424,10 +392,10 @@ class Connection(Traffic):
 
     def _check_heartbeat(self) -> float:
         """Does what is due; returns when to check again."""
-        if self._nursery is None:  # it is ending
+        if not self.lifecycle.has_tasks:  # it is ending
             return math.inf
         if self._is_silent():
-            self._nursery.start_soon(self._timed_out)
+            self.lifecycle.start_soon(self._timed_out)
             return trio.current_time() + self._silence_limit
         if trio.current_time() >= self._next_check():
             self._send_ping()
@@ -449,12 +417,12 @@ class Connection(Traffic):
             return
         reason = f"no byte from the peer for {self._silence_limit:g} s"
         outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
-        self._end(outcome)
+        self.lifecycle.end(outcome)
         with self.lock:
             self._websocket.close(CloseCode.HEARTBEAT_TIMEOUT, reason)
         with trio.move_on_after(_GOODBYE):
             await self._wait_written()
-        self._abort(outcome)
+        self.lifecycle.abort(outcome)
 
     def _send_ping(self) -> None:
         with self.lock:

@@ -49,11 +49,12 @@ from restsock.protocol import (
     StreamRejected,
 )
 
-from ._close import CLEAN, Closed, check_close_code, printable, stream_error
+from ._close import Closed, check_close_code, stream_error
 from ._direct_socket import DirectSocket, direct_socket_of
 from ._event_queue import EventQueue
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
 from ._leader import Lead, sleeper
+from ._lifecycle import CLOSED, DRAINING, OPEN, Lifecycle
 from ._requester import Handler, Requester
 from ._statistics import Counters, EventCounts, outcome_of, reset_name
 
@@ -95,7 +96,7 @@ class Traffic(Requester):
         admit: is asked about each request of the peer, on the loop, unless it is `None`. What it
             does not let through it answers itself; it must not raise.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
-        closed: how it ended; `None` while it lives.
+        lifecycle: its state, and how it ends.
         round_trip: seconds, from the latest pong; `None` before the first.
         instrument: is told of what happens; see `observe`.
         limit_log: what went over a limit on it, or on others that share the log.
@@ -111,11 +112,9 @@ class Traffic(Requester):
         "_bytes_received",
         "_bytes_sent",
         "_clock",
-        "_closing",
         "_corked",
         "_direct_socket",
         "_dispatching",
-        "_draining",
         "_due",
         "_ending",
         "_event_counts",
@@ -125,7 +124,6 @@ class Traffic(Requester):
         "_lead",
         "_left",
         "_off_loop",
-        "_outcome",
         "_pinged_at",
         "_pings",
         "_pipeline",
@@ -140,9 +138,9 @@ class Traffic(Requester):
         "_write_paused",
         "_writing",
         "admit",
-        "closed",
         "id",
         "instrument",
+        "lifecycle",
         "limit_log",
         "lock",
         "multiplexer",
@@ -174,7 +172,7 @@ class Traffic(Requester):
         self.multiplexer = multiplexer
         self.lock = threading.RLock()
         self.pid = os.getpid()
-        self.closed: Closed | None = None
+        self.lifecycle = Lifecycle(pipeline.websocket, options.timeouts.close)
         self.round_trip: float | None = None
         self.instrument: Instruments | None = None
         self.limit_log = _NOBODYS if limit_log is None else limit_log
@@ -193,10 +191,7 @@ class Traffic(Requester):
         self._exchanges: dict[int, Exchange] = {}
         self._write_paused: set[Exchange] = set()
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
-        self._closing: tuple[int, str] | None = None
-        self._draining: tuple[int, str] | None = None  # what to close with behind the last stream
         self.on_leaving: Callable[[int], object] | None = None
-        self._outcome: Closed | None = None
         self._writing = True  # a writer is at work (or none can be yet) and will look for output
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
@@ -289,7 +284,7 @@ class Traffic(Requester):
             if (
                 not self.can_run_here
                 or self._waiting
-                or self._outcome is not None
+                or self.lifecycle.state is not OPEN
                 or not self.multiplexer.can_open
             ):
                 return False
@@ -393,17 +388,12 @@ class Traffic(Requester):
         No more once it is ending, once either side has announced that it will close it (GOAWAY), or
         once its stream numbers are used up. The requests on it may well go on.
         """
-        return self._outcome is None and self.multiplexer.accepts_streams
-
-    @property
-    def draining(self) -> bool:
-        """Whether this side takes no more requests and closes behind the last that is in flight."""
-        return self._draining is not None
+        return self.lifecycle.state is OPEN and self.multiplexer.accepts_streams
 
     @property
     def leaving(self) -> bool:
         """Whether either side has announced that it will close it."""
-        return self._outcome is not None or self.multiplexer.leaving
+        return self.lifecycle.state is not OPEN or self.multiplexer.leaving
 
     def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Begins to drain; returns at once. On the loop.
@@ -416,8 +406,7 @@ class Traffic(Requester):
         """
         check_close_code(code)
         with self.lock:
-            if self._draining is None and self._closing is None and self._outcome is None:
-                self._draining = (code, reason)
+            if self.lifecycle.drain(code, reason):
                 self.multiplexer.send_goaway(code, reason)
                 self.wake_writer()
                 if self.on_leaving is not None:
@@ -430,7 +419,7 @@ class Traffic(Requester):
         if exchange.closed:
             return
         with self.lock:
-            if self.closed is not None:
+            if self.lifecycle.state is CLOSED:
                 exchange.fail(self._closed_error(may_have_run=False))
             elif not self.takes_requests:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
@@ -466,8 +455,9 @@ class Traffic(Requester):
                 del self._waiting[exchange]
                 if not exchange.closed:
                     self._start(exchange)
-            if self._draining is not None and not self.multiplexer.open_streams:
-                self.close_soon(*self._draining)
+            if self.lifecycle.state is DRAINING and not self.multiplexer.open_streams:
+                assert self.lifecycle.announced is not None
+                self.close_soon(*self.lifecycle.announced)
             if self.multiplexer.exhausted and not self._exchanges:
                 self.close_soon(CloseCode.GOING_AWAY, "out of stream numbers")
 
@@ -534,7 +524,7 @@ class Traffic(Requester):
             self.lock.release()
 
     def _flush_due(self) -> None:
-        if not self._corked and (self._pipeline.has_output or self._closing is not None):
+        if not self._corked and (self._pipeline.has_output or self.lifecycle.closing is not None):
             self.flush()
 
     def flush(self) -> None:
@@ -567,7 +557,7 @@ class Traffic(Requester):
     @property
     def _parting(self) -> bool:
         """Whether what was taken last may have been what a close waits for."""
-        return self._closing is not None or self._websocket.close_sent
+        return self.lifecycle.closing is not None or self._websocket.close_sent
 
     def _next_batch(self) -> bytes:
         """What the writer is to send; when that is nothing, its work is done."""
@@ -580,7 +570,7 @@ class Traffic(Requester):
             return data
 
     def _take_output(self) -> bytes:
-        data = self._pipeline.data_to_send(self._closing)
+        data = self._pipeline.data_to_send(self.lifecycle.closing)
         if data:
             self._dispatch()
             if self._write_paused:
@@ -617,7 +607,7 @@ class Traffic(Requester):
             for _ in range(_READS):
                 data = direct_socket.read_now(_READ)
                 if not data:
-                    self._ending = self._lost("the socket ended without a close")
+                    self._ending = self.lifecycle.lost("the socket ended without a close")
                     break
                 self._ending = self._receive(data)
                 if len(data) < _READ or self._ending is not None:
@@ -645,9 +635,9 @@ class Traffic(Requester):
                 if isinstance(event, Pong):
                     self._receive_pong(event.payload)
                 elif isinstance(event, CloseReceived):
-                    closed = self._receive_close(event)
+                    closed = self.lifecycle.closed_by_peer(event.code, event.reason)
             if closed is None and self._pipeline.ended:
-                closed = self._lost("the peer ended TLS without a close")
+                closed = self.lifecycle.lost("the peer ended TLS without a close")
             return closed
         finally:
             try:
@@ -660,12 +650,6 @@ class Traffic(Requester):
             self.round_trip = self.multiplexer.round_trip = self._clock() - self._pinged_at
             if self.instrument is not None:
                 self.instrument.round_trip(self.connection, self.round_trip)
-
-    def _receive_close(self, event: CloseReceived) -> Closed:
-        if self._closing is not None:
-            return self._closed_here()
-        reason = printable(event.reason)
-        return Closed(event.code in CLEAN, event.code, reason, by_peer=True)
 
     def _dispatch(self) -> None:
         """Hands the events of the multiplexer to the exchanges that they concern."""
@@ -700,7 +684,9 @@ class Traffic(Requester):
                         self.on_leaving(event.code)
         finally:
             self._dispatching = False
-        if freed and (self._waiting or self._draining is not None or self.multiplexer.exhausted):
+        if freed and (
+            self._waiting or self.lifecycle.state is DRAINING or self.multiplexer.exhausted
+        ):
             if self._off_loop:
                 self._leave_to_loop(self._settle)
             else:
@@ -716,14 +702,13 @@ class Traffic(Requester):
     def _dispatch_left(self) -> None:
         self.cork()
         try:
-            if self.closed is None:
+            if self.lifecycle.state is not CLOSED:
                 self._dispatch()
         finally:
             self.uncork()
 
     def _note_rejected(self, event: StreamRejected) -> None:
-        leaving = self._draining is not None or self._closing is not None
-        if leaving and event.limit is None:
+        if self.lifecycle.announced is not None and event.limit is None:
             # It has crossed the GOAWAY, as some always will.
             self._count("rejected", "leaving")
             _log.debug(
@@ -918,24 +903,12 @@ class Traffic(Requester):
                 received = sum(exchange.inbound for exchange in self._exchanges.values())
                 counters.open_received += received
                 counters.open_sent += len(self._exchanges) - received
-            if self.closed is None:
+            if self.lifecycle.state is not CLOSED:
                 counters.open_streams += self.multiplexer.open_streams
             if self._event_counts is not None:
                 counters.add_event_counts(self._event_counts)
 
     # --- the end --------------------------------------------------------------------------
-
-    def _lost(self, reason: str) -> Closed:
-        if self._closing is not None and self._websocket.close_sent:
-            return self._closed_here()
-        return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
-
-    def _closed_here(self) -> Closed:
-        """The outcome of a close that this side began: clean if the peer has answered it."""
-        assert self._closing is not None
-        code, reason = self._closing
-        clean = code in CLEAN and self._websocket.close_received
-        return Closed(clean, code, reason, by_peer=False)
 
     def _finish(self) -> None:
         """Fails all that is under way. From here on nothing is sent, by nobody."""
@@ -943,12 +916,7 @@ class Traffic(Requester):
             self._direct_socket = None
             if self._lead is not None:
                 self._lead.close()
-            outcome = self._outcome
-            if outcome is None and self._closing is not None:
-                outcome = self._closed_here()
-            if outcome is None:
-                outcome = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
-            self.closed = self._outcome = outcome
+            self.lifecycle.finish()
             waiting, self._waiting = self._waiting, {}
             for exchange in waiting:
                 exchange.requeue(self._closed_error(may_have_run=False))
@@ -965,7 +933,7 @@ class Traffic(Requester):
             self.multiplexer.close()
 
     def _closed_error(self, *, may_have_run: bool) -> ConnectionClosed:
-        closed = self.closed
+        closed = self.lifecycle.outcome
         assert closed is not None
         may = "may have run" if may_have_run else "did not start"
         return ConnectionClosed(

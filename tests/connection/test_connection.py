@@ -601,7 +601,7 @@ async def test_what_is_sent_in_its_last_moment_does_no_harm(
         late.append(self)
         self._writing = False
         self._start_writer()
-        self._abort(Closed(False, 1006, "late", by_peer=True))
+        self.lifecycle.abort(Closed(False, 1006, "late", by_peer=True))
         finish(self)
 
     monkeypatch.setattr(Connection, "_finish", send_and_finish)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from restsock import ConnectionClosed, Limits, Options, Response, StreamRefused, Timeouts
 from restsock.connection import AsyncExchange
+from restsock.connection._lifecycle import State
 from restsock.protocol import ResponseHead
 
 from .peers import pair
@@ -56,7 +57,7 @@ async def test_what_is_in_flight_goes_on_both_ways(autojump_clock: MockClock) ->
         assert gate.begun == 2
         nursery.start_soon(listener.drain)
         await trio.sleep(20)
-        assert (listener.draining, dialer.draining) == (True, False)
+        assert (listener.lifecycle.state, dialer.lifecycle.state) == (State.DRAINING, State.OPEN)
         assert listener.leaving
         assert dialer.leaving
         assert not listener.takes_requests

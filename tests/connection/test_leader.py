@@ -223,7 +223,7 @@ async def test_an_end_that_the_leader_meets_is_the_loops(how: str) -> None:
             far.connection._websocket.send_binary(b"short")
             far.say()
         else:
-            dialer._abort(dialer._lost("gone"))
+            dialer.lifecycle.abort(dialer.lifecycle.lost("gone"))
         with pytest.raises(ConnectionClosed):
             await leader.result()
         with trio.fail_after(5):

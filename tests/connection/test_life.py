@@ -38,8 +38,8 @@ def close_code(far: Far) -> int | None:
 
 def tasks_of(connection: Connection) -> int:
     """How many tasks it has beside the one that reads."""
-    assert connection._nursery is not None
-    return len(connection._nursery.child_tasks)
+    assert connection.lifecycle._nursery is not None
+    return len(connection.lifecycle._nursery.child_tasks)
 
 
 # --- heartbeat ----------------------------------------------------------------------------------

@@ -1,0 +1,202 @@
+"""How a connection lives and ends: one state, and one place for what is said of its end.
+
+| State    | New requests | Those under way       | What is sent              | Leads to          |
+|----------|--------------|-----------------------|---------------------------|-------------------|
+| OPEN     | start        | go on                 | all                       | DRAINING, CLOSING |
+| DRAINING | are refused  | go on, until the last | all                       | CLOSING           |
+| CLOSING  | are refused  | go on, until the end  | all, the close frame last | CLOSED            |
+| CLOSED   | fail         | have failed           | nothing                   | -                 |
+
+DRAINING is this side's alone: a peer that drains says so by a GOAWAY, which the multiplexer knows.
+CLOSING begins with the wish of this side to close, or with the end of what comes in (a close frame,
+a broken socket, silence), whichever is first.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock.protocol import CloseCode
+
+from ._close import CLEAN, Closed, printable
+
+if TYPE_CHECKING:
+    from restsock.protocol import WebSocket
+
+__all__ = ["CLOSED", "CLOSING", "DRAINING", "OPEN", "Lifecycle", "State"]
+
+
+class State(enum.IntEnum):
+    """Where a connection is in its life. It only goes up."""
+
+    OPEN = 0
+    DRAINING = 1
+    CLOSING = 2
+    CLOSED = 3
+
+
+OPEN, DRAINING, CLOSING, CLOSED = State
+
+_NEXT: dict[State, tuple[State, ...]] = {
+    OPEN: (DRAINING, CLOSING),
+    DRAINING: (CLOSING,),
+    CLOSING: (CLOSED,),
+    CLOSED: (),
+}
+
+
+class Lifecycle:
+    """The state of one connection, its tasks, and how it ends. Changed on the loop.
+
+    Args:
+        websocket: says which close frames have crossed.
+        patience: seconds that a close may take.
+
+    Attributes:
+        state: to be read by any thread.
+        announced: code and reason of the close that this side has begun or, while it drains, is
+            going to begin; `None` when there is none.
+        closing: the same, once it has begun: the close frame that is to end what is sent.
+        outcome: how it ends; `None` until that is known.
+    """
+
+    __slots__ = (
+        "_finished",
+        "_nursery",
+        "_patience",
+        "_websocket",
+        "announced",
+        "closing",
+        "outcome",
+        "state",
+    )
+
+    def __init__(self, websocket: WebSocket, patience: float) -> None:
+        self.state = OPEN
+        self.announced: tuple[int, str] | None = None
+        self.closing: tuple[int, str] | None = None
+        self.outcome: Closed | None = None
+        self._websocket = websocket
+        self._patience = patience
+        self._nursery: trio.Nursery | None = None
+        self._finished: trio.Event | None = None  # made by the first to wait for it
+
+    def _enter(self, state: State) -> None:
+        assert state in _NEXT[self.state], f"{self.state.name} does not lead to {state.name}"
+        self.state = state
+
+    # --- the way to the end ---------------------------------------------------------------
+
+    def drain(self, code: int, reason: str) -> bool:
+        """Begins to drain, if it is open; tells whether it was. With the lock."""
+        if self.state is not OPEN:
+            return False
+        self._enter(DRAINING)
+        self.announced = code, reason
+        return True
+
+    def close(self, code: int, reason: str) -> bool:
+        """Begins to close, unless that has begun; tells whether it had not. With the lock."""
+        if self.state >= CLOSING:
+            return False
+        self._enter(CLOSING)
+        self.announced = self.closing = code, reason
+        self._bound_closing()
+        return True
+
+    def end(self, outcome: Closed) -> None:
+        """Notes how it ends; the first word counts."""
+        if self.state < CLOSING:
+            self._enter(CLOSING)
+        if self.outcome is None:
+            self.outcome = outcome
+
+    def abort(self, outcome: Closed) -> None:
+        """Ends it without waiting for anybody."""
+        self.end(outcome)
+        if self._nursery is not None:  # else it is ending already
+            self._nursery.cancel_scope.cancel()
+
+    def finish(self) -> Closed:
+        """Nothing is sent from here on, and nothing comes. Returns how it ended."""
+        if self.outcome is None:
+            if self.closing is not None:
+                self.end(self._closed_here(self.closing))
+            else:
+                self.end(Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False))
+        self._enter(CLOSED)
+        assert self.outcome is not None
+        return self.outcome
+
+    # --- what the end amounts to ----------------------------------------------------------
+
+    def closed_by_peer(self, code: int, reason: str) -> Closed:
+        """The outcome when a close frame has come."""
+        if self.closing is not None:
+            return self._closed_here(self.closing)
+        return Closed(code in CLEAN, code, printable(reason), by_peer=True)
+
+    def lost(self, reason: str) -> Closed:
+        """The outcome when nothing comes any more."""
+        if self.closing is not None and self._websocket.close_sent:
+            return self._closed_here(self.closing)
+        return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
+
+    def _closed_here(self, closing: tuple[int, str]) -> Closed:
+        """The outcome of a close that this side began: clean if the peer has answered it."""
+        code, reason = closing
+        clean = code in CLEAN and self._websocket.close_received
+        return Closed(clean, code, reason, by_peer=False)
+
+    # --- tasks ----------------------------------------------------------------------------
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether tasks can be started: while it runs, until nothing comes in any more."""
+        return self._nursery is not None
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Has its tasks run in a nursery, which ends with it."""
+        self._nursery = nursery
+        if self.closing is not None:
+            self._bound_closing()
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Starts a task that ends with it, unless it is ending already."""
+        if self._nursery is not None:
+            self._nursery.start_soon(function, *args)
+
+    def stop_tasks(self) -> None:
+        """Takes no task from here on; those that run go on."""
+        self._nursery = None
+
+    def bound(self, seconds: float) -> None:
+        """Has it end, tasks and all, within a time at most."""
+        if self._nursery is not None:
+            scope = self._nursery.cancel_scope
+            scope.deadline = min(scope.deadline, trio.current_time() + seconds)
+
+    def _bound_closing(self) -> None:
+        if self._nursery is not None:
+            self._nursery.cancel_scope.deadline = trio.current_time() + self._patience
+
+    # --- waiting for it -------------------------------------------------------------------
+
+    def tell_finished(self) -> None:
+        """Wakes those who wait for the end."""
+        if self._finished is not None:
+            self._finished.set()
+
+    async def wait_finished(self) -> Closed:
+        """Waits for the end, and tells how it was."""
+        if self._finished is None:
+            self._finished = trio.Event()
+            if self.state is CLOSED:
+                self._finished.set()
+        await self._finished.wait()
+        assert self.outcome is not None
+        return self.outcome
