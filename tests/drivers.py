@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from restsock.connection import _traffic
+from restsock.connection import _writer
 
 DRIVERS = ["threads", "loop"]
 
@@ -21,5 +21,5 @@ def driven_by(driver: str) -> Iterator[None]:
     """Connections that are opened in the block have, or have not, a direct socket."""
     with pytest.MonkeyPatch.context() as patch:
         if driver == "loop":
-            patch.setattr(_traffic, "direct_socket_of", lambda stream: None)
+            patch.setattr(_writer, "direct_socket_of", lambda stream: None)
         yield

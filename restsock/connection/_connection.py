@@ -64,9 +64,7 @@ class Connection(Traffic):
     __slots__ = (
         "__weakref__",
         "_heartbeat_check",
-        "_mute",
         "_stream",
-        "_written",
         "heartbeat_timer",
         "metadata",
         "peer",
@@ -91,8 +89,6 @@ class Connection(Traffic):
         self._stream = stream
         self._heartbeat_check: HeartbeatCheck | None = None
         self.heartbeat_timer: HeartbeatTimer | None = None
-        self._written: trio.Event | None = None
-        self._mute = False  # the socket takes no more bytes
 
     @property
     def closed(self) -> Closed | None:
@@ -134,7 +130,7 @@ class Connection(Traffic):
         try:
             async with trio.open_nursery() as nursery:
                 self.lifecycle.begin(nursery)
-                self._writing = False
+                self.writer.writing = False
                 if self.timeouts.connection_idle is not None:
                     nursery.start_soon(bound_idleness, self, self.timeouts.connection_idle)
                 if self.timeouts.lifetime is not None:
@@ -217,7 +213,7 @@ class Connection(Traffic):
         with self.lock:
             if self.lifecycle.close(code, reason):
                 self.multiplexer.send_goaway(code, reason)
-                self.wake_writer()
+                self.writer.wake()
 
     def _watch_requests(self) -> None:
         self.lifecycle.start_soon(bound_requests, self)
@@ -269,11 +265,6 @@ class Connection(Traffic):
                 report.warning(f"{waiting} requests wait for a free stream")
         return report.health()
 
-    def _distrust(self) -> None:
-        if self.lifecycle.has_tasks:
-            reason = "a thread was interrupted in the middle of using it"
-            self.lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
-
     # --- in -------------------------------------------------------------------------------
 
     async def _read_loop(self) -> Closed:
@@ -281,7 +272,7 @@ class Connection(Traffic):
         try:
             # What came with the last bytes of the handshake is there already.
             closed = self._receive(b"")
-            direct_socket = self._direct_socket
+            direct_socket = self.writer.direct_socket
             if direct_socket is None:
                 while closed is None:
                     data = bytes(await self._stream.receive_some(_READ))
@@ -293,10 +284,7 @@ class Connection(Traffic):
                 if self._lead is not None:
                     self._lead.offered = True
                 await trio.lowlevel.wait_readable((self._lead or direct_socket).fileno())
-                self._wanting.append(None)
-                with self.lock:
-                    self._wanting.pop()
-                    self._read(direct_socket)
+                self.writer.run_on_loop(self._read, direct_socket)
                 ending = self._ending
                 if isinstance(ending, Exception):
                     raise ending
@@ -315,48 +303,17 @@ class Connection(Traffic):
                 exc,
                 extra=about(self),
             )
-            if self.instrument is not None:
-                self.instrument.error(self, "protocol")
+            self.counters.tell_error("protocol")
             with self.lock:
                 self._websocket.close(exc.close_code, str(exc))
             return Closed(False, exc.close_code, str(exc), by_peer=False)
 
-    # --- out ------------------------------------------------------------------------------
-
-    def _start_writer(self) -> None:
-        with self.lock:
-            if not self._writing and self.lifecycle.has_tasks:
-                self._writing = True
-                self.lifecycle.start_soon(self._write)
-
-    async def _write(self) -> None:
-        try:
-            while data := self._next_batch():
-                await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            self._mute = True
-            if self._written is None:
-                # The reader meets the same end and knows more of it, unless nothing more comes in.
-                await trio.sleep(_LINGER)
-                self.lifecycle.abort(self.lifecycle.lost("the socket takes no more bytes"))
-        if self._written is not None:
-            self._written.set()
-
-    async def _wait_written(self) -> None:
-        """Waits until all that is due has left."""
-        with self.lock:
-            if self._written is None:
-                self._written = trio.Event()
-            self.flush()
-            if not self._writing and not self._unsent:
-                self._written.set()
-        await self._written.wait()
-
     async def _finish_close(self) -> None:
         """After the last byte was read: lets the close frame leave, and awaits the peer's."""
-        if self._websocket.close_sent and not self._mute:
+        if self._websocket.close_sent:
             self.lifecycle.bound(min(_LINGER, self.timeouts.close))
-            await self._wait_written()
+            if not await self.writer.wait_written():
+                return
             while not self._websocket.close_received and await self._drop_some():
                 pass
 
@@ -421,7 +378,7 @@ class Connection(Traffic):
         with self.lock:
             self._websocket.close(CloseCode.HEARTBEAT_TIMEOUT, reason)
         with trio.move_on_after(_GOODBYE):
-            await self._wait_written()
+            await self.writer.wait_written()
         self.lifecycle.abort(outcome)
 
     def _send_ping(self) -> None:
@@ -430,4 +387,4 @@ class Connection(Traffic):
             self._pinged_at = trio.current_time()
             if not self._websocket.close_sent:
                 self._websocket.send_ping(ping_payload(self._pings))
-                self.flush()
+                self.writer.flush()

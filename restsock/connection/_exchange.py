@@ -1,6 +1,6 @@
 """Exchange: one HTTP exchange on a connection, as the loop sees it.
 
-Everything here is called on the loop, or on a thread in `Traffic.run_here`, and returns at once.
+Everything here is called on the loop, or on a thread in `Writer.run_here`, and returns at once.
 What happens is told to one `observer`, a plain function: an async consumer appends the event and
 wakes a task, a thread's consumer is the `put` of a queue. So the reader of a connection never waits
 for anybody.
@@ -152,7 +152,7 @@ class Exchange:
 
     @property
     def can_run_here(self) -> bool:
-        """Whether a thread may make these calls in `Traffic.run_here`; else the loop makes them."""
+        """Whether a thread may make these calls in `Writer.run_here`; else the loop makes them."""
         connection = self.connection  # once: the loop may take it away meanwhile
         return connection is not None and connection.can_run_here
 
@@ -201,7 +201,7 @@ class Exchange:
                     connection.multiplexer.send_head(self.id, head)
                     if connection.instrument is not None:
                         self.status = head.status
-                    connection.wake_writer()
+                    connection.writer.wake()
 
     def send_data(self, data: bytes) -> None:
         """Sends body bytes (or raw ones behind a 101). Look at `buffered` before sending more.
@@ -222,7 +222,7 @@ class Exchange:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
             if self.replayable:
                 self._keep(data)
-            connection.wake_writer()
+            connection.writer.wake()
             connection.note_sent(self)
 
     def send_end(self, trailers: Headers = ()) -> None:
@@ -247,7 +247,7 @@ class Exchange:
             self._end = True
             if trailers:
                 self.replayable = False  # they would have to be kept, for next to nobody
-            connection.wake_writer()
+            connection.writer.wake()
 
     def _keep(self, data: bytes) -> None:
         if len(self.body) + len(data) <= _KEPT:
@@ -269,11 +269,11 @@ class Exchange:
         if connection is None:
             yield
             return
-        connection.cork()
+        connection.writer.cork()
         try:
             yield
         finally:
-            connection.uncork()
+            connection.writer.uncork()
 
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""

@@ -354,7 +354,7 @@ class ThreadExchange:
             short = self._queued - self._pumped <= _SHORT
             if connection is not None and self.exchange.can_run_here and (short or stays):
                 self._check_process()
-                connection.run_here(self._pump_here, connection, stays=stays and not short)
+                connection.writer.run_here(self._pump_here, connection, stays=stays and not short)
             else:
                 self._post_pump()
 
@@ -391,7 +391,7 @@ class ThreadExchange:
                 sends = (
                     connection is not None
                     and connection is self.exchange.connection
-                    and connection.sends_due
+                    and connection.writer.sends_due
                 )
                 if now <= self._limit and not sends:
                     return True
@@ -404,7 +404,7 @@ class ThreadExchange:
                         continue
                     if sends:  # another thread leads, or none can
                         assert connection is not None
-                        connection.hand_over()
+                        connection.writer.hand_over()
                         connection = None
                         continue
                     if self.wait(left):
@@ -419,7 +419,7 @@ class ThreadExchange:
         finally:
             self._blocked = False
             if connection is not None:
-                connection.hand_over()
+                connection.writer.hand_over()
 
     def wait_either(self, timeout: float | None) -> bool:
         """Like `wait`, and room to send counts as an event."""
@@ -571,7 +571,7 @@ class ThreadExchange:
         connection = self.exchange.connection
         if connection is not None and self.exchange.can_run_here:
             self._check_process()
-            connection.run_here(self._consume)
+            connection.writer.run_here(self._consume)
         elif not self._credit_posted:
             self._credit_posted = True
             self._post(self._consume)
@@ -599,14 +599,14 @@ class ThreadExchange:
         steps = self._steps
         connection = self.exchange.connection
         if connection is not None:
-            connection.cork()
+            connection.writer.cork()
         try:
             while steps:
                 function, argument = steps.popleft()
                 guarded(self._event_queue, self.exchange, function, argument)
         finally:  # a KeyboardInterrupt must not leave the lock to a thread that has gone
             if connection is not None:
-                connection.uncork()
+                connection.writer.uncork()
         # Above the limit the exchange itself reports, later, that there is room.
         if self._blocked and self.exchange.buffered <= self._limit:
             self._event_queue.put(Writable())

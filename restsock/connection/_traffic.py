@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import random
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -50,17 +49,19 @@ from restsock.protocol import (
 )
 
 from ._close import Closed, check_close_code, stream_error
-from ._direct_socket import DirectSocket, direct_socket_of
+from ._counters import ConnectionCounters
+from ._direct_socket import DirectSocket
 from ._event_queue import EventQueue
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
 from ._leader import Lead, sleeper
 from ._lifecycle import CLOSED, DRAINING, OPEN, Lifecycle
 from ._requester import Handler, Requester
-from ._statistics import Counters, EventCounts, outcome_of, reset_name
+from ._statistics import Counters, outcome_of, reset_name
+from ._writer import Writer
 
 if TYPE_CHECKING:
     from ._connection import Connection
-    from ._instrument import Direction, Instruments
+    from ._instrument import Instruments
 
 __all__ = ["Traffic", "pause_before", "ping_payload"]
 
@@ -74,11 +75,6 @@ _NEVER = -math.inf  # one object for all of them
 _READ = 64 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 8
-# How often, and for how many seconds, a thread that sends a long body waits for those who want the
-# lock, before it takes it again all the same.
-_PATIENCE = 10
-_TURN = 50e-6
-
 # Seconds for which a refusal is taken for a sign that the next one would follow.
 _LATELY = 1.0
 
@@ -109,35 +105,23 @@ class Traffic(Requester):
 
     # Thousands of connections may be idle; without slots each would carry 1.5 KiB of dictionary.
     __slots__ = (
-        "_bytes_received",
-        "_bytes_sent",
         "_clock",
-        "_corked",
-        "_direct_socket",
         "_dispatching",
         "_due",
         "_ending",
-        "_event_counts",
         "_exchanges",
         "_handler",
         "_last_byte",
         "_lead",
         "_left",
-        "_off_loop",
         "_pinged_at",
         "_pings",
         "_pipeline",
-        "_requests_received",
-        "_requests_sent",
-        "_stays",
-        "_took",
-        "_unsent",
         "_waiting",
-        "_wanting",
         "_websocket",
         "_write_paused",
-        "_writing",
         "admit",
+        "counters",
         "id",
         "instrument",
         "lifecycle",
@@ -152,6 +136,7 @@ class Traffic(Requester):
         "round_trip",
         "token",
         "turn",
+        "writer",
     )
 
     def __init__(
@@ -168,11 +153,14 @@ class Traffic(Requester):
         self.id = multiplexer.connection_id
         self.name = name
         self.options = options
-        self.token = trio.lowlevel.current_trio_token()
         self.multiplexer = multiplexer
-        self.lock = threading.RLock()
         self.pid = os.getpid()
         self.lifecycle = Lifecycle(pipeline.websocket, options.timeouts.close)
+        self.counters = ConnectionCounters(self.connection)
+        self.writer = Writer(stream, pipeline, self.lifecycle, self.counters)
+        self.writer.source = self
+        self.lock = self.writer.lock
+        self.token = self.writer.token
         self.round_trip: float | None = None
         self.instrument: Instruments | None = None
         self.limit_log = _NOBODYS if limit_log is None else limit_log
@@ -180,7 +168,6 @@ class Traffic(Requester):
         self.turn = 0
         self._due: dict[int, float] | None = None  # made with the first request that has a time
         self._clock = trio.lowlevel.current_clock().current_time  # for any thread
-        self._direct_socket = direct_socket_of(stream)
         self._lead: Lead | None = None  # made with the first thread that leads
         self._ending: Closed | Exception | None = None  # what was read last
         self._left: MultiplexerEvent | None = None  # the next event, which is the loop's to handle
@@ -192,20 +179,10 @@ class Traffic(Requester):
         self._write_paused: set[Exchange] = set()
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self.on_leaving: Callable[[int], object] | None = None
-        self._writing = True  # a writer is at work (or none can be yet) and will look for output
-        self._unsent = b""  # left over from a flush
-        self._took = True  # whether the socket took anything of the last batch
-        self._corked = 0
-        self._off_loop = False  # the lock is held by a thread that is not the loop's
-        self._stays = False  # and it is going to send what the socket does not take now
-        self._wanting: list[None] = []  # an entry for each thread that waits for the lock
         self._dispatching = False
         self._last_byte = self._clock()
         self._pings = 0  # sent so far; each carries its number
         self._pinged_at = self._clock()
-        self._bytes_sent = self._bytes_received = 0
-        self._requests_sent = self._requests_received = 0
-        self._event_counts: EventCounts | None = None  # made with the first
 
     # --- threads --------------------------------------------------------------------------
 
@@ -217,7 +194,7 @@ class Traffic(Requester):
     @property
     def can_run_here(self) -> bool:
         """Whether `run_here()` may be called: there is a socket that threads can use directly."""
-        return self._direct_socket is not None
+        return self.writer.direct_socket is not None
 
     @property
     def outstanding(self) -> int:
@@ -228,47 +205,6 @@ class Traffic(Requester):
     def refused_lately(self) -> bool:
         """Whether the peer has refused a request within the last second. For any thread."""
         return self._clock() - self.refused_at < _LATELY
-
-    def run_here(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
-        """Runs a function on this thread, which is not the loop's, and sends what came of it.
-
-        It may call whatever an exchange on this connection has to offer.
-
-        Args:
-            function: is called with the lock.
-            args: its arguments.
-            stays: whether this thread sends what the socket does not take now, by `lead()`, and
-                calls `hand_over()` in the end; else it is left to the loop.
-        """
-        if stays:
-            self._let_others_pass()
-        self._wanting.append(None)
-        with self.lock:
-            self._wanting.pop()
-            self._off_loop = True
-            self._stays = stays
-            self._corked += 1
-            try:
-                function(*args)
-                self._corked -= 1
-                self._flush_due()
-            except BaseException:
-                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
-                # corked: nobody sends any more until the loop has ended it.
-                self._leave_to_loop(self._distrust)
-                raise
-            finally:
-                self._off_loop = self._stays = False
-
-    def _let_others_pass(self) -> None:
-        """Lets those who wait for the lock have it, before it is taken for long again.
-
-        Whoever gives it back and takes it at once is quicker than those that have to wake up.
-        """
-        for _ in range(_PATIENCE):
-            if not self._wanting:
-                break
-            time.sleep(_TURN)
 
     def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
         """Starts an exchange on this thread, if it need not wait for anything.
@@ -288,7 +224,7 @@ class Traffic(Requester):
                 or not self.multiplexer.can_open
             ):
                 return False
-            self.run_here(guard, self._start, exchange)
+            self.writer.run_here(guard, self._start, exchange)
             return True
 
     def lead(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
@@ -303,14 +239,15 @@ class Traffic(Requester):
             Whether it was the leader. If not, it did not wait: another thread leads, or none can.
         """
         holder = sleeper()
-        direct_socket = self._direct_socket
+        writer = self.writer
+        direct_socket = writer.direct_socket
         if holder is None or direct_socket is None:
             return False
         until = time.monotonic() + seconds
         sends = False
         try:
             with self.lock:
-                if self._direct_socket is None or self._ending is not None:
+                if writer.direct_socket is None or self._ending is not None:
                     return False
                 if self._lead is None:
                     # The loop gets to know it when it has been woken for the last time.
@@ -319,9 +256,9 @@ class Traffic(Requester):
                     return False
                 self._lead.take(holder)
                 if send:
-                    if not self.sends_due:
+                    if not writer.take_over():
                         return True
-                    self._writing = sends = True
+                    sends = True
                     holder.watch(direct_socket.fileno(), sending=True)
             event_queue.sleeper = holder
             while self._ending is None:
@@ -330,12 +267,10 @@ class Traffic(Requester):
                     break
                 if holder.sleep(seconds):
                     holder.asleep = False
-                    self._let_others_pass()
-                    self.run_here(self._read, direct_socket)
-                    if sends:
-                        self.run_here(self._write_now, direct_socket)
-                        if not self._has_due or not self._took:
-                            break
+                    writer.let_others_pass()
+                    writer.run_here(self._read, direct_socket)
+                    if sends and not writer.send_more(direct_socket):
+                        break
                 seconds = until - time.monotonic()
         finally:
             holder.asleep = False
@@ -344,36 +279,8 @@ class Traffic(Requester):
                 if self._lead is not None and self._lead.holder is holder:
                     self._lead.give_back(wake=self._ending is not None)
                 if sends:
-                    self._writing = False
-                    if not self._corked and (not self._took or self._parting):
-                        self._leave_to_loop(self._start_writer)
+                    writer.let_go()
         return True
-
-    @property
-    def _has_due(self) -> bool:
-        """Whether something could be sent at once, if only the socket took it."""
-        return bool(self._unsent) or self._pipeline.has_output
-
-    @property
-    def sends_due(self) -> bool:
-        """Whether something is due that nobody is at work to send. For any thread."""
-        return self._has_due and not self._writing
-
-    def hand_over(self) -> None:
-        """Leaves to the loop what a thread that stayed has not sent."""
-        with self.lock:
-            if self.sends_due and not self._corked:
-                self._leave_to_loop(self._start_writer)
-
-    def _leave_to_loop(self, function: Callable[..., object], *args: object) -> None:
-        try:
-            self.token.run_sync_soon(function, *args)
-        except trio.RunFinishedError:
-            pass  # and the connection with it
-
-    @abstractmethod
-    def _distrust(self) -> None:
-        """Ends the connection, whose state is not known any more. On the loop."""
 
     @abstractmethod
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
@@ -408,7 +315,7 @@ class Traffic(Requester):
         with self.lock:
             if self.lifecycle.drain(code, reason):
                 self.multiplexer.send_goaway(code, reason)
-                self.wake_writer()
+                self.writer.wake()
                 if self.on_leaving is not None:
                     self.on_leaving(code)
                 self._settle()
@@ -433,13 +340,13 @@ class Traffic(Requester):
         exchange.start(self.connection)
         if not exchange.closed:
             self._exchanges[exchange.id] = exchange
-            self._requests_sent += 1
+            self.counters.requests_sent += 1
             self.turn = next(_TURNS)
             if self.instrument is not None:
-                self._announce(self.instrument, exchange)
+                self.counters.tell_opened(exchange, self._clock())
             exchange.observer(Started())
             self.note_sent(exchange)
-        self.flush()
+        self.writer.flush()
 
     def _settle(self) -> None:
         """Behind the end of a stream: another may start, or the connection is used up."""
@@ -466,22 +373,22 @@ class Traffic(Requester):
         with self.lock:
             self.multiplexer.consume(exchange.id, nbytes, self._clock())
             if self.multiplexer.has_output:  # mostly the credit is not worth a frame yet
-                self.wake_writer()
+                self.writer.wake()
 
     def reset(self, exchange: Exchange, code: int, reason: str) -> None:
         """Ends an exchange before its time; see `Multiplexer.reset_stream`."""
         with self.lock:
             self.multiplexer.reset_stream(exchange.id, code, reason)
             if self._exchanges.pop(exchange.id, None) is not None:
-                self._count("resets_sent", reset_name(code))
-                self._count_end(exchange, outcome_of(code))
+                self.counters.count("resets_sent", reset_name(code))
+                self.counters.count_end(exchange, outcome_of(code), self._clock())
             self._write_paused.discard(exchange)
             self._dispatch()
-            self.wake_writer()
+            self.writer.wake()
             if code == ResetCode.INTERNAL and self.multiplexer.is_open(exchange.id):
                 # What was sent before the failure may wait for a peer that takes nothing.
-                if self._off_loop:
-                    self._leave_to_loop(self._give_up_later, exchange.id)
+                if self.writer.off_loop:
+                    self.writer.leave_to_loop(self._give_up_later, exchange.id)
                 else:
                     self._give_up_later(exchange.id)
 
@@ -497,93 +404,26 @@ class Traffic(Requester):
 
     # --- out ------------------------------------------------------------------------------
 
-    def wake_writer(self) -> None:
-        """Something may be due to be sent. With the lock."""
-        if self._corked or self._writing or self._stays:
-            return
-        if self._off_loop:
-            self._leave_to_loop(self._start_writer)
-        else:
-            self._start_writer()
-
-    @abstractmethod
-    def _start_writer(self) -> None:
-        """Has a task send what is due, unless one does already. On the loop."""
-
     def cork(self) -> None:
-        """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
-        self.lock.acquire()
-        self._corked += 1
+        """See `Writer.cork`."""
+        self.writer.cork()
 
     def uncork(self) -> None:
-        """Ends a `cork()`; sends what is due."""
-        try:
-            self._corked -= 1
-            self._flush_due()
-        finally:
-            self.lock.release()
+        """See `Writer.uncork`."""
+        self.writer.uncork()
 
-    def _flush_due(self) -> None:
-        if not self._corked and (self._pipeline.has_output or self.lifecycle.closing is not None):
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends what is due: at once if the socket takes it, else by the writer. With the lock.
-
-        To be called where all that belongs together has been queued. It spares a short message the
-        way through the writer's task, and changes neither order nor batches.
-        """
-        if self._corked or self._writing or self._unsent:
-            return  # the writer knows already
-        if self._direct_socket is None:
-            self.wake_writer()
-            return
-        self._writing = True  # what is told to observers in between is not to come back here
-        self._write_now(self._direct_socket)
-        self._writing = False  # last: behind a thread that is interrupted above, nobody writes
-        if self._parting or self._has_due:
-            self.wake_writer()
-
-    def _write_now(self, direct_socket: DirectSocket) -> None:
-        """Writes a batch, as far as the socket takes it. With the lock, and as the writer."""
-        data = self._unsent or self._take_output()
-        taken = direct_socket.write(data) if data else 0
-        self._took = bool(taken or not data)
-        self._bytes_sent += taken
-        if self.instrument is not None and taken:
-            self.instrument.bytes_sent(self.connection, taken)
-        self._unsent = data[taken:]
-
-    @property
-    def _parting(self) -> bool:
-        """Whether what was taken last may have been what a close waits for."""
-        return self.lifecycle.closing is not None or self._websocket.close_sent
-
-    def _next_batch(self) -> bytes:
-        """What the writer is to send; when that is nothing, its work is done."""
-        with self.lock:
-            data, self._unsent = self._unsent or self._take_output(), b""
-            self._writing = bool(data)
-            self._bytes_sent += len(data)
-            if self.instrument is not None and data:
-                self.instrument.bytes_sent(self.connection, len(data))
-            return data
-
-    def _take_output(self) -> bytes:
-        data = self._pipeline.data_to_send(self.lifecycle.closing)
-        if data:
-            self._dispatch()
-            if self._write_paused:
-                self._resume_writing()
-        return data
+    def output_taken(self) -> None:
+        self._dispatch()
+        if self._write_paused:
+            self._resume_writing()
 
     def _resume_writing(self) -> None:
         low = self.limits.send_buffer // 2
         for exchange in [e for e in self._write_paused if e.buffered <= low]:
             self._write_paused.discard(exchange)
             exchange.write_paused = False
-            if self._off_loop and not exchange.any_thread:
-                self._leave_to_loop(exchange.observer, Writable())
+            if self.writer.off_loop and not exchange.any_thread:
+                self.writer.leave_to_loop(exchange.observer, Writable())
             else:
                 exchange.observer(Writable())
 
@@ -595,13 +435,13 @@ class Traffic(Requester):
         For a loop that is blocked: pings are answered, threads get what has come for them, and what
         is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done.
         """
-        direct_socket = self._direct_socket
+        direct_socket = self.writer.direct_socket
         if direct_socket is not None:
-            self.run_here(self._read, direct_socket)
+            self.writer.run_here(self._read, direct_socket)
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last. With the lock."""
-        if self._direct_socket is None or self._ending is not None:
+        if self.writer.direct_socket is None or self._ending is not None:
             return
         try:
             for _ in range(_READS):
@@ -625,11 +465,11 @@ class Traffic(Requester):
             OSError: from TLS; the same holds.
         """
         closed: Closed | None = None
-        self.cork()
+        self.writer.cork()
         try:
-            self._bytes_received += len(data)
+            self.counters.bytes_received += len(data)
             if self.instrument is not None and data:
-                self.instrument.bytes_received(self.connection, len(data))
+                self.counters.tell_bytes("received", len(data))
             self._last_byte = self._clock()
             for event in self._pipeline.receive_data(data):
                 if isinstance(event, Pong):
@@ -643,7 +483,7 @@ class Traffic(Requester):
             try:
                 self._dispatch()
             finally:
-                self.uncork()
+                self.writer.uncork()
 
     def _receive_pong(self, payload: bytes) -> None:
         if payload == ping_payload(self._pings):
@@ -655,16 +495,16 @@ class Traffic(Requester):
         """Hands the events of the multiplexer to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
-        if self._off_loop and self._left is not None:
+        if self.writer.off_loop and self._left is not None:
             return  # the loop comes first, and goes on from there
         self._dispatching = True
         freed = False
         try:
             while (event := self._left or self.multiplexer.next_event()) is not None:
                 kind = type(event)
-                if self._off_loop and self._is_the_loops(event):
+                if self.writer.off_loop and self._is_the_loops(event):
                     self._left = event
-                    self._leave_to_loop(self._dispatch_left)
+                    self.writer.leave_to_loop(self._dispatch_left)
                     break
                 self._left = None
                 if kind is RequestReceived:
@@ -687,8 +527,8 @@ class Traffic(Requester):
         if freed and (
             self._waiting or self.lifecycle.state is DRAINING or self.multiplexer.exhausted
         ):
-            if self._off_loop:
-                self._leave_to_loop(self._settle)
+            if self.writer.off_loop:
+                self.writer.leave_to_loop(self._settle)
             else:
                 self._settle()
 
@@ -700,17 +540,17 @@ class Traffic(Requester):
         return not isinstance(event, StreamClosed)
 
     def _dispatch_left(self) -> None:
-        self.cork()
+        self.writer.cork()
         try:
             if self.lifecycle.state is not CLOSED:
                 self._dispatch()
         finally:
-            self.uncork()
+            self.writer.uncork()
 
     def _note_rejected(self, event: StreamRejected) -> None:
         if self.lifecycle.announced is not None and event.limit is None:
             # It has crossed the GOAWAY, as some always will.
-            self._count("rejected", "leaving")
+            self.counters.count("rejected", "leaving")
             _log.debug(
                 "connection %s (%s): stream %d refused: %s",
                 self.id,
@@ -720,9 +560,8 @@ class Traffic(Requester):
                 extra=about(self),
             )
             return
-        self._count("rejected", event.limit or "malformed")
-        if self.instrument is not None:
-            self.instrument.error(self.connection, "rejected")
+        self.counters.count("rejected", event.limit or "malformed")
+        self.counters.tell_error("rejected")
         self.limit_log.note(
             event.limit or "malformed",
             "connection %s (%s): stream %d rejected: %s",
@@ -748,16 +587,18 @@ class Traffic(Requester):
             exchange.closed = True
             self._write_paused.discard(exchange)
             if self.instrument is not None:
-                self._count_end(exchange, "answered")
+                self.counters.count_end(exchange, "answered", self._clock())
 
     def _fail_exchange(self, event: StreamFailed) -> None:
         exchange = self._exchanges.pop(event.stream_id, None)
-        self._count("resets_received" if event.by_peer else "resets_sent", reset_name(event.code))
+        self.counters.count(
+            "resets_received" if event.by_peer else "resets_sent", reset_name(event.code)
+        )
         if exchange is not None:
             self._write_paused.discard(exchange)
-            self._count_end(exchange, outcome_of(event.code))
-        if self.instrument is not None and not event.by_peer:
-            self.instrument.error(self.connection, "stream")
+            self.counters.count_end(exchange, outcome_of(event.code), self._clock())
+        if not event.by_peer:
+            self.counters.tell_error("stream")
         if event.by_peer:
             if event.code == ResetCode.REFUSED:
                 self.refused_at = self._clock()
@@ -801,11 +642,11 @@ class Traffic(Requester):
             (exchange.resubmit or self.submit)(exchange)
 
     def _receive_request(self, event: RequestReceived) -> None:
-        self._requests_received += 1
+        self.counters.requests_received += 1
         exchange = Exchange(event.head, _unobserved).accept(self.connection, event.stream_id)
         self._exchanges[event.stream_id] = exchange
         if self.instrument is not None:
-            self._announce(self.instrument, exchange)
+            self.counters.tell_opened(exchange, self._clock())
         if self.options.timeouts.request is not None:
             self._bound_request(event.stream_id, self.options.timeouts.request)
         if self.admit is not None and not self.admit(exchange):
@@ -820,8 +661,7 @@ class Traffic(Requester):
             _log.exception(
                 "connection %s (%s): a handler failed", self.id, self.name, extra=about(self)
             )
-            if self.instrument is not None:
-                self.instrument.error(self.connection, "handler")
+            self.counters.tell_error("handler")
             exchange.observer = _ignore
             exchange.reset(ResetCode.INTERNAL, "the handler failed")
 
@@ -854,50 +694,20 @@ class Traffic(Requester):
             why = f"the request was not over within {seconds} s"
             self.multiplexer.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
             self._dispatch()
-            self.wake_writer()
+            self.writer.wake()
 
     # --- counting -------------------------------------------------------------------------
 
     def observe(self, instrument: Instruments | None) -> None:
         """Has an instrument told of what happens from here on. In front of the first request."""
-        self.instrument = instrument
+        self.instrument = self.counters.instrument = instrument
         if instrument is not None:
             instrument.connection_opened(self.connection)
-
-    def _announce(self, instrument: Instruments, exchange: Exchange) -> None:
-        """Tells that an exchange has its stream. With the lock."""
-        exchange.opened_at = self._clock()
-        exchange.status = 0
-        instrument.stream_opened(self.connection, "received" if exchange.inbound else "sent")
-
-    def _count(self, what: str, which: str) -> None:
-        """Counts what happens to few requests: see `EventCounts`. With the lock."""
-        if self._event_counts is None:
-            self._event_counts = {}
-        self._event_counts[what, which] = self._event_counts.get((what, which), 0) + 1
-
-    def _count_end(self, exchange: Exchange, outcome: str) -> None:
-        """Notes how an exchange, which is in the table no more, has ended. With the lock."""
-        direction: Direction = "received" if exchange.inbound else "sent"
-        if outcome != "answered":  # that follows from the rest
-            self._count(direction, outcome)
-        if self.instrument is not None:
-            status = exchange.status
-            self.instrument.stream_closed(
-                self.connection,
-                direction,
-                outcome,
-                status if status >= 200 or status == 101 else 0,
-                self._clock() - exchange.opened_at,
-            )
 
     def count_into(self, counters: Counters) -> None:
         """Adds its counters to a sum. For any thread."""
         with self.lock:
-            counters.bytes_sent += self._bytes_sent
-            counters.bytes_received += self._bytes_received
-            counters.requests_sent += self._requests_sent
-            counters.requests_received += self._requests_received
+            self.counters.add_to(counters)
             counters.waiting_requests += len(self._waiting)
             if self._exchanges:
                 received = sum(exchange.inbound for exchange in self._exchanges.values())
@@ -905,15 +715,13 @@ class Traffic(Requester):
                 counters.open_sent += len(self._exchanges) - received
             if self.lifecycle.state is not CLOSED:
                 counters.open_streams += self.multiplexer.open_streams
-            if self._event_counts is not None:
-                counters.add_event_counts(self._event_counts)
 
     # --- the end --------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Fails all that is under way. From here on nothing is sent, by nobody."""
         with self.lock:
-            self._direct_socket = None
+            self.writer.direct_socket = None
             if self._lead is not None:
                 self._lead.close()
             self.lifecycle.finish()
@@ -923,7 +731,7 @@ class Traffic(Requester):
             for exchange in list(self._exchanges.values()):
                 ran = self.multiplexer.announced(exchange.id)
                 if self._exchanges.pop(exchange.id, None) is not None:
-                    self._count_end(exchange, "lost" if ran else "refused")
+                    self.counters.count_end(exchange, "lost" if ran else "refused", self._clock())
                 if ran:
                     exchange.fail(self._closed_error(may_have_run=True))
                 else:

@@ -430,7 +430,7 @@ async def test_closes_after_which_it_dials_again(
     async with entered(script) as client:
         # Not by `aclose`: some of these say that the listener has found a fault.
         script.connection._websocket.close(code)
-        script.connection.wake_writer()
+        script.connection.writer.wake()
         await trio.testing.wait_all_tasks_blocked()
         await client.wait_connected()
         await trio.testing.wait_all_tasks_blocked()
@@ -492,7 +492,7 @@ async def test_a_request_behind_goaway_waits_for_the_next_connection(
     async with hub.running(), entered(script) as client:
         # The listener announces its end; its close is still to come.
         script.connection.multiplexer.send_goaway(CloseCode.GOING_AWAY, "restart")
-        script.connection.wake_writer()
+        script.connection.writer.wake()
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as asking:
             asking.start_soon(client.request, "GET", "/late")

@@ -53,7 +53,7 @@ class Far:
 
     def arrived(self) -> list[MultiplexerEvent]:
         """What has come since the last call, of the exchanges. For any thread."""
-        direct_socket = self.connection._direct_socket
+        direct_socket = self.connection.writer.direct_socket
         assert direct_socket is not None
         found: list[MultiplexerEvent] = []
         self.connection._pipeline.decode(b"")  # what came with the handshake
@@ -78,9 +78,9 @@ class Far:
 
     def say(self) -> None:
         """Sends what its multiplexer and WebSocket have to send."""
-        direct_socket = self.connection._direct_socket
+        direct_socket = self.connection.writer.direct_socket
         assert direct_socket is not None
-        while data := self.connection._take_output():
+        while data := self.connection.writer.take_output():
             assert direct_socket.write(data) == len(data)
 
 
@@ -139,7 +139,7 @@ class Posts:
     def __init__(self, connection: Connection) -> None:
         self.token = connection.token
         self.functions: list[Any] = []
-        connection.token = self  # type: ignore[assignment]
+        connection.token = connection.writer.token = self  # type: ignore[assignment]
 
     def run_sync_soon(self, function: Callable[..., object], *args: object) -> None:
         self.functions.append(function)
@@ -157,12 +157,12 @@ class Scripted(DirectSocket):
     __slots__ = ("takes", "wrote")
 
     def __init__(self, connection: Connection, *takes: int | None) -> None:
-        direct_socket = connection._direct_socket
+        direct_socket = connection.writer.direct_socket
         assert direct_socket is not None
         super().__init__(direct_socket._socket)
         self.takes = list(takes)
         self.wrote: list[bytes] = []
-        connection._direct_socket = self
+        connection.writer.direct_socket = self
 
     def write(self, data: bytes) -> int:
         limit = self.takes.pop(0) if self.takes else None

@@ -191,10 +191,10 @@ async def test_two_threads_that_need_the_writer_get_one() -> None:
             for exchange in exchanges:
                 dialer.submit(exchange)
 
-        while_the_loop_stands(dialer.run_here, submit)
+        while_the_loop_stands(dialer.writer.run_here, submit)
         posts = Posts(dialer)
-        while_the_loop_stands(dialer.run_here, lambda: None)
-        assert posts.functions == [dialer._start_writer]  # behind one that is posted already
+        while_the_loop_stands(dialer.writer.run_here, lambda: None)
+        assert posts.functions == [dialer.writer._start]  # behind one that is posted already
         sizes = []
         for _ in range(10):
             await trio.testing.wait_all_tasks_blocked()
@@ -231,7 +231,7 @@ async def test_a_request_in_a_fork_writes_nothing(monkeypatch: pytest.MonkeyPatc
 
 async def test_without_a_direct_socket_the_loop_does_it_all() -> None:
     async with alone(options=QUIET) as (dialer, far):
-        dialer._direct_socket = None
+        dialer.writer.direct_socket = None
         posts = Posts(dialer)
         assert not dialer.can_run_here
 
@@ -283,7 +283,7 @@ async def test_a_thread_leaves_the_news_of_room_to_the_loop() -> None:
             exchange.any_thread = observer is anywhere
             dialer.submit(exchange)
             observer.events.clear()
-            while_the_loop_stands(dialer.run_here, exchange.send_data, bytes(size))
+            while_the_loop_stands(dialer.writer.run_here, exchange.send_data, bytes(size))
             assert exchange.buffered <= dialer.limits.send_buffer // 2
             if observer is on_loop:
                 assert observer.events == []
@@ -305,7 +305,7 @@ async def test_a_stream_that_a_thread_frees_goes_to_the_next_on_the_loop() -> No
         observer = Observer()
         second = Exchange(HEAD, observer)
         dialer.submit(second)
-        while_the_loop_stands(dialer.run_here, first.reset)
+        while_the_loop_stands(dialer.writer.run_here, first.reset)
         assert kinds(far.arrived())[:2] == [RequestReceived, StreamFailed]
         assert observer.events == []
         await trio.testing.wait_all_tasks_blocked()
@@ -337,7 +337,7 @@ async def test_a_thread_that_uses_up_the_connection_leaves_the_close_to_the_loop
         exchange = Exchange(HEAD, Observer())
         assert while_the_loop_stands(dialer.start_here, exchange, lambda f, *a: f(*a))
         assert dialer.multiplexer.exhausted
-        while_the_loop_stands(dialer.run_here, exchange.reset)
+        while_the_loop_stands(dialer.writer.run_here, exchange.reset)
         assert not far.connection._websocket.close_received
         await trio.testing.wait_all_tasks_blocked()
         far.arrived()
@@ -432,7 +432,7 @@ async def test_an_interrupt_under_the_lock_ends_the_connection() -> None:
         running = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD, body=b"body"))
         waiting = AsyncExchange.open(dialer, HEAD)
         with pytest.raises(Interrupt):
-            while_the_loop_stands(dialer.run_here, interrupt)
+            while_the_loop_stands(dialer.writer.run_here, interrupt)
         await interrupted(dialer, {running: True, waiting: False})
         assert kinds(far.arrived()) == [RequestReceived, DataReceived, EndReceived]
 
@@ -478,7 +478,7 @@ async def test_behind_an_interrupt_nobody_sends() -> None:
         far.arrived()
         before = far.bytes
         with pytest.raises(Interrupt):
-            while_the_loop_stands(dialer.run_here, interrupt)
+            while_the_loop_stands(dialer.writer.run_here, interrupt)
         while_the_loop_stands(other.send_data, b"more")
         late = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD))
         on_loop = AsyncExchange.open(dialer, HEAD)
@@ -499,7 +499,7 @@ async def test_an_interrupt_of_a_loop_that_has_ended_is_only_raised() -> None:
 
     dialer.token = Ended()  # type: ignore[assignment]
     with pytest.raises(Interrupt):
-        while_the_loop_stands(dialer.run_here, interrupt)
+        while_the_loop_stands(dialer.writer.run_here, interrupt)
     assert is_free(dialer.lock)
 
 
@@ -507,11 +507,11 @@ async def test_an_error_of_a_thread_ends_nobody_elses_cork() -> None:
     """A cork inside `run_here`, an error in it, and the next to come sends as ever."""
     async with alone(options=QUIET) as (dialer, far):
         exchange = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD, end=False))
-        assert dialer._corked == 0
-        assert not dialer._off_loop
+        assert dialer.writer._corked == 0
+        assert not dialer.writer.off_loop
         while_the_loop_stands(exchange.send_data, b"more")
-        assert dialer._corked == 0
-        assert not dialer._off_loop
+        assert dialer.writer._corked == 0
+        assert not dialer.writer.off_loop
         assert data_of(far) == [b"more"]
 
 
@@ -523,7 +523,7 @@ async def test_behind_the_end_nothing_is_written_whoever_has_the_number_now() ->
         thread = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD, end=False))
         asynchronous = AsyncExchange.open(dialer, HEAD, end=False)
         number = dialer._stream.socket.fileno()  # type: ignore[attr-defined]
-        direct_socket = dialer._direct_socket
+        direct_socket = dialer.writer.direct_socket
         await trio.aclose_forcefully(far.connection._stream)
         await dialer.wait_closed()
         ours, theirs = socket.socketpair()
@@ -538,9 +538,9 @@ async def test_behind_the_end_nothing_is_written_whoever_has_the_number_now() ->
                     thread.send_data(b"late")
                     thread.send_end()
                     thread.close()
-                    dialer.run_here(thread.exchange.send_data, b"late")
-                    dialer.run_here(dialer.wake_writer)
-                    dialer.run_here(lambda: None)
+                    dialer.writer.run_here(thread.exchange.send_data, b"late")
+                    dialer.writer.run_here(dialer.writer.wake)
+                    dialer.writer.run_here(lambda: None)
                     late = ThreadExchange.open(dialer, HEAD)
                     assert late.exchange.id == 0
 
@@ -549,7 +549,7 @@ async def test_behind_the_end_nothing_is_written_whoever_has_the_number_now() ->
                 asynchronous.close()
                 dialer.cork()
                 dialer.uncork()
-                dialer.flush()
+                dialer.writer.flush()
                 assert direct_socket is not None
                 assert direct_socket.write(b"late") == 0
                 await trio.testing.wait_all_tasks_blocked()

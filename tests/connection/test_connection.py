@@ -599,8 +599,8 @@ async def test_what_is_sent_in_its_last_moment_does_no_harm(
 
     def send_and_finish(self: Connection) -> None:
         late.append(self)
-        self._writing = False
-        self._start_writer()
+        self.writer.writing = False
+        self.writer._start()
         self.lifecycle.abort(Closed(False, 1006, "late", by_peer=True))
         finish(self)
 

@@ -56,10 +56,10 @@ async def test_what_the_socket_does_not_take_follows_in_order(limits: list[int])
     async with pair() as (dialer, listener):
         direct_sockets = []
         for connection in (dialer, listener):
-            direct_socket = connection._direct_socket
+            direct_socket = connection.writer.direct_socket
             assert direct_socket is not None
-            connection._direct_socket = Narrow(direct_socket, limits)
-            direct_sockets.append(connection._direct_socket)
+            connection.writer.direct_socket = Narrow(direct_socket, limits)
+            direct_sockets.append(connection.writer.direct_socket)
         answers: list[bool] = []
 
         async def call(connection: Connection, first: int) -> None:

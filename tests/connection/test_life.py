@@ -170,7 +170,7 @@ async def tls_pair(options: Options) -> AsyncGenerator[tuple[Connection, Connect
     dialed, accepted = trio.testing.memory_stream_pair()
     ends = await tls_streams(dialed, accepted)
     dialer, listener = await handshake(*ends, options=options)
-    assert dialer._direct_socket is listener._direct_socket is None
+    assert dialer.writer.direct_socket is listener.writer.direct_socket is None
     yield dialer, listener
     await trio.aclose_forcefully(dialed)
     await trio.aclose_forcefully(accepted)
@@ -210,7 +210,7 @@ async def test_a_writer_works_while_it_is_needed() -> None:
             assert tasks_of(dialer) == (1 if takes else 0)
             await trio.testing.wait_all_tasks_blocked()
             assert tasks_of(dialer) == 0
-            assert not dialer._writing
+            assert not dialer.writer.writing
             got = b"".join(e.data for e in far.arrived() if isinstance(e, DataReceived))
             assert got == b"body" * 1000
             assert len(direct_socket.wrote) == 1  # the rest is the writer's

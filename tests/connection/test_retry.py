@@ -268,7 +268,7 @@ async def test_what_was_not_announced_when_the_wire_broke_is_not_lost(
         connection = client.connection
         assert connection is not None
         with connection.lock:
-            connection._writing = True  # a writer that never comes
+            connection.writer.writing = True  # a writer that never comes
         asking.start_soon(client.request, "POST", "/")
         await trio.testing.wait_all_tasks_blocked()
         assert connection.multiplexer.open_streams == 1
@@ -283,7 +283,7 @@ async def test_an_upload_that_was_not_announced_and_is_too_long_to_be_kept(
     connection, choosy = await connected(nursery, 0)
     await trio.testing.wait_all_tasks_blocked()
     with connection.lock:
-        connection._writing = True  # a writer that never comes
+        connection.writer.writing = True  # a writer that never comes
 
     async def upload() -> None:
         with pytest.raises(ConnectionClosed) as caught:
@@ -308,7 +308,7 @@ async def test_a_goaway_that_crosses_a_long_upload_is_told(
         connection = client.connection
         assert connection is not None
         with connection.lock:
-            connection._writing = True  # what is sent stays here
+            connection.writer.writing = True  # what is sent stays here
         async with trio.open_nursery() as asking:
 
             async def upload() -> None:

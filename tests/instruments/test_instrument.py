@@ -157,7 +157,7 @@ async def test_a_peer_that_breaks_the_protocol() -> None:
     async with connected_pair(app_b=app, instrument_b=there) as pair:
         pair.dialer.multiplexer._table.control.append(b"123")  # no frame
         with pair.dialer.lock:
-            pair.dialer.flush()
+            pair.dialer.writer.flush()
         await pair.listener.wait_closed()
     assert there.all("error") == [("protocol",)]
     assert there.all("connection_closed") == [(pair.listener.id, 4002)]

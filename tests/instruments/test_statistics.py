@@ -73,8 +73,8 @@ async def test_requests_under_way_in_both_directions(autojump_clock: MockClock) 
 async def test_an_idle_connection_has_no_table_of_what_is_rare() -> None:
     async with connected_pair(app_b=app) as (dialer, listener):
         await dialer.request("GET", "/")
-        assert dialer._event_counts is None
-        assert listener._event_counts is None
+        assert dialer.counters.event_counts is None
+        assert listener.counters.event_counts is None
 
 
 async def test_a_server_sums_over_those_that_have_gone(autojump_clock: MockClock) -> None:

@@ -73,7 +73,7 @@ async def inject(connection: Connection, frames: list[bytes]) -> None:
     """Has one end send frames that it never would."""
     with connection.lock:
         connection.multiplexer._table.control += frames
-        connection.wake_writer()
+        connection.writer.wake()
     await wait_all_tasks_blocked()
 
 

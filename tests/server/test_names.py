@@ -418,7 +418,7 @@ async def test_one_that_is_leaving_or_gone_is_skipped(autojump_clock: MockClock)
                 await settled()
                 assert leaving.connection is not None
                 leaving.connection.multiplexer.send_goaway(1001)
-                leaving.connection.wake_writer()
+                leaving.connection.writer.wake()
                 await settled()
                 for _ in range(6):
                     await server.request("edge", "GET", "/")

@@ -333,7 +333,7 @@ async def test_a_peer_that_announces_its_end_and_does_not_end(autojump_clock: Mo
         await settled()
         (first,) = server.connections
         first.multiplexer.send_goaway(1001)  # and that is all
-        first.wake_writer()
+        first.writer.wake()
         await trio.sleep(4)
         assert len(server.connections) == 2
         await trio.sleep(2)
@@ -345,7 +345,7 @@ async def test_a_peer_that_announces_its_end_and_does_not_end(autojump_clock: Mo
         nursery.start_soon(client.request, "GET", "/slow")
         await settled()
         second.multiplexer.send_goaway(1001)
-        second.wake_writer()
+        second.writer.wake()
         await trio.sleep(30)
         assert second.closed is None
         app.go.set()

@@ -1,0 +1,331 @@
+"""Who may touch a connection, and who sends: threads, the lock, the cork, the bytes on their way.
+
+The loop runs a connection; threads use it. A blocking call that had the loop do everything would
+be woken, and would wake, several times for each request, and that is what costs. So any thread may
+do the work itself, under these rules:
+
+- One lock for each connection, reentrant. Whoever looks at its multiplexer or WebSocket, or changes
+  anything of its traffic, holds the lock. What is done under it never waits: it moves bytes between
+  buffers and a socket that takes what it takes. Nobody holds the locks of two connections.
+- A thread comes in by `run_here()`, which needs a direct socket: one that threads can use without
+  the loop. Without one (in memory, on Windows) the thread leaves each step to the loop.
+- What only the loop can do, a thread leaves to it (`leave_to_loop`): starting or waking a task,
+  calling an observer that belongs to the loop, serving a request, ending the connection. The loop
+  takes these in the order in which they were left.
+- The cork. What belongs together is sent together: while somebody has corked it, output is queued
+  and not sent; the last to uncork it sends. `run_here()` corks, and so does whoever reads.
+- One writer at a time (`writing`), for the order of the bytes: whoever has the lock and finds none
+  at work sends what is due at once, as far as the socket takes it (`flush`). What it leaves is
+  `_unsent`, and goes first: by a task of the loop, which lives until all has left, or by a thread
+  that stays to send a long body (`stays`, `take_over`).
+- Fairness. A thread that gives the lock back and takes it again is quicker than those that have to
+  wake up. So who wants the lock says so, and who sends or reads at length lets them pass first.
+- An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes. The connection
+  stays corked, so that nobody sends any more, and the loop ends it.
+- A fork shares the socket and not the lock's holders: a child must not touch it (`Connection.pid`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from restsock.protocol import CloseCode
+
+from ._close import Closed
+from ._direct_socket import DirectSocket, direct_socket_of
+
+if TYPE_CHECKING:
+    from restsock.protocol import Pipeline
+
+    from ._counters import ConnectionCounters
+    from ._lifecycle import Lifecycle
+
+__all__ = ["Source", "Writer"]
+
+# How often, and for how many seconds, a thread that sends a long body waits for those who want the
+# lock, before it takes it again all the same.
+_PATIENCE = 10
+_TURN = 50e-6
+
+# How long to wait, in seconds, for a reason from the reader when the socket takes no more bytes.
+_LINGER = 1.0
+
+
+class Source(Protocol):
+    """What has the bytes to send made."""
+
+    def output_taken(self) -> None:
+        """What was due has become bytes: there may be room for more. With the lock."""
+
+
+class Writer:
+    """The lock of a connection and its way out. Calls are made with the lock unless they say so.
+
+    Attributes:
+        lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
+        direct_socket: where threads can use the socket; `None` once nothing may be sent any more.
+        off_loop: whether the lock is held by a thread that is not the loop's.
+        source: is told when output was taken.
+        token: of the loop.
+        writing: whether somebody is at work (or nobody can be yet) and will look for output.
+    """
+
+    __slots__ = (
+        "_corked",
+        "_counters",
+        "_lifecycle",
+        "_mute",
+        "_pipeline",
+        "_stays",
+        "_stream",
+        "_took",
+        "_unsent",
+        "_wanting",
+        "_written",
+        "direct_socket",
+        "lock",
+        "off_loop",
+        "source",
+        "token",
+        "writing",
+    )
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        pipeline: Pipeline,
+        lifecycle: Lifecycle,
+        counters: ConnectionCounters,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.direct_socket: DirectSocket | None = direct_socket_of(stream)
+        self.token = trio.lowlevel.current_trio_token()
+        self.source: Source | None = None
+        self.writing = True
+        self.off_loop = False
+        self._stays = False  # and that thread is going to send what the socket does not take now
+        self._corked = 0
+        self._wanting: list[None] = []  # an entry for each thread that waits for the lock
+        self._unsent = b""  # left over from a flush
+        self._took = True  # whether the socket took anything of the last batch
+        self._mute = False  # the socket takes no more bytes
+        self._written: trio.Event | None = None
+        self._stream = stream
+        self._pipeline = pipeline
+        self._lifecycle = lifecycle
+        self._counters = counters
+
+    # --- the lock ---------------------------------------------------------------------------
+
+    def run_here(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
+        """Runs a function on this thread, which is not the loop's, and sends what came of it.
+
+        It may call whatever an exchange on this connection has to offer. Takes the lock.
+
+        Args:
+            function: is called with the lock.
+            args: its arguments.
+            stays: whether this thread sends what the socket does not take now, by `Reader.lead`,
+                and calls `hand_over()` in the end; else it is left to the loop.
+        """
+        if stays:
+            self.let_others_pass()
+        self._wanting.append(None)
+        with self.lock:
+            self._wanting.pop()
+            self.off_loop = True
+            self._stays = stays
+            self._corked += 1
+            try:
+                function(*args)
+                self._corked -= 1
+                self._flush_due()
+            except BaseException:
+                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
+                # corked: nobody sends any more until the loop has ended it.
+                self.leave_to_loop(self._distrust)
+                raise
+            finally:
+                self.off_loop = self._stays = False
+
+    def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Runs a function on the loop, after which it is going to wait. Takes the lock."""
+        self._wanting.append(None)
+        with self.lock:
+            self._wanting.pop()
+            function(*args)
+
+    def let_others_pass(self) -> None:
+        """Lets those who wait for the lock have it, before it is taken for long. Without it."""
+        for _ in range(_PATIENCE):
+            if not self._wanting:
+                break
+            time.sleep(_TURN)
+
+    def leave_to_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Has the loop call a function, soon. For any thread."""
+        try:
+            self.token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            pass  # and the connection with it
+
+    def _distrust(self) -> None:
+        """Ends the connection, whose state is not known any more. On the loop."""
+        if self._lifecycle.has_tasks:
+            reason = "a thread was interrupted in the middle of using it"
+            self._lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
+
+    # --- the cork ---------------------------------------------------------------------------
+
+    def cork(self) -> None:
+        """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
+        self.lock.acquire()
+        self._corked += 1
+
+    def uncork(self) -> None:
+        """Ends a `cork()`; sends what is due. Gives the lock back."""
+        try:
+            self._corked -= 1
+            self._flush_due()
+        finally:
+            self.lock.release()
+
+    def _flush_due(self) -> None:
+        if not self._corked and (self._pipeline.has_output or self._lifecycle.closing is not None):
+            self.flush()
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may be due to be sent."""
+        if self._corked or self.writing or self._stays:
+            return
+        if self.off_loop:
+            self.leave_to_loop(self._start)
+        else:
+            self._start()
+
+    def flush(self) -> None:
+        """Sends what is due: at once if the socket takes it, else by the writer's task.
+
+        To be called where all that belongs together has been queued. It spares a short message the
+        way through that task, and changes neither order nor batches.
+        """
+        if self._corked or self.writing or self._unsent:
+            return  # the writer knows already
+        if self.direct_socket is None:
+            self.wake()
+            return
+        self.writing = True  # what is told to observers in between is not to come back here
+        self._write_now(self.direct_socket)
+        self.writing = False  # last: behind a thread that is interrupted above, nobody writes
+        if self._parting or self._has_due:
+            self.wake()
+
+    def _write_now(self, direct_socket: DirectSocket) -> None:
+        """Writes a batch, as far as the socket takes it. As the writer."""
+        data = self._unsent or self.take_output()
+        taken = direct_socket.write(data) if data else 0
+        self._took = bool(taken or not data)
+        self._counters.bytes_sent += taken
+        if taken and self._counters.instrument is not None:
+            self._counters.tell_bytes("sent", taken)
+        self._unsent = data[taken:]
+
+    def take_output(self) -> bytes:
+        """Makes bytes of what is due, one batch. As the writer."""
+        data = self._pipeline.data_to_send(self._lifecycle.closing)
+        if data and self.source is not None:
+            self.source.output_taken()
+        return data
+
+    @property
+    def _has_due(self) -> bool:
+        """Whether something could be sent at once, if only the socket took it."""
+        return bool(self._unsent) or self._pipeline.has_output
+
+    @property
+    def _parting(self) -> bool:
+        """Whether what was taken last may have been what a close waits for."""
+        return self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
+
+    # --- a thread that stays ------------------------------------------------------------------
+
+    @property
+    def sends_due(self) -> bool:
+        """Whether something is due that nobody is at work to send. For any thread."""
+        return self._has_due and not self.writing
+
+    def take_over(self) -> bool:
+        """Makes this thread the writer, if something is due; tells whether it is."""
+        if not self.sends_due:
+            return False
+        self.writing = True
+        return True
+
+    def send_more(self, direct_socket: DirectSocket) -> bool:
+        """Sends a batch on this thread, the writer; tells whether to go on. Takes the lock."""
+        self.run_here(self._write_now, direct_socket)
+        return self._has_due and self._took
+
+    def let_go(self) -> None:
+        """Ends `take_over()`, and leaves to the loop what the socket did not take."""
+        self.writing = False
+        if not self._corked and (not self._took or self._parting):
+            self.leave_to_loop(self._start)
+
+    def hand_over(self) -> None:
+        """Leaves to the loop what a thread that stayed has not sent. Takes the lock."""
+        with self.lock:
+            if self.sends_due and not self._corked:
+                self.leave_to_loop(self._start)
+
+    # --- its task -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Has a task send what is due, unless one does already. On the loop; takes the lock."""
+        with self.lock:
+            if not self.writing and self._lifecycle.has_tasks:
+                self.writing = True
+                self._lifecycle.start_soon(self._run)
+
+    async def _run(self) -> None:
+        try:
+            while data := self._next_batch():
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._mute = True
+            if self._written is None:
+                # The reader meets the same end and knows more of it, unless nothing more comes in.
+                await trio.sleep(_LINGER)
+                self._lifecycle.abort(self._lifecycle.lost("the socket takes no more bytes"))
+        if self._written is not None:
+            self._written.set()
+
+    def _next_batch(self) -> bytes:
+        """What the task is to send; when that is nothing, its work is done. Takes the lock."""
+        with self.lock:
+            data, self._unsent = self._unsent or self.take_output(), b""
+            self.writing = bool(data)
+            self._counters.bytes_sent += len(data)
+            if data and self._counters.instrument is not None:
+                self._counters.tell_bytes("sent", len(data))
+            return data
+
+    async def wait_written(self) -> bool:
+        """Waits until all that is due has left; tells whether the socket still takes bytes."""
+        if self._mute:
+            return False
+        with self.lock:
+            if self._written is None:
+                self._written = trio.Event()
+            self.flush()
+            if not self.writing and not self._unsent:
+                self._written.set()
+        await self._written.wait()
+        return not self._mute
