@@ -9,7 +9,6 @@ Everything else happens in plain calls, in `Traffic`.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from typing import Any
 
@@ -27,11 +26,11 @@ from ._close import Closed, Peer, check_close_code
 from ._deadlines import bound_idleness, bound_lifetime, bound_requests, give_up_behind
 from ._exchange import Exchange
 from ._health import Health, HealthReport
-from ._heartbeat import HeartbeatCheck, HeartbeatTimer
+from ._heartbeat import HeartbeatTimer
 from ._lifecycle import CLOSED, CLOSING
 from ._requester import Handler
 from ._statistics import Counters, Statistics
-from ._traffic import Traffic, ping_payload
+from ._traffic import Traffic
 
 __all__ = ["Connection"]
 
@@ -43,8 +42,6 @@ _READ = 64 * 1024
 # How long to go on reading (and dropping) behind a close frame of ours, so that the peer's unread
 # bytes do not make the system throw that frame away. Seconds.
 _LINGER = 1.0
-# How long a close frame to a peer that does not answer may take to leave. Seconds.
-_GOODBYE = 0.1
 
 
 class Connection(Traffic):
@@ -58,12 +55,10 @@ class Connection(Traffic):
         principal: whom authentication has found the peer to be; `None` without authentication.
         heartbeat_timer: checks its peer, and is running; without one it has its own.
         multiplexer: carries the exchanges on it.
-        round_trip: seconds, from the latest pong; `None` before the first.
     """
 
     __slots__ = (
         "__weakref__",
-        "_heartbeat_check",
         "_stream",
         "heartbeat_timer",
         "metadata",
@@ -87,7 +82,6 @@ class Connection(Traffic):
         self.peer = peer
         self.principal: Principal | None = None
         self._stream = stream
-        self._heartbeat_check: HeartbeatCheck | None = None
         self.heartbeat_timer: HeartbeatTimer | None = None
 
     @property
@@ -102,6 +96,11 @@ class Connection(Traffic):
     @property
     def connection(self) -> Connection:
         return self
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds, from the latest pong; `None` before the first."""
+        return self.multiplexer.round_trip
 
     @property
     def authority(self) -> str:
@@ -136,8 +135,7 @@ class Connection(Traffic):
                 if self.timeouts.lifetime is not None:
                     nursery.start_soon(bound_lifetime, self, self.timeouts.lifetime)
                 try:
-                    self._send_ping()  # also without heartbeats: windows grow by the round trip
-                    self._start_heartbeat(nursery)
+                    self.heartbeat.start(self.heartbeat_timer)
                     self.lifecycle.end(await self._read_loop())
                     await self._finish_close()
                 finally:
@@ -148,8 +146,7 @@ class Connection(Traffic):
         finally:
             watch.stop_standing_in(self.read_here)
             self._finish()
-            if self._heartbeat_check is not None:
-                self._heartbeat_check.stop()
+            self.heartbeat.stop()
             if self.instrument is not None:
                 assert self.closed is not None
                 self.instrument.connection_closed(self, self.closed)
@@ -254,11 +251,8 @@ class Connection(Traffic):
         elif not self.takes_requests:
             report.error("the connection takes no new requests: it is draining")
         else:
-            heartbeat = self.options.heartbeat
-            silence = self._clock() - self._last_byte
-            if heartbeat.interval is not None and (
-                silence > heartbeat.interval + heartbeat.timeout / 2
-            ):
+            silence = self.heartbeat.late
+            if silence is not None:
                 report.error(f"the heartbeat is late: no byte from the peer for {silence:.1f} s")
             waiting = len(self._waiting)
             if waiting:
@@ -323,68 +317,3 @@ class Connection(Traffic):
             return bool(await self._stream.receive_some(_READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             return False
-
-    # --- heartbeat ------------------------------------------------------------------------
-
-    def _start_heartbeat(self, nursery: trio.Nursery) -> None:
-        if self.options.heartbeat.interval is None:
-            return
-        heartbeat_timer = self.heartbeat_timer
-        if heartbeat_timer is None:
-            heartbeat_timer = HeartbeatTimer()
-            nursery.start_soon(heartbeat_timer.run)
-        self._heartbeat_check = heartbeat_timer.add(self._next_check(), self._check_heartbeat)
-
-    @property
-    def _silence_limit(self) -> float:
-        """How long, in seconds, the peer may be silent."""
-        heartbeat = self.options.heartbeat
-        return math.inf if heartbeat.interval is None else heartbeat.interval + heartbeat.timeout
-
-    def _next_check(self) -> float:
-        """When a ping will be due, or the peer will have been silent for too long."""
-        assert self.options.heartbeat.interval is not None
-        next_ping = self._pinged_at + self.options.heartbeat.interval
-        return min(next_ping, self._last_byte + self._silence_limit)
-
-    def _check_heartbeat(self) -> float:
-        """Does what is due; returns when to check again."""
-        if not self.lifecycle.has_tasks:  # it is ending
-            return math.inf
-        if self._is_silent():
-            self.lifecycle.start_soon(self._timed_out)
-            return trio.current_time() + self._silence_limit
-        if trio.current_time() >= self._next_check():
-            self._send_ping()
-        return self._next_check()
-
-    def _is_silent(self) -> bool:
-        return trio.current_time() >= self._last_byte + self._silence_limit
-
-    async def _timed_out(self) -> None:
-        """Ends it because of silence, and says so, as far as that still goes.
-
-        Unless what the peer has sent was only not read yet.
-        """
-        # The loop may have been busy, or the machine asleep: what has come meanwhile is read first.
-        for _ in range(2):
-            await trio.lowlevel.checkpoint()
-        if not self._is_silent():
-            self._send_ping()
-            return
-        reason = f"no byte from the peer for {self._silence_limit:g} s"
-        outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
-        self.lifecycle.end(outcome)
-        with self.lock:
-            self._websocket.close(CloseCode.HEARTBEAT_TIMEOUT, reason)
-        with trio.move_on_after(_GOODBYE):
-            await self.writer.wait_written()
-        self.lifecycle.abort(outcome)
-
-    def _send_ping(self) -> None:
-        with self.lock:
-            self._pings += 1
-            self._pinged_at = trio.current_time()
-            if not self._websocket.close_sent:
-                self._websocket.send_ping(ping_payload(self._pings))
-                self.writer.flush()

@@ -79,6 +79,11 @@ class ConnectionCounters:
             else:
                 self.instrument.bytes_received(self._connection, nbytes)
 
+    def tell_round_trip(self, seconds: float) -> None:
+        """Tells the instrument how long a ping and its pong took."""
+        if self.instrument is not None:
+            self.instrument.round_trip(self._connection, seconds)
+
     def tell_error(self, kind: str) -> None:
         """Tells the instrument of something that went wrong."""
         if self.instrument is not None:

@@ -53,6 +53,7 @@ from ._counters import ConnectionCounters
 from ._direct_socket import DirectSocket
 from ._event_queue import EventQueue
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
+from ._heartbeat import ConnectionHeartbeat
 from ._leader import Lead, sleeper
 from ._lifecycle import CLOSED, DRAINING, OPEN, Lifecycle
 from ._requester import Handler, Requester
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from ._connection import Connection
     from ._instrument import Instruments
 
-__all__ = ["Traffic", "pause_before", "ping_payload"]
+__all__ = ["Traffic", "pause_before"]
 
 _log = logging.getLogger("restsock.connection")
 
@@ -93,7 +94,6 @@ class Traffic(Requester):
             does not let through it answers itself; it must not raise.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         lifecycle: its state, and how it ends.
-        round_trip: seconds, from the latest pong; `None` before the first.
         instrument: is told of what happens; see `observe`.
         limit_log: what went over a limit on it, or on others that share the log.
         refused_at: when the peer last refused a request, by the loop's clock.
@@ -111,17 +111,15 @@ class Traffic(Requester):
         "_ending",
         "_exchanges",
         "_handler",
-        "_last_byte",
         "_lead",
         "_left",
-        "_pinged_at",
-        "_pings",
         "_pipeline",
         "_waiting",
         "_websocket",
         "_write_paused",
         "admit",
         "counters",
+        "heartbeat",
         "id",
         "instrument",
         "lifecycle",
@@ -133,7 +131,6 @@ class Traffic(Requester):
         "options",
         "pid",
         "refused_at",
-        "round_trip",
         "token",
         "turn",
         "writer",
@@ -161,7 +158,6 @@ class Traffic(Requester):
         self.writer.source = self
         self.lock = self.writer.lock
         self.token = self.writer.token
-        self.round_trip: float | None = None
         self.instrument: Instruments | None = None
         self.limit_log = _NOBODYS if limit_log is None else limit_log
         self.refused_at = _NEVER
@@ -180,9 +176,9 @@ class Traffic(Requester):
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self.on_leaving: Callable[[int], object] | None = None
         self._dispatching = False
-        self._last_byte = self._clock()
-        self._pings = 0  # sent so far; each carries its number
-        self._pinged_at = self._clock()
+        self.heartbeat = ConnectionHeartbeat(
+            options.heartbeat, pipeline, self.lifecycle, self.writer, self.counters
+        )
 
     # --- threads --------------------------------------------------------------------------
 
@@ -470,10 +466,10 @@ class Traffic(Requester):
             self.counters.bytes_received += len(data)
             if self.instrument is not None and data:
                 self.counters.tell_bytes("received", len(data))
-            self._last_byte = self._clock()
+            self.heartbeat.last_byte = self._clock()
             for event in self._pipeline.receive_data(data):
                 if isinstance(event, Pong):
-                    self._receive_pong(event.payload)
+                    self.heartbeat.receive_pong(event.payload)
                 elif isinstance(event, CloseReceived):
                     closed = self.lifecycle.closed_by_peer(event.code, event.reason)
             if closed is None and self._pipeline.ended:
@@ -484,12 +480,6 @@ class Traffic(Requester):
                 self._dispatch()
             finally:
                 self.writer.uncork()
-
-    def _receive_pong(self, payload: bytes) -> None:
-        if payload == ping_payload(self._pings):
-            self.round_trip = self.multiplexer.round_trip = self._clock() - self._pinged_at
-            if self.instrument is not None:
-                self.instrument.round_trip(self.connection, self.round_trip)
 
     def _dispatch(self) -> None:
         """Hands the events of the multiplexer to the exchanges that they concern."""
@@ -760,11 +750,6 @@ def pause_before(attempt: int) -> float:
     """
     longest: float = min(1.0, 0.02 * 2 ** min(attempt - 1, 10))
     return longest * (0.5 + random.random() / 2)  # noqa: S311  # not a secret
-
-
-def ping_payload(number: int) -> bytes:
-    """What a ping carries: its number, so that the answer to an earlier one is not taken for it."""
-    return number.to_bytes(8, "big")
 
 
 def _unobserved(event: ExchangeEvent) -> None:

@@ -182,7 +182,7 @@ async def test_with_tls_pings_leave_at_the_interval(autojump_clock: Clock) -> No
             nursery.start_soon(dialer.run)
             nursery.start_soon(listener.run)
             await trio.sleep(15 * 100 + 1)
-            assert dialer._pings == listener._pings == 101
+            assert dialer.heartbeat.pings == listener.heartbeat.pings == 101
             assert dialer.closed is listener.closed is None
             assert (await dialer.request("GET", "/")).status == 503
             await dialer.aclose()
