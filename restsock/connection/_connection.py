@@ -38,7 +38,6 @@ _log = logging.getLogger("restsock.connection")
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
-_READ = 64 * 1024
 # How long to go on reading (and dropping) behind a close frame of ours, so that the peer's unread
 # bytes do not make the system throw that frame away. Seconds.
 _LINGER = 1.0
@@ -125,7 +124,7 @@ class Connection(Traffic):
         """
         self._handler = handler
         watch = loop_watch()
-        watch.stand_in(self.read_here, self.options.heartbeat.interval)
+        watch.stand_in(self.reader.read_here, self.options.heartbeat.interval)
         try:
             async with trio.open_nursery() as nursery:
                 self.lifecycle.begin(nursery)
@@ -136,7 +135,11 @@ class Connection(Traffic):
                     nursery.start_soon(bound_lifetime, self, self.timeouts.lifetime)
                 try:
                     self.heartbeat.start(self.heartbeat_timer)
-                    self.lifecycle.end(await self._read_loop())
+                    try:
+                        outcome = await self.reader.run()
+                    except RemoteProtocolError as exc:
+                        outcome = self._reject(exc)
+                    self.lifecycle.end(outcome)
                     await self._finish_close()
                 finally:
                     # It takes no task from here on, and what threads have left to the loop, or an
@@ -144,7 +147,7 @@ class Connection(Traffic):
                     self.lifecycle.stop_tasks()
                 nursery.cancel_scope.cancel()
         finally:
-            watch.stop_standing_in(self.read_here)
+            watch.stop_standing_in(self.reader.read_here)
             self._finish()
             self.heartbeat.stop()
             if self.instrument is not None:
@@ -261,46 +264,21 @@ class Connection(Traffic):
 
     # --- in -------------------------------------------------------------------------------
 
-    async def _read_loop(self) -> Closed:
-        """Reads until the end, and tells how it was."""
-        try:
-            # What came with the last bytes of the handshake is there already.
-            closed = self._receive(b"")
-            direct_socket = self.writer.direct_socket
-            if direct_socket is None:
-                while closed is None:
-                    data = bytes(await self._stream.receive_some(_READ))
-                    if not data:
-                        return self.lifecycle.lost("the socket ended without a close")
-                    closed = self._receive(data)
-                return closed
-            while closed is None:
-                if self._lead is not None:
-                    self._lead.offered = True
-                await trio.lowlevel.wait_readable((self._lead or direct_socket).fileno())
-                self.writer.run_on_loop(self._read, direct_socket)
-                ending = self._ending
-                if isinstance(ending, Exception):
-                    raise ending
-                closed = ending
-            return closed
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
-            why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
-            return self.lifecycle.lost(f"the socket failed: {why}")
-        except RemoteProtocolError as exc:
-            self.limit_log.note(
-                exc.limit or "malformed",
-                "connection %s (%s): closing with %d: %s",
-                self.id,
-                self.name,
-                exc.close_code,
-                exc,
-                extra=about(self),
-            )
-            self.counters.tell_error("protocol")
-            with self.lock:
-                self._websocket.close(exc.close_code, str(exc))
-            return Closed(False, exc.close_code, str(exc), by_peer=False)
+    def _reject(self, error: RemoteProtocolError) -> Closed:
+        """The peer broke the protocol: closes with the reason."""
+        self.limit_log.note(
+            error.limit or "malformed",
+            "connection %s (%s): closing with %d: %s",
+            self.id,
+            self.name,
+            error.close_code,
+            error,
+            extra=about(self),
+        )
+        self.counters.tell_error("protocol")
+        with self.lock:
+            self._websocket.close(error.close_code, str(error))
+        return Closed(False, error.close_code, str(error), by_peer=False)
 
     async def _finish_close(self) -> None:
         """After the last byte was read: lets the close frame leave, and awaits the peer's."""
@@ -308,12 +286,5 @@ class Connection(Traffic):
             self.lifecycle.bound(min(_LINGER, self.timeouts.close))
             if not await self.writer.wait_written():
                 return
-            while not self._websocket.close_received and await self._drop_some():
+            while not self._websocket.close_received and await self.reader.drop_some():
                 pass
-
-    async def _drop_some(self) -> bool:
-        """Reads and forgets; tells whether there may be more."""
-        try:
-            return bool(await self._stream.receive_some(_READ))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            return False

@@ -87,7 +87,6 @@ class ConnectionHeartbeat:
     """Whether the peer of one connection lives: pings, how long they take, and its silence.
 
     Attributes:
-        last_byte: when the latest bytes came, by the loop's clock.
         pings: sent so far; each carries its number.
     """
 
@@ -95,12 +94,12 @@ class ConnectionHeartbeat:
         "_check",
         "_clock",
         "_counters",
+        "_last_byte",
         "_lifecycle",
         "_options",
         "_pinged_at",
         "_pipeline",
         "_writer",
-        "last_byte",
         "pings",
     )
 
@@ -119,7 +118,7 @@ class ConnectionHeartbeat:
         self._counters = counters
         self._clock = trio.lowlevel.current_clock()
         self._check: HeartbeatCheck | None = None
-        self.last_byte = self._pinged_at = self._clock.current_time()
+        self._last_byte = self._pinged_at = self._clock.current_time()
         self.pings = 0
 
     def start(self, timer: HeartbeatTimer | None) -> None:
@@ -137,6 +136,10 @@ class ConnectionHeartbeat:
         if self._check is not None:
             self._check.stop()
 
+    def note_bytes(self) -> None:
+        """Bytes have come. For any thread."""
+        self._last_byte = self._clock.current_time()
+
     def receive_pong(self, payload: bytes) -> None:
         """A pong has come; one that answers the latest ping tells the round trip. With the lock."""
         if payload == _ping_payload(self.pings):
@@ -148,7 +151,7 @@ class ConnectionHeartbeat:
     def late(self) -> float | None:
         """How long the peer has been silent, if that is suspicious. For any thread."""
         options = self._options
-        silence = self._clock.current_time() - self.last_byte
+        silence = self._clock.current_time() - self._last_byte
         if options.interval is None or silence <= options.interval + options.timeout / 2:
             return None
         return silence
@@ -163,7 +166,7 @@ class ConnectionHeartbeat:
         """When a ping will be due, or the peer will have been silent for too long."""
         assert self._options.interval is not None
         next_ping = self._pinged_at + self._options.interval
-        return min(next_ping, self.last_byte + self._silence_limit)
+        return min(next_ping, self._last_byte + self._silence_limit)
 
     def _check_now(self) -> float:
         """Does what is due; returns when to check again."""
@@ -177,7 +180,7 @@ class ConnectionHeartbeat:
         return self._next_check()
 
     def _is_silent(self) -> bool:
-        return trio.current_time() >= self.last_byte + self._silence_limit
+        return trio.current_time() >= self._last_byte + self._silence_limit
 
     async def _timed_out(self) -> None:
         """Ends the connection because of silence, and says so, as far as that still goes.

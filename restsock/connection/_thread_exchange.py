@@ -305,7 +305,7 @@ class ThreadExchange:
             connection is not None
             and seconds > 0
             and event_queue.queue.empty()
-            and connection.lead(event_queue, min(seconds, _LOOK_AFTER), send=send)
+            and connection.reader.read_until(event_queue, min(seconds, _LOOK_AFTER), send=send)
         )
 
     # --- sending ------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import random
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ import trio
 
 from restsock._exceptions import (
     ConnectionClosed,
-    RemoteProtocolError,
     RestsockError,
     StreamRefused,
 )
@@ -32,13 +30,11 @@ from restsock._logging import about
 from restsock._options import Options
 from restsock.protocol import (
     CloseCode,
-    CloseReceived,
     DataReceived,
     EndReceived,
     GoAwayReceived,
     MultiplexerEvent,
     Pipeline,
-    Pong,
     RequestReceived,
     ResetCode,
     ResponseReceived,
@@ -48,14 +44,12 @@ from restsock.protocol import (
     StreamRejected,
 )
 
-from ._close import Closed, check_close_code, stream_error
+from ._close import check_close_code, stream_error
 from ._counters import ConnectionCounters
-from ._direct_socket import DirectSocket
-from ._event_queue import EventQueue
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer
 from ._heartbeat import ConnectionHeartbeat
-from ._leader import Lead, sleeper
 from ._lifecycle import CLOSED, DRAINING, OPEN, Lifecycle
+from ._reader import Reader
 from ._requester import Handler, Requester
 from ._statistics import Counters, outcome_of, reset_name
 from ._writer import Writer
@@ -73,9 +67,6 @@ _NOBODYS = LimitLog(_log, pause=0)
 
 _NEVER = -math.inf  # one object for all of them
 
-_READ = 64 * 1024
-# How often to read at most, where more seems to be there, before what is due is sent.
-_READS = 8
 # Seconds for which a refusal is taken for a sign that the next one would follow.
 _LATELY = 1.0
 
@@ -108,10 +99,8 @@ class Traffic(Requester):
         "_clock",
         "_dispatching",
         "_due",
-        "_ending",
         "_exchanges",
         "_handler",
-        "_lead",
         "_left",
         "_pipeline",
         "_waiting",
@@ -130,6 +119,7 @@ class Traffic(Requester):
         "on_leaving",
         "options",
         "pid",
+        "reader",
         "refused_at",
         "token",
         "turn",
@@ -163,21 +153,28 @@ class Traffic(Requester):
         self.refused_at = _NEVER
         self.turn = 0
         self._due: dict[int, float] | None = None  # made with the first request that has a time
-        self._clock = trio.lowlevel.current_clock().current_time  # for any thread
-        self._lead: Lead | None = None  # made with the first thread that leads
-        self._ending: Closed | Exception | None = None  # what was read last
+        self._clock = trio.lowlevel.current_clock()  # for any thread
         self._left: MultiplexerEvent | None = None  # the next event, which is the loop's to handle
         self._pipeline = pipeline
         self._websocket = pipeline.websocket
         self._handler: Handler | None = None
         self.admit: Callable[[Exchange], bool] | None = None
         self._exchanges: dict[int, Exchange] = {}
-        self._write_paused: set[Exchange] = set()
+        self._write_paused: dict[Exchange, None] = {}  # a set would take more memory
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self.on_leaving: Callable[[int], object] | None = None
         self._dispatching = False
         self.heartbeat = ConnectionHeartbeat(
             options.heartbeat, pipeline, self.lifecycle, self.writer, self.counters
+        )
+        self.reader = Reader(
+            stream,
+            pipeline,
+            self.lifecycle,
+            self.writer,
+            self.heartbeat,
+            self.counters,
+            self,
         )
 
     # --- threads --------------------------------------------------------------------------
@@ -200,7 +197,7 @@ class Traffic(Requester):
     @property
     def refused_lately(self) -> bool:
         """Whether the peer has refused a request within the last second. For any thread."""
-        return self._clock() - self.refused_at < _LATELY
+        return self._clock.current_time() - self.refused_at < _LATELY
 
     def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
         """Starts an exchange on this thread, if it need not wait for anything.
@@ -222,61 +219,6 @@ class Traffic(Requester):
                 return False
             self.writer.run_here(guard, self._start, exchange)
             return True
-
-    def lead(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
-        """Reads on this thread, which is not the loop's, until its queue has something.
-
-        Args:
-            event_queue: of this thread.
-            seconds: that this may take.
-            send: whether to send, too, what is due, and to return when all of it has left.
-
-        Returns:
-            Whether it was the leader. If not, it did not wait: another thread leads, or none can.
-        """
-        holder = sleeper()
-        writer = self.writer
-        direct_socket = writer.direct_socket
-        if holder is None or direct_socket is None:
-            return False
-        until = time.monotonic() + seconds
-        sends = False
-        try:
-            with self.lock:
-                if writer.direct_socket is None or self._ending is not None:
-                    return False
-                if self._lead is None:
-                    # The loop gets to know it when it has been woken for the last time.
-                    self._lead = Lead(direct_socket.fileno())
-                if self._lead.holder is not None or not self._lead.offered:
-                    return False
-                self._lead.take(holder)
-                if send:
-                    if not writer.take_over():
-                        return True
-                    sends = True
-                    holder.watch(direct_socket.fileno(), sending=True)
-            event_queue.sleeper = holder
-            while self._ending is None:
-                holder.asleep = True  # before the last look: from here on others wake it
-                if not event_queue.queue.empty() or seconds <= 0:
-                    break
-                if holder.sleep(seconds):
-                    holder.asleep = False
-                    writer.let_others_pass()
-                    writer.run_here(self._read, direct_socket)
-                    if sends and not writer.send_more(direct_socket):
-                        break
-                seconds = until - time.monotonic()
-        finally:
-            holder.asleep = False
-            event_queue.sleeper = None
-            with self.lock:
-                if self._lead is not None and self._lead.holder is holder:
-                    self._lead.give_back(wake=self._ending is not None)
-                if sends:
-                    writer.let_go()
-        return True
 
     @abstractmethod
     def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
@@ -339,7 +281,7 @@ class Traffic(Requester):
             self.counters.requests_sent += 1
             self.turn = next(_TURNS)
             if self.instrument is not None:
-                self.counters.tell_opened(exchange, self._clock())
+                self.counters.tell_opened(exchange, self._clock.current_time())
             exchange.observer(Started())
             self.note_sent(exchange)
         self.writer.flush()
@@ -367,7 +309,7 @@ class Traffic(Requester):
     def consume(self, exchange: Exchange, nbytes: int) -> None:
         """Gives credit back for an exchange."""
         with self.lock:
-            self.multiplexer.consume(exchange.id, nbytes, self._clock())
+            self.multiplexer.consume(exchange.id, nbytes, self._clock.current_time())
             if self.multiplexer.has_output:  # mostly the credit is not worth a frame yet
                 self.writer.wake()
 
@@ -377,9 +319,9 @@ class Traffic(Requester):
             self.multiplexer.reset_stream(exchange.id, code, reason)
             if self._exchanges.pop(exchange.id, None) is not None:
                 self.counters.count("resets_sent", reset_name(code))
-                self.counters.count_end(exchange, outcome_of(code), self._clock())
-            self._write_paused.discard(exchange)
-            self._dispatch()
+                self.counters.count_end(exchange, outcome_of(code), self._clock.current_time())
+            self._write_paused.pop(exchange, None)
+            self.dispatch()
             self.writer.wake()
             if code == ResetCode.INTERNAL and self.multiplexer.is_open(exchange.id):
                 # What was sent before the failure may wait for a peer that takes nothing.
@@ -396,7 +338,7 @@ class Traffic(Requester):
         """Looks whether an exchange has more waiting than it should. With the lock."""
         if not exchange.write_paused and exchange.buffered > self.limits.send_buffer:
             exchange.write_paused = True
-            self._write_paused.add(exchange)
+            self._write_paused[exchange] = None
 
     # --- out ------------------------------------------------------------------------------
 
@@ -409,14 +351,14 @@ class Traffic(Requester):
         self.writer.uncork()
 
     def output_taken(self) -> None:
-        self._dispatch()
+        self.dispatch()
         if self._write_paused:
             self._resume_writing()
 
     def _resume_writing(self) -> None:
         low = self.limits.send_buffer // 2
         for exchange in [e for e in self._write_paused if e.buffered <= low]:
-            self._write_paused.discard(exchange)
+            self._write_paused.pop(exchange, None)
             exchange.write_paused = False
             if self.writer.off_loop and not exchange.any_thread:
                 self.writer.leave_to_loop(exchange.observer, Writable())
@@ -425,63 +367,7 @@ class Traffic(Requester):
 
     # --- in -------------------------------------------------------------------------------
 
-    def read_here(self) -> None:
-        """Reads what the socket has, without waiting, on a thread that is not the loop's.
-
-        For a loop that is blocked: pings are answered, threads get what has come for them, and what
-        is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done.
-        """
-        direct_socket = self.writer.direct_socket
-        if direct_socket is not None:
-            self.writer.run_here(self._read, direct_socket)
-
-    def _read(self, direct_socket: DirectSocket) -> None:
-        """Reads what the socket has; `_ending` tells when that was the last. With the lock."""
-        if self.writer.direct_socket is None or self._ending is not None:
-            return
-        try:
-            for _ in range(_READS):
-                data = direct_socket.read_now(_READ)
-                if not data:
-                    self._ending = self.lifecycle.lost("the socket ended without a close")
-                    break
-                self._ending = self._receive(data)
-                if len(data) < _READ or self._ending is not None:
-                    break
-        except BlockingIOError:
-            pass  # somebody else was quicker
-        except (RemoteProtocolError, OSError) as exc:
-            self._ending = exc
-
-    def _receive(self, data: bytes) -> Closed | None:
-        """Takes bytes in; tells how the connection ended, if it has.
-
-        Raises:
-            RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
-            OSError: from TLS; the same holds.
-        """
-        closed: Closed | None = None
-        self.writer.cork()
-        try:
-            self.counters.bytes_received += len(data)
-            if self.instrument is not None and data:
-                self.counters.tell_bytes("received", len(data))
-            self.heartbeat.last_byte = self._clock()
-            for event in self._pipeline.receive_data(data):
-                if isinstance(event, Pong):
-                    self.heartbeat.receive_pong(event.payload)
-                elif isinstance(event, CloseReceived):
-                    closed = self.lifecycle.closed_by_peer(event.code, event.reason)
-            if closed is None and self._pipeline.ended:
-                closed = self.lifecycle.lost("the peer ended TLS without a close")
-            return closed
-        finally:
-            try:
-                self._dispatch()
-            finally:
-                self.writer.uncork()
-
-    def _dispatch(self) -> None:
+    def dispatch(self) -> None:
         """Hands the events of the multiplexer to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
@@ -533,7 +419,7 @@ class Traffic(Requester):
         self.writer.cork()
         try:
             if self.lifecycle.state is not CLOSED:
-                self._dispatch()
+                self.dispatch()
         finally:
             self.writer.uncork()
 
@@ -575,9 +461,9 @@ class Traffic(Requester):
             self._due.pop(stream_id, None)
         if exchange is not None:
             exchange.closed = True
-            self._write_paused.discard(exchange)
+            self._write_paused.pop(exchange, None)
             if self.instrument is not None:
-                self.counters.count_end(exchange, "answered", self._clock())
+                self.counters.count_end(exchange, "answered", self._clock.current_time())
 
     def _fail_exchange(self, event: StreamFailed) -> None:
         exchange = self._exchanges.pop(event.stream_id, None)
@@ -585,13 +471,13 @@ class Traffic(Requester):
             "resets_received" if event.by_peer else "resets_sent", reset_name(event.code)
         )
         if exchange is not None:
-            self._write_paused.discard(exchange)
-            self.counters.count_end(exchange, outcome_of(event.code), self._clock())
+            self._write_paused.pop(exchange, None)
+            self.counters.count_end(exchange, outcome_of(event.code), self._clock.current_time())
         if not event.by_peer:
             self.counters.tell_error("stream")
         if event.by_peer:
             if event.code == ResetCode.REFUSED:
-                self.refused_at = self._clock()
+                self.refused_at = self._clock.current_time()
         else:
             self.limit_log.note(
                 event.limit or "malformed",
@@ -636,7 +522,7 @@ class Traffic(Requester):
         exchange = Exchange(event.head, _unobserved).accept(self.connection, event.stream_id)
         self._exchanges[event.stream_id] = exchange
         if self.instrument is not None:
-            self.counters.tell_opened(exchange, self._clock())
+            self.counters.tell_opened(exchange, self._clock.current_time())
         if self.options.timeouts.request is not None:
             self._bound_request(event.stream_id, self.options.timeouts.request)
         if self.admit is not None and not self.admit(exchange):
@@ -659,7 +545,7 @@ class Traffic(Requester):
         watched = self._due is not None
         if self._due is None:
             self._due = {}
-        self._due[stream_id] = self._clock() + seconds
+        self._due[stream_id] = self._clock.current_time() + seconds
         if not watched:
             self._watch_requests()
 
@@ -683,7 +569,7 @@ class Traffic(Requester):
             seconds = self.options.timeouts.request
             why = f"the request was not over within {seconds} s"
             self.multiplexer.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
-            self._dispatch()
+            self.dispatch()
             self.writer.wake()
 
     # --- counting -------------------------------------------------------------------------
@@ -712,8 +598,7 @@ class Traffic(Requester):
         """Fails all that is under way. From here on nothing is sent, by nobody."""
         with self.lock:
             self.writer.direct_socket = None
-            if self._lead is not None:
-                self._lead.close()
+            self.reader.close()
             self.lifecycle.finish()
             waiting, self._waiting = self._waiting, {}
             for exchange in waiting:
@@ -721,7 +606,9 @@ class Traffic(Requester):
             for exchange in list(self._exchanges.values()):
                 ran = self.multiplexer.announced(exchange.id)
                 if self._exchanges.pop(exchange.id, None) is not None:
-                    self.counters.count_end(exchange, "lost" if ran else "refused", self._clock())
+                    self.counters.count_end(
+                        exchange, "lost" if ran else "refused", self._clock.current_time()
+                    )
                 if ran:
                     exchange.fail(self._closed_error(may_have_run=True))
                 else:

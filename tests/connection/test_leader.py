@@ -69,13 +69,13 @@ async def alone(
 ) -> AsyncGenerator[tuple[Connection, Far], None]:
     """As `sockets.alone`, once the loop has offered the lead."""
     async with sockets.alone(handler, options=options) as (dialer, far):
-        assert not while_the_loop_stands(dialer.lead, EventQueue(), 1)
+        assert not while_the_loop_stands(dialer.reader.read_until, EventQueue(), 1)
         if sleeper() is not None:
             far.connection._websocket.send_ping(b"wake up")
             far.say()
             await trio.testing.wait_all_tasks_blocked()
-            assert dialer._lead is not None
-            assert dialer._lead.offered
+            assert dialer.reader.lead is not None
+            assert dialer.reader.lead.offered
         yield dialer, far
 
 
@@ -83,7 +83,7 @@ async def until_led(connection: Connection) -> Sleeper:
     """Waits until a thread leads, and sleeps."""
     with trio.fail_after(5):
         while True:
-            lead = connection._lead
+            lead = connection.reader.lead
             if lead is not None and lead.holder is not None and lead.holder.asleep:
                 return lead.holder
             await trio.lowlevel.checkpoint()
@@ -112,8 +112,8 @@ async def test_an_answer_is_read_without_the_loop() -> None:
 
         assert while_the_loop_stands(read) == (200, b"answer")
         assert posts.functions == []
-        assert dialer._lead is not None
-        assert dialer._lead.holder is None
+        assert dialer.reader.lead is not None
+        assert dialer.reader.lead.holder is None
         assert is_free(dialer.lock)
 
 
@@ -203,8 +203,8 @@ async def test_the_time_is_kept() -> None:
         with pytest.raises(RequestTimeout) as caught:
             while_the_loop_stands(exchange.receive_head, 0.02, 0.02)
         assert caught.value.phase == "head"
-        assert dialer._lead is not None
-        assert dialer._lead.holder is None
+        assert dialer.reader.lead is not None
+        assert dialer.reader.lead.holder is None
 
 
 @pytest.mark.parametrize("how", ["close", "cut", "broken", "here"])
@@ -271,8 +271,8 @@ async def test_an_interrupt_while_it_sleeps_harms_nobody(monkeypatch: pytest.Mon
         with pytest.raises(Interrupt):
             while_the_loop_stands(exchange.receive_head, 1, 1)
         monkeypatch.undo()
-        assert dialer._lead is not None
-        assert dialer._lead.holder is None
+        assert dialer.reader.lead is not None
+        assert dialer.reader.lead.holder is None
         respond(far, other.exchange.id)
         far.say()
         with trio.fail_after(5):
@@ -288,7 +288,7 @@ async def test_without_epoll_threads_wait_on_their_queues(monkeypatch: pytest.Mo
         respond(far, exchange.exchange.id)
         far.say()
         assert (await waiting.result()).status == 200
-        assert dialer._lead is None
+        assert dialer.reader.lead is None
 
 
 def test_a_sleeper_of_a_child_is_its_own() -> None:

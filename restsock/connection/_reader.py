@@ -1,0 +1,242 @@
+"""Reading a connection: by the task of the loop or, while it waits for an answer, by a thread.
+
+Whoever reads holds the lock, takes what the socket has without waiting, and has it handed on; so
+what comes is handled in order, whoever reads. Who that is, and who waits for the socket meanwhile,
+is in `_leader`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from restsock._exceptions import RemoteProtocolError
+from restsock.protocol import CloseReceived, Pong
+
+from ._leader import Lead, sleeper
+
+if TYPE_CHECKING:
+    from restsock.protocol import Pipeline
+
+    from ._close import Closed
+    from ._counters import ConnectionCounters
+    from ._direct_socket import DirectSocket
+    from ._event_queue import EventQueue
+    from ._heartbeat import ConnectionHeartbeat
+    from ._lifecycle import Lifecycle
+    from ._writer import Writer
+
+__all__ = ["Reader", "Sink"]
+
+_READ = 64 * 1024
+# How often to read at most, where more seems to be there, before what is due is sent.
+_READS = 8
+
+
+class Sink(Protocol):
+    """What has the events of a connection handled."""
+
+    def dispatch(self) -> None:
+        """Bytes have come: there may be events of the multiplexer. With the lock."""
+
+
+class Reader:
+    """What comes in on one connection.
+
+    Attributes:
+        lead: which thread reads, where one can; `None` before the first that could.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_ending",
+        "_heartbeat",
+        "_lifecycle",
+        "_pipeline",
+        "_sink",
+        "_stream",
+        "_writer",
+        "lead",
+    )
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        pipeline: Pipeline,
+        lifecycle: Lifecycle,
+        writer: Writer,
+        heartbeat: ConnectionHeartbeat,
+        counters: ConnectionCounters,
+        sink: Sink,
+    ) -> None:
+        self.lead: Lead | None = None
+        self._ending: Closed | Exception | None = None  # what was read last
+        self._stream = stream
+        self._pipeline = pipeline
+        self._lifecycle = lifecycle
+        self._writer = writer
+        self._heartbeat = heartbeat
+        self._counters = counters
+        self._sink = sink
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    async def run(self) -> Closed:
+        """Reads until the end, and tells how it was. On the loop.
+
+        Raises:
+            RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
+        """
+        try:
+            # What came with the last bytes of the handshake is there already.
+            closed = self._receive(b"")
+            direct_socket = self._writer.direct_socket
+            if direct_socket is None:
+                while closed is None:
+                    data = bytes(await self._stream.receive_some(_READ))
+                    if not data:
+                        return self._lifecycle.lost("the socket ended without a close")
+                    closed = self._receive(data)
+                return closed
+            while closed is None:
+                if self.lead is not None:
+                    self.lead.offered = True
+                await trio.lowlevel.wait_readable((self.lead or direct_socket).fileno())
+                self._writer.run_on_loop(self._read, direct_socket)
+                ending = self._ending
+                if isinstance(ending, Exception):
+                    raise ending
+                closed = ending
+            return closed
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
+            why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
+            return self._lifecycle.lost(f"the socket failed: {why}")
+
+    async def drop_some(self) -> bool:
+        """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
+        try:
+            return bool(await self._stream.receive_some(_READ))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            return False
+
+    def close(self) -> None:
+        """Reads no more. On the loop, whose task waits no more; with the lock."""
+        if self.lead is not None:
+            self.lead.close()
+
+    # --- threads ------------------------------------------------------------------------------
+
+    def read_here(self) -> None:
+        """Reads what the socket has, without waiting, on a thread that is not the loop's.
+
+        For a loop that is blocked: pings are answered, threads get what has come for them, and what
+        is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done.
+        """
+        direct_socket = self._writer.direct_socket
+        if direct_socket is not None:
+            self._writer.run_here(self._read, direct_socket)
+
+    def read_until(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
+        """Reads on this thread, which is not the loop's, until its queue has something.
+
+        Args:
+            event_queue: of this thread.
+            seconds: that this may take.
+            send: whether to send, too, what is due, and to return when all of it has left.
+
+        Returns:
+            Whether it was the leader. If not, it did not wait: another thread leads, or none can.
+        """
+        holder = sleeper()
+        writer = self._writer
+        direct_socket = writer.direct_socket
+        if holder is None or direct_socket is None:
+            return False
+        until = time.monotonic() + seconds
+        sends = False
+        try:
+            with writer.lock:
+                if writer.direct_socket is None or self._ending is not None:
+                    return False
+                if self.lead is None:
+                    # The loop gets to know it when it has been woken for the last time.
+                    self.lead = Lead(direct_socket.fileno())
+                if self.lead.holder is not None or not self.lead.offered:
+                    return False
+                self.lead.take(holder)
+                if send:
+                    if not writer.take_over():
+                        return True
+                    sends = True
+                    holder.watch(direct_socket.fileno(), sending=True)
+            event_queue.sleeper = holder
+            while self._ending is None:
+                holder.asleep = True  # before the last look: from here on others wake it
+                if not event_queue.queue.empty() or seconds <= 0:
+                    break
+                if holder.sleep(seconds):
+                    holder.asleep = False
+                    writer.let_others_pass()
+                    writer.run_here(self._read, direct_socket)
+                    if sends and not writer.send_more(direct_socket):
+                        break
+                seconds = until - time.monotonic()
+        finally:
+            holder.asleep = False
+            event_queue.sleeper = None
+            with writer.lock:
+                if self.lead is not None and self.lead.holder is holder:
+                    self.lead.give_back(wake=self._ending is not None)
+                if sends:
+                    writer.let_go()
+        return True
+
+    # --- with the lock ------------------------------------------------------------------------
+
+    def _read(self, direct_socket: DirectSocket) -> None:
+        """Reads what the socket has; `_ending` tells when that was the last."""
+        if self._writer.direct_socket is None or self._ending is not None:
+            return
+        try:
+            for _ in range(_READS):
+                data = direct_socket.read_now(_READ)
+                if not data:
+                    self._ending = self._lifecycle.lost("the socket ended without a close")
+                    break
+                self._ending = self._receive(data)
+                if len(data) < _READ or self._ending is not None:
+                    break
+        except BlockingIOError:
+            pass  # somebody else was quicker
+        except (RemoteProtocolError, OSError) as exc:
+            self._ending = exc
+
+    def _receive(self, data: bytes) -> Closed | None:
+        """Takes bytes in; tells how the connection ended, if it has.
+
+        Raises:
+            RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
+            OSError: from TLS; the same holds.
+        """
+        closed: Closed | None = None
+        self._writer.cork()
+        try:
+            self._counters.bytes_received += len(data)
+            if data and self._counters.instrument is not None:
+                self._counters.tell_bytes("received", len(data))
+            self._heartbeat.note_bytes()
+            for event in self._pipeline.receive_data(data):
+                if isinstance(event, Pong):
+                    self._heartbeat.receive_pong(event.payload)
+                elif isinstance(event, CloseReceived):
+                    closed = self._lifecycle.closed_by_peer(event.code, event.reason)
+            if closed is None and self._pipeline.ended:
+                closed = self._lifecycle.lost("the peer ended TLS without a close")
+            return closed
+        finally:
+            try:
+                self._sink.dispatch()
+            finally:
+                self._writer.uncork()
