@@ -1,6 +1,6 @@
 """A connection over any trio stream, and the exchanges on it.
 
-`Connection` runs three tasks and awaits no app. An `Exchange` is one request and its response;
+`Connection` carries exchanges and awaits no app. An `Exchange` is one request and its response;
 `AsyncExchange` drives one from trio tasks, `ThreadExchange` from a thread. A `Requester` sends
 requests, a `Handler` serves them.
 """
@@ -26,11 +26,11 @@ from ._instrument import (
 )
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._requester import Handler, Requester, head_for
+from ._retry import pause_before, was_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._thread_exchange import ThreadExchange
 from ._tls_stream import TLSStream
-from ._traffic import pause_before
-from ._upload import Replay, ThreadUpload, send_upload, was_refused
+from ._upload import Replay, ThreadUpload, send_upload
 from ._user_function import call_user_function, failure_of
 
 __all__ = [

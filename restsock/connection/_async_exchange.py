@@ -21,7 +21,7 @@ from restsock.protocol import (
 )
 
 from ._event_queue import joined
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, unobserved
 from ._instrument import with_fields
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class AsyncExchange:
         """Sends a request. Does not wait."""
         if requester.instrument is not None:
             head = with_fields(requester.instrument, head)
-        exchange = Exchange(head, _unobserved, body=body, end=end)
+        exchange = Exchange(head, unobserved, body=body, end=end)
         self = cls(exchange, limit=requester.limits.send_buffer)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and head.upgrade is None
@@ -225,7 +225,3 @@ class AsyncExchange:
         if self.received and (self._sent or self.stopped):
             return  # what is queued still leaves
         self.exchange.reset(code, reason)
-
-
-def _unobserved(event: ExchangeEvent) -> None:
-    raise AssertionError("an event before there is an observer")

@@ -1,16 +1,26 @@
 """Connection: one handshaken WebSocket, whichever end, with many exchanges on it both ways.
 
+It is composed of objects that own their state, and each is where to look for what it does:
+
+- `Lifecycle`: open, draining, closing, closed; its tasks, and how it ends;
+- `Writer`: the lock, and all that sends; opens with the rules for threads;
+- `Reader`: the task, or the thread, that reads;
+- `ConnectionHeartbeat`: whether the peer lives;
+- `ExchangeTable`: the exchanges, and what happens to them;
+- `ConnectionCounters`: what is counted, and told to an instrument.
+
 One task, in `run()`, reads: it awaits nothing but the socket. Another writes while the socket takes
 less than there is to send. A `HeartbeatTimer`, which many share, says when its peer is to be
-checked.
-Everything else happens in plain calls, in `Traffic`.
+checked. Everything else happens in plain calls.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -23,18 +33,27 @@ from restsock._principal import Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
 
 from ._close import Closed, Peer, check_close_code
-from ._deadlines import bound_idleness, bound_lifetime, bound_requests, give_up_behind
+from ._counters import ConnectionCounters
+from ._deadlines import bound_idleness, bound_lifetime
 from ._exchange import Exchange
+from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
-from ._heartbeat import HeartbeatTimer
-from ._lifecycle import CLOSED, CLOSING
-from ._requester import Handler
+from ._heartbeat import ConnectionHeartbeat, HeartbeatTimer
+from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
+from ._reader import Reader
+from ._requester import Handler, Requester
 from ._statistics import Counters, Statistics
-from ._traffic import Traffic
+from ._writer import Writer
+
+if TYPE_CHECKING:
+    from ._instrument import Instruments
 
 __all__ = ["Connection"]
 
 _log = logging.getLogger("restsock.connection")
+
+# For connections that no client and no server looks after, each on its own: all is logged.
+_NOBODYS = LimitLog(_log, pause=0)
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
@@ -43,7 +62,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 _LINGER = 1.0
 
 
-class Connection(Traffic):
+class Connection(Requester):
     """A handshaken connection. Made by `open_dialed()` or `open_accepted()`; lives in `run()`.
 
     Attributes:
@@ -56,13 +75,33 @@ class Connection(Traffic):
         multiplexer: carries the exchanges on it.
     """
 
+    # Thousands of connections may be idle; without slots each would carry 1.5 KiB of dictionary.
     __slots__ = (
         "__weakref__",
+        "_pipeline",
         "_stream",
+        "_websocket",
+        "admit",
+        "counters",
+        "exchange_table",
+        "heartbeat",
         "heartbeat_timer",
+        "id",
+        "instrument",
+        "lifecycle",
+        "limit_log",
+        "lock",
         "metadata",
+        "multiplexer",
+        "name",
+        "on_leaving",
+        "options",
         "peer",
+        "pid",
         "principal",
+        "reader",
+        "token",
+        "writer",
     )
 
     def __init__(
@@ -76,25 +115,101 @@ class Connection(Traffic):
         options: Options,
         limit_log: LimitLog | None = None,
     ) -> None:
-        super().__init__(stream, pipeline, name=name, options=options, limit_log=limit_log)
+        multiplexer = pipeline.multiplexer
+        assert multiplexer.connection_id is not None
+        self.id = multiplexer.connection_id
+        self.name = name
         self.metadata = metadata
         self.peer = peer
+        self.pid = os.getpid()
         self.principal: Principal | None = None
-        self._stream = stream
+        self.options = options
+        self.limit_log = _NOBODYS if limit_log is None else limit_log
+        self.instrument: Instruments | None = None
+        self.admit: Callable[[Exchange], bool] | None = None
+        self.on_leaving: Callable[[int], object] | None = None
         self.heartbeat_timer: HeartbeatTimer | None = None
-
-    @property
-    def closed(self) -> Closed | None:
-        """How it ended; `None` while it lives."""
-        return self.lifecycle.outcome if self.lifecycle.state is CLOSED else None
+        self.multiplexer = multiplexer
+        self._stream = stream
+        self._pipeline = pipeline
+        self._websocket = pipeline.websocket
+        lifecycle = self.lifecycle = Lifecycle(pipeline.websocket, options.timeouts.close)
+        counters = self.counters = ConnectionCounters(self)
+        writer = self.writer = Writer(stream, pipeline, lifecycle, counters)
+        self.lock = writer.lock
+        self.token = writer.token
+        table = self.exchange_table = ExchangeTable(self, multiplexer, lifecycle, writer, counters)
+        writer.source = table
+        heartbeat = self.heartbeat = ConnectionHeartbeat(
+            options.heartbeat, pipeline, lifecycle, writer, counters
+        )
+        self.reader = Reader(stream, pipeline, lifecycle, writer, heartbeat, counters, table)
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed: {self.closed}"
         return f"<Connection {self.id} name={self.name!r} {state}>"
 
     @property
+    def closed(self) -> Closed | None:
+        """How it ended; `None` while it lives."""
+        return self.lifecycle.outcome if self.lifecycle.state is CLOSED else None
+
+    # --- as a requester -------------------------------------------------------------------
+
+    @property
     def connection(self) -> Connection:
+        """Itself: what is submitted here goes nowhere else."""
         return self
+
+    @property
+    def can_run_here(self) -> bool:
+        """Whether threads can use it directly (`Writer.run_here`). For any thread."""
+        return self.writer.direct_socket is not None
+
+    def submit(self, exchange: Exchange) -> None:
+        self.exchange_table.submit(exchange)
+
+    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        return self.exchange_table.start_here(exchange, guard)
+
+    def cork(self) -> None:
+        """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
+        self.writer.cork()
+
+    def uncork(self) -> None:
+        """Ends a `cork()`; sends what is due. Gives the lock back."""
+        self.writer.uncork()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether it will ever carry a request of this side again.
+
+        No more once it is ending, once either side has announced that it will close it (GOAWAY), or
+        once its stream numbers are used up. The requests on it may well go on.
+        """
+        return self.lifecycle.state is OPEN and self.multiplexer.accepts_streams
+
+    @property
+    def leaving(self) -> bool:
+        """Whether either side has announced that it will close it."""
+        return self.lifecycle.state is not OPEN or self.multiplexer.leaving
+
+    @property
+    def outstanding(self) -> int:
+        """Requests of this side that are under way here, or wait for a free stream. Any thread."""
+        return self.multiplexer.own_streams + self.exchange_table.waiting
+
+    @property
+    def refused_lately(self) -> bool:
+        """Whether the peer has refused a request within the last second. For any thread."""
+        return self.exchange_table.refused_lately
+
+    @property
+    def turn(self) -> int:
+        """See `ExchangeTable.turn`."""
+        return self.exchange_table.turn
+
+    # --- what it is -----------------------------------------------------------------------
 
     @property
     def round_trip(self) -> float | None:
@@ -122,7 +237,7 @@ class Connection(Traffic):
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
         """
-        self._handler = handler
+        self.exchange_table.handler = handler
         watch = loop_watch()
         watch.stand_in(self.reader.read_here, self.options.heartbeat.interval)
         try:
@@ -215,24 +330,23 @@ class Connection(Traffic):
                 self.multiplexer.send_goaway(code, reason)
                 self.writer.wake()
 
-    def _watch_requests(self) -> None:
-        self.lifecycle.start_soon(bound_requests, self)
+    def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Begins to drain; returns at once. On the loop.
 
-    def _give_up_later(self, stream_id: int) -> None:
-        self.lifecycle.start_soon(give_up_behind, self, stream_id, self.timeouts.idle)
+        No request is started any more, by neither side; what is in flight goes on, and behind the
+        last of it the connection is closed. There is no end to the time that this may take.
 
-    def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
-        self.lifecycle.start_soon(self._resubmit_after, exchange, seconds)
-
-    async def _resubmit_after(self, exchange: Exchange, seconds: float) -> None:
-        try:
-            await trio.sleep(seconds)
-        except trio.Cancelled:
-            # The connection is ending. What waits goes to the next one when it has ended.
-            self._waiting[exchange] = None
-            exchange.queue = self._waiting
-            raise
-        self._resubmit(exchange)
+        Raises:
+            ValueError: the code cannot be sent.
+        """
+        check_close_code(code)
+        with self.lock:
+            if self.lifecycle.drain(code, reason):
+                self.multiplexer.send_goaway(code, reason)
+                self.writer.wake()
+                if self.on_leaving is not None:
+                    self.on_leaving(code)
+                self.exchange_table.settle()
 
     async def wait_closed(self) -> Closed:
         """Waits for the end, and tells how it was. Can be cancelled without harm."""
@@ -243,6 +357,18 @@ class Connection(Traffic):
         counters = Counters()
         self.count_into(counters)
         return counters.statistics(self.round_trip)
+
+    def observe(self, instrument: Instruments | None) -> None:
+        """Has an instrument told of what happens from here on. In front of the first request."""
+        self.instrument = self.counters.instrument = instrument
+        if instrument is not None:
+            instrument.connection_opened(self)
+
+    def count_into(self, counters: Counters) -> None:
+        """Adds its counters to a sum. For any thread."""
+        with self.lock:
+            self.counters.add_to(counters)
+            self.exchange_table.count_into(counters)
 
     def health(self) -> Health:
         """Whether requests have a fair chance on it now, and if not, why. For any thread."""
@@ -257,7 +383,7 @@ class Connection(Traffic):
             silence = self.heartbeat.late
             if silence is not None:
                 report.error(f"the heartbeat is late: no byte from the peer for {silence:.1f} s")
-            waiting = len(self._waiting)
+            waiting = self.exchange_table.waiting
             if waiting:
                 report.warning(f"{waiting} requests wait for a free stream")
         return report.health()
@@ -288,3 +414,11 @@ class Connection(Traffic):
                 return
             while not self._websocket.close_received and await self.reader.drop_some():
                 pass
+
+    def _finish(self) -> None:
+        """Fails all that is under way. From here on nothing is sent, by nobody."""
+        with self.lock:
+            self.writer.direct_socket = None
+            self.reader.close()
+            self.lifecycle.finish()
+            self.exchange_table.fail_all()

@@ -1,4 +1,4 @@
-"""The times that bound a connection and the requests on it, for those who set them.
+"""The times that bound a connection, for those who set them.
 
 Each is watched by a task that exists only where the time is set, so the others pay nothing for it.
 """
@@ -15,7 +15,7 @@ from restsock.protocol import CloseCode
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["bound_idleness", "bound_lifetime", "bound_requests", "give_up_behind"]
+__all__ = ["bound_idleness", "bound_lifetime"]
 
 
 async def bound_idleness(connection: Connection, seconds: float) -> None:
@@ -56,17 +56,3 @@ async def bound_lifetime(connection: Connection, seconds: float) -> None:
         extra=about(connection),
     )
     await connection.drain(code=CloseCode.GOING_AWAY, reason="the end of its lifetime")
-
-
-async def bound_requests(connection: Connection) -> None:
-    """Gives up the requests of the peer that are not over in time, until there are none."""
-    while (due := connection.next_due()) is not None:
-        stream_id, deadline = due
-        await trio.sleep_until(deadline)
-        connection.give_up(stream_id)  # unless it is over meanwhile
-
-
-async def give_up_behind(connection: Connection, stream_id: int, seconds: float) -> None:
-    """Gives a stream up when this time is over, if it is still open then."""
-    await trio.sleep(seconds)
-    connection.give_up(stream_id)

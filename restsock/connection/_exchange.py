@@ -32,7 +32,16 @@ from restsock.protocol import (
 if TYPE_CHECKING:
     from ._connection import Connection
 
-__all__ = ["Exchange", "ExchangeEvent", "Failed", "Requeued", "Started", "Writable", "answer"]
+__all__ = [
+    "Exchange",
+    "ExchangeEvent",
+    "Failed",
+    "Requeued",
+    "Started",
+    "Writable",
+    "answer",
+    "unobserved",
+]
 
 # What was sent of a body is kept up to this size, in bytes, to be sent again should the peer
 # refuse the request. A body that was given whole is kept whatever its size: its giver has it too.
@@ -223,7 +232,7 @@ class Exchange:
             if self.replayable:
                 self._keep(data)
             connection.writer.wake()
-            connection.note_sent(self)
+            connection.exchange_table.note_sent(self)
 
     def send_end(self, trailers: Headers = ()) -> None:
         """Completes this side's half.
@@ -278,7 +287,7 @@ class Exchange:
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""
         if self.connection is not None and not self.closed:
-            self.connection.consume(self, nbytes)
+            self.connection.exchange_table.consume(self, nbytes)
 
     def reset(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
         """Ends the exchange, or takes it back while it waits. No event follows. Repeatable.
@@ -291,7 +300,7 @@ class Exchange:
         self.closed = True
         self.body = b""
         if self.connection is not None:
-            self.connection.reset(self, code, reason)
+            self.connection.exchange_table.reset(self, code, reason)
         elif self.queue is not None:
             self.queue.pop(self, None)
 
@@ -336,3 +345,8 @@ def answer(
     exchange.send_head(ResponseHead(status, fields))
     exchange.send_data(body)
     exchange.send_end()
+
+
+def unobserved(event: ExchangeEvent) -> None:
+    """Stands in for an observer, until there is one."""
+    raise AssertionError("an event before there is an observer")

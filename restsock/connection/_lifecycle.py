@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from restsock._exceptions import ConnectionClosed
 from restsock.protocol import CloseCode
 
 from ._close import CLEAN, Closed, printable
@@ -151,6 +152,18 @@ class Lifecycle:
         code, reason = closing
         clean = code in CLEAN and self._websocket.close_received
         return Closed(clean, code, reason, by_peer=False)
+
+    def closed_error(self, *, may_have_run: bool) -> ConnectionClosed:
+        """What a request fails with that was, or was to be, on it. Once it is known how it ends."""
+        closed = self.outcome
+        assert closed is not None
+        may = "may have run" if may_have_run else "did not start"
+        return ConnectionClosed(
+            f"the connection ended ({closed}); the request {may}",
+            code=closed.code,
+            reason=closed.reason,
+            may_have_run=may_have_run,
+        )
 
     # --- tasks ----------------------------------------------------------------------------
 

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamRefused
+from restsock._exceptions import RequestTimeout, RestsockError
 from restsock.protocol import ResetCode
 
+from ._retry import pause_before, was_refused
 from ._thread_exchange import ThreadExchange
-from ._traffic import pause_before
 
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead, ResponseHead
 
     from ._requester import Requester
 
-__all__ = ["Replay", "ThreadUpload", "send_upload", "was_refused"]
+__all__ = ["Replay", "ThreadUpload", "send_upload"]
 
 # Body bytes handed on in one piece, and read from a file at once.
 _PIECE = 64 * 1024
@@ -213,11 +213,6 @@ def send_upload(
         time.sleep(min(left, pause_before(attempt)))
         if not replay.rewind():
             raise error
-
-
-def was_refused(error: RestsockError) -> bool:
-    """Whether a request provably was not started where it went, and may be elsewhere or later."""
-    return error.may_have_run is False and isinstance(error, (StreamRefused, ConnectionClosed))
 
 
 def _pieces(body: Any) -> Iterator[bytes]:

@@ -689,7 +689,7 @@ async def test_small_pieces_are_held_as_one() -> None:
     async with serving(app) as (dialer, listener):
         exchange = AsyncExchange.open(dialer, RequestHead(b"PUT", b"/", [HOST]), end=False)
         await trio.to_thread.run_sync(reached.wait)
-        (served,) = listener._exchanges.values()
+        (served,) = listener.exchange_table._exchanges.values()
         for _ in range(3000):
             await exchange.send_data(b"x")
             await trio.testing.wait_all_tasks_blocked()

@@ -1,0 +1,498 @@
+"""The exchanges of one connection: by stream, waiting for a stream, and what happens to them.
+
+Everything here is a plain call that never waits. What comes in goes to the observers of the
+exchanges; what goes out waits in the multiplexer until the writer takes it. All of it happens with
+the lock, on the loop or on a thread in `Writer.run_here`, which leaves what only the loop can do to
+it: the first event that is the loop's, and all behind it, in order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._exceptions import RestsockError, StreamRefused
+from restsock._logging import about
+from restsock.protocol import (
+    CloseCode,
+    DataReceived,
+    EndReceived,
+    GoAwayReceived,
+    MultiplexerEvent,
+    RequestReceived,
+    ResetCode,
+    ResponseReceived,
+    StopSending,
+    StreamClosed,
+    StreamFailed,
+    StreamRejected,
+)
+
+from ._close import stream_error
+from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer, unobserved
+from ._lifecycle import CLOSED, DRAINING, OPEN
+from ._retry import pause_before
+from ._statistics import Counters, outcome_of, reset_name
+
+if TYPE_CHECKING:
+    from restsock.protocol import Multiplexer
+
+    from ._connection import Connection
+    from ._counters import ConnectionCounters
+    from ._lifecycle import Lifecycle
+    from ._requester import Handler
+    from ._writer import Writer
+
+__all__ = ["ExchangeTable"]
+
+_log = logging.getLogger("restsock.connection")
+
+_NEVER = -math.inf  # one object for all of them
+
+# Seconds for which a refusal is taken for a sign that the next one would follow.
+_LATELY = 1.0
+
+_TURNS = itertools.count(1)
+
+
+class ExchangeTable:
+    """All exchanges of one connection. Calls are made with the lock, or take it.
+
+    Attributes:
+        handler: serves the peer's requests; without one they get a 503.
+        turn: grows with each request of this process, and is that of the latest started here; 0
+            before the first. Where several are equally good, the smallest has waited longest.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_connection",
+        "_counters",
+        "_dispatching",
+        "_due",
+        "_exchanges",
+        "_left",
+        "_lifecycle",
+        "_multiplexer",
+        "_refused_at",
+        "_waiting",
+        "_write_paused",
+        "_writer",
+        "handler",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        multiplexer: Multiplexer,
+        lifecycle: Lifecycle,
+        writer: Writer,
+        counters: ConnectionCounters,
+    ) -> None:
+        self.handler: Handler | None = None
+        self.turn = 0
+        self._connection = connection
+        self._multiplexer = multiplexer
+        self._lifecycle = lifecycle
+        self._writer = writer
+        self._counters = counters
+        self._clock = trio.lowlevel.current_clock()  # for any thread
+        self._exchanges: dict[int, Exchange] = {}
+        self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
+        self._write_paused: dict[Exchange, None] = {}  # a set would take more memory
+        self._due: dict[int, float] | None = None  # made with the first request that has a time
+        self._left: MultiplexerEvent | None = None  # the next event, which is the loop's to handle
+        self._dispatching = False
+        self._refused_at = _NEVER
+
+    @property
+    def waiting(self) -> int:
+        """How many requests of this side wait for a free stream. For any thread."""
+        return len(self._waiting)
+
+    @property
+    def refused_lately(self) -> bool:
+        """Whether the peer has refused a request within the last second. For any thread."""
+        return self._clock.current_time() - self._refused_at < _LATELY
+
+    def count_into(self, counters: Counters) -> None:
+        """Adds what is under way to a sum."""
+        counters.waiting_requests += len(self._waiting)
+        if self._exchanges:
+            received = sum(exchange.inbound for exchange in self._exchanges.values())
+            counters.open_received += received
+            counters.open_sent += len(self._exchanges) - received
+        if self._lifecycle.state is not CLOSED:
+            counters.open_streams += self._multiplexer.open_streams
+
+    # --- starting -----------------------------------------------------------------------------
+
+    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        """See `Requester.start_here`."""
+        with self._writer.lock:
+            if (
+                self._writer.direct_socket is None
+                or self._waiting
+                or self._lifecycle.state is not OPEN
+                or not self._multiplexer.can_open
+            ):
+                return False
+            self._writer.run_here(guard, self._start, exchange)
+            return True
+
+    def submit(self, exchange: Exchange) -> None:
+        """See `Requester.submit`. On the loop; takes the lock."""
+        if exchange.closed:
+            return
+        with self._writer.lock:
+            if self._lifecycle.state is CLOSED:
+                exchange.fail(self._lifecycle.closed_error(may_have_run=False))
+            elif not self._connection.takes_requests:
+                exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
+            elif self._multiplexer.can_open and not self._waiting:
+                self._start(exchange)
+            else:
+                self._wait(exchange)
+
+    def _start(self, exchange: Exchange) -> None:
+        exchange.start(self._connection)
+        if not exchange.closed:
+            self._exchanges[exchange.id] = exchange
+            self._counters.requests_sent += 1
+            self.turn = next(_TURNS)
+            if self._counters.instrument is not None:
+                self._counters.tell_opened(exchange, self._clock.current_time())
+            exchange.observer(Started())
+            self.note_sent(exchange)
+        self._writer.flush()
+
+    def settle(self) -> None:
+        """Behind the end of a stream: another may start, or the connection is used up."""
+        with self._writer.lock:
+            if not self._multiplexer.accepts_streams:
+                waiting, self._waiting = self._waiting, {}
+                for exchange in waiting:
+                    exchange.requeue(
+                        StreamRefused("the connection takes no new requests; it is ending")
+                    )
+            while self._waiting and self._multiplexer.can_open:
+                exchange = next(iter(self._waiting))
+                del self._waiting[exchange]
+                if not exchange.closed:
+                    self._start(exchange)
+            if self._lifecycle.state is DRAINING and not self._multiplexer.open_streams:
+                assert self._lifecycle.announced is not None
+                self._connection.close_soon(*self._lifecycle.announced)
+            if self._multiplexer.exhausted and not self._exchanges:
+                self._connection.close_soon(CloseCode.GOING_AWAY, "out of stream numbers")
+
+    # --- what an exchange does ----------------------------------------------------------------
+
+    def consume(self, exchange: Exchange, nbytes: int) -> None:
+        """Gives credit back for an exchange."""
+        with self._writer.lock:
+            self._multiplexer.consume(exchange.id, nbytes, self._clock.current_time())
+            if self._multiplexer.has_output:  # mostly the credit is not worth a frame yet
+                self._writer.wake()
+
+    def reset(self, exchange: Exchange, code: int, reason: str) -> None:
+        """Ends an exchange before its time; see `Multiplexer.reset_stream`."""
+        with self._writer.lock:
+            self._multiplexer.reset_stream(exchange.id, code, reason)
+            if self._exchanges.pop(exchange.id, None) is not None:
+                self._counters.count("resets_sent", reset_name(code))
+                self._counters.count_end(exchange, outcome_of(code), self._clock.current_time())
+            self._write_paused.pop(exchange, None)
+            self.dispatch()
+            self._writer.wake()
+            if code == ResetCode.INTERNAL and self._multiplexer.is_open(exchange.id):
+                # What was sent before the failure may wait for a peer that takes nothing.
+                if self._writer.off_loop:
+                    self._writer.leave_to_loop(self._give_up_later, exchange.id)
+                else:
+                    self._give_up_later(exchange.id)
+
+    def note_sent(self, exchange: Exchange) -> None:
+        """Looks whether an exchange has more waiting than it should. With the lock."""
+        if not exchange.write_paused and exchange.buffered > self._connection.limits.send_buffer:
+            exchange.write_paused = True
+            self._write_paused[exchange] = None
+
+    # --- what has happened --------------------------------------------------------------------
+
+    def output_taken(self) -> None:
+        self.dispatch()
+        if self._write_paused:
+            self._resume_writing()
+
+    def _resume_writing(self) -> None:
+        low = self._connection.limits.send_buffer // 2
+        for exchange in [e for e in self._write_paused if e.buffered <= low]:
+            self._write_paused.pop(exchange, None)
+            exchange.write_paused = False
+            if self._writer.off_loop and not exchange.any_thread:
+                self._writer.leave_to_loop(exchange.observer, Writable())
+            else:
+                exchange.observer(Writable())
+
+    def dispatch(self) -> None:
+        """Hands the events of the multiplexer to the exchanges that they concern."""
+        if self._dispatching:  # an observer has sent something: the loop below takes it along
+            return
+        if self._writer.off_loop and self._left is not None:
+            return  # the loop comes first, and goes on from there
+        self._dispatching = True
+        freed = False
+        try:
+            while (event := self._left or self._multiplexer.next_event()) is not None:
+                kind = type(event)
+                if self._writer.off_loop and self._is_the_loops(event):
+                    self._left = event
+                    self._writer.leave_to_loop(self._dispatch_left)
+                    break
+                self._left = None
+                if kind is RequestReceived:
+                    self._receive_request(event)  # type: ignore[arg-type]  # just looked at
+                elif kind is StreamClosed:
+                    self._close_exchange(event.stream_id)  # type: ignore[union-attr]
+                    freed = True
+                elif isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
+                    self._tell(event.stream_id, event)
+                elif isinstance(event, StreamFailed):
+                    self._fail_exchange(event)
+                elif isinstance(event, StreamRejected):
+                    self._note_rejected(event)
+                elif isinstance(event, GoAwayReceived):
+                    freed = True
+                    if self._connection.on_leaving is not None:
+                        self._connection.on_leaving(event.code)
+        finally:
+            self._dispatching = False
+        if freed and (
+            self._waiting or self._lifecycle.state is DRAINING or self._multiplexer.exhausted
+        ):
+            if self._writer.off_loop:
+                self._writer.leave_to_loop(self.settle)
+            else:
+                self.settle()
+
+    def _is_the_loops(self, event: MultiplexerEvent) -> bool:
+        """Whether an event would make something happen that only the loop can do."""
+        if isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
+            exchange = self._exchanges.get(event.stream_id)
+            return exchange is not None and not exchange.any_thread
+        return not isinstance(event, StreamClosed)
+
+    def _dispatch_left(self) -> None:
+        self._writer.cork()
+        try:
+            if self._lifecycle.state is not CLOSED:
+                self.dispatch()
+        finally:
+            self._writer.uncork()
+
+    def _note_rejected(self, event: StreamRejected) -> None:
+        if self._lifecycle.announced is not None and event.limit is None:
+            # It has crossed the GOAWAY, as some always will.
+            self._counters.count("rejected", "leaving")
+            _log.debug(
+                "connection %s (%s): stream %d refused: %s",
+                self._connection.id,
+                self._connection.name,
+                event.stream_id,
+                event.reason,
+                extra=about(self._connection),
+            )
+            return
+        self._counters.count("rejected", event.limit or "malformed")
+        self._counters.tell_error("rejected")
+        self._note(event, "rejected")
+
+    def _note(self, event: StreamRejected | StreamFailed, what: str) -> None:
+        self._connection.limit_log.note(
+            event.limit or "malformed",
+            "connection %s (%s): stream %d %s: %s",
+            self._connection.id,
+            self._connection.name,
+            event.stream_id,
+            what,
+            event.reason,
+            extra=about(self._connection),
+        )
+
+    def _tell(self, stream_id: int, event: ExchangeEvent) -> None:
+        exchange = self._exchanges.get(stream_id)
+        if exchange is not None:
+            if self._counters.instrument is not None and isinstance(event, ResponseReceived):
+                exchange.status = event.head.status
+            exchange.observer(event)
+
+    def _close_exchange(self, stream_id: int) -> None:
+        exchange = self._exchanges.pop(stream_id, None)
+        if self._due:
+            self._due.pop(stream_id, None)
+        if exchange is not None:
+            exchange.closed = True
+            self._write_paused.pop(exchange, None)
+            if self._counters.instrument is not None:
+                self._counters.count_end(exchange, "answered", self._clock.current_time())
+
+    def _fail_exchange(self, event: StreamFailed) -> None:
+        exchange = self._exchanges.pop(event.stream_id, None)
+        self._counters.count(
+            "resets_received" if event.by_peer else "resets_sent", reset_name(event.code)
+        )
+        if exchange is not None:
+            self._write_paused.pop(exchange, None)
+            self._counters.count_end(exchange, outcome_of(event.code), self._clock.current_time())
+        if not event.by_peer:
+            self._counters.tell_error("stream")
+            self._note(event, "reset")
+        elif event.code == ResetCode.REFUSED:
+            self._refused_at = self._clock.current_time()
+        if exchange is not None:
+            error = stream_error(event)
+            if isinstance(error, StreamRefused):
+                self._requeue_refused(exchange, error)
+            else:
+                exchange.fail(error)
+
+    def _requeue_refused(self, exchange: Exchange, error: RestsockError) -> None:
+        """The peer did not start on an exchange, which may be sent again."""
+        if not self._connection.takes_requests:
+            exchange.requeue(error)
+        elif not exchange.replayable:
+            exchange.fail(error)
+        else:
+            # The peer lives, and has too much to do. To ask again at once would give it more.
+            exchange.detach(error)
+            exchange.explain = lambda: error
+            exchange.refusals += 1
+            self._resubmit_later(exchange, pause_before(exchange.refusals))
+
+    def _receive_request(self, event: RequestReceived) -> None:
+        self._counters.requests_received += 1
+        exchange = Exchange(event.head, unobserved).accept(self._connection, event.stream_id)
+        self._exchanges[event.stream_id] = exchange
+        if self._counters.instrument is not None:
+            self._counters.tell_opened(exchange, self._clock.current_time())
+        if self._connection.options.timeouts.request is not None:
+            self._bound_request(event.stream_id, self._connection.options.timeouts.request)
+        if self._connection.admit is not None and not self._connection.admit(exchange):
+            return
+        if self.handler is None:
+            exchange.observer = _ignore
+            answer(exchange, 503, "This peer serves no app.\n")
+            return
+        try:
+            self.handler.handle(exchange)
+        except Exception:  # noqa: BLE001  # anybody's code, and one request must not end all others
+            _log.exception(
+                "connection %s (%s): a handler failed",
+                self._connection.id,
+                self._connection.name,
+                extra=about(self._connection),
+            )
+            self._counters.tell_error("handler")
+            exchange.observer = _ignore
+            exchange.reset(ResetCode.INTERNAL, "the handler failed")
+
+    def _bound_request(self, stream_id: int, seconds: float) -> None:
+        watched = self._due is not None
+        if self._due is None:
+            self._due = {}
+        self._due[stream_id] = self._clock.current_time() + seconds
+        if not watched:
+            self._lifecycle.start_soon(self._give_up_overdue)
+
+    # --- later --------------------------------------------------------------------------------
+
+    def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
+        """Submits an exchange again, in a while. On the loop."""
+        if self._lifecycle.has_tasks:
+            self._lifecycle.start_soon(self._resubmit_after, exchange, seconds)
+        else:
+            self._wait(exchange)
+
+    async def _resubmit_after(self, exchange: Exchange, seconds: float) -> None:
+        try:
+            await trio.sleep(seconds)
+        except trio.Cancelled:
+            # The connection is ending. What waits goes to the next one when it has ended.
+            self._wait(exchange)
+            raise
+        if not exchange.closed:
+            exchange.explain = None
+            (exchange.resubmit or self.submit)(exchange)
+
+    def _wait(self, exchange: Exchange) -> None:
+        self._waiting[exchange] = None
+        exchange.queue = self._waiting
+
+    def _give_up_later(self, stream_id: int) -> None:
+        """Gives a stream up behind `Timeouts.idle`, if it is still open then. On the loop."""
+        self._lifecycle.start_soon(self._give_up_after, stream_id)
+
+    async def _give_up_after(self, stream_id: int) -> None:
+        await trio.sleep(self._connection.timeouts.idle)
+        self._give_up(stream_id)
+
+    async def _give_up_overdue(self) -> None:
+        """Gives up the requests of the peer that are not over in time, until there are none.
+
+        Its task exists only where the time is set, so the others pay nothing for it.
+        """
+        while (due := self._next_due()) is not None:
+            stream_id, deadline = due
+            await trio.sleep_until(deadline)
+            self._give_up(stream_id)  # unless it is over meanwhile
+
+    def _next_due(self) -> tuple[int, float] | None:
+        """The first request whose time will be over, and when; `None` once there are none."""
+        with self._writer.lock:
+            for due in (self._due or {}).items():
+                return due
+            self._due = None  # behind this, the next request has a task of its own
+            return None
+
+    def _give_up(self, stream_id: int) -> None:
+        """Ends what has taken too long: a request of the peer's, or a failure. On the loop."""
+        with self._writer.lock:
+            if self._due:
+                self._due.pop(stream_id, None)
+            seconds = self._connection.options.timeouts.request
+            why = f"the request was not over within {seconds} s"
+            self._multiplexer.give_up(stream_id, ResetCode.TIMEOUT, why, "request")
+            self.dispatch()
+            self._writer.wake()
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def fail_all(self) -> None:
+        """Ends all that is under way; the connection has ended. With the lock."""
+        waiting, self._waiting = self._waiting, {}
+        for exchange in waiting:
+            exchange.requeue(self._lifecycle.closed_error(may_have_run=False))
+        for exchange in list(self._exchanges.values()):
+            ran = self._multiplexer.announced(exchange.id)
+            if self._exchanges.pop(exchange.id, None) is not None:
+                self._counters.count_end(
+                    exchange, "lost" if ran else "refused", self._clock.current_time()
+                )
+            if ran:
+                exchange.fail(self._lifecycle.closed_error(may_have_run=True))
+            else:
+                exchange.requeue(self._lifecycle.closed_error(may_have_run=False))
+        self._exchanges.clear()
+        self._write_paused.clear()
+        self._multiplexer.close()
+
+
+def _ignore(event: ExchangeEvent) -> None:
+    """Observes nothing."""
