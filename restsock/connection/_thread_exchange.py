@@ -2,11 +2,12 @@
 
 Rules:
 
-- The thread reaches the loop only through `run_sync_soon`; the loop reaches the thread only through
-  a `queue.SimpleQueue`. There is no lock and no polling.
-- Waking the other side is what costs. Steps that are queued together wake the loop once, a step
-  queued while the loop has yet to run the last ones wakes it not at all, credit goes back in
-  batches, and an event that nobody waits for (`Started`, mostly) does not wake the thread.
+- What the thread may do itself, it does: it sends and reads under the lock of its connection (the
+  rules are in `_writer`). What it leaves to the loop goes through `run_sync_soon`, and what comes
+  for it through a `queue.SimpleQueue`. There is no polling.
+- Waking the other side is what costs. Steps that are queued together wake the loop once, if at all,
+  credit goes back in batches (`_thread_flow`), and an event that nobody waits for (`Started`,
+  mostly) does not wake the thread.
 - Nothing posted here can raise on the loop: an error becomes the exchange's `Failed`.
 - One thread at a time. What another thread may do is `close`.
 
@@ -23,11 +24,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RequestTimeout, RestsockError, StreamReset
+from restsock._exceptions import RequestTimeout, RestsockError, StreamReset
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -40,13 +41,15 @@ from restsock.protocol import (
 )
 
 from ._event_queue import EventQueue, Withdrawn, guarded, joined
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Writable
+from ._exchange import Exchange, ExchangeEvent, Failed, Requeued
 from ._instrument import with_fields
+from ._loop_access import LoopAccess, check_thread
+from ._thread_flow import ThreadCredit, ThreadSender
+from ._withdrawal import withdraw
 
 if TYPE_CHECKING:
     from restsock._options import Limits
 
-    from ._connection import Connection
     from ._requester import Requester
 
 __all__ = ["ThreadExchange"]
@@ -55,13 +58,6 @@ __all__ = ["ThreadExchange"]
 # runs. Every orderly end of a loop fails its exchanges; this is for one that crashed, and for a
 # Ctrl-C that comes in the instant before the wait, which Python notices behind it.
 _LOOK_AFTER = 5.0
-
-# What a thread sends itself is at most this long, in bytes. A long body is left to the loop, which
-# would otherwise wait for the lock, again and again, while the thread is quicker to take it.
-_SHORT = 16 * 1024
-
-# How long a request whose connect time is over waits for the loop to say that it was not started.
-_WITHDRAWAL = 1.0
 
 
 class ThreadExchange:
@@ -78,25 +74,16 @@ class ThreadExchange:
     """
 
     __slots__ = (
-        "_batch",
-        "_blocked",
         "_closed",
         "_connect",
-        "_consumed",
-        "_credit_posted",
-        "_credited",
+        "_credit",
         "_event_queue",
         "_inbound",
-        "_limit",
+        "_loop",
         "_opened_at",
-        "_pid",
-        "_pump_posted",
-        "_pumped",
-        "_queued",
         "_requeued",
+        "_sender",
         "_sent",
-        "_steps",
-        "_token",
         "error",
         "exchange",
         "received",
@@ -121,26 +108,15 @@ class ThreadExchange:
         self.stopped = False
         self.error: RestsockError | None = None
         self._event_queue = event_queue
-        self._token = token
-        self._pid = os.getpid()
+        loop = self._loop = LoopAccess(token, event_queue)
+        self._sender = ThreadSender(exchange, event_queue, loop, limits.send_buffer)
+        self._credit = ThreadCredit(exchange, event_queue, loop, max(1, limits.initial_window // 4))
         self._opened_at = 0.0
         self._connect: float | None = None  # as it was told to `wait_started`
         self._closed = False
         self._sent = False  # this side's half is complete
         self._inbound: deque[bytes] = deque()
-        # Counters with one writer each, so that no step needs a lock: `_consumed` and `_queued` are
-        # the thread's, `_credited` and `_pumped` the loop's. All count bytes.
-        self._consumed = 0
-        self._credited = 0
-        self._queued = 0
-        self._pumped = 0
-        self._steps: deque[tuple[Callable[..., None], Any]] = deque()
-        self._pump_posted = False
-        self._credit_posted = False
-        self._blocked = False
         self._requeued = False  # without a stream again, after it had one
-        self._batch = max(1, limits.initial_window // 4)
-        self._limit = limits.send_buffer
 
     # --- making one ---------------------------------------------------------------------------
 
@@ -167,12 +143,7 @@ class ThreadExchange:
             RestsockError: this is the loop's own thread, which would wait for itself.
             ConnectionClosed: the loop has ended. Nothing was sent.
         """
-        token = requester.token
-        if _current_token() is token:
-            raise RestsockError(
-                "a blocking request on the event loop's own thread would wait for itself for ever:"
-                " call it from another thread (trio.to_thread.run_sync), or use the async API here"
-            )
+        check_thread(requester.token)
         if requester.instrument is not None:
             request = with_fields(requester.instrument, request)
         event_queue = EventQueue()
@@ -180,16 +151,16 @@ class ThreadExchange:
         exchange = Exchange(request, event_queue, body=body, end=end)
         exchange.any_thread = True
         exchange.resubmit = requester.submit
-        self = cls(exchange, event_queue, token, requester.limits)
+        self = cls(exchange, event_queue, requester.token, requester.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
         connection = requester.connection
         if connection is not None:
-            self._pid = connection.pid
-            self._check_process()
+            self._loop.pid = connection.pid
+            self._loop.check_process()
         if not requester.start_here(exchange, partial(guarded, event_queue, exchange)):
-            self._post(guarded, event_queue, exchange, requester.submit, exchange)
+            self._loop.post(guarded, event_queue, exchange, requester.submit, exchange)
         return self
 
     @classmethod
@@ -253,10 +224,9 @@ class ThreadExchange:
                 raise RequestTimeout(f"no body bytes within {timeout} s", phase="body")
         data = self._inbound.popleft()
         self.unread -= len(data)
-        self._consumed += len(data)
         # Credit for what is already complete would be a wake-up for nothing.
-        if not self.received and self._consumed - self._credited >= self._batch:
-            self._return_credit()
+        if not self.received:
+            self._credit.note_taken(len(data))
         return data
 
     def poll(self) -> None:
@@ -278,7 +248,7 @@ class ThreadExchange:
             ConnectionClosed: the loop has ended without a word.
             RestsockError: this is another process than the one that opened the exchange.
         """
-        self._check_process()
+        self._loop.check_process()
         self.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
         events = self._event_queue.queue
@@ -293,7 +263,7 @@ class ThreadExchange:
                     slice_ = deadline - time.monotonic()
                     if slice_ <= 0:
                         return False
-                self._post(_nothing)
+                self._loop.post(_nothing)
         self._absorb(event)
         return True
 
@@ -313,14 +283,14 @@ class ThreadExchange:
     @property
     def writable(self) -> bool:
         """Whether more can be sent without holding too much in memory."""
-        return self._outstanding() <= self._limit
+        return self._sender.outstanding <= self._sender.limit
 
     def send_head(self, head: ResponseHead, *, flush: bool = False) -> None:
         """Queues the response head; without `flush` it leaves with what is sent next.
 
         An error of the peer's or of the connection's shows when waiting, not here.
         """
-        self._step(self.exchange.send_head, head)
+        self._sender.step(self.exchange.send_head, head)
         if flush:
             self.flush()
 
@@ -328,16 +298,15 @@ class ThreadExchange:
         """Queues body bytes. Does not wait: call `drain` behind it."""
         if self.stopped or not data:
             return
-        self._queued += len(data)
-        self._step(self._send_data, data)
-        if flush and self._queued - self._pumped <= _SHORT:
+        self._sender.send_data(data)
+        if flush and self._sender.short:
             self.flush()  # what is long leaves by `drain`, on this thread
 
     def send_end(self, trailers: Headers = ()) -> None:
         """Queues the end of this side's half, and flushes."""
         self._sent = True
         if not self.stopped:
-            self._step(self.exchange.send_end, trailers)
+            self._sender.step(self.exchange.send_end, trailers)
             self.flush()
 
     def flush(self, *, stays: bool = False) -> None:
@@ -349,14 +318,7 @@ class ThreadExchange:
         Raises:
             ConnectionClosed: the loop has ended.
         """
-        if self._steps and not self._pump_posted:
-            connection = self.exchange.connection
-            short = self._queued - self._pumped <= _SHORT
-            if connection is not None and self.exchange.can_run_here and (short or stays):
-                self._check_process()
-                connection.writer.run_here(self._pump_here, connection, stays=stays and not short)
-            else:
-                self._post_pump()
+        self._sender.flush(stays=stays)
 
     def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
         """Waits until more can be sent.
@@ -374,26 +336,26 @@ class ThreadExchange:
             RestsockError: what the exchange failed with.
         """
         connection = self.exchange.connection
-        self._blocked = True  # before the first look: from here on the pump reports room
+        self._sender.blocked = True  # before the first look: from here on the pump reports room
         try:
             self.flush(stays=True)
             self.poll()
-            before = self._outstanding()
+            before = self._sender.outstanding
             deadline = None if timeout is None else time.monotonic() + timeout
             while not self.stopped:
                 self._raise_error()
                 if self._requeued:
                     self.wait_started(self._connect)
                     self._requeued = False
-                    before = self._outstanding()
+                    before = self._sender.outstanding
                     deadline = None if timeout is None else time.monotonic() + timeout
-                now = self._outstanding()
+                now = self._sender.outstanding
                 sends = (
                     connection is not None
                     and connection is self.exchange.connection
                     and connection.writer.sends_due
                 )
-                if now <= self._limit and not sends:
+                if now <= self._sender.limit and not sends:
                     return True
                 if unread is not None and self.unread >= unread:
                     return False
@@ -410,25 +372,25 @@ class ThreadExchange:
                     if self.wait(left):
                         continue
                 # A slow peer is not a silent one: whatever it took gives it the time again.
-                now = self._outstanding()
+                now = self._sender.outstanding
                 if now >= before:
                     raise RequestTimeout(f"no body bytes taken within {timeout} s", phase="write")
                 assert timeout is not None
                 before, deadline = now, time.monotonic() + timeout
             return False
         finally:
-            self._blocked = False
+            self._sender.blocked = False
             if connection is not None:
                 connection.writer.hand_over()
 
     def wait_either(self, timeout: float | None) -> bool:
         """Like `wait`, and room to send counts as an event."""
-        self._blocked = True
+        self._sender.blocked = True
         try:
             self.flush()
             return (not self.stopped and self.writable) or self.wait(timeout)
         finally:
-            self._blocked = False
+            self._sender.blocked = False
 
     # --- ending -------------------------------------------------------------------------------
 
@@ -450,12 +412,14 @@ class ThreadExchange:
         self._closed = True
         complete = self.received and (self._sent or self.stopped)
         # After a fork the loop's lock may be held by a thread that does not exist here.
-        if complete or self.error is not None or os.getpid() != self._pid:
+        if complete or self.error is not None or os.getpid() != self._loop.pid:
             return
         # Another thread may be waiting in here; a reset from this side brings no event.
         self._event_queue.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
-            self._post(guarded, self._event_queue, self.exchange, self.exchange.reset, code, reason)
+            self._loop.post(
+                guarded, self._event_queue, self.exchange, self.exchange.reset, code, reason
+            )
         except RestsockError:
             pass  # the loop has ended, and with it the stream
 
@@ -485,10 +449,9 @@ class ThreadExchange:
             if total is not None:
                 limits.append(self._opened_at + total - now)
             left = min(limits) if limits else None
-            if (left is None or left > 0) and self.wait(left):
-                continue
-            if left is not None and left > 0:
-                continue  # the time to look again at which time counts
+            if left is None or left > 0:
+                self.wait(left)
+                continue  # behind an event, or to look again at which time counts
             if self._event_queue.started_at is not None:
                 raise RequestTimeout(
                     f"no response head within {read if read is not None else total} s", phase="head"
@@ -497,150 +460,40 @@ class ThreadExchange:
 
     def _withdraw(self, timeout: float | None) -> None:
         """Takes back a request that did not start in time; returns when it did after all."""
-        self._post(self._reset_unless_started)
-        deadline = time.monotonic() + _WITHDRAWAL
-        certain = False
-        why: RestsockError | None = None
-        while self._event_queue.started_at is None and self.error is None:
-            try:
-                event = self._event_queue.queue.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break  # a loop that does not even answer; it may still start the request
-            if isinstance(event, Withdrawn):
-                certain, why = True, event.why
-                break
-            self._absorb(event)
+        answer = withdraw(self.exchange, self._event_queue, self._loop, self._absorb)
         if self._event_queue.started_at is not None:
             return
-        self._closed = certain
+        self._closed = answer is not None
         self._raise_error()  # a requester that gave up at the same moment has more exact words
-        if why is not None:
-            raise why
+        if answer is not None and answer.why is not None:
+            raise answer.why
         raise RequestTimeout(
             f"no connection with a free stream within {timeout} s",
             phase="connect",
-            may_have_run=not certain,
+            may_have_run=answer is None,
         )
 
-    def _reset_unless_started(self) -> None:  # on the loop
-        if self._event_queue.started_at is None:
-            explain = self.exchange.explain
-            why = None if explain is None else explain()
-            guarded(
-                self._event_queue,
-                self.exchange,
-                self.exchange.reset,
-                ResetCode.CANCEL,
-                "not started in time",
-            )
-            self._event_queue.put(Withdrawn(why))
-
     def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
-        kind = type(event)
-        if kind is DataReceived:
+        if type(event) is DataReceived:
             with self._event_queue.lock:
                 data = self._event_queue.pieces.popleft()
             joined(self._inbound, data)
             self.unread += len(data)
-        elif kind is ResponseReceived:
-            assert isinstance(event, ResponseReceived)
+        elif isinstance(event, ResponseReceived):
             self.response = event.head
-        elif kind is EndReceived:
-            assert isinstance(event, EndReceived)
+        elif isinstance(event, EndReceived):
             self.trailers = event.trailers
             self.received = True
-        elif kind is Failed:
-            assert isinstance(event, Failed)
+        elif isinstance(event, Failed):
             self.error = event.error
-        elif kind is StopSending:
+        elif isinstance(event, StopSending):
             self.stopped = True
-        elif kind is Requeued:
+        elif isinstance(event, Requeued):
             self._requeued = True
 
     def _raise_error(self) -> None:
         if self.error is not None:
             raise self.error.with_traceback(None)
-
-    def _outstanding(self) -> int:
-        return self._queued - self._pumped + self.exchange.buffered
-
-    def _step(self, function: Callable[..., None], argument: Any) -> None:
-        self._steps.append((function, argument))
-
-    def _return_credit(self) -> None:
-        connection = self.exchange.connection
-        if connection is not None and self.exchange.can_run_here:
-            self._check_process()
-            connection.writer.run_here(self._consume)
-        elif not self._credit_posted:
-            self._credit_posted = True
-            self._post(self._consume)
-
-    def _consume(self) -> None:  # on the loop
-        self._credit_posted = False  # first: a batch that comes now is posted again, not lost
-        nbytes = self._consumed - self._credited
-        if nbytes > 0:
-            self._credited += nbytes
-            guarded(self._event_queue, self.exchange, self.exchange.consume, nbytes)
-
-    def _post_pump(self) -> None:
-        self._pump_posted = True
-        self._post(self._pump)
-
-    def _pump_here(self, host: Connection) -> None:
-        # Meanwhile the peer may have refused the exchange, and another connection may have it.
-        if self.exchange.connection is host:
-            self._pump()
-        else:
-            self._post_pump()
-
-    def _pump(self) -> None:  # on the loop, or in `run_here`
-        self._pump_posted = False
-        steps = self._steps
-        connection = self.exchange.connection
-        if connection is not None:
-            connection.writer.cork()
-        try:
-            while steps:
-                function, argument = steps.popleft()
-                guarded(self._event_queue, self.exchange, function, argument)
-        finally:  # a KeyboardInterrupt must not leave the lock to a thread that has gone
-            if connection is not None:
-                connection.writer.uncork()
-        # Above the limit the exchange itself reports, later, that there is room.
-        if self._blocked and self.exchange.buffered <= self._limit:
-            self._event_queue.put(Writable())
-
-    def _send_data(self, data: bytes) -> None:  # by `_pump`
-        try:
-            self.exchange.send_data(data)
-        finally:
-            self._pumped += len(data)
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise RestsockError(
-                f"this exchange belongs to process {self._pid}, not to its fork {os.getpid()}:"
-                " a connection does not survive a fork; open a new one in this process"
-            )
-
-    def _post(self, function: Callable[..., object], *args: Any) -> None:
-        self._check_process()
-        try:
-            self._token.run_sync_soon(function, *args)
-        except trio.RunFinishedError as exc:
-            started = self._event_queue.started_at is not None
-            raise ConnectionClosed(
-                "the event loop of this connection has ended", may_have_run=started
-            ) from exc
-
-
-def _current_token() -> trio.lowlevel.TrioToken | None:
-    """Of the loop that runs in this very thread, if one does."""
-    try:
-        return trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        return None
 
 
 def _nothing() -> None:
