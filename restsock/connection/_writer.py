@@ -6,7 +6,8 @@ do the work itself, under these rules:
 
 - One lock for each connection, reentrant. Whoever looks at its multiplexer or WebSocket, or changes
   anything of its traffic, holds the lock. What is done under it never waits: it moves bytes between
-  buffers and a socket that takes what it takes. Nobody holds the locks of two connections.
+  buffers and a socket that takes what it takes. A thread holds the lock of one connection at most;
+  the loop may hold two, when it hands a request on from a connection that ends to the next.
 - A thread comes in by `run_here()`, which needs a direct socket: one that threads can use without
   the loop. Without one (in memory, on Windows) the thread leaves each step to the loop.
 - What only the loop can do, a thread leaves to it (`leave_to_loop`): starting or waking a task,
@@ -154,7 +155,7 @@ class Writer:
                 self.off_loop = self._stays = False
 
     def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
-        """Runs a function on the loop, after which it is going to wait. Takes the lock."""
+        """Runs a function as one of those who are let pass. On the loop; takes the lock."""
         self._wanting.append(None)
         with self.lock:
             self._wanting.pop()
