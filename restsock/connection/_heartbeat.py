@@ -129,7 +129,7 @@ class ConnectionHeartbeat:
         if timer is None:
             timer = HeartbeatTimer()
             self._lifecycle.start_soon(timer.run)
-        self._check = timer.add(self._next_check(), self._check_now)
+        self._check = timer.add(self._next_check(), self)
 
     def stop(self) -> None:
         """Ends it. Harmless when repeated."""
@@ -168,8 +168,8 @@ class ConnectionHeartbeat:
         next_ping = self._pinged_at + self._options.interval
         return min(next_ping, self._last_byte + self._silence_limit)
 
-    def _check_now(self) -> float:
-        """Does what is due; returns when to check again."""
+    def __call__(self) -> float:
+        """Does what is due; returns when to check again. For the timer: a method costs 64 bytes."""
         if not self._lifecycle.has_tasks:  # it is ending
             return math.inf
         if self._is_silent():
