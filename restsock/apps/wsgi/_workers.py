@@ -217,17 +217,15 @@ class WsgiHandler:
         streams does not bound what waits, and those that are over do not count.
         """
         pool = self._pool
-        if pool.waiting(connection) >= connection.limits.max_streams:
+        bound, room = connection.limits.max_streams, self._max_workers + self._queue_size
+        if pool.waiting(connection) >= bound or pool.requests >= room:
             pool.forget_ended(connection)
-            if pool.waiting(connection) >= connection.limits.max_streams:
-                why = "too many requests still waiting"
-                connection.limit_log.note_about(connection, "max_streams", why + ": refused")
-                refuse(exchange, why)
-                return False
-        if pool.requests < self._max_workers + self._queue_size:
-            return True
-        pool.forget_ended(connection)
-        if pool.requests < self._max_workers + self._queue_size:
+        if pool.waiting(connection) >= bound:
+            why = "too many requests still waiting"
+            connection.limit_log.note_about(connection, "max_streams", why + ": refused")
+            refuse(exchange, why)
+            return False
+        if pool.requests < room:
             return True
         other = pool.make_room(connection)
         self._refuse(exchange if other is None else other.exchange)

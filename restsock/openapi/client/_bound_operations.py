@@ -231,13 +231,10 @@ class BlockingOperation(BoundOperation):
             timeout=self._options.timeout,
             stream=stream,
         )
-        if response.status_code >= 400:
+        if (status := response.status_code) >= 400:
             with response:
-                content_type = response.headers.get("Content-Type", "")
-                content = response.content
-            raise failure_of(
-                self._arguments.key, response.status_code, content_type, content, response
-            )
+                content_type, content = response.headers.get("Content-Type", ""), response.content
+            raise failure_of(self._arguments.key, status, content_type, content, response)
         if checks is not None and not response.history:
             self._check_answer(checks, response, stream=stream)
         return response
@@ -359,10 +356,8 @@ class AsyncOperation(BoundOperation):
 
     def _raise_for_status(self, response: Response) -> None:
         if response.status >= 400:
-            content_type = response.header("content-type") or ""
-            raise failure_of(
-                self._arguments.key, response.status, content_type, response.content, response
-            )
+            status, content_type = response.status, response.header("content-type") or ""
+            raise failure_of(self._arguments.key, status, content_type, response.content, response)
 
 
 def _params(session: requests.Session) -> list[tuple[str, Any]]:

@@ -129,12 +129,9 @@ class OpenAPIHandler:
         self._publish = None if publish is None else publish.encode("ascii")
         self._published = b""
         self._chance = chance
-        grace = options.timeouts.close
-        self._threads = Threads(number=threads, grace=grace, seconds=max_time)
-        self._validator = Validator(self.document, seconds=max_time)
         self._policy = Policy(
-            self._validator,
-            self._threads,
+            Validator(self.document, seconds=max_time),
+            Threads(number=threads, grace=options.timeouts.close, seconds=max_time),
             max_body=max_body,
             hold=wrong_response == "refuse",
             wrong=answer_wrong,
@@ -195,9 +192,9 @@ class OpenAPIHandler:
             AppStartupError: the app says that it cannot start.
             SpecError: a part of the document cannot be used.
         """
-        await trio.to_thread.run_sync(self._validator.plans.prepare)
+        await trio.to_thread.run_sync(self._policy.validator.plans.prepare)
         # The threads are the outer ones: what the app answers as it ends is still validated.
-        async with self._threads.running(), self._inner.running():
+        async with self._policy.threads.running(), self._inner.running():
             self._serving = True
             try:
                 yield
