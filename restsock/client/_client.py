@@ -74,7 +74,7 @@ class Client(Requester):
     connected is followed by the next attempt; it is in the log and in `health()`. When it has
     ended, requests fail at once with `ConnectionClosed`.
 
-    Leaving the block ends the connection with 1000, behind what is in flight, both ways
+    Leaving the block ends the connection with 1000, after what is in flight, both ways
     (`Timeouts.grace`); leaving it by an exception does not wait for that, and a cancellation waits
     for nothing.
 
@@ -142,7 +142,7 @@ class Client(Requester):
     def _check_entered(self) -> None:
         if self._endpoint.life.state is State.NEW:
             raise RuntimeError(
-                'this client was not entered, so it dials nobody: use "async with'
+                'this client was not entered, so it does not dial: use "async with'
                 ' restsock.connect(...) as client:"'
             )
 
@@ -274,7 +274,7 @@ class Client(Requester):
     async def aclose(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Ends the client for good, behind what is in flight.
+        """Ends the client for good, after what is in flight.
 
         From the call on no request is started, by neither side; those that wait for a connection
         fail. Requests in flight go on, those of the peer as well as the client's own. When the last

@@ -100,7 +100,7 @@ class Dialer:
     async def dial(self, lost: Closed | None = None) -> Connection | None:
         """Dials with growing pauses until it works, or it is stopped: then `None`.
 
-        Behind a lost connection the first attempt has its pause, too: a listener that restarts
+        After a lost connection the first attempt has its pause, too: a listener that restarts
         would else meet all its clients at once.
 
         Args:

@@ -29,7 +29,7 @@ _FINAL = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
 class Reconnector:
     """The connections of a client: the present one, and those that it replaced.
 
-    A task runs a connection and dials the next one. Behind a connection that is announced to end
+    A task runs a connection and dials the next one. After a connection is announced to end,
     another task goes on, so that the first can carry what is in flight to its end. When the last of
     them has ended, the client has.
 
@@ -115,9 +115,9 @@ class Reconnector:
             self.outcome = outcome
 
     async def close(self, code: int, reason: str, grace: float) -> None:
-        """Ends it behind what is in flight, with a code that can be sent. See `Client.aclose`."""
+        """Ends it after what is in flight, with a code that can be sent. See `Client.aclose`."""
         outcome = Closed(True, code, reason, by_peer=False)
-        if self._life.state is State.NEW:  # there is nobody else to note the end
+        if self._life.state is State.NEW:  # nothing else would note the end
             self.end(outcome)
         self.stop(outcome)
         for connection in list(self.alive):
@@ -137,7 +137,7 @@ class Reconnector:
     # --- one connection after the other ---------------------------------------------------
 
     def _start_running(self, connection: Connection | None, lost: Closed | None) -> None:
-        """Has a task run the connection, or dial another behind the lost one; and so on."""
+        """Has a task run the connection, or dial another after it is lost, and so on."""
         assert self._nursery is not None
         scope = trio.CancelScope()
         self._scopes.append(scope)
@@ -163,7 +163,7 @@ class Reconnector:
     ) -> Closed | None:
         """Runs one connection after the other; the first, if there is one, is adopted already.
 
-        Behind a connection that is announced to end another task goes on, so that this one can
+        After a connection is announced to end, another task goes on, so that this one can
         carry what is in flight to its end.
 
         Returns:
@@ -211,7 +211,7 @@ class Reconnector:
 
     def _replace(self, connection: Connection, start: float, code: int) -> None:
         """Dials another connection, if there ought to be one, when this one is announced to end."""
-        # Behind a final code there will be none, and the code counts when it is there; 4005 cuts
+        # After a final code there will be none, and the code counts when it is there; 4005 cuts
         # everything off at once, and is the reason to be told.
         if self._life.ending or code in _FINAL or code == CloseCode.FORBIDDEN:
             return

@@ -16,8 +16,8 @@ class ClientStatistics:
 
     Attributes:
         connections: How often it was connected.
-        reconnects: How often again, behind the first time.
-        failures: How many attempts to connect have failed, all told.
+        reconnects: How often it connected again after the first time.
+        failures: How many attempts to connect have failed in all.
         waiting: Requests that wait for a connection now.
         queued: Requests that wait for a thread of the app; `None` where it has no such queue.
         limits: How often each limit was in the way, by its name: those that were, at all.

@@ -2,7 +2,7 @@
 
 | State    | A client ...                          | A server ...                               |
 |----------|---------------------------------------|--------------------------------------------|
-| NEW      | dials nobody yet                      | has bound nothing yet                      |
+| NEW      | has not dialed yet                    | has bound nothing yet                      |
 | OPEN     | has a connection, or dials one        | binds its sockets, then accepts            |
 | DRAINING | dials no more; what is in flight goes | answers newcomers with 503; what is in     |
 |          | on                                    | flight goes on                             |
@@ -132,6 +132,6 @@ class Lifecycle:
                     await close(grace=None if error is None else 0)
                 nursery.cancel_scope.cancel()
         finally:
-            end()  # nobody waits in vain, whatever has ended this
+            end()  # however this ended, what still waits has to fail
         if error is not None:
             raise error

@@ -19,7 +19,7 @@ SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
 def tell_closing(name: str, *, cut: bool) -> None:
-    """Says that a signal was heard: as a warning, since somebody may sit there and wait."""
+    """Says that a signal was heard: as a warning, since a person may be waiting."""
     if cut:
         _log.warning("%s: closing now", name)
     else:
@@ -30,7 +30,7 @@ class Drainable(Protocol):
     """A client or a server."""
 
     async def aclose(self, *, grace: float | None = ...) -> None:
-        """Closes it behind what is in flight."""
+        """Closes it after what is in flight."""
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ __all__ = ["Newcomers"]
 
 _log = logging.getLogger("restsock.server")
 
-# Seconds that newcomers are told to wait while the server closes. Whoever takes its place may be
+# Seconds that dialers are asked to wait while the server closes. The one that replaces it may be
 # there at any moment, and our clients have a backoff of their own.
 _RETRY_AFTER = "1"
 

@@ -79,7 +79,7 @@ class Registrar:
             connection.peer.host,
             connection.peer.port,
             "" if away is None else f", back after {away:.1f} s",
-            # Whoever has read of the failure is to read of its end.
+            # The end of a failure has the level of the failure.
             level=logging.INFO if away is None else logging.WARNING,
             extra=about(connection),
             burst=_BURST,

@@ -56,8 +56,8 @@ class Server:
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = await server.request("edge-1", "GET", "/pets")
 
-    Entering binds the sockets. Leaving closes all connections with 1001, behind what is in flight
-    (`Timeouts.grace`), upon which clients dial again, for the case that this is a restart. Leaving
+    Entering binds the sockets. Leaving closes all connections with 1001, after what is in flight
+    (`Timeouts.grace`), then clients dial again, in case this is a restart. Leaving
     by an exception does not wait for what is in flight, and a cancellation waits for nothing.
 
     Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
@@ -66,7 +66,7 @@ class Server:
 
     Never do two peers have one name unless they are to share it. What happens to the second is said
     by `names`: with `"replace"` it has the name at once, and the older one is closed with 4004,
-    behind which its client does not dial again; with `"reject"` it is closed in its handshake with
+    after which its client does not dial again; with `"reject"` it is closed in its handshake with
     4006, and its client tries again with its backoff, so it gets the name once the older one has
     gone or its silence was noticed; with `"share"` each request goes to one of them: to the one
     with the fewest under way, leaving out those that just refused one, and of equals in turn. With
@@ -329,10 +329,10 @@ class Server:
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Closes all connections behind what is in flight, stops listening, ends all subscriptions.
+        """Closes all connections after what is in flight, stops listening, ends all subscriptions.
 
         From the call on no request is started on any connection, by neither side; those that wait
-        for a peer fail. Requests in flight go on, both ways. A connection closes behind its last
+        for a peer fail. Requests in flight go on, both ways. A connection closes after its last
         one, at once if it has none, or when the grace is over. Then this waits up to
         `Timeouts.close` seconds for the peers' halves of the closing handshakes, and drops what is
         left. When it is cancelled, all is dropped at once.
@@ -342,8 +342,8 @@ class Server:
         A second call waits for the first; one with a shorter grace shortens it.
 
         Args:
-            code: The close code for the peers. Behind 1001 and 1012 (a restart) clients dial again,
-                behind 1000 not.
+            code: The close code for the peers. After 1001 and 1012 (a restart) clients dial again,
+                after 1000 not.
             reason: For people, at most 123 bytes of UTF-8.
             grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
 

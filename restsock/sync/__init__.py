@@ -2,7 +2,7 @@
 
 All clients and servers of a process share one background thread, in which they live; it starts with
 the first and ends with the last. Their methods block the calling thread only, and may be called
-from any number of threads at once; apps are served as behind the async API. What blocks can be
+from any number of threads at once; apps are served as by the async API. What blocks can be
 interrupted (Ctrl-C), and raises `RestsockError` where it could only wait for itself: on the
 background thread (in an async app, say), and in the child of a fork.
 
