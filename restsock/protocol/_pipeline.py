@@ -126,7 +126,7 @@ class Pipeline:
         tls = self.tls
         if tls is None:
             return data
-        if data:
+        if data and not tls.broken:  # else who reads ends it, and only the alert is to leave
             tls.send_data(data)
         if websocket.close_sent and websocket.close_received:
             tls.close()

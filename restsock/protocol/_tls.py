@@ -16,6 +16,9 @@ __all__ = ["TLS"]
 
 # Plain bytes taken out at once; OpenSSL gives one record, 16 KiB, at most.
 _READ = 16 * 1024
+# Bytes of answers to what TLS itself was asked, until they leave. An honest peer, which asks for a
+# new key once in millions of records, has one of some 30 bytes under way; OpenSSL has no bound.
+_MAX_ANSWERS = 16 * 1024
 
 
 class TLS:
@@ -35,9 +38,19 @@ class TLS:
         object: what the ssl module knows of this end: certificates, cipher, version, ALPN.
         context: what it was made with.
         ended: whether the peer sends no more.
+        broken: whether reading has failed; then sending fails, too.
     """
 
-    __slots__ = ("_close_required", "_incoming", "_outgoing", "context", "ended", "object")
+    __slots__ = (
+        "_answers",
+        "_close_required",
+        "_incoming",
+        "_outgoing",
+        "broken",
+        "context",
+        "ended",
+        "object",
+    )
 
     def __init__(
         self,
@@ -52,7 +65,9 @@ class TLS:
         self.context = context
         self.object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._close_required = close_required
+        self._answers = 0  # bytes that reading has made due
         self.ended = False
+        self.broken = False
 
     def handshake(self) -> bool:
         """Goes on with the handshake as far as it can; tells whether it is done."""
@@ -73,6 +88,9 @@ class TLS:
         """The plain bytes of one record; `b""` when there are none now, or no more (`ended`)."""
         if self.ended:
             return b""
+        if self._answers > _MAX_ANSWERS:
+            raise ssl.SSLError(1, "the peer asks TLS for more and more answers, and takes none")
+        due = self._outgoing.pending
         try:
             data = self.object.read(_READ)
         except ssl.SSLWantReadError:
@@ -85,6 +103,11 @@ class TLS:
                 raise
             self.ended = True
             return b""
+        except ssl.SSLError:
+            self.broken = True
+            raise
+        finally:
+            self._answers += self._outgoing.pending - due
         if not data:
             self.ended = True
         return data
@@ -108,4 +131,5 @@ class TLS:
 
     def data_to_send(self) -> bytes:
         """Takes the records that are due; empty when there are none."""
+        self._answers = 0
         return self._outgoing.read()

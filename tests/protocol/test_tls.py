@@ -158,3 +158,22 @@ def test_arbitrary_bytes_raise_only_ssl_errors(data: bytes) -> None:
         drain(there)
     except ssl.SSLError:
         pass
+
+
+def test_a_peer_that_takes_no_answer_gets_a_bounded_number() -> None:
+    """Key updates that ask for one in return: nothing but what is read makes them due."""
+    dialer, _ = tls_ends()
+
+    class Asked:
+        def read(self, size: int) -> bytes:
+            dialer._outgoing.write(bytes(27))
+            raise ssl.SSLWantReadError
+
+    dialer.object = Asked()  # type: ignore[assignment]
+    for _ in range(2000):  # they leave
+        assert dialer.read() == b""
+        assert len(dialer.data_to_send()) == 27
+    with pytest.raises(ssl.SSLError, match="takes none"):
+        for _ in range(1000):
+            dialer.read()
+    assert len(dialer.data_to_send()) < 20_000
