@@ -187,7 +187,8 @@ class Connection(Requester):
         No more once it is ending, once either side has announced that it will close it (GOAWAY), or
         once its stream numbers are used up. The requests on it may well go on.
         """
-        return self.lifecycle.state is OPEN and self.multiplexer.accepts_streams
+        going = self.lifecycle.state is OPEN and not self.reader.ended
+        return going and self.multiplexer.accepts_streams
 
     @property
     def leaving(self) -> bool:

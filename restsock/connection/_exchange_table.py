@@ -35,7 +35,7 @@ from restsock.protocol import (
 
 from ._close import stream_error
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer, unobserved
-from ._lifecycle import CLOSED, DRAINING, OPEN
+from ._lifecycle import CLOSED, DRAINING
 from ._retry import pause_before
 from ._statistics import Counters, outcome_of, reset_name
 
@@ -139,7 +139,7 @@ class ExchangeTable:
             if (
                 self._writer.direct_socket is None
                 or self._waiting
-                or self._lifecycle.state is not OPEN
+                or not self._connection.takes_requests
                 or not self._multiplexer.can_open
             ):
                 return False

@@ -29,9 +29,6 @@ __all__ = ["Lead", "Sleeper", "sleeper"]
 
 _CAN_LEAD = hasattr(select, "epoll") and hasattr(os, "eventfd")
 
-# Always readable, and never read; so forks may share it.
-_ALWAYS = os.eventfd(1) if _CAN_LEAD else -1
-
 
 class Sleeper:
     """Lets one thread wait for a socket and for other threads at once.
@@ -44,6 +41,7 @@ class Sleeper:
 
     def __init__(self) -> None:
         self.asleep = False
+        self._event = -1  # for `__del__`, when there are no descriptors left
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._event, select.POLLIN)
@@ -80,7 +78,8 @@ class Sleeper:
         os.eventfd_write(self._event, 1)
 
     def __del__(self) -> None:
-        os.close(self._event)
+        if self._event >= 0:
+            os.close(self._event)
 
 
 class Lead:
@@ -111,18 +110,23 @@ class Lead:
         self._epoll.modify(self._fd, 0)
         holder.watch(self._fd)
 
-    def give_back(self, *, wake: bool) -> None:
-        """Gives it back to the loop; and wakes it, for the last time."""
+    def give_back(self) -> None:
+        """Gives it back to the loop."""
         assert self.holder is not None
         self.holder.forget(self._fd)
         self.holder = None
         if not self._epoll.closed:
             self._epoll.modify(self._fd, select.EPOLLIN)
-            if wake:
-                self._epoll.register(_ALWAYS, select.EPOLLIN)
 
     def close(self) -> None:
-        """The socket is about to be closed. On the loop, whose task waits no more."""
+        """The socket is about to be closed. On the loop, whose task waits no more.
+
+        Whoever leads is woken: as long as a thread polls the socket, the system keeps it open, and
+        its number may soon be that of another one.
+        """
+        if self.holder is not None:
+            self.holder.forget(self._fd)
+            self.holder.wake()
         trio.lowlevel.notify_closing(self._epoll.fileno())
         self._epoll.close()
 
@@ -131,13 +135,16 @@ _here = threading.local()
 
 
 def sleeper() -> Sleeper | None:
-    """That of this thread; `None` where threads cannot lead."""
+    """That of this thread; `None` where threads cannot lead, or no descriptors are left."""
     if not _CAN_LEAD:
         return None
     try:
         found: Sleeper = _here.sleeper
     except AttributeError:
-        found = _here.sleeper = Sleeper()
+        try:
+            found = _here.sleeper = Sleeper()
+        except OSError:
+            return None
     return found
 
 

@@ -55,6 +55,7 @@ class Reader:
         "_heartbeat",
         "_lifecycle",
         "_pipeline",
+        "_reading",
         "_sink",
         "_stream",
         "_writer",
@@ -73,6 +74,7 @@ class Reader:
     ) -> None:
         self.lead: Lead | None = None
         self._ending: Closed | Exception | None = None  # what was read last
+        self._reading: trio.CancelScope | None = None  # of the task, while it can be told to stop
         self._stream = stream
         self._pipeline = pipeline
         self._lifecycle = lifecycle
@@ -100,19 +102,37 @@ class Reader:
                         return self._lifecycle.lost("the socket ended without a close")
                     closed = self._receive(data)
                 return closed
-            while closed is None:
-                if self.lead is not None:
-                    self.lead.offered = True
-                await trio.lowlevel.wait_readable((self.lead or direct_socket).fileno())
-                self._writer.run_on_loop(self._read, direct_socket)
-                ending = self._ending
-                if isinstance(ending, Exception):
-                    raise ending
-                closed = ending
-            return closed
+            if closed is not None:
+                return closed
+            with trio.CancelScope() as self._reading:
+                while self._ending is None:
+                    if self.lead is not None:
+                        self.lead.offered = True
+                    await trio.lowlevel.wait_readable((self.lead or direct_socket).fileno())
+                    self._writer.run_on_loop(self._read, direct_socket)
+            ending = self._ending
+            assert ending is not None
+            if isinstance(ending, Exception):
+                raise ending
+            return ending
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
             why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
             return self._lifecycle.lost(f"the socket failed: {why}")
+
+    def _stop(self) -> None:
+        """Wakes the task, since somebody else has read the end. On the loop."""
+        if self._reading is not None:  # else it has not begun, and looks first
+            self._reading.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last that comes has been read. For any thread."""
+        return self._ending is not None
+
+    @property
+    def _done(self) -> bool:
+        """Whether nothing more is to be read: the last has been, or the connection is closed."""
+        return self._ending is not None or self._writer.direct_socket is None
 
     async def drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
@@ -132,11 +152,16 @@ class Reader:
         """Reads what the socket has, without waiting, on a thread that is not the loop's.
 
         For a loop that is blocked: pings are answered, threads get what has come for them, and what
-        is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done.
+        is the loop's waits for it. Over memory, and TLS within TLS, nothing can be done; nor while
+        somebody has the lock, which may be the loop.
         """
-        direct_socket = self._writer.direct_socket
-        if direct_socket is not None:
-            self._writer.run_here(self._read, direct_socket)
+        writer = self._writer
+        direct_socket = writer.direct_socket
+        if direct_socket is not None and writer.lock.acquire(blocking=False):
+            try:
+                writer.run_here(self._read, direct_socket)
+            finally:
+                writer.lock.release()
 
     def read_until(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
         """Reads on this thread, which is not the loop's, until its queue has something.
@@ -158,11 +183,14 @@ class Reader:
         sends = False
         try:
             with writer.lock:
-                if writer.direct_socket is None or self._ending is not None:
+                if self._done:
                     return False
                 if self.lead is None:
                     # The loop gets to know it when it has been woken for the last time.
-                    self.lead = Lead(direct_socket.fileno())
+                    try:
+                        self.lead = Lead(direct_socket.fileno())
+                    except OSError:
+                        return False  # no descriptors are left
                 if self.lead.holder is not None or not self.lead.offered:
                     return False
                 self.lead.take(holder)
@@ -172,7 +200,7 @@ class Reader:
                     sends = True
                     holder.watch(direct_socket.fileno(), sending=True)
             event_queue.sleeper = holder
-            while self._ending is None:
+            while not self._done:
                 holder.asleep = True  # before the last look: from here on others wake it
                 if not event_queue.queue.empty() or seconds <= 0:
                     break
@@ -186,18 +214,23 @@ class Reader:
         finally:
             holder.asleep = False
             event_queue.sleeper = None
-            with writer.lock:
-                if self.lead is not None and self.lead.holder is holder:
-                    self.lead.give_back(wake=self._ending is not None)
-                if sends:
-                    writer.let_go()
+            try:
+                with writer.lock:
+                    if self.lead is not None and self.lead.holder is holder:
+                        self.lead.give_back()
+                    if sends:
+                        writer.let_go()
+            except BaseException:
+                # A KeyboardInterrupt: it may still have the lead, or be the writer.
+                writer.leave_to_loop(writer.distrust)
+                raise
         return True
 
     # --- with the lock ------------------------------------------------------------------------
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""
-        if self._writer.direct_socket is None or self._ending is not None:
+        if self._done:
             return
         try:
             for _ in range(_READS):
@@ -212,6 +245,9 @@ class Reader:
             pass  # somebody else was quicker
         except (RemoteProtocolError, OSError) as exc:
             self._ending = exc
+        if self._writer.off_loop and self._ending is not None:
+            # It need not be woken by the socket any more. What was left to it before comes first.
+            self._writer.leave_to_loop(self._stop)
 
     def _receive(self, data: bytes) -> Closed | None:
         """Takes bytes in; tells how the connection ended, if it has.

@@ -325,8 +325,7 @@ class ThreadExchange:
 
         Args:
             timeout: seconds in which the peer takes nothing at all, or `None`.
-            unread: stop waiting when this many bytes have come unread: the peer may be waiting
-                for us to take its bytes before it takes ours.
+            unread: give up once so many bytes wait unread: the peer may be waiting for us.
 
         Returns:
             Whether there is room now. `False` also once `stopped`.
@@ -345,6 +344,9 @@ class ThreadExchange:
             while not self.stopped:
                 self._raise_error()
                 if self._requeued:
+                    if connection is not None:
+                        connection.writer.hand_over()  # others have left to this thread their own
+                        connection = None
                     self.wait_started(self._connect)
                     self._requeued = False
                     before = self._sender.outstanding
@@ -364,16 +366,14 @@ class ThreadExchange:
                     if sends and self._lead(_LOOK_AFTER if left is None else left, send=True):
                         self.poll()
                         continue
-                    if sends:  # another thread leads, or none can
-                        assert connection is not None
+                    if sends and connection is not None:  # another thread leads, or none can
                         connection.writer.hand_over()
                         connection = None
                         continue
                     if self.wait(left):
                         continue
                 # A slow peer is not a silent one: whatever it took gives it the time again.
-                now = self._sender.outstanding
-                if now >= before:
+                if (now := self._sender.outstanding) >= before:
                     raise RequestTimeout(f"no body bytes taken within {timeout} s", phase="write")
                 assert timeout is not None
                 before, deadline = now, time.monotonic() + timeout

@@ -111,7 +111,7 @@ class Writer:
         self.off_loop = False
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
-        self._wanting: list[None] = []  # an entry for each thread that waits for the lock
+        self._wanting: set[int] = set()  # the threads that wait for the lock
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
@@ -136,29 +136,34 @@ class Writer:
         """
         if stays:
             self.let_others_pass()
-        self._wanting.append(None)
-        with self.lock:
-            self._wanting.pop()
-            self.off_loop = True
-            self._stays = stays
-            self._corked += 1
-            try:
-                function(*args)
-                self._corked -= 1
-                self._flush_due()
-            except BaseException:
-                # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
-                # corked: nobody sends any more until the loop has ended it.
-                self.leave_to_loop(self._distrust)
-                raise
-            finally:
-                self.off_loop = self._stays = False
+        me = threading.get_ident()
+        self._wanting.add(me)
+        try:
+            with self.lock:
+                self._wanting.discard(me)
+                self.off_loop = True
+                self._stays = stays
+                self._corked += 1
+                try:
+                    function(*args)
+                    self._corked -= 1
+                    self._flush_due()
+                except BaseException:
+                    # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
+                    # corked: nobody sends any more until the loop has ended it.
+                    self.leave_to_loop(self.distrust)
+                    raise
+                finally:
+                    self.off_loop = self._stays = False
+        finally:
+            self._wanting.discard(me)  # it may have been interrupted while it waited
 
     def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
         """Runs a function as one of those who are let pass. On the loop; takes the lock."""
-        self._wanting.append(None)
+        me = threading.get_ident()
+        self._wanting.add(me)
         with self.lock:
-            self._wanting.pop()
+            self._wanting.discard(me)
             function(*args)
 
     def let_others_pass(self) -> None:
@@ -175,7 +180,7 @@ class Writer:
         except trio.RunFinishedError:
             pass  # and the connection with it
 
-    def _distrust(self) -> None:
+    def distrust(self) -> None:
         """Ends the connection, whose state is not known any more. On the loop."""
         if self._lifecycle.has_tasks:
             reason = "a thread was interrupted in the middle of using it"
@@ -282,9 +287,14 @@ class Writer:
 
     def hand_over(self) -> None:
         """Leaves to the loop what a thread that stayed has not sent. Takes the lock."""
-        with self.lock:
-            if self.sends_due and not self._corked:
-                self.leave_to_loop(self._start)
+        try:
+            with self.lock:
+                if self.sends_due and not self._corked:
+                    self.leave_to_loop(self._start)
+        except BaseException:
+            # A KeyboardInterrupt, as it waited: what others have left to this thread must leave.
+            self.leave_to_loop(self.hand_over)
+            raise
 
     # --- its task -----------------------------------------------------------------------------
 
