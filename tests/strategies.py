@@ -1,20 +1,12 @@
-"""Hypothesis strategies for everything that crosses the wire, and the profiles they run under.
-
-`import`ing this module selects the profile that `RESTSOCK_HYPOTHESIS` names:
-
-    quick   (default) few examples, the same ones each time: for the suite
-    long    many, and new ones each time: for a search
-"""
+"""Hypothesis strategies for everything that crosses the wire."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from restsock.protocol import (
@@ -29,21 +21,6 @@ from restsock.protocol import (
     WebSocketEvent,
 )
 from restsock.protocol._frames import encode_frame, encode_goaway, encode_reset, encode_window
-
-# Data generation is slow on a loaded machine, and no measure of the code under test.
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile(
-    "quick",
-    max_examples=60,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=_SLOW,
-)
-settings.register_profile(
-    "long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=_SLOW
-)
-settings.load_profile(os.environ.get("RESTSOCK_HYPOTHESIS", "quick"))
 
 T = TypeVar("T")
 

@@ -94,7 +94,8 @@ async def test_the_app_learns_that_the_peer_is_gone(autojump_clock: MockClock) -
         for _ in range(3):
             yield bytes(400)
 
-    async with connected_pair(app_b=reader, options=LIMITS) as (dialer, _):
+    # On trio: the clock that jumps does not know what another thread is at.
+    async with connected_pair(app_b=reader, options=LIMITS, loop_b="trio") as (dialer, _):
         response = await dialer.request("POST", "/", body=long_body())
         assert response.status == 413
         assert response.content == b""

@@ -68,7 +68,7 @@ class _Run:
     def __init__(self, token: trio.lowlevel.TrioToken, number: int, seconds: float) -> None:
         self.token = token
         self.queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self.ended: list[trio.Event] = []  # one for each thread
+        self.threads: list[tuple[threading.Thread, trio.Event]] = []  # with what tells of its end
         self.idle = trio.Event()  # once there is no job, when it ends
         self.over = False  # nobody waits any more
         self._number = number
@@ -94,7 +94,7 @@ class _Run:
         while self._running < self._number and (job := self._next()) is not None:
             self._running += 1
             self._busy[job.key] = self._busy.get(job.key, 0) + 1
-            if self._running > len(self.ended):
+            if self._running > len(self.threads):
                 self._start_thread()
             self.queue.put(job)
 
@@ -122,7 +122,7 @@ class _Run:
             daemon=True,
         )
         thread.start()
-        self.ended.append(ended)
+        self.threads.append((thread, ended))
 
     def _work(self, ended: trio.Event) -> None:
         """What a thread does."""
@@ -198,13 +198,14 @@ class Threads:
                     run.idle = trio.Event()
                     await run.idle.wait()
                 # A thread tells the loop of its jobs before it tells its end.
-                for _ in run.ended:
+                for _ in run.threads:
                     run.queue.put(None)
-                for ended in run.ended:
+                for thread, ended in run.threads:
                     await ended.wait()
+                    thread.join()  # that was the last it had to do
             run.over = True
             if scope.cancelled_caught:
-                for _ in run.ended:
+                for _ in run.threads:
                     run.queue.put(None)
                 _log.warning("validation is stuck; its thread is left behind")
 
