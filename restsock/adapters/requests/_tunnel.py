@@ -18,6 +18,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from restsock._arguments import check_keywords
 from restsock._exceptions import (
     LocalProtocolError,
     RestsockError,
@@ -119,6 +120,7 @@ class TunnelAdapter(HTTPAdapter):
         contract: CallChecker | None = None,
         **pool_options: Any,
     ) -> None:
+        check_keywords(TunnelAdapter, pool_options, HTTPAdapter)
         super().__init__(max_retries=max_retries, **pool_options)
         self._requester = requester
         self._contract = contract

@@ -629,3 +629,9 @@ def test_a_spooled_file(session: requests.Session) -> None:
         file.write(b"spooled " * 100)
         file.seek(8)
         assert session.post("http://edge-1/", data=file).content == b"spooled " * 99
+
+
+def test_an_option_that_there_is_not(tunnel: FakeRequester) -> None:
+    message = r"TunnelAdapter\(\) has no argument 'max_retrys'; did you mean 'max_retries'\?"
+    with pytest.raises(TypeError, match=message):
+        TunnelAdapter(cast("Any", tunnel), max_retrys=3)
