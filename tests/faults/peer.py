@@ -92,9 +92,13 @@ def count() -> dict[str, int]:
     gc.collect()
     statistics = trio.lowlevel.current_statistics()
     files = Path("/proc/self/fd")
+    threads = [thread.name for thread in threading.enumerate()]
+    # Of WSGI apps: as many as there were requests at once, up to a bound of their own.
+    workers = sum(name.startswith("restsock-wsgi-") for name in threads)
     return {
         "tasks": statistics.tasks_living,
-        "threads": threading.active_count(),
+        "threads": len(threads) - workers,
+        "workers": workers,
         "files": len(list(files.iterdir())) if files.exists() else 0,
         "objects": len(gc.get_objects()),
     }

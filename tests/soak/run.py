@@ -414,7 +414,7 @@ def _problems(figures: Figures, *, memory: bool) -> list[str]:
         before, after = process["before"], process["after"]
         # Each thread that has waited has a file of its own to wait in, and each connection that
         # threads have waited for another one.
-        files = after["threads"] + 1
+        files = after["threads"] + after["workers"] + 1
         for what, more in (("tasks", 0), ("files", files), ("threads", _MORE_THREADS)):
             if after[what] > before[what] + more:
                 found.append(f"{name}: {before[what]} {what}, then {after[what]}")
