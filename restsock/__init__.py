@@ -18,13 +18,14 @@ Layers: a module imports from lower layers only, and siblings do not import each
     L1  auth, tls             credentials and authenticators; TLS from files
     L2  connection            a Connection over any trio stream, and the exchanges on it
     L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
-    L3  apps, adapters        serve an app, a function or another server; requests and httpx
-    L3  instruments           metrics for Prometheus, traces with OpenTelemetry
-    L4  openapi               hold either end to an OpenAPI document; only it imports openapi-core
-    L5  endpoint              what a client and a server share: their life cycle, signals, sockets
-    L6  client, server        dial and keep a connection; accept connections and know them by name
-    L7  sync                  the same API for threads
-    L8  testing               two connected peers in memory, and a wire that breaks on demand
+    L3  threads               where a thread meets a loop: exchanges of threads, the background loop
+    L4  apps, adapters        serve an app, a function or another server; requests and httpx
+    L4  instruments           metrics for Prometheus, traces with OpenTelemetry
+    L5  openapi               hold either end to an OpenAPI document; only it imports openapi-core
+    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
+    L7  client, server        dial and keep a connection; accept connections and know them by name
+    L8  sync                  the same API for threads
+    L9  testing               two connected peers in memory, and a wire that breaks on demand
 
 Only ``protocol`` imports wsproto, and only it and ``http1`` import h11. Neither imports an event
 loop, a clock, a socket, a thread or a source of randomness: those are handed in. ``import

@@ -63,7 +63,6 @@ CIRCLES_FOR_TYPES = [
         "restsock.connection._connection",
         "restsock.connection._counters",
         "restsock.connection._deadlines",
-        "restsock.connection._event_queue",
         "restsock.connection._exchange",
         "restsock.connection._exchange_table",
         "restsock.connection._heartbeat",
@@ -249,7 +248,7 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.server._listen", "import requests"),
         ("restsock.server._listen", "import openapi_core"),
         ("restsock._options", "from restsock.protocol import Multiplexer"),
-        ("restsock.sync._portal", "from ..testing import connected_pair"),
+        ("restsock.sync._endpoint", "from ..testing import connected_pair"),
         ("restsock.apps._wsgi", "if TYPE_CHECKING:\n    from ..server import Server"),
     ],
 )

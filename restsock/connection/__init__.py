@@ -1,7 +1,7 @@
 """A connection over any trio stream, and the exchanges on it.
 
 `Connection` carries exchanges and awaits no app. An `Exchange` is one request and its response;
-`AsyncExchange` drives one from trio tasks, `ThreadExchange` from a thread. A `Requester` sends
+`AsyncExchange` drives one from trio tasks; for threads see `restsock.threads`. A `Requester` sends
 requests, a `Handler` serves them.
 """
 
@@ -11,11 +11,11 @@ from ._access_control import AccessControl, forbid
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
-from ._event_queue import joined
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
 from ._heartbeat import HeartbeatTimer
+from ._inbox import joined
 from ._instrument import (
     Direction,
     Instrument,
@@ -23,14 +23,14 @@ from ._instrument import (
     Instruments,
     Side,
     instruments_of,
+    with_fields,
 )
+from ._leader import Sleeper
 from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
 from ._requester import Handler, Requester, head_for
 from ._retry import pause_before, was_refused
 from ._statistics import OUTCOMES, Counters, Statistics
-from ._thread_exchange import ThreadExchange
 from ._tls_stream import TLSStream
-from ._upload import Replay, ThreadUpload, send_upload
 from ._user_function import call_user_function, failure_of
 
 __all__ = [
@@ -54,18 +54,16 @@ __all__ = [
     "Instruments",
     "Load",
     "Peer",
-    "Replay",
     "Request",
     "Requester",
     "Requeued",
     "Response",
     "Side",
+    "Sleeper",
     "Started",
     "Statistics",
     "StreamedResponse",
     "TLSStream",
-    "ThreadExchange",
-    "ThreadUpload",
     "Writable",
     "answer",
     "call_user_function",
@@ -80,6 +78,6 @@ __all__ = [
     "open_accepted",
     "open_dialed",
     "pause_before",
-    "send_upload",
     "was_refused",
+    "with_fields",
 ]

@@ -20,8 +20,8 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._event_queue import joined
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, unobserved
+from ._inbox import joined
 from ._instrument import with_fields
 
 if TYPE_CHECKING:

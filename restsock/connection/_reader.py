@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ._close import Closed
     from ._counters import ConnectionCounters
     from ._direct_socket import DirectSocket
-    from ._event_queue import EventQueue
     from ._heartbeat import ConnectionHeartbeat
+    from ._interfaces import EventQueue
     from ._lifecycle import Lifecycle
     from ._writer import Writer
 

@@ -6,7 +6,6 @@ from any number of threads at once; apps are served as by the async API. What bl
 interrupted (Ctrl-C), and raises `RestsockError` where it could only wait for itself: on the
 background thread (in an async app, say), and in the child of a fork.
 
-- `_portal`: the thread, and what is kept open on it.
 - `_endpoint`: a client or server that is kept open, and its close.
 - `_requests`: blocking requests.
 - `_client`, `_server`, `_connection`, `_events`: the faces.

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from restsock.connection import Closed, Health, Peer, Statistics
     from restsock.connection import Connection as AsyncConnection
     from restsock.server import Connections as AsyncConnections
-
-    from ._portal import Portal
+    from restsock.threads import Portal
 
 __all__ = ["Connection", "Connections"]
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import trio
 
 from restsock._exceptions import ConnectionClosed
-
-from ._portal import BlockingContext
+from restsock.threads import BlockingContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self

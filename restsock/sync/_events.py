@@ -13,8 +13,7 @@ from restsock._exceptions import RestsockError
 
 if TYPE_CHECKING:
     from restsock.server import ConnectionEvent, Subscription
-
-    from ._portal import Portal
+    from restsock.threads import Portal
 
 # A thread that waits without a time limit looks this often, in seconds, whether the loop still
 # runs. Every orderly end of a server ends its subscriptions; this is for a loop that crashed.

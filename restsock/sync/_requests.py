@@ -7,15 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from restsock._exceptions import RequestTimeout, RestsockError, without_frames
-from restsock.connection import (
-    Replay,
-    Response,
-    ThreadExchange,
-    ThreadUpload,
-    head_for,
-    send_upload,
-)
+from restsock.connection import Response, head_for
 from restsock.endpoint import adapter_for
+from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -23,8 +17,7 @@ if TYPE_CHECKING:
     from restsock.connection import FieldsLike, Requester
     from restsock.openapi import ContractLike
     from restsock.protocol import Headers, ResponseHead
-
-    from ._portal import Portal
+    from restsock.threads import Portal
 
 __all__ = ["BlockingRequester", "BodyLike", "StreamedResponse"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from restsock.connection import FieldsLike, Response
     from restsock.openapi import ContractLike
     from restsock.server import ServerStatistics
+    from restsock.threads import Portal
 
-    from ._portal import Portal
     from ._requests import BodyLike
 
 __all__ = ["Route", "Server"]

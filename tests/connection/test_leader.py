@@ -16,10 +16,11 @@ import trio.testing
 
 from restsock._exceptions import ConnectionClosed, RequestTimeout
 from restsock._options import Heartbeat, Options
-from restsock.connection import AsyncExchange, Connection, Handler, ThreadExchange
-from restsock.connection._event_queue import EventQueue
+from restsock.connection import AsyncExchange, Connection, Handler
 from restsock.connection._leader import Sleeper, sleeper
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
+from restsock.threads import ThreadExchange
+from restsock.threads._event_queue import EventQueue
 
 from . import sockets
 from .peers import TaskHandler

@@ -14,12 +14,13 @@ import trio.testing
 
 from restsock._exceptions import ConnectionClosed, StreamRefused, StreamReset
 from restsock._options import Options, Timeouts
-from restsock.connection import AsyncExchange, Connection, ThreadExchange
-from restsock.connection._event_queue import EventQueue
+from restsock.connection import AsyncExchange, Connection
 from restsock.connection._exchange import Writable
 from restsock.connection._leader import sleeper
 from restsock.connection._reader import Reader
 from restsock.protocol import ResetCode
+from restsock.threads import ThreadExchange
+from restsock.threads._event_queue import EventQueue
 
 from . import sockets
 from .peers import TaskHandler

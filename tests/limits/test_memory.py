@@ -18,13 +18,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from restsock import Limits, Options, Timeouts
-from restsock.connection import AsyncExchange, Connection, Exchange, ThreadExchange
-from restsock.connection._event_queue import EventQueue
+from restsock.connection import AsyncExchange, Connection, Exchange
 from restsock.protocol import DataReceived, HelloReceived, RequestHead
 from restsock.server import _events as events_module
 from restsock.server._events import ConnectionEvent, EventHub
 from restsock.server._registry import Connections
 from restsock.testing import Pair, connected_pair
+from restsock.threads import ThreadExchange
+from restsock.threads._event_queue import EventQueue
 from tests.e2e.raw_peer import DATA, END, HEAD, RESET, frame, get, hello
 from tests.limits.scene import scene
 from tests.protocol.vectors import make_multiplexer

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError
-from restsock.connection import Replay, ThreadExchange, ThreadUpload, send_upload
+from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 
 from ._request import INLINE, ResponseBody, Times, mapped, package_of, parts_of, response_of
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from requests import Response
     from urllib3.util import Retry
 
-    from restsock.connection import ThreadExchange, ThreadUpload
     from restsock.protocol import ResponseHead
+    from restsock.threads import ThreadExchange, ThreadUpload
 
 
 __all__ = ["TunnelBody", "TunnelResponse", "build_raw", "read_content"]

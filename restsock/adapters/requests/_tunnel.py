@@ -26,7 +26,7 @@ from restsock._exceptions import (
     ValidationError,
     without_frames,
 )
-from restsock.connection import Replay, ThreadExchange, send_upload
+from restsock.threads import Replay, ThreadExchange, send_upload
 
 from ._call_checker import CallChecker, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error

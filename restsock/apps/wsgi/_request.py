@@ -32,7 +32,7 @@ from restsock.protocol import ResetCode
 from ._environ import wsgi_environ
 
 if TYPE_CHECKING:
-    from restsock.connection import ThreadExchange
+    from restsock.threads import ThreadExchange
 
 __all__ = ["WsgiApp", "WsgiRequest"]
 

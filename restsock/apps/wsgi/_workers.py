@@ -18,10 +18,10 @@ from restsock.apps._admission import ignore, refuse
 from restsock.apps._connection_info import describe
 from restsock.apps._errors import loggable
 from restsock.apps._response import Responder
-from restsock.connection import Exchange, Load, ThreadExchange
+from restsock.connection import Exchange, Load
 from restsock.protocol import ResetCode
+from restsock.threads import FairQueue, ThreadExchange
 
-from ._fair_queue import FairQueue
 from ._request import WsgiApp, WsgiRequest
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from restsock._exceptions import RequestTimeout, SpecError
-from restsock.connection import Requester, Response, ThreadExchange, head_for
+from restsock.connection import Requester, Response, head_for
 from restsock.openapi.checks import beside_the_loop
 from restsock.openapi.document import MAX_PEER_SIZE, PEER_SECONDS, Document, parse
+from restsock.threads import ThreadExchange
 
 if TYPE_CHECKING:
     from restsock.connection import FieldsLike

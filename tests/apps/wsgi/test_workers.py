@@ -15,9 +15,10 @@ import trio
 from restsock import ConnectionClosed, Limits, Options, RequestTimeout, StreamReset, Timeouts
 from restsock.apps import Disconnected, make_handler
 from restsock.apps.wsgi._workers import WsgiHandler, _Worker, _WorkerPool
-from restsock.connection import AsyncExchange, Connection, Handler, ThreadExchange
+from restsock.connection import AsyncExchange, Connection, Handler
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
+from restsock.threads import ThreadExchange
 from tests.apps.serving import linked, served
 from tests.connection.peers import handshake
 from tests.connection.sockets import socket_streams

@@ -18,8 +18,8 @@ from restsock._exceptions import (
     StreamReset,
 )
 from restsock._options import Limits, Timeouts
-from restsock.connection import ThreadExchange, _thread_exchange, _withdrawal
 from restsock.protocol import RequestHead, ResponseHead
+from restsock.threads import ThreadExchange, _exchange, _withdrawal
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop
 
 REQUEST = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
@@ -201,7 +201,7 @@ def test_credit_waits_for_a_batch(served: ThreadExchange, fake: FakeExchange, lo
 def test_a_loop_that_ended_without_a_word(
     served: ThreadExchange, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_thread_exchange, "_LOOK_AFTER", 0.01)
+    monkeypatch.setattr(_exchange, "_LOOK_AFTER", 0.01)
     loop.close()
     with pytest.raises(ConnectionClosed, match="the event loop of this connection has ended"):
         served.receive_data()
@@ -216,7 +216,7 @@ def test_a_loop_that_still_runs_is_waited_for(
     loop: Loop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_thread_exchange, "_LOOK_AFTER", 0.01)
+    monkeypatch.setattr(_exchange, "_LOOK_AFTER", 0.01)
     timer = threading.Timer(0.1, loop.run, (fake.data, b"late"))
     timer.start()
     assert served.receive_data() == b"late"
@@ -280,7 +280,7 @@ def test_the_start_is_not_announced_unless_asked(tunnel: FakeRequester) -> None:
 
 
 def test_limits_are_those_of_the_requester(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_thread_exchange, "Exchange", FakeExchange)
+    monkeypatch.setattr(_exchange, "Exchange", FakeExchange)
     tunnel = FakeRequester(loop, Limits(send_buffer=1024), Timeouts())
     tunnel.scripts = [FakeExchange.start]
     exchange = ThreadExchange.open(cast("Any", tunnel), REQUEST, end=False)

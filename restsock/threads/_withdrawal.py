@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from restsock.connection import Exchange, ExchangeEvent, Failed
 from restsock.protocol import ResetCode
 
 from ._event_queue import EventQueue, Withdrawn, guarded
-from ._exchange import Exchange, ExchangeEvent, Failed
 
 if TYPE_CHECKING:
     from ._loop_access import LoopAccess

@@ -17,8 +17,8 @@ import trio
 
 import restsock
 from restsock._exceptions import RestsockError
-from restsock.sync import _portal
-from restsock.sync._portal import BlockingContext
+from restsock.threads import _portal
+from restsock.threads._portal import BlockingContext
 
 # So that a script finds the package whether or not it is installed.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(restsock.__file__).parent.parent)}
@@ -255,7 +255,7 @@ def test_the_loop_keeps_nothing_of_what_is_closed() -> None:
 
 FORGOTTEN = """
 import contextlib, trio
-from restsock.sync._portal import BlockingContext
+from restsock.threads._portal import BlockingContext
 
 @contextlib.asynccontextmanager
 async def thing():
@@ -275,7 +275,7 @@ STUCK = FORGOTTEN.replace(
 
 FORKED = """
 import contextlib, os, sys, warnings
-from restsock.sync._portal import BlockingContext
+from restsock.threads._portal import BlockingContext
 from restsock._exceptions import RestsockError
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -320,8 +320,8 @@ def test_a_forgotten_close_is_made_up_for_at_exit() -> None:
 
 
 def test_what_does_not_close_does_not_keep_the_process() -> None:
-    done = run_script(STUCK.replace("from restsock.sync._portal import BlockingContext", (
-        "from restsock.sync import _portal; from restsock.sync._portal import BlockingContext\n"
+    done = run_script(STUCK.replace("from restsock.threads._portal import BlockingContext", (
+        "from restsock.threads import BlockingContext, _portal\n"
         "_portal._EXIT_GRACE = 0.1"
     )))  # fmt: skip
     assert done.returncode == 0

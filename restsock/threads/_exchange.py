@@ -3,10 +3,10 @@
 Rules:
 
 - What the thread may do itself, it does: it sends and reads under the lock of its connection (the
-  rules are in `_writer`). What it leaves to the loop goes through `run_sync_soon`, and what comes
-  for it through a `queue.SimpleQueue`. There is no polling.
+  rules are in `restsock.connection._writer`). What it leaves to the loop goes through
+  `run_sync_soon`, and what comes for it through a `queue.SimpleQueue`. There is no polling.
 - Waking the other side is what costs. Steps that are queued together wake the loop once, if at all,
-  credit goes back in batches (`_thread_flow`), and an event that nobody waits for (`Started`,
+  credit goes back in batches (`_flow`), and an event that nobody waits for (`Started`,
   mostly) does not wake the thread.
 - Nothing posted here can raise on the loop: an error becomes the exchange's `Failed`.
 - One thread at a time. What another thread may do is `close`.
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._exceptions import RequestTimeout, RestsockError, StreamReset
+from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, joined, with_fields
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -40,17 +41,14 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._event_queue import EventQueue, Withdrawn, guarded, joined
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued
-from ._instrument import with_fields
+from ._event_queue import EventQueue, Withdrawn, guarded
+from ._flow import ThreadCredit, ThreadSender
 from ._loop_access import LoopAccess, check_thread
-from ._thread_flow import ThreadCredit, ThreadSender
 from ._withdrawal import withdraw
 
 if TYPE_CHECKING:
     from restsock._options import Limits
-
-    from ._requester import Requester
+    from restsock.connection import Requester
 
 __all__ = ["ThreadExchange"]
 

@@ -20,11 +20,9 @@ from restsock.connection import (
     ExchangeEvent,
     Failed,
     Started,
-    ThreadExchange,
     Writable,
 )
 from restsock.connection._direct_socket import direct_socket_of
-from restsock.connection._thread_flow import _SHORT
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -35,9 +33,18 @@ from restsock.protocol import (
     ResponseReceived,
     StreamFailed,
 )
-
-from . import sockets
-from .sockets import Far, Posts, Scripted, alone, is_free, socket_streams, while_the_loop_stands
+from restsock.threads import ThreadExchange
+from restsock.threads._flow import _SHORT
+from tests.connection import sockets
+from tests.connection.sockets import (
+    Far,
+    Posts,
+    Scripted,
+    alone,
+    is_free,
+    socket_streams,
+    while_the_loop_stands,
+)
 
 HEAD = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
 UPGRADE = RequestHead(

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from restsock.connection import Exchange, Writable
+
 from ._event_queue import EventQueue, guarded
-from ._exchange import Exchange, Writable
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    from restsock.connection import Connection
+
     from ._loop_access import LoopAccess
 
 __all__ = ["ThreadCredit", "ThreadSender"]

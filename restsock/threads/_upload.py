@@ -9,15 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from restsock._exceptions import RequestTimeout, RestsockError
+from restsock.connection import pause_before, was_refused
 from restsock.protocol import ResetCode
 
-from ._retry import pause_before, was_refused
-from ._thread_exchange import ThreadExchange
+from ._exchange import ThreadExchange
 
 if TYPE_CHECKING:
+    from restsock.connection import Requester
     from restsock.protocol import RequestHead, ResponseHead
-
-    from ._requester import Requester
 
 __all__ = ["Replay", "ThreadUpload", "send_upload"]
 

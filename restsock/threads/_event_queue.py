@@ -11,18 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from restsock._exceptions import RestsockError, StreamReset
+from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Sleeper, Started, joined
 from restsock.protocol import DataReceived, ResetCode, ResponseReceived
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started
-from ._leader import Sleeper
-
-__all__ = ["EventQueue", "Withdrawn", "guarded", "joined"]
+__all__ = ["EventQueue", "Withdrawn", "guarded"]
 
 _log = logging.getLogger("restsock.connection")
-
-
-# Pieces of a body that wait are joined up to this size, in bytes.
-_SMALL = 4096
 
 
 class Withdrawn:
@@ -88,18 +82,6 @@ class EventQueue:
 
 
 _A_PIECE = DataReceived(0, b"")
-
-
-def joined(pieces: deque[bytes], data: bytes) -> bool:
-    """Adds a piece of a body; tells whether it was joined to the one before, which is small.
-
-    So a peer cannot fill memory with objects of one byte.
-    """
-    if pieces and len(pieces[-1]) + len(data) <= _SMALL:
-        pieces[-1] += data
-        return True
-    pieces.append(data)
-    return False
 
 
 def guarded(

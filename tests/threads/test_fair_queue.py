@@ -12,8 +12,8 @@ from typing import Any
 import trio
 
 from restsock import Connection, Limits, Options, Server, StreamRefused, connect, listen
-from restsock.apps.wsgi._fair_queue import FairQueue
 from restsock.apps.wsgi._workers import WsgiHandler
+from restsock.threads._fair_queue import FairQueue
 from tests.limits.scene import until
 
 # --- the queue ----------------------------------------------------------------------------
