@@ -51,29 +51,6 @@ HEAVY = (
 
 MAX_LINES = 500
 
-# --- what does not keep to the rules yet ------------------------------------------------------
-
-# Circles by the imports that run, of which there are none, and those that only imports for types
-# close: they must only become fewer.
-CIRCLES: list[set[str]] = []
-CIRCLES_FOR_TYPES = [
-    {"restsock.client._proxy", "restsock.client._socks"},
-    {
-        "restsock.connection._async_exchange",
-        "restsock.connection._connection",
-        "restsock.connection._counters",
-        "restsock.connection._deadlines",
-        "restsock.connection._exchange",
-        "restsock.connection._exchange_table",
-        "restsock.connection._heartbeat",
-        "restsock.connection._instrument",
-        "restsock.connection._messages",
-        "restsock.connection._reader",
-        "restsock.connection._requester",
-        "restsock.connection._writer",
-    },
-]
-
 # ----------------------------------------------------------------------------------------------
 
 _ROW = re.compile(r"^ +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
@@ -170,21 +147,18 @@ def private_imports(
     return found
 
 
-def graph_of(
-    sources: dict[tuple[str, ...], tuple[str, bool]], *, for_types: bool
-) -> dict[str, set[str]]:
-    """Which modules each one imports.
+def graph_of(sources: dict[tuple[str, ...], tuple[str, bool]]) -> dict[str, set[str]]:
+    """Which modules each one imports, be it for types only.
 
     Args:
         sources: module -> its source, whether it is a package.
-        for_types: whether imports under `if TYPE_CHECKING:` count.
     """
     graph: dict[str, set[str]] = {}
     for module, (source, is_package) in sources.items():
         targets = graph[".".join(module)] = set()
         for each in imports_of(ast.parse(source), module if is_package else module[:-1]):
             target = each.target if each.target in sources else each.target[:-1]
-            if target in sources and (for_types or not each.for_types):
+            if target in sources:
                 targets.add(".".join(target))
     return graph
 
@@ -286,13 +260,8 @@ def read_sources() -> dict[tuple[str, ...], tuple[str, bool]]:
     }
 
 
-@pytest.mark.parametrize(("for_types", "known"), [(False, CIRCLES), (True, CIRCLES_FOR_TYPES)])
-def test_no_modules_import_each_other_in_a_circle(for_types: bool, known: list[set[str]]) -> None:
-    found = circles_in(graph_of(read_sources(), for_types=for_types))
-    new = [circle for circle in found if not any(circle <= old for old in known)]
-    assert new == [], "a new circle, or a larger one"
-    gone = [old for old in known if old not in found]
-    assert gone == [], "no circle any more, or a smaller one: change the list"
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles_in(graph_of(read_sources())) == []
 
 
 def test_what_is_private_to_a_package_is_imported_in_it_alone() -> None:
@@ -314,12 +283,9 @@ def test_a_circle_is_seen() -> None:
         ("restsock", "b"): ("if TYPE_CHECKING:\n    from .a import A", True),
     }
     inner = {"restsock.a._x", "restsock.a._y"}
-    assert circles_in(graph_of(sources, for_types=False)) == [inner]
-    types = circles_in(graph_of(sources, for_types=True))
-    assert types == [inner]  # `restsock.b` names `restsock.b.a`
+    assert circles_in(graph_of(sources)) == [inner]  # `restsock.b` names `restsock.b.a`
     sources["restsock", "b"] = ("if TYPE_CHECKING:\n    from restsock.a import A", True)
-    types = circles_in(graph_of(sources, for_types=True))
-    assert types == [{"restsock.a", "restsock.b"}, inner]
+    assert circles_in(graph_of(sources)) == [{"restsock.a", "restsock.b"}, inner]
 
 
 @pytest.mark.parametrize(

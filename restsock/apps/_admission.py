@@ -9,7 +9,7 @@ import trio
 from restsock.protocol import ResetCode
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection, Exchange, ExchangeEvent
+    from restsock.connection import Carrier, Exchange, ExchangeEvent
 
 __all__ = ["Admission", "Admitted", "ignore", "refuse"]
 
@@ -38,7 +38,7 @@ class Admission(Generic[_Call]):
 
     def __init__(self) -> None:
         self.active: set[_Call] = set()
-        self._calls: dict[Connection, set[_Call]] = {}
+        self._calls: dict[Carrier, set[_Call]] = {}
         self._idle = trio.Event()
 
     def enter(self, exchange: Exchange, call: _Call) -> bool:

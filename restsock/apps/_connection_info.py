@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from restsock._principal import Principal
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection
+    from restsock.connection import Carrier
     from restsock.protocol import TLS
 
 __all__ = ["ConnectionInfo", "connection_info", "describe", "server_address", "tls_extension"]
@@ -48,10 +48,10 @@ class _Description:
     tls: dict[str, Any] | None
 
 
-_known: WeakKeyDictionary[Connection, _Description] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Carrier, _Description] = WeakKeyDictionary()
 
 
-def describe(connection: Connection | None) -> _Description:
+def describe(connection: Carrier | None) -> _Description:
     """Finds out about a connection. For any thread."""
     assert connection is not None
     known = _known.get(connection)
@@ -65,7 +65,7 @@ def describe(connection: Connection | None) -> _Description:
     return known
 
 
-def connection_info(connection: Connection) -> ConnectionInfo:
+def connection_info(connection: Carrier) -> ConnectionInfo:
     """What an app is told about a connection."""
     return describe(connection).info
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection, ExchangeEvent
+    from restsock.connection import Carrier, ExchangeEvent
     from restsock.protocol import Headers, RequestHead, ResponseHead
 
 __all__ = ["ServedExchange"]
@@ -23,7 +23,7 @@ class ServedExchange(Protocol):
         """What is asked for."""
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Carrier | None:
         """What carries it; only what never changes may be read elsewhere than on its loop."""
 
     @property

@@ -9,6 +9,7 @@ address apart in the wrong place, so addresses are compared here.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import ipaddress
 import logging
 import ssl
@@ -21,7 +22,6 @@ from restsock._addresses import url_host, without_zone
 from restsock.connection import FieldsLike
 
 from ._fields import check_headers
-from ._socks import check_socks
 from ._url import Address, split_url
 
 __all__ = ["Proxy", "ProxyLike", "choose_proxy", "is_exempt"]
@@ -86,7 +86,7 @@ class Proxy:
             if self.headers:
                 raise ValueError("a SOCKS proxy takes no headers")
             self.credentials = _for_socks(login)
-            check_socks()
+            _check_socks()
         elif login is not None:
             self.headers.append((b"Proxy-Authorization", _basic(*login)))
         if self.scheme == "https":
@@ -222,6 +222,12 @@ def _basic(user: str, password: str) -> bytes:
             "the proxy's user has a colon in it, which Basic authentication cannot send"
         )
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+def _check_socks() -> None:
+    """Raises ImportError where the library is missing."""
+    if importlib.util.find_spec("python_socks") is None:
+        raise ImportError("a SOCKS proxy needs python-socks: pip install 'restsock[proxy]'")
 
 
 def _for_socks(login: tuple[str, str] | None) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,17 +11,11 @@ from restsock._exceptions import HandshakeError
 if TYPE_CHECKING:
     from ._proxy import Proxy
 
-__all__ = ["check_socks", "open_socks"]
+__all__ = ["open_socks"]
 
 # Replies after which asking again is in vain (RFC 1928, section 6): not allowed by the rules, no
 # CONNECT, not this type of address.
 _FINAL = frozenset((2, 7, 8))
-
-
-def check_socks() -> None:
-    """Raises ImportError where the library is missing."""
-    if importlib.util.find_spec("python_socks") is None:
-        raise ImportError("a SOCKS proxy needs python-socks: pip install 'restsock[proxy]'")
 
 
 async def open_socks(

@@ -11,23 +11,18 @@ from ._access_control import AccessControl, forbid
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
+from ._exchange import Carrier, Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
 from ._heartbeat import HeartbeatTimer
 from ._inbox import joined
-from ._instrument import (
-    Direction,
-    Instrument,
-    InstrumentLike,
-    Instruments,
-    Side,
-    instruments_of,
-    with_fields,
-)
+from ._instrument import Instrument, InstrumentLike, instruments_of
+from ._instruments import Direction, Instruments, Side, with_fields
+from ._interfaces import Handler
 from ._leader import Sleeper
-from ._messages import FieldsLike, Request, Response, StreamedResponse, fields_of
-from ._requester import Handler, Requester, head_for
+from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+from ._request import Request
+from ._requester import Requester, head_for
 from ._retry import pause_before, was_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream
@@ -37,6 +32,7 @@ __all__ = [
     "OUTCOMES",
     "AccessControl",
     "AsyncExchange",
+    "Carrier",
     "Closed",
     "Connection",
     "Counters",

@@ -22,7 +22,7 @@ from restsock.protocol import CloseCode, ResetCode, UpgradeRequest, values_of
 
 from ._close import Peer
 from ._connection import Connection
-from ._exchange import Exchange, ExchangeEvent, answer
+from ._exchange import Carrier, Exchange, ExchangeEvent, answer
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
 
@@ -196,7 +196,7 @@ class AccessControl:
         return True
 
 
-def forbid(connection: Connection) -> None:
+def forbid(connection: Carrier) -> None:
     """Closes a connection whose principal is not what it was any more."""
     connection.close_soon(CloseCode.FORBIDDEN, "the credentials are not valid any more")
 

@@ -22,10 +22,10 @@ from restsock.protocol import (
 
 from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, unobserved
 from ._inbox import joined
-from ._instrument import with_fields
+from ._instruments import with_fields
 
 if TYPE_CHECKING:
-    from ._requester import Requester
+    from ._interfaces import Submitter
 
 __all__ = ["AsyncExchange"]
 
@@ -64,7 +64,7 @@ class AsyncExchange:
 
     @classmethod
     def open(
-        cls, requester: Requester, head: RequestHead, *, body: bytes = b"", end: bool = True
+        cls, requester: Submitter, head: RequestHead, *, body: bytes = b"", end: bool = True
     ) -> AsyncExchange:
         """Sends a request. Does not wait."""
         if requester.instrument is not None:

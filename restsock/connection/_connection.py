@@ -41,12 +41,13 @@ from ._health import Health, HealthReport
 from ._heartbeat import ConnectionHeartbeat, HeartbeatTimer
 from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
 from ._reader import Reader
-from ._requester import Handler, Requester
+from ._requester import Requester
 from ._statistics import Counters, Statistics
 from ._writer import Writer
 
 if TYPE_CHECKING:
-    from ._instrument import Instruments
+    from ._instruments import Instruments
+    from ._interfaces import Handler
 
 __all__ = ["Connection"]
 
@@ -171,14 +172,6 @@ class Connection(Requester):
 
     def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
         return self.exchange_table.start_here(exchange, guard)
-
-    def cork(self) -> None:
-        """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
-        self.writer.cork()
-
-    def uncork(self) -> None:
-        """Ends a `cork()`; sends what is due. Gives the lock back."""
-        self.writer.uncork()
 
     @property
     def takes_requests(self) -> bool:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ._statistics import Counters, EventCounts
 
 if TYPE_CHECKING:
-    from ._connection import Connection
-    from ._exchange import Exchange
-    from ._instrument import Direction, Instruments
+    from ._instruments import Direction, Instruments
 
 __all__ = ["ConnectionCounters"]
+
+
+class Counted(Protocol):
+    """An exchange, as far as it is counted: see `Exchange`."""
+
+    inbound: bool
+    opened_at: float
+    status: int
 
 
 class ConnectionCounters:
@@ -35,7 +41,7 @@ class ConnectionCounters:
         "requests_sent",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: object) -> None:
         self.bytes_sent = self.bytes_received = 0
         self.requests_sent = self.requests_received = 0
         self.event_counts: EventCounts | None = None
@@ -48,7 +54,7 @@ class ConnectionCounters:
             self.event_counts = {}
         self.event_counts[what, which] = self.event_counts.get((what, which), 0) + 1
 
-    def count_end(self, exchange: Exchange, outcome: str, now: float) -> None:
+    def count_end(self, exchange: Counted, outcome: str, now: float) -> None:
         """Notes how an exchange, which is in the table no more, has ended."""
         direction: Direction = "received" if exchange.inbound else "sent"
         if outcome != "answered":  # that follows from the rest
@@ -63,7 +69,7 @@ class ConnectionCounters:
                 now - exchange.opened_at,
             )
 
-    def tell_opened(self, exchange: Exchange, now: float) -> None:
+    def tell_opened(self, exchange: Counted, now: float) -> None:
         """Tells the instrument that an exchange has its stream."""
         if self.instrument is not None:
             exchange.opened_at = now

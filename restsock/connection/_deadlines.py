@@ -13,12 +13,12 @@ from restsock._logging import about
 from restsock.protocol import CloseCode
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    from ._exchange import Carrier
 
 __all__ = ["bound_idleness", "bound_lifetime"]
 
 
-async def bound_idleness(connection: Connection, seconds: float) -> None:
+async def bound_idleness(connection: Carrier, seconds: float) -> None:
     """Closes a connection that had no stream, and has opened none, for this long.
 
     Nothing is noted when a stream ends, which would cost every request; the counters are looked
@@ -44,7 +44,7 @@ async def bound_idleness(connection: Connection, seconds: float) -> None:
         await trio.sleep(seconds)
 
 
-async def bound_lifetime(connection: Connection, seconds: float) -> None:
+async def bound_lifetime(connection: Carrier, seconds: float) -> None:
     """Drains and closes a connection when it is this old."""
     await trio.sleep(seconds)
     connection.limit_log.note(

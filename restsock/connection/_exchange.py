@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from restsock._exceptions import LocalProtocolError, RestsockError
 from restsock.protocol import (
@@ -30,9 +30,24 @@ from restsock.protocol import (
 )
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    import threading
+
+    import trio
+
+    from restsock._limit_log import LimitLog
+    from restsock._options import Limits, Options, Timeouts
+    from restsock._principal import Principal
+    from restsock.protocol import TLS, Multiplexer
+
+    from ._close import Closed, Peer
+    from ._health import Health
+    from ._instruments import Instruments
+    from ._reader import Reader
+    from ._statistics import Statistics
+    from ._writer import Writer
 
 __all__ = [
+    "Carrier",
     "Exchange",
     "ExchangeEvent",
     "Failed",
@@ -85,6 +100,76 @@ ExchangeEvent: TypeAlias = (
     | StopSending
     | Failed
 )
+
+
+class Table(Protocol):
+    """The exchanges of a connection, as one of them knows it. See `ExchangeTable`."""
+
+    def note_sent(self, exchange: Exchange) -> None: ...
+
+    def consume(self, exchange: Exchange, nbytes: int) -> None: ...
+
+    def reset(self, exchange: Exchange, code: int, reason: str) -> None: ...
+
+
+class Carrier(Protocol):
+    """A connection, as what it carries and those who serve it know it. See `Connection`."""
+
+    id: str
+    name: str | None
+    metadata: Any
+    peer: Peer
+    pid: int
+    principal: Principal | None
+    options: Options
+    instrument: Instruments | None
+    limit_log: LimitLog
+    admit: Callable[[Exchange], bool] | None
+    on_leaving: Callable[[int], object] | None
+    token: trio.lowlevel.TrioToken
+    multiplexer: Multiplexer
+    lock: threading.RLock
+    writer: Writer
+    reader: Reader
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def exchange_table(self) -> Table: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def timeouts(self) -> Timeouts: ...
+
+    @property
+    def can_run_here(self) -> bool: ...
+
+    @property
+    def takes_requests(self) -> bool: ...
+
+    @property
+    def tls(self) -> TLS | None: ...
+
+    @property
+    def closed(self) -> Closed | None: ...
+
+    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool: ...
+
+    def statistics(self) -> Statistics: ...
+
+    def health(self) -> Health: ...
+
+    def close_soon(self, code: int = ..., reason: str = ...) -> None: ...
+
+    async def aclose(self, code: int = ..., reason: str = ...) -> None: ...
+
+    async def drain(
+        self, grace: float | None = ..., code: int = ..., reason: str = ...
+    ) -> Closed: ...
+
+    async def wait_closed(self) -> Closed: ...
 
 
 class Exchange:
@@ -143,7 +228,7 @@ class Exchange:
     ) -> None:
         self.request = request
         self.observer = observer
-        self.connection: Connection | None = None
+        self.connection: Carrier | None = None
         self.id = 0
         self.closed = False
         self.write_paused = False
@@ -173,7 +258,7 @@ class Exchange:
             return len(self.body)
         return connection.multiplexer.buffered(self.id)
 
-    def start(self, connection: Connection) -> None:
+    def start(self, connection: Carrier) -> None:
         """Opens the stream. For the connection that carries it."""
         multiplexer = connection.multiplexer
         body = self.body  # kept, in case that the peer refuses it
@@ -189,7 +274,7 @@ class Exchange:
             multiplexer.reset_stream(self.id, ResetCode.CANCEL)  # nothing of it has left, nor will
             self.fail(exc)
 
-    def accept(self, connection: Connection, stream_id: int) -> Exchange:
+    def accept(self, connection: Carrier, stream_id: int) -> Exchange:
         """Binds it to a stream that the peer has opened. For the connection that carries it."""
         self.connection = connection
         self.id = stream_id

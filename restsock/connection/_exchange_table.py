@@ -42,10 +42,10 @@ from ._statistics import Counters, outcome_of, reset_name
 if TYPE_CHECKING:
     from restsock.protocol import Multiplexer
 
-    from ._connection import Connection
     from ._counters import ConnectionCounters
+    from ._exchange import Carrier
+    from ._interfaces import Handler
     from ._lifecycle import Lifecycle
-    from ._requester import Handler
     from ._writer import Writer
 
 __all__ = ["ExchangeTable"]
@@ -89,7 +89,7 @@ class ExchangeTable:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Carrier,
         multiplexer: Multiplexer,
         lifecycle: Lifecycle,
         writer: Writer,

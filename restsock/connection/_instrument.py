@@ -1,16 +1,14 @@
 """Instrument: is told what happens, to count, measure and trace it.
 
-`Instrument` does nothing; one that does something overrides the methods it needs. The core holds
-`Instruments`, or `None`: without an instrument an event costs one look whether there is one.
+It does nothing itself; one that does something overrides the methods it needs.
 """
 
 from __future__ import annotations
 
-import logging
-import re
-import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ._instruments import Direction, Instruments
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers, RequestHead
@@ -19,24 +17,13 @@ if TYPE_CHECKING:
     from ._connection import Connection
 
 __all__ = [
-    "Direction",
     "Instrument",
     "InstrumentLike",
-    "Instruments",
     "Side",
     "instruments_of",
-    "with_fields",
 ]
 
-_log = logging.getLogger("restsock.connection")
-
-Direction: TypeAlias = Literal["sent", "received"]
-"""Who asks: `"sent"` are the requests of this side, `"received"` those of the peer."""
-
 Side: TypeAlias = Literal["dialer", "listener"]
-
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Instrument:
@@ -152,114 +139,7 @@ class Instrument:
         """
 
 
-InstrumentLike: TypeAlias = Instrument | Iterable[Instrument]
-
-
-class Instruments(Instrument):
-    """Several instruments as one, and what they raise held back from the traffic.
-
-    Args:
-        instruments: each is dropped by itself when it raises.
-    """
-
-    def __init__(self, instruments: Iterable[Instrument]) -> None:
-        self._instruments = tuple(instruments)
-
-    def connection_opened(self, connection: Connection) -> None:
-        self._tell("connection_opened", connection)
-
-    def connection_closed(self, connection: Connection, closed: Closed) -> None:
-        self._tell("connection_closed", connection, closed)
-
-    def reconnected(self, connection: Connection) -> None:
-        self._tell("reconnected", connection)
-
-    def handshake_failed(self, side: Side) -> None:
-        self._tell("handshake_failed", side)
-
-    def round_trip(self, connection: Connection, seconds: float) -> None:
-        self._tell("round_trip", connection, seconds)
-
-    def bytes_sent(self, connection: Connection, nbytes: int) -> None:
-        self._tell("bytes_sent", connection, nbytes)
-
-    def bytes_received(self, connection: Connection, nbytes: int) -> None:
-        self._tell("bytes_received", connection, nbytes)
-
-    def stream_opened(self, connection: Connection, direction: Direction) -> None:
-        self._tell("stream_opened", connection, direction)
-
-    def stream_closed(
-        self,
-        connection: Connection,
-        direction: Direction,
-        outcome: str,
-        status: int,
-        seconds: float,
-    ) -> None:
-        self._tell("stream_closed", connection, direction, outcome, status, seconds)
-
-    def error(self, connection: Connection, kind: str) -> None:
-        self._tell("error", connection, kind)
-
-    def limit_hit(self, kind: str) -> None:
-        self._tell("limit_hit", kind)
-
-    def queue(self, name: str, depth: int) -> None:
-        self._tell("queue", name, depth)
-
-    def request_fields(self, head: RequestHead) -> Headers:
-        fields: list[tuple[bytes, bytes]] = []
-        for instrument in self._instruments:
-            try:
-                fields += map(_checked, instrument.request_fields(head))
-            except Exception:  # noqa: BLE001  # see `_tell`
-                self._drop(instrument)
-        return fields
-
-    def serving_begun(self, connection: Connection, head: RequestHead) -> Any:
-        tokens: list[tuple[Instrument, Any]] = []
-        for instrument in self._instruments:
-            try:
-                tokens.append((instrument, instrument.serving_begun(connection, head)))
-            except Exception:  # noqa: BLE001  # see `_tell`
-                self._drop(instrument)
-        return tokens
-
-    def serving_ended(self, token: Any, status: int) -> None:
-        # Also those that were dropped meanwhile: what they have begun is to come to its end.
-        for instrument, own in reversed(token):
-            try:
-                instrument.serving_ended(own, status)
-            except Exception:  # noqa: BLE001  # see `_tell`
-                self._drop(instrument)
-
-    def _tell(self, what: str, *args: object) -> None:
-        for instrument in self._instruments:
-            try:
-                getattr(instrument, what)(*args)
-            except Exception:  # noqa: BLE001  # anybody's code, and the traffic is not to suffer
-                self._drop(instrument)
-
-    def _drop(self, instrument: Instrument) -> None:
-        """Takes an instrument that has just raised out of use."""
-        with _dropping:
-            kept = tuple(one for one in self._instruments if one is not instrument)
-            if len(kept) == len(self._instruments):
-                return  # another thread was quicker, and has logged it
-            self._instruments = kept
-        _log.exception("%s has failed and is not used any more", type(instrument).__name__)
-
-
-_dropping = threading.Lock()
-
-
-def _checked(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """A field that can be sent; any other would fail the request."""
-    name, value = field
-    if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-        raise ValueError("not a header field")
-    return name, value
+InstrumentLike: TypeAlias = Instrument | Instruments | Iterable[Instrument]
 
 
 def instruments_of(instrument: InstrumentLike | None) -> Instruments | None:
@@ -277,9 +157,3 @@ def instruments_of(instrument: InstrumentLike | None) -> Instruments | None:
         if not isinstance(one, Instrument):
             raise TypeError(f"not an Instrument: {one!r}")
     return Instruments(instruments) if instruments else None
-
-
-def with_fields(instruments: Instruments, head: RequestHead) -> RequestHead:
-    """A request's head, with what the instruments add to it."""
-    fields = instruments.request_fields(head)
-    return head._replace(headers=[*head.headers, *fields]) if fields else head

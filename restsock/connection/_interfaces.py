@@ -1,26 +1,39 @@
-"""What a connection knows of those who use it."""
+"""Whom an exchange meets on its way: what submits it, and what serves it."""
 
 from __future__ import annotations
 
-import queue
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ._leader import Sleeper
+    from restsock._options import Limits
 
-__all__ = ["EventQueue"]
+    from ._exchange import Exchange
+    from ._instruments import Instruments
+
+__all__ = ["Handler", "Submitter"]
 
 
-class EventQueue(Protocol):
-    """The events that wait for a thread.
+class Handler(Protocol):
+    """What serves the requests of a peer: an app behind one of the three interfaces.
 
-    Attributes:
-        sleeper: what the thread waits in while it leads, and may not wait on the queue. Who puts
-            in an event wakes it.
+    One with a queue may also have `load() -> Load`, for health and statistics.
     """
 
-    sleeper: Sleeper | None
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request whose head has come: sets `exchange.observer`. Must not block."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Starts the app (its lifespan, its workers) and ends it; requests come in between only."""
+
+
+class Submitter(Protocol):
+    """What an exchange is handed to, to be sent: see `Requester`."""
 
     @property
-    def queue(self) -> queue.SimpleQueue[Any]:
-        """The events, in order."""
+    def instrument(self) -> Instruments | None: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def submit(self, exchange: Exchange) -> None: ...

@@ -20,12 +20,14 @@ Where there is no epoll nobody takes the lead, and threads wait on their queues.
 from __future__ import annotations
 
 import os
+import queue
 import select
 import threading
+from typing import Any, Protocol
 
 import trio
 
-__all__ = ["Lead", "Sleeper", "sleeper"]
+__all__ = ["Lead", "Sleeper", "Waiter", "sleeper"]
 
 _CAN_LEAD = hasattr(select, "epoll") and hasattr(os, "eventfd")
 
@@ -80,6 +82,20 @@ class Sleeper:
     def __del__(self) -> None:
         if self._event >= 0:
             os.close(self._event)
+
+
+class Waiter(Protocol):
+    """What a thread waits for.
+
+    Attributes:
+        queue: others fill it, from any thread.
+        sleeper: what the thread sleeps in while it leads; they wake it.
+    """
+
+    sleeper: Sleeper | None
+
+    @property
+    def queue(self) -> queue.SimpleQueue[Any]: ...
 
 
 class Lead:

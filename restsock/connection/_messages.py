@@ -1,19 +1,17 @@
-"""Requests and responses as people write them: for apps that are functions, and for callers."""
+"""Responses as people write them: for apps that are functions, and for callers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import unquote
 
-from restsock.protocol import Headers, RequestHead, ResponseHead
+from restsock.protocol import Headers, ResponseHead
 
 if TYPE_CHECKING:
     from ._async_exchange import AsyncExchange
-    from ._connection import Connection
 
-__all__ = ["FieldsLike", "Request", "Response", "StreamedResponse", "fields_of"]
+__all__ = ["Body", "Fields", "FieldsLike", "Response", "StreamedResponse", "fields_of"]
 
 FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 
@@ -28,7 +26,9 @@ def _encode(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-class _Fields:
+class Fields:
+    """A message with header fields."""
+
     headers: Headers
 
     def header(self, name: str, default: str | None = None) -> str | None:
@@ -40,7 +40,7 @@ class _Fields:
         return default
 
 
-class _Body:
+class Body:
     """A body that comes in pieces. A plain iterator: a generator would have to be closed."""
 
     _exchange: AsyncExchange
@@ -60,47 +60,7 @@ class _Body:
         return data
 
 
-class Request(_Fields, _Body):
-    """A request that came in, for an app that is a coroutine function.
-
-    Its body is read by `read()` or by iterating, once.
-
-    Attributes:
-        method: in capitals.
-        target: path and query, as sent.
-        path: percent-decoded.
-        query: behind the "?", as sent.
-        headers: name and value pairs, as sent.
-        scheme: `"http"` or `"https"`: of the caller's URL, which is the caller's claim; whether
-            the connection has TLS when the caller does not say. `connection.peer.tls` is the fact.
-        connection: what it came over: `name`, `id` and `metadata` tell the peer.
-        trailers: what came behind the body, once it is read.
-    """
-
-    def __init__(self, head: RequestHead, exchange: AsyncExchange, connection: Connection) -> None:
-        self.method = head.method.decode("ascii")
-        self.target = head.target.decode("latin-1")
-        path, _, self.query = self.target.partition("?")
-        self.path = unquote(path)
-        self.headers = head.headers
-        self.scheme = connection.peer.scheme_of(head)
-        self.connection = connection
-        self._exchange = exchange
-
-    async def read(self) -> bytes:
-        """The whole body, of any size: bound it by iterating when the peer is not trusted."""
-        return b"".join([data async for data in self])
-
-    async def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            ValueError: it is not.
-        """
-        return json.loads(await self.read())
-
-
-class Response(_Fields):
+class Response(Fields):
     """A response: what an app that is a coroutine function returns, what `request()` gives.
 
     Args:
@@ -150,7 +110,7 @@ class Response(_Fields):
         return f"<Response {self.status}>"
 
 
-class StreamedResponse(_Fields, _Body):
+class StreamedResponse(Fields, Body):
     """A response whose body is still on its way; or, with status 101, a raw two-way stream.
 
     Attributes:

@@ -15,7 +15,7 @@ import trio
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import CloseReceived, Pong
 
-from ._leader import Lead, sleeper
+from ._leader import Lead, Waiter, sleeper
 
 if TYPE_CHECKING:
     from restsock.protocol import Pipeline
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ._counters import ConnectionCounters
     from ._direct_socket import DirectSocket
     from ._heartbeat import ConnectionHeartbeat
-    from ._interfaces import EventQueue
     from ._lifecycle import Lifecycle
     from ._writer import Writer
 
@@ -163,11 +162,11 @@ class Reader:
             finally:
                 writer.lock.release()
 
-    def read_until(self, event_queue: EventQueue, seconds: float, *, send: bool = False) -> bool:
+    def read_until(self, waiter: Waiter, seconds: float, *, send: bool = False) -> bool:
         """Reads on this thread, which is not the loop's, until its queue has something.
 
         Args:
-            event_queue: of this thread.
+            waiter: what this thread waits for.
             seconds: that this may take.
             send: whether to send, too, what is due, and to return when all of it has left.
 
@@ -199,10 +198,10 @@ class Reader:
                         return True
                     sends = True
                     holder.watch(direct_socket.fileno(), sending=True)
-            event_queue.sleeper = holder
+            waiter.sleeper = holder
             while not self._done:
                 holder.asleep = True  # before the last look: from here on others wake it
-                if not event_queue.queue.empty() or seconds <= 0:
+                if not waiter.queue.empty() or seconds <= 0:
                     break
                 if holder.sleep(seconds):
                     holder.asleep = False
@@ -213,7 +212,7 @@ class Reader:
                 seconds = until - time.monotonic()
         finally:
             holder.asleep = False
-            event_queue.sleeper = None
+            waiter.sleeper = None
             try:
                 with writer.lock:
                     if self.lead is not None and self.lead.holder is holder:

@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,26 +20,13 @@ from ._exchange import Exchange
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 
 if TYPE_CHECKING:
-    from ._connection import Connection
-    from ._instrument import Instruments
+    from ._exchange import Carrier
+    from ._instruments import Instruments
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["Handler", "Requester", "head_for"]
-
-
-class Handler(Protocol):
-    """What serves the requests of a peer: an app behind one of the three interfaces.
-
-    One with a queue may also have `load() -> Load`, for health and statistics.
-    """
-
-    def handle(self, exchange: Exchange) -> None:
-        """Takes over a request whose head has come: sets `exchange.observer`. Must not block."""
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Starts the app (its lifespan, its workers) and ends it; requests come in between only."""
+__all__ = ["Requester", "head_for"]
 
 
 class Requester(ABC):
@@ -73,7 +60,7 @@ class Requester(ABC):
         return "restsock"
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Carrier | None:
         """What there is now; `None` when there is nothing. For any thread."""
         return None
 

@@ -17,7 +17,7 @@ from restsock.connection import Exchange, Writable
 from ._event_queue import EventQueue, guarded
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection
+    from restsock.connection import Carrier
 
     from ._loop_access import LoopAccess
 
@@ -96,7 +96,7 @@ class ThreadSender:
         self._posted = True
         self._loop.post(self._pump)
 
-    def _pump_here(self, host: Connection) -> None:
+    def _pump_here(self, host: Carrier) -> None:
         # Meanwhile the peer may have refused the exchange, and another connection may have it.
         if self._exchange.connection is host:
             self._pump()

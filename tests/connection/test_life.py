@@ -240,10 +240,10 @@ async def test_more_than_a_batch_leaves_without_another_word() -> None:
         sent = bytes(50_000)
         exchanges = [AsyncExchange.open(dialer, HEAD, end=False) for _ in range(3)]
         direct_socket.wrote.clear()
-        dialer.cork()
+        dialer.writer.cork()
         for exchange in exchanges:
             exchange.exchange.send_data(sent)
-        dialer.uncork()
+        dialer.writer.uncork()
         await trio.testing.wait_all_tasks_blocked()
         got = [len(event.data) for event in far.arrived() if isinstance(event, DataReceived)]
         assert sum(got) == 3 * len(sent)

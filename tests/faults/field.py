@@ -17,7 +17,7 @@ from typing import Any, Literal
 import trio
 
 import restsock
-from restsock.connection import Connection, Requester
+from restsock.connection import Carrier, Requester
 from restsock.testing import FaultyProxy
 from tests.faults.ledger import Counts, Ledger, judge
 from tests.faults.load import Load
@@ -195,11 +195,11 @@ class Field:
         self.answers += 1
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Carrier | None:
         """The caller's, now."""
         return self.requester.connection
 
-    async def wait_connected(self) -> Connection:
+    async def wait_connected(self) -> Carrier:
         await until(lambda: self.connection is not None)
         assert self.connection is not None
         return self.connection

@@ -554,8 +554,8 @@ async def test_behind_the_end_nothing_is_written_whoever_has_the_number_now() ->
                 while_the_loop_stands(late)
                 asynchronous.exchange.send_data(b"late")
                 asynchronous.close()
-                dialer.cork()
-                dialer.uncork()
+                dialer.writer.cork()
+                dialer.writer.uncork()
                 dialer.writer.flush()
                 assert direct_socket is not None
                 assert direct_socket.write(b"late") == 0

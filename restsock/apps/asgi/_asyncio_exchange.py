@@ -14,7 +14,7 @@ from restsock.connection import Exchange, Failed, Writable, joined
 from restsock.protocol import DataReceived, EndReceived, ResetCode, StopSending
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection, ExchangeEvent
+    from restsock.connection import Carrier, ExchangeEvent
     from restsock.protocol import Headers, RequestHead, ResponseHead
 
     from ._asyncio_thread import AsyncioThread
@@ -65,7 +65,7 @@ class AsyncioExchange:
         assert connection is not None
         self.exchange = exchange
         self.request: RequestHead = exchange.request
-        self.connection: Connection = connection
+        self.connection: Carrier = connection
         self.observer: Callable[[ExchangeEvent], None] = _unobserved
         self.complete = False
         self._thread = thread

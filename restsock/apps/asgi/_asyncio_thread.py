@@ -29,7 +29,7 @@ import trio
 from restsock._blocked import watched
 
 if TYPE_CHECKING:
-    from restsock.connection import Connection
+    from restsock.connection import Carrier
 
 __all__ = ["AsyncioCall", "AsyncioThread"]
 
@@ -44,7 +44,7 @@ class _Performer(Protocol):
     """What steps on trio belong to: it deals with their errors."""
 
     @property
-    def connection(self) -> Connection: ...
+    def connection(self) -> Carrier: ...
 
     def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None: ...
 
@@ -156,7 +156,7 @@ class AsyncioThread:
     def _empty_to_trio(self) -> None:
         self._trio_woken = False
         box = self._to_trio
-        held: set[Connection] = set()
+        held: set[Carrier] = set()
         for _ in range(len(box)):  # what comes in meanwhile has its own turn
             performer, function, args = box.popleft()
             if performer is None:
@@ -165,10 +165,10 @@ class AsyncioThread:
             connection = performer.connection
             if connection not in held:
                 held.add(connection)
-                connection.cork()
+                connection.writer.cork()
             performer.perform(function, args)
         for connection in held:
-            connection.uncork()
+            connection.writer.uncork()
 
     # --- on asyncio -----------------------------------------------------------------------
 

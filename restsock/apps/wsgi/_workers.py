@@ -26,7 +26,7 @@ from ._request import WsgiApp, WsgiRequest
 
 if TYPE_CHECKING:
     from restsock._options import Options
-    from restsock.connection import Connection
+    from restsock.connection import Carrier
 
 __all__ = ["WsgiHandler"]
 
@@ -96,19 +96,19 @@ class _WorkerPool:
             self._idle.append(worker)
         return worker.inbox.get()
 
-    def waiting(self, connection: Connection) -> int:
+    def waiting(self, connection: Carrier) -> int:
         """How many requests of a connection wait."""
         with self._lock:
             return self._waiting.length(connection)
 
-    def forget_ended(self, connection: Connection) -> None:
+    def forget_ended(self, connection: Carrier) -> None:
         """Drops those requests of a connection that are over before anybody has begun them."""
         with self._lock:
             for request in self._waiting.items(connection):
                 if request.exchange.closed:
                     self._drop(connection, request)
 
-    def make_room(self, connection: Connection) -> ThreadExchange | None:
+    def make_room(self, connection: Carrier) -> ThreadExchange | None:
         """Gives up a request for another one, of a connection that has fewer waiting.
 
         Returns:
@@ -210,7 +210,7 @@ class WsgiHandler:
             self._token = None
             await self._stop()
 
-    def _may_wait(self, exchange: Exchange, connection: Connection) -> bool:
+    def _may_wait(self, exchange: Exchange, connection: Carrier) -> bool:
         """Finds room for a request that has to wait, or answers it; tells which.
 
         A request can end while it waits, and its peer send another one: so the bound on open

@@ -266,7 +266,7 @@ class ResponseCheck(Exchange):
         assert connection is not None
         if head is None or self._outer.closed:
             return
-        connection.cork()
+        connection.writer.cork()
         try:
             self._outer.send_head(head)
             for part in parts:
@@ -274,7 +274,7 @@ class ResponseCheck(Exchange):
             if end is not None:
                 self._outer.send_end(end)
         finally:
-            connection.uncork()
+            connection.writer.uncork()
         if not self._outer.closed:
             self.observer(Writable())
 

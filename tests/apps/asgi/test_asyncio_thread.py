@@ -82,12 +82,15 @@ async def test_one_turn_of_asyncio_wakes_trio_once(monkeypatch: pytest.MonkeyPat
 async def test_what_goes_out_on_a_connection_leaves_together() -> None:
     steps: list[str] = []
 
-    class FakeConnection:
+    class FakeWriter:
         def cork(self) -> None:
             steps.append("cork")
 
         def uncork(self) -> None:
             steps.append("uncork")
+
+    class FakeConnection:
+        writer = FakeWriter()
 
     performer: Any = SimpleNamespace(
         connection=FakeConnection(), perform=lambda function, args: function(*args)

@@ -31,7 +31,8 @@ class Outer(Exchange):
         self.said: list[Any] = []
         self.waiting = 0
         nothing = lambda: None  # noqa: E731
-        self.connection = cast("Any", SimpleNamespace(limits=LIMITS, cork=nothing, uncork=nothing))
+        writer = SimpleNamespace(cork=nothing, uncork=nothing)
+        self.connection = cast("Any", SimpleNamespace(limits=LIMITS, writer=writer))
 
     @property
     def buffered(self) -> int:
