@@ -120,7 +120,7 @@ def make_handler(
             app, options=options, max_websocket_message=max_websocket_message, loop=loop
         )
     if kind == "wsgi":
-        from .wsgi._workers import WsgiHandler
+        from .wsgi._handler import WsgiHandler
 
         return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
     from ._function import FunctionHandler

@@ -4,22 +4,23 @@
   `_withdrawal` are its parts.
 - `_upload`: a request body that is sent while it is being made.
 - `_portal`: the background loop that all blocking clients and servers share.
-- `_fair_queue`: what waits for a thread, in turn by connection.
+- `_pool`: threads that do what a loop gives them; `_fair_queue`: what waits, in turn by owner.
 """
 
 from __future__ import annotations
 
 from ._exchange import ThreadExchange
-from ._fair_queue import FairQueue
+from ._pool import Worker, WorkerPool
 from ._portal import BlockingContext, Portal
 from ._upload import Replay, ThreadUpload, send_upload
 
 __all__ = [
     "BlockingContext",
-    "FairQueue",
     "Portal",
     "Replay",
     "ThreadExchange",
     "ThreadUpload",
+    "Worker",
+    "WorkerPool",
     "send_upload",
 ]

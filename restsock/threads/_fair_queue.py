@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 __all__ = ["FairQueue"]
 
 T = TypeVar("T")
+
+_NOBODY = object()
 
 
 class FairQueue(Generic[T]):
@@ -34,15 +36,25 @@ class FairQueue(Generic[T]):
             line = self._lines[owner] = deque()
         line.append(item)
 
-    def take(self) -> T:
-        """Takes the first of the line whose turn it is, and gives the turn to the next one."""
-        owner, line = next(iter(self._lines.items()))
+    def take(self, may: Callable[[Hashable], bool]) -> tuple[Hashable, T] | None:
+        """Takes the first of the line whose turn it is, and gives the turn to the next one.
+
+        Args:
+            may: whether an owner may have their turn now.
+
+        Returns:
+            The owner and the item; `None` if nothing waits, or nobody may.
+        """
+        owner = next(filter(may, self._lines), _NOBODY)
+        if owner is _NOBODY:
+            return None
+        line = self._lines[owner]
         item = line.popleft()
         if line:
             self._lines.move_to_end(owner)
         else:
             del self._lines[owner]
-        return item
+        return owner, item
 
     def length(self, owner: Hashable) -> int:
         """How many wait in the owner's line."""

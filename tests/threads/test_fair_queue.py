@@ -12,11 +12,19 @@ from typing import Any
 import trio
 
 from restsock import Connection, Limits, Options, Server, StreamRefused, connect, listen
-from restsock.apps.wsgi._workers import WsgiHandler
+from restsock.apps.wsgi._handler import WsgiHandler
 from restsock.threads._fair_queue import FairQueue
 from tests.limits.scene import until
 
 # --- the queue ----------------------------------------------------------------------------
+
+
+def take(fair_queue: FairQueue[str]) -> str:
+    found = fair_queue.take(lambda owner: True)
+    assert found is not None
+    owner, item = found
+    assert item.startswith(str(owner))
+    return item
 
 
 def test_in_turn() -> None:
@@ -24,7 +32,7 @@ def test_in_turn() -> None:
     assert not fair_queue
     for item in ("a1", "a2", "a3", "b1", "b2", "c1"):
         fair_queue.put(item[0], item)
-    assert [fair_queue.take() for _ in range(6)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert [take(fair_queue) for _ in range(6)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
     assert not fair_queue
 
 
@@ -32,10 +40,20 @@ def test_a_turn_is_kept_while_others_come() -> None:
     fair_queue: FairQueue[str] = FairQueue()
     fair_queue.put("a", "a1")
     fair_queue.put("a", "a2")
-    assert fair_queue.take() == "a1"
+    assert take(fair_queue) == "a1"
     fair_queue.put("b", "b1")
     fair_queue.put("a", "a3")
-    assert [fair_queue.take() for _ in range(3)] == ["a2", "b1", "a3"]
+    assert [take(fair_queue) for _ in range(3)] == ["a2", "b1", "a3"]
+
+
+def test_who_may_not_have_their_turn_keeps_it() -> None:
+    fair_queue: FairQueue[str] = FairQueue()
+    assert fair_queue.take(lambda owner: True) is None
+    for item in ("a1", "b1", "a2"):
+        fair_queue.put(item[0], item)
+    assert fair_queue.take(lambda owner: owner == "c") is None
+    assert fair_queue.take(lambda owner: owner == "b") == ("b", "b1")
+    assert [take(fair_queue) for _ in range(2)] == ["a1", "a2"]
 
 
 def test_who_has_the_most() -> None:
@@ -124,6 +142,7 @@ def waiting(server: Server, connection: Connection) -> int:
     handler = server._endpoint.handler
     assert other_end is not None
     assert isinstance(handler, WsgiHandler)
+    assert handler._pool is not None
     return handler._pool.waiting(other_end)
 
 

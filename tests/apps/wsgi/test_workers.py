@@ -6,7 +6,6 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ import trio
 
 from restsock import ConnectionClosed, Limits, Options, RequestTimeout, StreamReset, Timeouts
 from restsock.apps import Disconnected, make_handler
-from restsock.apps.wsgi._workers import WsgiHandler, _Worker, _WorkerPool
+from restsock.apps.wsgi._handler import WsgiHandler
 from restsock.connection import AsyncExchange, Connection, Handler
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
-from restsock.threads import ThreadExchange
+from restsock.threads import ThreadExchange, WorkerPool
 from tests.apps.serving import linked, served
 from tests.connection.peers import handshake
 from tests.connection.sockets import socket_streams
@@ -194,62 +193,6 @@ def test_the_idle_time_is_a_number_of_seconds(idle: float) -> None:
 # --- who is called, and how many ----------------------------------------------------------------
 
 
-def idle(pool: _WorkerPool, worker: _Worker) -> None:
-    """Has the pool take a worker for idle, without a thread that waits."""
-    worker.inbox.put(None)
-    assert pool.next(worker) is None
-
-
-def requests_of(worker: _Worker) -> list[Any]:
-    found = []
-    while not worker.inbox.empty():
-        found.append(worker.inbox.get())
-    return found
-
-
-def requests_of_one_connection(count: int) -> list[Any]:
-    exchange = SimpleNamespace(connection=None, closed=False)
-    return [SimpleNamespace(exchange=exchange, number=number) for number in range(count)]
-
-
-def test_the_last_to_become_idle_is_called_first() -> None:
-    pool = _WorkerPool()
-    workers = [_Worker() for _ in range(3)]
-    for worker in workers:
-        idle(pool, worker)
-    given = requests_of_one_connection(5)
-    for request in given:
-        pool.give(request)
-    assert [requests_of(worker) for worker in workers] == [[given[2]], [given[1]], [given[0]]]
-    assert pool.requests == 5
-    # Who waits is served in order, and before the worker is idle again.
-    for worker, request in zip(workers, given[3:], strict=False):
-        worker.serving = request
-        assert pool.next(worker) is request
-        assert worker.serving is None
-    assert pool.requests == 3
-    workers[2].serving = given[2]
-    idle(pool, workers[2])
-    assert pool.requests == 2
-    pool.give(given[0])
-    assert requests_of(workers[2]) == [given[0]]
-
-
-def test_the_end_of_a_shift() -> None:
-    """Those who wait are given back, and a worker finishes what it was given before it goes."""
-    pool = _WorkerPool()
-    busy, called = _Worker(), _Worker()
-    pool.workers = [busy, called]
-    idle(pool, called)
-    given = requests_of_one_connection(3)
-    for request in given:
-        pool.give(request)
-    assert pool.end() == given[1:]
-    assert requests_of(called) == [given[0], None]
-    busy.serving = given[0]
-    assert pool.next(busy) is None
-
-
 @asynccontextmanager
 async def plugged(handler: Handler) -> AsyncIterator[Connection]:
     """Like `served`, over a socket: the workers send their answers themselves."""
@@ -283,15 +226,15 @@ async def test_a_burst_stays_within_the_bounds(
         return [b"ok"]
 
     given: list[int] = []
-    give = _WorkerPool.give
+    give = WorkerPool.give
 
-    def spy(pool: _WorkerPool, request: ThreadExchange) -> None:
+    def spy(pool: WorkerPool[Any], request: ThreadExchange, owner: Any) -> None:
         with pool._lock:  # nobody finishes while it is counted
-            counted = pool.requests
-        give(pool, request)
+            counted = pool.items
+        give(pool, request, owner)
         given.append(counted + 1)
 
-    monkeypatch.setattr(_WorkerPool, "give", spy)
+    monkeypatch.setattr(WorkerPool, "give", spy)
     options = Options()
     handler = make_handler(
         app, interface="wsgi", options=options, workers=workers, queue_size=queue_size
@@ -307,12 +250,12 @@ async def test_a_burst_stays_within_the_bounds(
             async with trio.open_nursery() as nursery:
                 for _ in range(burst):
                     nursery.start_soon(ask)
-        assert len(handler._pool.workers) <= workers
         pool = handler._pool
+        assert pool is not None
+        assert len(pool.workers) <= workers
     for worker in pool.workers:
-        assert worker.thread is not None
         worker.thread.join(PATIENCE)
-    assert pool.requests == 0  # none was counted twice, or forgotten
+    assert pool.items == 0  # none was counted twice, or forgotten
     assert len(statuses) == sum(range(1, 31))
     assert statuses.count(200) == len(given)
     assert set(statuses) <= {200, 503}

@@ -1,0 +1,168 @@
+"""Serves a WSGI application in worker threads, with a queue in front of them."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._logging import about
+from restsock.apps._admission import ignore, refuse
+from restsock.apps._connection_info import describe
+from restsock.apps._errors import loggable
+from restsock.apps._response import Responder
+from restsock.connection import Exchange, Load
+from restsock.protocol import ResetCode
+from restsock.threads import ThreadExchange, Worker, WorkerPool
+
+from ._request import WsgiApp, WsgiRequest
+
+if TYPE_CHECKING:
+    from restsock._options import Options
+    from restsock.connection import Carrier
+
+__all__ = ["WsgiHandler"]
+
+_log = logging.getLogger("restsock.apps")
+
+# What a client of a full server is told to wait, in seconds.
+_RETRY_AFTER = b"1"
+
+
+class WsgiHandler:
+    """A `Handler` that serves a WSGI application.
+
+    Args:
+        app: the application; it is called by several threads at once.
+        options: `timeouts.idle` is used; `timeouts.close` is what requests under way may take when
+            serving stops. Limits are those of the connections.
+        workers: how many threads there are at most. They are started as they are needed.
+        queue_size: how many requests may wait for a worker; those above are answered with 503, the
+            last ones first of the connection that has the most waiting.
+    """
+
+    def __init__(self, app: WsgiApp, *, options: Options, workers: int, queue_size: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        if queue_size < 0:
+            raise ValueError(f"queue_size must not be negative, not {queue_size}")
+        self._app = app
+        self._options = options
+        self._max_workers = workers
+        self._queue_size = queue_size
+        self._pool: WorkerPool[ThreadExchange] | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `Handler`."""
+        pool, token = self._pool, self._token
+        if pool is None or token is None:
+            exchange.reset(ResetCode.REFUSED, "nothing is served here now")
+            return
+        connection = exchange.connection
+        assert connection is not None
+        if pool.items >= self._max_workers and not self._may_wait(pool, exchange, connection):
+            return
+        describe(connection)  # here, so that the worker finds it known
+        request = ThreadExchange.accept(exchange, token=token, limits=connection.limits)
+        pool.give(request, connection)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lets the workers run.
+
+        At the end, requests that still wait are refused, and those under way may take up to
+        `timeouts.disconnect`, whatever cancels the surroundings. A thread that is stuck in the app
+        after that is named in the log and left alone: it ends with the process at the latest.
+        """
+        if self._pool is not None:
+            raise RuntimeError("this handler is running already")
+        self._token = trio.lowlevel.current_trio_token()
+        # Each run has a pool of its own; workers that are stuck may still end theirs later.
+        pool = self._pool = WorkerPool(
+            self._work, name="restsock-wsgi", number=self._max_workers, told=_tell_depth
+        )
+        try:
+            yield
+        finally:
+            self._pool = None
+            for waiting in pool.clear():
+                waiting.exchange.reset(ResetCode.REFUSED, "going away")
+            # No connection is left that could take an answer.
+            for worker in await pool.finish(self._options.timeouts.disconnect):
+                self._report_stuck(worker)
+
+    def _may_wait(
+        self, pool: WorkerPool[ThreadExchange], exchange: Exchange, connection: Carrier
+    ) -> bool:
+        """Finds room for a request that has to wait, or answers it; tells which.
+
+        A request can end while it waits, and its peer send another one: so the bound on open
+        streams does not bound what waits, and those that are over do not count.
+        """
+        bound, room = connection.limits.max_streams, self._max_workers + self._queue_size
+        if pool.waiting(connection) >= bound or pool.items >= room:
+            pool.drop(connection, lambda request: request.exchange.closed)
+        if pool.waiting(connection) >= bound:
+            why = "too many requests still waiting"
+            connection.limit_log.note_about(connection, "max_streams", why + ": refused")
+            refuse(exchange, why)
+            return False
+        if pool.items < room:
+            return True
+        other = pool.make_room(connection)
+        self._refuse(exchange if other is None else other.exchange)
+        return other is not None
+
+    def load(self) -> Load:
+        """The queue in front of the workers, now. For any thread."""
+        pool = self._pool
+        if pool is None:
+            return Load(0, False)
+        return Load(pool.depth, pool.items >= self._max_workers + self._queue_size)
+
+    def _refuse(self, exchange: Exchange) -> None:
+        connection = exchange.connection
+        if connection is not None:
+            why = "all workers are busy, and the queue is full: 503"
+            connection.limit_log.note_about(connection, "queue_size", why)
+        exchange.observer = ignore
+        response = Responder(exchange, exchange.request.method)
+        response.plain(503, "All workers are busy\n", [(b"Retry-After", _RETRY_AFTER)])
+
+    def _work(self, exchange: ThreadExchange) -> None:
+        """Serves a request. In a worker."""
+        try:
+            idle = self._options.timeouts.idle
+            request = WsgiRequest(exchange, threads=self._max_workers, idle=idle)
+            # A context of its own: what one request sets, the next shall not see.
+            contextvars.copy_context().run(request.run, self._app)
+        except BaseException:  # noqa: BLE001  # a bug here; its peer is to know, and the log
+            connection = exchange.exchange.connection
+            _log.exception(
+                "serving %s failed",
+                loggable(exchange.exchange.request),
+                extra=None if connection is None else about(connection),
+            )
+            exchange.close(ResetCode.INTERNAL, "an internal error")
+
+    def _report_stuck(self, worker: Worker[ThreadExchange]) -> None:
+        stuck = worker.item
+        what = "?" if stuck is None else loggable(stuck.exchange.request)
+        _log.warning(
+            "the thread %s is still busy with %s after %s s and is left alone",
+            worker.thread.name,
+            what,
+            self._options.timeouts.disconnect,
+        )
+
+
+def _tell_depth(request: ThreadExchange, depth: int) -> None:
+    """Tells the instrument how many requests wait."""
+    connection = request.exchange.connection
+    if connection is not None and connection.instrument is not None:
+        connection.instrument.queue("workers", depth)
