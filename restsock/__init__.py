@@ -7,7 +7,7 @@ Layers: a module imports from lower layers only, and siblings do not import each
 ``tests/test_layers.py`` reads this chart and holds every import in the package to it.
 
     L0  _exceptions, _options  the tree of errors; the options: limits, timeouts, heartbeat, backoff
-    L0  _addresses            zones of IPv6 addresses
+    L0  _addresses            hosts and URLs, read strictly
     L0  _limit_log, _buffered  what went over a limit; what all connections hold together
     L0  _logging              the connection of each record, and no line that a peer has forged
     L0  _patterns             names and paths against patterns, in linear time

@@ -1,14 +1,47 @@
-"""Zones of IPv6 addresses: which interface a link-local address is on (RFC 4007, RFC 6874)."""
+"""Hosts and URLs, read strictly. No error repeats a URL, which may hold a secret.
+
+The zone of an IPv6 address is the interface that a link-local address is on (RFC 4007, RFC 6874).
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
-__all__ = ["bracketed_host", "url_host", "without_zone"]
+__all__ = [
+    "UrlParts",
+    "authority_of",
+    "bracketed_host",
+    "host_and_port",
+    "split_url",
+    "url_host",
+    "without_zone",
+]
 
 # Names of interfaces; systems allow more, but none is in use.
 _ZONE = re.compile(r"[0-9A-Za-z_.~-]+")
+_HOSTNAME = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z_.])?")
+
+
+@dataclass(frozen=True)
+class UrlParts:
+    """What a URL is made of, each part checked. The host is there; scheme and host are lower case.
+
+    Attributes:
+        userinfo: what stands in front of the last `@`, as it is written; `None` without an `@`.
+        port: `None` where the URL names none.
+        target: path and query, as they are written; there may be none.
+    """
+
+    scheme: str
+    userinfo: str | None = field(repr=False)
+    host: str
+    port: int | None
+    target: str = field(repr=False)
 
 
 def bracketed_host(host: str) -> str | None:
@@ -37,3 +70,86 @@ def url_host(host: str) -> str:
 def without_zone(host: str) -> str:
     """The host as the other end may see it: a zone tells this machine alone where to send."""
     return host.partition("%")[0]
+
+
+def host_and_port(authority: str) -> tuple[str, int | None]:
+    """Takes a value of Host apart that has passed the rules. An IPv6 address keeps its brackets."""
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.endswith("]"):  # no port; the last colon is one of an IPv6 address
+        return authority, None
+    return host, int(port) if port else None
+
+
+def authority_of(host: str, port: int, default: int) -> str:
+    """The value of Host: without a zone, and without a port that is the default of its scheme."""
+    host = url_host(without_zone(host))
+    return host if port == default else f"{host}:{port}"
+
+
+def split_url(
+    url: str, what: str, schemes: Collection[str], hints: Mapping[str, str] = MappingProxyType({})
+) -> UrlParts:
+    """Takes a URL apart, for one of these schemes.
+
+    Args:
+        url: Any text.
+        what: What to call it in an error.
+        schemes: Those that are allowed, in lower case.
+        hints: What to say of some others.
+
+    Raises:
+        ValueError: It is malformed, or has a fragment. The message does not repeat it.
+        TypeError: It is no text.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"{what} must be a str, not {type(url).__name__}")
+    # urlsplit would silently drop some of these, and so dial something else than was written.
+    if any(char <= " " or char == "\x7f" for char in url):
+        raise ValueError(f"{what} has white space or control characters in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = parts.hostname
+    except ValueError as exc:
+        # Without the cause: urllib's message quotes the authority, with its password.
+        raise ValueError(f"{what} is malformed: {_kind_of(exc)}") from None
+    scheme = parts.scheme.lower()
+    if scheme not in schemes:
+        *some, last = (f"{name}://" for name in schemes)
+        raise ValueError(
+            f"{what} must begin with {', '.join(some)} or {last}{hints.get(scheme, '')}"
+        )
+    if "#" in url:
+        raise ValueError(f"{what} has a fragment, which it cannot have")
+    if not host:
+        raise ValueError(f"{what} has no host")
+    if port == 0:
+        raise ValueError(f"{what} has port 0, which is not a port to dial")
+    userinfo, at, place = parts.netloc.rpartition("@")
+    return UrlParts(
+        scheme,
+        userinfo if at else None,
+        _check_host(host, what, bracketed="[" in place),
+        port,
+        f"{parts.path}?{parts.query}" if parts.query else parts.path,
+    )
+
+
+def _check_host(host: str, what: str, *, bracketed: bool) -> str:
+    try:
+        if bracketed:
+            address = bracketed_host(host)
+            if address is not None:
+                return address
+        else:
+            name = host if host.isascii() else host.encode("idna").decode("ascii")
+            labels = name.removesuffix(".").split(".")
+            if _HOSTNAME.fullmatch(name) and all(0 < len(label) <= 63 for label in labels):
+                return name
+    except ValueError:  # not a name in Unicode
+        pass
+    raise ValueError(f"{what}'s host is not a valid name or address")
+
+
+def _kind_of(error: ValueError) -> str:
+    return "its port is not a number up to 65535" if "port" in str(error).lower() else "its host"

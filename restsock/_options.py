@@ -10,7 +10,17 @@ import ipaddress
 import math
 from dataclasses import dataclass, field
 
-__all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
+__all__ = [
+    "Backoff",
+    "Heartbeat",
+    "Limits",
+    "Options",
+    "SocketOptions",
+    "Timeouts",
+    "between",
+    "not_negative",
+    "positive",
+]
 
 
 # The protocol has no longer message (spec/protocol.md, "Carrier").
@@ -97,28 +107,28 @@ class Limits:
     have new requests refused. Those that read promptly go on."""
 
     def __post_init__(self) -> None:
-        _between(self, "max_frame", 1024, 64 * 1024)
-        _between(self, "max_head", 1024, 64 * 1024)
-        _between(self, "max_fields", 16, 64 * 1024)
-        _between(self, "max_streams", 0, 2**31 - 1)
-        _between(self, "initial_window", 16 * 1024, 2**31 - 1)
-        _between(self, "max_window", self.initial_window, 2**31 - 1)
-        _between(self, "receive_budget", 0, 2**63)
-        _between(self, "send_buffer", 1024, 2**63)
-        _between(self, "max_metadata", 256, 128 * 1024)
-        _between(self, "max_metadata_memory", 1024, 2**63)
-        _between(self, "max_metadata_depth", 1, 256)
-        _between(self, "max_handshakes", 1, 2**31)
-        _between(self, "max_connections", 1, 2**31)
+        between(self, "max_frame", 1024, 64 * 1024)
+        between(self, "max_head", 1024, 64 * 1024)
+        between(self, "max_fields", 16, 64 * 1024)
+        between(self, "max_streams", 0, 2**31 - 1)
+        between(self, "initial_window", 16 * 1024, 2**31 - 1)
+        between(self, "max_window", self.initial_window, 2**31 - 1)
+        between(self, "receive_budget", 0, 2**63)
+        between(self, "send_buffer", 1024, 2**63)
+        between(self, "max_metadata", 256, 128 * 1024)
+        between(self, "max_metadata_memory", 1024, 2**63)
+        between(self, "max_metadata_depth", 1, 256)
+        between(self, "max_handshakes", 1, 2**31)
+        between(self, "max_connections", 1, 2**31)
         if self.max_connections_per_address is not None:
-            _between(self, "max_connections_per_address", 1, 2**31)
+            between(self, "max_connections_per_address", 1, 2**31)
         # Room for the largest message that the peer may send, and for a RESET.
         largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
-        _between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
+        between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
         for name in ("max_body", "max_response_body"):
             if getattr(self, name) is not None:
-                _between(self, name, 0, 2**63)
-        _between(self, "buffered_total", 0, 2**63)
+                between(self, name, 0, 2**63)
+        between(self, "buffered_total", 0, 2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +173,11 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name in ("handshake", "connect", "close", "disconnect", "idle"):
-            _positive(self, name)
-        _not_negative(self, "grace")
+            positive(self, name)
+        not_negative(self, "grace")
         for name in ("request", "connection_idle", "lifetime"):
             if getattr(self, name) is not None:
-                _positive(self, name)
+                positive(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +195,8 @@ class Heartbeat:
 
     def __post_init__(self) -> None:
         if self.interval is not None:
-            _positive(self, "interval")
-        _positive(self, "timeout")
+            positive(self, "interval")
+        positive(self, "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,11 +232,11 @@ class Backoff:
     All others are followed by the next attempt, as a time-out is."""
 
     def __post_init__(self) -> None:
-        _positive(self, "initial")
-        _positive(self, "cap")
+        positive(self, "initial")
+        positive(self, "cap")
         if not (math.isfinite(self.factor) and self.factor >= 1):
             raise ValueError(f"Backoff.factor must be at least 1, not {self.factor!r}")
-        _between(self, "tries", 0, 2**31)
+        between(self, "tries", 0, 2**31)
         if not (math.isfinite(self.restart) and self.restart >= 0):
             raise ValueError(f"Backoff.restart must be 0 or more seconds, not {self.restart!r}")
         if self.give_up not in ("refused", "first", "never"):
@@ -312,18 +322,18 @@ class SocketOptions:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"SocketOptions.{name} must be True or False")
         # The bounds of Linux, and of the 16 bits and signed numbers of others.
-        _between(self, "keep_alive_idle", 1, 32767)
-        _between(self, "keep_alive_interval", 1, 32767)
-        _between(self, "keep_alive_count", 1, 127)
+        between(self, "keep_alive_idle", 1, 32767)
+        between(self, "keep_alive_interval", 1, 32767)
+        between(self, "keep_alive_count", 1, 127)
         if self.user_timeout is not None:
-            _positive(self, "user_timeout")
+            positive(self, "user_timeout")
             if not 0.001 <= self.user_timeout <= 2_000_000:
                 raise ValueError("SocketOptions.user_timeout must be 0.001 to 2000000 seconds")
         for name in ("send_buffer", "receive_buffer"):
             if getattr(self, name) is not None:
-                _between(self, name, 4096, 2**30)
+                between(self, name, 4096, 2**30)
         if self.backlog is not None:
-            _between(self, "backlog", 1, 65535)
+            between(self, "backlog", 1, 65535)
         if self.local_address is not None:
             try:
                 ipaddress.ip_address(self.local_address)
@@ -343,7 +353,8 @@ class Options:
     sockets: SocketOptions = field(default_factory=SocketOptions)
 
 
-def _between(options: object, name: str, low: int, high: int) -> None:
+def between(options: object, name: str, low: int, high: int) -> None:
+    """Raises `ValueError` unless an option is a whole number within these bounds."""
     value = getattr(options, name)
     # bool is an int to Python, not to a reader of options.
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -351,12 +362,14 @@ def _between(options: object, name: str, low: int, high: int) -> None:
         raise ValueError(f"{kind}.{name} must be a whole number in {low}..{high}, not {value!r}")
 
 
-def _not_negative(options: object, name: str) -> None:
+def not_negative(options: object, name: str) -> None:
+    """Raises `ValueError` unless an option is 0 or `positive`."""
     if getattr(options, name) != 0 or isinstance(getattr(options, name), bool):
-        _positive(options, name)
+        positive(options, name)
 
 
-def _positive(options: object, name: str) -> None:
+def positive(options: object, name: str) -> None:
+    """Raises `ValueError` unless an option is a number of seconds above 0."""
     value = getattr(options, name)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:

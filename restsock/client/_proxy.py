@@ -18,11 +18,11 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from restsock import tls
-from restsock._addresses import url_host, without_zone
+from restsock._addresses import split_url, url_host, without_zone
 from restsock.connection import FieldsLike
 
 from ._fields import check_headers
-from ._url import Address, split_url
+from ._url import Address
 
 __all__ = ["Proxy", "ProxyLike", "choose_proxy", "is_exempt"]
 

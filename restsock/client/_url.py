@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
-from restsock._addresses import bracketed_host, url_host, without_zone
+from restsock._addresses import authority_of, split_url
 
-__all__ = ["Address", "UrlParts", "parse_url", "split_url"]
+__all__ = ["Address", "parse_url"]
 
 _PORTS = {"ws": 80, "wss": 443}
 # What may stand in a request target as it is; everything else has to be percent-encoded.
 _TARGET = re.compile(r"/[!-~]*")
-_HOSTNAME = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z_.])?")
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,7 @@ class Address:
     @property
     def authority(self) -> str:
         """The value of the Host field: a port that goes without saying is left out."""
-        host = url_host(without_zone(self.host))
-        return host if self.port == _PORTS[self._scheme] else f"{host}:{self.port}"
+        return authority_of(self.host, self.port, _PORTS[self._scheme])
 
     @property
     def _scheme(self) -> str:
@@ -51,23 +46,6 @@ class Address:
 
     def __repr__(self) -> str:
         return f"<Address {self}>"
-
-
-@dataclass(frozen=True)
-class UrlParts:
-    """What a URL is made of, each part checked. The host is there; scheme and host are lower case.
-
-    Attributes:
-        userinfo: what stands in front of the last `@`, as it is written; `None` without an `@`.
-        port: `None` where the URL names none.
-        target: path and query, as they are written; there may be none.
-    """
-
-    scheme: str
-    userinfo: str | None = field(repr=False)
-    host: str
-    port: int | None
-    target: str = field(repr=False)
 
 
 def parse_url(url: str) -> Address:
@@ -88,72 +66,3 @@ def parse_url(url: str) -> Address:
     if not _TARGET.fullmatch(target):
         raise ValueError("path and query of the URL must be percent-encoded ASCII")
     return Address(parts.scheme == "wss", parts.host, parts.port or _PORTS[parts.scheme], target)
-
-
-def split_url(
-    url: str, what: str, schemes: Collection[str], hints: Mapping[str, str] = MappingProxyType({})
-) -> UrlParts:
-    """Takes a URL apart, for one of these schemes.
-
-    Args:
-        url: Any text.
-        what: What to call it in an error.
-        schemes: Those that are allowed, in lower case.
-        hints: What to say of some others.
-
-    Raises:
-        ValueError: It is malformed, or has a fragment. The message does not repeat it.
-        TypeError: It is no text.
-    """
-    if not isinstance(url, str):
-        raise TypeError(f"{what} must be a str, not {type(url).__name__}")
-    # urlsplit would silently drop some of these, and so dial something else than was written.
-    if any(char <= " " or char == "\x7f" for char in url):
-        raise ValueError(f"{what} has white space or control characters in it")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
-    except ValueError as exc:
-        # Without the cause: urllib's message quotes the authority, with its password.
-        raise ValueError(f"{what} is malformed: {_kind_of(exc)}") from None
-    scheme = parts.scheme.lower()
-    if scheme not in schemes:
-        *some, last = (f"{name}://" for name in schemes)
-        raise ValueError(
-            f"{what} must begin with {', '.join(some)} or {last}{hints.get(scheme, '')}"
-        )
-    if "#" in url:
-        raise ValueError(f"{what} has a fragment, which it cannot have")
-    if not host:
-        raise ValueError(f"{what} has no host")
-    if port == 0:
-        raise ValueError(f"{what} has port 0, which is not a port to dial")
-    userinfo, at, place = parts.netloc.rpartition("@")
-    return UrlParts(
-        scheme,
-        userinfo if at else None,
-        _check_host(host, what, bracketed="[" in place),
-        port,
-        f"{parts.path}?{parts.query}" if parts.query else parts.path,
-    )
-
-
-def _check_host(host: str, what: str, *, bracketed: bool) -> str:
-    try:
-        if bracketed:
-            address = bracketed_host(host)
-            if address is not None:
-                return address
-        else:
-            name = host if host.isascii() else host.encode("idna").decode("ascii")
-            labels = name.removesuffix(".").split(".")
-            if _HOSTNAME.fullmatch(name) and all(0 < len(label) <= 63 for label in labels):
-                return name
-    except ValueError:  # not a name in Unicode
-        pass
-    raise ValueError(f"{what}'s host is not a valid name or address")
-
-
-def _kind_of(error: ValueError) -> str:
-    return "its port is not a number up to 65535" if "port" in str(error).lower() else "its host"
