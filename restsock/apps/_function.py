@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -41,11 +41,11 @@ class FunctionHandler:
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
         call = _FunctionCall(self._app, exchange)
-        self._tasks.start(exchange, call.response, call.run)
+        self._tasks.start(exchange, call)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets requests be served; ends them behind it."""
+        """Lets requests be served; ends them after it."""
         async with self._tasks.open():
             yield
 
@@ -85,30 +85,18 @@ class _FunctionCall(DrivenCall):
             response.end(trailers)
 
     async def _send_pieces(self, body: AsyncIterable[bytes]) -> None:
-        async with aclosing(_Pieces(body)) as pieces:
+        pieces = aiter(body)
+        try:
             async for piece in pieces:
                 with self._exchange.batch():
                     self.response.body(piece, more=True)
                 if self.response.bodiless:
-                    return  # nobody will see the rest, and there may be no end to it
+                    return  # the rest is not sent, and there may be no end to it
                 # The checkpoint is what lets a piece leave before the next one is computed.
                 await trio.lowlevel.checkpoint()
                 await self._driver.send_data(b"")  # waits while too much waits to leave
-
-
-class _Pieces:
-    """An async iterable whose iterator is closed, if it can be.
-
-    Left to the garbage collector, a generator's `finally` would run too late and elsewhere.
-    """
-
-    def __init__(self, body: AsyncIterable[bytes]) -> None:
-        self._iterator = aiter(body)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._iterator
-
-    async def aclose(self) -> None:
-        close = getattr(self._iterator, "aclose", None)
-        if close is not None:
-            await close()
+        finally:
+            # Left to the garbage collector, a generator's `finally` would run late and elsewhere.
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()

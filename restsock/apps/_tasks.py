@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 
@@ -16,9 +17,33 @@ from ._errors import is_for_the_loop, loggable
 from ._response import Responder
 from ._served import begin_serving, end_serving
 
-__all__ = ["DrivenCall", "RequestTasks"]
+__all__ = ["DrivenCall", "RequestTasks", "open_nursery"]
 
 _log = logging.getLogger("restsock.apps")
+
+
+@asynccontextmanager
+async def open_nursery(
+    finish: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks are cancelled when the block ends.
+
+    An exception of the block comes out as it is, not in a group.
+
+    Args:
+        finish: awaited before the tasks are cancelled, unless the block was cancelled itself.
+    """
+    error: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
+            error = exc
+        if finish is not None:
+            await finish()
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
 
 
 class DrivenCall:
@@ -45,6 +70,14 @@ class DrivenCall:
             self._scope.cancel()
 
 
+class _Call(Protocol):
+    """What serves one request."""
+
+    response: Responder
+
+    async def run(self) -> None: ...
+
+
 class RequestTasks:
     """One task for each request.
 
@@ -58,66 +91,59 @@ class RequestTasks:
         self._admission: Admission[Responder] = Admission()
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(
+        self, background: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
         """While this is open, tasks can be started.
 
-        At the end new requests are refused, those under way get their grace and are cancelled
-        behind it; a cancellation from outside cancels them at once. An exception of the body comes
-        out as it is, not in a group.
-        """
-        self.check_closed()
-        error: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                yield
-            except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
-                error = exc
-            finally:
-                self._nursery = None
-            # Not in `finally`: when it is cancelled from outside, so are the tasks.
-            if self._admission.active:
-                await self._admission.wait_idle(self._grace)
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            raise error
+        At the end new requests are refused. Those under way get their grace and are then
+        cancelled; a cancellation from outside cancels them at once.
 
-    def check_closed(self) -> None:
-        """Raises `RuntimeError` while `open` is open."""
+        Args:
+            background: what runs in a task of its own meanwhile, and is cancelled with them.
+
+        Raises:
+            RuntimeError: it is open already.
+        """
         if self._nursery is not None:
             raise RuntimeError("this handler is running already")
+        async with open_nursery(self._wait_idle) as nursery:
+            self._nursery = nursery
+            if background is not None:
+                nursery.start_soon(background)
+            try:
+                yield
+            finally:
+                self._nursery = None
 
-    def start(
-        self, exchange: Exchange, response: Responder, serve: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _wait_idle(self) -> None:
+        await self._admission.wait_idle(self._grace)
+
+    def start(self, exchange: Exchange, call: _Call) -> None:
         """Starts the task of a request.
 
         Refuses the request when serving has stopped, or when too many of its connection still run.
         """
         if self._nursery is None:
             refuse(exchange, "nothing is served here now")
-            return
-        if not self._admission.enter(exchange, response):
-            return
-        self._nursery.start_soon(self._run, exchange, response, serve)
+        elif self._admission.enter(exchange, call.response):
+            self._nursery.start_soon(self._run, exchange, call)
 
-    async def _run(
-        self, exchange: Exchange, response: Responder, serve: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _run(self, exchange: Exchange, call: _Call) -> None:
         serving = begin_serving(exchange)
         try:
-            await serve()
+            await call.run()
         except BaseException as exc:
-            # An app's exceptions end in `serve`. Whatever comes out of it is trio's, or a bug here,
-            # and that must not end the other requests.
+            # An app's exceptions end in `run`. What comes out of it is trio's, or a bug here, and
+            # that must not end the other requests.
             if is_for_the_loop(exc):
                 exchange.reset(ResetCode.CANCEL, "going away")
                 raise
             _log.exception("serving %s failed", loggable(exchange.request))
             exchange.reset(ResetCode.INTERNAL, "an internal error")
         finally:
-            end_serving(exchange, serving, response.status)
+            end_serving(exchange, serving, call.response.status)
             # An exchange and the request that observes it are a ring: cut it, and both are freed
-            # now instead of at the next collection. What may still come is for nobody.
+            # now instead of at the next collection. No later event matters.
             exchange.observer = ignore
-            self._admission.leave(exchange, response)
+            self._admission.leave(exchange, call.response)

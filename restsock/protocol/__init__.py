@@ -38,6 +38,7 @@ from ._events import (
 from ._fields import (
     HOP_BY_HOP,
     HOST,
+    LENGTH,
     NOT_IN_TRAILERS,
     TOKEN,
     VALUE,
@@ -52,12 +53,20 @@ from ._heads import request_problem
 from ._multiplexer import Multiplexer
 from ._pipeline import Pipeline
 from ._tls import TLS
-from ._upgrade import SUBPROTOCOL, ClientUpgrade, ServerUpgrade, UpgradeRequest
+from ._upgrade import (
+    SUBPROTOCOL,
+    ClientUpgrade,
+    ServerUpgrade,
+    UpgradeRequest,
+    generate_accept_token,
+    websocket_key,
+)
 from ._websocket import WebSocket
 
 __all__ = [
     "HOP_BY_HOP",
     "HOST",
+    "LENGTH",
     "MAX_MESSAGE",
     "NOT_IN_TRAILERS",
     "SUBPROTOCOL",
@@ -98,8 +107,10 @@ __all__ = [
     "content_length",
     "elements_of",
     "end_to_end",
+    "generate_accept_token",
     "request_problem",
     "scheme_of",
     "values_of",
+    "websocket_key",
     "weight_of",
 ]

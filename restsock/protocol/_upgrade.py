@@ -21,7 +21,14 @@ from ._events import Headers
 from ._fields import TOKEN, elements_of, values_of
 from ._heads import is_clean_head
 
-__all__ = ["SUBPROTOCOL", "ClientUpgrade", "ServerUpgrade", "UpgradeRequest"]
+__all__ = [
+    "SUBPROTOCOL",
+    "ClientUpgrade",
+    "ServerUpgrade",
+    "UpgradeRequest",
+    "generate_accept_token",
+    "websocket_key",
+]
 
 SUBPROTOCOL = "restsock.v1"
 
@@ -323,8 +330,7 @@ def _problem_of_request(request: h11.Request, fields: Headers) -> str | None:
     bodiless = not values_of(fields, b"transfer-encoding")
     if not bodiless or values_of(fields, b"content-length") not in ([], [b"0"]):
         return "an upgrade with a body"
-    keys = values_of(fields, b"sec-websocket-key")
-    if len(keys) != 1 or not _is_key(keys[0]):  # RFC 6455, sections 4.2.1 and 11.3.1
+    if websocket_key(fields) is None:
         return "a Sec-WebSocket-Key that is not 16 bytes in base64"
     protocols = elements_of(fields, b"sec-websocket-protocol")
     if not all(TOKEN.fullmatch(protocol) for protocol in protocols):
@@ -345,8 +351,14 @@ def _parted(received: bytes, trailing: bytes) -> tuple[bytes, bytes]:
     return received[:at], received[at:]
 
 
-def _is_key(key: bytes) -> bool:
+def websocket_key(headers: Headers) -> bytes | None:
+    """The one Sec-WebSocket-Key: 16 bytes in base64 (RFC 6455, sections 4.2.1 and 11.3.1).
+
+    `None` when it is missing, malformed or repeated.
+    """
+    keys = values_of(headers, b"sec-websocket-key")
     try:
-        return len(base64.b64decode(key, validate=True)) == 16
+        valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
     except ValueError:
-        return False
+        return None
+    return keys[0] if valid else None

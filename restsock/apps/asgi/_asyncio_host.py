@@ -19,13 +19,12 @@ from restsock.protocol import ResetCode
 from ._asyncio_exchange import AsyncioExchange
 from ._asyncio_thread import AsyncioCall, AsyncioThread
 from ._lifespan import Lifespan
+from ._serving import request_for
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange
 
-    from ._http import HttpRequest
-    from ._serving import AsgiServing
-    from ._websocket import WebSocketRequest
+    from ._request import AsgiRequest, Served
 
 __all__ = ["AsyncioHost"]
 
@@ -36,12 +35,12 @@ class AsyncioHost:
     """Runs an app's lifespan and its requests on a loop that lives as long as `running`.
 
     Args:
-        serving: the app, and how its requests are served.
+        served: the app.
     """
 
-    def __init__(self, serving: AsgiServing) -> None:
-        self._serving = serving
-        self._grace = serving.options.timeouts.close
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._grace = served.options.timeouts.close
         self._thread = AsyncioThread(grace=self._grace)
         self._admission: Admission[AsyncioExchange] = Admission()
         self._state: dict[str, Any] | None = None
@@ -63,7 +62,7 @@ class AsyncioHost:
             AppStartupError: the app says that it cannot start.
         """
         async with self._thread.running():
-            lifespan = Lifespan(self._serving.app, AsyncioCall(), grace=self._grace)
+            lifespan = Lifespan(self._served.app, AsyncioCall(), grace=self._grace)
             self._thread.tell(self._begin_lifespan, lifespan)
             try:
                 self._state = await self._thread.run(lifespan.start)
@@ -117,12 +116,12 @@ class AsyncioHost:
     def _begin(self, exchange: AsyncioExchange) -> None:
         call = AsyncioCall()
         # Made at once, because the next event needs its observer.
-        request = self._serving.request(exchange, call, self._state)
+        request = request_for(self._served, exchange, call, self._state)
         # The loop itself does not keep its tasks.
         self._calls[call] = asyncio.ensure_future(self._serve(request, exchange, call))
 
     async def _serve(
-        self, request: HttpRequest | WebSocketRequest, exchange: AsyncioExchange, call: AsyncioCall
+        self, request: AsgiRequest, exchange: AsyncioExchange, call: AsyncioCall
     ) -> None:
         serving = begin_serving(exchange)
         try:

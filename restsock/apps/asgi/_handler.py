@@ -14,13 +14,13 @@ import trio
 
 from restsock.apps._admission import refuse
 from restsock.apps._loop import detect_loop
-from restsock.apps._tasks import RequestTasks
+from restsock.apps._tasks import RequestTasks, open_nursery
 from restsock.connection import Exchange
 
 from ._call import TrioCall
-from ._http import AsgiApp
 from ._lifespan import Lifespan
-from ._serving import AsgiServing
+from ._request import Served
+from ._serving import request_for
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -46,16 +46,16 @@ class AsgiHandler:
 
     Args:
         app: the application.
-        options: `timeouts.disconnect` is used; `timeouts.close` is what requests, and the app's
-            shutdown behind them, may take when serving stops. Limits are those of the connections.
+        options: `timeouts.disconnect` is used; `timeouts.close` is what requests, and then the
+            app's shutdown, may take when serving stops. Limits are those of the connections.
         max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
         loop: `"trio"`, `"asyncio"` or `"auto"`.
     """
 
     def __init__(
-        self, app: AsgiApp, *, options: Options, max_websocket_message: int, loop: str = "auto"
+        self, app: Any, *, options: Options, max_websocket_message: int, loop: str = "auto"
     ) -> None:
-        self._serving = AsgiServing(app, options, max_websocket_message)
+        self._served = Served(app, options, max_websocket_message)
         self._loop = loop
         self._running = False
         self._host: _Host | None = None
@@ -86,13 +86,13 @@ class AsgiHandler:
             self._running = False
 
     async def _enter_host(self, stack: AsyncExitStack) -> _Host:
-        loop = detect_loop(self._serving.app) if self._loop == "auto" else self._loop
+        loop = detect_loop(self._served.app) if self._loop == "auto" else self._loop
         if loop == "trio":
-            host: _Host = _TrioHost(self._serving)
+            host: _Host = _TrioHost(self._served)
         else:
             from ._asyncio_host import AsyncioHost  # only here: asyncio takes a while to load
 
-            host = AsyncioHost(self._serving)
+            host = AsyncioHost(self._served)
         await stack.enter_async_context(host.running())
         return host
 
@@ -100,30 +100,24 @@ class AsgiHandler:
 class _TrioHost:
     """Runs an app on the loop of the connections: a task for each request."""
 
-    def __init__(self, serving: AsgiServing) -> None:
-        self._serving = serving
-        self._grace = serving.options.timeouts.close
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._grace = served.options.timeouts.close
         self._tasks = RequestTasks(grace=self._grace)
         self._state: dict[str, Any] | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        error: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            lifespan = Lifespan(self._serving.app, TrioCall(shield=True), grace=self._grace)
+        async with open_nursery() as nursery:
+            lifespan = Lifespan(self._served.app, TrioCall(shield=True), grace=self._grace)
             nursery.start_soon(lifespan.run)
             try:
                 self._state = await lifespan.start()
                 async with self._tasks.open():
                     yield
-            except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
-                error = exc
             finally:
                 with trio.CancelScope(shield=True):
                     await lifespan.stop()
-        if error is not None:
-            raise error
 
     def start(self, exchange: Exchange) -> None:
-        request = self._serving.request(exchange, TrioCall(), self._state)
-        self._tasks.start(exchange, request.response, request.run)
+        self._tasks.start(exchange, request_for(self._served, exchange, TrioCall(), self._state))

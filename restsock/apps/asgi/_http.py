@@ -6,89 +6,64 @@ What the specification leaves to the server is done like this:
 - Credit for body bytes goes back to the peer when the app receives them, and `send` waits while
   more than the send buffer waits to leave.
 - When the peer leaves, `receive` gives `http.disconnect` and `send` raises an `OSError`; an app
-  that goes on all the same is cancelled after `Timeouts.disconnect`. Behind the end of its response
-  (in a background task) it is left in peace.
+  that goes on all the same is cancelled after `Timeouts.disconnect`. After the end of its response
+  (in a background task) it may go on.
 - The first `receive` answers `Expect: 100-continue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from restsock.apps._errors import BadResponseError, log_failure
-from restsock.apps._response import CONTINUE, Responder, expects_continue, fail_response
+from restsock.apps._errors import BadResponseError
+from restsock.apps._response import CONTINUE, expects_continue, fail_response
 from restsock.connection import ExchangeEvent, Failed
 
-from ._inbound import Inbound
+from ._request import AsgiRequest, Message, Served
 from ._scope import asgi_scope
 
 if TYPE_CHECKING:
-    from restsock._options import Options
     from restsock.apps._exchange import ServedExchange
 
     from ._call import AppCall
 
-__all__ = ["AsgiApp", "HttpRequest"]
-
-Message = MutableMapping[str, Any]
-AsgiApp = Callable[
-    [Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
-]
+__all__ = ["HttpRequest"]
 
 
-class HttpRequest:
-    """One request of kind `http`, from its scope to the end of the app's call.
-
-    Attributes:
-        response: what the app answers.
-    """
+class HttpRequest(AsgiRequest):
+    """One request of kind `http`."""
 
     def __init__(
         self,
-        app: AsgiApp,
+        served: Served,
         exchange: ServedExchange,
         call: AppCall,
-        *,
-        options: Options,
         state: dict[str, Any] | None,
     ) -> None:
-        self._app = app
-        self._exchange = exchange
-        self._state = state
-        self._grace = options.timeouts.disconnect
-        self._call = call
-        self.response = Responder(exchange, exchange.request.method)
-        self._inbound = Inbound(exchange, call)
+        super().__init__(served, exchange, call, state)
         self._body_taken = False
-        self._disconnect_given = False
         self._continue_due = expects_continue(exchange.request)
         self._trailers_due = False
         self._body_ended = False
         self._trailers: list[tuple[bytes, bytes]] = []
-        exchange.observer = self._observe
 
     async def run(self) -> None:
-        """Calls the app; whatever it raises ends here."""
-        scope = asgi_scope("http", self._exchange, self._state)
+        """See `AsgiRequest`."""
+        scope = asgi_scope("http", self._exchange, self._app_state)
         scope["method"] = self._exchange.request.method.decode("ascii")
         scope["extensions"]["http.response.trailers"] = {}
         scope["extensions"]["http.response.early_hint"] = {}
-        try:
-            await self._call.run(self._app(scope, self._receive, self._send))
-            if not self.response.complete and self._inbound.error is None:
-                raise BadResponseError("the app returned before its response was complete")
-        except BaseException as exc:
-            if self._call.is_for_the_loop(exc):
-                raise
-            if not log_failure(exc, self._exchange.request, loop=self._call.loop):
-                fail_response(self._exchange, self.response)
+        if await self._call_app(scope):
+            fail_response(self._exchange, self.response)
+
+    def _missing(self) -> str | None:
+        return None if self.response.complete else "before its response was complete"
 
     def _observe(self, event: ExchangeEvent) -> None:
         self._inbound(event)
-        # What runs behind a complete response is not for the peer.
+        # What runs after a complete response is not for the peer.
         if isinstance(event, Failed) and not self.response.complete:
-            self._call.cancel_after(self._grace)
+            self._call.cancel_after(self._timeouts.disconnect)
 
     async def _receive(self) -> Message:
         inbound = self._inbound
@@ -139,11 +114,7 @@ class HttpRequest:
             if not self._trailers_due:
                 raise BadResponseError("trailers that http.response.start did not announce")
             if not self._body_ended or response.complete:
-                when = (
-                    "after the end of the response"
-                    if response.complete
-                    else "before the body's end"
-                )
+                when = "after their end" if response.complete else "before the end of the body"
                 raise BadResponseError(f"trailers {when}")
             self._trailers.extend(message.get("headers", ()))
             if not message.get("more_trailers", False):

@@ -12,17 +12,13 @@ does not receive slows its peer down instead of filling the memory.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RemoteProtocolError
-from restsock.apps._errors import BadResponseError, Disconnected, log_failure
-from restsock.apps._response import Responder, checked_field, fail_response
+from restsock.apps._errors import BadResponseError, Disconnected
+from restsock.apps._response import checked_field, fail_response
 from restsock.connection import ExchangeEvent, Failed
 from restsock.protocol import (
     BinaryMessage,
@@ -34,22 +30,21 @@ from restsock.protocol import (
     ResponseHead,
     TextMessage,
     WebSocket,
+    elements_of,
+    generate_accept_token,
     values_of,
+    websocket_key,
 )
 
-from ._inbound import Inbound
+from ._request import AsgiRequest, Message, Served
 from ._scope import asgi_scope
 
 if TYPE_CHECKING:
-    from restsock._options import Options
     from restsock.apps._exchange import ServedExchange
 
     from ._call import AppCall
 
 __all__ = ["WebSocketRequest"]
-
-# RFC 6455, section 1.3.
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 # What an endpoint may send (RFC 6455, section 7.4, and IANA's registry).
 _CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
@@ -64,72 +59,48 @@ class _State(Enum):
     CLOSED = "closed"
 
 
-class WebSocketRequest:
-    """One request of kind `websocket`, from its scope to the end of the app's call.
-
-    Attributes:
-        response: what the app answers, unless it accepts the WebSocket.
-    """
+class WebSocketRequest(AsgiRequest):
+    """One request of kind `websocket`. It has a `response` unless the app accepts the WebSocket."""
 
     def __init__(
         self,
-        app: Callable[..., Awaitable[None]],
+        served: Served,
         exchange: ServedExchange,
         call: AppCall,
-        *,
-        options: Options,
         state: dict[str, Any] | None,
-        max_message: int,
     ) -> None:
-        self._app = app
-        self._exchange = exchange
-        self._app_state = state
-        self._timeouts = options.timeouts
-        self._call = call
+        super().__init__(served, exchange, call, state)
         self._state = _State.CONNECTING
-        self.response = Responder(exchange, exchange.request.method)
-        self._inbound = Inbound(exchange, call)
-        self._websocket = WebSocket(client=False, max_message=max_message)
+        self._websocket = WebSocket(client=False, max_message=served.max_websocket_message)
         self._messages: deque[str | bytes] = deque()
         self._held = 0  # bytes whose credit has not gone back
         self._connect_given = False
-        self._disconnect_given = False
         self._app_done = False
         self._closed_by_app = False
         self._disconnect: tuple[int, str] | None = None
-        exchange.observer = self._observe
 
     async def run(self) -> None:
-        """Calls the app; whatever it raises ends here."""
+        """See `AsgiRequest`."""
         refusal = _refusal(self._exchange.request)
         if refusal is not None:
             status, text = refusal
             self.response.plain(status, text, [(b"Sec-WebSocket-Version", b"13")])
             return
-        failed = False
-        try:
-            await self._call.run(self._app(self._make_scope(), self._receive, self._send))
-            if self._state is _State.CONNECTING and self._inbound.error is None:
-                raise BadResponseError("the app returned without an answer to the WebSocket")
-        except BaseException as exc:
-            if self._call.is_for_the_loop(exc):
-                raise
-            failed = not log_failure(exc, self._exchange.request, loop=self._call.loop)
+        failed = await self._call_app(self._make_scope())
         self._app_done = True
         if self._state in (_State.OPEN, _State.CLOSED):
             await self._close_down(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL)
         elif self._inbound.error is None:
             fail_response(self._exchange, self.response)
 
+    def _missing(self) -> str | None:
+        unanswered = self._state is _State.CONNECTING
+        return "without an answer to the WebSocket" if unanswered else None
+
     def _make_scope(self) -> dict[str, Any]:
         scope = asgi_scope("websocket", self._exchange, self._app_state)
-        offered = [
-            protocol.strip().decode("latin-1")
-            for name, value in scope["headers"]
-            if name == b"sec-websocket-protocol"
-            for protocol in value.split(b",")
-        ]
-        scope["subprotocols"] = offered
+        offered = elements_of(self._exchange.request.headers, b"sec-websocket-protocol")
+        scope["subprotocols"] = [protocol.decode("latin-1") for protocol in offered]
         scope["extensions"]["websocket.http.response"] = {}
         return scope
 
@@ -193,7 +164,7 @@ class WebSocketRequest:
 
     # --- the app's side -----------------------------------------------------------------------
 
-    async def _receive(self) -> MutableMapping[str, Any]:
+    async def _receive(self) -> Message:
         if not self._connect_given:
             self._connect_given = True
             return {"type": "websocket.connect"}
@@ -212,7 +183,7 @@ class WebSocketRequest:
         code, reason = self._disconnect
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
-    async def _send(self, message: MutableMapping[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.close":
             self._close(message.get("code"), message.get("reason"))
@@ -242,11 +213,12 @@ class WebSocketRequest:
         for name, _ in fields:
             if name.lower() in _OURS or name.lower().startswith(b"sec-websocket-"):
                 raise BadResponseError(f"the server sets {name!r} itself")
-        accept = _accept_token(_key(self._exchange.request))
+        key = websocket_key(self._exchange.request.headers)
+        assert key is not None  # else it was refused
         head = [
             (b"Connection", b"upgrade"),
             (b"Upgrade", b"websocket"),
-            (b"Sec-WebSocket-Accept", accept),
+            (b"Sec-WebSocket-Accept", generate_accept_token(key)),
             *fields,
         ]
         if subprotocol is not None:
@@ -255,7 +227,7 @@ class WebSocketRequest:
         self.response.status = 101
         self._state = _State.OPEN
 
-    async def _send_message(self, message: MutableMapping[str, Any]) -> None:
+    async def _send_message(self, message: Message) -> None:
         if self._state is _State.CLOSED and not self._closed_by_app:
             raise Disconnected
         self._demand("websocket.send", _State.OPEN)
@@ -321,27 +293,12 @@ class WebSocketRequest:
             self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")
 
 
-def _key(request: RequestHead) -> bytes:
-    keys = values_of(request.headers, b"sec-websocket-key")
-    return keys[0] if len(keys) == 1 else b""
-
-
 def _refusal(request: RequestHead) -> tuple[int, str] | None:
     """What is wrong with the client's side of the handshake (RFC 6455, section 4.2.1)."""
-    versions = values_of(request.headers, b"sec-websocket-version")
     if request.method != b"GET":
         return 400, "A WebSocket is asked for by GET.\n"
-    if versions != [b"13"]:
+    if values_of(request.headers, b"sec-websocket-version") != [b"13"]:
         return 426, "Only version 13 of WebSocket is spoken here.\n"
-    try:
-        key = base64.b64decode(_key(request), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != 16:
+    if websocket_key(request.headers) is None:
         return 400, "Sec-WebSocket-Key is missing or malformed.\n"
     return None
-
-
-def _accept_token(key: bytes) -> bytes:
-    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    return base64.b64encode(digest)

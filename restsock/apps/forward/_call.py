@@ -16,7 +16,7 @@ import trio
 
 from restsock._exceptions import ProtocolError, RemoteProtocolError, RestsockError
 from restsock.apps._errors import BadResponseError, first_cause, loggable
-from restsock.apps._tasks import DrivenCall
+from restsock.apps._tasks import DrivenCall, open_nursery
 from restsock.connection import Exchange
 from restsock.http1 import UpstreamEvent
 from restsock.protocol import (
@@ -153,18 +153,15 @@ class ForwardCall(DrivenCall):
             self._check_sent()
             await self._receive(link)
             return
-        error: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send_beside, link, first, whole, nursery.cancel_scope)
-            try:
-                await self._receive(link)
-            except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
-                error = exc
+        try:
             # An answer that is complete ends the request, however much of it is left.
-            nursery.cancel_scope.cancel()
+            async with open_nursery() as nursery:
+                nursery.start_soon(self._send_beside, link, first, whole, nursery.cancel_scope)
+                await self._receive(link)
+        except Exception:
+            self._check_sent()  # this came first
+            raise
         self._check_sent()
-        if error is not None:
-            raise error
 
     async def _send_beside(
         self, link: UpstreamConnection, first: bytes, whole: bool, scope: trio.CancelScope

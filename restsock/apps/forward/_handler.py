@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import trio
-
 from restsock.apps._tasks import RequestTasks
 
 from ._call import ForwardCall
@@ -40,20 +38,10 @@ class ForwardHandler:
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
         call = ForwardCall(self._forward, self._pool, exchange, grace=self._grace)
-        self._tasks.start(exchange, call.response, call.run)
+        self._tasks.start(exchange, call)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets requests be forwarded; behind it no connection to the server is left."""
-        self._tasks.check_closed()
-        error: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pool.run)
-            try:
-                async with self._tasks.open():
-                    yield
-            except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
-                error = exc
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            raise error
+        """Lets requests be forwarded; after it no connection to the server is left."""
+        async with self._tasks.open(background=self._pool.run):
+            yield
