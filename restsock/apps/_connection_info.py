@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from restsock._addresses import host_and_port
 from restsock._principal import Principal
 
 if TYPE_CHECKING:
     from restsock.connection import Carrier
     from restsock.protocol import TLS
 
-__all__ = ["ConnectionInfo", "connection_info", "describe", "server_address", "tls_extension"]
+__all__ = ["ConnectionInfo", "describe", "server_address"]
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
     """The connection of a request: `scope["restsock"]`, `environ["restsock.connection"]`.
 
-    All requests of one connection get the same object. Where the peer is stands where servers
+    All requests of one connection get the same object. The address of the peer is where servers
     always put it: in `scope["client"]` and in `REMOTE_ADDR`.
 
     Attributes:
@@ -60,21 +61,16 @@ def describe(connection: Carrier | None) -> _Description:
             connection.id, connection.name, connection.metadata, connection.principal
         )
         with connection.lock:
-            tls = None if connection.tls is None else tls_extension(connection.tls)
+            tls = None if connection.tls is None else _tls_extension(connection.tls)
         known = _known[connection] = _Description(info, tls)
     return known
-
-
-def connection_info(connection: Carrier) -> ConnectionInfo:
-    """What an app is told about a connection."""
-    return describe(connection).info
 
 
 # --- the tls extension ----------------------------------------------------------------------------
 
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
-# The names of RFC 4514, section 3, behind those of OpenSSL.
+# Names of OpenSSL -> names of RFC 4514, section 3.
 _SHORT = {
     "commonName": "CN",
     "localityName": "L",
@@ -88,11 +84,11 @@ _SHORT = {
 }
 
 
-def tls_extension(tls: TLS) -> dict[str, Any]:
+def _tls_extension(tls: TLS) -> dict[str, Any]:
     """What the `tls` extension of ASGI tells (ASGI, "TLS Extension", version 0.2).
 
     The client of a request is the peer, so the client's certificate is the one that the peer has
-    shown: behind a dialing end, that is the listener's. Python's ssl module gives the certificate
+    shown: at the dialing end, that is the listener's. Python's ssl module gives the certificate
     itself, not those above it, and not the one of this side.
 
     Args:
@@ -140,21 +136,17 @@ def _escaped(value: str) -> str:
     return text
 
 
-def server_address(headers: list[tuple[bytes, bytes]], scheme: str) -> tuple[str, int]:
+def server_address(host: bytes, scheme: str) -> tuple[str, int]:
     """Host and port that the request is for.
 
     Inside the tunnel no socket has an address that means anything to the caller; Host has. It was
     checked when the head was parsed.
 
     Args:
-        headers: with names in lower case.
+        host: the value of Host.
         scheme: `"http"` or `"https"`; decides the port when Host names none.
     """
-    default = 443 if scheme == "https" else 80
-    for name, value in headers:
-        if name == b"host":
-            host, colon, port = value.decode("latin-1").rpartition(":")
-            if not colon or port.endswith("]"):  # no port, or the last colon is an IPv6 address's
-                return value.decode("latin-1"), default
-            return host, int(port) if port else default
-    return "", default
+    name, port = host_and_port(host.decode("latin-1"))
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    return name, port

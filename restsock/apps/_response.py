@@ -1,22 +1,31 @@
 """The HTTP rules of a response, for every kind of app.
 
 An app says `start` and `body`; a `Responder` checks what it says, supplies Date and Content-Length,
-keeps bodies away from where there is none (HEAD, 204, 304), and sends. The head waits for the first
-part of the body, because both ASGI and WSGI want that, because an app that fails in between can
-still be answered with a 500, and because a short answer then leaves as one frame.
+keeps bodies away from where there is none (HEAD, 204, 304), and sends. It applies the grammar of
+heads here, since the error belongs to the call of the app that caused it, and a worker thread would
+not hear of one that the loop finds. The head waits for the first part of the body, because both
+ASGI and WSGI want that, because an app that fails in between can still be answered with a 500, and
+because a short answer then leaves as one frame.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead
+from restsock.protocol import (
+    LENGTH,
+    TOKEN,
+    VALUE,
+    Headers,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+)
 
 from ._errors import BadResponseError
 
@@ -33,12 +42,6 @@ __all__ = [
     "fail_response",
     "http_date",
 ]
-
-# The grammar of spec/protocol.md, "Heads". Checked here too, since the error belongs to the call of
-# the app that caused it, and a worker thread would not hear of one that the loop finds.
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 # Start line, Date, Content-Length and the rest of what is not the app's.
 _HEAD_MARGIN = 512
@@ -127,7 +130,7 @@ class Responder:
             raise BadResponseError(f"{status} is not the status of a final response")
         if reason is None:
             reason = _reason_of(status)
-        elif not _VALUE.fullmatch(reason):
+        elif not VALUE.fullmatch(reason) or reason != reason.strip(b" \t"):
             raise BadResponseError(f"not a reason phrase: {reason!r}")
         self._length = None
         self._dated = False
@@ -253,7 +256,7 @@ class Responder:
             fields.append((name, value))
             size += len(name) + len(value) + 4
             if len(name) == 14 and name.lower() == b"content-length":
-                if self._length is not None or not _LENGTH.fullmatch(value):
+                if self._length is not None or not LENGTH.fullmatch(value):
                     raise BadResponseError("a repeated or malformed Content-Length")
                 self._length = int(value)
             elif len(name) == 4 and name.lower() == b"date":
@@ -319,12 +322,12 @@ def checked_field(name: object, value: object) -> tuple[bytes, bytes]:
         raise TypeError(f"a header is two byte strings, not {kinds}")
     # What stands around a value is not a part of it (RFC 9112, section 5.1), and apps are careless.
     value = value.strip(b" \t")
-    token = _NAME.match(name)
+    token = TOKEN.match(name)
     if token is None or token.end() < len(name):
         # Only how it begins: the rest may be a value that has got into the name.
         begin = b"" if token is None else token[0]
         raise BadResponseError(f"not the name of a header; it begins with {begin!r}")
-    if not _VALUE.fullmatch(value):
+    if not VALUE.fullmatch(value):
         raise BadResponseError(f"not a value for the header {name!r}")
     return name, value
 

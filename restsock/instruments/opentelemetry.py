@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from restsock._addresses import host_and_port
 from restsock.connection import Instrument
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class OpenTelemetryInstrument(Instrument):
         for name, value in head.headers:
             lower = name.lower()
             if lower == b"host":
-                host, port = _host_and_port(value.decode("latin-1"))
-                attributes["server.address"] = host
+                host, port = host_and_port(value.decode("latin-1"))
+                attributes["server.address"] = host.strip("[]")
                 if port is not None:
                     attributes["server.port"] = port
             elif lower == b"user-agent":
@@ -146,10 +147,3 @@ def _carrier_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         text = value.decode("latin-1")
         carrier[key] = f"{carrier[key]},{text}" if key in carrier else text
     return carrier
-
-
-def _host_and_port(authority: str) -> tuple[str, int | None]:
-    host, colon, port = authority.rpartition(":")
-    if not colon or not port.isdigit():  # the last colon may be one of an IPv6 address
-        return authority.strip("[]"), None
-    return host.strip("[]"), int(port)

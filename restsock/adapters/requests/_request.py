@@ -11,19 +11,16 @@ from requests.exceptions import InvalidHeader, InvalidURL, UnrewindableBodyError
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
+from restsock._addresses import host_and_port
 from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
-from restsock.protocol import RequestHead, scheme_of
+from restsock.protocol import HOST, TOKEN, VALUE, RequestHead, scheme_of
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
 __all__ = ["Times", "body_of", "check_body", "head_of", "mark_spent", "times_of"]
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
-_HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])")
-_HOST_AND_PORT = re.compile(rf"(?:{_HOST.pattern})(?::[0-9]{{0,5}})?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -101,7 +98,7 @@ def head_of(request: PreparedRequest) -> RequestHead:
             if raw_value == SKIP_HEADER:
                 continue
             value = _value(raw_value)
-            if lower == b"host" and not _HOST_AND_PORT.fullmatch(value.decode("latin-1")):
+            if lower == b"host" and not HOST.fullmatch(value):
                 raise ValueError("no host, or one with a port that is none")
         except ValueError as exc:
             raise InvalidHeader(f"Invalid header {raw_name!r}: {exc}", request=request) from exc
@@ -131,15 +128,14 @@ def _host(scheme: str, netloc: str) -> bytes:
         ValueError: this is no host.
     """
     authority = netloc.rpartition("@")[2].lower()
-    host, colon, port = authority.rpartition(":")
-    if not colon or "]" in port:  # no port; the colons of an IPv6 address are no ports
-        host, port = authority, ""
-    if not _HOST.fullmatch(host) or (port and not (port.isascii() and port.isdigit())):
+    if not HOST.fullmatch(authority.encode("ascii", "replace")):
         raise ValueError(f"Invalid host {netloc!r}")
-    if port and int(port) > 65535:
-        raise ValueError("Port out of range 0-65535")
-    if port and int(port) != _PORTS.get(scheme.lower()):
-        host = f"{host}:{int(port)}"
+    host, port = host_and_port(authority)
+    if port is not None:
+        if port > 65535:
+            raise ValueError("Port out of range 0-65535")
+        if port != _PORTS.get(scheme.lower()):
+            host = f"{host}:{port}"
     return host.encode("ascii")
 
 
@@ -151,7 +147,7 @@ def _name(name: str | bytes) -> tuple[bytes, bytes]:
         ValueError: it is no token.
     """
     encoded = _bytes(name)
-    if not _TOKEN.fullmatch(encoded):
+    if not TOKEN.fullmatch(encoded):
         raise ValueError("not a token")
     return encoded.lower(), encoded
 
@@ -166,7 +162,7 @@ def _value(value: str | bytes) -> bytes:
     if type(value) is str and value.isascii() and value.isprintable():
         return value.strip(" ").encode("ascii")
     encoded = _bytes(value)
-    if not _VALUE.fullmatch(encoded):
+    if not VALUE.fullmatch(encoded):
         raise ValueError("a control character in the value")
     return encoded.strip(b" \t")
 

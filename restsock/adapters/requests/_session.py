@@ -38,6 +38,8 @@ from requests.models import REDIRECT_STATI, PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import resolve_proxies
 
+from restsock.protocol import TOKEN
+
 from ._fast import new_headers, new_jar, store_of
 from ._response import TunnelResponse, read_content
 from ._tunnel import TunnelAdapter
@@ -53,7 +55,6 @@ _URL = re.compile(
 )
 _AUTHORITY = re.compile(r"(https?)://(?:[^/?#]*@)?([^/?#@]*?)\.?(?::([0-9]{0,5}))?(?=[/?#])")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _METHODS = {
     name: name.upper()
     for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -468,7 +469,7 @@ _spelled_prefix = lru_cache(maxsize=1024)(_spelled)
 
 @lru_cache(maxsize=1024)
 def _is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+    return name.isascii() and TOKEN.fullmatch(name.encode("ascii")) is not None
 
 
 def _form(fields: object) -> str | None:

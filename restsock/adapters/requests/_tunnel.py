@@ -26,6 +26,7 @@ from restsock._exceptions import (
     ValidationError,
     without_frames,
 )
+from restsock.adapters._fields import INLINE
 from restsock.threads import Replay, ThreadExchange, send_upload
 
 from ._call_checker import CallChecker, check_request, check_response
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["TunnelAdapter"]
 
 _log = logging.getLogger("restsock.adapters")
-
-# A body up to this many bytes goes to the loop with its head, in one step.
-_INLINE = 64 * 1024
 
 _NO_TIME = timedelta(0)
 
@@ -243,7 +241,7 @@ class TunnelAdapter(HTTPAdapter):
         path = target.partition("?")[0]  # for the log: a query may be a secret
         peer = _Peer(head)
         retries = self.max_retries
-        replay = None if isinstance(body, bytes) and len(body) <= _INLINE else Replay(body)
+        replay = None if isinstance(body, bytes) and len(body) <= INLINE else Replay(body)
         while True:
             try:
                 try:

@@ -33,7 +33,8 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
     peer = connection.peer
     headers = [(name.lower(), value) for name, value in request.headers]
     scheme = peer.scheme_of(request)
-    host, port = server_address(headers, scheme)
+    host = next((value for name, value in headers if name == b"host"), b"")
+    server, port = server_address(host, scheme)
     scope: dict[str, Any] = {
         "type": kind,
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -45,7 +46,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
         "root_path": "",
         "headers": headers,
         "client": (peer.host, peer.port),
-        "server": (host.strip("[]"), port),
+        "server": (server.strip("[]"), port),
         "extensions": {},
         "restsock": description.info,
     }

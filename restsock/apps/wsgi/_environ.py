@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from restsock.apps._connection_info import connection_info, server_address
+from restsock.apps._connection_info import describe, server_address
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange
@@ -61,7 +61,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
-        "restsock.connection": connection_info(connection),
+        "restsock.connection": describe(connection).info,
     }
     host = b""
     for name, value in request.headers:
@@ -79,7 +79,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
             environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + text
         else:
             environ[key] = text
-    server, port = server_address([(b"host", host)], scheme)
+    server, port = server_address(host, scheme)
     environ["SERVER_NAME"] = server or "restsock"
     environ["SERVER_PORT"] = str(port)
     return environ
