@@ -24,6 +24,7 @@ Whether a request may be sent again is said by `RestsockError.may_have_run`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -259,3 +260,12 @@ class ResponseValidationError(ValidationError):
     ) -> None:
         super().__init__(message, errors=errors)
         self.response = response
+
+
+def check_process(pid: int, what: str) -> None:
+    """Raises `RestsockError` in a fork of the process that something belongs to."""
+    if os.getpid() != pid:
+        raise RestsockError(
+            f"this {what} belongs to process {pid}, not to its fork {os.getpid()}:"
+            " a connection does not survive a fork; open a new one in this process"
+        )

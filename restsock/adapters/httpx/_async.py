@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._exceptions import RequestTimeout, RestsockError
+from restsock.adapters._fields import INLINE
 from restsock.connection import AsyncExchange, pause_before, was_refused
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 
 from ._network import NetworkStream
-from ._request import INLINE, ResponseBody, Times, mapped, package_of, parts_of, response_of
+from ._request import ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
@@ -27,9 +28,9 @@ class AsyncTunnelTransport:
         async with httpx.AsyncClient(transport=client.transport()) as http:
             await http.get("http://edge-1/pets")
 
-    It works on trio, on the very loop of its connection. What is said of the blocking transport
-    holds here too. Behind a 101 there is `response.extensions["network_stream"]`, over which
-    httpx2 and httpx-ws speak WebSocket.
+    It works on trio, on the loop of its connection. What is said of the blocking transport holds
+    here too. After a 101 there is `response.extensions["network_stream"]`, over which httpx2 and
+    httpx-ws speak WebSocket.
 
     A request that is cancelled is reset, and the peer's app learns of it.
 
@@ -66,10 +67,9 @@ class AsyncTunnelTransport:
         start_by = trio.current_time() + times.start
         attempt = 0
         while True:
-            if whole:
-                exchange = AsyncExchange.open(self._requester, head, body=body)
-            else:
-                exchange = AsyncExchange.open(self._requester, head, end=False)
+            exchange = AsyncExchange.open(
+                self._requester, head, body=body if whole else b"", end=whole
+            )
             transfer = Transfer(exchange, None if whole else body, times, self._requester)
             try:
                 await exchange.wait_started(max(0.0, start_by - trio.current_time()))
@@ -178,7 +178,7 @@ class Transfer:
         close = getattr(self._pieces, "aclose", None)
         self._pieces = None
         if close is not None:
-            # Shielded, since a generator that is left open is closed at nobody knows what time.
+            # Shielded, since a generator that is left open would be closed at some later time.
             with trio.CancelScope(shield=True):
                 await close()
 
@@ -213,33 +213,28 @@ class Transfer:
     ) -> Any:
         """Waits until there is room to send, or something was received; gives that, or `None`.
 
-        Both waits can be cancelled without a loss, which is what makes this a race without losers.
+        Both waits can be cancelled without losing anything.
         """
-        received: list[Any] = []
-        errors: list[RestsockError] = []
+        received: Any = None
+        error: RestsockError | None = None
 
         async def wait_for_room() -> None:
             await self.exchange.send_data(b"")
             nursery.cancel_scope.cancel()
 
-        async def wait_for_news() -> None:
-            try:
-                received.append(await receive())
-            except RestsockError as exc:
-                errors.append(exc)
-            nursery.cancel_scope.cancel()
-
         with trio.move_on_after(_or_forever(seconds)) as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_room)
-                nursery.start_soon(wait_for_news)
-        if errors:
-            raise errors[0]
-        if received:
-            return received[0]
-        if waiting.cancelled_caught:
+                try:
+                    received = await receive()
+                except RestsockError as exc:
+                    error = exc
+                nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        if received is None and waiting.cancelled_caught:
             raise RequestTimeout(f"nothing within {seconds} s", phase=phase)
-        return None
+        return received
 
 
 class AsyncTunnelBytes(ResponseBody):
@@ -251,7 +246,7 @@ class AsyncTunnelBytes(ResponseBody):
         self._transfer = transfer
         super().__init__(request, length, transfer.release)
 
-    # An iterator rather than a generator: nobody has to close it when it is left halfway.
+    # An iterator rather than a generator, which would have to be closed when it is left halfway.
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 

@@ -39,24 +39,12 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
-from restsock.protocol import Headers, RequestHead, ResponseHead, scheme_of
+from restsock.protocol import Headers, RequestHead, ResponseHead, content_length, scheme_of
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
 
-__all__ = [
-    "INLINE",
-    "Parts",
-    "ResponseBody",
-    "Times",
-    "mapped",
-    "package_of",
-    "parts_of",
-    "response_of",
-]
-
-# A body up to this many bytes goes with its head, in one step.
-INLINE = 64 * 1024
+__all__ = ["ResponseBody", "Times", "mapped", "package_of", "parts_of", "response_of"]
 
 _PACKAGES = ("httpx", "httpx2")
 
@@ -75,20 +63,6 @@ class Times(NamedTuple):
     busy: bool
     read: float | None
     write: float | None
-
-
-class Parts(NamedTuple):
-    """A request, taken apart.
-
-    Attributes:
-        head: as it crosses.
-        body: bytes, or the stream that gives them.
-        times: its time-outs.
-    """
-
-    head: RequestHead
-    body: Any
-    times: Times
 
 
 def package_of(request: object) -> ModuleType:
@@ -110,8 +84,10 @@ def _package_of(kind: Any) -> ModuleType:
     raise TypeError(f"a request of httpx or httpx2 is wanted, not {kind.__name__}")
 
 
-def parts_of(request: Any, requester: Requester, *, upgradable: bool) -> Parts:
-    """Takes a request apart.
+def parts_of(
+    request: Any, requester: Requester, *, upgradable: bool
+) -> tuple[RequestHead, Any, Times]:
+    """Takes a request apart: its head, its body (bytes, or the stream that gives them), its times.
 
     Args:
         request: of either package.
@@ -138,7 +114,7 @@ def parts_of(request: Any, requester: Requester, *, upgradable: bool) -> Parts:
         # The client's own stream tells of a generator, and begins any other iterator in its middle.
         if getattr(body, "_is_stream_consumed", False) and _reads_once(body):
             raise package_of(request).StreamConsumed from None
-    return Parts(head, body, _times(request, requester))
+    return head, body, _times(request, requester)
 
 
 def _reads_once(stream: Any) -> bool:
@@ -157,23 +133,13 @@ def _times(request: Any, requester: Requester) -> Times:
     busy = connection is not None and connection.closed is None
     start = times.get("pool" if busy else "connect")
     if start is None:
-        # Not for ever: a request that waits for a peer that is away would be a trap.
+        # Not indefinitely: a request that waits for a peer that is away would be a trap.
         start = requester.timeouts.connect
     return Times(start, busy, times.get("read"), times.get("write"))
 
 
-def _length_of(method: bytes, head: ResponseHead) -> int | None:
-    """The bytes of a response's body, where that is known from its head."""
-    if method == b"HEAD" or head.status in (204, 304):
-        return 0
-    for name, value in head.headers:
-        if name.lower() == b"content-length":
-            return int(value)
-    return None
-
-
 class ResponseBody:
-    """The body of a response, as it comes: what is the same whoever waits for it.
+    """The body of a response, as it comes: what a thread and a task that wait for it share.
 
     Args:
         request: the client's.
@@ -227,7 +193,9 @@ def response_of(
         extensions: besides those that every response has.
     """
     package = package_of(request)
-    body = _stream_type(kind, package)(*source, request, _length_of(method, head))
+    bodiless = method == b"HEAD" or head.status in (204, 304)
+    length = 0 if bodiless else content_length(head.headers)
+    body = _stream_type(kind, package)(*source, request, length)
     extensions.update(http_version=b"HTTP/1.1", trailers=body.trailers)
     if head.reason:
         extensions["reason_phrase"] = head.reason

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from restsock._exceptions import RestsockError
+from restsock._exceptions import RestsockError, check_process
+from restsock.adapters._fields import INLINE
 from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 
-from ._request import INLINE, ResponseBody, Times, mapped, package_of, parts_of, response_of
+from ._request import ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
@@ -29,7 +30,7 @@ class TunnelTransport:
     - The host of the URL only fills in the Host header, and its scheme is only told to the app:
       whether the peer is known and the wire encrypted was settled when the connection was made.
     - The connect time-out spans the time until there is a connection to the peer, the pool time-out
-      the time until a stream is free on it. `None` is `Timeouts.connect` for both, not for ever.
+      the time until a stream is free on it. `None` is `Timeouts.connect` for both.
     - A body is sent before the response is read, as by httpx itself; when the peer answers before
       it has taken all, what is left is sent between reads.
     - `response.extensions["trailers"]` is a list of pairs, filled once the body is read.
@@ -63,11 +64,7 @@ class TunnelTransport:
             TypeError: this is no request of httpx or httpx2.
         """
         package_of(request)  # before anything is done
-        if os.getpid() != self._pid:
-            raise RestsockError(
-                f"this transport belongs to process {self._pid}, not to its fork {os.getpid()}:"
-                " a connection does not survive a fork; open a new one in this process"
-            )
+        check_process(self._pid, "transport")
         head, body, times = parts_of(request, self._requester, upgradable=False)
         upload: ThreadUpload | None = None
         try:
@@ -99,8 +96,8 @@ class TunnelTransport:
 class TunnelBytes(ResponseBody):
     """The body of a response, as it comes.
 
-    Its close, and the garbage collector, reset a stream that is not complete, so that the peer's
-    app learns that nobody listens any more.
+    Its `close`, and the garbage collector, reset a stream that is not complete, so that the peer's
+    app learns that its answer is not read any more.
     """
 
     base = "SyncByteStream"

@@ -24,6 +24,7 @@ from restsock._exceptions import (
     RestsockError,
     SpecError,
     ValidationError,
+    check_process,
     without_frames,
 )
 from restsock.adapters._fields import INLINE
@@ -162,11 +163,7 @@ class TunnelAdapter(HTTPAdapter):
             RestsockError: called where it cannot work: on the event loop's own thread, or in a
                 fork.
         """
-        if os.getpid() != self._pid:
-            raise RestsockError(
-                f"this adapter belongs to process {self._pid}, not to its fork {os.getpid()}:"
-                " a connection does not survive a fork; open a new one in this process"
-            )
+        check_process(self._pid, "adapter")
         # A hook that does nothing here; the adapters that derive from this one may override it.
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
