@@ -7,7 +7,7 @@ out of thousands) is never one, because each new value is a time series that is 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -29,6 +29,8 @@ _REQUEST_BUCKETS = (
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 _ROUND_TRIP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+_M = TypeVar("_M", Counter, Gauge, Histogram)
 
 # What stands for names that were not listed, and for peers that have none.
 _OTHER = "other"
@@ -70,79 +72,61 @@ class PrometheusInstrument(Instrument):
         self._peers = frozenset(peers)
         peer = ("peer",) if peers else ()
 
-        def named(name: str) -> str:
-            return f"{prefix}_{name}"
+        def metric(kind: type[_M], name: str, text: str, *labels: str, **options: Any) -> _M:
+            return kind(f"{prefix}_{name}", text, labels, registry=registry, **options)
 
-        self._connections = Gauge(
-            named("connections"), "Connections that are open now", peer, registry=registry
+        self._connections = metric(Gauge, "connections", "Connections that are open now", *peer)
+        self._opened = metric(
+            Counter, "connections_opened_total", "Handshakes that were completed", *peer
         )
-        self._opened = Counter(
-            named("connections_opened_total"),
-            "Handshakes that were completed",
-            peer,
-            registry=registry,
-        )
-        self._closed = Counter(
-            named("connections_closed_total"),
+        self._closed = metric(
+            Counter,
+            "connections_closed_total",
             "Connections that have ended, by close code",
-            (*peer, "code"),
-            registry=registry,
+            *(*peer, "code"),
         )
-        self._reconnects = Counter(
-            named("reconnects_total"), "Connections that clients have made again", registry=registry
+        self._reconnects = metric(
+            Counter, "reconnects_total", "Connections that clients have made again"
         )
-        self._handshakes = Counter(
-            named("handshakes_failed_total"),
+        self._handshakes = metric(
+            Counter,
+            "handshakes_failed_total",
             "Attempts to connect that came to nothing, by this side's part in them",
-            ("side",),
-            registry=registry,
+            "side",
         )
-        self._requests = Counter(
-            named("requests_total"),
+        self._requests = metric(
+            Counter,
+            "requests_total",
             "Requests that are over, by who asked and how they ended",
-            (*peer, "direction", "outcome"),
-            registry=registry,
+            *(*peer, "direction", "outcome"),
         )
-        self._responses = Counter(
-            named("responses_total"),
+        self._responses = metric(
+            Counter,
+            "responses_total",
             "Requests that are over, by who asked and the class of the response's status",
-            (*peer, "direction", "status"),
-            registry=registry,
+            *(*peer, "direction", "status"),
         )
-        self._seconds = Histogram(
-            named("request_seconds"),
+        self._seconds = metric(
+            Histogram,
+            "request_seconds",
             "From the start of a request to its last byte",
-            (*peer, "direction"),
+            *(*peer, "direction"),
             buckets=buckets,
-            registry=registry,
         )
-        self._streams = Gauge(
-            named("streams"), "Requests that are under way", ("direction",), registry=registry
-        )
-        self._sent = Counter(
-            named("sent_bytes_total"), "Bytes handed to sockets, frames and all", registry=registry
-        )
-        self._received = Counter(
-            named("received_bytes_total"), "Bytes that came from sockets", registry=registry
-        )
-        self._round_trip = Histogram(
-            named("round_trip_seconds"),
+        self._streams = metric(Gauge, "streams", "Requests that are under way", "direction")
+        self._sent = metric(Counter, "sent_bytes_total", "Bytes handed to sockets, frames and all")
+        self._received = metric(Counter, "received_bytes_total", "Bytes that came from sockets")
+        self._round_trip = metric(
+            Histogram,
+            "round_trip_seconds",
             "From a ping to its pong",
             buckets=_ROUND_TRIP_BUCKETS,
-            registry=registry,
         )
-        self._errors = Counter(
-            named("errors_total"), "What went wrong, by kind", ("kind",), registry=registry
+        self._errors = metric(Counter, "errors_total", "What went wrong, by kind", "kind")
+        self._limits = metric(
+            Counter, "limits_hit_total", "How often a limit was in the way, by its name", "limit"
         )
-        self._limits = Counter(
-            named("limits_hit_total"),
-            "How often a limit was in the way, by its name",
-            ("limit",),
-            registry=registry,
-        )
-        self._queue = Gauge(
-            named("queue_depth"), "Requests that wait in a queue", ("queue",), registry=registry
-        )
+        self._queue = metric(Gauge, "queue_depth", "Requests that wait in a queue", "queue")
         # Kept, because looking one up by its labels costs more than counting. There are few.
         self._stream_gauges = {d: self._streams.labels(d) for d in _DIRECTIONS}
         self._ended: dict[tuple[str, ...], tuple[Counter, Counter, Histogram]] = {}
@@ -156,15 +140,13 @@ class PrometheusInstrument(Instrument):
 
     def connection_opened(self, connection: Connection) -> None:
         """See `Instrument`."""
-        peer = self._peer(connection)
-        (self._connections.labels(*peer) if peer else self._connections).inc()
-        (self._opened.labels(*peer) if peer else self._opened).inc()
+        self._of_peer(self._connections, connection).inc()
+        self._of_peer(self._opened, connection).inc()
 
     def connection_closed(self, connection: Connection, closed: Closed) -> None:
         """See `Instrument`."""
-        peer = self._peer(connection)
-        (self._connections.labels(*peer) if peer else self._connections).dec()
-        self._closed.labels(*peer, _code(closed.code)).inc()
+        self._of_peer(self._connections, connection).dec()
+        self._closed.labels(*self._peer(connection), _code(closed.code)).inc()
 
     def reconnected(self, connection: Connection) -> None:
         """See `Instrument`."""
@@ -229,6 +211,10 @@ class PrometheusInstrument(Instrument):
             self._responses.labels(*peer, direction, status),
             self._seconds.labels(*peer, direction),
         )
+
+    def _of_peer(self, metric: _M, connection: Connection) -> _M:
+        peer = self._peer(connection)
+        return metric.labels(*peer) if peer else metric
 
     def _peer(self, connection: Connection) -> tuple[str, ...]:
         """The value of the label `peer`, if there is that label."""
