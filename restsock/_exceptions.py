@@ -262,10 +262,9 @@ class ResponseValidationError(ValidationError):
         self.response = response
 
 
-def check_process(pid: int, what: str) -> None:
-    """Raises `RestsockError` in a fork of the process that something belongs to."""
-    if os.getpid() != pid:
-        raise RestsockError(
-            f"this {what} belongs to process {pid}, not to its fork {os.getpid()}:"
-            " a connection does not survive a fork; open a new one in this process"
-        )
+def fork_error(what: str, pid: int) -> RestsockError:
+    """What to raise where something is used in a fork of the process that it belongs to."""
+    return RestsockError(
+        f"this {what} belongs to process {pid}, not to its fork {os.getpid()}:"
+        " a connection does not survive a fork; open a new one in this process"
+    )

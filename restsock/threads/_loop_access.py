@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RestsockError
+from restsock._exceptions import ConnectionClosed, RestsockError, fork_error
 
 if TYPE_CHECKING:
     from ._event_queue import EventQueue
@@ -34,10 +34,7 @@ class LoopAccess:
     def check_process(self) -> None:
         """Raises RestsockError in a fork, which must not touch what it shares with its parent."""
         if os.getpid() != self.pid:
-            raise RestsockError(
-                f"this exchange belongs to process {self.pid}, not to its fork {os.getpid()}:"
-                " a connection does not survive a fork; open a new one in this process"
-            )
+            raise fork_error("exchange", self.pid)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Has the loop call a function, soon.

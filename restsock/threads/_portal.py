@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RestsockError, without_frames
+from restsock._exceptions import ConnectionClosed, RestsockError, fork_error, without_frames
 
 _log = logging.getLogger("restsock.sync")
 
@@ -90,10 +90,7 @@ class Portal:
             RestsockError: After a fork, or on the loop's own thread.
         """
         if self.foreign:
-            raise RestsockError(
-                f"this belongs to process {self._pid}, which forked into process {os.getpid()}: "
-                "a connection does not survive a fork; open a new one in this process"
-            )
+            raise fork_error("client or server", self._pid)
         if self.inside:
             raise RestsockError(
                 "a blocking call on restsock's own loop thread would wait for itself: "

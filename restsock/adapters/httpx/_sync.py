@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from restsock._exceptions import RestsockError, check_process
+from restsock._exceptions import RestsockError, fork_error
 from restsock.adapters._fields import INLINE
 from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 
@@ -64,7 +64,8 @@ class TunnelTransport:
             TypeError: this is no request of httpx or httpx2.
         """
         package_of(request)  # before anything is done
-        check_process(self._pid, "transport")
+        if os.getpid() != self._pid:
+            raise fork_error("transport", self._pid)
         head, body, times = parts_of(request, self._requester, upgradable=False)
         upload: ThreadUpload | None = None
         try:

@@ -24,7 +24,7 @@ from restsock._exceptions import (
     RestsockError,
     SpecError,
     ValidationError,
-    check_process,
+    fork_error,
     without_frames,
 )
 from restsock.adapters._fields import INLINE
@@ -163,7 +163,8 @@ class TunnelAdapter(HTTPAdapter):
             RestsockError: called where it cannot work: on the event loop's own thread, or in a
                 fork.
         """
-        check_process(self._pid, "adapter")
+        if os.getpid() != self._pid:
+            raise fork_error("adapter", self._pid)
         # A hook that does nothing here; the adapters that derive from this one may override it.
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
