@@ -23,13 +23,12 @@ _LAST_WORDS = 1.0
 class Lifespan:
     """Starts and ends an app.
 
-    The app's call (`run`) belongs into a task of its own that no outer cancellation reaches, so
-    that an app is shut down (its database closed) when the program is interrupted, too. `stop`
-    bounds how long that takes.
+    Call `run` in a task that no outer cancellation reaches, so that the app is shut down (its
+    database closed) when the program is interrupted, too. `stop` bounds how long that takes.
 
     Args:
         app: the application.
-        call: of the app; it tells the loop that all of this happens on.
+        call: of the app; it names the loop that all of this runs on.
         grace: seconds for its shutdown.
     """
 
@@ -59,7 +58,10 @@ class Lifespan:
         except BaseException as exc:
             if self._call.is_for_the_loop(exc):
                 raise
-            self._ended_by(exc)
+            if self._supported:
+                _log.error("the app failed in its lifespan", exc_info=exc)
+            else:
+                self._error = exc
         finally:
             self._ended = True
             self._call.wake()
@@ -78,7 +80,7 @@ class Lifespan:
             await self._call.wait()
         if self._supported:
             return self._state
-        # After its word an app mostly raises what has happened, and that tells more.
+        # After its message an app mostly raises what has happened, and that tells more.
         await self._call.wait_until(lambda: self._ended, _LAST_WORDS)
         other = other_loop(self._call.loop, self._error, self._failure or "")
         if other is not None:
@@ -95,21 +97,16 @@ class Lifespan:
         return None
 
     async def stop(self) -> None:
-        """Shuts the app down, if it has started, and cancels what goes on behind the grace."""
+        """Shuts the app down, if it has started, and cancels what goes on after the grace."""
         self._stopping = True
         self._call.wake()
-        if self._supported and not await self._call.wait_until(self._is_over, self._grace):
+
+        def over() -> bool:
+            return self._stopped or self._ended
+
+        if self._supported and not await self._call.wait_until(over, self._grace):
             _log.error("the app was not shut down within %s s; it is cancelled", self._grace)
         self._call.cancel_after(0)
-
-    def _is_over(self) -> bool:
-        return self._stopped or self._ended
-
-    def _ended_by(self, error: BaseException) -> None:
-        if self._supported:
-            _log.error("the app failed in its lifespan", exc_info=error)
-        else:
-            self._error = error
 
     async def _receive(self) -> MutableMapping[str, Any]:
         if not self._startup_given:
@@ -125,20 +122,19 @@ class Lifespan:
         if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
             if self._supported or self._failure is not None:
                 raise BadResponseError(f"{kind} after the end of the startup")
+            if kind == "lifespan.startup.complete":
+                self._supported = True
+            else:
+                self._failure = str(message.get("message", "")) or "it does not say why"
         elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             if not self._shutdown_given or self._stopped:
                 when = "after the end" if self._stopped else "before the start"
                 raise BadResponseError(f"{kind} {when} of the shutdown")
-        else:
-            raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
-        if kind == "lifespan.startup.complete":
-            self._supported = True
-        elif kind == "lifespan.startup.failed":
-            self._failure = str(message.get("message", "")) or "it does not say why"
-        else:
             if kind == "lifespan.shutdown.failed":
                 _log.error("the app failed to shut down: %s", message.get("message", ""))
             self._stopped = True
+        else:
+            raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")
         self._call.wake()
 
 

@@ -26,6 +26,7 @@ from restsock.protocol import (
     RequestHead,
     ResetCode,
     ResponseHead,
+    content_length,
 )
 
 from ._head import IDEMPOTENT, BadTargetError, forwarded_head, passes
@@ -74,10 +75,9 @@ class ForwardCall(DrivenCall):
         self._forward = forward
         self._pool = pool
         self._grace = grace
-        # Until when the head of the response has to be there, and who waits for it.
+        # When the head of the response has to be there, and what waits for it.
         self._head_due = math.inf
         self._head_scope: trio.CancelScope | None = None
-        self._send_error: Exception | None = None
 
     async def run(self) -> None:
         """Forwards the request; whatever goes wrong is told to the caller."""
@@ -150,32 +150,28 @@ class ForwardCall(DrivenCall):
     ) -> None:
         if whole and len(first) <= _AT_ONCE:
             await self._send(link, first, whole=True)
-            self._check_sent()
             await self._receive(link)
             return
+        errors: list[Exception] = []  # of the two directions, the first one first
+
+        async def send() -> None:
+            try:
+                await self._send(link, first, whole=whole)
+            except (RestsockError, _TooSlowError) as exc:
+                errors.append(exc)
+                nursery.cancel_scope.cancel()
+
         try:
             # An answer that is complete ends the request, however much of it is left.
             async with open_nursery() as nursery:
-                nursery.start_soon(self._send_beside, link, first, whole, nursery.cancel_scope)
+                nursery.start_soon(send)
                 await self._receive(link)
-        except Exception:
-            self._check_sent()  # this came first
-            raise
-        self._check_sent()
-
-    async def _send_beside(
-        self, link: UpstreamConnection, first: bytes, whole: bool, scope: trio.CancelScope
-    ) -> None:
-        await self._send(link, first, whole=whole)
-        if self._send_error is not None:
-            scope.cancel()
-
-    def _check_sent(self) -> None:
-        if self._send_error is not None:
-            raise self._send_error
+        except Exception as exc:  # noqa: BLE001  # raised below
+            errors.append(exc)
+        if errors:
+            raise errors[0]
 
     async def _send(self, link: UpstreamConnection, first: bytes, *, whole: bool) -> None:
-        """Sends the request; what is wrong with that ends up in `_send_error`."""
         driver = self._driver
         try:
             await self._write(link, first)
@@ -187,12 +183,10 @@ class ForwardCall(DrivenCall):
                     await self._write(link, link.http.send_end(self._trailers(driver.trailers)))
                     whole = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # there may be an answer all the same; if not, the one who reads will say so
+            pass  # there may be an answer all the same; if not, `_receive` will say so
         except RestsockError as exc:
             if exc is not driver.error:  # else the caller has left, and everything is cancelled
-                self._send_error = exc
-        except _TooSlowError as exc:
-            self._send_error = exc
+                raise
         self._expect_head()
 
     async def _write(self, link: UpstreamConnection, data: bytes) -> None:
@@ -270,8 +264,7 @@ class ForwardCall(DrivenCall):
 
 def _sized(head: RequestHead, size: int) -> RequestHead:
     """The head of a request that is here as a whole, with its length if it has to say one."""
-    names = {name.lower() for name, _ in head.headers}
-    if b"content-length" in names or not (size or head.method in _WITH_CONTENT):
+    if content_length(head.headers) is not None or not (size or head.method in _WITH_CONTENT):
         return head
     headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
     return head._replace(headers=headers)
