@@ -29,7 +29,7 @@ class Admission(Generic[_Call]):
     """Counts the calls of each connection whose response is not complete.
 
     A call of the app can outlive its stream, so the bound on open streams does not bound the calls:
-    a peer that asks and resets, over and over, would have any number of them run. Hence each
+    a peer that asks and resets, over and over, could have any number of them running. So each
     connection may also have only `Limits.max_streams` calls whose response is not complete.
 
     Attributes:
@@ -47,7 +47,7 @@ class Admission(Generic[_Call]):
         assert connection is not None
         calls = self._calls.setdefault(connection, set())
         if len(calls) >= connection.limits.max_streams:
-            # What an app does behind its response is no fault of the peer's.
+            # What an app does after its response is not the peer's fault.
             calls -= {other for other in calls if other.complete}
             if len(calls) >= connection.limits.max_streams:
                 connection.limit_log.note_about(

@@ -16,18 +16,18 @@ _CHOICES = (
 
 
 def detect_interface(app: Any, interface: str | None) -> str:
-    """Returns the interface that an app is to be served by.
+    """Returns the interface to serve an app by: `"asgi"`, `"wsgi"`, `"function"` or `"forward"`.
 
     An app that must be called with three arguments is ASGI 3, one with two is WSGI, a coroutine
     function with one is a function of restsock's. It may be a function, a `functools.partial`, or
-    an object with `__call__`. What `forward` gives is "forward".
+    an object with `__call__`.
 
     Args:
         app: the app.
         interface: what its owner says, if anything.
 
     Raises:
-        TypeError: it cannot be called, or nobody says what it is and its call does not tell.
+        TypeError: it cannot be called, or neither `interface` nor its call tells what it is.
         ValueError: `interface` is none of the three.
     """
     if isinstance(app, Forward):

@@ -1,4 +1,4 @@
-"""Errors at the border to an app: what it may see, and what to make of what it raises."""
+"""Errors between restsock and an app: what the app may see, and what follows from its own."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class AppStartupError(RestsockError):
 class BadResponseError(ValueError):
     """The app's answer is not one that HTTP or the app's interface allows.
 
-    Raised to the app at the call that gave the bad part, and answered with a 500 (or, after the
-    head, a RESET) unless the app makes good for it.
+    Raised to the app at the call that gave the bad part. Unless the app recovers, the answer is a
+    500, or a RESET after the head.
     """
 
 
 class Disconnected(ConnectionResetError):
-    """The peer has left this exchange: nobody reads the answer, and no more of the request comes.
+    """The peer has left this exchange: the answer is not read, and no more of the request comes.
 
     An `OSError`, as ASGI wants it from `send` and as WSGI frameworks expect it from `wsgi.input`.
     The reason is its `__cause__`.
@@ -70,7 +70,7 @@ def log_failure(
         loop: the kind of loop that it ran on, where there is another one.
 
     Returns:
-        Whether it only says that the peer has left, so that there is nobody to answer.
+        Whether it only says that the peer has left, so that no answer is needed.
     """
     if _is_disconnect(error, left):
         _log.debug("the peer left %s", loggable(request))
@@ -135,7 +135,7 @@ def is_for_the_loop(error: BaseException) -> bool:
 
 
 def _is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
-    """Whether an app's exception only says that the peer has left: its own fault it is not.
+    """Whether an app's exception only says that the peer has left, which is not the app's fault.
 
     It does when it is, or comes from, what says so; a group does when all of its parts do.
     """

@@ -144,7 +144,7 @@ class Responder:
         self.started = True
 
     def body(self, data: bytes, more: bool) -> None:
-        """Sends body bytes, and in front of the first of them the head.
+        """Sends body bytes, and before the first of them the head.
 
         Raises:
             BadResponseError: it is not their turn, or they are more or (without `more`) fewer than
@@ -154,7 +154,7 @@ class Responder:
         if not isinstance(data, bytes):
             data = _bytes(data)
         if self.complete or not self.started:
-            when = "behind the end" if self.complete else "in front of the start"
+            when = "after the end" if self.complete else "before the start"
             raise BadResponseError(f"a part of the body {when} of its response")
         self._check_length(len(data), more)
         if not self.head_sent:
@@ -191,14 +191,14 @@ class Responder:
         self._end(() if self._bodiless else fields)
 
     def early_hint(self, links: Iterable[bytes]) -> None:
-        """Sends a 103 with Link fields (RFC 8297), in front of the head.
+        """Sends a 103 with Link fields (RFC 8297), before the head.
 
         Raises:
             BadResponseError: the head has left, or a link is not one that can be sent.
             TypeError: the links are not bytes.
         """
         if self.head_sent:
-            raise BadResponseError("early hints behind the head of their response")
+            raise BadResponseError("early hints after the head of their response")
         fields = [checked_field(b"Link", link) for link in links]
         size = self._hinted + sum(len(link) + 8 for _, link in fields)
         if size > _MAX_HINTS:

@@ -1,7 +1,7 @@
 """Around the call of an app: whose request it is, for logs; that it begins and ends, for traces.
 
-Both are kept in the context of the task or thread that calls the app, so what the app itself logs
-and traces belongs to the request, too.
+Both are kept in the context of the task or thread that calls the app, so they also cover what the
+app itself logs and traces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["begin_serving", "end_serving"]
 
 
 def begin_serving(exchange: ServedExchange) -> Any:
-    """To be called where the app is about to be called; gives what `end_serving` is to have."""
+    """Call it where the app is about to be called. Returns the token of `end_serving`."""
     connection = exchange.connection
     assert connection is not None
     serving.set(connection)
@@ -27,11 +27,11 @@ def begin_serving(exchange: ServedExchange) -> Any:
 
 
 def end_serving(exchange: ServedExchange, token: Any, status: int) -> None:
-    """To be called behind the app's call, in the same task or thread.
+    """Call it after the app's call, in the same task or thread.
 
     Args:
         exchange: the same.
-        token: what `begin_serving` gave.
+        token: what `begin_serving` returned.
         status: of the response whose head was sent; 0 for none.
     """
     connection = exchange.connection

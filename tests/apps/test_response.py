@@ -193,7 +193,7 @@ def test_an_http_status_is_a_status() -> None:
 
 def test_the_order_of_calls() -> None:
     response, _ = responder()
-    with pytest.raises(BadResponseError, match="in front of the start"):
+    with pytest.raises(BadResponseError, match="before the start"):
         response.body(b"", more=False)
     response.start(200, [])
     with pytest.raises(TypeError):
@@ -203,7 +203,7 @@ def test_the_order_of_calls() -> None:
     with pytest.raises(BadResponseError, match="already"):
         response.start(200, [])
     response.body(b"", more=False)
-    with pytest.raises(BadResponseError, match="behind the end"):
+    with pytest.raises(BadResponseError, match="after the end"):
         response.body(b"", more=False)
     with pytest.raises(BadResponseError, match="complete"):
         response.end()

@@ -1,4 +1,4 @@
-"""Behind a 101: raw bytes, in the shape that libraries over httpx expect of a network stream."""
+"""After a 101: raw bytes, in the shape that libraries over httpx expect of a network stream."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class NetworkStream:
         self._exchange.close()
 
     async def start_tls(self, *args: Any, **options: Any) -> Any:
-        """Is not for a stream in a tunnel.
+        """Not possible for a stream in a tunnel.
 
         Raises:
             NotImplementedError: always.

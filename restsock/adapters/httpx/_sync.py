@@ -73,7 +73,7 @@ class TunnelTransport:
                 exchange = ThreadExchange.open(self._requester, head, body=body)
                 try:
                     response = exchange.receive_head(times.start, times.read)
-                except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+                except BaseException:  # Ctrl-C too: the peer's app learns of it
                     exchange.close()
                     raise
             else:

@@ -37,8 +37,8 @@ def times_of(timeout: object, default: float) -> Times:
 
     Args:
         timeout: a number, a pair, `None` or urllib3's `Timeout`.
-        default: what stands for a connect timeout of `None`: a request that waits for ever for a
-            peer that is away would be a trap.
+        default: what stands for a connect timeout of `None`, in seconds: a request that waits
+            indefinitely for a peer that is away would be a trap.
 
     Raises:
         ValueError: it is none of these; in the words of requests and urllib3.
@@ -181,8 +181,8 @@ def _bytes(text: object) -> bytes:
 class _Spent:
     """Stands where requests keeps the position of a body, once there is no way back to it.
 
-    Copies of a request keep it, so whoever sends one again (an auth, a redirect, the caller) is
-    told: by `check_body`, or by requests itself, which rewinds a body before it follows a redirect.
+    Copies of a request keep it, so sending one again (for an auth, a redirect, by the caller) is
+    noticed: by `check_body`, or by requests itself, which rewinds a body before a redirect.
     """
 
     def __init__(self, body: object) -> None:

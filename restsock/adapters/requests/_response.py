@@ -35,7 +35,7 @@ class TunnelBody(io.RawIOBase):
     """The body of one response, as a file that closes itself at its end.
 
     Its close, by whichever way (`close()`, `with`, the garbage collector), resets a stream that is
-    not complete, so that the peer's app learns that nobody listens any more.
+    not complete, so that the peer's app learns that its answer is not read any more.
 
     Args:
         exchange: whose body it is.
@@ -65,7 +65,7 @@ class TunnelBody(io.RawIOBase):
     def expect(self, length: int | None) -> None:
         """Says how long the body is, where that is known. At its last byte it is complete.
 
-        Some apps go on working behind the last byte and end the stream later (`call_on_close` in
+        Some apps go on working after the last byte and end the stream later (`call_on_close` in
         Flask); a caller on a socket does not wait for that, and neither does this one.
         """
         self._left = length

@@ -340,7 +340,7 @@ class Session(requests.Session):
         stream: bool,
         proxies: Any,
     ) -> Response:
-        """What `send` does behind its hooks, with the public parts of requests."""
+        """What `send` does after its hooks, with the public parts of requests."""
         kwargs: dict[str, Any] = {
             "timeout": timeout,
             "proxies": proxies,

@@ -82,14 +82,14 @@ class TunnelAdapter(HTTPAdapter):
     - The host of the URL only picks the adapter and fills in the Host header. `verify` and `cert`
       have no meaning: whether the peer is known and the wire encrypted was settled when the
       connection was made. `https://` may be mounted too.
-    - A connect timeout of `None` is `Timeouts.connect`, not for ever. It spans the time until the
-      request has a connection and a free stream on it.
+    - A connect timeout of `None` is `Timeouts.connect`. It spans the time until the request has a
+      connection and a free stream on it.
     - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
     - A request that provably never reached the peer's app is sent again by itself, whatever its
       method, for as long as the connect timeout, if its body can be sent again. What fails all the
       same counts for `max_retries` as an error of connecting; `read` and `allowed_methods` rule the
       rest. What may have run is never repeated without `max_retries`.
-    - A proxy has no part in it. What is mounted goes through the tunnel, whatever `proxies=`, the
+    - Proxies have no effect. What is mounted goes through the tunnel, whatever `proxies=`, the
       session or the environment say. Proxy-Authorization is not sent.
     - A body that can be read only once (a generator, a pipe) is sent once. To send it again, for a
       redirect or for a challenge to authenticate, is an `UnrewindableBodyError`.
@@ -299,7 +299,7 @@ class TunnelAdapter(HTTPAdapter):
             exchange = ThreadExchange.open(self._requester, head, body=body)
             try:
                 response = exchange.receive_head(*times)
-            except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+            except BaseException:  # Ctrl-C too: the peer's app learns of it
                 exchange.close()
                 raise
             remaining = None

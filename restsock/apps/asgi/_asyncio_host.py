@@ -54,9 +54,9 @@ class AsyncioHost:
     async def running(self) -> AsyncIterator[None]:
         """Starts the loop, and the app on it; ends both.
 
-        Each step of the end has its time limit, whatever cancels it: requests under way get their
-        grace (none in a cancellation) and are then cancelled, the app is shut down, what it has
-        left running is cancelled.
+        Each step of the end has its time limit, also in a cancellation: requests under way get
+        their grace (none in a cancellation) and are then cancelled, the app is shut down, what it
+        has left running is cancelled.
 
         Raises:
             AppStartupError: the app says that it cannot start.
@@ -143,6 +143,6 @@ class AsyncioHost:
     def _abort_calls(self) -> None:
         for call, task in self._calls.items():
             call.aborted = True
-            # One that has not begun could not clean up behind itself.
+            # One that has not begun could not clean up after itself.
             if call.begun:
                 task.cancel()

@@ -1,8 +1,8 @@
-"""The call of an app for one request, as the event loop it runs on sees it.
+"""The call of an app for one request, on either kind of event loop.
 
 Serving a request needs little of a loop: to run the app so that it can be cancelled, and to wait
-until something has happened. `AppCall` is that; `TrioCall` is here, the one for asyncio beside its
-loop. All the rest of serving is written once, against `AppCall`.
+until something has happened. That is `AppCall`, and the rest of serving is written once, against
+it. `TrioCall` is here; `AsyncioCall` is beside its loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["AppCall", "TrioCall"]
 
 
 class AppCall(Protocol):
-    """One call of an app. Everything but `run` may be used in front of it and behind it.
+    """One call of an app. Everything but `run` may be used before and after it.
 
     Attributes:
         loop: `"trio"` or `"asyncio"`.

@@ -1,7 +1,7 @@
 """Serves an ASGI 3 application: on an asyncio loop beside trio, or on trio.
 
-A request is served by `HttpRequest` or `WebSocketRequest`, which know no loop; a host runs them,
-and the app's lifespan around them, on the one that the app needs.
+A request is served by `HttpRequest` or `WebSocketRequest`, which depend on no loop. A host runs
+them, and the app's lifespan around them, on the loop that the app needs.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class WebSocketRequest(AsgiRequest):
         scope["extensions"]["websocket.http.response"] = {}
         return scope
 
-    # --- in: called on the loop, in nobody's task ---------------------------------------------
+    # --- in: called on the loop, in no task of the app's --------------------------------------
 
     def _observe(self, event: ExchangeEvent) -> None:
         if isinstance(event, DataReceived):
@@ -178,7 +178,7 @@ class WebSocketRequest(AsgiRequest):
             return {"type": "websocket.receive", kind: message}
         assert self._disconnect is not None
         if self._disconnect_given:
-            await self._call.checkpoint()  # an app may ask for ever
+            await self._call.checkpoint()  # an app may ask again and again
         self._disconnect_given = True
         code, reason = self._disconnect
         return {"type": "websocket.disconnect", "code": code, "reason": reason}

@@ -2,8 +2,8 @@
 
 Both bodies go at the same time, each as fast as its receiver takes it: what is read from the tunnel
 was sent on before its credit goes back, and the server is read only while there is room in the
-tunnel. Whichever way it ends, the server learns of it: a connection on which a message is not
-complete is closed.
+tunnel. The server always learns of the end: a connection on which a message is not complete is
+closed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _log = logging.getLogger("restsock.apps")
 _READ = 64 * 1024
 # A request of up to this many bytes is sent without looking for an early answer meanwhile.
 _AT_ONCE = 32 * 1024
-# How long a connection may have been idle for a request that cannot be sent twice, in seconds: a
-# server that closes it in the very moment of the request is less likely the shorter this is.
+# How long a connection may have been idle for a request that cannot be sent twice, in seconds. The
+# shorter this is, the less likely the server closes it at the moment of the request.
 _FRESH = 1.0
 
 # Methods whose request without a body says so (RFC 9110, section 8.6).
@@ -80,7 +80,7 @@ class ForwardCall(DrivenCall):
         self._head_scope: trio.CancelScope | None = None
 
     async def run(self) -> None:
-        """Forwards the request; whatever goes wrong is told to the caller."""
+        """Forwards the request, and tells the caller what goes wrong."""
         with self._scope:
             try:
                 await self._run()

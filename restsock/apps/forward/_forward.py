@@ -33,7 +33,7 @@ class Origin:
         tls: whether it is spoken to in TLS.
         host: the name or address to connect to.
         port: the port there.
-        prefix: what is put in front of each path; without a slash at its end.
+        prefix: what each path begins with; without a slash at its end.
     """
 
     tls: bool
@@ -71,8 +71,7 @@ class Forward:
     9.2.2).
 
     Args:
-        url: `http://` or `https://`, host, port and a path, which is put in front of each request's
-            own.
+        url: `http://` or `https://`, host, port and a path, which comes before each request's own.
         host: the Host that the server sees: `"keep"` is the caller's, with which redirects of the
             server lead back through the tunnel; `"upstream"` is that of the URL; anything else is
             sent as it is.
@@ -80,8 +79,8 @@ class Forward:
             -Proto, `"forwarded"` sets Forwarded (RFC 7239), `"both"` all of them; `None` adds
             nothing. The proto is the scheme of the caller's URL, as the caller says.
         trust_forwarded: whether such fields of the caller (also Via, X-Real-IP, X-Original-URL and
-            similar ones) stay, in front of ours. By default they are removed, whatever `forwarded`
-            is, as anybody can write them.
+            similar ones) stay, before ours. By default they are removed, also with
+            `forwarded=None`, as any caller can write them.
         ssl_context: for `https`; by default the certificates that this system trusts are accepted.
         unix_socket: the path of a Unix socket to connect to, instead of the URL's host and port.
         connect_timeout: seconds to connect, TLS included, or to wait for a free connection.

@@ -26,7 +26,7 @@ class ForwardHandler:
     Args:
         forward: which server, and how.
         options: `timeouts.close` is what requests under way may take when serving stops, and what
-            one side of an upgraded stream may go on behind the end of the other.
+            one side of an upgraded stream may go on after the end of the other.
     """
 
     def __init__(self, forward: Forward, *, options: Options) -> None:

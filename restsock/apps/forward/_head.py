@@ -21,18 +21,18 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
-# Names that no server can take for another one. CGI and its heirs make an underscore of a hyphen,
-# some of them of any other sign, and then `X_A` passes for `X-A`.
+# Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
+# underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
 _PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
 
-# Fields in which a gateway tells who calls, and what was asked for. Anybody can write them.
+# Fields in which a gateway tells who calls, and what was asked for. Any caller can write them.
 _TOLD_BY_GATEWAYS = re.compile(
     rb"x-forwarded(?:-.*)?|forwarded(?:-.*)?|via|(?:x-)?real-ip"
     rb"|(?:x-|true-|fastly-|x-cluster-)?client-ip|cf-connecting-ip(?:v6)?|x-original-.*|x-rewrite-url|x-(?:url-)?scheme|x-host|front-end-https"
     rb"|x-envoy-external-address|x-appengine-user-ip|x-azure-clientip"
 )
 
-# More spellings of a path than this, one inside of the other, are an attempt to get past somebody.
+# A path that is encoded more often than this is an attempt to get past a check.
 _DECODINGS = 4
 _ENDS_OF_SEGMENTS = re.compile(rb"[/\\;?#]")
 # Control characters (a NUL ends the path in some places), UTF-8 that is longer than it may be, and
@@ -69,7 +69,7 @@ def forwarded_head(request: RequestHead, forward: Forward, peer: Peer) -> Reques
         elif not passes(lower, forward):
             continue
         elif h2c and lower in (b"connection", b"upgrade", b"http2-settings"):
-            # HTTP/2 inside of the raw bytes would be requests that nobody here has looked at.
+            # HTTP/2 in the raw bytes would be requests that are not checked here.
             continue
         else:
             headers.append((name, value))
@@ -141,7 +141,7 @@ def _say_who(
     if forward.forwarded in ("x-forwarded", "both"):
         who = b"unknown" if address is None else str(address).encode("ascii")
         _append(headers, b"X-Forwarded-For", who)
-        # The first word counts: whoever stands in front of us and is trusted knew the caller's.
+        # The first value stands: a trusted gateway before us knew the caller's.
         for name, value in ((b"X-Forwarded-Host", came), (b"X-Forwarded-Proto", proto)):
             if not values_of(headers, name.lower()):
                 headers.append((name, value))

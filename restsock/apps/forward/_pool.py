@@ -61,7 +61,7 @@ class UpstreamConnection:
         """Whether another request may follow."""
         if self._cut or not (self.http.reusable and self.quiet):
             return False
-        # Bytes behind the response may have been taken from the socket, and wait in TLS.
+        # Bytes after the response may have been taken from the socket, and wait in TLS.
         return not isinstance(self.stream, TLSStream) or self.stream.quiet()
 
     async def send(self, data: bytes) -> None:
@@ -81,7 +81,7 @@ class UpstreamConnection:
 
 
 class Pool:
-    """At most `max_connections` connections, those in use and those that are idle together.
+    """At most `max_connections` connections, those in use and the idle ones together.
 
     Args:
         forward: where to, and its limits.
@@ -127,7 +127,7 @@ class Pool:
     async def release(self, link: UpstreamConnection) -> None:
         """Takes a connection back: keeps it for the next request if it can be used, or closes it.
 
-        Does not wait for anybody, also when cancelled.
+        Does not wait, also when cancelled.
         """
         try:
             keep = self._forward.keep_alive > 0 and link.reusable
@@ -145,7 +145,7 @@ class Pool:
     async def run(self) -> None:
         """Closes what was idle for too long, until it is cancelled; then all that is idle.
 
-        Behind that no connection is kept.
+        After that no connection is kept.
         """
         try:
             while True:
@@ -190,8 +190,8 @@ class Pool:
             raise ConnectError(502, "no connection to the server") from exc
         if self._ssl_context is None:
             return UpstreamConnection(plain, plain, forward.max_head)
-        # A response that only the end of the connection delimits has to end with a word of TLS, or
-        # anybody on the way could cut it short.
+        # A response that only the end of the connection delimits has to end with TLS's own end, or
+        # an attacker on the way could cut it short.
         stream = TLSStream(
             plain,
             self._ssl_context,

@@ -1,4 +1,4 @@
-"""Behind a 101: raw bytes both ways, between the tunnel and the server's connection."""
+"""After a 101: raw bytes both ways, between the tunnel and the server's connection."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ async def carry_raw(
 ) -> None:
     """Carries bytes until both directions have ended.
 
-    An end of the caller's is passed on where it can be: TCP has one for each direction, TLS has
-    not, and then it ends both. An end of the server's may be that of its whole connection, which
-    only a caller that goes on sending would find out; so a silent one does not keep it.
+    The caller's end is passed on where possible: TCP can end one direction, TLS only both. The
+    server's end may be that of its whole connection, which only sending would show; so after it a
+    silent caller does not keep the connection.
 
     Args:
         exchange: the caller's side.
         stream: the server's side.
         first: bytes of the server that have come already.
-        grace: seconds of silence, or behind an end that cannot be passed on, before both are ended.
+        grace: seconds of silence, or after an end that cannot be passed on, before both are ended.
 
     Raises:
-        trio.BrokenResourceError: the server's connection broke. The caller is still to be told.
+        trio.BrokenResourceError: the server's connection broke. The caller has not been told.
     """
     broken: list[trio.BrokenResourceError] = []
     over = trio.CancelScope()

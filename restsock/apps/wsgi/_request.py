@@ -11,8 +11,8 @@ What the PEP leaves to the server is done like this:
 - `wsgi.input` streams: credit goes back to the peer as the app reads, and it ends by itself
   (`wsgi.input_terminated`), whatever CONTENT_LENGTH says.
 - When the peer has left, reading and writing raise an `OSError`; `close()` of the iterable is
-  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is sent away, and the
-  same follows.
+  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is reset, and the app
+  sees the same.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class WsgiRequest:
             last = single or (left is not None and len(chunk) >= left)
             response.body(chunk[:left], more=not last)
             if single or response.bodiless or (left is not None and len(chunk) > left):
-                break  # nobody will see the rest, and there may be no end to it
+                break  # the rest is not sent, and there may be no end to it
             if not last:
                 self._drain()
         if not response.complete:
@@ -215,7 +215,7 @@ class _Input(io.RawIOBase):
 
 
 def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnected:
-    """What the app sees of an error of its exchange; sends a peer away that is idle."""
+    """What the app sees of an error of its exchange; resets a peer that is idle."""
     if isinstance(error, RequestTimeout):
         exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
         connection = exchange.exchange.connection
