@@ -11,6 +11,7 @@ Content-Length where the length is known.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from restsock._options import Options
@@ -20,7 +21,7 @@ from ._admission import ignore
 from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
 from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
-from ._loop import LOOPS
+from ._loop import LOOPS, detect_loop
 from ._response import CONTINUE, PROBLEM, Responder, expects_continue
 from .forward._forward import Forward, forward  # from here on no longer the folder
 
@@ -108,21 +109,32 @@ def make_handler(
         raise ValueError(f'loop has to be "auto", "trio" or "asyncio", not {loop!r}')
     if loop != "auto" and kind != "asgi":
         raise ValueError(f"loop={loop!r} is for ASGI apps, and {app!r} is served as {kind}")
-    if kind == "forward":
-        from .forward._handler import ForwardHandler
-
-        return ForwardHandler(app, options=options)
     # Imported here, since a program has one kind of app.
-    if kind == "asgi":
-        from .asgi._handler import AsgiHandler
-
-        return AsgiHandler(
-            app, options=options, max_websocket_message=max_websocket_message, loop=loop
-        )
     if kind == "wsgi":
         from .wsgi._handler import WsgiHandler
 
         return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
-    from ._function import FunctionHandler
+    if kind == "asgi":
+        from .asgi._request import Served
 
-    return FunctionHandler(app, options=options)
+        served = Served(app, options, max_websocket_message)
+        if (detect_loop(app) if loop == "auto" else loop) == "trio":
+            from .asgi._trio_handler import TrioHandler
+
+            return TrioHandler(served)
+        from .asgi._asyncio_handler import AsyncioHandler  # asyncio takes a while to load
+
+        return AsyncioHandler(served)
+    from ._tasks import TaskHandler
+
+    grace = options.timeouts.close
+    if kind == "function":
+        from ._function import FunctionCall
+
+        return TaskHandler(partial(FunctionCall, app), grace=grace)
+    from .forward._call import ForwardCall
+    from .forward._pool import Pool
+
+    pool = Pool(app)
+    call = partial(ForwardCall, app, pool, grace=grace)
+    return TaskHandler(call, grace=grace, around=pool.running)

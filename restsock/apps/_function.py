@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
@@ -12,50 +11,27 @@ from restsock.connection import Exchange, Request, Response
 
 from ._errors import BadResponseError, is_for_the_loop, log_failure
 from ._response import CONTINUE, checked_field, expects_continue, fail_response
-from ._tasks import DrivenCall, RequestTasks
+from ._tasks import DrivenCall
 
-if TYPE_CHECKING:
-    from restsock._options import Options
+__all__ = ["FunctionCall"]
 
-__all__ = ["FunctionApp", "FunctionHandler"]
-
-FunctionApp: TypeAlias = Callable[[Request], Awaitable[Response]]
+_FunctionApp: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-class FunctionHandler:
-    """A `Handler` that serves a coroutine function.
-
-    When the peer leaves, the function, or the iterable that it gave as a body, is cancelled at
-    once.
+class FunctionCall(DrivenCall):
+    """A call of the function. When the peer leaves, it, or the body that it gave, is cancelled.
 
     Args:
         app: the function.
-        options: `timeouts.close` is what requests under way may take when serving stops. Limits
-            are those of the connections.
+        exchange: the request.
     """
 
-    def __init__(self, app: FunctionApp, *, options: Options) -> None:
-        self._app = app
-        self._tasks = RequestTasks(grace=options.timeouts.close)
-
-    def handle(self, exchange: Exchange) -> None:
-        """Takes over a request; see `Handler`."""
-        call = _FunctionCall(self._app, exchange)
-        self._tasks.start(exchange, call)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Lets requests be served; ends them after it."""
-        async with self._tasks.open():
-            yield
-
-
-class _FunctionCall(DrivenCall):
-    def __init__(self, app: FunctionApp, exchange: Exchange) -> None:
+    def __init__(self, app: _FunctionApp, exchange: Exchange) -> None:
         super().__init__(exchange)
         self._app = app
 
     async def run(self) -> None:
+        """Calls the function; what it raises ends here."""
         request = Request(self._exchange.request, self._driver, self._connection)
         if expects_continue(self._exchange.request):
             self._exchange.send_head(CONTINUE)

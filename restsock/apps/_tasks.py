@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Protocol
 
 import trio
@@ -17,7 +17,7 @@ from ._errors import is_for_the_loop, loggable
 from ._response import Responder
 from ._served import begin_serving, end_serving
 
-__all__ = ["DrivenCall", "RequestTasks", "open_nursery"]
+__all__ = ["Call", "DrivenCall", "TaskHandler", "open_nursery"]
 
 _log = logging.getLogger("restsock.apps")
 
@@ -70,66 +70,77 @@ class DrivenCall:
             self._scope.cancel()
 
 
-class _Call(Protocol):
-    """What serves one request."""
+class Call(Protocol):
+    """What serves one request, in a task."""
 
     response: Responder
 
-    async def run(self) -> None: ...
+    async def run(self) -> None:
+        """Serves it. An app's exceptions end here."""
 
 
-class RequestTasks:
-    """One task for each request.
+class TaskHandler:
+    """A `Handler` that serves each request in a task of its own, on the loop.
 
     Args:
+        make_call: makes what serves a request. It observes the exchange from then on.
         grace: seconds that requests may take to their end when serving stops.
+        around: what is entered before the first request and left after the last one.
     """
 
-    def __init__(self, *, grace: float) -> None:
+    def __init__(
+        self,
+        make_call: Callable[[Exchange], Call],
+        *,
+        grace: float,
+        around: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> None:
+        self._make_call = make_call
         self._grace = grace
+        self._around = around
+        self._running = False
         self._nursery: trio.Nursery | None = None
         self._admission: Admission[Responder] = Admission()
 
     @asynccontextmanager
-    async def open(
-        self, background: Callable[[], Awaitable[None]] | None = None
-    ) -> AsyncIterator[None]:
-        """While this is open, tasks can be started.
+    async def running(self) -> AsyncIterator[None]:
+        """Lets requests be served.
 
         At the end new requests are refused. Those under way get their grace and are then
         cancelled; a cancellation from outside cancels them at once.
 
-        Args:
-            background: what runs in a task of its own meanwhile, and is cancelled with them.
-
         Raises:
-            RuntimeError: it is open already.
+            RuntimeError: it is running already.
         """
-        if self._nursery is not None:
+        if self._running:
             raise RuntimeError("this handler is running already")
-        async with open_nursery(self._wait_idle) as nursery:
-            self._nursery = nursery
-            if background is not None:
-                nursery.start_soon(background)
-            try:
-                yield
-            finally:
-                self._nursery = None
+        self._running = True
+        try:
+            async with self._around(), open_nursery(self._wait_idle) as nursery:
+                self._nursery = nursery
+                try:
+                    yield
+                finally:
+                    self._nursery = None
+        finally:
+            self._running = False
 
     async def _wait_idle(self) -> None:
         await self._admission.wait_idle(self._grace)
 
-    def start(self, exchange: Exchange, call: _Call) -> None:
-        """Starts the task of a request.
+    def handle(self, exchange: Exchange) -> None:
+        """Starts the task of a request; see `Handler`.
 
         Refuses the request when serving has stopped, or when too many of its connection still run.
         """
         if self._nursery is None:
             refuse(exchange, "nothing is served here now")
-        elif self._admission.enter(exchange, call.response):
+            return
+        call = self._make_call(exchange)
+        if self._admission.enter(exchange, call.response):
             self._nursery.start_soon(self._run, exchange, call)
 
-    async def _run(self, exchange: Exchange, call: _Call) -> None:
+    async def _run(self, exchange: Exchange, call: Call) -> None:
         serving = begin_serving(exchange)
         try:
             await call.run()

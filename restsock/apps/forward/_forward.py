@@ -1,8 +1,7 @@
 """`forward`: an existing HTTP/1.1 server as the app that is served, and how to forward to it.
 
-The rest is loaded when it is served: `_handler` takes the requests, `_pool` keeps connections to
-the server, `_call` carries one request there and its response back, and `_head` makes the head that
-the server gets.
+The rest is loaded when it is served: `_pool` keeps connections to the server, `_call` carries one
+request there and its response back, and `_head` makes the head that the server gets.
 """
 
 from __future__ import annotations

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from restsock._addresses import without_zone
+from restsock.apps._tasks import open_nursery
 from restsock.connection import TLSStream
 from restsock.http1 import Upstream
 
@@ -142,11 +145,14 @@ class Pool:
         else:
             await link.close()
 
-    async def run(self) -> None:
-        """Closes what was idle for too long, until it is cancelled; then all that is idle.
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Closes meanwhile what was idle for too long; in the end all that is idle."""
+        async with open_nursery() as nursery:
+            nursery.start_soon(self._close_idle)
+            yield
 
-        After that no connection is kept.
-        """
+    async def _close_idle(self) -> None:
         try:
             while True:
                 await self._idling.wait()

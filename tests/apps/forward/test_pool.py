@@ -31,36 +31,33 @@ async def exchange(link: UpstreamConnection) -> None:
 
 async def test_idle_connections_count() -> None:
     """A server that bears two gets two, whatever is kept."""
-    async with scripted(Sees()) as upstream, trio.open_nursery() as nursery:
+    async with scripted(Sees()) as upstream:
         pool = Pool(forward(upstream.url, max_connections=2, keep_alive=1000.0))
-        nursery.start_soon(pool.run)
-        links = [await pool.acquire(max_idle=1) for _ in range(2)]
-        for link in links:
-            await exchange(link)
-        for link in links:
-            await pool.release(link)
-        fresh = await pool.acquire(max_idle=-1)
-        assert fresh not in links
-        with trio.fail_after(5):
-            await upstream.peers[0].closed.wait()
-        assert await pool.acquire(max_idle=1) is links[1]  # the other one is still there
-        for link in (fresh, links[1]):
-            await pool.release(link)
-        nursery.cancel_scope.cancel()
+        async with pool.running():
+            links = [await pool.acquire(max_idle=1) for _ in range(2)]
+            for link in links:
+                await exchange(link)
+            for link in links:
+                await pool.release(link)
+            fresh = await pool.acquire(max_idle=-1)
+            assert fresh not in links
+            with trio.fail_after(5):
+                await upstream.peers[0].closed.wait()
+            assert await pool.acquire(max_idle=1) is links[1]  # the other one is still there
+            for link in (fresh, links[1]):
+                await pool.release(link)
 
 
-async def test_nothing_is_kept_behind_the_end() -> None:
-    async with scripted(Sees()) as upstream, trio.open_nursery() as nursery:
+async def test_nothing_is_kept_after_the_end() -> None:
+    async with scripted(Sees()) as upstream:
         pool = Pool(forward(upstream.url, keep_alive=1000.0))
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await pool.run()
+        async with pool.running():
+            pass
         link = await pool.acquire(max_idle=1)
         await exchange(link)
         await pool.release(link)
         with trio.fail_after(5):
             await upstream.peers[0].closed.wait()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_request_that_is_cut_leaves_nothing_to_use() -> None:

@@ -26,17 +26,50 @@ if TYPE_CHECKING:
 
     from ._request import AsgiRequest, Served
 
-__all__ = ["AsyncioHost"]
+__all__ = ["AsyncioHandler"]
 
 _log = logging.getLogger("restsock.apps")
 
 
-class AsyncioHost:
-    """Runs an app's lifespan and its requests on a loop that lives as long as `running`.
+class AsyncioHandler:
+    """A `Handler` that runs an app on an asyncio loop of its own, in a thread.
 
     Args:
-        served: the app.
+        served: the app. Its `timeouts.disconnect` is used; `timeouts.close` is what requests, and
+            then the app's shutdown, may take when serving stops. Limits are the connections'.
     """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._run: _Run | None = None
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `Handler`."""
+        if self._run is None:
+            refuse(exchange, "nothing is served here now")
+        else:
+            self._run.start(exchange)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs the app's lifespan around the time in which it is served.
+
+        Raises:
+            AppStartupError: the app says that it cannot start.
+            RuntimeError: it is running already.
+        """
+        if self._run is not None:
+            raise RuntimeError("this handler is running already")
+        self._run = _Run(self._served)
+        try:
+            async with self._run.open():
+                yield
+        finally:
+            self._run = None
+
+
+class _Run:
+    """The loop, the lifespan and the requests of an app, from its start to its end."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -51,15 +84,12 @@ class AsyncioHost:
     # --- on trio --------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def open(self) -> AsyncIterator[None]:
         """Starts the loop, and the app on it; ends both.
 
         Each step of the end has its time limit, also in a cancellation: requests under way get
         their grace (none in a cancellation) and are then cancelled, the app is shut down, what it
         has left running is cancelled.
-
-        Raises:
-            AppStartupError: the app says that it cannot start.
         """
         async with self._thread.running():
             lifespan = Lifespan(self._served.app, AsyncioCall(), grace=self._grace)
