@@ -19,7 +19,7 @@ from restsock import Options
 from restsock.apps import make_handler
 from restsock.connection import Connection
 from restsock.testing import Pair, connected_pair
-from tests.connection.peers import handshake
+from tests.apps.serving import linked as serving_linked
 
 Receive = Any
 Send = Any
@@ -113,11 +113,6 @@ def threads() -> set[threading.Thread]:
 async def linked(app: Any, options: Options) -> AsyncIterator[tuple[Any, Connection]]:
     """A handler, and the dialer of a connection that outlives it."""
     handler = make_handler(app, loop="asyncio", options=options)
-    near, far = trio.testing.memory_stream_pair()
-    dialer, listener = await handshake(near, far)
     with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(dialer.run)
-            nursery.start_soon(listener.run, handler)
+        async with serving_linked(handler) as dialer:
             yield handler, dialer
-            await dialer.aclose()

@@ -25,37 +25,8 @@ from restsock.apps.asgi._http import HttpRequest
 from restsock.connection import AsyncExchange
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
+from tests.apps.asgi.on_asyncio import HOST, Receive, Send, http, ok, read
 from tests.connection.peers import handshake
-
-Receive = Any
-Send = Any
-
-HOST = (b"Host", b"edge")
-
-
-def http(app: Any) -> Any:
-    """An app that has no lifespan."""
-
-    async def only_http(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await app(scope, receive, send)
-
-    return only_http
-
-
-async def ok(send: Send, body: bytes = b"ok", headers: Any = ()) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def read(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        assert message["type"] == "http.request"
-        body += bytes(message["body"])
-        if not message["more_body"]:
-            return body
 
 
 class Seen:
