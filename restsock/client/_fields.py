@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from restsock._exceptions import HandshakeError
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, call_user_function, failure_of
-from restsock.protocol import TOKEN, VALUE
+from restsock.protocol import TOKEN, VALUE, reserved_in_upgrade
 
 __all__ = ["check_headers", "credentials_of"]
-
-# The opening handshake writes these.
-_OURS = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
 
 
 async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
@@ -46,8 +43,7 @@ def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
         # The value may be a secret, so it is not repeated.
         if not VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
             raise ValueError(f"the value of the header field {name!r} cannot be sent")
-        lower = field[0].lower()
-        if lower in _OURS or lower.startswith(b"sec-websocket-"):
+        if reserved_in_upgrade(field[0]):
             raise ValueError(f"the header field {name!r} is set by the upgrade itself")
         checked.append(field)
     return checked

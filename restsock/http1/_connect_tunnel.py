@@ -7,14 +7,12 @@ import re
 import h11
 
 from restsock._exceptions import HandshakeError, LocalProtocolError
-from restsock.protocol import Headers
+from restsock.protocol import RESERVED, Headers
 
 __all__ = ["ConnectTunnel"]
 
 # The head of an answer, and all heads in front of it; proxies send a line or two.
 _MAX_ANSWER = 16 * 1024
-
-_OURS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"))
 
 # Refusals that may pass, with all of 500 to 599.
 _PASSING = frozenset((408, 425, 429))
@@ -39,7 +37,7 @@ class ConnectTunnel:
 
     def __init__(self, *, host: str, port: int, headers: Headers = ()) -> None:
         names = {name.lower() for name, _ in headers}
-        if names & _OURS:
+        if names & RESERVED:
             raise LocalProtocolError("a field that CONNECT sets itself, or cannot have")
         self._authorized = b"proxy-authorization" in names
         self._received = 0

@@ -17,6 +17,7 @@ __all__ = [
     "HOST",
     "LENGTH",
     "NOT_IN_TRAILERS",
+    "RESERVED",
     "TOKEN",
     "VALUE",
     "connection_options",
@@ -24,6 +25,7 @@ __all__ = [
     "elements_of",
     "end_to_end",
     "field_lines",
+    "reserved_in_upgrade",
     "values_of",
 ]
 
@@ -43,6 +45,14 @@ HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 )
 NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
+# What is written here into the head of an upgrade or of a CONNECT, or has no place in it.
+RESERVED = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
+
+
+def reserved_in_upgrade(name: bytes) -> bool:
+    """Whether a field is the WebSocket handshake's own, in either direction."""
+    lower = name.lower()
+    return lower in RESERVED or lower.startswith(b"sec-websocket-")
 
 
 def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

@@ -18,7 +18,7 @@ from wsproto.utilities import generate_accept_token
 from restsock._exceptions import HandshakeError, LocalProtocolError
 
 from ._events import Headers
-from ._fields import TOKEN, elements_of, values_of
+from ._fields import TOKEN, elements_of, reserved_in_upgrade, values_of
 from ._heads import is_clean_head
 
 __all__ = [
@@ -42,20 +42,6 @@ MAX_REFUSAL = 1024
 _WHAT_THIS_IS = (
     "This is a restsock listener. It carries HTTP over WebSocket connections that speak the "
     f'subprotocol "{SUBPROTOCOL}", and answers nothing else.\n'
-)
-
-_OURS = frozenset(
-    (
-        b"host",
-        b"connection",
-        b"upgrade",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-        b"sec-websocket-protocol",
-        b"sec-websocket-extensions",
-        b"content-length",
-        b"transfer-encoding",
-    )
 )
 
 # What a listener says of an upgrade that something on the way may have spoilt; all its other
@@ -99,7 +85,7 @@ class ClientUpgrade:
         self, *, host: str, target: str, headers: Headers, key: bytes, tls: bool = False
     ) -> None:
         for name, _ in headers:
-            if name.lower() in _OURS:
+            if reserved_in_upgrade(name):
                 raise LocalProtocolError(f"the upgrade sets {name.decode('latin-1')} itself")
         encoded = base64.b64encode(key)
         self._accept = generate_accept_token(encoded)

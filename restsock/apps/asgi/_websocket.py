@@ -32,6 +32,7 @@ from restsock.protocol import (
     WebSocket,
     elements_of,
     generate_accept_token,
+    reserved_in_upgrade,
     values_of,
     websocket_key,
 )
@@ -48,8 +49,6 @@ __all__ = ["WebSocketRequest"]
 
 # What an endpoint may send (RFC 6455, section 7.4, and IANA's registry).
 _CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
-
-_OURS = (b"connection", b"upgrade", b"content-length")
 
 
 class _State(Enum):
@@ -211,7 +210,7 @@ class WebSocketRequest(AsgiRequest):
     def _accept(self, subprotocol: str | None, headers: Any) -> None:
         fields = [checked_field(name, value) for name, value in headers]
         for name, _ in fields:
-            if name.lower() in _OURS or name.lower().startswith(b"sec-websocket-"):
+            if reserved_in_upgrade(name):
                 raise BadResponseError(f"the server sets {name!r} itself")
         key = websocket_key(self._exchange.request.headers)
         assert key is not None  # else it was refused
