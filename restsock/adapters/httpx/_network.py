@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,19 @@ class NetworkStream:
     def __init__(self, exchange: AsyncExchange, package: ModuleType) -> None:
         self._exchange = exchange
         core = "httpcore2" if package.__name__ == "httpx2" else "httpcore"
-        self._errors = importlib.import_module(core)
+        self._core = importlib.import_module(core)
         self._rest = b""
+
+    @contextmanager
+    def _within(self, kind: str, timeout: float | None) -> Iterator[None]:
+        """Bounds a wait, and raises httpcore's errors of this kind."""
+        try:
+            with trio.fail_after(math.inf if timeout is None else timeout):
+                yield
+        except trio.TooSlowError as exc:
+            raise getattr(self._core, f"{kind}Timeout")(f"nothing within {timeout} s") from exc
+        except RestsockError as exc:
+            raise getattr(self._core, f"{kind}Error")(str(exc)) from exc
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Waits for bytes, for at most `timeout` seconds; `b""` at the end.
@@ -39,13 +52,8 @@ class NetworkStream:
             httpcore.ReadError: the stream has failed.
         """
         if not self._rest:
-            try:
-                with trio.fail_after(math.inf if timeout is None else timeout):
-                    self._rest = await self._exchange.receive_data()
-            except trio.TooSlowError as exc:
-                raise self._errors.ReadTimeout(f"nothing within {timeout} s") from exc
-            except RestsockError as exc:
-                raise self._errors.ReadError(str(exc)) from exc
+            with self._within("Read", timeout):
+                self._rest = await self._exchange.receive_data()
         data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
         return data
 
@@ -56,14 +64,9 @@ class NetworkStream:
             httpcore.WriteTimeout: they still do.
             httpcore.WriteError: the stream has failed.
         """
-        try:
-            with trio.fail_after(math.inf if timeout is None else timeout):
-                await self._exchange.send_data(buffer)
-                self._exchange.check()
-        except trio.TooSlowError as exc:
-            raise self._errors.WriteTimeout(f"nothing taken within {timeout} s") from exc
-        except RestsockError as exc:
-            raise self._errors.WriteError(str(exc)) from exc
+        with self._within("Write", timeout):
+            await self._exchange.send_data(buffer)
+            self._exchange.check()
 
     async def aclose(self) -> None:
         """Ends both directions."""

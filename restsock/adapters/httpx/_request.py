@@ -1,24 +1,7 @@
-"""What the transports for httpx and httpx2 have in common: requests read, errors and heads written.
+"""What the transports for httpx and httpx2 share: reading requests, making responses and errors.
 
-httpx2 is the successor of httpx, with the same interface for transports. Which of the two a request
-is of shows in the request, so that one transport serves clients of both, and neither is imported
-here.
-
-=====================================================  ==========================================
-restsock                                               httpx
-=====================================================  ==========================================
-`RequestTimeout`, phase "connect", not started         `PoolTimeout` if the peer is connected and
-                                                       has no stream free, else `ConnectTimeout`
-`PeerNotFound`, `PeerUnavailable`                      `ConnectTimeout`
-`RequestTimeout`, phase "write"                        `WriteTimeout`
-`RequestTimeout`, any other                            `ReadTimeout`
-`LocalProtocolError`                                   `LocalProtocolError`
-any other with `may_have_run` False: safe to retry     `ConnectError`
-`ConnectionClosed`                                     `ReadError`
-any other                                              `RemoteProtocolError`
-=====================================================  ==========================================
-
-Each has its request, and restsock's error as its `__cause__`.
+httpx2 is the successor of httpx, with the same interface for transports. A request shows which of
+the two it is of, so one transport serves clients of both, and neither is imported here.
 """
 
 from __future__ import annotations
@@ -205,10 +188,9 @@ def response_of(
 
 
 def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Exception:
-    """The exception of httpx for an error, which is its cause.
+    """The exception of httpx for an error, which becomes its `__cause__`.
 
-    What is not about the request (`RestsockError` itself: called where it cannot work) stays as it
-    is.
+    A plain `RestsockError` (called where it cannot work) is not about the request, and stays.
     """
     if type(error) is RestsockError:
         return without_frames(error)
