@@ -6,14 +6,56 @@ app itself logs and traces.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from restsock._logging import serving
+from restsock.protocol import ResetCode
+
+from ._admission import ignore
+from ._errors import loggable
 
 if TYPE_CHECKING:
     from ._exchange import ServedExchange
+    from ._response import Responder
 
-__all__ = ["begin_serving", "end_serving"]
+__all__ = ["begin_serving", "end_serving", "served"]
+
+_log = logging.getLogger("restsock.apps")
+
+
+@contextmanager
+def served(
+    exchange: ServedExchange,
+    response: Responder,
+    is_for_the_loop: Callable[[BaseException], bool],
+) -> Iterator[None]:
+    """Around all that a task does for one request.
+
+    An app's exceptions end inside. What comes out is the loop's, or a bug here, which must not end
+    the other requests.
+
+    Args:
+        exchange: the request.
+        response: what goes back.
+        is_for_the_loop: whether an exception has to go on to the loop.
+    """
+    token = begin_serving(exchange)
+    try:
+        yield
+    except BaseException as exc:
+        if is_for_the_loop(exc):
+            exchange.reset(ResetCode.CANCEL, "going away")
+            raise
+        _log.exception("serving %s failed", loggable(exchange.request))
+        exchange.reset(ResetCode.INTERNAL, "an internal error")
+    finally:
+        end_serving(exchange, token, response.status)
+        # An exchange and the request that observes it are a ring: cut it, and both are freed now
+        # instead of at the next collection. No later event matters.
+        exchange.observer = ignore
 
 
 def begin_serving(exchange: ServedExchange) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Protocol
@@ -10,16 +9,13 @@ from typing import Protocol
 import trio
 
 from restsock.connection import AsyncExchange, Exchange, ExchangeEvent, Failed
-from restsock.protocol import ResetCode
 
-from ._admission import Admission, ignore, refuse
-from ._errors import is_for_the_loop, loggable
+from ._admission import Admission, refuse
+from ._errors import is_for_the_loop
 from ._response import Responder
-from ._served import begin_serving, end_serving
+from ._served import served
 
 __all__ = ["Call", "DrivenCall", "TaskHandler", "open_nursery"]
-
-_log = logging.getLogger("restsock.apps")
 
 
 @asynccontextmanager
@@ -141,20 +137,8 @@ class TaskHandler:
             self._nursery.start_soon(self._run, exchange, call)
 
     async def _run(self, exchange: Exchange, call: Call) -> None:
-        serving = begin_serving(exchange)
         try:
-            await call.run()
-        except BaseException as exc:
-            # An app's exceptions end in `run`. What comes out of it is trio's, or a bug here, and
-            # that must not end the other requests.
-            if is_for_the_loop(exc):
-                exchange.reset(ResetCode.CANCEL, "going away")
-                raise
-            _log.exception("serving %s failed", loggable(exchange.request))
-            exchange.reset(ResetCode.INTERNAL, "an internal error")
+            with served(exchange, call.response, is_for_the_loop):
+                await call.run()
         finally:
-            end_serving(exchange, serving, call.response.status)
-            # An exchange and the request that observes it are a ring: cut it, and both are freed
-            # now instead of at the next collection. No later event matters.
-            exchange.observer = ignore
             self._admission.leave(exchange, call.response)

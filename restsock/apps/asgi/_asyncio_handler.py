@@ -13,7 +13,7 @@ import trio
 from restsock.apps._admission import Admission, ignore, refuse
 from restsock.apps._connection_info import describe
 from restsock.apps._errors import loggable
-from restsock.apps._served import begin_serving, end_serving
+from restsock.apps._served import served
 from restsock.protocol import ResetCode
 
 from ._asyncio_exchange import AsyncioExchange
@@ -153,20 +153,14 @@ class _Run:
     async def _serve(
         self, request: AsgiRequest, exchange: AsyncioExchange, call: AsyncioCall
     ) -> None:
-        serving = begin_serving(exchange)
         try:
-            if not call.aborted:
-                call.begun = True
-                await request.run()
-        except BaseException as exc:  # noqa: BLE001  # out of here it would end the loop
-            if not call.is_for_the_loop(exc):
-                _log.exception("serving %s failed", loggable(exchange.request))
-                exchange.reset(ResetCode.INTERNAL, "an internal error")
+            with served(exchange, request.response, call.is_for_the_loop):
+                if not call.aborted:
+                    call.begun = True
+                    await request.run()
         finally:
-            end_serving(exchange, serving, request.response.status)
             if call.aborted:
                 exchange.reset(ResetCode.CANCEL, "going away")  # nothing, if it is complete
-            exchange.observer = ignore
             del self._calls[call]
             self._thread.tell_trio(None, self._finish, exchange)
 

@@ -44,6 +44,7 @@ def head_of(
         ("https://app.example/api/v1/", True, "app.example", 443, "/api/v1", "app.example"),
         ("HTTP://App.example:443", False, "app.example", 443, "", "app.example:443"),
         ("http://[::1]:80", False, "::1", 80, "", "[::1]"),
+        ("http://bücher.example", False, "xn--bcher-kva.example", 80, "", "xn--bcher-kva.example"),
         ("http://[fe80::1%25eth0]:80", False, "fe80::1%eth0", 80, "", "[fe80::1]"),
         ("http://[fe80::1%eth0]:80", False, "fe80::1%eth0", 80, "", "[fe80::1]"),
     ],
