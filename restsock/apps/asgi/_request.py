@@ -1,4 +1,8 @@
-"""One request to an ASGI 3 application: what the kinds `http` and `websocket` share."""
+"""One request to an ASGI 3 application: what the kinds `http` and `websocket` share.
+
+They depend on no loop. A handler, `TrioHandler` or `AsyncioHandler`, runs them, and the app's
+lifespan around them, on the loop that the app needs.
+"""
 
 from __future__ import annotations
 

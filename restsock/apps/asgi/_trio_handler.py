@@ -1,8 +1,4 @@
-"""Serves an ASGI 3 application: on an asyncio loop beside trio, or on trio.
-
-A request is served by `HttpRequest` or `WebSocketRequest`, which depend on no loop. A handler runs
-them, and the app's lifespan around them, on the loop that the app needs.
-"""
+"""Serves requests of an ASGI 3 application on trio, the loop of the connections."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
+from wsgiref import util
 
 from restsock.apps._connection_info import describe, server_address
 
@@ -85,23 +86,8 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
     return environ
 
 
-class FileWrapper:
+class FileWrapper(util.FileWrapper):
     """`wsgi.file_wrapper`: a file as an iterable of blocks; larger ones than frameworks ask for."""
 
     def __init__(self, file: Any, block_size: int = _BLOCK) -> None:
-        self._file = file
-        self._block_size = max(block_size, _BLOCK)
-
-    def __iter__(self) -> FileWrapper:
-        return self
-
-    def __next__(self) -> bytes:
-        data: bytes = self._file.read(self._block_size)
-        if not data:
-            raise StopIteration
-        return data
-
-    def close(self) -> None:
-        """Closes the file, if that can be done."""
-        if hasattr(self._file, "close"):
-            self._file.close()
+        super().__init__(file, max(block_size, _BLOCK))
