@@ -2,7 +2,8 @@
 
 ::
 
-    CONNECTING ──accept──> OPEN ──close, either side──> CLOSED
+    CONNECTING ──accept──> OPEN ──close by the app──> CLOSED
+        │                    └──close by the peer──> LEFT
         └──close, or a response of the app's own──> REFUSED
 
 Bytes are parsed when they arrive, so that pings are answered while the app does something else.
@@ -56,6 +57,7 @@ class _State(Enum):
     OPEN = "open"
     REFUSED = "refused"
     CLOSED = "closed"
+    LEFT = "closed by the peer"
 
 
 class WebSocketRequest(AsgiRequest):
@@ -75,7 +77,6 @@ class WebSocketRequest(AsgiRequest):
         self._held = 0  # bytes whose credit has not gone back
         self._connect_given = False
         self._app_done = False
-        self._closed_by_app = False
         self._disconnect: tuple[int, str] | None = None
 
     async def run(self) -> None:
@@ -87,7 +88,7 @@ class WebSocketRequest(AsgiRequest):
             return
         failed = await self._call_app(self._make_scope())
         self._app_done = True
-        if self._state in (_State.OPEN, _State.CLOSED):
+        if self._state in (_State.OPEN, _State.CLOSED, _State.LEFT):
             await self._close_down(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL)
         elif self._inbound.error is None:
             fail_response(self._exchange, self.response)
@@ -141,13 +142,13 @@ class WebSocketRequest(AsgiRequest):
             elif isinstance(event, CloseReceived):
                 self._end(event.code, event.reason)
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, state: _State = _State.LEFT) -> None:
         """The WebSocket is over: tells the app, and completes what goes to the peer."""
         if self._disconnect is None:
             self._disconnect = (int(code), reason)
         if self._state is _State.OPEN:
             self._flush(force=True)
-            self._state = _State.CLOSED
+            self._state = state
             self._exchange.send_end()
 
     def _flush(self, *, force: bool = False) -> None:
@@ -227,7 +228,7 @@ class WebSocketRequest(AsgiRequest):
         self._state = _State.OPEN
 
     async def _send_message(self, message: Message) -> None:
-        if self._state is _State.CLOSED and not self._closed_by_app:
+        if self._state is _State.LEFT:
             raise Disconnected
         self._demand("websocket.send", _State.OPEN)
         text, data = message.get("text"), message.get("bytes")
@@ -245,8 +246,7 @@ class WebSocketRequest(AsgiRequest):
         await self._inbound.drain()
 
     def _close(self, code: object, reason: object) -> None:
-        peer_closed = self._state is _State.CLOSED and not self._closed_by_app
-        if peer_closed or self._inbound.error is not None:
+        if self._state is _State.LEFT or self._inbound.error is not None:
             return  # the peer was first, which an app cannot know
         if self._state in (_State.CLOSED, _State.REFUSED):
             raise BadResponseError(f"websocket.close while the WebSocket is {self._state.value}")
@@ -256,7 +256,6 @@ class WebSocketRequest(AsgiRequest):
         reason = "" if reason is None else reason
         if not isinstance(reason, str):
             raise TypeError(f"the reason of a close is str, not {type(reason).__name__}")
-        self._closed_by_app = True
         if self._state is _State.OPEN:
             self._send_close(code, reason)
         else:
@@ -266,7 +265,7 @@ class WebSocketRequest(AsgiRequest):
 
     def _send_close(self, code: int, reason: str) -> None:
         self._websocket.close(code, reason)
-        self._end(code, reason)
+        self._end(code, reason, _State.CLOSED)
 
     def _refused(self) -> None:
         if self._disconnect is None:
