@@ -1,4 +1,6 @@
-"""How Hypothesis looks for examples: as the profile says that `RESTSOCK_HYPOTHESIS` names.
+"""What holds for all tests: how Hypothesis looks for examples, and that SIGINT interrupts.
+
+The environment variable `RESTSOCK_HYPOTHESIS` names the profile of Hypothesis:
 
 quick   (default) few examples, the same ones each time: for the suite
 long    many, and new ones each time: for a search
@@ -7,7 +9,10 @@ long    many, and new ones each time: for a search
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Data generation is slow on a loaded machine, and no measure of the code under test.
@@ -24,3 +29,17 @@ settings.register_profile(
     "long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=_SLOW
 )
 settings.load_profile(os.environ.get("RESTSOCK_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Has SIGINT raise `KeyboardInterrupt`, here and in the processes that tests start.
+
+    A shell starts its background jobs with SIGINT ignored, and every process hands that on to those
+    that it starts. Tests that interrupt something would wait until their time is up.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
