@@ -1,168 +1,159 @@
 """HTTP over one WebSocket, in both directions at once.
 
-One peer dials, the other listens; after that they are equals. Either serves a WSGI or ASGI app, and
-the other calls it with an ordinary ``requests.Session``.
+One peer dials (`connect`), the other listens (`listen`); after that they are equals. Either serves
+a WSGI or ASGI app, and the other calls it with an ordinary ``requests.Session``. These functions
+are for trio; `restsock.sync` has the same ones for threads.
 
-Layers: a module imports from lower layers only, and siblings do not import each other. The test
-``tests/test_layers.py`` reads this chart and holds every import in the package to it.
-
-    L0  _exceptions, _options  the tree of errors; the options: limits, timeouts, heartbeat, backoff
-    L0  _addresses            hosts and URLs, read strictly
-    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
-    L0  _logging              the connection of each record, and no line that a peer has forged
-    L0  _patterns             names and paths against patterns, in linear time
-    L0  _principal, _watch    who a peer was found to be; files that change
-    L0  _blocked              event loops that something blocks
-    L1  _arguments            arguments that a call does not have
-    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
-    L1  auth, tls             credentials and authenticators; TLS from files
-    L2  connection            a Connection over any trio stream, and the exchanges on it
-    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
-    L3  threads               where a thread meets a loop: exchanges of threads, the background loop
-    L4  apps, adapters        serve an app, a function or another server; requests and httpx
-    L4  instruments           metrics for Prometheus, traces with OpenTelemetry
-    L5  openapi               hold either end to an OpenAPI document; only it imports openapi-core
-    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
-    L7  client, server        dial and keep a connection; accept connections and know them by name
-    L8  sync                  the same API for threads
-    L9  testing               two connected peers in memory, and a wire that breaks on demand
-
-Only ``protocol`` imports wsproto, and only it and ``http1`` import h11. Neither imports an event
-loop, a clock, a socket, a thread or a source of randomness: those are handed in. ``import
-restsock`` loads neither requests nor openapi-core; what needs them is loaded at its first use.
+Each name is loaded at its first use, so ``import restsock`` itself costs little.
 """
+
+# Layers: a module imports from lower layers only, and siblings do not import each other. The test
+# tests/test_layers.py reads this chart and holds every import in the package to it.
+#
+#    L0  _exceptions, _options  the tree of errors; limits, timeouts, heartbeat, backoff
+#    L0  _addresses            hosts and URLs, read strictly
+#    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
+#    L0  _logging              the connection of each record, and no line that a peer has forged
+#    L0  _patterns             names and paths against patterns, in linear time
+#    L0  _principal, _watch    who a peer was found to be; files that change
+#    L0  _blocked              event loops that something blocks
+#    L1  _arguments            arguments that a call does not have
+#    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
+#    L1  auth, tls             credentials and authenticators; TLS from files
+#    L2  connection            a Connection over any trio stream, and the exchanges on it
+#    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
+#    L3  threads               where a thread meets a loop: exchanges of threads, the background loop
+#    L4  apps, adapters        serve an app, a function or another server; requests and httpx
+#    L4  instruments           metrics for Prometheus, traces with OpenTelemetry
+#    L5  openapi               hold either end to an OpenAPI document; only it imports openapi-core
+#    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
+#    L7  client, server        dial and keep a connection; accept connections and know them by name
+#    L8  sync                  the same API for threads
+#    L9  testing               two connected peers in memory, and a wire that breaks on demand
+#
+# Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
+# clock, a socket, a thread or a source of randomness: those are handed in.
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from restsock import auth, tls
-from restsock._exceptions import (
-    ConnectionClosed,
-    HandshakeError,
-    LocalProtocolError,
-    PeerNotFound,
-    PeerUnavailable,
-    ProtocolError,
-    RemoteProtocolError,
-    RequestTimeout,
-    RequestValidationError,
-    ResponseValidationError,
-    RestsockError,
-    SpecError,
-    StreamError,
-    StreamRefused,
-    StreamReset,
-    ValidationError,
-)
-from restsock._logging import ConnectionFields
-from restsock._options import Backoff, Heartbeat, Limits, Options, SocketOptions, Timeouts
-from restsock._principal import Principal
-from restsock.apps import ConnectionInfo, forward
-from restsock.client import Client, ClientStatistics, Proxy, connect
-from restsock.connection import (
-    OUTCOMES,
-    Closed,
-    Connection,
-    Handler,
-    Health,
-    Instrument,
-    Peer,
-    Request,
-    Requester,
-    Response,
-    Statistics,
-    StreamedResponse,
-)
-from restsock.endpoint import drain_on_signal
-from restsock.server import (
-    ConnectionEvent,
-    Connections,
-    EventType,
-    Route,
-    Server,
-    ServerStatistics,
-    Subscription,
-    listen,
-)
+# At once, since it is what keeps lines of the log from being forged, whoever writes them.
+from restsock._logging import ConnectionFields as ConnectionFields
 
 if TYPE_CHECKING:
-    from restsock import openapi, sync, testing
-    from restsock.adapters import Session, TunnelAdapter
+    from restsock import adapters as adapters
+    from restsock import apps as apps
+    from restsock import auth as auth
+    from restsock import client as client
+    from restsock import connection as connection
+    from restsock import http1 as http1
+    from restsock import instruments as instruments
+    from restsock import openapi as openapi
+    from restsock import protocol as protocol
+    from restsock import server as server
+    from restsock import sync as sync
+    from restsock import testing as testing
+    from restsock import tls as tls
+    from restsock._exceptions import ConnectionClosed as ConnectionClosed
+    from restsock._exceptions import HandshakeError as HandshakeError
+    from restsock._exceptions import LocalProtocolError as LocalProtocolError
+    from restsock._exceptions import PeerNotFound as PeerNotFound
+    from restsock._exceptions import PeerUnavailable as PeerUnavailable
+    from restsock._exceptions import ProtocolError as ProtocolError
+    from restsock._exceptions import RemoteProtocolError as RemoteProtocolError
+    from restsock._exceptions import RequestTimeout as RequestTimeout
+    from restsock._exceptions import RequestValidationError as RequestValidationError
+    from restsock._exceptions import ResponseValidationError as ResponseValidationError
+    from restsock._exceptions import RestsockError as RestsockError
+    from restsock._exceptions import SpecError as SpecError
+    from restsock._exceptions import StreamError as StreamError
+    from restsock._exceptions import StreamRefused as StreamRefused
+    from restsock._exceptions import StreamReset as StreamReset
+    from restsock._exceptions import ValidationError as ValidationError
+    from restsock._options import Backoff as Backoff
+    from restsock._options import Heartbeat as Heartbeat
+    from restsock._options import Limits as Limits
+    from restsock._options import Options as Options
+    from restsock._options import SocketOptions as SocketOptions
+    from restsock._options import Timeouts as Timeouts
+    from restsock._principal import Principal as Principal
+    from restsock.adapters import Session as Session
+    from restsock.adapters import TunnelAdapter as TunnelAdapter
+    from restsock.apps import ConnectionInfo as ConnectionInfo
+    from restsock.apps import forward as forward
+    from restsock.client import Client as Client
+    from restsock.client import ClientStatistics as ClientStatistics
+    from restsock.client import Proxy as Proxy
+    from restsock.client import connect as connect
+    from restsock.connection import OUTCOMES as OUTCOMES
+    from restsock.connection import Closed as Closed
+    from restsock.connection import Connection as Connection
+    from restsock.connection import Handler as Handler
+    from restsock.connection import Health as Health
+    from restsock.connection import Instrument as Instrument
+    from restsock.connection import Peer as Peer
+    from restsock.connection import Request as Request
+    from restsock.connection import Requester as Requester
+    from restsock.connection import Response as Response
+    from restsock.connection import Statistics as Statistics
+    from restsock.connection import StreamedResponse as StreamedResponse
+    from restsock.endpoint import drain_on_signal as drain_on_signal
+    from restsock.server import ConnectionEvent as ConnectionEvent
+    from restsock.server import Connections as Connections
+    from restsock.server import EventType as EventType
+    from restsock.server import Route as Route
+    from restsock.server import Server as Server
+    from restsock.server import ServerStatistics as ServerStatistics
+    from restsock.server import Subscription as Subscription
+    from restsock.server import listen as listen
 
 __version__ = "0.2.0"
 
-__all__ = [
-    "OUTCOMES",
-    "Backoff",
-    "Client",
-    "ClientStatistics",
-    "Closed",
-    "Connection",
-    "ConnectionClosed",
-    "ConnectionEvent",
-    "ConnectionFields",
-    "ConnectionInfo",
-    "Connections",
-    "EventType",
-    "Handler",
-    "HandshakeError",
-    "Health",
-    "Heartbeat",
-    "Instrument",
-    "Limits",
-    "LocalProtocolError",
-    "Options",
-    "Peer",
-    "PeerNotFound",
-    "PeerUnavailable",
-    "Principal",
-    "ProtocolError",
-    "Proxy",
-    "RemoteProtocolError",
-    "Request",
-    "RequestTimeout",
-    "RequestValidationError",
-    "Requester",
-    "Response",
-    "ResponseValidationError",
-    "RestsockError",
-    "Route",
-    "Server",
-    "ServerStatistics",
-    "Session",
-    "SocketOptions",
-    "SpecError",
-    "Statistics",
-    "StreamError",
-    "StreamRefused",
-    "StreamReset",
-    "StreamedResponse",
-    "Subscription",
-    "Timeouts",
-    "TunnelAdapter",
-    "ValidationError",
-    "auth",
-    "connect",
-    "drain_on_signal",
-    "forward",
-    "listen",
-    "openapi",
-    "sync",
-    "testing",
-    "tls",
-]
+# Which part of the package each public name is in; the imports for types say the same.
+_NAMES = {
+    "": "auth openapi sync testing tls",
+    "_exceptions": """
+        ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
+        ProtocolError RemoteProtocolError RequestTimeout RequestValidationError
+        ResponseValidationError RestsockError SpecError StreamError StreamRefused StreamReset
+        ValidationError
+    """,
+    "_logging": "ConnectionFields",
+    "_options": "Backoff Heartbeat Limits Options SocketOptions Timeouts",
+    "_principal": "Principal",
+    "adapters": "Session TunnelAdapter",
+    "apps": "ConnectionInfo forward",
+    "client": "Client ClientStatistics Proxy connect",
+    "connection": """
+        OUTCOMES Closed Connection Handler Health Instrument Peer Request Requester Response
+        Statistics StreamedResponse
+    """,
+    "endpoint": "drain_on_signal",
+    "server": """
+        ConnectionEvent Connections EventType Route Server ServerStatistics Subscription listen
+    """,
+}
+_HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
+__all__ = list(_HOME)
 
-def __getattr__(name: str) -> Any:
-    """Loads at first use what brings requests along, or what many programs never need."""
-    if name in {"Session", "TunnelAdapter"}:
-        return getattr(importlib.import_module("restsock.adapters"), name)
-    if name in {"openapi", "sync", "testing"}:
-        return importlib.import_module(f"restsock.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or a type checker would let every name pass
 
+    def __getattr__(name: str) -> Any:
+        """Loads a name, or a package that is none of those above, at its first use."""
+        if home := _HOME.get(name):
+            value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+            return value
+        module = f"{__name__}.{name}"
+        if not name.startswith("_"):
+            try:
+                return import_module(module)
+            except ModuleNotFoundError as exc:
+                if exc.name != module:  # what it needs is missing
+                    raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-def __dir__() -> list[str]:
-    return [*globals(), "Session", "TunnelAdapter", "openapi", "sync", "testing"]
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,4 +1,4 @@
-"""The layer chart in the docstring of ``restsock`` is true, and its modules are small and apart.
+"""The layer chart in ``restsock/__init__.py`` is true, and its modules are small and apart.
 
 Every import is read from the source and held to the chart, wherever in a module it stands. No
 modules import each other in a circle, no package reaches for what is private to another one, and no
@@ -8,6 +8,7 @@ file is long. What does not keep to this yet stands in a list here, and the list
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -43,30 +44,37 @@ NOT_IN_SANS_IO = {
     *("threading", "queue", "multiprocessing", "subprocess"),
     *("time", "random", "secrets", "os"),
 }
-HEAVY = (
+# What no program should pay for that does not use it.
+HEAVY = {
     *("requests", "urllib3", "httpx", "httpx2"),
     *("openapi_core", "python_socks", "click", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
-)
+}
+# What `import restsock` alone, without any use, does not load either.
+NOT_YET = {
+    *("trio", "asyncio", "h11", "wsproto", "exceptiongroup"),
+    *("ssl", "socket", "select", "subprocess", "urllib", "http", "email", "ipaddress"),
+    *("dataclasses", "inspect", "json"),
+}
 
 MAX_LINES = 500
 
 # ----------------------------------------------------------------------------------------------
 
-_ROW = re.compile(r"^ +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
+_ROW = re.compile(r"^# +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
 
 
-def read_chart(docstring: str) -> dict[str, int]:
-    """Part of the package -> its level, from rows like ``L3  apps, adapters   why``."""
+def read_chart(source: str) -> dict[str, int]:
+    """Part of the package -> its level, from comments like ``L3  apps, adapters   why``."""
     chart: dict[str, int] = {}
-    for row in filter(None, map(_ROW.match, docstring.splitlines())):
+    for row in filter(None, map(_ROW.match, source.splitlines())):
         for part in row["parts"].split(", "):
             assert part not in chart, f"{part} stands twice in the layer chart"
             chart[part] = int(row["level"])
     return chart
 
 
-CHART = read_chart(restsock.__doc__ or "")
+CHART = read_chart((PACKAGE / "__init__.py").read_text("utf-8"))
 
 
 class Import(NamedTuple):
@@ -308,15 +316,44 @@ def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None
     assert bool(private_imports(source, tuple(module.split(".")))) is wrong
 
 
-def test_import_restsock_loads_nothing_heavy() -> None:
-    program = "import sys, restsock; print(*sorted(m for m in sys.modules if '.' not in m))"
+@pytest.mark.parametrize(
+    ("program", "unwanted"),
+    [
+        ("import restsock", HEAVY | NOT_YET),
+        ("from restsock import connect, listen, tls, auth", HEAVY | {"asyncio"}),
+        ("import restsock.sync", HEAVY | {"asyncio"}),
+    ],
+)
+def test_what_an_import_does_not_load(program: str, unwanted: set[str]) -> None:
+    program += "; import sys; print(*(m for m in sys.modules if '.' not in m))"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
     )
-    assert not set(done.stdout.split()) & set(HEAVY)
+    assert set(done.stdout.split()) & unwanted == set()
 
 
 def test_every_public_name_can_be_had() -> None:
     missing = [name for name in restsock.__all__ if not hasattr(restsock, name)]
     assert missing == []
-    assert set(restsock.__all__) <= set(dir(restsock))
+    assert dir(restsock) == sorted(restsock.__all__)
+
+
+def test_names_are_where_type_checkers_look_for_them() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    imported = {
+        each.target[-1]: each.target[1:-1]
+        for each in imports_of(tree, ("restsock",))
+        if each.target[0] == "restsock"
+    }
+    assert set(restsock.__all__) <= set(imported)
+    for name, home in imported.items():
+        value = getattr(restsock, name)
+        module = importlib.import_module(".".join(("restsock", *home)))
+        assert value is getattr(module, name), name
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    assert not hasattr(restsock, "Conection")
+    assert not hasattr(restsock, "_nothing")
+    with pytest.raises(ImportError, match="cannot import name 'Conection'"):
+        exec("from restsock import Conection", {})

@@ -134,7 +134,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         if isinstance(results[name], dict):
             results["skipped"] += results[name].pop("skipped")
         print(f"\r{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-    results["import"] = parts.measure_import(7)
+    results["import"] = parts.measure_import(15)
     results["skipped"] = list(dict.fromkeys(results["skipped"]))
     return results
 
