@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -21,10 +21,9 @@ from restsock.connection import (
     Health,
     HealthReport,
     InstrumentLike,
-    Requester,
     check_close_code,
 )
-from restsock.endpoint import Endpoint, State, adapter_for
+from restsock.endpoint import AdaptedRequester, Endpoint, State
 from restsock.protocol import CloseCode, Headers
 from restsock.tls import TLSLike
 
@@ -35,17 +34,12 @@ from ._reconnector import KEY, Reconnector
 from ._statistics import ClientStatistics
 from ._url import Address
 
-if TYPE_CHECKING:
-    from requests.adapters import BaseAdapter
-
-    from restsock.openapi import ContractLike
-
 __all__ = ["Client"]
 
 _log = logging.getLogger("restsock.client")
 
 
-class Client(Requester):
+class Client(AdaptedRequester):
     """One connection to a listener, made again whenever it fails. Made by `connect`.
 
         async with restsock.connect("wss://hub.example/", app=app, name="edge-1") as client:
@@ -206,37 +200,6 @@ class Client(Requester):
             connection.submit(exchange)
         else:
             self._endpoint.pending.add(KEY, exchange, self._too_late)
-
-    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
-        """A transport adapter for `requests`; it goes on working across reconnects.
-
-            session.mount("http://hub/", client.adapter())
-
-        Args:
-            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
-                on the peer (`"/openapi.json"`), `True` to look for it there, or a
-                `restsock.openapi.Contract` with options.
-            options: Those of `TunnelAdapter`: `max_retries`, for example.
-
-        Raises:
-            SpecError: The document cannot be read or used.
-        """
-        return adapter_for(self, openapi, options)
-
-    def transport(self) -> Any:
-        """A transport for the async clients of httpx and httpx2, on trio.
-
-            async with httpx.AsyncClient(transport=client.transport()) as http:
-                await http.get("http://hub/pets")
-
-        `restsock.adapters.HTTPXTransport(client)` is the blocking one, for threads.
-
-        Raises:
-            ImportError: neither of the two is installed (`pip install 'restsock[httpx]'`).
-        """
-        from restsock.adapters import transport_for
-
-        return transport_for(self, asynchronous=True)
 
     def _too_late(self) -> RestsockError:
         error = RequestTimeout(

@@ -1,7 +1,9 @@
 """What a client and a server have in common.
 
 - `_lifecycle`: their states, and the block of code that they live in.
-- `_endpoint`: what else either has; `_adapter`: what `requests` gets of either.
+- `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
+- `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
+- `_views`: a connection, as those APIs show it.
 - `_counters`: the numbers of all their connections together.
 - `_pending_requests`: requests that wait for a connection.
 - `_signals`: SIGTERM and SIGINT as a wish to end in good order.
@@ -10,7 +12,8 @@
 
 from __future__ import annotations
 
-from ._adapter import adapter_for
+from ._adapter import AdaptedRequester, Adapters, AdaptersByName
+from ._alike import documented_like, with_arguments_of
 from ._counters import EndpointCounters
 from ._endpoint import Endpoint
 from ._lifecycle import Lifecycle, State
@@ -21,18 +24,24 @@ from ._socket_options import (
     check_socket_options,
     prepare_listening_socket,
 )
+from ._views import ConnectionView
 
 __all__ = [
     "SIGNALS",
+    "AdaptedRequester",
+    "Adapters",
+    "AdaptersByName",
+    "ConnectionView",
     "Endpoint",
     "EndpointCounters",
     "Lifecycle",
     "PendingRequests",
     "State",
-    "adapter_for",
     "apply_socket_options",
     "check_socket_options",
+    "documented_like",
     "drain_on_signal",
     "prepare_listening_socket",
     "tell_closing",
+    "with_arguments_of",
 ]

@@ -1,31 +1,105 @@
-"""A transport adapter for `requests`, for whatever sends requests."""
+"""Adapters for other HTTP libraries, of whatever sends requests."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from restsock.connection import Requester
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from restsock.connection import Requester
     from restsock.openapi import ContractLike
 
-__all__ = ["adapter_for"]
+__all__ = ["AdaptedRequester", "Adapters", "AdaptersByName"]
 
 
-def adapter_for(
-    requester: Requester, openapi: ContractLike | None, options: dict[str, Any]
-) -> BaseAdapter:
-    """A `TunnelAdapter` with these options, held to an OpenAPI document if there is one.
+class Adapters(ABC):
+    """What a client, a route or a connection has for `requests`, httpx and httpx2."""
 
-    Raises:
-        SpecError: The document cannot be read or used.
-    """
-    # Both bring much along that not everybody needs.
-    from restsock.adapters import TunnelAdapter
+    _asynchronous: ClassVar[bool] = True  # which of the clients of httpx a transport is for
 
-    if openapi is not None:
-        from restsock.openapi import bind_contract
+    @abstractmethod
+    def _sender(self) -> Requester:
+        """What sends the requests."""
 
-        options["contract"] = bind_contract(requester, openapi)
-    return TunnelAdapter(requester, **options)
+    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
+        """A transport adapter for `requests`, for any number of threads and sessions.
+
+            session.mount("http://hub/", client.adapter())
+
+        That of a client or a route goes on working across reconnects.
+
+        Args:
+            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+                on the peer (`"/openapi.json"`), `True` to look for it there, or a
+                `restsock.openapi.Contract` with options.
+            options: Those of `TunnelAdapter`: `max_retries`, for example.
+
+        Raises:
+            SpecError: The document cannot be read or used.
+        """
+        # Both bring much along that not everybody needs.
+        from restsock.adapters import TunnelAdapter
+
+        if openapi is not None:
+            from restsock.openapi import bind_contract
+
+            options["contract"] = bind_contract(self._sender(), openapi)
+        return TunnelAdapter(self._sender(), **options)
+
+    def transport(self) -> Any:
+        """A transport for httpx and httpx2: `AsyncClient` on trio, `Client` with `restsock.sync`.
+
+            async with httpx.AsyncClient(transport=client.transport()) as http:
+                await http.get("http://hub/pets")
+
+        On the loop of trio, `restsock.adapters.HTTPXTransport(client)` is the one for threads.
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        from restsock.adapters import transport_for
+
+        return transport_for(self._sender(), asynchronous=self._asynchronous)
+
+
+class AdaptedRequester(Requester, Adapters):
+    """A requester of the API for trio, with adapters."""
+
+    def _sender(self) -> Requester:
+        return self
+
+
+class AdaptersByName(ABC):
+    """The same of a server, whose peers have names."""
+
+    @abstractmethod
+    def route(self, name: str) -> Adapters:
+        """A way to send requests to the peer of this name, connected now or not."""
+
+    def adapter(
+        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+    ) -> BaseAdapter:
+        """A transport adapter for `requests` to the peer of this name.
+
+            session.mount("http://edge-1/", server.adapter("edge-1"))
+
+        Both `openapi` and the options are those of `Client.adapter`.
+
+        Raises:
+            SpecError: The document cannot be read or used.
+        """
+        return self.route(name).adapter(openapi=openapi, **options)
+
+    def transport(self, name: str) -> Any:
+        """A transport for httpx and httpx2 to the peer of this name; see `Client.transport`.
+
+            async with httpx.AsyncClient(transport=server.transport("edge-1")) as http:
+                await http.get("http://edge-1/pets")
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        return self.route(name).transport()

@@ -8,6 +8,7 @@
 - `_events`: what happens to connections, for subscribers.
 - `_route`: requests to a peer by its name.
 - `_statistics`: its numbers.
+- `_views`: what the APIs beside that for trio show of it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from ._registry import Connections
 from ._route import Route
 from ._server import Server
 from ._statistics import ServerStatistics
+from ._views import ConnectionsView, RouteView
 
 __all__ = [
     "ConnectionEvent",
     "Connections",
+    "ConnectionsView",
     "EventType",
     "Route",
+    "RouteView",
     "Server",
     "ServerStatistics",
     "Subscription",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from restsock.connection import Exchange, Requester
-from restsock.endpoint import adapter_for
+from restsock.connection import Exchange
+from restsock.endpoint import AdaptedRequester
 
 if TYPE_CHECKING:
     import trio
-    from requests.adapters import BaseAdapter
 
     from restsock._options import Options
     from restsock.connection import Connection, Instruments
-    from restsock.openapi import ContractLike
 
     from ._registry import Connections
 
@@ -25,7 +23,7 @@ __all__ = ["Route"]
 _HOST = re.compile(r"[0-9A-Za-z._~-]{1,255}")
 
 
-class Route(Requester):
+class Route(AdaptedRequester):
     """Sends requests to the peer of one name. Made by `Server.route`; may be kept and shared.
 
     It outlives the peer's connections: a request made while the peer is away waits for it, up to
@@ -75,16 +73,6 @@ class Route(Requester):
         """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""
         exchange.resubmit = self.submit
         self._submit(self.name, exchange)
-
-    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
-        """A transport adapter for `requests`; see `Server.adapter`."""
-        return adapter_for(self, openapi, options)
-
-    def transport(self) -> Any:
-        """A transport for the async clients of httpx and httpx2; see `Server.transport`."""
-        from restsock.adapters import transport_for
-
-        return transport_for(self, asynchronous=True)
 
     def __repr__(self) -> str:
         return f"<Route to {self.name!r}>"

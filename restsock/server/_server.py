@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -24,10 +24,11 @@ from restsock.connection import (
     HealthReport,
     HeartbeatTimer,
     InstrumentLike,
+    Requester,
     Response,
     check_close_code,
 )
-from restsock.endpoint import Endpoint, State
+from restsock.endpoint import AdaptersByName, Endpoint, State, documented_like
 from restsock.protocol import CloseCode
 from restsock.tls import TLSLike
 
@@ -40,17 +41,12 @@ from ._registrar import Registrar
 from ._route import Route
 from ._statistics import ServerStatistics
 
-if TYPE_CHECKING:
-    from requests.adapters import BaseAdapter
-
-    from restsock.openapi import ContractLike
-
 __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
 
 
-class Server:
+class Server(AdaptersByName):
     """Listens for dialing peers. Made by `listen`.
 
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -225,6 +221,7 @@ class Server:
             connections=self.connections,
         )
 
+    @documented_like(Requester.request)
     async def request(
         self,
         name: str,
@@ -238,53 +235,19 @@ class Server:
     ) -> Response:
         """Sends a request to the peer of this name and reads the whole response.
 
+        If cancelled, the stream is reset and the peer's app learns of it.
+
         Args:
             name: The peer's.
-            method: In capitals.
-            target: Path and query, percent-encoded.
-            headers: Fields; Host and Content-Length are added when they are missing.
-            body: At once, or in pieces as they come.
-            timeout: Seconds for all of it.
-            scheme: `"http"` or `"https"`, of the target's URL; see `Requester.request`.
 
         Raises:
             PeerNotFound: No peer of that name was ever here, and none came in time.
             PeerUnavailable: It was, and did not come back in time.
-            RestsockError: As with `Requester.request`.
-
-        If cancelled, the stream is reset and the peer's app learns of it.
         """
         route = self.route(name)
         return await route.request(
             method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
         )
-
-    def adapter(
-        self, name: str, *, openapi: ContractLike | None = None, **options: Any
-    ) -> BaseAdapter:
-        """A transport adapter for `requests` to the peer of this name.
-
-            session.mount("http://edge-1/", server.adapter("edge-1"))
-
-        Both `openapi` and the options are those of `Client.adapter`.
-
-        Raises:
-            SpecError: The document cannot be read or used.
-        """
-        return self.route(name).adapter(openapi=openapi, **options)
-
-    def transport(self, name: str) -> Any:
-        """A transport for the async clients of httpx and httpx2, on trio, to the peer of this name.
-
-            async with httpx.AsyncClient(transport=server.transport("edge-1")) as http:
-                await http.get("http://edge-1/pets")
-
-        `restsock.adapters.HTTPXTransport(server.route(name))` is the blocking one, for threads.
-
-        Raises:
-            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
-        """
-        return self.route(name).transport()
 
     def _submit(self, name: str, exchange: Exchange) -> None:
         connection = self.connections.pick(name)

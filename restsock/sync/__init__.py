@@ -13,20 +13,15 @@ background thread (in an async app, say), and in the child of a fork.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
 from restsock import client as _async_client
 from restsock import server as _async_server
-from restsock._exceptions import RestsockError, without_frames
+from restsock.endpoint import with_arguments_of as _with_arguments_of
 
 from ._client import Client
-from ._connection import Connection, Connections
+from ._connection import Connection
 from ._events import Events
 from ._requests import StreamedResponse
-from ._server import Route, Server
+from ._server import Connections, Route, Server
 from ._signals import drain_on_signal
 
 __all__ = [
@@ -43,41 +38,16 @@ __all__ = [
 ]
 
 
-P = ParamSpec("P")
-A = TypeVar("A")
-B = TypeVar("B")
-
-
-def _with_arguments_of(make: Callable[P, A]) -> Callable[[Callable[[A], B]], Callable[P, B]]:
-    """Gives a function the arguments of another one, with what that makes of them."""
-
-    def decorate(function: Callable[[A], B]) -> Callable[P, B]:
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> B:
-            try:
-                return function(make(*args, **kwargs))
-            except RestsockError as exc:
-                raise without_frames(exc)  # noqa: B904  # it is the same error
-
-        signature = inspect.signature(make)
-        returns = inspect.signature(function).return_annotation
-        call.__signature__ = signature.replace(return_annotation=returns)  # type: ignore[attr-defined]  # for help()
-        return call
-
-    return decorate
-
-
 @_with_arguments_of(_async_client.connect)
 def connect(client: _async_client.Client) -> Client:
     """Dial a listener; return once there is a connection.
 
         with restsock.sync.connect("ws://hub.example:8000/", app=app, name="edge-1") as client: ...
 
-    The arguments are those of `restsock.connect`. A function that is `auth` is called in a thread;
-    `Backoff(tries=...)` bounds how long this waits.
+    A function that is `auth` is called in a thread. `Backoff(tries=...)` bounds how long this
+    waits.
 
     Raises:
-        ValueError: An argument is not valid. Nothing was dialed.
         HandshakeError: Dialing again would not help, or was done often enough.
         RestsockError: This is the background thread itself.
     """
@@ -91,11 +61,10 @@ def listen(server: _async_server.Server) -> Server:
         with restsock.sync.listen("127.0.0.1", 0) as server:
             print(server.url)
 
-    The arguments are those of `restsock.listen`. A function that is `auth` is called in a thread.
+    A function that is `auth` is called in a thread.
 
     Raises:
         OSError: An address cannot be bound.
-        ValueError: An argument is not valid.
         RestsockError: This is the background thread itself.
     """
     return Server(server)

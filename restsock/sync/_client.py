@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from restsock.client import Client as AsyncClient
+from restsock.endpoint import documented_like
 from restsock.protocol import CloseCode
 
 from ._connection import Connection
@@ -35,7 +36,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
 
     @property
     def connection(self) -> Connection | None:
-        """The present connection, or None while there is none."""
+        """The present connection, or `None` while there is none."""
         connection = self._client.connection
         return None if connection is None else Connection(self._portal, connection)
 
@@ -48,10 +49,10 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         """Wait until there is a connection.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; `None` waits as long as it takes.
 
         Returns:
-            The connection, or None when there was none in time.
+            The connection, or `None` when there was none in time.
 
         Raises:
             ConnectionClosed: The client has ended.
@@ -63,10 +64,10 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         """Wait until the client has ended for good.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; `None` waits as long as it takes.
 
         Returns:
-            How it ended, or None when it did not in time.
+            How it ended, or `None` when it did not in time.
         """
         outcome: Closed | None = self._wait_closed(timeout)
         return outcome
@@ -75,6 +76,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         """Numbers of the whole life of this client, all its connections together."""
         return self._look_up(self._client.statistics)
 
+    @documented_like(AsyncClient.aclose)
     def close(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
@@ -82,12 +84,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
 
         No further request is started; what is in flight, both ways, goes on for the grace. Then
         waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is
-        harmless. A `KeyboardInterrupt` ends the wait and drops the connection.
-
-        Args:
-            code: The close code for the peer.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; None is `Timeouts.grace`, 0 cuts it off. Leaving a
-                `with` block by an exception has 0.
+        harmless. A `KeyboardInterrupt` ends the wait and drops the connection. Leaving a `with`
+        block by an exception has no grace.
         """
         self._close(code, reason, grace=grace)

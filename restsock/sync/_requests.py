@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from restsock._exceptions import RequestTimeout, RestsockError, without_frames
-from restsock.connection import Response, head_for
-from restsock.endpoint import adapter_for
+from restsock.connection import Requester, Response, head_for
+from restsock.endpoint import Adapters, documented_like
 from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 
 if TYPE_CHECKING:
-    from requests.adapters import BaseAdapter
-
-    from restsock.connection import FieldsLike, Requester
-    from restsock.openapi import ContractLike
+    from restsock.connection import FieldsLike
     from restsock.protocol import Headers, ResponseHead
     from restsock.threads import Portal
 
@@ -27,13 +24,16 @@ BodyLike: TypeAlias = "bytes | str | Iterable[bytes] | BinaryIO"
 _INLINE = 64 * 1024
 
 
-class BlockingRequester:
+class BlockingRequester(Adapters):
     """Sends requests from threads. Any number of threads may share one."""
+
+    _asynchronous = False
 
     def __init__(self, portal: Portal, requester: Requester) -> None:
         self._portal = portal
         self._requester = requester
 
+    @documented_like(Requester.request)
     def request(
         self,
         method: str,
@@ -46,19 +46,13 @@ class BlockingRequester:
     ) -> Response:
         """Send a request and read the whole response.
 
+        The body may be bytes, text, an iterable of bytes, or a file, which is read as it is sent.
+
         Args:
-            method: In capitals.
-            target: Path and query, percent-encoded; it begins with "/".
-            headers: Fields; Host and Content-Length are added when they are missing.
-            body: Bytes, text, an iterable of bytes or a file, read as it is sent.
-            timeout: Seconds for all of it; None leaves it to the connection's heartbeat. (A
+            timeout: Seconds for all of it; `None` leaves it to the connection's heartbeat. (A
                 connection has to come within `Timeouts.connect` in either case.)
-            scheme: `"http"` or `"https"`, of the URL that the target was taken from: the app makes
-                absolute links and cookies by it. By default the app goes by whether the connection
-                has TLS.
 
         Raises:
-            RequestTimeout: It took longer. The stream was reset.
             ConnectionClosed: This was closed.
             RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also when
                 called on the loop's own thread or after a fork.
@@ -81,6 +75,7 @@ class BlockingRequester:
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
 
+    @documented_like(request)
     def stream(
         self,
         method: str,
@@ -100,51 +95,19 @@ class BlockingRequester:
         response is read; when the peer answers while it reads, the rest goes on between reads.
 
         Args:
-            method: In capitals.
-            target: Path and query, percent-encoded; it begins with "/".
-            headers: Fields; Host and Content-Length are added when they are missing.
-            body: Bytes, text, an iterable of bytes or a file, read as it is sent.
             timeout: Seconds in which nothing happens: no head, no further bytes of the body, no
                 bytes of ours taken by the peer.
-            scheme: As with `request`.
 
         Raises:
             RequestTimeout: Nothing happened in time. The stream was reset.
-            RestsockError: As with `request`.
         """
         try:
             return self._open(method, target, headers, body, scheme, timeout, None)
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
 
-    def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
-        """A transport adapter for `requests`, for any number of threads and sessions.
-
-            session.mount("http://edge-1/", client.adapter())
-
-        Args:
-            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
-                on the peer (`"/openapi.json"`), `True` to look for it there, or a
-                `restsock.openapi.Contract` with options.
-            options: Those of `TunnelAdapter`: `max_retries`, for example.
-
-        Raises:
-            SpecError: The document cannot be read or used.
-        """
-        return adapter_for(self._requester, openapi, options)
-
-    def transport(self) -> Any:
-        """A transport for the clients of httpx and httpx2, for any number of threads and clients.
-
-            with httpx.Client(transport=client.transport()) as http:
-                http.get("http://edge-1/pets")
-
-        Raises:
-            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
-        """
-        from restsock.adapters import transport_for
-
-        return transport_for(self._requester, asynchronous=False)
+    def _sender(self) -> Requester:
+        return self._requester
 
     def _open(
         self,

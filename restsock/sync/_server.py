@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
+from restsock.endpoint import AdaptersByName, documented_like
 from restsock.protocol import CloseCode
+from restsock.server import Connections as AsyncConnections
+from restsock.server import ConnectionsView, RouteView
 from restsock.server import Route as AsyncRoute
 from restsock.server import Server as AsyncServer
 
-from ._connection import Connection, Connections
+from ._connection import Connection
 from ._endpoint import BlockingEndpoint
 from ._events import Events
 from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
-    from requests.adapters import BaseAdapter
-
     from restsock.connection import FieldsLike, Response
-    from restsock.openapi import ContractLike
     from restsock.server import ServerStatistics
     from restsock.threads import Portal
 
     from ._requests import BodyLike
 
-__all__ = ["Route", "Server"]
+__all__ = ["Connections", "Route", "Server"]
 
 
-class Route(BlockingRequester):
+class Connections(ConnectionsView[Connection]):
+    """The connections of a server whose handshake is complete, for threads.
+
+    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+    """
+
+    def __init__(self, portal: Portal, registry: AsyncConnections) -> None:
+        super().__init__(registry, partial(Connection, portal))
+
+
+class Route(RouteView[Connection], BlockingRequester):
     """Sends requests to the peer of one name, over whichever connection it has at the moment.
 
     A request made while the peer is away waits for it, up to its connect timeout.
     """
 
     def __init__(self, portal: Portal, route: AsyncRoute) -> None:
-        super().__init__(portal, route)
-        self._route = route
-
-    @property
-    def name(self) -> str:
-        """The peer's name."""
-        return self._route.name
-
-    @property
-    def connection(self) -> Connection | None:
-        """The peer's present connection, or None."""
-        connection = self._route.connection
-        return None if connection is None else Connection(self._portal, connection)
-
-    def __repr__(self) -> str:
-        return repr(self._route)
+        RouteView.__init__(self, route, partial(Connection, portal))
+        BlockingRequester.__init__(self, portal, route)
 
 
-class Server(BlockingEndpoint[AsyncServer]):
+class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
     """A `restsock.Server` for threads: accepts peers and knows them. Made by `listen`.
 
         with restsock.sync.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -85,14 +82,12 @@ class Server(BlockingEndpoint[AsyncServer]):
         """Numbers of the whole life of this server, all its connections together."""
         return self._look_up(self._server.statistics)
 
+    @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
         """What happens to the connections, from this call on.
 
         A subscriber never slows the server. One that has `capacity` events unread misses those
         that follow, and is told how many.
-
-        Args:
-            capacity: Events that may wait unread, 1 or more.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -104,6 +99,7 @@ class Server(BlockingEndpoint[AsyncServer]):
         """A way to send requests to the peer of this name, connected now or not."""
         return Route(self._portal, self._server.route(name))
 
+    @documented_like(AsyncServer.request)
     def request(
         self,
         name: str,
@@ -115,62 +111,17 @@ class Server(BlockingEndpoint[AsyncServer]):
         timeout: float | None = None,
         scheme: str | None = None,
     ) -> Response:
-        """Send a request to the peer of this name; see `Route` and `BlockingRequester.request`.
-
-        Args:
-            name: The peer's.
-            method: In capitals.
-            target: Path and query, percent-encoded.
-            headers: Fields; Host and Content-Length are added when they are missing.
-            body: Bytes, text, an iterable of bytes or a file, read as it is sent.
-            timeout: Seconds for all of it.
-            scheme: `"http"` or `"https"`, of the target's URL; see `BlockingRequester.request`.
-
-        Raises:
-            PeerNotFound: No peer of that name was ever here, and none came in time.
-            PeerUnavailable: It was here, and did not come back in time.
-            RestsockError: As with `BlockingRequester.request`.
-        """
+        """Send a request to the peer of this name and read the whole response."""
         route = self.route(name)
         return route.request(
             method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
         )
 
-    def adapter(
-        self, name: str, *, openapi: ContractLike | None = None, **options: Any
-    ) -> BaseAdapter:
-        """A transport adapter for `requests` to the peer of this name.
-
-            session.mount("http://edge-1/", server.adapter("edge-1"))
-
-        Both `openapi` and the options are those of `Client.adapter`.
-
-        Raises:
-            SpecError: The document cannot be read or used.
-        """
-        return self.route(name).adapter(openapi=openapi, **options)
-
-    def transport(self, name: str) -> Any:
-        """A transport for the clients of httpx and httpx2 to the peer of this name.
-
-            with httpx.Client(transport=server.transport("edge-1")) as http:
-                http.get("http://edge-1/pets")
-
-        Raises:
-            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
-        """
-        return self.route(name).transport()
-
+    @documented_like(AsyncServer.revoke)
     def revoke(self, principal: str) -> int:
-        """Close all connections of the principal of this name with 4005, and what is on them.
+        """Close all connections of the principal of this name with 4005; return how many.
 
         Its clients dial again, and it is for the authenticator to refuse them then.
-
-        Args:
-            principal: Its name, which need not be the name that it has dialed in under.
-
-        Returns:
-            How many connections that were.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -181,7 +132,7 @@ class Server(BlockingEndpoint[AsyncServer]):
         """Wait until the server is closed.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; `None` waits as long as it takes.
 
         Returns:
             Whether it is.
@@ -189,6 +140,7 @@ class Server(BlockingEndpoint[AsyncServer]):
         self._wait_closed(timeout)
         return self._context.closed or self._server.closed
 
+    @documented_like(AsyncServer.aclose)
     def close(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
@@ -197,13 +149,7 @@ class Server(BlockingEndpoint[AsyncServer]):
         No further request is started; what is in flight, both ways, goes on for the grace, while
         newcomers are answered with 503. Then waits up to `Timeouts.close` seconds for the peers'
         halves of the closing handshakes. The background thread ends with the last client or server.
-        Twice is harmless. A `KeyboardInterrupt` ends the wait and drops all connections.
-
-        Args:
-            code: The close code for the peers. After 1001 and 1012 clients dial again, after 1000
-                not.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; None is `Timeouts.grace`, 0 cuts it off. Leaving a
-                `with` block by an exception has 0.
+        Twice is harmless. A `KeyboardInterrupt` ends the wait and drops all connections. Leaving a
+        `with` block by an exception has no grace.
         """
         self._close(code, reason, grace=grace)

@@ -39,7 +39,7 @@ def drain_on_signal(
     Args:
         endpoints: What to close.
         signals: Their numbers.
-        grace: Seconds; None is each one's `Timeouts.grace`.
+        grace: Seconds; `None` is each one's `Timeouts.grace`.
 
     Raises:
         ValueError: This is not the main thread, which alone gets signals.

@@ -1,0 +1,91 @@
+"""What the APIs beside that for trio show of a server: its connections, and the way to a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from restsock.connection import Connection
+from restsock.endpoint import ConnectionView
+
+from ._registry import Connections
+from ._route import Route
+
+__all__ = ["ConnectionsView", "RouteView"]
+
+V = TypeVar("V", bound=ConnectionView)
+
+
+class ConnectionsView(Generic[V]):
+    """The connections of a server whose handshake is complete.
+
+    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+
+    Args:
+        registry: The server's.
+        show: Makes what is shown of a connection.
+    """
+
+    def __init__(self, registry: Connections, show: Callable[[Connection], V]) -> None:
+        self._registry = registry
+        self._show = show
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def __iter__(self) -> Iterator[V]:
+        return map(self._show, self._registry)
+
+    def __contains__(self, connection: object) -> bool:
+        return isinstance(connection, ConnectionView) and connection._connection in self._registry
+
+    def by_id(self, id: str) -> V | None:
+        """The connection with this id, or `None`."""
+        found = self._registry.by_id(id)
+        return None if found is None else self._show(found)
+
+    def by_name(self, name: str) -> V | None:
+        """The connection of the peer of this name, or `None`. Of several, the newest."""
+        found = self._registry.by_name(name)
+        return None if found is None else self._show(found)
+
+    def all_by_name(self, name: str) -> list[V]:
+        """All connections that requests to this name may go to, oldest first.
+
+        Several there are only with `names="share"`.
+        """
+        return [self._show(found) for found in self._registry.all_by_name(name)]
+
+    def by_metadata(self, metadata: Any) -> list[V]:
+        """All connections with exactly this metadata, compared as JSON values, oldest first."""
+        return [self._show(found) for found in self._registry.by_metadata(metadata)]
+
+    def __repr__(self) -> str:
+        return repr(self._registry)
+
+
+class RouteView(Generic[V]):
+    """The way to the peer of one name.
+
+    Args:
+        route: That of the API for trio.
+        show: Makes what is shown of a connection.
+    """
+
+    def __init__(self, route: Route, show: Callable[[Connection], V]) -> None:
+        self._route = route
+        self._show = show
+
+    @property
+    def name(self) -> str:
+        """The peer's name."""
+        return self._route.name
+
+    @property
+    def connection(self) -> V | None:
+        """The peer's present connection, or `None`. Of several, the newest."""
+        connection = self._route.connection
+        return None if connection is None else self._show(connection)
+
+    def __repr__(self) -> str:
+        return repr(self._route)
