@@ -70,16 +70,38 @@ class _FromFiles(ABC):
 
 
 class ServerTLS(_FromFiles):
-    """TLS of a listener. Made by `server`."""
+    """TLS for a listener, from PEM files. `restsock.tls.server` is its other name.
+
+    Args:
+        certificate: this listener's certificate, followed by those between it and its CA.
+        key: its private key; `None` when it stands in the same file.
+        client_ca: the CAs whose certificates dialers may show. Without it they are not asked for
+            one. `restsock.auth.CertificateSubject` makes them principals.
+        client_certificate: whether, with `client_ca`, they must have one.
+        password: of the private key, where it has one.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+        ValueError: the key needs a password, or an argument has no meaning.
+    """
 
     def __init__(
         self,
         certificate: _Path,
-        key: _Path | None,
-        client_ca: _Path | None,
-        client_certificate: Literal["required", "optional"],
-        password: str | None,
+        key: _Path | None = None,
+        *,
+        client_ca: _Path | None = None,
+        client_certificate: Literal["required", "optional"] = "required",
+        password: str | None = None,
     ) -> None:
+        if client_certificate not in ("required", "optional"):
+            raise ValueError(
+                f"client_certificate must be required or optional, not {client_certificate!r}"
+            )
+        if client_certificate == "optional" and client_ca is None:
+            raise ValueError(
+                "client_certificate needs a client_ca: the CA of accepted certificates"
+            )
         self._certificate = certificate
         self._key = key
         self._client_ca = client_ca
@@ -105,21 +127,34 @@ class ServerTLS(_FromFiles):
 
 
 class ClientTLS(_FromFiles):
-    """TLS of a dialer. Made by `client`.
+    """TLS for a dialer, from PEM files. `restsock.tls.client` is its other name.
 
-    Attributes:
-        server_hostname: the name that the listener's certificate has to be for; `None` is that of
-            the URL.
+    The listener's certificate and name are always checked.
+
+    Args:
+        ca: the CAs to trust; `None` is those that this system trusts.
+        certificate: the certificate to show to a listener that asks for one.
+        key: its private key; `None` when it stands in the same file.
+        server_hostname: the name that the listener's certificate has to be for, where that is not
+            the host of the URL; also what it is asked for (SNI).
+        password: of the private key, where it has one.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+        ValueError: the key needs a password, or has no certificate.
     """
 
     def __init__(
         self,
-        ca: _Path | None,
-        certificate: _Path | None,
-        key: _Path | None,
-        server_hostname: str | None,
-        password: str | None,
+        *,
+        ca: _Path | None = None,
+        certificate: _Path | None = None,
+        key: _Path | None = None,
+        server_hostname: str | None = None,
+        password: str | None = None,
     ) -> None:
+        if key is not None and certificate is None:
+            raise ValueError("a key needs its certificate")
         self.server_hostname = server_hostname
         self._ca = ca
         self._certificate = certificate
@@ -143,72 +178,20 @@ class ClientTLS(_FromFiles):
 
 TLSLike: TypeAlias = "ssl.SSLContext | ServerTLS | ClientTLS"
 
-
-def server(
-    certificate: _Path,
-    key: _Path | None = None,
-    *,
-    client_ca: _Path | None = None,
-    client_certificate: Literal["required", "optional"] = "required",
-    password: str | None = None,
-) -> ServerTLS:
-    """TLS for a listener, from PEM files.
-
-    Args:
-        certificate: this listener's certificate, followed by those between it and its CA.
-        key: its private key; `None` when it stands in the same file.
-        client_ca: the CAs whose certificates dialers may show. Without it they are not asked for
-            one. `restsock.auth.CertificateSubject` makes them principals.
-        client_certificate: whether, with `client_ca`, they must have one.
-        password: of the private key, where it has one.
-
-    Raises:
-        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
-        ValueError: the key needs a password, or an argument has no meaning.
-    """
-    if client_certificate not in ("required", "optional"):
-        raise ValueError(
-            f"client_certificate must be required or optional, not {client_certificate!r}"
-        )
-    if client_certificate == "optional" and client_ca is None:
-        raise ValueError("client_certificate needs a client_ca: the CA of accepted certificates")
-    return ServerTLS(certificate, key, client_ca, client_certificate, password)
+server = ServerTLS
+client = ClientTLS
 
 
-def client(
-    *,
-    ca: _Path | None = None,
-    certificate: _Path | None = None,
-    key: _Path | None = None,
-    server_hostname: str | None = None,
-    password: str | None = None,
-) -> ClientTLS:
-    """TLS for a dialer, from PEM files. The listener's certificate and name are always checked.
-
-    Args:
-        ca: the CAs to trust; `None` is those that this system trusts.
-        certificate: the certificate to show to a listener that asks for one.
-        key: its private key; `None` when it stands in the same file.
-        server_hostname: the name that the listener's certificate has to be for, where that is not
-            the host of the URL; also what it is asked for (SNI).
-        password: of the private key, where it has one.
-
-    Raises:
-        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
-        ValueError: the key needs a password, or has no certificate.
-    """
-    if key is not None and certificate is None:
-        raise ValueError("a key needs its certificate")
-    return ClientTLS(ca, certificate, key, server_hostname, password)
-
-
-def check_context(tls: object, *, listener: bool) -> TLSLike | None:
-    """Checks what was given as `tls`.
+def check_context(tls: object, ssl_context: object = None, *, listener: bool) -> TLSLike | None:
+    """Checks what was given as `tls`, or as `ssl_context`, which is the same.
 
     Raises:
         TypeError: it is no SSL context, or one for the other end.
-        ValueError: it would speak versions of TLS that are broken.
+        ValueError: it would speak versions of TLS that are broken, or both were given.
     """
+    if tls is not None and ssl_context is not None:
+        raise ValueError("tls and ssl_context are the same: give one of them")
+    tls = ssl_context if tls is None else tls
     if tls is None or isinstance(tls, ServerTLS if listener else ClientTLS):
         return tls
     if not isinstance(tls, ssl.SSLContext):

@@ -6,17 +6,18 @@
 - `_redial`: when to dial again, and whether; `_outage`: what is logged of it.
 - `_dialer`: attempts with pauses between them, until there is a connection.
 - `_reconnector`: runs a connection, and has the next one dialed when it ends.
-- `_client`: what a program sees of it; `_statistics`: its numbers.
+- `_client`: what a program sees of it.
 - `_connect`: the arguments, checked.
 """
 
 from __future__ import annotations
 
+from restsock.endpoint import ClientStatistics
+
 from ._client import Client
 from ._connect import connect
 from ._dial import OpenStream
 from ._proxy import Proxy, ProxyLike
-from ._statistics import ClientStatistics
 from ._url import Address, parse_url
 
 __all__ = [

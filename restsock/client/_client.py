@@ -23,7 +23,13 @@ from restsock.connection import (
     InstrumentLike,
     check_close_code,
 )
-from restsock.endpoint import AdaptedRequester, Endpoint, State
+from restsock.endpoint import (
+    AdaptedRequester,
+    ClientStatistics,
+    Endpoint,
+    State,
+    documented_like,
+)
 from restsock.protocol import CloseCode, Headers
 from restsock.tls import TLSLike
 
@@ -31,7 +37,6 @@ from ._dial import OpenStream, open_tcp
 from ._dialer import Dialer
 from ._proxy import Proxy
 from ._reconnector import KEY, Reconnector
-from ._statistics import ClientStatistics
 from ._url import Address
 
 __all__ = ["Client"]
@@ -49,24 +54,15 @@ class Client(AdaptedRequester):
     codes 1001 and 1012), the client dials again by itself, sends its name and metadata again and
     serves its app again. Requests that are made meanwhile, or that the peer provably did not start,
     wait for that, up to their connect timeout. Those in flight fail, and say with `may_have_run`
-    whether they may be repeated.
+    whether they may be repeated. A listener that announces its end (GOAWAY) costs no request: the
+    client dials at once, while what is in flight goes on where it is.
 
-    A listener that announces its end (GOAWAY) before it closes costs no request: the client dials
-    again at once, with the jitter of `Backoff`, while what is in flight goes on where it is.
-
-    The pauses between attempts grow with `Backoff`, from the first one again after a connection
-    that lasted 5 seconds and as long as the pause that was due by then. So a listener that accepts
-    and fails at once is dialed ever less often, too. For `Backoff.restart` seconds after the
-    listener has said that it restarts, no pause is longer than a second.
+    The pauses between attempts grow with `Backoff`. They start over after a connection that lasted
+    5 seconds and as long as the pause that was due by then.
 
     It ends for good when it is closed, when the listener closes cleanly (1000) or replaces it by a
-    newer client of the same name (4004), and when `Backoff.tries` attempts in a row have failed.
-    `Backoff.give_up` says which other failures end it; by default
-    those of the first connect that do not pass by themselves (a 404, a certificate that is not
-    accepted) and, later on, the listener's own word that it will not have this client (a 401, say,
-    unless its credentials come from a file or a function). Whatever else answers once it has been
-    connected is followed by the next attempt; it is in the log and in `health()`. When it has
-    ended, requests fail at once with `ConnectionClosed`.
+    newer client of the same name (4004), after `Backoff.tries` failures in a row, and after those
+    that `Backoff.give_up` names. From then on requests fail at once with `ConnectionClosed`.
 
     Leaving the block ends the connection with 1000, after what is in flight, both ways
     (`Timeouts.grace`); leaving it by an exception does not wait for that, and a cancellation waits
@@ -234,6 +230,7 @@ class Client(AdaptedRequester):
         assert self._reconnector.outcome is not None
         return self._reconnector.outcome
 
+    @documented_like(Endpoint.drain)
     async def aclose(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
@@ -246,18 +243,8 @@ class Client(AdaptedRequester):
         the connection. When it is cancelled, it is dropped at once.
 
         A second call waits for the first; one with a shorter grace shortens it.
-
-        Args:
-            code: The close code for the peer.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
-
-        Raises:
-            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
-                1011 to 1013 and 3000 to 4999.
         """
         check_close_code(code)
-        grace = self.options.timeouts.grace if grace is None else grace
         await self._reconnector.close(code, reason, grace)
 
     async def __aenter__(self) -> Client:

@@ -82,11 +82,9 @@ def connect(
     """
     check_keywords(connect, app_options, make_handler)
     address = parse_url(url)
-    if tls is not None and ssl_context is not None:
-        raise ValueError("tls and ssl_context are the same: give one of them")
-    secure = _tls.check_context(tls or ssl_context, listener=False)
+    secure = _tls.check_context(tls, ssl_context, listener=False)
     if address.tls:
-        secure = secure or _default_ssl_context()
+        secure = secure or _tls.client()
     elif secure is not None:
         given = "ssl_context=" if tls is None else "tls="
         raise ValueError(f"{given} needs a wss:// URL")
@@ -113,14 +111,6 @@ def connect(
         instrument=instrument,
         proxy=choose_proxy(address, proxy),
     )
-
-
-def _default_ssl_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Says to servers of several protocols that this is not HTTP/2.
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _check_name(name: str) -> None:

@@ -114,21 +114,14 @@ class Reconnector:
         if self._life.to(State.CLOSED):
             self.outcome = outcome
 
-    async def close(self, code: int, reason: str, grace: float) -> None:
+    async def close(self, code: int, reason: str, grace: float | None) -> None:
         """Ends it after what is in flight, with a code that can be sent. See `Client.aclose`."""
         outcome = Closed(True, code, reason, by_peer=False)
         if self._life.state is State.NEW:  # nothing else would note the end
             self.end(outcome)
         self.stop(outcome)
-        for connection in list(self.alive):
-            connection.drain_soon(code, reason)
         try:
-            with trio.move_on_after(grace):
-                await self._life.wait_closed()
-            for connection in list(self.alive):
-                connection.close_soon(code, reason)
-            with trio.move_on_after(self._endpoint.options.timeouts.close):
-                await self._life.wait_closed()
+            await self._endpoint.drain(self.alive, self._life.wait_closed, code, reason, grace)
         finally:
             for scope in self._scopes:
                 scope.cancel()

@@ -4,7 +4,7 @@
 - `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
 - `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
 - `_views`: a connection, as those APIs show it.
-- `_counters`: the numbers of all their connections together.
+- `_counters`: the numbers of all their connections together; `_statistics`: of each, for a program.
 - `_pending_requests`: requests that wait for a connection.
 - `_signals`: SIGTERM and SIGINT as a wish to end in good order.
 - `_socket_options`: `SocketOptions` as calls to the system.
@@ -24,6 +24,7 @@ from ._socket_options import (
     check_socket_options,
     prepare_listening_socket,
 )
+from ._statistics import ClientStatistics, ServerStatistics
 from ._views import ConnectionView
 
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     "AdaptedRequester",
     "Adapters",
     "AdaptersByName",
+    "ClientStatistics",
     "ConnectionView",
     "Endpoint",
     "EndpointCounters",
     "Lifecycle",
     "PendingRequests",
+    "ServerStatistics",
     "State",
     "apply_socket_options",
     "check_socket_options",

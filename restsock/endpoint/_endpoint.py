@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
 
 from restsock._buffered import Buffered
 from restsock._limit_log import LimitLog
 from restsock._options import Options
 from restsock.connection import (
+    Connection,
     Handler,
     Health,
     HealthReport,
@@ -56,6 +60,38 @@ class Endpoint:
         """Requests that wait for a thread of the app; `None` where it has no such queue."""
         load = load_of(self.handler)
         return None if load is None else load.waiting
+
+    async def drain(
+        self,
+        living: Iterable[Connection],
+        wait_empty: Callable[[], Awaitable[object]],
+        code: int,
+        reason: str,
+        grace: float | None,
+    ) -> None:
+        """Closes connections after what is in flight, or when the grace is over.
+
+        Args:
+            living: Those that have not ended, whenever it is iterated over.
+            wait_empty: Waits until there are none.
+            code: The close code for the peer. After 1001 and 1012 (a restart) a client dials again,
+                after 1000 not.
+            reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
+
+        Raises:
+            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
+                1011 to 1013 and 3000 to 4999.
+        """
+        timeouts = self.options.timeouts
+        for connection in list(living):
+            connection.drain_soon(code, reason)
+        with trio.move_on_after(timeouts.grace if grace is None else grace):
+            await wait_empty()
+        for connection in list(living):
+            connection.close_soon(code, reason)
+        with trio.move_on_after(timeouts.close):
+            await wait_empty()
 
     def complete(self, report: HealthReport, missing: str) -> Health:
         """Adds what is worth a word about either end; `missing` is what requests wait for."""

@@ -7,18 +7,18 @@
 - `_server`: what a program sees of it, and the life of each connection.
 - `_events`: what happens to connections, for subscribers.
 - `_route`: requests to a peer by its name.
-- `_statistics`: its numbers.
 - `_views`: what the APIs beside that for trio show of it.
 """
 
 from __future__ import annotations
+
+from restsock.endpoint import ServerStatistics
 
 from ._events import ConnectionEvent, EventType, Subscription
 from ._listen import listen
 from ._registry import Connections
 from ._route import Route
 from ._server import Server
-from ._statistics import ServerStatistics
 from ._views import ConnectionsView, RouteView
 
 __all__ = [

@@ -82,13 +82,11 @@ def listen(
         raise ValueError(f"the port must be in 0..65535, not {port}")
     if host is not None and not isinstance(host, str):
         raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
-    if tls is not None and ssl_context is not None:
-        raise ValueError("tls and ssl_context are the same: give one of them")
     return Server(
         host,
         port,
         handler=optional_handler(app, interface, loop, options, app_options),
-        ssl_context=_tls.check_context(tls or ssl_context, listener=True),
+        ssl_context=_tls.check_context(tls, ssl_context, listener=True),
         auth=auth,
         origins=origins,
         trusted_proxies=trusted_proxies,

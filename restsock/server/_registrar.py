@@ -116,11 +116,10 @@ class Registrar:
         if not len(self.connections):
             self._emptied.unpark_all()
 
-    async def wait_empty(self, seconds: float) -> None:
-        """Waits until there is no connection, or for these seconds."""
-        with trio.move_on_after(seconds):
-            while len(self.connections):
-                await self._emptied.park()
+    async def wait_empty(self) -> None:
+        """Waits until there is no connection."""
+        while len(self.connections):
+            await self._emptied.park()
 
     def revoke(self, principal: str) -> int:
         """Closes the connections of the principal of this name; returns how many."""

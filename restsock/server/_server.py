@@ -28,7 +28,13 @@ from restsock.connection import (
     Response,
     check_close_code,
 )
-from restsock.endpoint import AdaptersByName, Endpoint, State, documented_like
+from restsock.endpoint import (
+    AdaptersByName,
+    Endpoint,
+    ServerStatistics,
+    State,
+    documented_like,
+)
 from restsock.protocol import CloseCode
 from restsock.tls import TLSLike
 
@@ -39,7 +45,6 @@ from ._newcomers import Newcomers
 from ._proxies import TrustedProxies
 from ._registrar import Registrar
 from ._route import Route
-from ._statistics import ServerStatistics
 
 __all__ = ["Server"]
 
@@ -60,14 +65,12 @@ class Server(AdaptersByName):
     delays nobody, and its failure is a line in the log (`restsock.server`). One that there is no
     room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
 
-    Never do two peers have one name unless they are to share it. What happens to the second is said
-    by `names`: with `"replace"` it has the name at once, and the older one is closed with 4004,
-    after which its client does not dial again; with `"reject"` it is closed in its handshake with
-    4006, and its client tries again with its backoff, so it gets the name once the older one has
-    gone or its silence was noticed; with `"share"` each request goes to one of them: to the one
-    with the fewest under way, leaving out those that just refused one, and of equals in turn. With
-    authentication a name can be taken over and shared only by the principal that has it; any other
-    is turned away as with `"reject"`, as long as a connection of that name is there, be it ending.
+    Never do two peers have one name unless they are to share it; `names` says what happens to the
+    second. With `"replace"` it has the name at once, and the older one is closed with 4004, after
+    which its client does not dial again. With `"reject"` it is closed in its handshake with 4006,
+    and its client tries again with its backoff. With `"share"` each request goes to one of them:
+    see `Connections.pick`. With authentication a name can be taken over and shared only by the
+    principal that has it, as long as a connection of that name is there, be it ending.
 
     Args:
         handler: Serves the requests of the peers; without it they are refused.
@@ -289,6 +292,7 @@ class Server(AdaptersByName):
         """Waits until the server is closed and no connection is left."""
         await self._endpoint.life.wait_closed()
 
+    @documented_like(Endpoint.drain)
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
@@ -303,16 +307,6 @@ class Server(AdaptersByName):
         Until then newcomers are answered with 503 and Retry-After; then the sockets close.
 
         A second call waits for the first; one with a shorter grace shortens it.
-
-        Args:
-            code: The close code for the peers. After 1001 and 1012 (a restart) clients dial again,
-                after 1000 not.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
-
-        Raises:
-            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
-                1011 to 1013 and 3000 to 4999.
         """
         check_close_code(code)
         if self._endpoint.life.state is State.NEW:
@@ -321,14 +315,9 @@ class Server(AdaptersByName):
             return
         self._endpoint.life.to(State.DRAINING)
         self._close_pending()
-        timeouts = self.options.timeouts
+        empty = self._registrar.wait_empty
         try:
-            for connection in self.connections:
-                connection.drain_soon(code, reason)
-            await self._registrar.wait_empty(timeouts.grace if grace is None else grace)
-            for connection in self.connections:
-                connection.close_soon(code, reason)
-            await self._registrar.wait_empty(timeouts.close)
+            await self._endpoint.drain(self.connections, empty, code, reason, grace)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
         finally:

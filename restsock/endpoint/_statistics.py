@@ -1,4 +1,4 @@
-"""The numbers of a server."""
+"""The numbers of a client, and of a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,30 @@ from dataclasses import dataclass
 
 from restsock.connection import Statistics
 
-__all__ = ["ServerStatistics"]
+__all__ = ["ClientStatistics", "ServerStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """What a client has been through. Ready for `dataclasses.asdict` and JSON.
+
+    Attributes:
+        connections: How often it was connected.
+        reconnects: How often it connected again after the first time.
+        failures: How many attempts to connect have failed in all.
+        waiting: Requests that wait for a connection now.
+        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
+        limits: How often each limit was in the way, by its name: those that were, at all.
+        traffic: The sum over all connections, with those that have ended.
+    """
+
+    connections: int
+    reconnects: int
+    failures: int
+    waiting: int
+    queued: int | None
+    limits: Mapping[str, int]
+    traffic: Statistics
 
 
 @dataclass(frozen=True, slots=True)
