@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -17,113 +18,14 @@ Credentials: TypeAlias = Callable[[], "_Fields | Awaitable[_Fields]"]
 """Gives header fields for an attempt to connect; is called for each. May wait."""
 
 
-class Bearer:
-    """A bearer token (RFC 6750), given as it is, by a variable, or by a file.
+class _Secret(ABC):
+    """Credentials with a secret that is exactly one of a text, a variable and a file.
 
-        connect(url, auth=Bearer(env="HUB_TOKEN"))
-
-    A file is read again for each attempt to connect, so that it may change. What it holds is the
-    token; white space around it is dropped.
-
-    Args:
-        token: the token itself.
-        env: the name of an environment variable, read now.
-        file: a path.
-
-    Raises:
-        ValueError: not exactly one of these; the variable is not set; or what was found cannot be
-            sent as a token.
-        OSError: the file cannot be read.
+    Attributes:
+        waits: For the caller: it may be called on the loop.
     """
 
     waits = False
-
-    def __init__(
-        self,
-        token: str | None = None,
-        *,
-        env: str | None = None,
-        file: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self._source = Source("token", token, env, file)
-        self()
-
-    @property
-    def renewable(self) -> bool:
-        """Whether another attempt may have another token."""
-        return self._source.renewable
-
-    def __call__(self) -> list[tuple[bytes, bytes]]:
-        """The header fields.
-
-        Raises:
-            ValueError: as above.
-            OSError: as above.
-        """
-        token = self._source.read().encode("utf-8", "replace")
-        if not is_token(token):
-            raise ValueError(
-                f"what {self._source} holds is not a bearer token (RFC 6750, section 2.1)"
-            )
-        return [(b"Authorization", b"Bearer " + token)]
-
-    def __repr__(self) -> str:
-        return f"Bearer({self._source.shown})"
-
-
-class Basic:
-    """User and password (RFC 7617). For `wss` only: anyone on the way could read them.
-
-        connect(url, auth=Basic("edge-1", file="/run/secrets/password"))
-
-    Args:
-        user: the user name.
-        password: the password itself.
-        env: the name of an environment variable that holds the password, read now.
-        file: the path of a file that does; read again for each attempt. A line end after it is
-            dropped.
-
-    Raises:
-        ValueError: not exactly one password; the variable is not set; or they cannot be sent.
-        OSError: the file cannot be read.
-    """
-
-    waits = False
-
-    def __init__(
-        self,
-        user: str,
-        password: str | None = None,
-        *,
-        env: str | None = None,
-        file: str | os.PathLike[str] | None = None,
-    ) -> None:
-        if not isinstance(user, str):
-            raise TypeError(f"the user must be a str, not {type(user).__name__}")
-        self._user = user
-        self._source = Source("password", password, env, file)
-        self()
-
-    @property
-    def renewable(self) -> bool:
-        """Whether another attempt may have another password."""
-        return self._source.renewable
-
-    def __call__(self) -> list[tuple[bytes, bytes]]:
-        """The header fields.
-
-        Raises:
-            ValueError: as above.
-            OSError: as above.
-        """
-        return [(b"Authorization", basic_value(self._user, self._source.read()))]
-
-    def __repr__(self) -> str:
-        return f"Basic({self._user!r}, {self._source.shown})"
-
-
-class Source:
-    """Where a secret comes from: exactly one of a text, a variable and a file."""
 
     def __init__(
         self,
@@ -145,13 +47,18 @@ class Source:
         self._text = text
         self._env = env
         self._file = None if file is None else Path(file)
+        self()  # shows at once what is wrong
 
     @property
     def renewable(self) -> bool:
-        """Whether `read` may give something else another time."""
+        """Whether another attempt may have another secret."""
         return self._file is not None
 
-    def read(self) -> str:
+    @abstractmethod
+    def __call__(self) -> list[tuple[bytes, bytes]]:
+        """The header fields; raises as making it does."""
+
+    def _read(self) -> str:
         """The secret.
 
         Raises:
@@ -163,7 +70,7 @@ class Source:
             try:
                 text = self._file.read_text("utf-8")
             except UnicodeDecodeError:  # it would quote it
-                raise ValueError(f"{self} is not UTF-8") from None
+                raise ValueError(f"{self._source} is not UTF-8") from None
         assert text is not None
         if self._literal:
             return text
@@ -171,13 +78,92 @@ class Source:
         return text.rstrip("\r\n") if self._what == "password" else text.strip()
 
     @property
-    def shown(self) -> str:
-        """For a `repr`."""
+    def _source(self) -> str:
+        """Where the secret comes from, for errors."""
+        if self._file is not None:
+            return f"the file {self._file}"
+        return f"the {self._what}" if self._env is None else f"the variable {self._env}"
+
+    @property
+    def _shown(self) -> str:
+        """The same for a `repr`."""
         if self._file is not None:
             return f"file={str(self._file)!r}"
         return "'***'" if self._env is None else f"env={self._env!r}"
 
-    def __str__(self) -> str:
-        if self._file is not None:
-            return f"the file {self._file}"
-        return f"the {self._what}" if self._env is None else f"the variable {self._env}"
+
+class Bearer(_Secret):
+    """A bearer token (RFC 6750), given as it is, by a variable, or by a file.
+
+        connect(url, auth=Bearer(env="HUB_TOKEN"))
+
+    A file is read again for each attempt to connect, so that it may change. What it holds is the
+    token; white space around it is dropped.
+
+    Args:
+        token: the token itself.
+        env: the name of an environment variable, read now.
+        file: a path.
+
+    Raises:
+        ValueError: not exactly one of these; the variable is not set; or what was found cannot be
+            sent as a token.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        env: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__("token", token, env, file)
+
+    def __call__(self) -> list[tuple[bytes, bytes]]:
+        token = self._read().encode("utf-8", "replace")
+        if not is_token(token):
+            raise ValueError(
+                f"what {self._source} holds is not a bearer token (RFC 6750, section 2.1)"
+            )
+        return [(b"Authorization", b"Bearer " + token)]
+
+    def __repr__(self) -> str:
+        return f"Bearer({self._shown})"
+
+
+class Basic(_Secret):
+    """User and password (RFC 7617). For `wss` only: anyone on the way could read them.
+
+        connect(url, auth=Basic("edge-1", file="/run/secrets/password"))
+
+    Args:
+        user: the user name.
+        password: the password itself.
+        env: the name of an environment variable that holds the password, read now.
+        file: the path of a file that does; read again for each attempt. A line end after it is
+            dropped.
+
+    Raises:
+        ValueError: not exactly one password; the variable is not set; or they cannot be sent.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        password: str | None = None,
+        *,
+        env: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not isinstance(user, str):
+            raise TypeError(f"the user must be a str, not {type(user).__name__}")
+        self._user = user
+        super().__init__("password", password, env, file)
+
+    def __call__(self) -> list[tuple[bytes, bytes]]:
+        return [(b"Authorization", basic_value(self._user, self._read()))]
+
+    def __repr__(self) -> str:
+        return f"Basic({self._user!r}, {self._shown})"
