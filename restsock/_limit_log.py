@@ -71,15 +71,7 @@ class LimitLog:
         level: int = logging.WARNING,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        """Counts one more, and logs it unless the kind had a line just now.
-
-        Args:
-            name: The kind: mostly the field of `Limits` or `Timeouts` that it is about.
-            message: For the log, with `args` as in `logging`.
-            args: Formatted only when the line is written.
-            level: Of the line.
-            extra: Attributes of the record, as in `logging`.
-        """
+        """Counts one more of a kind, mostly a field of `Limits` or `Timeouts`; logs it as `say`."""
         self.count(name)
         self.say(name, message, *args, level=level, extra=extra)
 
@@ -109,10 +101,10 @@ class LimitLog:
 
         Args:
             name: The kind, one of a few that are known beforehand.
-            message: For the log, with `args` as in `logging`.
+            message: As in `logging`, and so are `args`, `level` and `extra`.
             args: Formatted only when the line is written.
             level: Of the line.
-            extra: Attributes of the record, as in `logging`.
+            extra: Attributes of the record.
             burst: How many lines of the kind may follow each other without a pause.
         """
         if not self._logger.isEnabledFor(level):

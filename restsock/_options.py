@@ -31,25 +31,20 @@ _MAX_MESSAGE = 128 * 1024 + 8
 class Limits:
     """How much of everything this side accepts. Each peer learns those that concern it.
 
-    What a connection holds of what comes in is at most `initial_window + 2 * max_head` and 256
-    bytes for each of `2 * max_fields` for each stream that is open (the peer's `max_streams` and
-    this side's, together), `receive_budget`, `max_metadata_memory`, and one message under way; of
-    what goes out, `send_buffer` plus one chunk of the app for each stream. docs/limits.md has the
-    sum, and tests measure it.
+    docs/limits.md says what happens to a peer that exceeds one, and what they add up to in memory.
     """
 
     max_frame: int = 16 * 1024
     """Body bytes of one frame: small, so that a short answer never waits for a long one."""
 
     max_head: int = 64 * 1024
-    """A request or response head; a longer request head is answered with 431."""
+    """Bytes of a request or response head."""
 
     max_fields: int = 256
-    """Fields of a head, each of which costs many times its bytes once it is parsed: `a:` takes 130
-    bytes. A request head with more is answered with 431, a response with more is reset."""
+    """Fields of a head. A parsed field takes many times its bytes: `a:` takes 130."""
 
     max_streams: int = 128
-    """Requests of the peer that are open at once; those above are refused before they start."""
+    """Requests of the peer that are open at once."""
 
     initial_window: int = 64 * 1024
     """Body bytes that a stream may hold unread, to begin with."""
@@ -64,47 +59,42 @@ class Limits:
     """Body bytes that a stream may have waiting to be sent before its sender has to wait."""
 
     max_metadata: int = 64 * 1024
-    """A handshake message, metadata included."""
+    """Bytes of a handshake message, metadata included."""
 
     max_metadata_memory: int = 256 * 1024
-    """Bytes that the metadata takes once it is parsed, and is kept with: `[{},{}]` takes 200. More
-    fails the handshake with 4000."""
+    """Bytes that the metadata takes once it is parsed: `[{},{}]` takes 200."""
 
     max_metadata_depth: int = 32
-    """Arrays and objects of the metadata within each other; deeper fails the handshake, for much
-    that could be done with it (logging it, copying it) would end in a RecursionError."""
+    """Arrays and objects of the metadata within each other. Whatever logs or copies it recurses."""
 
     max_handshakes: int = 256
-    """Newcomers of a listener that have not finished their handshake yet: many for honest ones,
-    which need milliseconds. Of more, the oldest is dropped, which had the most time."""
+    """Newcomers of a listener that have not finished their handshake yet. An honest one needs
+    milliseconds; of more than that, the oldest is dropped, which had the most time."""
 
     max_connections: int = 10_000
-    """Connections of a listener, at about 10 KiB each while they are idle; a newcomer above it is
-    answered with 503 in place of the upgrade."""
+    """Connections of a listener, at about 10 KiB each while they are idle."""
 
     max_connections_per_address: int | None = None
-    """Those of one address, or of one /64 network with IPv6; a newcomer above it is answered with
-    429. `None` sets no bound: all peers behind a reverse proxy or a NAT share one address; set
-    it where peers dial in directly."""
+    """Those of one address, or of one /64 network with IPv6. `None` sets no bound: all peers behind
+    a reverse proxy or a NAT share one address. Set it where peers dial in directly."""
 
     max_message: int = 128 * 1024 + 8
-    """A WebSocket message, however it is fragmented; a longer one closes the connection with 1009.
-    The default is what the protocol allows; less saves memory with hostile peers, and costs an
-    honest one its connection where it sends a head that it should have been answered 431 for."""
+    """Bytes of a WebSocket message, however it is fragmented. The default is what the protocol
+    allows. Less saves memory with hostile peers, and costs an honest one its connection where it
+    sends a head that would have been answered with 431."""
 
     max_body: int | None = None
-    """The body of a request of the peer; a longer one, announced or counted, is answered with 413.
-    `None` sets no bound: a body costs only as much memory as its window, however long it is, and
-    how much of it is too much is for the app to say."""
+    """Bytes of the body of a request of the peer. `None` sets no bound: a body costs only as much
+    memory as its window, and how much of it is too much is for the app to say."""
 
     max_response_body: int | None = None
-    """The body of a response to this side; a longer one ends its stream. `None` sets no bound.
-    Set it where responses of peers that are not trusted are read whole."""
+    """Bytes of the body of a response to this side. `None` sets no bound; set it where responses of
+    peers that are not trusted are read whole."""
 
     buffered_total: int = 256 * 1024 * 1024
-    """Body bytes that have come on all connections of a client or a server, and that nobody has
-    taken. Above it windows do not grow, and connections that hold more than an even share of it
-    have new requests refused. Those that read promptly go on."""
+    """Body bytes that have come on all connections of a client or a server and were not taken yet.
+    Above it windows do not grow, and connections that hold more than an even share of it have
+    new requests refused. Those that read promptly go on."""
 
     def __post_init__(self) -> None:
         between(self, "max_frame", 1024, 64 * 1024)
@@ -120,20 +110,18 @@ class Limits:
         between(self, "max_metadata_depth", 1, 256)
         between(self, "max_handshakes", 1, 2**31)
         between(self, "max_connections", 1, 2**31)
-        if self.max_connections_per_address is not None:
-            between(self, "max_connections_per_address", 1, 2**31)
         # Room for the largest message that the peer may send, and for a RESET.
         largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
         between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
-        for name in ("max_body", "max_response_body"):
-            if getattr(self, name) is not None:
-                between(self, name, 0, 2**63)
         between(self, "buffered_total", 0, 2**63)
+        _between_if_set(self, "max_connections_per_address", 1, 2**31)
+        _between_if_set(self, "max_body", 0, 2**63)
+        _between_if_set(self, "max_response_body", 0, 2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long each phase may take, in seconds."""
+    """How long each phase may take, in seconds. docs/limits.md says what follows."""
 
     handshake: float = 10.0
     """From the first byte of a new socket (TLS included) to the last step of the handshake."""
@@ -158,18 +146,16 @@ class Timeouts:
 
     request: float | None = None
     """How long a request of the peer may take, from its head to the end of the response, however
-    slowly the bytes come. Then it is answered with 408 if it is not complete itself, with 504 if
-    the app has not begun to answer, and reset (TIMEOUT) if it has; after a 101 it does not apply.
-    `None` sets no bound: downloads, events and long polls take their time."""
+    slowly the bytes come; after a 101 it does not apply. `None` sets no bound: downloads, events
+    and long polls take their time."""
 
     connection_idle: float | None = None
     """How long a connection may be without a request, in either direction; up to twice as long
-    passes before it is noticed. Then it is closed with 1001. `None` keeps it: a peer behind NAT
-    that waits to be called is idle, and a client would dial again at once."""
+    passes before it is noticed. `None` keeps it: a peer that waits to be called is idle."""
 
     lifetime: float | None = None
-    """How long a connection may live before it is drained and closed with 1001, and the client
-    comes back: to another machine, or with a new token. `None` sets no bound."""
+    """How long a connection may live before it is drained and the client comes back: to another
+    machine, or with a new token. `None` sets no bound."""
 
     def __post_init__(self) -> None:
         for name in ("handshake", "connect", "close", "disconnect", "idle"):
@@ -222,14 +208,10 @@ class Backoff:
     """Which failures end the client at once, of those that trying again does not seem to help:
 
     - `"refused"`: of the first connect, all of them (a 404, a certificate that is not accepted,
-      something that is no restsock listener, wrong credentials); once it has been connected, only
-      the word of the listener itself that it will not have this client: its credentials are wrong
-      (401, 403), or its name is not allowed (4005). Whatever else answers then may stand there for
-      a moment only;
+      wrong credentials); once it has been connected, only the word of the listener itself that it
+      will not have this client (401, 403, 4005);
     - `"first"`: those of the first connect alone;
-    - `"never"`: none.
-
-    All others are followed by the next attempt, as a time-out is."""
+    - `"never"`: none."""
 
     def __post_init__(self) -> None:
         positive(self, "initial")
@@ -293,9 +275,8 @@ class SocketOptions:
 
     send_buffer: int | None = None
     """Bytes that the system may hold unsent and unacknowledged (SO_SNDBUF). `None` lets the system
-    fit it to the path, up to megabytes, which a long and fast path needs: a fixed 64 KiB makes
-    short answers overtake downloads more easily, and ends at 5 Mbit/s where a round trip takes
-    100 ms. The system may give less than is asked for, and Linux counts its own overhead in."""
+    fit it to the path, which a long and fast path needs: 64 KiB end at 5 Mbit/s where a round trip
+    takes 100 ms. The system may give less than is asked for."""
 
     receive_buffer: int | None = None
     """Bytes that the system may hold unread (SO_RCVBUF). As `send_buffer`."""
@@ -305,13 +286,12 @@ class SocketOptions:
     it to the routes. `"0.0.0.0"` dials over IPv4 alone, `"::"` over IPv6. For clients."""
 
     backlog: int | None = None
-    """Newcomers that the kernel may hold until they are accepted; `None` for as many as it likes:
-    one too many would be worse off. For listeners."""
+    """Newcomers that the kernel may hold until they are accepted; `None` for as many as it likes.
+    For listeners."""
 
     reuse_address: bool = True
-    """SO_REUSEADDR: a listener that restarts gets its port back at once, though connections of its
-    forerunner are still in TIME_WAIT. Left out on Windows, where it means something else and where
-    that is the case anyway. For listeners."""
+    """SO_REUSEADDR: a listener that restarts gets its port back at once. Left out on Windows, where
+    it means something else and is not needed. For listeners."""
 
     reuse_port: bool = False
     """SO_REUSEPORT: several processes listen on one port, and the kernel deals the newcomers out.
@@ -329,11 +309,9 @@ class SocketOptions:
             positive(self, "user_timeout")
             if not 0.001 <= self.user_timeout <= 2_000_000:
                 raise ValueError("SocketOptions.user_timeout must be 0.001 to 2000000 seconds")
-        for name in ("send_buffer", "receive_buffer"):
-            if getattr(self, name) is not None:
-                between(self, name, 4096, 2**30)
-        if self.backlog is not None:
-            between(self, "backlog", 1, 65535)
+        _between_if_set(self, "send_buffer", 4096, 2**30)
+        _between_if_set(self, "receive_buffer", 4096, 2**30)
+        _between_if_set(self, "backlog", 1, 65535)
         if self.local_address is not None:
             try:
                 ipaddress.ip_address(self.local_address)
@@ -360,6 +338,11 @@ def between(options: object, name: str, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         kind = type(options).__name__
         raise ValueError(f"{kind}.{name} must be a whole number in {low}..{high}, not {value!r}")
+
+
+def _between_if_set(options: object, name: str, low: int, high: int) -> None:
+    if getattr(options, name) is not None:
+        between(options, name, low, high)
 
 
 def not_negative(options: object, name: str) -> None:

@@ -33,7 +33,7 @@ from restsock.endpoint import (
 from restsock.protocol import CloseCode, Headers
 from restsock.tls import TLSLike
 
-from ._dial import OpenStream, open_tcp
+from ._dial import OpenStream, Transport
 from ._dialer import Dialer
 from ._proxy import Proxy
 from ._reconnector import KEY, Reconnector
@@ -104,13 +104,10 @@ class Client(AdaptedRequester):
         self.metadata = metadata
         self._dialer = Dialer(
             endpoint,
-            address,
+            Transport(address, ssl_context, open_stream, proxy, self.options.sockets),
             identity=lambda: (self.name, self.metadata),
             headers=headers,
             auth=auth,
-            ssl_context=ssl_context,
-            open_stream=open_stream or partial(open_tcp, sockets=self.options.sockets),
-            proxy=proxy,
             backoff=Backoff() if backoff is None else backoff,
             chance=chance,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -13,19 +15,20 @@ from restsock._options import SocketOptions
 from restsock.connection import TLSStream
 from restsock.endpoint import apply_socket_options
 from restsock.http1 import ConnectTunnel
-from restsock.tls import context_of, explain
+from restsock.tls import TLSLike, context_of, explain
 
 from ._proxy import Proxy
 from ._socks import open_socks
 from ._url import Address
 
-__all__ = ["OpenStream", "open_tcp", "open_transport"]
+__all__ = ["OpenStream", "Transport", "open_tcp"]
 
 OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
 """Opens the stream to an address on which TLS, or the WebSocket, is going to run."""
 
 _READ = 16 * 1024
 _SOCKETS = SocketOptions()
+_STREAM_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.abc.Stream:
@@ -48,123 +51,111 @@ async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.
     return stream
 
 
-async def open_transport(
-    address: Address,
-    ssl_context: ssl.SSLContext | None,
-    open_stream: OpenStream,
-    timeout: float,
-    *,
-    proxy: Proxy | None = None,
-    sockets: SocketOptions = _SOCKETS,
-    server_hostname: str | None = None,
-) -> trio.abc.Stream:
-    """Opens a stream, has a proxy connect it and does the TLS handshake on it, as asked for.
+@dataclass(frozen=True)
+class Transport:
+    """How the stream to a listener is opened.
 
-    If cancelled, no stream is left open.
-
-    Args:
+    Attributes:
         address: Whom to dial.
-        ssl_context: Must be given for a `wss` address.
-        open_stream: What opens the socket, to the address or to an HTTP proxy.
-        timeout: Seconds for all of it together.
+        tls: Must be given for a `wss` address.
+        open_stream: What opens the socket, to the address or to an HTTP proxy; `None` for TCP.
         proxy: Whom to dial through. There is no other way then.
-        sockets: For the socket to a SOCKS proxy, which is not opened with `open_stream`.
-        server_hostname: The name that the certificate has to be for, where it is not the address's.
-
-    Raises:
-        HandshakeError: It failed or took too long. Trying again is useless after a certificate
-            that is not accepted, and where a proxy wants other credentials, does not allow it, or
-            is none.
+        sockets: For sockets that `open_stream` does not open.
     """
-    attempt = _Attempt(address, ssl_context, open_stream, proxy, sockets, server_hostname)
-    try:
-        with trio.fail_after(timeout):
-            return await attempt.open()
-    except trio.TooSlowError as exc:
-        await _discard(attempt.stream)
-        raise HandshakeError(f"cannot {attempt.doing} within {timeout:.3g} s") from exc
-    except HandshakeError as exc:
-        await _discard(attempt.stream)
-        raise HandshakeError(
-            f"cannot {attempt.doing}: {exc}", status=exc.status, retryable=exc.retryable
-        ) from exc
-    except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        await _discard(attempt.stream)
-        # The stream wraps what the ssl module raises.
-        cause = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
-        explained = explain(cause, *attempt.whom)
-        # UnicodeError: a name that cannot be one.
-        useless = isinstance(cause, (ssl.SSLCertVerificationError, UnicodeError))
-        raise HandshakeError(
-            f"cannot {attempt.doing}: {explained or _reason(cause)}",
-            retryable=not useless and not explained,
-        ) from exc
-    except BaseException:
-        await _discard(attempt.stream)
-        raise
+
+    address: Address
+    tls: TLSLike | None = None
+    open_stream: OpenStream | None = None
+    proxy: Proxy | None = None
+    sockets: SocketOptions = _SOCKETS
+
+    async def open(self, timeout: float) -> trio.abc.Stream:
+        """Opens a stream, has a proxy connect it and does the TLS handshake on it, as asked for.
+
+        If cancelled, no stream is left open.
+
+        Args:
+            timeout: Seconds for all of it together.
+
+        Raises:
+            HandshakeError: It failed or took too long. Trying again is useless after a certificate
+                that is not accepted, and where a proxy wants other credentials, does not allow it,
+                or is none.
+        """
+        attempt = _Attempt(self)
+        try:
+            with trio.fail_after(timeout):
+                return await attempt.open()
+        except BaseException as exc:
+            await _discard(attempt.stream)
+            error = attempt.explain(exc, timeout)
+            if error is None:
+                raise
+            raise error from exc
 
 
 class _Attempt:
     """One attempt to open a transport.
 
     Attributes:
-        doing: What it is at, for the error.
-        whom: With whom it does TLS, and the scheme of one that does none.
-        stream: What has to be closed then: the lowest one, whatever is on top of it.
+        stream: What has to be closed when it fails: the lowest one, whatever is on top of it.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        ssl_context: ssl.SSLContext | None,
-        open_stream: OpenStream,
-        proxy: Proxy | None,
-        sockets: SocketOptions,
-        server_hostname: str | None,
-    ) -> None:
-        self._server_hostname = server_hostname or address.host
-        self._address = address
-        self._ssl_context = ssl_context
-        self._open_stream = open_stream
-        self._proxy = proxy
-        self._sockets = sockets
-        self.doing = ""
-        self.whom = ("the listener", "ws")
+    def __init__(self, transport: Transport) -> None:
         self.stream: trio.abc.Stream | None = None
+        self._address = transport.address
+        self._tls = transport.tls
+        self._sockets = transport.sockets
+        self._open_stream = transport.open_stream or partial(open_tcp, sockets=transport.sockets)
+        self._proxy = transport.proxy
+        self._doing = ""
+        self._whom = ("the listener", "ws")  # who does TLS, and the scheme of one that does none
+
+    def explain(self, error: BaseException, timeout: float) -> HandshakeError | None:
+        """What a failure is to the caller; `None` for what is none of the attempt."""
+        cannot = f"cannot {self._doing}"
+        if isinstance(error, trio.TooSlowError):
+            return HandshakeError(f"{cannot} within {timeout:.3g} s")
+        if isinstance(error, HandshakeError):
+            return HandshakeError(
+                f"{cannot}: {error}", status=error.status, retryable=error.retryable
+            )
+        # UnicodeError: a name that cannot be one.
+        useless = (ssl.SSLCertVerificationError, UnicodeError)
+        if not isinstance(error, (OSError, UnicodeError, *_STREAM_ERRORS)):
+            return None
+        # The stream wraps what the ssl module raises.
+        cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+        explained = explain(cause, *self._whom)
+        return HandshakeError(
+            f"{cannot}: {explained or _reason(cause)}",
+            retryable=not explained and not isinstance(cause, useless),
+        )
 
     async def open(self) -> trio.abc.Stream:
         whom = self._address.authority
         if self._proxy is None:
-            self.doing = f"reach {whom}"
+            self._doing = f"reach {whom}"
             stream = self.stream = await self._open_stream(self._address)
         elif self._proxy.socks:
-            self.doing = f"reach {whom} through the proxy {self._proxy}"
+            self._doing = f"reach {whom} through the proxy {self._proxy}"
             stream = self.stream = await self._through_socks(self._proxy)
         else:
             stream = await self._through_http(self._proxy)
-        if self._ssl_context is not None:
-            self.doing = f"begin TLS with {whom}"
-            self.whom = ("the listener", "ws")
-            stream = await self._secure(stream, self._ssl_context, self._server_hostname)
+        if self._tls is not None:
+            self._doing = f"begin TLS with {whom}"
+            self._whom = ("the listener", "ws")
+            stream = await _secure(stream, self._tls, self._address.host)
         return stream
 
-    @staticmethod
-    async def _secure(
-        stream: trio.abc.Stream, context: ssl.SSLContext, host: str
-    ) -> trio.abc.Stream:
-        secured = TLSStream(stream, context, server_hostname=without_zone(host))
-        await secured.do_handshake()
-        return secured
-
     async def _through_http(self, proxy: Proxy) -> trio.abc.Stream:
-        self.doing = f"reach the proxy {proxy}"
+        self._doing = f"reach the proxy {proxy}"
         stream = self.stream = await self._open_stream(proxy.address)
         if proxy.ssl_context is not None:
-            self.doing = f"begin TLS with the proxy {proxy}"
-            self.whom = ("the proxy", "http")
-            name = getattr(proxy.ssl_context, "server_hostname", None) or proxy.host
-            stream = await self._secure(stream, context_of(proxy.ssl_context), name)
-        self.doing = f"reach {self._address.authority} through the proxy {proxy}"
+            self._doing = f"begin TLS with the proxy {proxy}"
+            self._whom = ("the proxy", "http")
+            stream = await _secure(stream, proxy.ssl_context, proxy.host)
+        self._doing = f"reach {self._address.authority} through the proxy {proxy}"
         tunnel = ConnectTunnel(
             host=without_zone(self._address.host), port=self._address.port, headers=proxy.headers
         )
@@ -209,6 +200,13 @@ class _Attempt:
             "; ".join(dict.fromkeys(str(failure) for failure in failures)),
             retryable=any(failure.retryable for failure in failures),
         )
+
+
+async def _secure(stream: trio.abc.Stream, tls: TLSLike, host: str) -> trio.abc.Stream:
+    name = without_zone(getattr(tls, "server_hostname", None) or host)
+    secured = TLSStream(stream, context_of(tls), server_hostname=name)
+    await secured.do_handshake()
+    return secured
 
 
 def _reason(error: BaseException) -> str:

@@ -17,9 +17,7 @@ from restsock._exceptions import (
 )
 from restsock.connection import Closed, Connection, Peer, open_dialed
 from restsock.endpoint import Endpoint, State
-from restsock.tls import TLSLike, context_of
 
-from ._dial import OpenStream, open_transport
 from ._fields import credentials_of
 from ._outage import Outage
 from ._redial import Redial
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from restsock.auth import Credentials
     from restsock.protocol import Headers
 
-    from ._proxy import Proxy
-    from ._url import Address
+    from ._dial import Transport
 
 __all__ = ["Dialer"]
 
@@ -42,40 +39,36 @@ class Dialer:
 
     Args:
         endpoint: The client's.
-        address: Whom to dial.
+        transport: To the listener.
         identity: Gives the name and the metadata to be known by, for each attempt.
         headers: As with `Client`, and so are the others.
 
     Attributes:
         address: Whom it dials.
+        transport: As it was given.
         last_failure: Why there is no connection; `None` since there is one.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        address: Address,
+        transport: Transport,
         *,
         identity: Callable[[], tuple[str | None, Any]],
         headers: Headers,
         auth: Credentials | None,
-        ssl_context: TLSLike | None,
-        open_stream: OpenStream,
-        proxy: Proxy | None,
         backoff: Backoff,
         chance: Callable[[], float],
     ) -> None:
-        self.address = address
+        self.address = transport.address
+        self.transport = transport
         self.last_failure: RestsockError | None = None
-        self.proxy = proxy
         self._endpoint = endpoint
         self._identity = identity
         self._headers = headers
         self._auth = auth
-        self._ssl_context = ssl_context
-        self._open_stream = open_stream
         self._redial = Redial(backoff, chance)
-        self._outage = Outage(address, endpoint.limit_log)
+        self._outage = Outage(transport.address, endpoint.limit_log)
         self._scope = trio.CancelScope()  # around all dialing and waiting between attempts
 
     @property
@@ -85,7 +78,7 @@ class Dialer:
         return 0.0 if since is None else trio.current_time() - since
 
     def lose(self) -> None:
-        """Notes that from now on there is no connection."""
+        """Notes that there is no connection from now on."""
         self._outage.since = trio.current_time()
 
     def end(self, start: float, code: int) -> None:
@@ -155,16 +148,7 @@ class Dialer:
         if scope.cancelled_caught:
             raise HandshakeError(f"no credentials to dial with within {seconds:g} s")
         left = max(0.1, round(deadline - trio.current_time(), 1))
-        tls = self._ssl_context
-        stream = await open_transport(
-            address,
-            None if tls is None else context_of(tls),
-            self._open_stream,
-            left,
-            proxy=self.proxy,
-            sockets=endpoint.options.sockets,
-            server_hostname=getattr(tls, "server_hostname", None),
-        )
+        stream = await self.transport.open(left)
         name, metadata = self._identity()
         try:
             # The handshake has what the socket and TLS have left of the time.

@@ -19,7 +19,7 @@ import trustme
 
 from restsock import Backoff, HandshakeError, Options, Timeouts
 from restsock.client import Client, _dial, connect, parse_url
-from restsock.client._dial import open_tcp, open_transport
+from restsock.client._dial import Transport, open_tcp
 from restsock.server import Server, listen
 from tests.memory_network import Echo
 
@@ -111,7 +111,7 @@ async def test_tls_to_one_that_speaks_none(client_context: ssl.SSLContext) -> No
 
         words = r"cannot begin TLS with 127.*: the listener does not speak TLS: use ws://"
         with pytest.raises(HandshakeError, match=words) as caught:
-            await open_transport(address, client_context, open_stream, 10)
+            await Transport(address, client_context, open_stream).open(10)
         assert not caught.value.retryable
 
 
@@ -137,7 +137,7 @@ async def test_silence_during_tls(
         return ours
 
     with pytest.raises(HandshakeError, match="cannot begin TLS with hub within 7 s"):
-        await open_transport(parse_url("wss://hub/"), client_context, open_stream, 7)
+        await Transport(parse_url("wss://hub/"), client_context, open_stream).open(7)
     assert trio.current_time() == 7
     while await theirs.receive_some():
         pass  # closed
@@ -153,7 +153,7 @@ async def test_a_cancelled_attempt_leaves_no_stream(
         return ours
 
     with trio.move_on_after(1):
-        await open_transport(parse_url("wss://hub/"), client_context, open_stream, 7)
+        await Transport(parse_url("wss://hub/"), client_context, open_stream).open(7)
     assert trio.current_time() == 1
     while await theirs.receive_some():
         pass
@@ -178,7 +178,7 @@ async def test_nobody_listens() -> None:
     async with listen("127.0.0.1", 0) as server:
         url = server.url
     with pytest.raises(HandshakeError, match=r"cannot reach 127\.0\.0\.1:\d+: ") as caught:
-        await open_transport(parse_url(url), None, open_tcp, 10)
+        await Transport(parse_url(url), None, open_tcp).open(10)
     assert caught.value.retryable
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -218,7 +218,7 @@ async def test_the_error_names_each_address() -> None:
         port = server.address[1]
     Names(("127.0.0.2", port), ("127.0.0.3", port))
     with pytest.raises(HandshakeError) as caught:
-        await open_transport(parse_url("ws://hub.example/"), None, open_tcp, 10)
+        await Transport(parse_url("ws://hub.example/"), None, open_tcp).open(10)
     text = str(caught.value)
     assert text.startswith("cannot reach hub.example: ")
     assert f"('127.0.0.2', {port}): Connection refused" in text
@@ -252,7 +252,7 @@ async def test_an_address_that_does_not_answer_costs_a_moment() -> None:
 async def test_a_name_that_nobody_knows() -> None:
     Names()
     with pytest.raises(HandshakeError, match=r"cannot reach hub\.invalid: Name or") as caught:
-        await open_transport(parse_url("ws://hub.invalid/"), None, open_tcp, 10)
+        await Transport(parse_url("ws://hub.invalid/"), None, open_tcp).open(10)
     assert caught.value.retryable  # it may be the resolver that is away
 
 
@@ -262,7 +262,7 @@ async def test_a_name_that_cannot_be_one() -> None:
         raise UnicodeError("label too long")
 
     with pytest.raises(HandshakeError, match="cannot reach hub: its name is not") as caught:
-        await open_transport(parse_url("ws://hub/"), None, open_stream, 10)
+        await Transport(parse_url("ws://hub/"), None, open_stream).open(10)
     assert not caught.value.retryable
 
 
@@ -276,7 +276,7 @@ async def test_a_socket_whose_options_fail_is_closed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_dial, "apply_socket_options", fail)
     async with listen("127.0.0.1", 0) as server:
         with pytest.raises(HandshakeError, match="Invalid argument"):
-            await open_transport(parse_url(server.url), None, open_tcp, 10)
+            await Transport(parse_url(server.url), None, open_tcp).open(10)
     assert made[0].socket.fileno() == -1
 
 

@@ -228,9 +228,9 @@ def test_a_broken_environment_is_told_at_once(environment: pytest.MonkeyPatch) -
 def test_connect_takes_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HTTPS_PROXY", "http://user:sesame@proxy:3128")
     client = restsock.connect("wss://hub.example/")
-    assert str(client._dialer.proxy) == "http://proxy:3128"
+    assert str(client._dialer.transport.proxy) == "http://proxy:3128"
     assert "sesame" not in repr(client)
-    assert restsock.connect("wss://hub.example/", proxy=False)._dialer.proxy is None
+    assert restsock.connect("wss://hub.example/", proxy=False)._dialer.transport.proxy is None
 
 
 # --- NO_PROXY ---------------------------------------------------------------------------------

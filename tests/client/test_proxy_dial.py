@@ -16,7 +16,7 @@ import restsock
 import restsock.sync
 from restsock import Backoff, HandshakeError, Options, Proxy, SocketOptions, Timeouts
 from restsock.client import Client, parse_url
-from restsock.client._dial import open_tcp, open_transport
+from restsock.client._dial import Transport, open_tcp
 from restsock.connection._direct_socket import direct_socket_of
 from restsock.server import Server
 from tests.client.proxies import (
@@ -236,13 +236,12 @@ async def test_a_proxy_that_takes_its_time(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, theirs)
         with pytest.raises(HandshakeError) as caught:
-            await open_transport(
+            await Transport(
                 parse_url("wss://hub.example/"),
                 ssl.create_default_context(),
                 open_stream,
-                7,
                 proxy=Proxy("http://u:sesamE@proxy:3128"),
-            )
+            ).open(7)
         assert str(caught.value) == (
             "cannot reach hub.example through the proxy http://proxy:3128 within 7 s"
         )
@@ -264,7 +263,7 @@ async def test_a_cancelled_attempt_leaves_nothing_open(
 
     with trio.move_on_after(1):
         proxy = Proxy("http://proxy")
-        await open_transport(parse_url("ws://hub/"), None, open_stream, 7, proxy=proxy)
+        await Transport(parse_url("ws://hub/"), None, open_stream, proxy=proxy).open(7)
     assert trio.current_time() == 1
     while await theirs.receive_some():
         pass
@@ -432,7 +431,7 @@ async def test_socks_addresses_share_the_time() -> None:
     async with SocksServer({}, answer=says_nothing).running() as proxies:
         proxy = Proxy(f"socks5://127.0.0.1:{proxies.port}")
         with pytest.raises(HandshakeError, match="through the proxy"):
-            await open_transport(parse_url("ws://hub.example/"), None, open_tcp, 0.6, proxy=proxy)
+            await Transport(parse_url("ws://hub.example/"), None, open_tcp, proxy=proxy).open(0.6)
         with trio.fail_after(5):
             while proxies.open:
                 await trio.testing.wait_all_tasks_blocked()
