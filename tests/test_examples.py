@@ -161,8 +161,8 @@ def programs() -> dict[str, str]:
     return dict(blocks)
 
 
-def test_the_readme_has_three_programs() -> None:
-    assert list(programs()) == ["outside.py", "behind_nat.py", "both_ways.py"]
+def test_the_readme_has_two_programs() -> None:
+    assert list(programs()) == ["outside.py", "behind_nat.py"]
 
 
 def test_readme_outside_and_behind_nat(tmp_path: Path) -> None:
@@ -237,12 +237,6 @@ def replace_once(path: Path, old: str, new: str) -> str:
     source = path.read_text(encoding="utf-8")
     assert source.count(old) == 1
     return source.replace(old, new)
-
-
-def test_readme_both_ways(tmp_path: Path) -> None:
-    path = tmp_path / "both_ways.py"
-    path.write_text(programs()["both_ways.py"], encoding="utf-8")
-    assert_in_order(["edge-1 says: pets", "the hub says: hello edge-1"], run(str(path)))
 
 
 def defaults_in(name: str) -> dict[str, float | str | None]:
