@@ -39,7 +39,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# At once, since it is what keeps lines of the log from being forged, whoever writes them.
+# At once: it puts the filters on the loggers of the package, whichever part of it is used first.
 from restsock._logging import ConnectionFields as ConnectionFields
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def _clean(value: object) -> object:
         return value
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001  # of anybody's class; logging itself reports it
+    except Exception:  # noqa: BLE001  # of any class; logging itself reports it
         return value
     return value if text.isprintable() else escaped(text)
 

@@ -22,7 +22,7 @@ async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
         return []
     try:
         return check_headers(await call_user_function(auth))
-    except Exception as exc:  # noqa: BLE001  # anybody's code, and the next attempt may go better
+    except Exception as exc:  # noqa: BLE001  # the user's code, and the next attempt may go better
         # Not chained as it is: its words may hold the secret.
         raise HandshakeError(f"no credentials to dial with: {failure_of(exc)}") from None
 

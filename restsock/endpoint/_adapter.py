@@ -40,7 +40,7 @@ class Adapters(ABC):
         Raises:
             SpecError: The document cannot be read or used.
         """
-        # Both bring much along that not everybody needs.
+        # Both load much that many programs do not need.
         from restsock.adapters import TunnelAdapter
 
         if openapi is not None:

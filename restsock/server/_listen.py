@@ -53,14 +53,14 @@ def listen(
         ssl_context: The same, by another name.
         auth: Tells who dials in: `restsock.auth.BearerTokens`, `BasicUsers`, `CertificateSubject`,
             or a function, async or not, that gets a `restsock.auth.Upgrade` and gives a
-            `Principal`, or `None` for 401. Without it everybody is let in.
+            `Principal`, or `None` for 401. Without it all are let in.
         origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
             or several, or `"*"` for any; `()` is none. `None` is those whose host and port are the
             ones that were dialed. Only browsers send one.
         trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
             proxies in front of this listener. Through these a peer is where their X-Forwarded-For
             or Forwarded field says: in `Connection.peer`, logs, limits for each address,
-            and what `auth` gets. From anybody else the fields mean nothing.
+            and what `auth` gets. From other addresses the fields mean nothing.
         name: What `Principal.may_call` calls the app of this side.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each

@@ -112,7 +112,7 @@ class _Newcomer:
         self._newcomers = newcomers
         self._limit_log = newcomers.endpoint.limit_log
         self._peer = Peer("", 0)
-        self._who = "somebody"
+        self._who = "a dialer"
         self._acquired = False
 
     async def handshake(

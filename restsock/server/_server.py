@@ -62,7 +62,7 @@ class Server(AdaptersByName):
     by an exception does not wait for what is in flight, and a cancellation waits for nothing.
 
     Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
-    delays nobody, and its failure is a line in the log (`restsock.server`). One that there is no
+    delays no other, and its failure is a line in the log (`restsock.server`). One that there is no
     room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
 
     Never do two peers have one name unless they are to share it; `names` says what happens to the
