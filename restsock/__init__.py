@@ -137,9 +137,8 @@ _NAMES = {
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = list(_HOME)
-
-if not TYPE_CHECKING:  # or a type checker would let every name pass
+if not TYPE_CHECKING:  # a type checker goes by the imports above, and would let every name pass
+    __all__ = list(_HOME)
 
     def __getattr__(name: str) -> Any:
         """Loads a name, or a package that is none of those above, at its first use."""

@@ -213,7 +213,7 @@ class Reconnector:
             "connection %s is going to be closed: %d", connection.id, code, extra=about(connection)
         )
         self._dialer.end(start, code)
-        self._start_running(None, Closed(True, code, "it was announced", by_peer=True))
+        self._start_running(None, Closed(True, code, "announced by the listener", by_peer=True))
         assert self._nursery is not None
         self._nursery.start_soon(self._drain_old, connection)
 
