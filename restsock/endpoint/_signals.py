@@ -18,8 +18,9 @@ _log = logging.getLogger("restsock.connection")
 SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
-def tell_closing(name: str, *, cut: bool) -> None:
+def tell_closing(number: int, *, cut: bool) -> None:
     """Says that a signal was heard: as a warning, since a person may be waiting."""
+    name = signal.Signals(number).name
     if cut:
         _log.warning("%s: closing now", name)
     else:
@@ -60,57 +61,40 @@ async def drain_on_signal(
     """
     if not endpoints:
         raise TypeError("drain_on_signal needs a client or a server to close")
+    begun = False
     error: BaseException | None = None
+    block = trio.CancelScope()
+
+    async def close(grace: float | None) -> None:
+        async with trio.open_nursery() as closing:
+            for endpoint in endpoints:
+                closing.start_soon(partial(endpoint.aclose, grace=grace))
+
+    async def cut(caught: AsyncIterator[int]) -> None:
+        tell_closing(await anext(caught), cut=True)
+        await close(0)
+
+    async def drain(caught: AsyncIterator[int]) -> None:
+        nonlocal begun
+        number = await anext(caught)
+        begun = True
+        tell_closing(number, cut=False)
+        async with trio.open_nursery() as watching:
+            watching.start_soon(cut, caught)
+            await close(grace)
+            watching.cancel_scope.cancel()
+        block.cancel()
+
     with trio.open_signal_receiver(*signals) as caught:
-        block = trio.CancelScope()
-        drain = _Drain(endpoints, grace, caught, block)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(drain.run)
+            nursery.start_soon(drain, caught)
             try:
                 with block:
                     yield
             # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                 error = exc
-            if error is not None or not drain.begun:
+            if error is not None or not begun:
                 nursery.cancel_scope.cancel()
     if error is not None:
         raise error
-
-
-class _Drain:
-    def __init__(
-        self,
-        endpoints: tuple[Drainable, ...],
-        grace: float | None,
-        caught: AsyncIterator[int],
-        block: trio.CancelScope,
-    ) -> None:
-        self.begun = False
-        self._endpoints = endpoints
-        self._grace = grace
-        self._caught = caught
-        self._block = block
-
-    async def run(self) -> None:
-        number = await self._next_signal()
-        self.begun = True
-        tell_closing(number, cut=False)
-        async with trio.open_nursery() as watching:
-            watching.start_soon(self._cut)
-            await self._close(self._grace)
-            watching.cancel_scope.cancel()
-        self._block.cancel()
-
-    async def _cut(self) -> None:
-        number = await self._next_signal()
-        tell_closing(number, cut=True)
-        await self._close(0)
-
-    async def _close(self, grace: float | None) -> None:
-        async with trio.open_nursery() as nursery:
-            for endpoint in self._endpoints:
-                nursery.start_soon(partial(endpoint.aclose, grace=grace))
-
-    async def _next_signal(self) -> str:
-        return signal.Signals(await anext(self._caught)).name

@@ -52,7 +52,7 @@ def drain_on_signal(
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         # No log line from in here: the signal may have come in the middle of another one.
-        tell = partial(tell_closing, signal.Signals(number).name, cut=seen)
+        tell = partial(tell_closing, number, cut=seen)
         for endpoint in endpoints:
             endpoint._close_soon(0 if seen else grace, tell if endpoint is endpoints[0] else None)
         seen = True
