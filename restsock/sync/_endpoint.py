@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
@@ -16,28 +16,14 @@ from restsock.threads import BlockingContext
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from restsock.client import Client
     from restsock.connection import Health
+    from restsock.server import Server
 
 __all__ = ["BlockingEndpoint"]
 
 
-class _AsyncEndpoint(Protocol):
-    """An async client or server."""
-
-    async def aclose(
-        self, code: int = ..., reason: str = ..., *, grace: float | None = ...
-    ) -> None: ...
-
-    async def wait_closed(self) -> Any: ...
-
-    def health(self) -> Health: ...
-
-    async def __aenter__(self) -> Any: ...
-
-    async def __aexit__(self, *exc: Any) -> bool | None: ...
-
-
-E = TypeVar("E", bound=_AsyncEndpoint)
+E = TypeVar("E", bound="Client | Server")
 T = TypeVar("T")
 
 
