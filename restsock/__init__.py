@@ -56,28 +56,8 @@ if TYPE_CHECKING:
     from restsock import sync as sync
     from restsock import testing as testing
     from restsock import tls as tls
-    from restsock._exceptions import ConnectionClosed as ConnectionClosed
-    from restsock._exceptions import HandshakeError as HandshakeError
-    from restsock._exceptions import LocalProtocolError as LocalProtocolError
-    from restsock._exceptions import PeerNotFound as PeerNotFound
-    from restsock._exceptions import PeerUnavailable as PeerUnavailable
-    from restsock._exceptions import ProtocolError as ProtocolError
-    from restsock._exceptions import RemoteProtocolError as RemoteProtocolError
-    from restsock._exceptions import RequestTimeout as RequestTimeout
-    from restsock._exceptions import RequestValidationError as RequestValidationError
-    from restsock._exceptions import ResponseValidationError as ResponseValidationError
-    from restsock._exceptions import RestsockError as RestsockError
-    from restsock._exceptions import SpecError as SpecError
-    from restsock._exceptions import StreamError as StreamError
-    from restsock._exceptions import StreamRefused as StreamRefused
-    from restsock._exceptions import StreamReset as StreamReset
-    from restsock._exceptions import ValidationError as ValidationError
-    from restsock._options import Backoff as Backoff
-    from restsock._options import Heartbeat as Heartbeat
-    from restsock._options import Limits as Limits
-    from restsock._options import Options as Options
-    from restsock._options import SocketOptions as SocketOptions
-    from restsock._options import Timeouts as Timeouts
+    from restsock._exceptions import *  # noqa: F403  # all that it exports is public here
+    from restsock._options import *  # noqa: F403  # likewise
     from restsock._principal import Principal as Principal
     from restsock.adapters import Session as Session
     from restsock.adapters import TunnelAdapter as TunnelAdapter

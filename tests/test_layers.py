@@ -341,16 +341,15 @@ def test_every_public_name_can_be_had() -> None:
 
 def test_names_are_where_type_checkers_look_for_them() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-    imported = {
-        each.target[-1]: each.target[1:-1]
-        for each in imports_of(tree, ("restsock",))
-        if each.target[0] == "restsock"
-    }
-    assert set(dir(restsock)) <= set(imported)
-    for name, home in imported.items():
-        value = getattr(restsock, name)
-        module = importlib.import_module(".".join(("restsock", *home)))
-        assert value is getattr(module, name), name
+    found = {}
+    for each in imports_of(tree, ("restsock",)):
+        if each.target[0] == "restsock":
+            *home, name = each.target
+            module = importlib.import_module(".".join(home))
+            for public in module.__all__ if name == "*" else [name]:
+                found[public] = getattr(module, public)
+    assert set(dir(restsock)) <= set(found)
+    assert {name for name in found if getattr(restsock, name) is not found[name]} == set()
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
