@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from restsock._exceptions import HandshakeError
 from restsock.auth import Credentials
-from restsock.connection import FieldsLike, call_user_function, failure_of
+from restsock.connection import FieldsLike, call_user_function, failure_of, fields_of
 from restsock.protocol import TOKEN, VALUE, reserved_in_upgrade
 
 __all__ = ["check_headers", "credentials_of"]
@@ -34,27 +32,19 @@ def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
         ValueError: One cannot be sent. Its value is not repeated.
         TypeError: They are no fields.
     """
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    checked = []
-    for name, value in pairs:
-        field = (_octets(name), _octets(value))
-        if not TOKEN.fullmatch(field[0]):
-            raise ValueError(f"not a header field name: {name!r}")
-        # The value may be a secret, so it is not repeated.
-        if not VALUE.fullmatch(field[1]) or field[1] != field[1].strip(b" \t"):
-            raise ValueError(f"the value of the header field {name!r} cannot be sent")
-        if reserved_in_upgrade(field[0]):
-            raise ValueError(f"the header field {name!r} is set by the upgrade itself")
-        checked.append(field)
-    return checked
-
-
-def _octets(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        return text
     try:
-        return text.encode("latin-1")
+        checked = fields_of(headers)
     except UnicodeEncodeError:
         raise ValueError("header fields must be latin-1 text or bytes") from None
-    except AttributeError:
+    except (AttributeError, TypeError, ValueError):
         raise TypeError("header fields must be pairs of str or bytes") from None
+    for field, value in checked:
+        name = field.decode("latin-1")
+        if not TOKEN.fullmatch(field):
+            raise ValueError(f"not a header field name: {name!r}")
+        # The value may be a secret, so it is not repeated.
+        if not VALUE.fullmatch(value) or value != value.strip(b" \t"):
+            raise ValueError(f"the value of the header field {name!r} cannot be sent")
+        if reserved_in_upgrade(field):
+            raise ValueError(f"the header field {name!r} is set by the upgrade itself")
+    return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,7 +14,6 @@ from restsock.connection import AccessControl, forbid
 from restsock.protocol import CloseCode
 
 from ._events import ConnectionEvent, EventHub, EventType
-from ._names import check_names, objection
 from ._registry import Connections
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.connection import Closed, Connection
 
-__all__ = ["Registrar"]
+__all__ = ["Registrar", "objection"]
 
 _log = logging.getLogger("restsock.server")
 
@@ -42,11 +41,16 @@ class Registrar:
 
     Attributes:
         connections: Those that were entered.
+
+    Raises:
+        ValueError: `names` is none of the three.
     """
 
     def __init__(self, names: str, hub: EventHub, limit_log: LimitLog) -> None:
         self.connections = Connections()
-        self._names = check_names(names)
+        if names not in ("replace", "reject", "share"):
+            raise ValueError(f'names must be "replace", "reject" or "share", not {names!r}')
+        self._names = names
         self._hub = hub
         self._limit_log = limit_log
         self._emptied = trio.lowlevel.ParkingLot()
@@ -75,7 +79,7 @@ class Registrar:
             "connection %s (name %r, principal %r) from %s:%d%s",
             connection.id,
             connection.name,
-            _principal_of(connection),
+            _name_of(connection.principal),
             connection.peer.host,
             connection.peer.port,
             "" if away is None else f", back after {away:.1f} s",
@@ -146,12 +150,30 @@ class Registrar:
                 connection_id=connection.id,
                 name=connection.name,
                 metadata=connection.metadata,
-                principal=_principal_of(connection),
+                principal=_name_of(connection.principal),
                 reason=reason,
                 code=code,
             )
         )
 
 
-def _principal_of(connection: Connection) -> str | None:
-    return None if connection.principal is None else connection.principal.name
+def _name_of(principal: Principal | None) -> str | None:
+    return None if principal is None else principal.name
+
+
+def objection(holders: Iterable[Connection], principal: Any, names: str) -> str | None:
+    """Why a newcomer cannot have a name, for the newcomer to read; or `None`.
+
+    Args:
+        holders: All connections that dialed in under this name and are still there. One that is
+            ending makes room for its own principal, and for no other: its next one may be on
+            its way, and requests to the name are meant for it.
+        principal: The newcomer's.
+        names: The policy.
+    """
+    who = _name_of(principal)
+    if any(_name_of(holder.principal) != who for holder in holders):
+        return "the name is taken by another principal"
+    if names == "reject" and any(holder.takes_requests for holder in holders):
+        return "the name is taken"
+    return None

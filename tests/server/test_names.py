@@ -29,7 +29,7 @@ from restsock.auth import Principal, Upgrade
 from restsock.connection import Connection, Exchange, Request, Response
 from restsock.protocol import ResetCode
 from restsock.server import Connections
-from restsock.server._names import objection
+from restsock.server._registrar import objection
 from tests.e2e.raw_peer import RawPeer, envelope, hello
 from tests.limits.scene import until
 from tests.memory_network import Echo, MemoryListener, chances
