@@ -25,7 +25,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L3  threads               where a thread meets a loop: exchanges, the background loop
 #    L4  apps, adapters        serve an app, a function or another server; requests and httpx
 #    L4  instruments           metrics for Prometheus, traces with OpenTelemetry
-#    L5  openapi               hold either end to an OpenAPI document; only it imports openapi-core
+#    L5  openapi               hold either end to an OpenAPI document; only it imports jsonschema
 #    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
 #    L7  client, server        dial and keep a connection; accept connections and know them by name
 #    L8  sync                  the same API for threads

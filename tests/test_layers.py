@@ -30,7 +30,9 @@ HOMES = {
     "urllib3": {"adapters"},
     "httpx": {"adapters"},
     "httpx2": {"adapters"},
-    "openapi_core": {"openapi"},
+    "jsonschema": {"openapi"},
+    "openapi_schema_validator": {"openapi"},
+    "openapi_spec_validator": {"openapi"},
     "re2": {"openapi"},
     "prometheus_client": {"instruments"},
     "opentelemetry": {"instruments"},
@@ -47,7 +49,8 @@ NOT_IN_SANS_IO = {
 # What no program should pay for that does not use it.
 HEAVY = {
     *("requests", "urllib3", "httpx", "httpx2"),
-    *("openapi_core", "python_socks", "click", "flask", "fastapi", "starlette"),
+    *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
+    *("python_socks", "click", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
 }
 # What `import restsock` alone, without any use, does not load either.
@@ -228,7 +231,7 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.client._dial", "from restsock import Client"),
         ("restsock.apps._wsgi", "from restsock import adapters"),
         ("restsock.server._listen", "import requests"),
-        ("restsock.server._listen", "import openapi_core"),
+        ("restsock.server._listen", "import openapi_spec_validator"),
         ("restsock._options", "from restsock.protocol import Multiplexer"),
         ("restsock.sync._endpoint", "from ..testing import connected_pair"),
         ("restsock.apps._wsgi", "if TYPE_CHECKING:\n    from ..server import Server"),

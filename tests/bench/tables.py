@@ -89,7 +89,7 @@ def _headline(results: Results) -> Table:
     if heavy is not None:
         loaded = ", ".join(heavy) or "none"
         verdict = "MISSED" if heavy else "met"
-        rows.append(["requests, openapi_core, click loaded by it", loaded, "none", verdict])
+        rows.append(["requests, jsonschema, click loaded by it", loaded, "none", verdict])
     title = "Targets: median of per-round ratios (lowest-highest)"
     return Table(title, ["", "measured", "target", ""], rows)
 

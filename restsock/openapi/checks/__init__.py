@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._divergence import content_type_of, field_of, misleads, misread, takes_matrix
-from ._plans import BodyPlan
+from ._divergence import misleads, misread, takes_matrix
+from ._plans import BodyPlan, content_type_of
 from ._threads import Job, Threads, beside_the_loop
 from ._validator import Validator
 
@@ -14,7 +14,6 @@ __all__ = [
     "Validator",
     "beside_the_loop",
     "content_type_of",
-    "field_of",
     "misleads",
     "misread",
     "takes_matrix",

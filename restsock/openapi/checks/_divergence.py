@@ -7,31 +7,18 @@ requests are refused; honest clients send none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from restsock.openapi.document import NoSuchMethod, NoSuchPath
+from restsock.openapi.document import NoSuchMethod, NoSuchPath, Problem, problem
 
 from ._messages import Parameters, loose, loose_field
 
 if TYPE_CHECKING:
     from restsock.openapi.document import Document, Operation
 
-__all__ = [
-    "JSON_CHARSETS",
-    "TEXT_CHARSETS",
-    "Declared",
-    "ambiguity",
-    "charset_of",
-    "content_type_of",
-    "field_of",
-    "misleads",
-    "misread",
-    "takes_matrix",
-]
-
-Headers = Iterable[tuple[bytes, bytes]]
+__all__ = ["Declared", "ambiguities", "misleads", "misread", "takes_matrix"]
 
 _ODD = re.compile(r"[%;\\]|//|/\.")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -96,7 +83,7 @@ def misleads(segment: str, *, matrix: bool) -> bool:
 
     Args:
         segment: as sent.
-        matrix: whether the contract wants what is behind a ";" there.
+        matrix: whether the contract wants what follows a ";" there.
     """
     try:
         text = unquote(segment, errors="strict")
@@ -114,10 +101,7 @@ def misleads(segment: str, *, matrix: bool) -> bool:
 
 def takes_matrix(document: Document, operation: Operation) -> bool:
     """Whether an operation has a parameter in its path that is written with a ";"."""
-    return any(
-        parameter.get("in") == "path" and parameter.get("style") == "matrix"
-        for parameter in document.parameters(operation)
-    )
+    return any(parameter.style == "matrix" for parameter in document.parameters(operation))
 
 
 # --- parameters, and fields of forms --------------------------------------------------------------
@@ -139,21 +123,25 @@ class Declared(NamedTuple):
     deep: bool = False
 
 
-def ambiguity(
-    declared: Declared, all_declared: Mapping[str, set[str]], parameters: Parameters
-) -> str | None:
-    """Why it is not certain what an app will read for a name; `None` if it is.
+def ambiguities(declared: Sequence[Declared], parameters: Parameters) -> Iterator[Problem]:
+    """Those of an operation's names for which it is not certain what an app will read."""
+    for each in declared:
+        detail = _ambiguity(each, declared, parameters)
+        if detail is not None:
+            if each.where == "body":
+                yield problem("body", detail, path=[each.name])
+            else:
+                yield problem(each.where, detail, name=each.name)
 
-    Args:
-        declared: the name.
-        all_declared: all names of the operation, by where they are.
-        parameters: of the request.
-    """
+
+def _ambiguity(
+    declared: Declared, all_declared: Sequence[Declared], parameters: Parameters
+) -> str | None:
     where, name, many, deep = declared
     if where == "header":
         times = parameters.spelled_fields.get(loose_field(name), [])
         if any(spelled != name.lower() for spelled in times):
-            return "is given in a spelling that servers take for the same"  # CGI: X_Y is X-Y
+            return _MISSPELLED  # CGI: X_Y is X-Y
         return _TWICE if len(times) > 1 and not many and name.lower() != "set-cookie" else None
     if where == "cookie":
         if name in parameters.odd_cookies:
@@ -163,41 +151,10 @@ def ambiguity(
         return _TWICE
     for spelled in parameters.spelled.get(loose(name), ()):
         own = spelled == name or (deep and spelled.startswith(name + "["))
-        if not own and spelled not in all_declared[where]:
-            return "is given in a spelling that servers take for the same"
+        if not own and not any((where, spelled) == each[:2] for each in all_declared):
+            return _MISSPELLED
     return None
 
 
 _TWICE = "is given more than once"
-
-
-# --- bodies -------------------------------------------------------------------------------------
-
-
-def field_of(headers: Headers, name: bytes) -> str | None:
-    """The first field of this name, which is given in lower case."""
-    for key, value in headers:
-        if len(key) == len(name) and key.lower() == name:
-            return value.decode("latin-1")
-    return None
-
-
-def content_type_of(headers: Headers) -> str | None:
-    """The content type; `None` without one, and one that nothing matches if there are several."""
-    found = [value for name, value in headers if name.lower() == b"content-type"]
-    if not found:
-        return None
-    return found[0].decode("latin-1") if len(found) == 1 else ""
-
-
-JSON_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
-TEXT_CHARSETS = (*JSON_CHARSETS, "iso-8859-1", "latin-1")
-_CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^\s;]*)", re.IGNORECASE)
-
-
-def charset_of(content_type: str) -> str:
-    """The charset that is said, in lower case; UTF-8 if none is, and "" if several are."""
-    found = {text.strip('"').lower() for text in _CHARSET.findall(content_type)}
-    if not found:
-        return "utf-8"
-    return found.pop() if len(found) == 1 else ""
+_MISSPELLED = "is given in a spelling that servers take for the same"

@@ -1,40 +1,51 @@
-"""What a document says of the messages of each operation, and so what it takes to check them.
+"""What a document says of the messages of each operation, and what it takes to check them.
 
-Plans are made once for each operation, and the validator of each schema with them.
+Plans, and the validators of their schemas, are made once: at first use, or by `Plans.prepare`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from jsonschema_path import SchemaPath
-from openapi_core.validation import schemas as factories
+import openapi_schema_validator as dialects
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
-from restsock._patterns import like
-from restsock.openapi.document import Document, Operation, as_bounded
+from restsock._exceptions import SpecError
+from restsock.openapi.document import (
+    FORM,
+    OTHER,
+    TEXT,
+    Document,
+    NotJSON,
+    Operation,
+    Parameter,
+    Problem,
+    best_of,
+    bounded,
+    charset_of,
+    kind_of,
+    problem,
+    read_json,
+    schema_problems,
+)
+from restsock.protocol import values_of
 
-from ._divergence import Declared, Headers, content_type_of, field_of
-from ._messages import operation_path
-from ._reading import Reader, declared_names, make_form, make_reader
+from ._divergence import Declared, ambiguities
+from ._messages import Parameters
+from ._reading import FormReader, Reader
 
-__all__ = [
-    "FORM",
-    "FORM_TYPE",
-    "TEXT",
-    "BodyPlan",
-    "Plans",
-    "RequestPlan",
-    "ResponsePlan",
-    "SchemaValidators",
-    "essence_of",
-]
+if TYPE_CHECKING:
+    from restsock.protocol import Headers
 
-JSON, FORM, TEXT, OTHER = "json", "form", "text", "other"
+__all__ = ["BodyPlan", "MessagePlan", "Plans", "content_type_of"]
 
-FORM_TYPE = "application/x-www-form-urlencoded"
+# JSON is in UTF-8, whatever is said, but some servers believe what is said.
+_JSON_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
+_TEXT_CHARSETS = (*_JSON_CHARSETS, "iso-8859-1", "latin-1")
 
 
 class BodyPlan(NamedTuple):
@@ -43,75 +54,75 @@ class BodyPlan(NamedTuple):
     Attributes:
         kind: how it is read.
         media_type: as the document has it; perhaps a range.
-        schema: where its schema stands, for what is to be read at all.
-        form: reads a form; `None` when it takes openapi-core.
-        fields: the names of a form.
+        validator: of its schema; `None` if the body is not looked into.
+        form: reads and validates a form.
     """
 
     kind: str
     media_type: str
-    schema: SchemaPath | None
-    form: Reader | None = None
-    fields: tuple[Declared, ...] = ()
+    validator: Any
+    form: FormReader | None
 
     @property
     def whole(self) -> bool:
         """Whether the body has to be there as a whole to be validated."""
-        return self.schema is not None
+        return self.validator is not None
+
+    def check(self, content_type: str, body: bytes) -> Iterable[Problem]:
+        """What is wrong with a body that is there as a whole."""
+        charset = charset_of(content_type)
+        if charset not in (_TEXT_CHARSETS if self.kind == TEXT else _JSON_CHARSETS):
+            return [problem("header", "has a charset that is not read here", name="Content-Type")]
+        try:
+            if self.form is not None:
+                return self.form.check(body.decode("ascii"))
+            value = body.decode(charset) if self.kind == TEXT else read_json(body)
+        except NotJSON as exc:
+            return [problem("body", str(exc))]
+        except ValueError:
+            what = "a urlencoded form" if self.kind == FORM else charset.upper()
+            return [problem("body", f"is not {what}")]
+        return schema_problems(self.validator.iter_errors(value), "body")
 
 
-class RequestPlan(NamedTuple):
-    """What an operation says of its requests.
+class MessagePlan(NamedTuple):
+    """What an operation says of its requests, or of its responses with one status.
 
     Attributes:
-        parameters: whether there are any.
-        bodies: by media type or range; empty when no body is described.
+        readers: for the parameters of a request, or the header fields of a response.
+        declared: the names by which those are given.
+        bodies: by media type or range; empty if no body is described.
         required: whether there has to be a body.
-        readers: for the parameters; `None` when one of them takes openapi-core.
-        names: by which they are given.
     """
 
-    parameters: bool
+    readers: tuple[Reader, ...]
+    declared: tuple[Declared, ...]
     bodies: Mapping[str, BodyPlan]
     required: bool
-    readers: tuple[Reader, ...] | None
-    names: tuple[Declared, ...]
 
     def body(self, content_type: str | None) -> BodyPlan | None:
         """The plan for a body of this type; `None` when the contract has none."""
-        return _best(self.bodies, content_type)
-
-
-class ResponsePlan(NamedTuple):
-    """What an operation says of its responses with one status.
-
-    Attributes:
-        status: the same.
-        headers: whether there are any to check.
-        bodies: by media type or range; empty when no body is described.
-        readers: for the header fields; `None` when one of them takes openapi-core.
-        names: of them.
-    """
-
-    status: int
-    headers: bool
-    bodies: Mapping[str, BodyPlan]
-    readers: tuple[Reader, ...] | None
-    names: tuple[Declared, ...]
-
-    def body(self, content_type: str | None) -> BodyPlan | None:
-        """The plan for a body of this type; `None` when the contract has none."""
-        return _best(self.bodies, content_type)
-
-    def whole_body(self, method: bytes, headers: Headers, max_body: int) -> BodyPlan | None:
-        """The plan for a body that is to be looked into; `None` for none, and for one too large."""
-        if method == b"HEAD" or self.status in (204, 205, 304):
+        if content_type is None or not self.bodies:
             return None
-        length = field_of(headers, b"content-length")
-        if length is not None and length.isdigit() and int(length) > max_body:
+        found = best_of(self.bodies, content_type)
+        return None if found is None else self.bodies[found]
+
+    def whole_body(
+        self, method: bytes, status: int, headers: Headers, max_body: int
+    ) -> BodyPlan | None:
+        """The plan for a response's body that is looked into; `None` if none is, or too large."""
+        if method == b"HEAD" or status in (204, 205, 304):
+            return None
+        length = b"".join(values_of(headers, b"content-length"))
+        if length.isdigit() and int(length) > max_body:
             return None
         plan = self.body(content_type_of(headers))
         return plan if plan is not None and plan.whole else None
+
+    def check(self, parameters: Parameters) -> Iterable[Problem]:
+        """What is wrong with the parameters, or the header fields."""
+        found = list(ambiguities(self.declared, parameters))
+        return found or chain.from_iterable(each.check(parameters) for each in self.readers)
 
 
 class Plans:
@@ -119,25 +130,21 @@ class Plans:
 
     Args:
         document: what the messages are held to.
-
-    Attributes:
-        write: makes the validators of what is sent to a server.
-        read: those of what comes from it.
     """
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self._requests: dict[tuple[str, str], RequestPlan] = {}
-        self._responses: dict[tuple[str, str, int], ResponsePlan | None] = {}
+        self._requests: dict[tuple[str, str], MessagePlan] = {}
+        self._responses: dict[tuple[str, str, int], MessagePlan | None] = {}
         if document.version == (3, 0):
-            self.write = SchemaValidators(factories.oas30_write_schema_validators_factory)
-            self.read = SchemaValidators(factories.oas30_read_schema_validators_factory)
+            self._write = _Validators(document, dialects.OAS30WriteValidator)
+            self._read = _Validators(document, dialects.OAS30ReadValidator)
         else:
-            name = "oas{}{}_schema_validators_factory".format(*document.version)
-            self.write = self.read = SchemaValidators(getattr(factories, name))
+            cls = getattr(dialects, "OAS{}{}Validator".format(*document.version))
+            self._write = self._read = _Validators(document, cls)
 
     def prepare(self) -> None:
-        """Makes what is needed to validate, for all operations. It is made at first use otherwise.
+        """Makes what is needed to validate, for all operations.
 
         Raises:
             SpecError: a part of the document cannot be used.
@@ -148,168 +155,117 @@ class Plans:
                 if status.isdigit():
                     self.response(operation, int(status))
 
-    def request(self, operation: Operation) -> RequestPlan:
+    def request(self, operation: Operation) -> MessagePlan:
         """What the document says of this operation's requests."""
         key = (operation.method, operation.path)
         plan = self._requests.get(key)
         if plan is None:
-            resolve = self.document.resolve
-            body = resolve(operation.mapping.get("requestBody") or {})
-            place = self._place(operation) / "requestBody"
-            bodies = self._bodies(body, place)
-            places = self._parameter_places(operation)
-            readers = self._readers(places, self.write)
-            required = body.get("required") is True
-            plan = RequestPlan(bool(places), bodies, required, readers, self._names(places))
-            self._requests[key] = plan
+            parameters = self.document.parameters(operation)
+            body = self.document.resolve(operation.mapping.get("requestBody") or {})
+            plan = self._requests[key] = self._plan(parameters, body, self._write)
         return plan
 
-    def response(self, operation: Operation, status: int) -> ResponsePlan | None:
+    def response(self, operation: Operation, status: int) -> MessagePlan | None:
         """What it says of responses with this status; `None` when it does not know the status."""
         key = (operation.method, operation.path, status)
         if key in self._responses:
             return self._responses[key]
+        resolve = self.document.resolve
         responses = operation.mapping.get("responses") or {}
         names = (str(status), f"{status // 100}XX", "default")
         name = next((name for name in names if name in responses), None)
         plan = None
         if name is not None:
-            response = self.document.resolve(responses[name])
-            place = self._place(operation) / "responses" / name
-            headers = [
-                (
-                    {**self.document.resolve(header), "in": "header", "name": field},
-                    place / "headers" / field,
-                )
+            response = resolve(responses[name])
+            headers = (
+                Parameter.of({**resolve(header), "in": "header", "name": field}, resolve)
                 for field, header in response.get("headers", {}).items()
                 if field.lower() != "content-type"
-            ]
-            readers = self._readers(headers, self.read)
-            bodies = self._bodies(response, place)
-            plan = ResponsePlan(status, bool(headers), bodies, readers, self._names(headers))
-        # A hostile peer must not fill memory with statuses: there are 900.
+            )
+            plan = self._plan(headers, response, self._read)
+        # There are 900 statuses, so a hostile peer cannot fill the memory with them.
         self._responses[key] = plan
         return plan
 
-    def _parameter_places(self, operation: Operation) -> list[tuple[Mapping[str, Any], SchemaPath]]:
-        """The parameters of an operation, and where they stand; its own hide those of the path."""
-        spec = self.document.openapi.spec
-        found: dict[tuple[str, str], tuple[Mapping[str, Any], SchemaPath]] = {}
-        for listed, place in (
-            (operation.mapping.get("parameters", ()), self._place(operation)),
-            (operation.parameters, spec / "paths" / operation.path),
-        ):
-            for index, node in enumerate(listed):
-                parameter = self.document.resolve(node)
-                if parameter.get("in") in ("path", "query", "header", "cookie"):
-                    key = (parameter["name"], parameter["in"])
-                    found.setdefault(key, (parameter, place / "parameters" / index))
-        return list(found.values())
+    def _plan(
+        self, parameters: Iterable[Parameter], holder: Mapping[str, Any], validators: _Validators
+    ) -> MessagePlan:
+        readers = tuple(
+            Reader(self.document, each, validators.of(each.schema))
+            for each in parameters
+            if each.location != "querystring"
+        )
+        declared = tuple(chain.from_iterable(reader.declared for reader in readers))
+        bodies = dict(self._bodies(holder.get("content") or {}, validators))
+        return MessagePlan(readers, declared, bodies, holder.get("required") is True)
 
-    def _readers(
-        self, places: Iterable[tuple[Mapping[str, Any], SchemaPath]], schemas: SchemaValidators
-    ) -> tuple[Reader, ...] | None:
-        readers = []
-        for parameter, place in places:
-
-            def schema(below: str, place: SchemaPath = place) -> Any:
-                for name in below.split("#"):
-                    place = place / name
-                return schemas.create(self.document.openapi.spec, place).validator
-
-            reader = make_reader(self.document, parameter, schema)
-            if reader is None:
-                return None
-            readers.append(reader)
-        return tuple(readers)
-
-    def _names(
-        self, places: Iterable[tuple[Mapping[str, Any], SchemaPath]]
-    ) -> tuple[Declared, ...]:
-        names = (declared_names(self.document, parameter) for parameter, _ in places)
-        return tuple(chain.from_iterable(names))
-
-    def _place(self, operation: Operation) -> SchemaPath:
-        return operation_path(self.document.openapi.spec, operation.method, operation.path)
-
-    def _bodies(self, holder: Mapping[str, Any], place: SchemaPath) -> dict[str, BodyPlan]:
-        bodies = {}
-        for media_type, content in (holder.get("content") or {}).items():
-            resolved = self.document.resolve(content)
-            kind = _kind_of(media_type)
-            schema = self.document.resolve(resolved.get("schema"))
-            schema_place = None
-            if kind is not OTHER and _says_something(schema, text=kind is TEXT):
-                schema_place = place / "content" / media_type / "schema"
-            form = None
-            fields: tuple[Declared, ...] = ()
-            if kind is FORM and schema_place is not None:
-                spec = self.document.openapi.spec
-                validator = self.write.create(spec, schema_place).validator
-                form = make_form(self.document, resolved, validator)
-                fields = tuple(declared_names(self.document, _FORM_ITSELF, resolved))
-            bodies[media_type] = BodyPlan(kind, media_type, schema_place, form, fields)
-        return bodies
+    def _bodies(
+        self, content: Mapping[str, Any], validators: _Validators
+    ) -> Iterator[tuple[str, BodyPlan]]:
+        for media_type, node in content.items():
+            media = self.document.resolve(node)
+            schema = self.document.resolve(media.get("schema"))
+            kind = kind_of(media_type)
+            validator = form = None
+            if kind != OTHER and _says_something(schema, text=kind == TEXT):
+                validator = validators.of(schema)
+                form = FormReader(self.document, media, validator) if kind == FORM else None
+            yield media_type, BodyPlan(kind, media_type, validator, form)
 
 
-class SchemaValidators:
-    """Makes the validator of each schema once. In place of openapi-core's factory, around it."""
+class _Validators:
+    """Makes the validator of each schema once.
 
-    def __init__(self, factory: Any) -> None:
-        self._factory = factory
-        self._made: dict[Any, Any] = {}
-        self._lock = threading.Lock()
+    Args:
+        document: what the schemas are in.
+        cls: jsonschema's class for those that name no dialect.
+    """
 
-    def create(self, spec: SchemaPath, schema: SchemaPath, **options: Any) -> Any:
-        # Options are the same for all calls of one document.
-        key = schema.parts
-        made = self._made.get(key) if key else None
+    def __init__(self, document: Document, cls: Any) -> None:
+        self._document = document
+        self._cls = cls
+        # Also with 3.1, for its `byte` and `binary`.
+        old = document.version < (3, 2)
+        self._format_checker = (dialects.OAS30Validator if old else cls).FORMAT_CHECKER
+        resource = DRAFT202012.create_resource(cast("Any", document.mapping))
+        self._resolver = Registry().with_resource("", resource).resolver()
+        self._made: dict[int, Any] = {}
+
+    def of(self, schema: Any) -> Any:
+        """The validator of a schema; `None` if there is none to apply.
+
+        Raises:
+            SpecError: it is in a dialect that is not known here.
+        """
+        if schema is None or schema is True:
+            return None
+        made = self._made.get(id(schema))  # of the document, which is kept
         if made is None:
-            made = self._factory.create(spec, schema, **options)
-            made.validator = as_bounded(made.validator)
-            if key:
-                with self._lock:
-                    made = self._made.setdefault(key, made)
+            made = bounded(self._class_of(schema))(
+                schema, format_checker=self._format_checker, _resolver=self._resolver
+            )
+            self._made[id(schema)] = made
         return made
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._factory, name)
+    def _class_of(self, schema: Any) -> Any:
+        if self._document.version == (3, 0):
+            return self._cls
+        own = schema.get("$schema") if isinstance(schema, Mapping) else None
+        dialect = own or self._document.mapping.get("jsonSchemaDialect")
+        found = (
+            validator_for({"$schema": dialect}, default=cast("Any", None)) if dialect else self._cls
+        )
+        if found is None:
+            raise SpecError(f"{self._document.source}: the dialect {dialect!r} is not known")
+        return found
 
 
-_FORM_ITSELF = {"in": "body", "name": ""}
-
-
-def essence_of(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _kind_of(media_type: str) -> str:
-    essence = essence_of(media_type)
-    if essence == "application/json" or essence.endswith("+json"):
-        return JSON
-    if essence == FORM_TYPE:
-        return FORM
-    if essence in ("text/plain", "text/html", "text/csv", "text/markdown"):
-        return TEXT
-    return OTHER
-
-
-def _best(bodies: Mapping[str, BodyPlan], content_type: str | None) -> BodyPlan | None:
-    """The most exact entry for a media type: `a/b;c=d`, `a/b`, `a/*`, `*/*`."""
-    if content_type is None or not bodies:
+def content_type_of(headers: Headers) -> str | None:
+    """The Content-Type; `None` without one, and "", which nothing matches, if there are several."""
+    found = values_of(headers, b"content-type")
+    if not found:
         return None
-    plan = bodies.get(content_type)
-    if plan is not None:
-        return plan
-    essence = essence_of(content_type)
-    ranges = []
-    for media_type, candidate in bodies.items():
-        pattern = essence_of(media_type)
-        if pattern == essence:
-            return candidate
-        if "*" in pattern and like(pattern, essence):
-            ranges.append((pattern.count("*"), -len(pattern), candidate))
-    return min(ranges, key=lambda found: found[:2])[2] if ranges else None
+    return found[0].decode("latin-1") if len(found) == 1 else ""
 
 
 def _says_something(schema: object, *, text: bool) -> bool:

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
 
-from ._parameters import Unserializable, encode_query_pairs, is_json, is_list, json_text, scalar
+from restsock.openapi.document import FORM_TYPE, best_of, charset_of, covers, essence_of, is_json
+
+from ._parameters import Unserializable, is_list, json_text, pairs_of, scalar, write_form
 
 __all__ = ["Body", "Content", "encode_body"]
 
 Content: TypeAlias = "bytes | Iterable[bytes] | AsyncIterable[bytes]"
 
-_FORM = "application/x-www-form-urlencoded"
 _CHUNK = 64 * 1024  # bytes of a file at a time
 
 
@@ -47,18 +48,19 @@ def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = Non
     media_type = _chosen(value, list(offered), wanted)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Body(bytes(value), media_type)
-    essence = media_type.partition(";")[0].strip().lower()
+    essence = essence_of(media_type)
     if _is_stream(value):
         return Body(_streamed(value), media_type)
     if is_json(essence):
         return Body(json_text(value).encode(), media_type)
-    if essence == _FORM:
-        return Body(_form(value), media_type)
+    if essence == FORM_TYPE:
+        fields = "&".join(f"{name}={text}" for name, text in write_form(value))
+        return Body(fields.encode(), media_type)
     if essence.startswith("multipart/"):
         media = offered.get(media_type) or next(iter(offered.values()))
         return _multipart(value, essence, media.get("encoding") or {})
     if isinstance(value, str):
-        text = value.encode(_charset(media_type))
+        text = _encoded_text(value, media_type)
         if essence.startswith("text/") and "charset" not in media_type and not text.isascii():
             media_type += "; charset=utf-8"
         return Body(text, media_type)
@@ -70,8 +72,7 @@ def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = Non
 
 def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
     if wanted is not None:
-        essence = wanted.partition(";")[0].strip().lower()
-        if not any(_in_range(essence, range_) for range_ in offered):
+        if best_of(offered, wanted) is None:
             raise Unserializable(f"{wanted} is not offered: {', '.join(offered)}")
         return wanted
     fitting = [media_type for media_type in offered if _suits(media_type, value)]
@@ -89,21 +90,21 @@ def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
 
 
 def _suits(media_type: str, value: Any) -> bool:
-    essence = media_type.partition(";")[0].strip().lower()
+    essence = essence_of(media_type)
     if "*" in essence:
         return _fallback(essence, value) is not None
-    structured = is_json(essence) or essence == _FORM or essence.startswith("multipart/")
+    structured = is_json(essence) or essence == FORM_TYPE or essence.startswith("multipart/")
     if isinstance(value, (bytes, bytearray, memoryview)) or _is_stream(value):
         return not structured and not essence.startswith("text/")
     if isinstance(value, str):
         return not structured and essence != "application/octet-stream"
     if is_json(essence):
         return True
-    return structured and (isinstance(value, Mapping) or _is_pairs(value))
+    return structured and pairs_of(value) is not None
 
 
 def _concrete(range_: str, value: Any) -> str:
-    found = _fallback(range_.partition(";")[0].strip().lower(), value)
+    found = _fallback(range_, value)
     if found is None:
         raise Unserializable(f"{range_} is a range: say which content_type it is")
     return found
@@ -116,28 +117,15 @@ def _fallback(range_: str, value: Any) -> str | None:
         natural = "application/octet-stream"
     else:
         natural = "application/json"
-    return natural if _in_range(natural, range_) else None
+    return natural if covers(range_, natural) else None
 
 
-def _in_range(essence: str, range_: str) -> bool:
-    range_ = range_.partition(";")[0].strip().lower()
-    return range_ in ("*/*", essence) or (
-        range_.endswith("/*") and essence.startswith(range_[:-1]) and essence != range_
-    )
-
-
-def _charset(media_type: str) -> str:
-    _, found, rest = media_type.lower().partition("charset=")
-    charset = rest.partition(";")[0].strip().strip('"') if found else "utf-8"
+def _encoded_text(value: str, media_type: str) -> bytes:
+    charset = charset_of(media_type)
     try:
-        "".encode(charset)
+        return value.encode(charset)
     except LookupError:
         raise Unserializable(f"an unknown charset: {charset}") from None
-    return charset
-
-
-def _is_pairs(value: Any) -> bool:
-    return is_list(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value)
 
 
 # --- streams ------------------------------------------------------------------------------------
@@ -171,10 +159,6 @@ class _FilePieces:
 # --- forms --------------------------------------------------------------------------------------
 
 
-def _form(value: Any) -> bytes:
-    return "&".join(f"{name}={text}" for name, text in encode_query_pairs(value)).encode()
-
-
 class _Parts:
     """The pieces of a multipart body with a file in it."""
 
@@ -195,11 +179,12 @@ def _multipart(value: Any, essence: str, encoding: Mapping[str, Any]) -> Body:
     A field is text, a number, bytes, a file, an object (as JSON), or
     `(filename, content[, content type])`.
     """
-    if not isinstance(value, Mapping) and not _is_pairs(value):
+    fields = pairs_of(value)
+    if fields is None:
         raise Unserializable(f"{essence} is made of a mapping, or of a list of pairs")
     boundary = secrets.token_hex(16)
     pieces: list[Any] = []
-    for name, field in value.items() if isinstance(value, Mapping) else value:
+    for name, field in fields:
         is_file = isinstance(field, tuple)
         for item in field if is_list(field) and not is_file else [field]:
             if item is None:

@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Any
 
 from restsock._exceptions import RequestValidationError, RestsockError
-from restsock.openapi.document import problem
+from restsock.openapi.document import essence_of, problem
 
 __all__ = [
     "ArgumentError",
@@ -111,7 +111,7 @@ def failure_of(
     except ValueError:
         words = ""
     problem = None
-    if content_type.partition(";")[0].strip().lower() == "application/problem+json":
+    if essence_of(content_type) == "application/problem+json":
         try:
             problem = json.loads(body)
         except (ValueError, RecursionError):

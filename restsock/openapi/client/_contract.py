@@ -246,7 +246,7 @@ class BoundContract:
         plan = self.validator().plans.response(call.match.operation, status)
         if plan is None:
             return None
-        return plan.whole_body(call.method, headers, self._contract.max_body)
+        return plan.whole_body(call.method, status, headers, self._contract.max_body)
 
 
 def _breach(head: RequestHead, found: list[Problem]) -> RequestValidationError:

@@ -14,7 +14,7 @@ import trio
 from restsock._exceptions import RequestTimeout, SpecError
 from restsock.connection import Requester, Response, head_for
 from restsock.openapi.checks import beside_the_loop
-from restsock.openapi.document import MAX_PEER_SIZE, PEER_SECONDS, Document, parse
+from restsock.openapi.document import MAX_PEER_SIZE, PEER_SECONDS, Document, essence_of, parse
 from restsock.threads import ThreadExchange
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def _search(where: str | None) -> _Search:
 
 def _may_be_one(response: Response) -> bool:
     """Whether it looks like a document, rather than the page that some servers give for all."""
-    kind = (response.header("content-type") or "").partition(";")[0].strip().lower()
-    return kind != "text/html"
+    return essence_of(response.header("content-type") or "") != "text/html"
 
 
 async def _get(requester: Requester, target: str, timeout: float | None) -> Response:

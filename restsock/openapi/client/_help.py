@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 from ._operations import BODY
 
 if TYPE_CHECKING:
-    from restsock.openapi.document import Document
+    from restsock.openapi.document import Document, Parameter
 
     from ._operations import Arguments
-    from ._parameters import Parameter
 
 __all__ = ["docstring_of", "signature_of"]
 

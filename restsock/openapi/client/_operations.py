@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from restsock._exceptions import SpecError
+from restsock.openapi.document import LOCATIONS, Parameter
 
 from ._bodies import Content, encode_body
 from ._call_errors import (
@@ -24,7 +24,13 @@ from ._call_errors import (
     UnknownOperation,
     UnknownParameter,
 )
-from ._parameters import LOCATIONS, Parameter, Unserializable
+from ._parameters import (
+    Unserializable,
+    write_cookies,
+    write_header,
+    write_path,
+    write_query,
+)
 
 if TYPE_CHECKING:
     from restsock.openapi.document import Document, Operation
@@ -148,16 +154,16 @@ class Arguments:
             parameter = self.parameters[argument]
             try:
                 if parameter.location == "path":
-                    variables[parameter.name] = parameter.path(value)
+                    variables[parameter.name] = write_path(parameter, value)
                 elif parameter.location in ("query", "querystring"):
-                    query += parameter.query(value)
+                    query += write_query(parameter, value)
                 elif parameter.location == "header":
-                    fields[parameter.name] = parameter.header(value)
+                    fields[parameter.name] = write_header(parameter, value)
                 else:
-                    cookies += parameter.cookie(value)
+                    cookies += write_cookies(parameter, value)
             except Unserializable as exc:
                 raise BadParameter(
-                    f"the {parameter.where} cannot be sent: {exc}",
+                    f"the {parameter} cannot be sent: {exc}",
                     operation=self.key,
                     parameter=argument,
                     location=parameter.location,
@@ -196,7 +202,7 @@ class Arguments:
         for argument, parameter in self.parameters.items():
             if parameter.required and argument not in given and parameter.key not in supplied:
                 raise MissingParameter(
-                    f"the {parameter.where} is missing: give {argument}=",
+                    f"the {parameter} is missing: give {argument}=",
                     operation=self.key,
                     parameter=argument,
                     location=parameter.location,
@@ -352,24 +358,19 @@ def _named(parameters: Iterable[Parameter], *, taken: bool) -> dict[str, Paramet
 
 
 def _parameters(document: Document, operation: Operation) -> list[Parameter]:
-    found = []
-    for contract in document.parameters(operation):
-        if contract.get("in") == "header" and str(contract.get("name")).lower() in _NOT_PARAMETERS:
-            continue
-        contract = {**contract, "schema": document.resolve(contract.get("schema", {}))}
-        if contract.get("content"):
-            contract["content"] = _resolved(document, contract["content"])
-        try:
-            found.append(Parameter.of(contract))
-        except ValueError as exc:
-            raise SpecError(f"{document.source}: {operation}: {exc}") from exc
     variables = _VARIABLE.findall(operation.path)
+    found = [
+        each
+        for each in document.parameters(operation)
+        if not (each.location == "header" and each.name.lower() in _NOT_PARAMETERS)
+        and not (each.location == "path" and each.name not in variables)
+    ]
     declared = {each.name for each in found if each.location == "path"}
     # A variable that the document forgets to describe is still needed for the path.
-    found += [
+    found += (
         Parameter.of({"name": name, "in": "path"}) for name in variables if name not in declared
-    ]
-    return [each for each in found if each.location != "path" or each.name in variables]
+    )
+    return found
 
 
 def _request_body(document: Document, operation: Operation) -> RequestBody | None:

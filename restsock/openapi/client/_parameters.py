@@ -1,10 +1,10 @@
-"""Parameters on their way out: Python values to text, by the contract's `style` and `explode`.
+"""Parameters as they are sent: Python values to text, by the contract's `style` and `explode`.
 
-The rules are the tables "Style Values" and "Style Examples" of OpenAPI 3.0.4, 3.1.1 and 3.2.0,
-which stand on RFC 6570. Reading such text back is the part of `_reading`, at the serving end.
+The rules are the tables "Style Values" and "Style Examples" of OpenAPI 3.0.4, 3.1.1 and 3.2.0, and
+RFC 6570 below them. `restsock.openapi.checks` reads such text.
 
-What an encoding cannot carry is refused instead of sent as something else: a list with a "," in an
-item as a header, an object within an object, a path value that would lead to another path.
+A value that an encoding cannot represent is refused, not changed: a list with a "," in an item as a
+header, an object within an object, a path value that would lead to another path.
 """
 
 from __future__ import annotations
@@ -18,261 +18,141 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from restsock.openapi.document import FORM, Parameter, is_json, kind_of
+from restsock.protocol import TOKEN, VALUE
+
 __all__ = [
-    "LOCATIONS",
-    "Parameter",
     "Unserializable",
-    "encode_query_pairs",
-    "is_json",
     "is_list",
     "json_text",
+    "pairs_of",
     "scalar",
+    "write_cookies",
+    "write_form",
+    "write_header",
+    "write_path",
+    "write_query",
 ]
-
-# In the order in which a signature lists them.
-LOCATIONS = ("path", "query", "querystring", "header", "cookie")
 
 # RFC 3986: what never needs to be percent-encoded.
 _UNRESERVED = "-._~"
 # Reserved characters that `allowReserved` may leave as they are in a query: not "#", which ends it;
 # not "&", "=" and "+", which take it apart; and "[" and "]", which RFC 3986 does not allow there.
 _RESERVED = ":/?@!$'()*,;"
-_HEADER_TEXT = re.compile(
-    r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
-)
 _COOKIE_TEXT = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # RFC 6265, cookie-octet
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_STYLES = {
-    "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
-    "querystring": (),
-    "header": ("simple",),
-    "cookie": ("form", "cookie"),
-}
-
-# What a value amounts to: one text, a list of texts, or names with texts.
+# A value's text, its list of texts, or its names with texts.
 _Parts: TypeAlias = "str | list[str] | list[tuple[str, str]]"
+_Encode: TypeAlias = "Callable[[str], str]"
 Pairs: TypeAlias = "list[tuple[str, str]]"
 
 
 class Unserializable(ValueError):
-    """A value that its parameter's place and style cannot carry."""
+    """A value that its parameter's location and style cannot represent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of an operation, as its contract describes it.
+def write_path(parameter: Parameter, value: Any) -> str:
+    """The text that takes the place of `{name}` in the path, percent-encoded.
 
-    Attributes:
-        name: as it stands on the wire.
-        location: `"path"`, `"query"`, `"querystring"` (OpenAPI 3.2), `"header"` or `"cookie"`.
-        required: whether a call has to give it.
-        style: how lists and objects are written; `""` where `media_type` says it.
-        explode: whether each item of them stands on its own.
-        allow_reserved: whether reserved characters of a query value stay as they are.
-        media_type: of the text, where the contract has `content` instead of a style.
-        schema: of the value.
-        description: for people.
-        deprecated: whether it should no longer be given.
+    Raises:
+        Unserializable: it has no such text, or one that leads to another path.
     """
-
-    name: str
-    location: str
-    required: bool
-    style: str
-    explode: bool
-    allow_reserved: bool
-    media_type: str
-    schema: Any
-    description: str
-    deprecated: bool
-
-    @classmethod
-    def of(cls, contract: Mapping[str, Any]) -> Parameter:
-        """From a Parameter Object whose references are resolved.
-
-        Raises:
-            ValueError: the contract gives it a place or a style that OpenAPI does not know.
-        """
-        name, location = contract.get("name"), contract.get("in")
-        if not isinstance(name, str) or location not in _STYLES:
-            raise ValueError(f"a parameter named {name!r} in {location!r} is not of OpenAPI")
-        content = contract.get("content") or {}
-        style = "" if content else contract.get("style") or (_STYLES[location] or ("",))[0]
-        if style and style not in _STYLES[location]:
-            raise ValueError(f"the {location} parameter {name!r} has no style {style!r}")
-        media_type, media = next(iter(content.items()), ("", {}))
-        return cls(
-            name=name,
-            location=location,
-            required=location == "path" or bool(contract.get("required", False)),
-            style=style,
-            explode=bool(contract.get("explode", style in ("form", "cookie"))),
-            allow_reserved=bool(contract.get("allowReserved", False)),
-            media_type=media_type,
-            schema=(media if content else contract).get("schema", {}),
-            description=str(contract.get("description") or ""),
-            deprecated=bool(contract.get("deprecated", False)),
-        )
-
-    @property
-    def where(self) -> str:
-        """What people call it: `query parameter 'limit'`."""
-        return f"{self.location} parameter {self.name!r}"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Place and name, which together are one of a kind; header fields in lower case."""
-        return self.location, self.name.lower() if self.location == "header" else self.name
-
-    def path(self, value: Any) -> str:
-        """The text that takes the place of `{name}` in the path, percent-encoded.
-
-        Raises:
-            Unserializable: it has no such text, or one that leads to another path.
-        """
-        text = _encoded(self._content(value)) if self.media_type else self._expanded(value)
-        if not text:
-            raise Unserializable("it would be empty, and the path another one")
-        return text
-
-    def _expanded(self, value: Any) -> str:
-        if self.style == "matrix":
-            pairs = self._pairs(value, ",", _encoded)
-            return "".join(f";{key}={text}" if text else f";{key}" for key, text in pairs)
-        first, between = (".", "." if self.explode else ",") if self.style == "label" else ("", ",")
+    style, explode = parameter.style, parameter.explode
+    if parameter.media_type:
+        text = _encoded(_content(parameter, value))
+    elif style == "matrix":
+        pairs = _pairs(parameter, value, _encoded)
+        text = "".join(f";{key}={item}" if item else f";{key}" for key, item in pairs)
+    else:
+        first, between = (".", "." if explode else ",") if style == "label" else ("", ",")
         parts = _parts(value)
-        if isinstance(parts, str):
-            return first + _encoded(parts)
         if between == ".":
             # The one delimiter that percent-encoding leaves as it is.
             _refuse_delimiters(parts, between)
-        joined = between.join(_items(parts, "=" if self.explode else between, _encoded))
-        return first + joined if parts else ""
+        text = _joined(parts, between, "=" if explode else between, _encoded)
+        text = first + text if isinstance(parts, str) or parts else ""
+    if not text:
+        raise Unserializable("it would be empty, and the path another one")
+    return text
 
-    def query(self, value: Any) -> Pairs:
-        """Names and values of the query, percent-encoded. Both are empty in a whole `querystring`.
 
-        Raises:
-            Unserializable: its style cannot carry the value.
-        """
-        if self.media_type:
-            if self.location == "querystring" and self.media_type.endswith("x-www-form-urlencoded"):
-                return encode_query_pairs(value)
-            name = "" if self.location == "querystring" else _encoded(self.name)
-            return [(name, _encoded(self._content(value)))]
-        encode = _encoded_reserved if self.allow_reserved else _encoded
-        if self.style == "deepObject":
-            return self._deep(value, encode)
-        if self.style in _DELIMITERS and not self.explode:
-            return self._delimited(value, *_DELIMITERS[self.style])
-        return self._pairs(value, ",", encode)
+def write_query(parameter: Parameter, value: Any) -> Pairs:
+    """Names and values of the query, percent-encoded. The names in a `querystring` may be empty.
 
-    def _deep(self, value: Any, encode: Any) -> Pairs:
-        if not isinstance(value, Mapping):
-            raise Unserializable("the style deepObject carries objects only")
-        name = _encoded(self.name)
-        pairs = []
-        for key, item in value.items():
-            field = f"{name}%5B{_encoded(_text(str(key)))}%5D"
-            texts = _parts(item)
-            if isinstance(texts, str):
-                texts = [texts]
-            for text in texts:
-                if isinstance(text, tuple):
-                    raise Unserializable("the style deepObject carries no object within an object")
-                pairs.append((field, encode(text)))
-        return pairs
-
-    def _delimited(self, value: Any, delimiter: str, encoded: str) -> Pairs:
+    Raises:
+        Unserializable: its style cannot represent the value.
+    """
+    name = _encoded(parameter.name)
+    if parameter.media_type:
+        if parameter.location != "querystring":
+            return [(name, _encoded(_content(parameter, value)))]
+        if kind_of(parameter.media_type) == FORM:
+            return write_form(value)
+        return [("", _encoded(_content(parameter, value)))]
+    encode = _encoded_reserved if parameter.allow_reserved else _encoded
+    if parameter.style == "deepObject":
+        return _deep(name, value, encode)
+    if parameter.style in _DELIMITERS and not parameter.explode:
         parts = _parts(value)
         if isinstance(parts, str):
-            raise Unserializable(f"the style {self.style} carries lists and objects only")
-        texts = [text for part in parts for text in ((part,) if isinstance(part, str) else part)]
-        if any(delimiter in text for text in texts):
-            raise Unserializable(f"{delimiter!r} in an item of the style {self.style}")
-        joined = encoded.join(_encoded(text) for text in texts)
-        return [(_encoded(self.name), joined)] if parts else []
+            raise Unserializable(f"the style {parameter.style} is for lists and objects only")
+        delimiter = _DELIMITERS[parameter.style]
+        _refuse_delimiters(parts, delimiter)
+        between = _encoded(delimiter)
+        return [(name, _joined(parts, between, between, _encoded))] if parts else []
+    return _pairs(parameter, value, encode)
 
-    def _pairs(self, value: Any, between: str, encode: Any) -> Pairs:
-        """The styles form, matrix and cookie, which write name and value."""
-        name = encode(self.name) if encode is _raw else _encoded(self.name)
+
+def write_header(parameter: Parameter, value: Any) -> str:
+    """The value of the header field, as it is: header fields are not percent-encoded.
+
+    Raises:
+        Unserializable: no header field can contain it.
+    """
+    if parameter.media_type:
+        text = _content(parameter, value)
+    else:
         parts = _parts(value)
-        if isinstance(parts, str):
-            return [(name, encode(parts))]
-        if not parts:
-            return []  # RFC 6570, section 2.3: an empty list is as good as none
-        if not self.explode:
-            return [(name, between.join(_items(parts, between, encode)))]
-        return [
-            (name, encode(part)) if isinstance(part, str) else (encode(part[0]), encode(part[1]))
-            for part in parts
-        ]
-
-    def header(self, value: Any) -> str:
-        """The value of the header field, as it is: header fields are not percent-encoded.
-
-        Raises:
-            Unserializable: no header field can carry it.
-        """
-        if not _TOKEN.fullmatch(self.name):
-            raise Unserializable("its name is not one that a header field can have")
-        if self.media_type:
-            text = self._content(value)
-        else:
-            parts = _parts(value)
-            if isinstance(parts, str):
-                text = parts
-            else:
-                _refuse_delimiters(parts, ",=" if self.explode else ",")
-                text = ",".join(_items(parts, "=" if self.explode else ",", _raw))
-        if not _HEADER_TEXT.fullmatch(text):
-            raise Unserializable("a header field cannot carry that text")
-        return text
-
-    def cookie(self, value: Any) -> Pairs:
-        """Names and values of cookies. An exploded list or object becomes several.
-
-        The style `form` percent-encodes what no cookie can hold, and leaves alone what one can:
-        RFC 6570 would encode the "=" of a base64, too, and hardly a server would decode that.
-
-        Raises:
-            Unserializable: no cookie can carry it.
-        """
-        if self.media_type:
-            pairs = [(self.name, _encoded(self._content(value)))]
-        elif self.style == "form":
-            pairs = self._pairs(value, ",", _encoded_cookie)
-        else:
-            parts = _parts(value)
-            if not isinstance(parts, str):
-                _refuse_delimiters(parts, "" if self.explode else ",")
-            pairs = self._pairs(value, ",", _raw)
-        for name, text in pairs:
-            if not _TOKEN.fullmatch(name) or not _COOKIE_TEXT.fullmatch(text.replace(",", "")):
-                raise Unserializable("a cookie cannot carry that text")
-        return pairs
-
-    def _content(self, value: Any) -> str:
-        if is_json(self.media_type):
-            return json_text(value)
-        if not isinstance(value, str):
-            raise Unserializable(f"for {self.media_type} it has to be text")
-        return value
+        _refuse_delimiters(parts, ",=" if parameter.explode else ",")
+        text = _joined(parts, ",", "=" if parameter.explode else ",", _raw)
+    if not TOKEN.fullmatch(parameter.name.encode()):
+        raise Unserializable("its name is not one that a header field can have")
+    raw = text.encode("latin-1", "replace")
+    if raw.decode("latin-1") != text.strip("\t ") or not VALUE.fullmatch(raw):
+        raise Unserializable("a header field cannot contain that text")
+    return text
 
 
-# Style -> what stands between the items, before and behind percent-encoding.
-_DELIMITERS = {"spaceDelimited": (" ", "%20"), "pipeDelimited": ("|", "%7C")}
+def write_cookies(parameter: Parameter, value: Any) -> Pairs:
+    """Names and values of cookies. An exploded list or object becomes several.
+
+    The style `form` percent-encodes only what a cookie cannot contain. RFC 6570 would also encode
+    the "=" of a base64, which hardly any server would decode.
+
+    Raises:
+        Unserializable: no cookie can contain it.
+    """
+    if parameter.media_type:
+        pairs = [(parameter.name, _encoded(_content(parameter, value)))]
+    elif parameter.style == "form":
+        pairs = _pairs(parameter, value, _encoded_cookie)
+    else:
+        if not parameter.explode:
+            _refuse_delimiters(_parts(value), ",")
+        pairs = _pairs(parameter, value, _raw)
+    for name, text in pairs:
+        fits = _COOKIE_TEXT.fullmatch(text.replace(",", ""))
+        if not fits or not TOKEN.fullmatch(name.encode()):
+            raise Unserializable("a cookie cannot contain that text")
+    return pairs
 
 
-def encode_query_pairs(value: Any) -> Pairs:
+def write_form(value: Any) -> Pairs:
     """The fields of `application/x-www-form-urlencoded`, in the style `form`, exploded.
 
     An object in a field is written as JSON, the default of the Encoding Object.
@@ -280,11 +160,8 @@ def encode_query_pairs(value: Any) -> Pairs:
     Raises:
         Unserializable: it is no mapping and no list of pairs.
     """
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    elif is_list(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value):
-        items = list(value)
-    else:
+    items = pairs_of(value)
+    if items is None:
         raise Unserializable("a form is a mapping, or a list of pairs")
     pairs = []
     for key, item in items:
@@ -297,10 +174,49 @@ def encode_query_pairs(value: Any) -> Pairs:
     return pairs
 
 
-def is_json(media_type: str) -> bool:
-    """Whether a media type is JSON (RFC 8259, RFC 6839)."""
-    essence = media_type.partition(";")[0].strip().lower()
-    return essence in ("application/json", "text/json") or essence.endswith("+json")
+# Style -> what stands between the items, before percent-encoding.
+_DELIMITERS = {"spaceDelimited": " ", "pipeDelimited": "|"}
+
+
+def _deep(name: str, value: Any, encode: _Encode) -> Pairs:
+    if not isinstance(value, Mapping):
+        raise Unserializable("the style deepObject is for objects only")
+    pairs = []
+    for key, item in value.items():
+        field = f"{name}%5B{_encoded(_text(str(key)))}%5D"
+        texts = _parts(item)
+        for text in [texts] if isinstance(texts, str) else texts:
+            if isinstance(text, tuple):
+                raise Unserializable("the style deepObject has no object within an object")
+            pairs.append((field, encode(text)))
+    return pairs
+
+
+def _pairs(parameter: Parameter, value: Any, encode: _Encode) -> Pairs:
+    """The styles form, matrix and cookie, which write name and value."""
+    name = parameter.name if encode is _raw else _encoded(parameter.name)
+    parts = _parts(value)
+    if isinstance(parts, str):
+        return [(name, encode(parts))]
+    if not parts:
+        return []  # RFC 6570, section 2.3: an empty list is as good as none
+    if not parameter.explode:
+        return [(name, _joined(parts, ",", ",", encode))]
+    return [
+        (name, encode(part)) if isinstance(part, str) else (encode(part[0]), encode(part[1]))
+        for part in parts
+    ]
+
+
+def _content(parameter: Parameter, value: Any) -> str:
+    if is_json(parameter.media_type):
+        return json_text(value)
+    if not isinstance(value, str):
+        raise Unserializable(f"for {parameter.media_type} it has to be text")
+    return value
+
+
+# --- values ---------------------------------------------------------------------------------------
 
 
 def is_list(value: Any) -> bool:
@@ -308,6 +224,15 @@ def is_list(value: Any) -> bool:
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         return False
     return isinstance(value, (Sequence, AbstractSet))
+
+
+def pairs_of(value: Any) -> list[tuple[Any, Any]] | None:
+    """The fields of a mapping, or of a list of pairs; `None` for anything else."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if is_list(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value):
+        return list(value)
+    return None
 
 
 def scalar(value: Any) -> str:
@@ -389,15 +314,17 @@ def _item(item: Any) -> str:
     return scalar(item)
 
 
-def _items(parts: list[str] | list[tuple[str, str]], equals: str, encode: Any) -> list[str]:
-    return [
+def _joined(parts: _Parts, between: str, equals: str, encode: _Encode) -> str:
+    if isinstance(parts, str):
+        return encode(parts)
+    return between.join(
         encode(part) if isinstance(part, str) else f"{encode(part[0])}{equals}{encode(part[1])}"
         for part in parts
-    ]
+    )
 
 
-def _refuse_delimiters(parts: list[str] | list[tuple[str, str]], delimiters: str) -> None:
-    for part in parts:
+def _refuse_delimiters(parts: _Parts, delimiters: str) -> None:
+    for part in () if isinstance(parts, str) else parts:
         for text in (part,) if isinstance(part, str) else part:
             for delimiter in delimiters:
                 if delimiter in text:

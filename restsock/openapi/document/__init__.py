@@ -4,26 +4,53 @@ from __future__ import annotations
 
 from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, SpecLike, load, parse
 from ._json import NotJSON, read_json
-from ._keywords import as_bounded
+from ._keywords import bounded
+from ._media_types import (
+    FORM,
+    FORM_TYPE,
+    JSON,
+    OTHER,
+    TEXT,
+    best_of,
+    charset_of,
+    covers,
+    essence_of,
+    is_json,
+    kind_of,
+)
+from ._parameters import LOCATIONS, Parameter
 from ._problems import MAX_ERRORS, Problem, problem, schema_problems, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
 from ._work import SECONDS, TooMuchWork, spend, within
 
 __all__ = [
+    "FORM",
+    "FORM_TYPE",
+    "JSON",
+    "LOCATIONS",
     "MAX_ERRORS",
     "MAX_PEER_SIZE",
+    "OTHER",
     "PEER_SECONDS",
     "SECONDS",
+    "TEXT",
     "Document",
     "Match",
     "NoSuchMethod",
     "NoSuchPath",
     "NotJSON",
     "Operation",
+    "Parameter",
     "Problem",
     "SpecLike",
     "TooMuchWork",
-    "as_bounded",
+    "best_of",
+    "bounded",
+    "charset_of",
+    "covers",
+    "essence_of",
+    "is_json",
+    "kind_of",
     "load",
     "parse",
     "problem",

@@ -8,9 +8,8 @@ document itself was a file, and then that file becomes a part of the document, u
 document that came from a peer (or a mapping) refers to itself alone, or is refused, since the one
 who wrote it must not choose what is read here.
 
-Swagger 2.0 is refused, with the way to convert it. openapi-core has no validators for it, and
-bravado-core, which has, would be a second implementation of documents, parameters and schemas
-beside this one; a converted document is the same contract, and works everywhere else, too.
+Swagger 2.0 is refused, with a hint how to convert it: supporting it would take a second
+implementation of documents, parameters and schemas.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from jsonschema.exceptions import ValidationError as SchemaError
-from jsonschema_path import SchemaPath
 from jsonschema_path.loaders import JsonschemaSafeLoader
-from openapi_core import Config, OpenAPI
-from openapi_core.exceptions import OpenAPIError
 
 from restsock._exceptions import SpecError
 
 from ._checking import FILES, check_document, check_patterns
 from ._json import MAX_DIGITS, NotJSON, read_json
+from ._parameters import Parameter
 from ._problems import explained
 from ._routes import Match, Operation, Routes
 from ._work import TooMuchWork, spend, within
@@ -67,7 +64,6 @@ class Document:
 
     Attributes:
         mapping: the document as it was written, other files included. Not to be changed.
-        openapi: the same for openapi-core.
         source: where it came from, for messages.
         version: of OpenAPI: `(3, 1)`.
         operations: all of them, in the order of the document.
@@ -78,9 +74,11 @@ class Document:
         self.source = source
         self.version = _version(mapping, source)
         check_patterns(mapping, source)
-        self.openapi = _openapi(mapping, self.version, source, check=check)
+        if check:
+            _check(mapping, self.version, source)
         self.operations = tuple(self._read_operations())
         self._by_id = {operation.id: operation for operation in self.operations if operation.id}
+        self._parameters: dict[tuple[str, str], tuple[Parameter, ...]] = {}
         self._routes = Routes(
             (base, operation)
             for operation in self.operations
@@ -121,14 +119,24 @@ class Document:
             node = self._look_up(node["$ref"])
         raise SpecError(f"{self.source}: a ring of references")
 
-    def parameters(self, operation: Operation) -> tuple[Mapping[str, Any], ...]:
-        """All parameters of an operation, resolved; its own hide those of the path item."""
-        found: dict[tuple[object, object], Mapping[str, Any]] = {}
-        own = tuple(operation.mapping.get("parameters", ()))
-        for parameter in (*own, *operation.parameters):
-            parameter = self.resolve(parameter)
-            found.setdefault((parameter.get("name"), parameter.get("in")), parameter)
-        return tuple(found.values())
+    def parameters(self, operation: Operation) -> tuple[Parameter, ...]:
+        """All parameters of an operation; its own hide those of the path item.
+
+        Raises:
+            SpecError: OpenAPI does not have such a parameter.
+        """
+        key = (operation.method, operation.path)
+        made = self._parameters.get(key)
+        if made is None:
+            found: dict[tuple[str, str], Parameter] = {}
+            for node in (*operation.mapping.get("parameters", ()), *operation.parameters):
+                try:
+                    parameter = Parameter.of(self.resolve(node), self.resolve)
+                except ValueError as exc:
+                    raise SpecError(f"{self.source}: {operation}: {exc}") from exc
+                found.setdefault(parameter.key, parameter)
+            made = self._parameters[key] = tuple(found.values())
+        return made
 
     def base_paths(self, operation: Operation) -> tuple[str, ...]:
         """The paths in front of an operation's, from `servers`; `("",)` where there are none.
@@ -372,7 +380,7 @@ class _Bundle:
         return f"#/{FILES}/{name}{url.fragment}"
 
 
-# --- for openapi-core -------------------------------------------------------------------------
+# --- checking ---------------------------------------------------------------------------------
 
 
 def _version(mapping: Mapping[str, Any], source: str) -> tuple[int, int]:
@@ -386,14 +394,9 @@ def _version(mapping: Mapping[str, Any], source: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _openapi(
-    mapping: Mapping[str, Any], version: tuple[int, int], source: str, *, check: bool
-) -> OpenAPI:
-    spec = SchemaPath.from_dict(_undeprecated(mapping), handlers={})
+def _check(mapping: Mapping[str, Any], version: tuple[int, int], source: str) -> None:
     try:
-        if check:
-            check_document(mapping, version)
-        return OpenAPI(spec, config=Config(spec_validator_cls=cast("Any", None)))
+        check_document(mapping, version)
     except TooMuchWork:
         raise
     except RecursionError:
@@ -401,26 +404,11 @@ def _openapi(
     except SchemaError as exc:
         where, words = explained(exc)
         raise SpecError(f"{source}: not valid at {where}: {words or _first_line(exc)}") from exc
-    except OpenAPIError as exc:
-        raise SpecError(f"{source}: {_first_line(exc)}") from exc
     except Exception as exc:  # unresolvable references have many types
         # Their own words quote the whole document.
         ref = getattr(exc, "ref", None)
         what = f"{ref!r} leads nowhere" if isinstance(ref, str) else type(exc).__name__
         raise SpecError(f"{source}: {what}") from exc
-
-
-def _undeprecated(node: Any) -> Any:
-    """A copy without `deprecated: true`, of which openapi-core warns at every single request."""
-    if isinstance(node, Mapping):
-        return {
-            key: _undeprecated(value)
-            for key, value in node.items()
-            if not (key == "deprecated" and value is True)
-        }
-    if isinstance(node, list):
-        return [_undeprecated(item) for item in node]
-    return node
 
 
 def _bases(servers: Any) -> Iterator[str]:

@@ -29,7 +29,7 @@ from ._problems import MAX_ERRORS
 from ._regex import BadPattern, compiled
 from ._work import remembered, spend
 
-__all__ = ["as_bounded", "bounded", "canonical"]
+__all__ = ["bounded", "canonical"]
 
 # Longer texts are of none of these formats; some of their checkers would take their time.
 _SHORT = frozenset(
@@ -52,16 +52,6 @@ def bounded(cls: type[Any]) -> type[Any]:
     return _make(cls) if made is None else made
 
 
-def as_bounded(validator: Any) -> Any:
-    """A validator of jsonschema, with work that is bounded."""
-    return bounded(type(validator))(
-        validator.schema,
-        format_checker=validator.format_checker,
-        registry=validator._registry,
-        _resolver=validator._resolver,
-    )
-
-
 def _make(cls: type[Any]) -> type[Any]:
     keywords = {name: _counted(keyword) for name, keyword in cls.VALIDATORS.items()}
     keywords.update((name, own) for name, own in _KEYWORDS.items() if name in keywords)
@@ -76,7 +66,12 @@ def _make(cls: type[Any]) -> type[Any]:
         if _classes.get(kind) is kind:
             return evolved
         # `$schema` within a schema switches to another dialect, and must not switch this off.
-        return as_bounded(evolved)
+        return bounded(kind)(
+            evolved.schema,
+            format_checker=evolved.format_checker,
+            registry=evolved._registry,
+            _resolver=evolved._resolver,
+        )
 
     def iter_errors(self: Any, instance: Any) -> Iterator[ValidationError]:
         return islice(every(self, instance), MAX_ERRORS)  # more of them would not be told

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from restsock.apps import CONTINUE, expects_continue, ignore, loggable
 from restsock.connection import Exchange, ExchangeEvent, Failed, joined
-from restsock.openapi.checks import BodyPlan, Job, content_type_of, field_of
+from restsock.openapi.checks import BodyPlan, Job, content_type_of
 from restsock.openapi.document import Match, Problem, problem, summary
-from restsock.protocol import DataReceived, EndReceived, ResetCode
+from restsock.protocol import DataReceived, EndReceived, ResetCode, content_length, values_of
 
 from ._answers import answer_problem
 from ._response_check import Policy, ResponseCheck
@@ -69,19 +69,18 @@ class RequestCheck:
         """Decides what is needed, from the head alone."""
         exchange = self._exchange
         plan = self._plan
-        if not plan.bodies and not plan.parameters:
+        if not plan.bodies and not plan.readers:
             self._hand_over()
             return
         exchange.observer = self._observe
         if plan.bodies:
-            length = field_of(exchange.request.headers, b"content-length")
-            empty = length is not None and length.strip("0") == ""
-            if not empty and length is not None and not self._accept_body():
+            length = content_length(exchange.request.headers)
+            if length and not self._accept_body():
                 return
             body = plan.body(self._content_type)
             if body is not None and body.whole:
                 self._body = body
-                if length is not None and length.isdigit() and int(length) > self._policy.max_body:
+                if length is not None and length > self._policy.max_body:
                     self._too_large()
                     return
             # Whether there is a body, only the next event tells, when its length is not given.
@@ -97,8 +96,8 @@ class RequestCheck:
         """Whether the contract has this media type; answers 415 when it has not."""
         plan = self._plan.body(self._content_type)
         if plan is not None:
-            coding = field_of(self._exchange.request.headers, b"content-encoding")
-            if not plan.whole or coding is None or coding.strip().lower() == "identity":
+            codings = values_of(self._exchange.request.headers, b"content-encoding")
+            if not plan.whole or all(each.strip().lower() == b"identity" for each in codings):
                 return True
             detail = "a body that is to be validated may not be compressed"
             self._refuse(415, detail, headers=[(b"Accept-Encoding", b"identity")])
@@ -150,7 +149,7 @@ class RequestCheck:
     def _check(self) -> None:
         """Lets a thread look at what there is."""
         plan, body = self._plan, self._body
-        if not plan.parameters and body is None:
+        if not plan.readers and body is None:
             self._pass_on()
             return
         headers = self._exchange.request.headers

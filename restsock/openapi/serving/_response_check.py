@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from restsock._exceptions import StreamReset
 from restsock.apps import ignore
 from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
-from restsock.openapi.checks import Job, content_type_of, field_of
-from restsock.protocol import ResetCode
+from restsock.openapi.checks import Job, content_type_of
+from restsock.protocol import ResetCode, values_of
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
@@ -215,9 +215,9 @@ class ResponseCheck(Exchange):
             return
         expected = policy.validator.plans.response(self._match.operation, status)
         plan = None
-        if expected is not None and field_of(head.headers, b"content-encoding") is None:
-            plan = expected.whole_body(self.request.method, head.headers, policy.max_body)
-        if plan is None and (expected is None or not expected.headers):
+        if expected is not None and not values_of(head.headers, b"content-encoding"):
+            plan = expected.whole_body(self.request.method, status, head.headers, policy.max_body)
+        if plan is None and (expected is None or not expected.readers):
             self._state = State.PASS
             self._outer.send_head(head)
             return

@@ -48,7 +48,7 @@ PATHS: dict[str, Any] = {
             ]
         )
     },
-    # What openapi-core reads, as the media type is none that is known here.
+    # A media type in place of a style.
     "/other": {
         "get": operation(
             parameters=[

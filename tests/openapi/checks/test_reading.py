@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
+import openapi_core
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openapi_core.datatypes import RequestParameters
+from openapi_core.validation.request.exceptions import ParameterValidationError
+from werkzeug.datastructures import Headers, ImmutableMultiDict
 
+from restsock import SpecError
 from restsock.openapi import load
 from restsock.openapi.checks._messages import Parameters
-from restsock.openapi.checks._reading import make_form, make_reader
+from restsock.openapi.checks._reading import FormReader, Reader
 from restsock.openapi.checks._validator import Validator
+from restsock.openapi.document import Parameter, schema_problems
 from restsock.openapi.document._routes import Match
 from tests.openapi.documents import document, operation, parameter
 
@@ -38,8 +46,7 @@ class Spy:
 def read(parameter: dict[str, Any], text: str) -> Any:
     """What is read of a parameter from a path variable, a query, a header or cookies."""
     spy = Spy()
-    reader = make_reader(PETS, parameter, lambda below: spy)
-    assert reader is not None
+    reader = Reader(PETS, Parameter.of(parameter), spy)
     where = parameter["in"]
     parameters = Parameters(
         {"p": text} if where == "path" else {},
@@ -163,18 +170,27 @@ def test_empty_values_where_they_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "text", "seen"),
     [
-        {"style": "unheard-of", "schema": {}},
-        {"content": {"application/xml": {}}},
-        {"schema": True},
+        ({"content": {"text/plain": {"schema": {"type": "string"}}}}, "p=a%2Cb", ["a,b"]),
+        ({"content": {"application/xml": {"schema": {"type": "string"}}}}, "p=<a/>", []),
+        ({"schema": True}, "p=5", ["5"]),
+        ({"schema": {"type": "string"}}, "q=5", []),
     ],
 )
-def test_what_is_not_known_is_for_openapi_core(more: dict[str, Any]) -> None:
+def test_what_is_looked_into(more: dict[str, Any], text: str, seen: list[Any]) -> None:
     spy = Spy()
-    assert (
-        make_reader(load(document()), {"in": "query", "name": "p", **more}, lambda _: spy) is None
-    )
+    reader = Reader(PETS, Parameter.of({"in": "query", "name": "p", **more}), spy)
+    assert list(reader.check(Parameters({}, text, ()))) == []
+    assert spy.seen == seen
+
+
+def test_a_style_that_openapi_does_not_have() -> None:
+    described = parameter("query", "p", {}, style="unheard-of")
+    paths = {"/a": {"get": operation(parameters=[described])}}
+    loaded = load(document(paths), check=False)
+    with pytest.raises(SpecError, match=r"'p' has no style 'unheard-of'"):
+        Validator(loaded).plans.prepare()
 
 
 @given(st.text(), st.sampled_from(["query", "path", "header", "cookie"]), st.booleans())
@@ -191,12 +207,46 @@ def test_forms() -> None:
         "additionalProperties": {"type": "boolean"},
     }
     spy = Spy()
-    form = make_form(load(document()), {"schema": schema}, spy)
-    assert form is not None
-    assert list(form.check_form("n=5&tags=1&tags=x&a+b=true&empty")) == []
+    form = FormReader(PETS, {"schema": schema}, spy)
+    assert list(form.check("n=5&tags=1&tags=x&a+b=true&empty")) == []
     assert spy.seen == [{"n": 5, "tags": [1, "x"], "a b": True, "empty": ""}]
-    odd = {"schema": {}, "encoding": {"n": {"style": "spaceDelimited"}}}
-    assert make_form(load(document()), odd, spy) is None
+
+
+def test_forms_with_encodings() -> None:
+    content = {
+        "schema": {
+            "properties": {
+                "short": INTEGERS,
+                "deep": COLOR,
+                "text": INTEGERS,
+                "pet": COLOR,
+                "pets": {"type": "array", "items": COLOR},
+            }
+        },
+        "encoding": {
+            "short": {"style": "pipeDelimited", "explode": False},
+            "deep": {"style": "deepObject"},
+            "text": {"contentType": "application/json"},
+            "pet": {"contentType": "text/plain"},
+        },
+    }
+    pet = quote('{"R": 1}')
+    text = f"short=1|2&deep[R]=3&deep[n]=x&text=[4]&pet={pet}&pets={pet}&pets=x&more=5"
+    spy = Spy()
+    assert list(FormReader(PETS, content, spy).check(text)) == []
+    assert spy.seen == [
+        {
+            "short": [1, 2],
+            "deep": {"R": 3, "n": "x"},
+            "text": [4],
+            "pet": {"R": 1},
+            "pets": [{"R": 1}, "x"],
+            "more": "5",
+        }
+    ]
+    for ambiguous in ("deep[R]=1&deep[R]=2", "short=1&short=2", "Text=[4]", "text=[1"):
+        (found,) = FormReader(PETS, content, spy).check(ambiguous)
+        assert found["in"] == "body"
 
 
 # --- against openapi-core -------------------------------------------------------------------------
@@ -251,14 +301,37 @@ def test_no_disagreement(
     elif texts and where == "cookie":
         headers = [(b"Cookie", f"p={texts[0]}".encode())]
 
-    def places(validator: Validator) -> set[tuple[str, str]]:
-        problems = validator.check_parameters(match, query, headers)
-        return {(problem["in"], problem["pointer"]) for problem in problems}
-
-    ours, theirs = Validator(loaded), Validator(loaded)
-    key = (found.method, found.path)
-    theirs.plans._requests[key] = theirs.plans.request(found)._replace(readers=None)
-    mine, other = places(ours), places(theirs)
-    assert bool(mine) == bool(other)
+    problems = Validator(loaded).check_request(match, query, headers)
+    ours = {(problem["in"], problem["pointer"]) for problem in problems}
+    theirs = set(openapi_core_finds(loaded.mapping, match, query, headers))
+    assert bool(ours) == bool(theirs)
     # Where an item cannot be read at all, ours names the item, theirs the whole.
-    assert mine == other or (many and other == {(where, "#")})
+    assert ours == theirs or (many and theirs == {(where, "#")})
+
+
+def openapi_core_finds(
+    mapping: Any, match: Match, query: str, headers: list[tuple[bytes, bytes]]
+) -> Iterator[tuple[str, str]]:
+    """Where openapi-core finds the parameters of a request wrong."""
+    config = openapi_core.Config(spec_validator_cls=None)  # type: ignore[arg-type]
+    cookies = [value.decode().split("=", 1) for name, value in headers if name == b"Cookie"]
+    request = SimpleNamespace(
+        method="get",
+        host_url="http://api",
+        path=match.operation.path.replace("{p}", quote(match.variables.get("p", ""))),
+        content_type="",
+        body=None,
+        parameters=RequestParameters(
+            query=ImmutableMultiDict(parse_qsl(query, keep_blank_values=True)),
+            header=Headers([(name.decode(), value.decode()) for name, value in headers]),
+            cookie=ImmutableMultiDict([(name, value) for name, value in cookies]),
+        ),
+    )
+    api = openapi_core.OpenAPI.from_dict(mapping, config=config)
+    for error in api.iter_request_errors(request):
+        assert isinstance(error, ParameterValidationError), repr(error)
+        inner = getattr(error.__cause__, "schema_errors", ())
+        for found in schema_problems(inner, error.location):
+            yield error.location, found["pointer"]
+        if not inner:
+            yield error.location, "#"

@@ -156,7 +156,7 @@ def test_other_files_become_a_part_of_it(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, "spec.json", spec))
     assert len(loaded.mapping["x-files"]) == 2  # the document itself is not one of them
     (found,) = loaded.operations
-    assert loaded.parameters(found)[0]["name"] == "number"
+    assert loaded.parameters(found)[0].name == "number"
     body = loaded.resolve(found.mapping["requestBody"])
     schema = loaded.resolve(body["content"]["application/json"]["schema"])
     assert schema["required"] == ["name"]
@@ -225,7 +225,7 @@ def test_own_parameters_hide_those_of_the_path() -> None:
         }
     }
     loaded = load(document(paths))
-    found = {p["in"]: p["schema"]["type"] for p in loaded.parameters(loaded.operations[0])}
+    found = {p.location: p.schema["type"] for p in loaded.parameters(loaded.operations[0])}
     assert found == {"query": "string", "header": "integer"}
 
 

@@ -35,7 +35,7 @@ def check(
     plan = validator.plans.request(match.operation).body("application/json")
     assert plan is not None
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return validator.check_request_body(match, plan, "application/json", data)
+    return validator.check_request(match, "", [(b"Content-Type", b"application/json")], plan, data)
 
 
 # --- equality ---------------------------------------------------------------------------------
