@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
+from contextlib import asynccontextmanager, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -43,18 +39,27 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What holds for a call besides its arguments."""
+    """What holds for a call besides its arguments.
 
-    contract: BoundContract | None  # `None`: nothing is validated
-    base_url: str  # scheme and authority; of the use on the trio loop the scheme alone, or ""
-    base_path: str | None  # in front of the paths, instead of the one from `servers`
+    Attributes:
+        contract: `None` if nothing is validated.
+        base_url: scheme and authority; of an async operation the scheme alone, or "".
+        base_path: in front of the paths, instead of the one from `servers`.
+        timeout: seconds, or what `requests` takes.
+        headers: fields of each request.
+        content_type: that of the body; `None` if it follows from the value.
+    """
+
+    contract: BoundContract | None
+    base_url: str
+    base_path: str | None
     timeout: Any
     headers: Mapping[str, str]
     content_type: str | None
 
 
 class BoundOperation:
-    """An operation that can be called. Made by `Client`; immutable, and may be shared by threads.
+    """An operation that can be called. Made by `APIClient`; immutable, threads may share it.
 
     Its `__doc__` and `__signature__` are those of the contract, for `help()` and for editors.
 
@@ -82,43 +87,37 @@ class BoundOperation:
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> _Self:
-        """The same operation with other options, which the keywords of a call are not for.
+        """The same operation with other options. The keywords of a call are only its parameters.
 
             api.uploadPhoto.using(timeout=60, content_type="image/png")(number=7, body=data)
 
         Args:
             timeout: instead of the client's; `None` for none.
-            headers: on top of the client's; they win over header parameters, too.
+            headers: in addition to the client's; they win over header parameters, too.
             content_type: which of the media types that the contract offers the body is.
         """
         options = self._options
-        return type(self)(
-            self._arguments,
-            replace(
-                options,
-                timeout=options.timeout if timeout is ... else timeout,
-                headers={**options.headers, **(headers or {})},
-                content_type=content_type or options.content_type,
-            ),
-            self._transport,
+        made = copy(self)
+        made._options = replace(
+            options,
+            timeout=options.timeout if timeout is ... else timeout,
+            headers={**options.headers, **(headers or {})},
+            content_type=content_type or options.content_type,
         )
+        return made
 
-    def prepare(self, /, **arguments: Any) -> PreparedCall:
+    def prepare(self, /, *args: Any, **arguments: Any) -> PreparedCall:
         """The request that a call with these arguments would send.
 
         Raises:
             ArgumentError: they do not fit.
         """
-        return self._prepare((), arguments)
-
-    def _prepare(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> PreparedCall:
         key = self._arguments.key
         if args:
             names = ", ".join(f"{name}=" for name in self.__signature__.parameters)
             hint = f": {names}" if names else ""
-            raise ArgumentError(
-                f"arguments are given by name{hint}", operation=key, location="call"
-            )
+            message = f"arguments are given by name{hint}"
+            raise ArgumentError(message, operation=key, location="call")
         return self._arguments.call(
             arguments,
             headers=self._options.headers,
@@ -128,7 +127,7 @@ class BoundOperation:
         )
 
     def _supplied(self) -> frozenset[tuple[str, str]]:
-        """Parameters that the transport has already."""
+        """The keys of parameters that the transport adds."""
         return frozenset()
 
     def _check(
@@ -178,9 +177,10 @@ class BlockingOperation(BoundOperation):
             OperationFailed: the status is 400 or more.
             requests.RequestException: as from the session; and what its adapters raise.
         """
-        return self._send(self._prepare(args, arguments), stream=False)
+        return self._send(self.prepare(*args, **arguments), stream=False)
 
-    def stream(self, /, *args: Any, **arguments: Any) -> AbstractContextManager[requests.Response]:
+    @contextmanager
+    def stream(self, /, *args: Any, **arguments: Any) -> Iterator[requests.Response]:
         """Calls it; the block runs once the head is there, and its end closes the answer.
 
             with api.feed.stream(every=0.1) as response:
@@ -189,15 +189,8 @@ class BlockingOperation(BoundOperation):
         Raises:
             ArgumentError, OperationFailed, requests.RequestException: as a call.
         """
-        return self._stream(self._prepare(args, arguments))
-
-    @contextmanager
-    def _stream(self, call: PreparedCall) -> Iterator[requests.Response]:
-        response = self._send(call, stream=True)
-        try:
+        with self._send(self.prepare(*args, **arguments), stream=True) as response:
             yield response
-        finally:
-            response.close()
 
     def _supplied(self) -> frozenset[tuple[str, str]]:
         session = self._transport
@@ -245,12 +238,10 @@ class BlockingOperation(BoundOperation):
         """A call with what the session adds to it, as far as parameters are concerned."""
         session = self._transport
         own = {name.lower() for name in call.headers}
-        fields = call.fields()
-        fields += [
-            (name, value) for name, value in session.headers.items() if name.lower() not in own
-        ]
         taken = {name for name, _ in call.cookies}
         jar = [(name, value or "") for name, value in session.cookies.items() if name not in taken]
+        fields = call.fields()
+        fields += [item for item in session.headers.items() if item[0].lower() not in own]
         fields += [("Cookie", f"{name}={value}") for name, value in jar]
         if params := _params(session):
             more = urlencode(params, doseq=True)
@@ -288,7 +279,7 @@ class AsyncOperation(BoundOperation):
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
-        call = self._prepare(args, arguments)
+        call = self.prepare(*args, **arguments)
         checks = await self._checks(call)
         response = await self._transport.request(
             call.method,
@@ -298,35 +289,22 @@ class AsyncOperation(BoundOperation):
             timeout=self._options.timeout,
             scheme=scheme_of(self._options.base_url),
         )
-        self._raise_for_status(response)
-        if checks is not None:
-            await self._in_thread(
-                self._check_response,
-                checks,
-                response.status,
-                response.headers,
-                response,
-                response.content,
-            )
+        await self._check_answer(checks, response, response.content)
         return response
 
-    def stream(
-        self, /, *args: Any, **arguments: Any
-    ) -> AbstractAsyncContextManager[StreamedResponse]:
+    @asynccontextmanager
+    async def stream(self, /, *args: Any, **arguments: Any) -> AsyncIterator[StreamedResponse]:
         """Calls it; the block runs once the head is there, and its end ends the exchange.
 
             async with api.feed.stream(every=0.1) as response:
                 async for data in response: ...
 
-        The time-out of the client does not hold here: use `trio.fail_after`.
+        The client's time-out does not apply here: use `trio.fail_after`.
 
         Raises:
             ArgumentError, OperationFailed, RestsockError: as a call.
         """
-        return self._stream(self._prepare(args, arguments))
-
-    @asynccontextmanager
-    async def _stream(self, call: PreparedCall) -> AsyncIterator[StreamedResponse]:
+        call = self.prepare(*args, **arguments)
         checks = await self._checks(call)
         async with self._transport.stream(
             call.method,
@@ -335,13 +313,7 @@ class AsyncOperation(BoundOperation):
             body=_async_body(call),
             scheme=scheme_of(self._options.base_url),
         ) as response:
-            if response.status >= 400:
-                content = await response.read()
-                self._raise_for_status(Response(response.status, response.headers, content))
-            if checks is not None:
-                await self._in_thread(
-                    self._check_response, checks, response.status, response.headers, response, None
-                )
+            await self._check_answer(checks, response, None)
             yield response
 
     async def _checks(self, call: PreparedCall) -> object | None:
@@ -349,37 +321,41 @@ class AsyncOperation(BoundOperation):
             return None
         return await self._in_thread(self._check, call, call.fields())
 
+    async def _check_answer(
+        self, checks: object, response: Response | StreamedResponse, content: bytes | None
+    ) -> None:
+        status, headers = response.status, response.headers
+        if status >= 400:
+            if not isinstance(response, Response):
+                response = Response(status, headers, await response.read())
+            content_type = response.header("content-type") or ""
+            raise failure_of(self._arguments.key, status, content_type, response.content, response)
+        if checks is not None:
+            await self._in_thread(self._check_response, checks, status, headers, response, content)
+
     async def _in_thread(self, function: Callable[..., _Result], *args: Any) -> _Result:
         """Validates beside the loop, which it would hold up for a millisecond or so."""
         assert self._options.contract is not None
         return await beside_the_loop(function, *args, seconds=self._options.contract.max_time)
-
-    def _raise_for_status(self, response: Response) -> None:
-        if response.status >= 400:
-            status, content_type = response.status, response.header("content-type") or ""
-            raise failure_of(self._arguments.key, status, content_type, response.content, response)
 
 
 def _params(session: requests.Session) -> list[tuple[str, Any]]:
     """What a session adds to each query."""
     params: Any = session.params
     if isinstance(params, Mapping):
-        return [(str(name), value) for name, value in params.items()]
-    if isinstance(params, (list, tuple)):
-        return [(str(name), value) for name, value in params]
-    return []
+        params = params.items()
+    elif not isinstance(params, (list, tuple)):
+        return []
+    return [(str(name), value) for name, value in params]
+
+
+async def _pieces(body: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Pieces that may take their time, a file's for example, made beside the loop."""
+    while (piece := await trio.to_thread.run_sync(next, body, None)) is not None:
+        yield piece
 
 
 def _async_body(call: PreparedCall) -> bytes | AsyncIterable[bytes]:
-    body = call.body
-    if body is None:
+    if call.body is None:
         return b""
-    if isinstance(body, (bytes, AsyncIterable)):
-        return body
-    return _in_thread(iter(body))
-
-
-async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Pieces that may take their time, a file's for example, made beside the loop."""
-    while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
-        yield piece
+    return call.body if isinstance(call.body, (bytes, AsyncIterable)) else _pieces(iter(call.body))

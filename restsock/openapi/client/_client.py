@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from restsock.connection import Requester, Response, fields_of
+from restsock.openapi.document import Document, did_you_mean
 
 from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
+from ._call_errors import UnknownOperation
 from ._contract import BoundContract, Contract, ContractLike
 from ._discover import add_part, search_blocking
-from ._operations import Catalog
+from ._operations import Arguments
 
 if TYPE_CHECKING:
     import requests
-
-    from restsock.openapi.document import Document
 
 __all__ = ["APIClient"]
 
@@ -115,7 +115,7 @@ class APIClient(Generic[_Bound]):
                 "the transport has to be a requests.Session or a restsock Requester, not "
                 f"{type(transport).__name__}; for restsock.sync, mount its .adapter() on a session"
             )
-        document = contract.document
+        self._document = contract.document
         self._transport = transport
         # The document is here, so there is no peer to ask for it.
         bound = None
@@ -123,38 +123,46 @@ class APIClient(Generic[_Bound]):
             bound = BoundContract(cast("Requester", None), contract)
         self._options = CallOptions(bound, where, base_path, timeout, dict(headers), None)
         self._made: dict[str, BoundOperation] = {}
-        self._catalog = Catalog(document)
+        # The last one set: by it `__getattr__` sees an instance that is complete.
+        self._keys = tuple(dict.fromkeys(map(str, self._document.operations)))
 
     @property
     def document(self) -> Document:
         """The contract."""
-        return self._catalog.document
+        return self._document
 
     @property
     def operations(self) -> tuple[str, ...]:
         """The names of all operations, for `operation()`."""
-        return self._catalog.keys
+        return self._keys
 
     def operation(self, name: str) -> _Bound:
         """The operation with this id, or "METHOD /path", to be called.
 
         Raises:
-            UnknownOperation: there is none; the message has the names that are near.
+            UnknownOperation: there is none; the message suggests similar names.
+            SpecError: the document is wrong about it.
         """
         made = self._made.get(name)
         if made is None:
-            made = self._kind(self._catalog.find(name), self._options, self._transport)
-            self._made[name] = made
+            operation = self._document.operation(name)
+            if operation is None:
+                title = self._document.title or "the document"
+                hint = did_you_mean(name, self._keys)
+                raise UnknownOperation(f"{title} has no operation {name!r}{hint}")
+            arguments = Arguments(self._document, operation)
+            # Two threads may both make it; they make the same.
+            made = self._made[name] = self._kind(arguments, self._options, self._transport)
         return cast("_Bound", made)
 
     def __getattr__(self, name: str) -> _Bound:
         # Of an instance that is half made, by a copy for example, nothing is there yet.
-        if name.startswith("__") or "_catalog" not in self.__dict__:
+        if name.startswith("__") or "_keys" not in self.__dict__:
             raise AttributeError(name)
         return self.operation(name)
 
     def __dir__(self) -> list[str]:
-        ids = (name for name in self._catalog.keys if name.isidentifier())
+        ids = (name for name in self._keys if name.isidentifier())
         return sorted({*object.__dir__(self), *ids})
 
     def __repr__(self) -> str:

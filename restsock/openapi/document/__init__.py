@@ -19,7 +19,7 @@ from ._media_types import (
     kind_of,
 )
 from ._parameters import LOCATIONS, Parameter
-from ._problems import MAX_ERRORS, Problem, problem, schema_problems, summary
+from ._problems import MAX_ERRORS, Problem, did_you_mean, problem, schema_problems, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
 from ._work import SECONDS, TooMuchWork, spend, within
 
@@ -48,6 +48,7 @@ __all__ = [
     "bounded",
     "charset_of",
     "covers",
+    "did_you_mean",
     "essence_of",
     "is_json",
     "kind_of",

@@ -77,7 +77,8 @@ class Document:
         if check:
             _check(mapping, self.version, source)
         self.operations = tuple(self._read_operations())
-        self._by_id = {operation.id: operation for operation in self.operations if operation.id}
+        self._by_name = {f"{each.method} {each.path}": each for each in self.operations}
+        self._by_name.update((str(each), each) for each in reversed(self.operations))
         self._parameters: dict[tuple[str, str], tuple[Parameter, ...]] = {}
         self._routes = Routes(
             (base, operation)
@@ -90,9 +91,10 @@ class Document:
         """`info.title`."""
         return str(self.mapping.get("info", {}).get("title", ""))
 
-    def operation(self, id: str) -> Operation | None:
-        """The operation with this `operationId`, or `None`."""
-        return self._by_id.get(id)
+    def operation(self, name: str) -> Operation | None:
+        """The operation with this `operationId`, or "METHOD /path"; `None` if there is none."""
+        method, _, path = name.partition(" ")
+        return self._by_name.get(name) or self._by_name.get(f"{method.upper()} {path}")
 
     def match(self, method: str, path: str) -> Match:
         """Finds the operation that a request is for.

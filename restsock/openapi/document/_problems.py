@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from ._regex import compiled
 __all__ = [
     "MAX_ERRORS",
     "Problem",
+    "did_you_mean",
     "explained",
     "pointer",
     "problem",
@@ -157,6 +159,13 @@ def _cut(words: str) -> str:
 def summary(errors: Sequence[Problem]) -> str:
     """The errors in one line, for logs and exceptions."""
     return "; ".join(map(_in_words, errors[:MAX_ERRORS])) or "no reason given"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that is unknown: those that are near, if any."""
+    by_case = {known.lower(): known for known in names}
+    near = get_close_matches(name.lower(), by_case, n=3)
+    return f"; did you mean {' or '.join(repr(by_case[each]) for each in near)}?" if near else ""
 
 
 def _in_words(error: Problem) -> str:

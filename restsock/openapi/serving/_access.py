@@ -10,14 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from restsock._patterns import like
 from restsock.apps import make_handler
 from restsock.connection import Exchange, Load, load_of
 from restsock.openapi.checks import misleads, misread, takes_matrix
-from restsock.openapi.document import NoSuchMethod, NoSuchPath, Operation, SpecLike, load
+from restsock.openapi.document import (
+    NoSuchMethod,
+    NoSuchPath,
+    Operation,
+    SpecLike,
+    did_you_mean,
+    load,
+)
 
 from ._answers import answer_problem
 
@@ -114,9 +120,7 @@ class Rules:
                 continue
             for pattern in rule.operations:
                 if not any(_names(pattern, operation) for operation in document.operations):
-                    known = [str(operation) for operation in document.operations]
-                    near = get_close_matches(pattern, known, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    hint = did_you_mean(pattern, map(str, document.operations))
                     raise ValueError(f"{peer!r} has no operation {pattern!r}{hint}")
 
     def __iter__(self) -> Iterator[Rule]:
