@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .checks import Contract, ContractLike
 from .client._bound_operations import AsyncOperation, BlockingOperation, BoundOperation
 from .client._call_errors import (
     ArgumentError,
@@ -13,7 +14,7 @@ from .client._call_errors import (
     UnknownParameter,
 )
 from .client._client import APIClient
-from .client._contract import Contract, ContractLike, bind_contract
+from .client._contract import bind_contract
 from .client._discover import WELL_KNOWN, discover, discover_blocking
 from .document import Document, Operation, SpecLike, load
 from .serving._access import AccessHandler, CallerOf, Rule, Rules, allow, caller_of

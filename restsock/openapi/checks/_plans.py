@@ -107,6 +107,12 @@ class MessagePlan(NamedTuple):
         found = best_of(self.bodies, content_type)
         return None if found is None else self.bodies[found]
 
+    def wrong_type(self, content_type: str | None) -> Problem:
+        """What is wrong with a media type for which there is no plan."""
+        what = "is missing; it is" if content_type is None else "is not one of the contract:"
+        detail = f"the media type {what} {' or '.join(self.bodies)}"
+        return problem("header", detail, name="Content-Type")
+
     def whole_body(
         self, method: bytes, status: int, headers: Headers, max_body: int
     ) -> BodyPlan | None:

@@ -93,9 +93,7 @@ class Validator:
             and plan.body(content_type) is None
             and not (status >= 400 and essence_of(content_type) == PROBLEM.decode())
         ):
-            offered = ", ".join(plan.bodies)
-            detail = f"the media type is not one of the contract: {offered}"
-            return [problem("header", detail, name="Content-Type")]
+            return [plan.wrong_type(content_type)]
         return []
 
     def _check(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from restsock.connection import Requester, Response, fields_of
+from restsock.openapi.checks import Contract, ContractLike
 from restsock.openapi.document import Document, did_you_mean
 
 from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
 from ._call_errors import UnknownOperation
-from ._contract import BoundContract, Contract, ContractLike
+from ._contract import BoundContract
 from ._discover import add_part, search_blocking
 from ._operations import Arguments
 

@@ -13,16 +13,8 @@ from restsock._exceptions import SpecError
 from restsock._options import Options
 from restsock.apps import Responder, ignore, make_handler
 from restsock.connection import Exchange, Load, load_of
-from restsock.openapi.checks import Threads, Validator, misread
-from restsock.openapi.document import (
-    SECONDS,
-    Document,
-    NoSuchMethod,
-    NoSuchPath,
-    Operation,
-    load,
-    problem,
-)
+from restsock.openapi.checks import MAX_BODY, Contract, Refused, Threads, Validator
+from restsock.openapi.document import SECONDS, Document, load
 
 from ._answers import answer_problem, answer_wrong
 from ._request_check import RequestCheck, hand_over
@@ -32,8 +24,6 @@ if TYPE_CHECKING:
     from restsock.openapi.document import SpecLike
 
 __all__ = ["OpenAPIHandler"]
-
-_MIB = 1024 * 1024
 
 
 class OpenAPIHandler:
@@ -99,7 +89,7 @@ class OpenAPIHandler:
         wrong_response: str = "refuse",
         unknown_paths: str = "refuse",
         publish: str | None = "/openapi.json",
-        max_body: int = _MIB,
+        max_body: int = MAX_BODY,
         max_time: float = SECONDS,
         threads: int = 4,
         interface: str | None = None,
@@ -107,28 +97,26 @@ class OpenAPIHandler:
         chance: Callable[[], float] = random.random,
         **app_options: Any,
     ) -> None:
-        share = float(responses)
-        if not 0 <= share <= 1:
-            raise ValueError(f"responses is a truth value or a share from 0 to 1, not {responses}")
-        _one_of("wrong_response", wrong_response, "refuse", "log")
-        _one_of("unknown_paths", unknown_paths, "refuse", "pass")
-        if max_body < 0:
-            raise ValueError(f"max_body must not be negative, not {max_body}")
-        if not max_time > 0:
-            raise ValueError(f"max_time must be positive, not {max_time}")
+        if wrong_response not in ("refuse", "log"):
+            raise ValueError(f"wrong_response is 'refuse' or 'log', not {wrong_response!r}")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if publish is not None and not publish.startswith("/"):
             raise ValueError(f"publish is a path that begins with /, not {publish!r}")
         options = options or Options()
         self.document = _document_of(app) if spec is None else load(spec)
+        self._contract = Contract(
+            self.document,
+            requests=requests,
+            responses=responses,
+            unknown_paths=unknown_paths,
+            max_body=max_body,
+            max_time=max_time,
+            chance=chance,
+        )
         self._inner = make_handler(app, interface=interface, options=options, **app_options)
-        self._validate_requests = requests
-        self._share = share
-        self._pass_unknown = unknown_paths == "pass"
         self._publish = None if publish is None else publish.encode("ascii")
         self._published = b""
-        self._chance = chance
         self._policy = Policy(
             Validator(self.document, seconds=max_time),
             Threads(number=threads, grace=options.timeouts.close, seconds=max_time),
@@ -150,35 +138,23 @@ class OpenAPIHandler:
             return
         method = head.method.decode("ascii")
         try:
-            match = self.document.match(method, path.decode("latin-1"))
-        except NoSuchPath:
-            if not self._validate_requests or head.target == b"*":
-                self._inner.handle(exchange)
-            elif self._pass_unknown:
-                if not self._refuse_misread(exchange, method, None, path):
-                    self._inner.handle(exchange)
-            else:
-                answer_problem(exchange, 404, "the contract has no such path")
+            match = self._contract.find(self.document, method, path.decode("latin-1"))
+        except Refused as exc:
+            allow = ", ".join(exc.allowed).encode("ascii", "replace")
+            errors = [exc.problem] if exc.status == 400 else []
+            headers = [(b"Allow", allow)] if exc.allowed else []
+            answer_problem(exchange, exc.status, str(exc), errors, headers=headers)
             return
-        except NoSuchMethod as exc:
-            if method == "OPTIONS" or not self._validate_requests:
-                self._inner.handle(exchange)
-            else:
-                allow = ", ".join(exc.allowed).encode("ascii", "replace")
-                detail = f"the contract has no {method} for this path"
-                answer_problem(exchange, 405, detail, headers=[(b"Allow", allow)])
+        if match is None:
+            self._inner.handle(exchange)
             return
-        if self._validate_requests and self._refuse_misread(
-            exchange, method, match.operation, path
-        ):
-            return
-        sampled = self._share > 0 and (self._share >= 1 or self._chance() < self._share)
-        if self._validate_requests:
+        sampled = self._contract.sampled()
+        proceed, policy = self._inner.handle, self._policy
+        if self._contract.requests:
             text = query.decode("latin-1")
-            proceed, policy = self._inner.handle, self._policy
             RequestCheck(exchange, match, text, proceed, policy, response_too=sampled).begin()
         else:
-            hand_over(exchange, match, self._inner.handle, self._policy if sampled else None)
+            hand_over(exchange, match, proceed, policy, response_too=sampled)
 
     def load(self) -> Load | None:
         """The queue of the app, if it has one."""
@@ -201,16 +177,6 @@ class OpenAPIHandler:
             finally:
                 self._serving = False
 
-    def _refuse_misread(
-        self, exchange: Exchange, method: str, operation: Operation | None, path: bytes
-    ) -> bool:
-        """Answers 400 to a path that the app may take for another one."""
-        if not misread(self.document, method, operation, path.decode("latin-1")):
-            return False
-        detail = "servers read this path differently: an encoded / or a ; in it, or dots"
-        answer_problem(exchange, 400, detail, [problem("path", detail)])
-        return True
-
     def _answer_document(self, exchange: Exchange) -> None:
         if not self._published:
             self._published = self.document.to_json()
@@ -230,8 +196,3 @@ def _document_of(app: Any) -> Document:
     if not isinstance(mapping, dict):
         raise SpecError(f"the openapi() of {type(app).__name__} gives no document")
     return load(mapping)
-
-
-def _one_of(name: str, value: str, *choices: str) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")

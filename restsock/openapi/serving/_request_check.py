@@ -50,7 +50,7 @@ class RequestCheck:
         self._query = query
         self._policy = policy
         self._hand_over = partial(
-            hand_over, exchange, match, proceed, policy if response_too else None
+            hand_over, exchange, match, proceed, policy, response_too=response_too
         )
         # As long as the window has room, the app gives the credit back itself, as it reads.
         self._free = connection.limits.initial_window // 2
@@ -102,12 +102,9 @@ class RequestCheck:
             detail = "a body that is to be validated may not be compressed"
             self._refuse(415, detail, headers=[(b"Accept-Encoding", b"identity")])
             return False
-        offered = ", ".join(self._plan.bodies)
-        detail = f"the contract has {offered} here"
-        if self._content_type is None:
-            detail += ", and the request has no Content-Type"
-        accept = offered.encode("ascii", "replace")
-        self._refuse(415, detail, headers=[(b"Accept", accept)])
+        wrong = self._plan.wrong_type(self._content_type)
+        accept = ", ".join(self._plan.bodies).encode("ascii", "replace")
+        self._refuse(415, wrong["detail"], headers=[(b"Accept", accept)])
         return False
 
     def _observe(self, event: ExchangeEvent) -> None:
@@ -210,17 +207,23 @@ def hand_over(
     exchange: Exchange,
     match: Match,
     proceed: Callable[[Exchange], None],
-    policy: Policy | None,
+    policy: Policy,
     *,
+    response_too: bool,
     credited: int = 0,
     continued: bool = False,
 ) -> Callable[[], Callable[[ExchangeEvent], None]]:
     """Gives an exchange to the app; returns what gives its observer."""
-    if policy is None and not credited and not continued:
+    if not response_too and not credited and not continued:
         proceed(exchange)
         return lambda: exchange.observer
     check = ResponseCheck(
-        exchange, credit=credited, policy=policy, match=match, continued=continued
+        exchange,
+        credit=credited,
+        policy=policy,
+        checked=response_too,
+        match=match,
+        continued=continued,
     )
     exchange.observer = check.receive
     proceed(check)

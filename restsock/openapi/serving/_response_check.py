@@ -66,7 +66,8 @@ class ResponseCheck(Exchange):
     Args:
         outer: the exchange.
         credit: bytes of the request whose credit was given back already, on behalf of the app.
-        policy: how the response is validated; `None` when it is not.
+        policy: how the response is validated.
+        checked: whether it is.
         match: the operation.
         continued: whether the requester was told to go on (100) already.
     """
@@ -91,12 +92,13 @@ class ResponseCheck(Exchange):
         outer: Exchange,
         *,
         credit: int,
-        policy: Policy | None,
+        policy: Policy,
+        checked: bool = True,
         match: Match,
         continued: bool = False,
     ) -> None:
         self._outer = outer
-        self._state = State.PASS if policy is None else State.WAIT
+        self._state = State.WAIT if checked else State.PASS
         self._held = 0
         super().__init__(outer.request, ignore)
         self.connection = outer.connection
@@ -176,13 +178,12 @@ class ResponseCheck(Exchange):
         policy = self._policy
         if self._state is State.PASS:
             self._outer.send_data(data)
-            if policy is None or policy.hold or self._head is None:
+            if policy.hold or self._head is None:
                 return
         elif self._state not in (State.HEAD, State.WHOLE):
             return
         self._parts.append(data)
         self._held += len(data)
-        assert policy is not None
         if self._state is not State.HEAD and self._held > policy.max_body:
             self._give_up()
 
@@ -191,24 +192,23 @@ class ResponseCheck(Exchange):
         if self._state is State.PASS:
             self._outer.send_end(trailers)
             if self._head is not None:
-                self._submit(self._match, self._head, self._plan, b"".join(self._parts))
+                self._submit(self._head)
         elif self._state is State.HEAD:
             self._trailers = trailers
         elif self._state is State.WHOLE and self._trailers is None:
             self._trailers = trailers
             assert self._head is not None
-            self._submit(self._match, self._head, self._plan, b"".join(self._parts))
+            self._submit(self._head)
 
     # --- inside -------------------------------------------------------------------------------
 
     def _take_head(self, head: ResponseHead) -> None:
         policy = self._policy
-        assert policy is not None
         status = head.status
         content_type = content_type_of(head.headers)
         found = policy.validator.check_status(self._match, status, content_type)
         if found:
-            self._wrong(found, None, can_answer=policy.hold)
+            self._wrong(found, None)
             if not policy.hold:
                 self._state = State.PASS
                 self._outer.send_head(head)
@@ -226,19 +226,19 @@ class ResponseCheck(Exchange):
             self._state = State.PASS
             self._outer.send_head(head)
             if plan is None:
-                self._submit(self._match, head, None, b"")
+                self._submit(head)
                 self._head = None
         elif plan is None:
             self._state = State.HEAD
-            self._submit(self._match, head, None, b"")
+            self._submit(head)
         else:
             self._state = State.WHOLE
 
-    def _submit(self, match: Match, head: ResponseHead, plan: BodyPlan | None, body: bytes) -> None:
+    def _submit(self, head: ResponseHead) -> None:
         policy = self._policy
-        assert policy is not None
         check = policy.validator.check_response
-        work = partial(check, match, head.status, head.headers, plan, body)
+        body = b"".join(self._parts)
+        work = partial(check, self._match, head.status, head.headers, self._plan, body)
         self._job = Job(work, self._checked)
         try:
             policy.threads.submit(self._job, self._outer.connection)
@@ -247,10 +247,9 @@ class ResponseCheck(Exchange):
 
     def _checked(self, found: list[Problem] | None, error: BaseException | None) -> None:
         policy = self._policy
-        assert policy is not None
         self._job = None
         if found or error is not None:
-            self._wrong(found or [], error, can_answer=policy.hold)
+            self._wrong(found or [], error)
         elif policy.hold:
             self._release()
         if not policy.hold:
@@ -285,12 +284,9 @@ class ResponseCheck(Exchange):
         self._head = None
         self._parts.clear()
 
-    def _wrong(
-        self, found: list[Problem], error: BaseException | None, *, can_answer: bool
-    ) -> None:
+    def _wrong(self, found: list[Problem], error: BaseException | None) -> None:
         policy = self._policy
-        assert policy is not None
-        if not can_answer:
+        if not policy.hold:
             policy.wrong(self._outer, found, error, False)
             return
         ended = self._trailers is not None

@@ -592,8 +592,8 @@ def test_a_fastapi_tells_its_contract() -> None:
     [
         ({"responses": 2}, "from 0 to 1"),
         ({"responses": -0.5}, "from 0 to 1"),
-        ({"wrong_response": "no"}, "'refuse', 'log'"),
-        ({"unknown_paths": "no"}, "'refuse', 'pass'"),
+        ({"wrong_response": "no"}, "'refuse' or 'log'"),
+        ({"unknown_paths": "no"}, "'refuse' or 'pass'"),
         ({"max_body": -1}, "negative"),
         ({"threads": 0}, "at least 1"),
         ({"publish": "x"}, "begins with /"),

@@ -1,0 +1,139 @@
+"""`Contract`: a document, and how strictly messages are held to it at either end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import Any, TypeAlias
+
+from restsock.openapi.document import (
+    SECONDS,
+    Document,
+    Match,
+    NoSuchMethod,
+    NoSuchPath,
+    Problem,
+    load,
+    problem,
+)
+
+from ._divergence import misread
+
+__all__ = ["MAX_BODY", "Contract", "ContractLike", "Refused"]
+
+MAX_BODY = 1024 * 1024
+"""Bytes of the largest body that is looked into, by default."""
+
+
+class Refused(Exception):  # a result more than an error
+    """A request that is none of the document's operations.
+
+    Attributes:
+        status: what a server answers.
+        problem: why.
+        allowed: with 405 the methods that the path has.
+    """
+
+    def __init__(self, status: int, problem: Problem, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(problem["detail"])
+        self.status = status
+        self.problem = problem
+        self.allowed = allowed
+
+
+class Contract:
+    """A document, and how strictly calls are held to it.
+
+    ::
+
+        contract = Contract("petstore.yaml", responses=0.1)
+        session.mount("http://edge-1/", server.adapter("edge-1", openapi=contract))
+
+    A request is checked before anything is sent: path, method, parameters, media type and body.
+    A response is checked when its head is there: status, media type, header fields; and its body,
+    when the call reads it anyway (no `stream=True`). Bodies that come in pieces, that are larger
+    than `max_body` or that the document says nothing of, pass.
+
+    It may be used for any number of peers. One that is to come from the peer is asked for with the
+    first call, and kept as long as the adapter.
+
+    Args:
+        spec: the name of a file, a mapping, a `Document`; or a path on the peer, which begins with
+            `/` (a file of such a name is given as a `pathlib.Path`); or `True`, to look for the
+            document where frameworks put it.
+        requests: whether requests are validated.
+        responses: whether responses are; or the share of them that is, between 0 and 1.
+        unknown_paths: `"refuse"` refuses calls to paths that the document does not have; `"pass"`
+            lets them go.
+        max_body: bytes of the largest body that is looked into.
+        max_time: seconds of processor time that the check of one message may take. One that takes
+            more breaks the contract.
+        chance: random numbers in [0, 1), for the share.
+
+    Raises:
+        SpecError: the document cannot be used.
+        ValueError: a number or a choice is out of range.
+    """
+
+    def __init__(
+        self,
+        spec: str | PathLike[str] | Mapping[str, Any] | Document | bool,
+        *,
+        requests: bool = True,
+        responses: bool | float = True,
+        unknown_paths: str = "refuse",
+        max_body: int = MAX_BODY,
+        max_time: float = SECONDS,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.requests = requests
+        self.share = float(responses)
+        self.max_body = max_body
+        self.max_time = max_time
+        self._unknown_paths = unknown_paths
+        self._chance = chance
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"responses is a truth value or a share from 0 to 1, not {responses}")
+        if unknown_paths not in ("refuse", "pass"):
+            raise ValueError(f"unknown_paths is 'refuse' or 'pass', not {unknown_paths!r}")
+        if max_body < 0:
+            raise ValueError(f"max_body must not be negative, not {max_body}")
+        if not max_time > 0:
+            raise ValueError(f"max_time must be positive, not {max_time}")
+        if spec is False:
+            raise ValueError("openapi is True, to look for the document on the peer, or None")
+        self.where: str | None = None
+        self.document: Document | None = None
+        if isinstance(spec, str) and spec.startswith("/"):
+            self.where = spec
+        elif not isinstance(spec, bool):
+            self.document = load(spec)
+
+    def sampled(self) -> bool:
+        """Whether the next response is one of those that are validated."""
+        return self.share > 0 and (self.share >= 1 or self._chance() < self.share)
+
+    def find(self, document: Document, method: str, path: str) -> Match | None:
+        """The operation of a request; `None` if the request passes without being validated.
+
+        Raises:
+            Refused: it does not pass.
+        """
+        match = None
+        try:
+            match = document.match(method, path)
+        except NoSuchPath:
+            if self.requests and path != "*" and self._unknown_paths == "refuse":
+                raise Refused(404, problem("path", "the contract has no such path")) from None
+        except NoSuchMethod as exc:
+            if self.requests and method != "OPTIONS":
+                detail = f"the contract has {', '.join(exc.allowed)} for this path, not {method}"
+                raise Refused(405, problem("method", detail), exc.allowed) from None
+        if self.requests and misread(document, method, match and match.operation, path):
+            detail = "servers read this path differently: an encoded / or a ; in it, or dots"
+            raise Refused(400, problem("path", detail))
+        return match
+
+
+ContractLike: TypeAlias = "Contract | str | PathLike[str] | Mapping[str, Any] | Document | bool"
