@@ -50,25 +50,24 @@ class Contract:
         contract = Contract("petstore.yaml", responses=0.1)
         session.mount("http://edge-1/", server.adapter("edge-1", openapi=contract))
 
-    A request is checked before anything is sent: path, method, parameters, media type and body.
-    A response is checked when its head is there: status, media type, header fields; and its body,
-    when the call reads it anyway (no `stream=True`). Bodies that come in pieces, that are larger
-    than `max_body` or that the document says nothing of, pass.
+    A request is validated before anything is sent: path, method, parameters, media type and body.
+    A response is validated when its head is there: status, media type, header fields; and its
+    body, unless the call streams it. Bodies that come in pieces or are larger than `max_body` pass.
 
-    It may be used for any number of peers. One that is to come from the peer is asked for with the
-    first call, and kept as long as the adapter.
+    It may be used for any number of peers. One that comes from the peer is fetched with the first
+    call, and kept as long as the adapter.
 
     Args:
         spec: the name of a file, a mapping, a `Document`; or a path on the peer, which begins with
-            `/` (a file of such a name is given as a `pathlib.Path`); or `True`, to look for the
+            `/` (pass a file of such a name as a `pathlib.Path`); or `True`, to look for the
             document where frameworks put it.
         requests: whether requests are validated.
         responses: whether responses are; or the share of them that is, between 0 and 1.
         unknown_paths: `"refuse"` refuses calls to paths that the document does not have; `"pass"`
-            lets them go.
-        max_body: bytes of the largest body that is looked into.
-        max_time: seconds of processor time that the check of one message may take. One that takes
-            more breaks the contract.
+            lets them pass.
+        max_body: bytes of the largest body that is validated.
+        max_time: seconds of processor time for the validation of one message. One that takes more
+            breaks the contract.
         chance: random numbers in [0, 1), for the share.
 
     Raises:

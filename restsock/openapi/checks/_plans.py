@@ -1,11 +1,8 @@
-"""What a document says of the messages of each operation, and what it takes to check them.
-
-Plans, and the validators of their schemas, are made once: at first use, or by `Plans.prepare`.
-"""
+"""What a document says of the messages of one operation, and what it takes to check them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -21,7 +18,6 @@ from restsock.openapi.document import (
     TEXT,
     Document,
     NotJSON,
-    Operation,
     Parameter,
     Problem,
     best_of,
@@ -41,7 +37,7 @@ from ._reading import FormReader, Reader
 if TYPE_CHECKING:
     from restsock.protocol import Headers
 
-__all__ = ["BodyPlan", "MessagePlan", "Plans", "content_type_of"]
+__all__ = ["BodyPlan", "MessagePlan", "SchemaValidators", "content_type_of", "make_plan"]
 
 # JSON is in UTF-8, whatever is said, but some servers believe what is said.
 _JSON_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
@@ -131,95 +127,43 @@ class MessagePlan(NamedTuple):
         return found or chain.from_iterable(each.check(parameters) for each in self.readers)
 
 
-class Plans:
-    """The plans of one document, each made at its first use. Any number of threads may share them.
+def make_plan(
+    document: Document,
+    parameters: Iterable[Parameter],
+    holder: Mapping[str, Any],
+    validators: SchemaValidators,
+) -> MessagePlan:
+    """Makes a plan.
 
     Args:
-        document: what the messages are held to.
+        document: what the message is held to.
+        parameters: of a request, or the headers of a response.
+        holder: the Request Body or Response Object.
+        validators: for requests or for responses.
+
+    Raises:
+        SpecError: a part of the document cannot be used.
     """
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self._requests: dict[tuple[str, str], MessagePlan] = {}
-        self._responses: dict[tuple[str, str, int], MessagePlan | None] = {}
-        if document.version == (3, 0):
-            self._write = _Validators(document, dialects.OAS30WriteValidator)
-            self._read = _Validators(document, dialects.OAS30ReadValidator)
-        else:
-            cls = getattr(dialects, "OAS{}{}Validator".format(*document.version))
-            self._write = self._read = _Validators(document, cls)
-
-    def prepare(self) -> None:
-        """Makes what is needed to validate, for all operations.
-
-        Raises:
-            SpecError: a part of the document cannot be used.
-        """
-        for operation in self.document.operations:
-            self.request(operation)
-            for status in operation.mapping.get("responses") or {}:
-                if status.isdigit():
-                    self.response(operation, int(status))
-
-    def request(self, operation: Operation) -> MessagePlan:
-        """What the document says of this operation's requests."""
-        key = (operation.method, operation.path)
-        plan = self._requests.get(key)
-        if plan is None:
-            parameters = self.document.parameters(operation)
-            body = self.document.resolve(operation.mapping.get("requestBody") or {})
-            plan = self._requests[key] = self._plan(parameters, body, self._write)
-        return plan
-
-    def response(self, operation: Operation, status: int) -> MessagePlan | None:
-        """What it says of responses with this status; `None` when it does not know the status."""
-        key = (operation.method, operation.path, status)
-        if key in self._responses:
-            return self._responses[key]
-        resolve = self.document.resolve
-        responses = operation.mapping.get("responses") or {}
-        names = (str(status), f"{status // 100}XX", "default")
-        name = next((name for name in names if name in responses), None)
-        plan = None
-        if name is not None:
-            response = resolve(responses[name])
-            headers = (
-                Parameter.of({**resolve(header), "in": "header", "name": field}, resolve)
-                for field, header in response.get("headers", {}).items()
-                if field.lower() != "content-type"
-            )
-            plan = self._plan(headers, response, self._read)
-        # There are 900 statuses, so a hostile peer cannot fill the memory with them.
-        self._responses[key] = plan
-        return plan
-
-    def _plan(
-        self, parameters: Iterable[Parameter], holder: Mapping[str, Any], validators: _Validators
-    ) -> MessagePlan:
-        readers = tuple(
-            Reader(self.document, each, validators.of(each.schema))
-            for each in parameters
-            if each.location != "querystring"
-        )
-        declared = tuple(chain.from_iterable(reader.declared for reader in readers))
-        bodies = dict(self._bodies(holder.get("content") or {}, validators))
-        return MessagePlan(readers, declared, bodies, holder.get("required") is True)
-
-    def _bodies(
-        self, content: Mapping[str, Any], validators: _Validators
-    ) -> Iterator[tuple[str, BodyPlan]]:
-        for media_type, node in content.items():
-            media = self.document.resolve(node)
-            schema = self.document.resolve(media.get("schema"))
-            kind = kind_of(media_type)
-            validator = form = None
-            if kind != OTHER and _says_something(schema, text=kind == TEXT):
-                validator = validators.of(schema)
-                form = FormReader(self.document, media, validator) if kind == FORM else None
-            yield media_type, BodyPlan(kind, media_type, validator, form)
+    readers = tuple(
+        Reader(document, each, validators.of(each.schema))
+        for each in parameters
+        if each.location != "querystring"
+    )
+    declared = tuple(chain.from_iterable(reader.declared for reader in readers))
+    bodies = {}
+    for media_type, node in (holder.get("content") or {}).items():
+        media = document.resolve(node)
+        schema = document.resolve(media.get("schema"))
+        kind = kind_of(media_type)
+        validator = form = None
+        if kind != OTHER and _says_something(schema, text=kind == TEXT):
+            validator = validators.of(schema)
+            form = FormReader(document, media, validator) if kind == FORM else None
+        bodies[media_type] = BodyPlan(kind, media_type, validator, form)
+    return MessagePlan(readers, declared, bodies, holder.get("required") is True)
 
 
-class _Validators:
+class SchemaValidators:
     """Makes the validator of each schema once.
 
     Args:

@@ -17,12 +17,16 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import openapi_schema_validator as dialects
+
 from restsock.apps import PROBLEM
 from restsock.openapi.document import (
     MAX_ERRORS,
     SECONDS,
     Document,
     Match,
+    Operation,
+    Parameter,
     Problem,
     TooMuchWork,
     essence_of,
@@ -31,7 +35,7 @@ from restsock.openapi.document import (
 )
 
 from ._messages import Parameters
-from ._plans import BodyPlan, MessagePlan, Plans, content_type_of
+from ._plans import BodyPlan, MessagePlan, SchemaValidators, content_type_of, make_plan
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers
@@ -42,7 +46,8 @@ __all__ = ["Validator"]
 class Validator:
     """Validates the messages of one document. Any number of threads may share one.
 
-    `plans` say beforehand, at no cost, what of a message is needed; `check_*` return what is wrong.
+    `request` and `response` say beforehand, at no cost, what of a message is needed; `check_*`
+    return what is wrong.
 
     Args:
         document: what messages are held to.
@@ -52,8 +57,61 @@ class Validator:
 
     def __init__(self, document: Document, *, seconds: float = SECONDS) -> None:
         self.document = document
-        self.plans = Plans(document)
         self._seconds = seconds
+        # Both are made at first use.
+        self._requests: dict[tuple[str, str], MessagePlan] = {}
+        self._responses: dict[tuple[str, str, int], MessagePlan | None] = {}
+        if document.version == (3, 0):
+            self._write = SchemaValidators(document, dialects.OAS30WriteValidator)
+            self._read = SchemaValidators(document, dialects.OAS30ReadValidator)
+        else:
+            cls = getattr(dialects, "OAS{}{}Validator".format(*document.version))
+            self._write = self._read = SchemaValidators(document, cls)
+
+    def prepare(self) -> None:
+        """Makes what is needed to validate, for all operations.
+
+        Raises:
+            SpecError: a part of the document cannot be used.
+        """
+        for operation in self.document.operations:
+            self.request(operation)
+            for status in operation.mapping.get("responses") or {}:
+                if status.isdigit():
+                    self.response(operation, int(status))
+
+    def request(self, operation: Operation) -> MessagePlan:
+        """What the document says of this operation's requests."""
+        key = (operation.method, operation.path)
+        plan = self._requests.get(key)
+        if plan is None:
+            parameters = self.document.parameters(operation)
+            body = self.document.resolve(operation.mapping.get("requestBody") or {})
+            plan = make_plan(self.document, parameters, body, self._write)
+            self._requests[key] = plan
+        return plan
+
+    def response(self, operation: Operation, status: int) -> MessagePlan | None:
+        """What it says of responses with this status; `None` when it does not know the status."""
+        key = (operation.method, operation.path, status)
+        if key in self._responses:
+            return self._responses[key]
+        resolve = self.document.resolve
+        responses = operation.mapping.get("responses") or {}
+        names = (str(status), f"{status // 100}XX", "default")
+        name = next((name for name in names if name in responses), None)
+        plan = None
+        if name is not None:
+            response = resolve(responses[name])
+            headers = (
+                Parameter.of({**resolve(header), "in": "header", "name": field}, resolve)
+                for field, header in response.get("headers", {}).items()
+                if field.lower() != "content-type"
+            )
+            plan = make_plan(self.document, headers, response, self._read)
+        # There are 900 statuses, so a hostile peer cannot fill the memory with them.
+        self._responses[key] = plan
+        return plan
 
     def check_request(
         self,
@@ -64,7 +122,7 @@ class Validator:
         body: bytes = b"",
     ) -> list[Problem]:
         """What is wrong with a request: its parameters, and its body by a plan that wants it."""
-        expected = self.plans.request(match.operation)
+        expected = self.request(match.operation)
         return self._check(expected, "query", match.variables, query, headers, plan, body)
 
     def check_response(
@@ -76,12 +134,12 @@ class Validator:
         body: bytes = b"",
     ) -> list[Problem]:
         """What is wrong with its header fields, and with its body by a plan that wants it."""
-        expected = self.plans.response(match.operation, status)
+        expected = self.response(match.operation, status)
         return self._check(expected, "header", {}, "", headers, plan, body)
 
     def check_status(self, match: Match, status: int, content_type: str | None) -> list[Problem]:
         """What is wrong with status and media type of a response. Costs nothing."""
-        plan = self.plans.response(match.operation, status)
+        plan = self.response(match.operation, status)
         if plan is None:
             if 200 <= status < 300:
                 return [problem("status", f"{status} is not in the contract")]

@@ -39,30 +39,30 @@ class APIClient(Generic[_Bound]):
     """An API by its operations.
 
     `api.listPets(limit=10)` calls the operation with that id; `api.operation("listPets")` is the
-    same one, and the way to ids that are no Python names or are those of this class. Those without
-    an id are "GET /pets". `dir(api)` lists them, `help(api.listPets)` shows the contract.
+    same, for ids that are not Python names or that this class uses itself. Those without an id are
+    "GET /pets". `dir(api)` lists all, `help(api.listPets)` shows the contract.
 
-    Arguments go by name, wherever the contract puts them: path, query, header or cookie. `None` is
-    as good as leaving one out. The body is `body=`. A name that Python does not allow is given with
-    "_" in its place (`x_request_id`), or as it is (`**{"X-Request-Id": "7"}`). Two parameters of
-    one name are told apart by their places: `path_id=`, `query_id=`.
+    Arguments go by name, wherever the contract puts them: path, query, header or cookie. `None`
+    leaves one out. The body is `body=`. A name that is not a Python name is given with "_" instead
+    (`x_request_id`), or unchanged (`**{"X-Request-Id": "7"}`). Two parameters of one name are told
+    apart by their locations: `path_id=`, `query_id=`.
 
     Args:
-        transport: a `requests.Session` (or a `restsock.Session`), for calls that block; or a
-            `Requester` (`restsock.Client`, `Connection`, `Route`) for calls to await on its loop.
-        spec: the document, or a `Contract`, which says how strictly calls are held to it. The
-            document is a file, a mapping, or what `load` or `discover` gave; with a session also a
-            path on the peer (`"/openapi.json"`), or `True` to look for it there. Where an adapter
-            of the session has a contract of its own, that one counts.
-        base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, stands in place of
-            the one from the document's `servers`. By default the first of `servers` counts, which
-            for a session has to be a whole URL then. A requester takes the path alone.
+        transport: a `requests.Session` (or a `restsock.Session`), for blocking calls; or a
+            `Requester` (`restsock.Client`, `Connection`, `Route`), for async calls on its loop.
+        spec: the document, or a `Contract` with options. The document is a file, a mapping, or the
+            result of `load` or `discover`; with a session also a path on the peer
+            (`"/openapi.json"`), or `True` to look for it there. If an adapter of the session has a
+            contract of its own, only that one is used.
+        base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, replaces that of
+            the document's `servers`. By default the first of `servers`, which has to be a whole
+            URL for a session. A requester needs the path alone.
         headers: fields for each request.
-        timeout: seconds for each call; with a session what `requests` takes, a pair for example.
+        timeout: seconds for each call; with a session what `requests` takes, such as a pair.
 
     Raises:
         SpecError: the document cannot be used, or the peer has none.
-        ValueError: it does not say where the API is, and neither does `base_url`.
+        ValueError: neither the document nor `base_url` says where the API is.
         TypeError: the transport is neither of both.
     """
 
@@ -157,7 +157,7 @@ class APIClient(Generic[_Bound]):
         return cast("_Bound", made)
 
     def __getattr__(self, name: str) -> _Bound:
-        # Of an instance that is half made, by a copy for example, nothing is there yet.
+        # An instance that is half made, by a copy for example, has no operations yet.
         if name.startswith("__") or "_keys" not in self.__dict__:
             raise AttributeError(name)
         return self.operation(name)

@@ -113,7 +113,7 @@ class BoundContract:
         head: RequestHead,
         body: bytes | None,
     ) -> list[Problem]:
-        plan = validator.plans.request(match.operation)
+        plan = validator.request(match.operation)
         whole = None
         wrong: list[Problem] = []
         if body == b"":
@@ -153,7 +153,7 @@ class BoundContract:
             )
 
     def _body_plan(self, call: CheckedCall, status: int, headers: Headers) -> BodyPlan | None:
-        plan = self.validator().plans.response(call.match.operation, status)
+        plan = self.validator().response(call.match.operation, status)
         if plan is None:
             return None
         return plan.whole_body(call.method, status, headers, self._contract.max_body)

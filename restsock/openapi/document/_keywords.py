@@ -1,16 +1,16 @@
 """The keywords of JSON Schema, with work that is bounded.
 
-The validators of jsonschema are used, for all their dialects, with keywords of our own where theirs
+The validators of jsonschema are used for all dialects, with our own keywords where theirs
 
 - take more than linear time: `uniqueItems` and `unevaluatedItems` compare all with all, patterns
   backtrack, `enum` compares with each of its values;
 - keep more than they need: every error quotes its value, and `anyOf` keeps the errors of all its
-  branches, at each level of what is nested;
-- are wrong at the edges: `multipleOf` fails at huge numbers, and finds 19.99 to be no multiple of
-  0.01; a format raises what nobody expects.
+  branches, at each level of nesting;
+- are wrong at the edges: `multipleOf` fails at huge numbers and finds 19.99 to be no multiple of
+  0.01; some formats raise undocumented exceptions.
 
-The others count their steps. What cannot be bounded by shape, such as schemas that refer to each
-other twice at each step, is bounded by `_work`.
+All others count their steps. What no keyword can bound, such as schemas that refer to each other
+twice at each step, is bounded by `_work`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
+from operator import ge, gt, le, lt
 from typing import Any, cast
 
 from jsonschema.exceptions import FormatError, ValidationError
@@ -85,6 +86,7 @@ def _make(cls: type[Any]) -> type[Any]:
 
 
 _Keyword = Callable[[Any, Any, Any, Any], "Iterable[ValidationError] | None"]
+_Compare = Callable[[Any, Any], bool]
 
 
 def _counted(keyword: _Keyword) -> _Keyword:
@@ -183,27 +185,18 @@ def _multiple(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
     return _exact(instance) % _exact(value) == 0
 
 
-def _at_least(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
-    if not _is_number(instance) or not _is_number(value):
-        return True
-    # In OpenAPI 3.0 `exclusiveMinimum` is a truth value.
-    strict = schema.get("exclusiveMinimum") is True
-    return bool(instance > value if strict else instance >= value)
+def _bound(
+    holds: _Compare, strictly: _Compare | None = None, flag: str = ""
+) -> Callable[[Any, Any, Any, Any], bool]:
+    """A bound of numbers. In OpenAPI 3.0 a flag beside it says that it is exclusive."""
 
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
+        if not _is_number(instance) or not _is_number(value):
+            return True
+        compare = strictly if strictly is not None and schema.get(flag) is True else holds
+        return compare(instance, value)
 
-def _at_most(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
-    if not _is_number(instance) or not _is_number(value):
-        return True
-    strict = schema.get("exclusiveMaximum") is True
-    return bool(instance < value if strict else instance <= value)
-
-
-def _more(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
-    return not _is_number(instance) or not _is_number(value) or instance > value
-
-
-def _less(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
-    return not _is_number(instance) or not _is_number(value) or instance < value
+    return check
 
 
 # --- texts ------------------------------------------------------------------------------------
@@ -219,7 +212,10 @@ def _format(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
         return True
     if isinstance(instance, str):
         if value == "regex":
-            return _is_pattern(instance)
+            try:
+                return compiled(instance) is not None
+            except BadPattern:
+                return False
         if value in checker.checkers and value not in ("byte", "binary", "password"):
             limit = _MAX_SHORT if value in _SHORT else _MAX_TEXT
             if len(instance) > limit:
@@ -232,14 +228,6 @@ def _format(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
     try:
         checker.check(instance, value)
     except (FormatError, ValueError, TypeError, OverflowError):  # some let theirs through
-        return False
-    return True
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        compiled(text)
-    except BadPattern:
         return False
     return True
 
@@ -260,13 +248,11 @@ def _type_30(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
     return bool(validator.is_type(instance, value))
 
 
-def _sized(kind: type[Any], *, least: bool) -> Callable[[Any, Any, Any, Any], bool]:
-    def holds(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
-        if not isinstance(instance, kind):
-            return True
-        return bool(len(instance) >= value if least else len(instance) <= value)
+def _sized(kind: type[Any], holds: _Compare) -> Callable[[Any, Any, Any, Any], bool]:
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
+        return not isinstance(instance, kind) or holds(len(instance), value)
 
-    return holds
+    return check
 
 
 # --- what is in objects and arrays --------------------------------------------------------------
@@ -298,38 +284,29 @@ def _additional_properties(validator: Any, value: Any, instance: Any, schema: An
             yield from validator.descend(instance[name], value, path=name)
 
 
-def _any_of(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-    context: list[ValidationError] = []
-    for index, inner in enumerate(value):
-        # More of them would not be told.
-        errors = list(islice(validator.descend(instance, inner, schema_path=index), MAX_ERRORS))
-        if not errors:
-            return
-        context += errors[: max(1, MAX_ERRORS - len(context))]
-    yield ValidationError("", context=context)
-
-
-def _one_of(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-    context: list[ValidationError] = []
-    valid = 0
-    for index, inner in enumerate(value):
-        errors = list(islice(validator.descend(instance, inner, schema_path=index), MAX_ERRORS))
-        valid += not errors
-        if valid > 1:
-            yield ValidationError("")
-            return
-        context += errors[: max(1, MAX_ERRORS - len(context))]
-    if not valid:
-        yield ValidationError("", context=context)
-
-
-def _chosen(keyword: str, own: _Keyword) -> _Keyword:
-    """OpenAPI's `discriminator` says which branch counts; that is left to its library."""
+def _choice(keyword: str) -> _Keyword:
+    """`anyOf` and `oneOf`, by which of several schemas is valid."""
+    # A `discriminator` says which one counts; that is left to OpenAPI's library.
     discriminated = OAS30Validator.VALIDATORS[keyword]
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-        which = discriminated if "discriminator" in schema else own
-        return which(validator, value, instance, schema)
+        if "discriminator" in schema:
+            yield from discriminated(validator, value, instance, schema)
+            return
+        context: list[ValidationError] = []
+        valid = 0
+        for index, inner in enumerate(value):
+            # More of them would not be told.
+            errors = list(islice(validator.descend(instance, inner, schema_path=index), MAX_ERRORS))
+            valid += not errors
+            if valid and keyword == "anyOf":
+                return
+            if valid > 1:
+                yield ValidationError("")
+                return
+            context += errors[: max(1, MAX_ERRORS - len(context))]
+        if not valid:
+            yield ValidationError("", context=context)
 
     return _counted(check)
 
@@ -422,23 +399,23 @@ _KEYWORDS: Mapping[str, Any] = {
     "const": _assertion(_const),
     "uniqueItems": _assertion(_unique),
     "multipleOf": _assertion(_multiple),
-    "minimum": _assertion(_at_least),
-    "maximum": _assertion(_at_most),
-    "exclusiveMinimum": _assertion(_more),
-    "exclusiveMaximum": _assertion(_less),
-    "minLength": _assertion(_sized(str, least=True)),
-    "maxLength": _assertion(_sized(str, least=False)),
-    "minItems": _assertion(_sized(list, least=True)),
-    "maxItems": _assertion(_sized(list, least=False)),
-    "minProperties": _assertion(_sized(dict, least=True)),
-    "maxProperties": _assertion(_sized(dict, least=False)),
+    "minimum": _assertion(_bound(ge, gt, "exclusiveMinimum")),
+    "maximum": _assertion(_bound(le, lt, "exclusiveMaximum")),
+    "exclusiveMinimum": _assertion(_bound(gt)),
+    "exclusiveMaximum": _assertion(_bound(lt)),
+    "minLength": _assertion(_sized(str, ge)),
+    "maxLength": _assertion(_sized(str, le)),
+    "minItems": _assertion(_sized(list, ge)),
+    "maxItems": _assertion(_sized(list, le)),
+    "minProperties": _assertion(_sized(dict, ge)),
+    "maxProperties": _assertion(_sized(dict, le)),
     "pattern": _assertion(_pattern),
     "format": _assertion(_format),
     "not": _assertion(_not),
     "patternProperties": _counted(_pattern_properties),
     "additionalProperties": _counted(_additional_properties),
-    "anyOf": _chosen("anyOf", _any_of),
-    "oneOf": _chosen("oneOf", _one_of),
+    "anyOf": _choice("anyOf"),
+    "oneOf": _choice("oneOf"),
     "contains": _counted(_contains),
     "unevaluatedItems": _counted(_unevaluated(list, "items")),
     "unevaluatedProperties": _counted(_unevaluated(dict, "properties")),

@@ -1,11 +1,10 @@
-"""How much work one message, or one document, may make.
+"""Bounds the work that one message, or one document, can make.
 
-Whoever wrote a document chooses how its schemas multiply, and whoever sends a message how often
-they are applied. Neither shall keep a thread for longer than is said here. So what walks over
-schemas and values says `spend()` with each step, and the step that goes too far raises
-`TooMuchWork`. What is done between two steps is linear in the size of what is looked at.
-
-The measure is the processor time of the thread, so that a busy machine refuses no honest message.
+The author of a document chooses how its schemas multiply, and the sender of a message how often
+they are applied. So code that walks over schemas and values calls `spend()` at each step; the step
+that goes too far raises `TooMuchWork`. What happens between two steps is linear in the size of what
+is looked at. The measure is the processor time of the thread, so a busy machine refuses no honest
+message.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from typing import Any
 __all__ = ["SECONDS", "TooMuchWork", "afford", "remembered", "spend", "within"]
 
 SECONDS = 5.0
-"""Processor time for one message, unless it is said otherwise. A plain MiB takes one or two."""
+"""Processor time for one message, by default. A plain MiB takes one or two."""
 
 _STRIDE = 2000  # steps between two looks at the clock: one to ten milliseconds
 
 
 class TooMuchWork(Exception):  # a result more than an error
-    """The work that was allowed is done, or nobody wants the result any more."""
+    """The work takes more than is allowed, or its result is not needed any more."""
 
 
 class _Here(threading.local):
@@ -59,7 +58,7 @@ def within(seconds: float, stopped: Callable[[], bool] | None = None) -> Iterato
 
     Args:
         seconds: of processor time.
-        stopped: tells, now and then, whether to give up before that.
+        stopped: asked now and then whether to give up before that.
     """
     if _here.work is not None:
         yield
@@ -72,11 +71,7 @@ def within(seconds: float, stopped: Callable[[], bool] | None = None) -> Iterato
 
 
 def spend(steps: int = 1) -> None:
-    """Counts steps of the work that is going on.
-
-    Raises:
-        TooMuchWork: they are too many.
-    """
+    """Counts steps of the current work; raises `TooMuchWork` when they are too many."""
     work = _here.work
     if work is not None:
         work.steps += steps
@@ -85,26 +80,14 @@ def spend(steps: int = 1) -> None:
 
 
 def afford(seconds: float) -> None:
-    """Asks for one step that cannot be interrupted.
-
-    Args:
-        seconds: how long it may take.
-
-    Raises:
-        TooMuchWork: there is not that much left.
-    """
+    """Raises `TooMuchWork` if so many seconds, for a step without interruption, are not left."""
     work = _here.work
     if work is not None:
         work.look(seconds)
 
 
 def remembered(source: object, make: Callable[[], Any]) -> Any:
-    """What is made of something that does not change: once, for as long as the work goes on.
-
-    Args:
-        source: what it is made of; by identity.
-        make: makes it.
-    """
+    """What `make` makes of `source`, which is immutable: once during the current work."""
     work = _here.work
     if work is None:
         return make()

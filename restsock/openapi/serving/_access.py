@@ -1,8 +1,7 @@
 """Who may call which operations of which peer.
 
-A rule allows; what no rule allows is refused with 403 before the app is reached, and so is what is
-no operation of the contract. `AccessHandler` puts that in front of an app; `Rules.allows` is the
-bare question, for whoever stands somewhere else on the way.
+A rule allows. What no rule allows is refused with 403 before the app is reached, and so is what is
+no operation of the contract.
 """
 
 from __future__ import annotations
@@ -35,17 +34,11 @@ __all__ = ["AccessHandler", "CallerOf", "Rule", "Rules", "allow", "caller_of"]
 _log = logging.getLogger("restsock.openapi")
 
 CallerOf: TypeAlias = Callable[[Exchange], "str | None"]
-"""Who has sent a request; `None` when that is not known. Called on the loop; must not block."""
+"""Tells who sent a request; `None` if that is not known. Called on the loop; must not block."""
 
 
 class Rule(NamedTuple):
-    """One permission. Made by `allow`.
-
-    Attributes:
-        caller: the name of who may call, or a pattern of names.
-        peer: the name of whose operations, or a pattern of names.
-        operations: ids, "METHOD /path", or patterns of either.
-    """
+    """One permission: who, of which peer, may call what. Made by `allow`."""
 
     caller: str
     peer: str
@@ -58,16 +51,16 @@ def allow(caller: str, peer: str, operations: str | Iterable[str]) -> Rule:
         allow("robot-7", "edge-1", ["getStatus", "listPets"])
         allow("robot-*", "*", "GET *")
 
-    In all three a `*` stands for any text, an empty one too. `"*"` as the caller is everybody,
-    those without a name included; `"*"` as the operation is all that the contract has.
+    In all three, `*` stands for any text, also an empty one. The caller `"*"` is everyone, with or
+    without a name; the operation `"*"` is everything in the contract.
 
     Args:
-        caller: who calls.
-        peer: who is called.
-        operations: ids; or "METHOD /path", the path with its `{variables}` as in the contract.
+        caller: a name, or a pattern of names.
+        peer: the name of the peer that is called, or a pattern of names.
+        operations: ids, or "METHOD /path" with the path's `{variables}` as in the contract.
 
     Raises:
-        TypeError: something is no text.
+        TypeError: something is not text.
         ValueError: something is empty.
     """
     names = (operations,) if isinstance(operations, str) else tuple(operations)
@@ -82,7 +75,7 @@ def allow(caller: str, peer: str, operations: str | Iterable[str]) -> Rule:
 
 
 class Rules:
-    """What is allowed, and by that all that is not. Immutable.
+    """What is allowed; nothing else is. Immutable.
 
     Args:
         rules: made by `allow`; their order means nothing.
@@ -97,10 +90,7 @@ class Rules:
     def allows(self, caller: str | None, peer: str, operation: Operation) -> bool:
         """Whether a rule lets this caller call this operation of this peer.
 
-        Args:
-            caller: by name; without one only rules for everybody hold.
-            peer: by name.
-            operation: of the peer's document.
+        For a caller without a name, `None`, only the rules for `"*"` count.
         """
         return any(
             (rule.caller == "*" if caller is None else like(rule.caller, caller))
@@ -110,10 +100,10 @@ class Rules:
         )
 
     def check(self, peer: str, document: Document) -> None:
-        """Looks for operations of a peer that its document does not have.
+        """Compares the rules for a peer with its document.
 
         Raises:
-            ValueError: a rule names one; most likely it is misspelt.
+            ValueError: a rule names an operation that it does not have.
         """
         for rule in self._rules:
             if not like(rule.peer, peer):
@@ -134,17 +124,16 @@ class Rules:
 
 
 def caller_of(exchange: Exchange) -> str | None:
-    """Who has sent a request: the principal's name, or else the name that the dialer gave itself.
+    """Who sent a request: the principal's name, or else the name that the dialer claims.
 
-    A name alone proves nothing: whoever can dial in can call itself anything. Only a principal was
-    authenticated, and there is one where `listen` has `auth=`. A listener has no name, so at the
-    dialing end there is none without a principal.
+    A claimed name proves nothing. Only principals are authenticated, and there is one where
+    `listen` has `auth=`. A listener has no name, so at the dialing end this is `None`.
     """
     connection = exchange.connection
     assert connection is not None
     principal = getattr(connection, "principal", None)
     if principal is not None:
-        # One without a name is nobody, and by no means whom it says it is.
+        # One without a name is not the one that it claims to be.
         name = getattr(principal, "name", None)
         return name if isinstance(name, str) else None
     # `connection.name` is the dialer's at both ends; the dialer's streams are the odd ones.
@@ -152,23 +141,21 @@ def caller_of(exchange: Exchange) -> str | None:
 
 
 class AccessHandler:
-    """A `Handler` that lets through to an app what rules allow. The rest is answered with 403.
+    """A `Handler` that passes on to an app what rules allow, and answers the rest with 403.
 
         connect(url, name="edge-1", app=AccessHandler(app, "petstore.json", rules, peer="edge-1"))
 
-    What a request is for is found as in validation. A path that some servers would read as another
-    one is refused: "." and ".." as a segment, in whatever disguise, an encoded "/", a backslash, a
-    ";" where the contract wants none, control characters, and what is not in UTF-8.
+    Operations are found as in validation. A path that some servers would read as another one is
+    refused: with "." or ".." as a segment, however encoded, an encoded "/", a backslash, a ";"
+    that the contract does not have, control characters, or invalid UTF-8.
 
     Args:
-        app: an app, or another handler: `OpenAPIHandler(...)`. To find an offence against the rules
-            before one against the contract, this one stands outside.
-        spec: the document: a file, a mapping, or what `load` gave.
-        rules: what is allowed: `Rules`, or a list of what `allow` gave.
-        peer: the name under which the rules know whoever serves the app.
-        caller: tells who has sent a request; by default `caller_of`.
-        public: paths that everybody may GET, to the letter, such as `"/openapi.json"`: that of the
-            document is no operation either.
+        app: an app, or another handler such as `OpenAPIHandler(...)`.
+        spec: the document: a file, a mapping, or the result of `load`.
+        rules: what is allowed: `Rules`, or a list of results of `allow`.
+        peer: the name that the rules have for the peer that serves the app.
+        caller: tells who sent a request.
+        public: paths that everyone may GET, compared literally, such as `"/openapi.json"`.
         app_options: those of `connect` and `listen` for the app: `interface`, `workers`, ...
 
     Raises:
@@ -199,7 +186,7 @@ class AccessHandler:
 
     @property
     def rules(self) -> Rules:
-        """What is allowed. May be replaced at any time; it holds from the next request on."""
+        """What is allowed. May be replaced at any time, from the next request on."""
         return self._rules
 
     @rules.setter

@@ -27,47 +27,43 @@ __all__ = ["OpenAPIHandler"]
 
 
 class OpenAPIHandler:
-    """A `Handler` that serves an app behind the contract that it publishes.
+    """A `Handler` that serves an app, publishes its contract and holds both sides to it.
 
     ::
 
         handler = OpenAPIHandler(app, "petstore.yaml", responses=True)
         async with restsock.connect("wss://hub.example/", app=handler, name="edge-1"): ...
 
-    It stands wherever an app does. A request that breaks the contract is answered before the app
-    is reached, with `application/problem+json` (RFC 9457): 404 and 405 for a path or a method that
-    is not in the document, 415 for a media type, 413 for a body that is too large to be looked
-    into, 400 for everything else, with a JSON pointer to each error. A response that breaks it is
-    an ERROR in the log `restsock.openapi`, and a 500 for the caller.
+    A request that breaks the contract is answered before the app is reached, with
+    `application/problem+json` (RFC 9457): 404 and 405 for a path or a method that is not in the
+    document, 415 for a media type, 413 for a body that is too large to be validated, 400 for
+    everything else, with a JSON pointer to each error. A response that breaks it is an ERROR in
+    the log `restsock.openapi`, and a 500 for the caller.
 
-    What is let through as it comes, so that streams stay streams: bodies whose media type has no
-    schema that says anything, and all that are neither JSON, a form nor text (uploads, event
-    streams, XML); of these the media type is checked, and the parameters. A body that is looked
-    into is there as a whole before the app, or the caller, has its first byte.
+    JSON, forms and text are validated if their schema forbids anything; such a body is complete
+    before its receiver gets the first byte. All others pass as they come (uploads, event streams,
+    XML), and only their media type is checked. `OPTIONS` where the document has none, and upgrades
+    such as WebSockets, go to the app. `HEAD` counts as `GET`. `security` is left to the app.
 
-    `OPTIONS` where the document has none goes to the app, since it asks about a path rather than
-    using it; `HEAD` counts as the `GET` of its path. An upgrade (a WebSocket) goes to the app: no
-    document describes one. `security` is not looked at: that is the app's part.
-
-    Validation is done by a few threads of its own, and never on the loop. At any time it holds no
-    more than `max_body` bytes for each request and each response under way.
+    A few threads validate, never the loop. At most `max_body` bytes are held for each request and
+    each response under way.
 
     Args:
         app: an ASGI or WSGI app, a coroutine function, or another `Handler`.
-        spec: the document: the name of a file, a mapping, a `Document`. `None` asks the app, which
-            a FastAPI can answer.
+        spec: the document: the name of a file, a mapping, a `Document`. `None` asks the app, such
+            as a FastAPI, for its own.
         requests: whether requests are validated.
         responses: whether responses are; or the share of them that is, between 0 and 1.
-        wrong_response: `"refuse"` answers 500 instead; `"log"` lets the response pass at once, and
+        wrong_response: `"refuse"` answers 500 instead; `"log"` passes the response on at once, and
             logs what was wrong with it.
         unknown_paths: `"refuse"` answers 404; `"pass"` leaves paths that are not in the document
-            to the app, such as its own documentation.
-        publish: the path at which the document is served, so that callers find it; `None`: not.
-        max_body: bytes of the largest body that is looked into. A larger request is refused (413);
-            a larger response passes, unvalidated.
-        max_time: seconds of processor time that the validation of one message may take. One that
-            takes more is refused, or a wrong response.
-        threads: how many threads validate, at most. A connection has half of them at most.
+            to the app.
+        publish: the path at which the document is served, for callers to find; `None`: nowhere.
+        max_body: bytes of the largest body that is validated. A larger request is refused (413);
+            a larger response passes.
+        max_time: seconds of processor time for the validation of one message. A request that takes
+            more is refused, and a response is wrong.
+        threads: the most threads that validate; one connection uses at most half of them.
         interface: as for `connect`.
         options: the options of the connections.
         chance: random numbers in [0, 1), for the share.
@@ -162,13 +158,13 @@ class OpenAPIHandler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Runs the app, and the threads that validate, around the time in which it is served.
+        """Runs the app, and the threads that validate.
 
         Raises:
             AppStartupError: the app says that it cannot start.
             SpecError: a part of the document cannot be used.
         """
-        await trio.to_thread.run_sync(self._policy.validator.plans.prepare)
+        await trio.to_thread.run_sync(self._policy.validator.prepare)
         # The threads are the outer ones: what the app answers as it ends is still validated.
         async with self._policy.threads.running(), self._inner.running():
             self._serving = True

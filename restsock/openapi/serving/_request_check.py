@@ -54,7 +54,7 @@ class RequestCheck:
         )
         # As long as the window has room, the app gives the credit back itself, as it reads.
         self._free = connection.limits.initial_window // 2
-        self._plan = policy.validator.plans.request(match.operation)
+        self._plan = policy.validator.request(match.operation)
         self._body: BodyPlan | None = None
         self._content_type = content_type_of(exchange.request.headers)
         self._parts: deque[bytes] = deque()

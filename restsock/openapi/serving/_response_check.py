@@ -213,7 +213,7 @@ class ResponseCheck(Exchange):
                 self._state = State.PASS
                 self._outer.send_head(head)
             return
-        expected = policy.validator.plans.response(self._match.operation, status)
+        expected = policy.validator.response(self._match.operation, status)
         plan = None
         if expected is not None and not values_of(head.headers, b"content-encoding"):
             plan = expected.whole_body(self.request.method, status, head.headers, policy.max_body)

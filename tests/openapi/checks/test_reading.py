@@ -190,7 +190,7 @@ def test_a_style_that_openapi_does_not_have() -> None:
     paths = {"/a": {"get": operation(parameters=[described])}}
     loaded = load(document(paths), check=False)
     with pytest.raises(SpecError, match=r"'p' has no style 'unheard-of'"):
-        Validator(loaded).plans.prepare()
+        Validator(loaded).prepare()
 
 
 @given(st.text(), st.sampled_from(["query", "path", "header", "cookie"]), st.booleans())

@@ -57,8 +57,8 @@ BODIES = [
 @pytest.mark.parametrize(("body", "pointers"), BODIES)
 def test_bodies(pets: Validator, body: Any, pointers: list[str]) -> None:
     found = match(pets, "POST", "/pets")
-    request = pets.plans.request(found.operation).body("application/json; charset=utf-8")
-    response = pets.plans.response(found.operation, 201)
+    request = pets.request(found.operation).body("application/json; charset=utf-8")
+    response = pets.response(found.operation, 201)
     assert request is not None
     assert response is not None
     expected = response.body("application/json")
@@ -75,7 +75,7 @@ def test_bodies(pets: Validator, body: Any, pointers: list[str]) -> None:
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"a":' * 100_000, b"nul"])
 def test_bodies_that_are_no_json(pets: Validator, data: bytes) -> None:
     found = match(pets, "POST", "/pets")
-    plan = pets.plans.request(found.operation).body("application/json")
+    plan = pets.request(found.operation).body("application/json")
     assert plan is not None
     (problem,) = pets.check_request(found, "", typed("application/json"), plan, data)
     assert problem["detail"] in ("is not JSON", "is empty", "is nested too deeply")
@@ -83,7 +83,7 @@ def test_bodies_that_are_no_json(pets: Validator, data: bytes) -> None:
 
 def test_forms_and_suffixes(pets: Validator) -> None:
     found = match(pets, "PUT", "/pets/1")
-    plan = pets.plans.request(found.operation)
+    plan = pets.request(found.operation)
     form = plan.body("application/x-www-form-urlencoded")
     patch = plan.body("application/merge-patch+json")
     assert form is not None
@@ -98,11 +98,11 @@ def test_forms_and_suffixes(pets: Validator) -> None:
 
 
 def test_media_types(pets: Validator) -> None:
-    plan = pets.plans.request(match(pets, "POST", "/pets").operation)
+    plan = pets.request(match(pets, "POST", "/pets").operation)
     assert plan.required
     for wrong in (None, "", "text/plain", "application/jsonx", "application", ";"):
         assert plan.body(wrong) is None
-    upload = pets.plans.request(match(pets, "POST", "/files").operation)
+    upload = pets.request(match(pets, "POST", "/files").operation)
     body = upload.body("application/octet-stream")
     assert body is not None
     assert not body.whole
@@ -114,7 +114,7 @@ def test_ranges_of_media_types() -> None:
         for kind in ("*/*", "image/*", "application/json", "Text/Plain; charset=utf-8")
     }
     loaded = load(document({"/a": {"post": operation(requestBody={"content": content})}}))
-    plan = Validator(loaded).plans.request(loaded.operations[0])
+    plan = Validator(loaded).request(loaded.operations[0])
 
     def chosen(content_type: str) -> str:
         found = plan.body(content_type)
@@ -146,7 +146,7 @@ def test_ranges_of_media_types() -> None:
 def test_what_is_needed_whole(schema: Any, media_type: str, whole: bool) -> None:
     content = {media_type: {"schema": schema}}
     loaded = load(document({"/a": {"post": operation(requestBody={"content": content})}}))
-    plan = Validator(loaded).plans.request(loaded.operations[0]).body(media_type)
+    plan = Validator(loaded).request(loaded.operations[0]).body(media_type)
     assert plan is not None
     assert plan.whole is whole
 
@@ -156,7 +156,7 @@ def test_text() -> None:
     loaded = load(document({"/a": {"post": operation(requestBody={"content": content})}}))
     validator = Validator(loaded)
     found = match(validator, "POST", "/a")
-    plan = validator.plans.request(found.operation).body("text/plain")
+    plan = validator.request(found.operation).body("text/plain")
     assert plan is not None
     assert validator.check_request(found, "", typed("text/plain"), plan, "äü".encode()) == []
     (problem,) = validator.check_request(found, "", typed("text/plain"), plan, b"a")
@@ -221,8 +221,8 @@ def test_read_only_and_write_only_of_3_0() -> None:
     item = {"post": {"requestBody": {"content": content}, "responses": responses}}
     validator = Validator(load(document({"/a": item}, "3.0.3")))
     found = match(validator, "POST", "/a")
-    request = validator.plans.request(found.operation).body("application/json")
-    response = validator.plans.response(found.operation, 200)
+    request = validator.request(found.operation).body("application/json")
+    response = validator.response(found.operation, 200)
     assert request is not None
     assert response is not None
     expected = response.body("application/json")
@@ -256,5 +256,5 @@ def test_text_in_a_parameter() -> None:
 
 
 def test_prepare_makes_all_of_it(pets: Validator) -> None:
-    pets.plans.prepare()
-    assert len(pets.plans._requests) == len(pets.document.operations)
+    pets.prepare()
+    assert len(pets._requests) == len(pets.document.operations)

@@ -32,7 +32,7 @@ def check(
     mapping = document(paths, version, components={"schemas": schemas or {}})
     validator = Validator(load(mapping, check=False), seconds=seconds)
     match = validator.document.match("POST", "/a")
-    plan = validator.plans.request(match.operation).body("application/json")
+    plan = validator.request(match.operation).body("application/json")
     assert plan is not None
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return validator.check_request(match, "", [(b"Content-Type", b"application/json")], plan, data)
