@@ -1,26 +1,25 @@
 r"""The regular expressions of a document: those of ECMA-262, run in linear time.
 
-A pattern comes from whoever wrote the document and the text from whoever sent the message; by an
-engine that backtracks, two lines of theirs hold up the process for hours, since it keeps the
-interpreter's lock. So RE2 runs all of them: in time linear in the text, without the lock, with
-bounded memory. It takes the same dialect for a document of one's own as for one of a peer.
+A pattern comes from the author of the document, and the text from the sender of the message. In a
+backtracking engine two lines of theirs block the process for hours, since it holds the
+interpreter's lock. RE2 takes time linear in the text, without the lock, in bounded memory. It runs
+the patterns of all documents, your own included.
 
-JSON Schema means ECMA-262 with its flag `u`. What RE2 writes in another way is translated:
+JSON Schema means ECMA-262 with its flag `u`. What RE2 writes differently is translated:
 
     ECMA-262                        RE2
-    \s  \S  .                       the classes spelled out; RE2's have less in them
+    \s  \S  .                       the classes in full; RE2's contain less
     \u0061  \u{61}  \uD83D\uDE00    \x{61}, \x{61}, \x{1F600}
     \cJ  \0                         \x{A}, \x{0}
-    (?<name>...)  (...)             (?:...), as nothing asks what matched
+    (?<name>...)  (...)             (?:...), as what matched is not needed
     \p{Letter}  \p{Script=Greek}    \p{L}, \p{Greek}
     x{2,2500}                       in parts, as RE2 repeats a thousand times at most
     ^(?=A)(?!B)C                    three patterns, of which the second must not match
 
-`\d`, `\w`, `\b` are of ASCII and `$` is the very end, in both. `\A`, `\z`, `\Z`, `(?i)` and
-`(?P<name>...)`, which mean nothing in ECMA-262, are taken as Python has them: many documents are
-made there.
+`\d`, `\w`, `\b` are ASCII and `$` is the very end, in both. `\A`, `\z`, `\Z`, `(?i)` and
+`(?P<name>...)`, which mean nothing in ECMA-262, work as in Python, where many documents come from.
 
-What no automaton can do is an error: backreferences, and lookaround other than at the beginning.
+Backreferences, and lookaround other than at the beginning, are errors.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ _NO_SPACE = (
     r"\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{fefe}\x{ff00}-\x{10ffff}"
 )
 _ANY = r"[^\n\r\x{2028}\x{2029}]"
+_CONTROLS = {"f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 _ANCHORS = {"A": r"\A", "z": r"\z", "Z": r"\z", "b": r"\b", "B": r"\B"}
 # The long names of categories, which RE2 does not know.
 _CATEGORIES = dict(
@@ -68,13 +68,21 @@ _CATEGORIES = dict(
         " lineseparator=Zl paragraphseparator=Zp other=C control=Cc format=Cf privateuse=Co",
     )
 )
-_PROPERTY = re.compile(r"\{(?:(gc|General_Category|sc|Script)=)?([A-Za-z_]+)\}")
-_REPEAT = re.compile(r"\{([0-9]+)(,?)([0-9]*)\}")
+# What follows a backslash, by what it means.
+_ESCAPE = re.compile(
+    r"(?P<set>[dDwW])|(?P<space>[sS])|(?P<anchor>[AzZbB])|(?P<itself>\W)"
+    r"|(?P<null>0)(?![0-9])|(?P<control>[fnrtv])|c(?P<letter>[A-Za-z])"
+    r"|x(?P<two>[0-9A-Fa-f]{2})|u\{(?P<code>[0-9A-Fa-f]{1,8})\}"
+    r"|u(?P<high>[Dd][89ABab][0-9A-Fa-f]{2})\\u(?P<low>[Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    r"|u(?P<four>[0-9A-Fa-f]{4})"
+    r"|(?P<sign>[pP])\{(?:(?P<key>gc|General_Category|sc|Script)=)?(?P<property>[A-Za-z_]+)\}"
+)
+_REPEAT = re.compile(r"(?:([*+?])|\{([0-9]+)(,?)([0-9]*)\})\??")  # lazy: it matches the same texts
 _GROUP = re.compile(r"\?(?::|P?<[^\W\d]\w*>|i\))?")
 
 
 class BadPattern(ValueError):
-    """A pattern that is none, or that RE2 cannot express. The words tell what of it."""
+    """It is no pattern, or not one that RE2 can express; the message says why."""
 
 
 class Pattern:
@@ -234,27 +242,20 @@ class _Translation:
         self._at += 1
 
     def _repeated(self, atom: _Atom) -> str:
-        pattern = self._pattern
-        text = atom.text
-        following = pattern[self._at : self._at + 1]
-        if following in ("*", "+", "?") and following:
-            self._at += 1
-            quantified = text + following
-        elif (found := _REPEAT.match(pattern, self._at)) is not None:
-            self._at = found.end()
-            least = _number(found.group(1))
-            comma, last = found.group(2), found.group(3)
-            most = least if not comma else _number(last) if last else None
-            quantified = _times(text, least, most)
-        else:
-            return text
+        found = _REPEAT.match(self._pattern, self._at)
+        if found is None:
+            return atom.text
+        self._at = found.end()
         if not atom.repeatable:
             raise BadPattern("an anchor is repeated")
-        if pattern.startswith("?", self._at):
-            self._at += 1  # lazy: it matches the same texts
-        elif pattern[self._at : self._at + 1] in ("*", "+"):
+        if self._pattern.startswith(("*", "+"), self._at):
             raise BadPattern("a repetition is repeated")
-        return quantified
+        sign, first, comma, last = found.groups()
+        if sign:
+            return f"{atom.text}{sign}"
+        least = _number(first)
+        most = least if not comma else _number(last) if last else None
+        return _times(atom.text, least, most)
 
     def _class(self) -> str:
         pattern = self._pattern
@@ -294,69 +295,49 @@ class _Translation:
         return f"{first}-{last}"
 
     def _escape(self, *, within: bool) -> _Atom:
-        pattern = self._pattern
-        if self._at >= len(pattern):
-            raise BadPattern("it ends with a backslash")
-        character = pattern[self._at]
-        self._at += 1
-        if character in "dDwW":
-            return _Atom("\\" + character)
-        if character in "sS":
-            members = _SPACE if character == "s" else _NO_SPACE
+        found = _ESCAPE.match(self._pattern, self._at)
+        if found is None:
+            raise BadPattern(_what_is_wrong_after_a_backslash(self._pattern[self._at :][:1]))
+        self._at = found.end()
+        kind = str(found.lastgroup)
+        text = found.group(kind)
+        if kind == "set":
+            return _Atom("\\" + text)
+        if kind == "space":
+            members = _SPACE if text == "s" else _NO_SPACE
             return _Atom(members if within else f"[{members}]")
-        if character in "fnrtv":
-            return _Atom(
-                _code(ord({"f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}[character]))
-            )
-        if character in "xu":
-            return _Atom(_code(self._number_of(character)))
-        if character == "c":
-            return _Atom(_code(ord(self._taken(r"[A-Za-z]", "\\c")) % 32))
-        if character == "0" and not pattern[self._at : self._at + 1].isdecimal():
-            return _Atom(_code(0))
-        if character in "pP":
-            return _Atom(self._property(character))
-        if within and character == "b":
-            return _Atom(_code(8))
-        if not within and character in _ANCHORS:
-            return _Atom(_ANCHORS[character], repeatable=False)
-        if character.isdecimal() or character == "k":
-            raise BadPattern("it has a backreference, which takes an engine that backtracks")
-        if character.isalnum() or character == "_":
-            raise BadPattern(rf"\{character} means nothing")
-        return _Atom(_literal(character))
+        if kind == "property":
+            if found["key"] not in ("sc", "Script"):
+                text = _CATEGORIES.get(text.replace("_", "").lower(), text)
+            return _Atom(rf"\{found['sign']}{{{text}}}")
+        if kind == "anchor" and not within:
+            return _Atom(_ANCHORS[text], repeatable=False)
+        if kind == "anchor":
+            if text == "b":
+                return _Atom(_code(8))
+            raise BadPattern(rf"\{text} means nothing in brackets")
+        if kind == "itself":
+            return _Atom(_literal(text))
+        if kind == "control":
+            return _Atom(_code(_CONTROLS[text]))
+        if kind == "letter":
+            return _Atom(_code(ord(text) % 32))
+        if kind == "low":
+            high = 0x10000 + ((int(found["high"], 16) - 0xD800) << 10)
+            return _Atom(_code(high + int(text, 16) - 0xDC00))
+        return _Atom(_code(int(text, 16)))
 
-    def _number_of(self, kind: str) -> int:
-        if kind == "x":
-            return int(self._taken("[0-9A-Fa-f]{2}", "\\x"), 16)
-        if self._pattern.startswith("{", self._at):
-            code = int(self._taken(r"\{[0-9A-Fa-f]{1,8}\}", "\\u")[1:-1], 16)
-        else:
-            code = int(self._taken("[0-9A-Fa-f]{4}", "\\u"), 16)
-            pair = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})").match(self._pattern, self._at)
-            if 0xD800 <= code < 0xDC00 and pair is not None:
-                self._at = pair.end()
-                code = 0x10000 + ((code - 0xD800) << 10) + int(pair.group(1), 16) - 0xDC00
-        if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
-            raise BadPattern("it has half of a surrogate pair, or what is no character")
-        return code
 
-    def _property(self, letter: str) -> str:
-        found = _PROPERTY.match(self._pattern, self._at)
-        if found is None:
-            raise BadPattern(rf"\{letter} without a property in braces")
-        self._at = found.end()
-        name = found.group(2)
-        if found.group(1) not in ("sc", "Script"):
-            name = _CATEGORIES.get(name.replace("_", "").lower(), name)
-        return rf"\{letter}{{{name}}}"
-
-    def _taken(self, what: str, after: str) -> str:
-        found = re.compile(what).match(self._pattern, self._at)
-        if found is None:
-            raise BadPattern(f"{after} is not followed by what belongs there")
-        self._at = found.end()
-        return found.group()
+def _what_is_wrong_after_a_backslash(character: str) -> str:
+    if not character:
+        return "it ends with a backslash"
+    if character.isdecimal() or character == "k":
+        return "it has a backreference, which takes an engine that backtracks"
+    if character in "pP":
+        return rf"\{character} without a property in braces"
+    if character in "xuc":
+        return rf"\{character} is not followed by what belongs there"
+    return rf"\{character} means nothing"
 
 
 # One character in a class, as it is written here.
@@ -374,8 +355,8 @@ def _literal(character: str) -> str:
 
 
 def _code(code: int) -> str:
-    if 0xD800 <= code < 0xE000:
-        raise BadPattern("it has half of a surrogate pair")
+    if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
+        raise BadPattern("it has half of a surrogate pair, or what is no character")
     return rf"\x{{{code:x}}}"
 
 
