@@ -1,7 +1,7 @@
-"""Request bodies on their way out: Python values to bytes, by media type.
+"""Request bodies as they are sent: Python values to bytes, by media type.
 
-Which of the offered media types is meant, the value tells where the caller does not: JSON for what
-is neither text, bytes nor a file, if it is offered; otherwise the first that can carry the value.
+If the caller names none of the offered media types, the value decides: JSON, if offered, for what
+is neither text, bytes nor a file; otherwise the first that can carry the value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
 
-from restsock.openapi.document import FORM_TYPE, best_of, charset_of, covers, essence_of, is_json
+from restsock.openapi.document import (
+    FORM,
+    JSON,
+    best_of,
+    charset_of,
+    covers,
+    essence_of,
+    is_json,
+    kind_of,
+)
 
 from ._parameters import Unserializable, is_list, json_text, pairs_of, scalar, write_form
 
@@ -19,6 +28,7 @@ __all__ = ["Body", "Content", "encode_body"]
 
 Content: TypeAlias = "bytes | Iterable[bytes] | AsyncIterable[bytes]"
 
+_BINARY = (bytes, bytearray, memoryview)
 _CHUNK = 64 * 1024  # bytes of a file at a time
 
 
@@ -35,25 +45,25 @@ class Body(NamedTuple):
 
 
 def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = None) -> Body:
-    """Encodes a body.
+    """Encodes a body. Bytes are sent as they are, whatever the media type.
 
     Args:
-        value: the body. Bytes go as they are, whatever the media type: they are encoded already.
+        value: the body.
         offered: the `content` of the Request Body Object: media types or ranges of them.
         wanted: the content type that the caller asks for.
 
     Raises:
-        Unserializable: the contract does not offer it, or it cannot carry the value.
+        Unserializable: the contract does not offer it, or it cannot represent the value.
     """
     media_type = _chosen(value, list(offered), wanted)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, _BINARY):
         return Body(bytes(value), media_type)
     essence = essence_of(media_type)
     if _is_stream(value):
-        return Body(_streamed(value), media_type)
+        return Body(_FilePieces(value) if hasattr(value, "read") else value, media_type)
     if is_json(essence):
         return Body(json_text(value).encode(), media_type)
-    if essence == FORM_TYPE:
+    if kind_of(essence) == FORM:
         fields = "&".join(f"{name}={text}" for name, text in write_form(value))
         return Body(fields.encode(), media_type)
     if essence.startswith("multipart/"):
@@ -75,49 +85,39 @@ def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
         if best_of(offered, wanted) is None:
             raise Unserializable(f"{wanted} is not offered: {', '.join(offered)}")
         return wanted
-    fitting = [media_type for media_type in offered if _suits(media_type, value)]
-    if isinstance(value, (str, bytes, bytearray, memoryview)) or _is_stream(value):
-        chosen = fitting[0] if fitting else None
-    else:
-        chosen = next((media_type for media_type in fitting if is_json(media_type)), None)
-        chosen = chosen or (fitting[0] if fitting else None)
-    if chosen is None:
-        chosen = offered[0] if len(offered) == 1 else None
-    if chosen is None:
+    natural = _natural(value)
+    fitting = [each for each in offered if _suits(each, value, natural)]
+    if natural == "application/json":
+        fitting.sort(key=lambda each: not is_json(each))
+    if not fitting and len(offered) > 1:
         kind = type(value).__name__
         raise Unserializable(f"none of {', '.join(offered)} is for a {kind}: say content_type")
-    return _concrete(chosen, value) if "*" in chosen else chosen
+    chosen = (fitting or offered)[0]
+    if "*" not in chosen:
+        return chosen
+    if not covers(chosen, natural):
+        raise Unserializable(f"{chosen} is a range: say which content_type it is")
+    return natural
 
 
-def _suits(media_type: str, value: Any) -> bool:
+def _natural(value: Any) -> str:
+    """The media type of a value by itself."""
+    if isinstance(value, str):
+        return "text/plain"
+    binary = isinstance(value, _BINARY) or _is_stream(value)
+    return "application/octet-stream" if binary else "application/json"
+
+
+def _suits(media_type: str, value: Any, natural: str) -> bool:
     essence = essence_of(media_type)
     if "*" in essence:
-        return _fallback(essence, value) is not None
-    structured = is_json(essence) or essence == FORM_TYPE or essence.startswith("multipart/")
-    if isinstance(value, (bytes, bytearray, memoryview)) or _is_stream(value):
+        return covers(essence, natural)
+    structured = kind_of(essence) in (JSON, FORM) or essence.startswith("multipart/")
+    if natural == "application/octet-stream":
         return not structured and not essence.startswith("text/")
-    if isinstance(value, str):
+    if natural == "text/plain":
         return not structured and essence != "application/octet-stream"
-    if is_json(essence):
-        return True
-    return structured and pairs_of(value) is not None
-
-
-def _concrete(range_: str, value: Any) -> str:
-    found = _fallback(range_, value)
-    if found is None:
-        raise Unserializable(f"{range_} is a range: say which content_type it is")
-    return found
-
-
-def _fallback(range_: str, value: Any) -> str | None:
-    if isinstance(value, str):
-        natural = "text/plain"
-    elif isinstance(value, (bytes, bytearray, memoryview)) or _is_stream(value):
-        natural = "application/octet-stream"
-    else:
-        natural = "application/json"
-    return natural if covers(range_, natural) else None
+    return is_json(essence) or (structured and pairs_of(value) is not None)
 
 
 def _encoded_text(value: str, media_type: str) -> bytes:
@@ -136,15 +136,8 @@ def _is_stream(value: Any) -> bool:
     return hasattr(value, "read") or hasattr(value, "__next__") or hasattr(value, "__aiter__")
 
 
-def _streamed(value: Any) -> Content:
-    if hasattr(value, "read"):
-        return _FilePieces(value)
-    content: Content = value
-    return content
-
-
 class _FilePieces:
-    """A binary file, from where it stands to its end."""
+    """A binary file, from its position to its end."""
 
     def __init__(self, file: Any) -> None:
         if hasattr(file, "encoding"):
@@ -224,7 +217,7 @@ def _part(item: Any, said: str | None) -> tuple[str | None, Any, str | None]:
         name = getattr(item, "name", None)
         filename = filename or (PurePath(name).name if isinstance(name, str) else "file")
         return filename, _FilePieces(item), said or "application/octet-stream"
-    if isinstance(item, (bytes, bytearray, memoryview)):
+    if isinstance(item, _BINARY):
         return filename or "file", bytes(item), said or "application/octet-stream"
     if isinstance(item, Mapping) or is_list(item):
         return filename, json_text(item).encode(), said or "application/json"

@@ -9,8 +9,8 @@
             └── ArgumentError    (also a `TypeError`) the call does not fit the operation
                 ├── UnknownParameter
                 ├── MissingParameter
-                ├── BadParameter     its place and style cannot carry the value
-                └── BadBody          missing, not wanted, or nothing that its media type carries
+                ├── BadParameter     its location and style cannot represent the value
+                └── BadBody          missing, not wanted, or not for its media type
 
 All but `OperationFailed` are raised before anything is sent.
 """
@@ -50,8 +50,7 @@ class ArgumentError(RequestValidationError, TypeError):
 
     Attributes:
         operation: the operation's id (or method and path).
-        parameter: the name in question, as the caller gave it or as the signature has it; `None`
-            where it is the body.
+        parameter: the argument's name; `None` if it is the body.
     """
 
     def __init__(
@@ -72,15 +71,15 @@ class MissingParameter(ArgumentError):
 
 
 class BadParameter(ArgumentError):
-    """The place and the style of a parameter cannot carry the value that it was given."""
+    """The location and style of a parameter cannot represent its value."""
 
 
 class BadBody(ArgumentError):
-    """The body is missing, or unwanted, or not of a kind that its media type can carry."""
+    """The body is missing, or unwanted, or its media type cannot represent it."""
 
 
 class OperationFailed(RestsockError):
-    """The answer's status is 400 or more. Whether a retry is safe is for the API to say.
+    """The answer's status is 400 or more. Whether a retry is safe depends on the API.
 
     Attributes:
         operation: the operation's id (or method and path).

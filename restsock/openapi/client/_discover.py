@@ -43,15 +43,15 @@ async def discover(
 ) -> Document:
     """Gets the document of a peer, on the loop. It is read and checked in a thread.
 
-    Safe to try again: it sends GET requests alone. If cancelled, the thread stops soon after.
+    Safe to try again: it only sends GET requests. If cancelled, the thread stops soon after.
 
     Args:
         requester: leads to the peer.
         where: the path of the document there; `None` tries those in `WELL_KNOWN`.
-        timeout: seconds for each attempt, the whole answer included.
+        timeout: seconds for each attempt, with the whole answer.
 
     Raises:
-        SpecError: there is none, or it cannot be used; it goes over a bound, for example.
+        SpecError: there is none, or it cannot be used; for example, it exceeds a bound.
         RestsockError: the peer could not be asked.
     """
     search = _search(where)
@@ -87,7 +87,7 @@ def search_blocking(get: Callable[[str], Response], where: str | None) -> Docume
 
 
 def _search(where: str | None) -> _Search:
-    """The search itself, whoever does the asking."""
+    """The search, without the asking."""
     targets = WELL_KNOWN if where is None else (where,)
     for target in targets:
         response = yield target
@@ -133,7 +133,7 @@ def _too_late(target: str, timeout: float | None) -> RequestTimeout:
 
 
 def add_part(content: bytearray, part: bytes, target: str) -> None:
-    """Takes a part of a document in, up to the most that is taken."""
+    """Adds a part of a document, up to the largest one that is taken."""
     content += part
     if len(content) > MAX_PEER_SIZE:
         raise SpecError(f"{target} of the peer is larger than {MAX_PEER_SIZE} bytes")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 from ._operations import BODY
 
 if TYPE_CHECKING:
-    from restsock.openapi.document import Document, Parameter
+    from restsock.openapi.document import Document
 
     from ._operations import Arguments
 
@@ -30,6 +30,14 @@ _TYPES: dict[str, Any] = {
     "null": None,
 }
 
+_RAISES = (
+    "",
+    "Raises:",
+    "    ArgumentError: the call does not fit; nothing was sent.",
+    "    OperationFailed: the status is 400 or more.",
+    "",
+)
+
 # Keyword of JSON Schema -> how it is told.
 _BOUNDS = {
     "format": "{}",
@@ -47,35 +55,31 @@ _BOUNDS = {
 }
 
 
-def signature_of(arguments: Arguments, result: Any = inspect.Signature.empty) -> inspect.Signature:
+def signature_of(arguments: Arguments) -> inspect.Signature:
     """The signature of a call: keywords only, those that are required first.
 
-    A default is what the API's side takes for an argument that is left out: it is not sent.
+    A default is what the server uses if the argument is left out: it is not sent.
     """
-    document = arguments.document
     shown = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if each.required else _default(each),
-            annotation=_annotation(document, each.schema),
-        )
+        _shown(arguments, name, each.required, each.schema, _default(each.schema))
         for name, each in arguments.parameters.items()
     ]
-    if arguments.body is not None:
-        media = next(iter(arguments.body.content.values()))
-        body = inspect.Parameter(
-            BODY,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if arguments.body.required else None,
-            annotation=_annotation(document, media["schema"]),
-        )
-        first = next((i for i, each in enumerate(shown) if each.default is not each.empty), None)
-        if body.default is body.empty and first is not None:
-            shown.insert(first, body)
-        else:
-            shown.append(body)
-    return inspect.Signature(shown, return_annotation=result)
+    body = arguments.body
+    if body is not None:
+        schema = next(iter(body.content.values()))["schema"]
+        shown.append(_shown(arguments, BODY, body.required, schema, None))
+    return inspect.Signature(sorted(shown, key=lambda each: each.default is not each.empty))
+
+
+def _shown(
+    arguments: Arguments, name: str, required: bool, schema: Any, default: Any
+) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else default,
+        annotation=_annotation(arguments.document, schema),
+    )
 
 
 def docstring_of(arguments: Arguments) -> str:
@@ -93,13 +97,7 @@ def docstring_of(arguments: Arguments) -> str:
     if told:
         lines += ["", "Args:", *told]
     lines += ["", "Returns:", *_told_responses(arguments)]
-    lines += [
-        "",
-        "Raises:",
-        "    ArgumentError: the call does not fit; nothing was sent.",
-        "    OperationFailed: the status is 400 or more.",
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_RAISES])
 
 
 def _told_arguments(arguments: Arguments) -> Iterator[str]:
@@ -118,7 +116,7 @@ def _told_arguments(arguments: Arguments) -> Iterator[str]:
     for media in body.content.values():
         if fields := list(_told_fields(document, media["schema"])):
             yield from fields
-            break  # the others are the same in another dress
+            break  # the others mean the same
 
 
 def _told_fields(document: Document, schema: Any) -> Iterator[str]:
@@ -179,8 +177,8 @@ def _name(annotation: Any) -> str:
     return inspect.formatannotation(annotation).replace("typing.", "")
 
 
-def _default(parameter: Parameter) -> Any:
-    return parameter.schema.get("default") if isinstance(parameter.schema, Mapping) else None
+def _default(schema: Any) -> Any:
+    return schema.get("default") if isinstance(schema, Mapping) else None
 
 
 def _annotation(document: Document, schema: Any, depth: int = 0) -> Any:

@@ -1,8 +1,7 @@
-"""Holds a document to the specification of OpenAPI, with work that is bounded.
+"""Checks a document against the specification of OpenAPI, with work that is bounded.
 
-openapi-spec-validator does it, with parts of it replaced: those that run patterns by an engine
-that backtracks, look each schema up in a list of all, or follow schemas that multiply as they refer
-to each other.
+openapi-spec-validator does it, without the parts of it that run patterns in a backtracking engine,
+look each schema up in a list of all, or follow schemas that multiply as they refer to each other.
 """
 
 from __future__ import annotations
@@ -29,21 +28,17 @@ from ._work import spend
 __all__ = ["FILES", "check_document", "check_patterns"]
 
 FILES = "x-files"
-"""Below this name a document has the files that it refers to."""
+"""The name under which a document contains the files that it refers to."""
 
 _MAX_PATTERNS = 5_000_000  # instructions of all its patterns together
 
 
 def check_document(mapping: Mapping[str, Any], version: tuple[int, int]) -> None:
-    """Checks a document.
-
-    Args:
-        mapping: the document, which refers to itself alone.
-        version: of OpenAPI.
+    """Checks a document that only refers to itself.
 
     Raises:
         jsonschema.ValidationError: it is not valid.
-        TooMuchWork: it takes more than is allowed here.
+        TooMuchWork: it takes more than is allowed.
         Exception: what else the library raises at references that lead nowhere.
     """
     # Without handlers nothing is fetched, whatever `$id` makes of a reference.
@@ -140,7 +135,7 @@ def _validator(version: tuple[int, int]) -> type[validators.SpecValidator]:
 
 # --- patterns ---------------------------------------------------------------------------------
 
-# Below these names there are names that somebody chose, and no keywords;
+# Below these names there are names that the author chose, and no keywords;
 _NAMED = frozenset(
     (
         *("properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "paths"),
@@ -155,13 +150,9 @@ _VALUES = frozenset(("example", "examples", "default", "enum", "const", "mapping
 def check_patterns(mapping: Mapping[str, Any], source: str) -> None:
     """Compiles all patterns, so that one that cannot be run is found before it is needed.
 
-    Args:
-        mapping: the document.
-        source: where it is from, for messages.
-
     Raises:
         SpecError: one cannot be used, or they are too large together.
-        TooMuchWork: it takes more than is allowed here.
+        TooMuchWork: it takes more than is allowed.
     """
     size = 0
     seen: set[str] = set()

@@ -1,15 +1,11 @@
 """An OpenAPI document: read, checked, and ready to look operations up in.
 
-`load` takes a file, a mapping or the bytes of a document, of OpenAPI 3.0, 3.1 or 3.2. What it gives
-is immutable, and may be shared by threads.
+Loading opens no socket: a `$ref` to a URL is refused. A `$ref` to another file is followed if the
+document is a file itself; that file becomes a part of the document, under `x-files`. A document
+from a peer, or a mapping, may only refer to itself, so its author cannot choose what is read here.
 
-Loading opens no socket: a `$ref` to a URL is refused. One to another file is followed when the
-document itself was a file, and then that file becomes a part of the document, under `x-files`. A
-document that came from a peer (or a mapping) refers to itself alone, or is refused, since the one
-who wrote it must not choose what is read here.
-
-Swagger 2.0 is refused, with a hint how to convert it: supporting it would take a second
-implementation of documents, parameters and schemas.
+Swagger 2.0 is refused, with a hint how to convert it: it would take a second implementation of
+documents, parameters and schemas.
 """
 
 from __future__ import annotations
@@ -42,12 +38,12 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", 
 
 _VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
 
-# More than any API needs by far; a document is parsed as a whole, at some ten times its size.
+# Far more than any API needs. Parsed, a document takes about ten times its size.
 _MAX_SIZE = 32 * 1024 * 1024
 MAX_PEER_SIZE = 4 * 1024 * 1024
 """Bytes of a document that a peer sends."""
 PEER_SECONDS = 20.0
-"""Processor time for reading it and checking it: a plain megabyte takes a half of it."""
+"""Processor time for reading and checking it: a plain megabyte takes half of it."""
 _MAX_NODES = 500_000  # values in it, and as many names
 _MAX_DEPTH = 100
 _MAXFILES = 200
@@ -60,10 +56,10 @@ _CONVERT = (
 
 
 class Document:
-    """An OpenAPI document. Made by `load`.
+    """An OpenAPI document. Made by `load`; immutable, threads may share it.
 
     Attributes:
-        mapping: the document as it was written, other files included. Not to be changed.
+        mapping: the document as it was written, with other files. Not to be changed.
         source: where it came from, for messages.
         version: of OpenAPI: `(3, 1)`.
         operations: all of them, in the order of the document.
@@ -97,11 +93,11 @@ class Document:
         return self._by_name.get(name) or self._by_name.get(f"{method.upper()} {path}")
 
     def match(self, method: str, path: str) -> Match:
-        """Finds the operation that a request is for.
+        """Finds the operation of a request.
 
         Args:
             method: in capitals.
-            path: as it is sent, percent-encoded, without the query.
+            path: as sent, percent-encoded, without the query.
 
         Raises:
             NoSuchPath: the document has no such path.
@@ -110,7 +106,7 @@ class Document:
         return self._routes.match(method, path)
 
     def resolve(self, node: Any) -> Any:
-        """Follows a `$ref`, and what it leads to; returns anything else as it is.
+        """Follows a `$ref` to its end; returns anything else as it is.
 
         Raises:
             SpecError: it leads nowhere, or in a ring.
@@ -141,9 +137,9 @@ class Document:
         return made
 
     def base_paths(self, operation: Operation) -> tuple[str, ...]:
-        """The paths in front of an operation's, from `servers`; `("",)` where there are none.
+        """The paths in front of an operation's, from `servers`; `("",)` if there are none.
 
-        The host of a server has no meaning here: it is the peer that is asked, whatever its name.
+        The hosts of servers are ignored: it is always the peer that is called.
         """
         item = self.resolve(self.mapping["paths"][operation.path])
         servers = operation.mapping.get("servers") or item.get("servers")
@@ -192,12 +188,12 @@ SpecLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Document"
 def load(spec: SpecLike, *, check: bool = True) -> Document:
     """Loads an OpenAPI document.
 
-    Takes a tenth of a second or so, more for a large one.
+    Takes about a second for each 100 KB.
 
     Args:
         spec: the name of a JSON or YAML file, a mapping, or a document that is loaded already.
-        check: whether to hold the document to the specification of OpenAPI. One that is wrong may
-            work without that, or fail at its first use.
+        check: whether to check the document against the specification of OpenAPI. Without that,
+            an invalid one may work, or fail at its first use.
 
     Raises:
         SpecError: it cannot be read, or is no OpenAPI document of version 3.0, 3.1 or 3.2.
@@ -217,17 +213,13 @@ def load(spec: SpecLike, *, check: bool = True) -> Document:
 
 
 def parse(data: bytes, *, source: str) -> Document:
-    """Makes a document of bytes that somebody else has sent: JSON or YAML. Not for the loop.
+    """Makes a document of the bytes of a peer: JSON or YAML. Not for the loop.
 
-    Its size, its depth, the number of its values and the time that it takes are bounded.
-
-    Args:
-        data: the document.
-        source: where it is from, for messages.
+    Its size, depth, number of values and processor time are bounded.
 
     Raises:
-        SpecError: as for `load`; when it goes over a bound; and when it refers to anything but
-            itself, or uses YAML aliases, by which a short text can stand for an endless one.
+        SpecError: as for `load`; it exceeds a bound; it refers to anything but itself, or uses
+            YAML aliases, by which a short text can stand for an endless one.
     """
     if len(data) > MAX_PEER_SIZE:
         raise SpecError(f"{source} is larger than {MAX_PEER_SIZE} bytes")
@@ -241,7 +233,7 @@ def parse(data: bytes, *, source: str) -> Document:
         raise SpecError(f"{source} {exc}") from None
     except (SpecError, MemoryError):
         raise
-    except Exception as exc:  # what nobody foresaw, the peer must not choose the type of
+    except Exception as exc:  # the peer must not choose the type of an unforeseen error
         raise SpecError(f"{source}: {type(exc).__name__} while it was read") from exc
 
 
@@ -259,12 +251,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
-    """Bounds what YAML would make, before it does, event by event.
-
-    Raises:
-        SpecError: it goes over a bound.
-        yaml.YAMLError: it is none.
-    """
+    """Raises `SpecError` for YAML that exceeds a bound, before anything is made of it."""
     depth = 0
     for event in yaml.parse(data, cast("Any", JsonschemaSafeLoader)):
         spend(2)
@@ -324,7 +311,7 @@ class _Bundle:
     """Makes one mapping of a document and the files that it refers to.
 
     Args:
-        path: of the document's file; `None` when it is none, and may not refer to others.
+        path: of the document's file; `None` if it is no file, and may not refer to others.
     """
 
     def __init__(self, path: Path | None) -> None:

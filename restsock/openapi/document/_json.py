@@ -1,9 +1,8 @@
-"""JSON that everybody reads alike.
+"""JSON that everyone reads alike.
 
-What RFC 8259 leaves open, readers decide differently: an app takes the last of two members of one
-name, a proxy the first; `NaN` is a number here and an error there; 1e400 is infinite, or exact. A
-value that was found right must be the one that is used, so all of that is refused. So is what is
-not in UTF-8 (section 8.1).
+RFC 8259 leaves choices open. An app takes the last of two members of one name, a proxy the first;
+`NaN` is a number here and an error there; 1e400 is infinite, or exact. A value that was found right
+must be the one that is used, so all of that is refused, and so is anything but UTF-8 (section 8.1).
 """
 
 from __future__ import annotations
@@ -19,15 +18,11 @@ MAX_DIGITS = 1000
 
 
 class NotJSON(ValueError):
-    """It is not JSON, or such as readers take for different values. The words are for a problem."""
+    """It is not JSON, or readers differ about its value. The message is for a problem."""
 
 
 def read_json(data: bytes | str) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        NotJSON: it has none, or none that is certain.
-    """
+    """The value of a JSON text; raises `NotJSON` if it has none that is certain."""
     try:
         text = data if isinstance(data, str) else data.decode()
         return _DECODER.decode(text)

@@ -1,11 +1,11 @@
 """What is wrong with a message: as mappings for errors, as `application/problem+json` (RFC 9457).
 
-An error has `detail` in words, `in` (`path`, `query`, `header`, `cookie` or `body`), `name` where
-it is a parameter or a header, and `pointer`, a JSON pointer (RFC 6901, as a URI fragment) into the
-body or into the parameter's value.
+An error has `detail` in words, `in` (`path`, `query`, `header`, `cookie` or `body`), `name` if it
+is about a parameter or a header, and `pointer`, a JSON pointer (RFC 6901, as a URI fragment) into
+the body or the parameter's value.
 
-Nothing here quotes a value. It may be a secret, these words go to logs, and a large body would make
-an answer of its own size.
+Nothing here quotes a value: it may be a secret, these words go to logs, and a large body would make
+a large answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 MAX_ERRORS = 20
-"""Errors that are told of one message; a peer could make a body that has any number."""
+"""The most errors that are told of one message."""
 
 _MAX_WORDS = 200
 
@@ -102,7 +102,7 @@ def schema_problems(
 
 
 def explained(error: SchemaError) -> tuple[str, str]:
-    """Where an error of a JSON Schema validator is, and what it is; "" if it has words itself."""
+    """The place of an error of a JSON Schema validator, and what it is; "" if it says so itself."""
     # Not of the error itself, which the library has copied without what that needs.
     found = best_match(error.context or ()) or error
     place = list(found.absolute_path)

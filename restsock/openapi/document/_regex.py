@@ -86,22 +86,14 @@ class BadPattern(ValueError):
 
 
 class Pattern:
-    """A pattern that was compiled. Threads may share it.
-
-    Attributes:
-        size: of its programs, in instructions.
-    """
+    """A compiled pattern; `size` is that of its programs in instructions. Threads may share it."""
 
     def __init__(self, parts: list[tuple[bool, Any]]) -> None:
         self._parts = parts
         self.size: int = sum(part.programsize for _, part in parts)
 
     def search(self, text: str) -> bool:
-        """Whether it matches somewhere in a text.
-
-        Raises:
-            TooMuchWork: that would take longer than is allowed here.
-        """
+        """Whether it matches somewhere in a text; raises `TooMuchWork` if that takes too long."""
         try:
             data = text.encode()
         except UnicodeEncodeError:  # halves of surrogate pairs, which JSON can have
@@ -115,11 +107,7 @@ class Pattern:
 
 @lru_cache(maxsize=_KEPT)
 def compiled(pattern: str) -> Pattern:
-    """Compiles a pattern.
-
-    Raises:
-        BadPattern: it is none, or takes more than RE2 can do.
-    """
+    """Compiles a pattern; raises `BadPattern` if it cannot be used."""
     if len(pattern) > _MAX_LENGTH:
         raise BadPattern(f"it is longer than {_MAX_LENGTH} characters")
     translation = _Translation(pattern)

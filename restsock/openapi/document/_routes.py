@@ -26,9 +26,8 @@ class Operation(NamedTuple):
         id: its `operationId`, if it has one.
         method: in capitals.
         path: its template, as in the document.
-        mapping: the operation object. What is inside may be `$ref`s: see `Document.resolve`.
-        parameters: those of the path item, which hold for all its operations. `Document.parameters`
-            has them all.
+        mapping: the operation object. It may contain `$ref`s: see `Document.resolve`.
+        parameters: those of the path item. `Document.parameters` has all of the operation.
     """
 
     id: str | None
@@ -46,11 +45,7 @@ class NoSuchPath(LookupError):  # a result more than an error
 
 
 class NoSuchMethod(LookupError):  # likewise
-    """The path is there, without this method.
-
-    Attributes:
-        allowed: the methods that it has, sorted.
-    """
+    """The path has only other methods: those that are `allowed`, sorted."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         super().__init__(", ".join(allowed))
@@ -58,12 +53,7 @@ class NoSuchMethod(LookupError):  # likewise
 
 
 class Match(NamedTuple):
-    """What a request was found to be.
-
-    Attributes:
-        operation: the operation.
-        variables: values of the path's variables, decoded.
-    """
+    """The operation of a request, and the values of the path's variables, decoded."""
 
     operation: Operation
     variables: dict[str, str]
@@ -76,11 +66,7 @@ class _Template(NamedTuple):
 
 
 class Routes:
-    """The paths of a document.
-
-    Args:
-        operations: all of them, each with what stands in front of its path.
-    """
+    """The paths of a document: its operations, each with what stands in front of its path."""
 
     def __init__(self, operations: Iterable[tuple[str, Operation]]) -> None:
         self._static: dict[tuple[str, ...], dict[str, Operation]] = {}
