@@ -39,41 +39,36 @@ class Sleeper:
         asleep: whether it waits, or is about to; then `wake()` is needed.
     """
 
-    __slots__ = ("_event", "_poll", "asleep")
+    __slots__ = ("_event", "asleep")
 
     def __init__(self) -> None:
         self.asleep = False
         self._event = -1  # for `__del__`, when there are no descriptors left
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._event, select.POLLIN)
 
-    def watch(self, fd: int, *, sending: bool = False) -> None:
-        """Waits for a socket, too: for what it has, and for room in it while `sending`."""
-        self._poll.register(fd, select.POLLIN | (select.POLLOUT if sending else 0))
-
-    def forget(self, fd: int) -> None:
-        """Ends that. Harmless when repeated."""
-        try:
-            self._poll.unregister(fd)
-        except KeyError:
-            pass  # it was not watched yet
-
-    def sleep(self, seconds: float) -> bool:
-        """Waits for the socket, `wake()`, or the time; tells whether it was the socket.
+    def sleep(self, socket: int, seconds: float, *, sending: bool = False) -> bool:
+        """Waits for a socket, `wake()`, or the time; tells whether it was the socket.
 
         May end for no reason. `asleep` is for the caller to set.
+
+        Args:
+            socket: its number.
+            seconds: at most.
+            sending: whether to wait for room in the socket, too, and not only for what it has.
         """
-        socket = False
-        for fd, _ in self._poll.poll(seconds * 1000):
+        poll = select.poll()
+        poll.register(self._event, select.POLLIN)
+        poll.register(socket, select.POLLIN | select.POLLOUT if sending else select.POLLIN)
+        found = False
+        for fd, _ in poll.poll(seconds * 1000):
             if fd == self._event:
                 try:
                     os.eventfd_read(self._event)
                 except BlockingIOError:
                     pass  # it was read by a call that was interrupted
             else:
-                socket = True
-        return socket
+                found = True
+        return found
 
     def wake(self) -> None:
         """Ends `sleep()`, also one that has yet to begin. For any thread."""
@@ -102,17 +97,18 @@ class Lead:
     """The lead of one connection. All calls are made with the connection's lock.
 
     Attributes:
+        fd: the number of the socket.
         holder: what the thread that leads sleeps in; `None` while the loop leads.
         offered: whether the loop waits for this object, and not for the socket itself any more:
             before that it could not be kept asleep, nor woken.
     """
 
-    __slots__ = ("_epoll", "_fd", "holder", "offered")
+    __slots__ = ("_epoll", "fd", "holder", "offered")
 
     def __init__(self, fd: int) -> None:
         self.holder: Sleeper | None = None
         self.offered = False
-        self._fd = fd
+        self.fd = fd
         self._epoll = select.epoll()
         self._epoll.register(fd, select.EPOLLIN)
 
@@ -123,16 +119,13 @@ class Lead:
     def take(self, holder: Sleeper) -> None:
         """Takes it. Nobody else may have it."""
         self.holder = holder
-        self._epoll.modify(self._fd, 0)
-        holder.watch(self._fd)
+        self._epoll.modify(self.fd, 0)
 
     def give_back(self) -> None:
         """Gives it back to the loop."""
-        assert self.holder is not None
-        self.holder.forget(self._fd)
         self.holder = None
         if not self._epoll.closed:
-            self._epoll.modify(self._fd, select.EPOLLIN)
+            self._epoll.modify(self.fd, select.EPOLLIN)
 
     def close(self) -> None:
         """The socket is about to be closed. On the loop, whose task waits no more.
@@ -141,7 +134,6 @@ class Lead:
         its number may soon be that of another one.
         """
         if self.holder is not None:
-            self.holder.forget(self._fd)
             self.holder.wake()
         trio.lowlevel.notify_closing(self._epoll.fileno())
         self._epoll.close()

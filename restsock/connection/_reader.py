@@ -46,6 +46,8 @@ class Reader:
 
     Attributes:
         lead: which thread reads, where one can; `None` before the first that could.
+        ended: whether the last that comes has been read, or the connection is closed. For any
+            thread.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class Reader:
         "_sink",
         "_stream",
         "_writer",
+        "ended",
         "lead",
     )
 
@@ -72,6 +75,7 @@ class Reader:
         sink: Sink,
     ) -> None:
         self.lead: Lead | None = None
+        self.ended = False
         self._ending: Closed | Exception | None = None  # what was read last
         self._reading: trio.CancelScope | None = None  # of the task, while it can be told to stop
         self._stream = stream
@@ -92,14 +96,14 @@ class Reader:
         """
         try:
             # What came with the last bytes of the handshake is there already.
-            closed = self._receive(b"")
+            closed = self._writer.run_on_loop(self._receive, b"")
             direct_socket = self._writer.direct_socket
             if direct_socket is None:
                 while closed is None:
                     data = bytes(await self._stream.receive_some(_READ))
                     if not data:
                         return self._lifecycle.lost("the socket ended without a close")
-                    closed = self._receive(data)
+                    closed = self._writer.run_on_loop(self._receive, data)
                 return closed
             if closed is not None:
                 return closed
@@ -123,16 +127,6 @@ class Reader:
         if self._reading is not None:  # else it has not begun, and looks first
             self._reading.cancel()
 
-    @property
-    def ended(self) -> bool:
-        """Whether the last that comes has been read. For any thread."""
-        return self._ending is not None
-
-    @property
-    def _done(self) -> bool:
-        """Whether nothing more is to be read: the last has been, or the connection is closed."""
-        return self._ending is not None or self._writer.direct_socket is None
-
     async def drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
         try:
@@ -142,6 +136,7 @@ class Reader:
 
     def close(self) -> None:
         """Reads no more. On the loop, whose task waits no more; with the lock."""
+        self.ended = True
         if self.lead is not None:
             self.lead.close()
 
@@ -182,30 +177,31 @@ class Reader:
         sends = False
         try:
             with writer.lock:
-                if self._done:
+                if self.ended:
                     return False
-                if self.lead is None:
+                lead = self.lead
+                if lead is None:
                     # The loop gets to know it when it has been woken for the last time.
                     try:
-                        self.lead = Lead(direct_socket.fileno())
+                        lead = self.lead = Lead(direct_socket.fileno())
                     except OSError:
                         return False  # no descriptors are left
-                if self.lead.holder is not None or not self.lead.offered:
+                if lead.holder is not None or not lead.offered:
                     return False
-                self.lead.take(holder)
+                lead.take(holder)
                 if send:
                     if not writer.take_over():
                         return True
                     sends = True
-                    holder.watch(direct_socket.fileno(), sending=True)
             waiter.sleeper = holder
-            while not self._done:
+            while not self.ended:
                 holder.asleep = True  # before the last look: from here on others wake it
                 if not waiter.queue.empty() or seconds <= 0:
                     break
-                if holder.sleep(seconds):
+                if holder.sleep(lead.fd, seconds, sending=sends):
                     holder.asleep = False
-                    writer.let_others_pass()
+                    if writer.wanting:
+                        writer.let_others_pass()
                     writer.run_here(self._read, direct_socket)
                     if sends and not writer.send_more(direct_socket):
                         break
@@ -225,11 +221,11 @@ class Reader:
                 raise
         return True
 
-    # --- with the lock ------------------------------------------------------------------------
+    # --- with the lock, corked ----------------------------------------------------------------
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""
-        if self._done:
+        if self.ended:
             return
         try:
             for _ in range(_READS):
@@ -244,9 +240,11 @@ class Reader:
             pass  # somebody else was quicker
         except (RemoteProtocolError, OSError) as exc:
             self._ending = exc
-        if self._writer.off_loop and self._ending is not None:
-            # It need not be woken by the socket any more. What was left to it before comes first.
-            self._writer.leave_to_loop(self._stop)
+        if self._ending is not None:
+            self.ended = True
+            if self._writer.off_loop:
+                # It need not be woken by the socket any more. What was left to it comes first.
+                self._writer.leave_to_loop(self._stop)
 
     def _receive(self, data: bytes) -> Closed | None:
         """Takes bytes in; tells how the connection ended, if it has.
@@ -256,7 +254,6 @@ class Reader:
             OSError: from TLS; the same holds.
         """
         closed: Closed | None = None
-        self._writer.cork()
         try:
             self._counters.bytes_received += len(data)
             if data and self._counters.instrument is not None:
@@ -271,7 +268,4 @@ class Reader:
                 closed = self._lifecycle.lost("the peer ended TLS without a close")
             return closed
         finally:
-            try:
-                self._sink.dispatch()
-            finally:
-                self._writer.uncork()
+            self._sink.dispatch()

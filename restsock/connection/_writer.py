@@ -31,7 +31,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from ._lifecycle import Lifecycle
 
 __all__ = ["Source", "Writer"]
+
+T = TypeVar("T")
 
 # How often, and for how many seconds, a thread that sends a long body waits for those who want the
 # lock, before it takes it again all the same.
@@ -73,6 +75,7 @@ class Writer:
         off_loop: whether the lock is held by a thread that is not the loop's.
         source: is told when output was taken.
         token: of the loop.
+        wanting: the threads that wait for the lock; to be looked at by any thread.
         writing: whether somebody is at work (or nobody can be yet) and will look for output.
     """
 
@@ -86,13 +89,13 @@ class Writer:
         "_stream",
         "_took",
         "_unsent",
-        "_wanting",
         "_written",
         "direct_socket",
         "lock",
         "off_loop",
         "source",
         "token",
+        "wanting",
         "writing",
     )
 
@@ -109,9 +112,9 @@ class Writer:
         self.source: Source | None = None
         self.writing = True
         self.off_loop = False
+        self.wanting: set[int] = set()
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
-        self._wanting: set[int] = set()  # the threads that wait for the lock
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
@@ -123,10 +126,10 @@ class Writer:
 
     # --- the lock ---------------------------------------------------------------------------
 
-    def run_here(self, function: Callable[..., object], *args: object, stays: bool = False) -> None:
+    def run_here(self, function: Callable[..., T], *args: object, stays: bool = False) -> T:
         """Runs a function on this thread, which is not the loop's, and sends what came of it.
 
-        It may call whatever an exchange on this connection has to offer. Takes the lock.
+        It may call whatever an exchange on this connection has to offer. Takes the lock, and corks.
 
         Args:
             function: is called with the lock.
@@ -137,17 +140,18 @@ class Writer:
         if stays:
             self.let_others_pass()
         me = threading.get_ident()
-        self._wanting.add(me)
+        self.wanting.add(me)
         try:
             with self.lock:
-                self._wanting.discard(me)
+                self.wanting.discard(me)
                 self.off_loop = True
                 self._stays = stays
                 self._corked += 1
                 try:
-                    function(*args)
+                    result = function(*args)
                     self._corked -= 1
-                    self._flush_due()
+                    self.flush()
+                    return result
                 except BaseException:
                     # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
                     # corked: nobody sends any more until the loop has ended it.
@@ -155,21 +159,27 @@ class Writer:
                     raise
                 finally:
                     self.off_loop = self._stays = False
-        finally:
-            self._wanting.discard(me)  # it may have been interrupted while it waited
+        except BaseException:
+            self.wanting.discard(me)  # it may have been interrupted while it waited
+            raise
 
-    def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
-        """Runs a function as one of those who are let pass. On the loop; takes the lock."""
+    def run_on_loop(self, function: Callable[..., T], *args: object) -> T:
+        """Runs a function, as `run_here` does, on the loop."""
         me = threading.get_ident()
-        self._wanting.add(me)
+        self.wanting.add(me)
         with self.lock:
-            self._wanting.discard(me)
-            function(*args)
+            self.wanting.discard(me)
+            self._corked += 1
+            try:
+                return function(*args)
+            finally:
+                self._corked -= 1
+                self.flush()
 
     def let_others_pass(self) -> None:
         """Lets those who wait for the lock have it, before it is taken for long. Without it."""
         for _ in range(_PATIENCE):
-            if not self._wanting:
+            if not self.wanting:
                 break
             time.sleep(_TURN)
 
@@ -197,13 +207,9 @@ class Writer:
         """Ends a `cork()`; sends what is due. Gives the lock back."""
         try:
             self._corked -= 1
-            self._flush_due()
+            self.flush()
         finally:
             self.lock.release()
-
-    def _flush_due(self) -> None:
-        if not self._corked and (self._pipeline.has_output or self._lifecycle.closing is not None):
-            self.flush()
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -225,23 +231,28 @@ class Writer:
         if self._corked or self.writing or self._unsent:
             return  # the writer knows already
         if self.direct_socket is None:
-            self.wake()
+            if self._pipeline.has_output or self._lifecycle.closing is not None:
+                self.wake()
             return
         self.writing = True  # what is told to observers in between is not to come back here
-        self._write_now(self.direct_socket)
+        more = self._write_now(self.direct_socket)
         self.writing = False  # last: behind a thread that is interrupted above, nobody writes
-        if self._parting or self._has_due:
+        if more:
             self.wake()
 
-    def _write_now(self, direct_socket: DirectSocket) -> None:
-        """Writes a batch, as far as the socket takes it. As the writer."""
+    def _write_now(self, direct_socket: DirectSocket) -> bool:
+        """Writes a batch, as far as the socket takes it; tells whether the writer is to go on."""
         data = self._unsent or self.take_output()
-        taken = direct_socket.write(data) if data else 0
-        self._took = bool(taken or not data)
+        if not data:
+            self._took = True
+            return False
+        taken = direct_socket.write(data)
+        self._took = bool(taken)
         self._counters.bytes_sent += taken
         if taken and self._counters.instrument is not None:
             self._counters.tell_bytes("sent", taken)
         self._unsent = data[taken:]
+        return bool(self._unsent) or self._parting or self._pipeline.has_output
 
     def take_output(self) -> bytes:
         """Makes bytes of what is due, one batch. As the writer."""
@@ -249,11 +260,6 @@ class Writer:
         if data and self.source is not None:
             self.source.output_taken()
         return data
-
-    @property
-    def _has_due(self) -> bool:
-        """Whether something could be sent at once, if only the socket took it."""
-        return bool(self._unsent) or self._pipeline.has_output
 
     @property
     def _parting(self) -> bool:
@@ -265,7 +271,7 @@ class Writer:
     @property
     def sends_due(self) -> bool:
         """Whether something is due that nobody is at work to send. For any thread."""
-        return self._has_due and not self.writing
+        return not self.writing and (bool(self._unsent) or self._pipeline.has_output)
 
     def take_over(self) -> bool:
         """Makes this thread the writer, if something is due; tells whether it is."""
@@ -276,8 +282,7 @@ class Writer:
 
     def send_more(self, direct_socket: DirectSocket) -> bool:
         """Sends a batch on this thread, the writer; tells whether to go on. Takes the lock."""
-        self.run_here(self._write_now, direct_socket)
-        return self._has_due and self._took
+        return self.run_here(self._write_now, direct_socket) and self._took
 
     def let_go(self) -> None:
         """Ends `take_over()`, and leaves to the loop what the socket did not take."""

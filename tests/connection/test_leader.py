@@ -261,7 +261,7 @@ async def test_an_interrupt_while_it_sleeps_harms_nobody(monkeypatch: pytest.Mon
     class Interrupt(BaseException):
         pass
 
-    def sleep(self: Sleeper, seconds: float) -> bool:
+    def sleep(self: Sleeper, socket: int, seconds: float, *, sending: bool) -> bool:
         raise Interrupt
 
     async with alone(options=QUIET) as (dialer, far):
@@ -305,13 +305,12 @@ def test_a_wake_up_before_the_sleep_is_not_lost() -> None:
     mine = Sleeper()
     mine.wake()
     mine.wake()
-    assert mine.sleep(60) is False
     here, there = os.pipe()
-    mine.watch(here)
+    assert mine.sleep(here, 60) is False
     os.write(there, b"x")
-    assert mine.sleep(60) is True
-    mine.forget(here)
-    mine.forget(here)
-    assert mine.sleep(0) is False
+    assert mine.sleep(here, 60) is True
+    os.read(here, 1)
+    assert mine.sleep(here, 0) is False
+    assert mine.sleep(there, 60, sending=True) is True
     os.close(here)
     os.close(there)

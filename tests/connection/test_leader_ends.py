@@ -43,7 +43,7 @@ async def test_an_end_that_a_stand_in_reads_is_the_loops(how: str, led: bool) ->
     async with opened(options=QUIET) as (dialer, far):
         exchange = ask(dialer)
         far.arrived()
-        leader = None
+        leader = lead = None
         if how == "close":
             far.connection._websocket.close(1001, "bye")
         else:
@@ -51,13 +51,17 @@ async def test_an_end_that_a_stand_in_reads_is_the_loops(how: str, led: bool) ->
 
         def stand_in() -> None:
             far.say()
+            if lead is not None:
+                assert dialer.writer.direct_socket is not None
+                lead.fd = dialer.writer.direct_socket.fileno()
             dialer.reader.read_here()
 
         if led:
             leader = Elsewhere(exchange.receive_head, 60, 60)
             holder = await until_led(dialer)
-            assert dialer.writer.direct_socket is not None
-            holder.forget(dialer.writer.direct_socket.fileno())  # the stand-in is quicker
+            lead = dialer.reader.lead
+            assert lead is not None
+            lead.fd = holder._event  # it sleeps on, as if the stand-in were quicker
             holder.wake()
             await until_led(dialer)
         while_the_loop_stands(stand_in)
@@ -243,7 +247,7 @@ async def test_who_is_interrupted_while_it_waits_for_the_lock_wants_it_no_more()
         InterruptedLock(dialer, 0)
         with pytest.raises(Interrupt):
             while_the_loop_stands(dialer.writer.run_here, int)
-        assert not dialer.writer._wanting
+        assert not dialer.writer.wanting
 
 
 async def test_a_lead_that_an_interrupt_keeps_from_being_given_back_ends_the_connection() -> None:
