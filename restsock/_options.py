@@ -34,8 +34,9 @@ class Limits:
     docs/limits.md says what happens to a peer that exceeds one, and what they add up to in memory.
     """
 
-    max_frame: int = 16 * 1024
-    """Body bytes of one frame: small, so that a short answer never waits for a long one."""
+    max_frame: int = 64 * 1024
+    """Body bytes of one frame. A peer sends so many while one stream is alone, and no more than
+    16 KiB while others have something to send, so that a short answer never waits for long."""
 
     max_head: int = 64 * 1024
     """Bytes of a request or response head."""

@@ -22,6 +22,7 @@ from restsock._options import Options
 from restsock._principal import Principal
 from restsock.auth import Refused
 from restsock.protocol import (
+    HEADER_SIZE,
     BinaryMessage,
     ClientUpgrade,
     CloseCode,
@@ -227,6 +228,7 @@ class _Opening:
             client=dialer,
             max_message=options.limits.max_message,
             mask_key=_MaskKeys() if dialer else None,
+            split=HEADER_SIZE,
         )
         self.multiplexer = Multiplexer(
             dialer=dialer,

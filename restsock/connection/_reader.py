@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["Reader", "Sink"]
 
 _READ = 64 * 1024
+# Where that much was there, more may be: then so much is read at once. Most frames of a long body
+# are whole in it, and need not be put together. It is let go before the next read.
+_READ_MORE = 256 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
-_READS = 8
+_READS = 3
 
 
 class Sink(Protocol):
@@ -228,14 +231,16 @@ class Reader:
         if self.ended:
             return
         try:
+            size = _READ
             for _ in range(_READS):
-                data = direct_socket.read_now(_READ)
+                data = direct_socket.read_now(size)
                 if not data:
                     self._ending = self._lifecycle.lost("the socket ended without a close")
                     break
                 self._ending = self._receive(data)
-                if len(data) < _READ or self._ending is not None:
+                if len(data) < size or self._ending is not None:
                     break
+                size = _READ_MORE
         except BlockingIOError:
             pass  # somebody else was quicker
         except (RemoteProtocolError, OSError) as exc:

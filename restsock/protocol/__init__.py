@@ -50,7 +50,7 @@ from ._fields import (
     reserved_in_upgrade,
     values_of,
 )
-from ._frames import MAX_MESSAGE
+from ._frames import HEADER_SIZE, MAX_MESSAGE
 from ._heads import request_problem
 from ._multiplexer import Multiplexer
 from ._pipeline import Pipeline
@@ -66,6 +66,7 @@ from ._upgrade import (
 from ._websocket import WebSocket
 
 __all__ = [
+    "HEADER_SIZE",
     "HOP_BY_HOP",
     "HOST",
     "LENGTH",

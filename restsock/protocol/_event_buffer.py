@@ -7,10 +7,15 @@ from ._events import DataReceived, MultiplexerEvent, StreamEvent
 __all__ = ["EventBuffer"]
 
 
-class EventBuffer:
-    """Events in order, and bodies whose pieces are joined until somebody looks.
+# Pieces of a body are joined up to this size, in bytes: what comes in frames of that size is handed
+# on as it came.
+_JOINED = 64 * 1024
 
-    An event costs more than a copy, and credit counts bytes.
+
+class EventBuffer:
+    """Events in order, and bodies whose small pieces are joined until somebody looks.
+
+    An event costs more than a copy of a few bytes, and credit counts bytes.
 
     Attributes:
         ready: events that may be told.
@@ -30,7 +35,13 @@ class EventBuffer:
         self.ready.append(event)
 
     def flush(self, stream_id: int) -> None:
-        """Makes an event of the pieces of a body."""
-        pieces = self.pieces.pop(stream_id)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.ready.append(DataReceived(stream_id, data))
+        """Makes events of the pieces of a body."""
+        group: list[bytes] = []
+        size = 0
+        for piece in self.pieces.pop(stream_id):
+            if group and size + len(piece) > _JOINED:
+                self.ready.append(DataReceived(stream_id, b"".join(group)))
+                group, size = [], 0
+            group.append(piece)
+            size += len(piece)
+        self.ready.append(DataReceived(stream_id, b"".join(group)))

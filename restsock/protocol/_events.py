@@ -125,9 +125,15 @@ class TextMessage:
 
 @dataclass(frozen=True, slots=True)
 class BinaryMessage:
-    """A whole binary message."""
+    """A whole binary message.
+
+    Attributes:
+        data: the message; only how it begins, if there is a `rest`.
+        rest: what follows, of a long message that the WebSocket was to split.
+    """
 
     data: bytes
+    rest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ __all__ = [
     "decode_window",
     "encode_frame",
     "encode_goaway",
+    "encode_header",
     "encode_reset",
     "encode_window",
     "flags_of",
@@ -99,9 +100,14 @@ def scheme_in(flags: int) -> str | None:
     return _SCHEMES.get(flags & (HTTPS | HTTP))
 
 
+def encode_header(type: int, flags: int, stream_id: int) -> bytes:
+    """Returns the header of a frame; the payload follows."""
+    return _HEADER.pack(type, flags, 0, stream_id)
+
+
 def encode_frame(type: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     """Returns the message that carries this frame."""
-    return _HEADER.pack(type, flags, 0, stream_id) + payload
+    return encode_header(type, flags, stream_id) + payload
 
 
 def encode_reset(stream_id: int, code: int, reason: str) -> bytes:
@@ -121,8 +127,12 @@ def encode_goaway(last_stream_id: int, code: int, reason: str) -> bytes:
     return encode_frame(FrameType.GOAWAY, 0, 0, payload)
 
 
-def decode_frame(message: bytes) -> Frame:
+def decode_frame(message: bytes, rest: bytes = b"") -> Frame:
     """Takes a binary message apart.
+
+    Args:
+        message: all of it; or no more than the header, if there is a rest.
+        rest: the payload, if it came apart.
 
     Raises:
         RemoteProtocolError: it is shorter than a header, or not on a stream where it has to be.
@@ -134,7 +144,7 @@ def decode_frame(message: bytes) -> Frame:
         type == FrameType.GOAWAY
     ):
         raise RemoteProtocolError(f"a {FrameType(type).name} frame on stream {stream_id}")
-    return Frame(type, flags, stream_id, message[HEADER_SIZE:])
+    return Frame(type, flags, stream_id, rest or message[HEADER_SIZE:])
 
 
 def decode_reset(payload: bytes) -> tuple[int, str]:

@@ -344,12 +344,17 @@ class Multiplexer:
             table.going_away = True
             table.control.append(encode_goaway(table.last_peer_id, code, reason))
 
-    def next_message(self) -> str | bytes | None:
-        """The next message to send; `None` when there is none now."""
+    def next_message(self) -> str | tuple[bytes | memoryview, ...] | None:
+        """The next message to send: text, or the parts of a binary one; `None` when there is none.
+
+        The parts are to be joined where the bytes for the socket are made: body bytes are copied
+        once.
+        """
         table = self._table
-        if table.control:
-            return table.control.pop(0)
-        return table.next_frame() if table.ring else None
+        if not table.control:
+            return table.next_frame() if table.ring else None
+        message = table.control.pop(0)
+        return message if isinstance(message, str) else (message,)
 
     # --- in -------------------------------------------------------------------------------
 
@@ -360,8 +365,13 @@ class Multiplexer:
             events.flush(next(iter(events.pieces)))
         return events.ready.pop(0) if events.ready else None
 
-    def receive_message(self, message: str | bytes) -> None:
+    def receive_message(self, message: str | bytes, rest: bytes = b"") -> None:
         """Takes in a whole message.
+
+        Args:
+            message: all of it; or no more than the header of a frame, if there is a rest.
+            rest: the payload of the frame, if it came apart: a WebSocket splits long messages at
+                `HEADER_SIZE`.
 
         Raises:
             RemoteProtocolError: the connection has to be closed, with the error's `close_code`.
@@ -374,7 +384,7 @@ class Multiplexer:
             if decode_envelope(message).type in STEPS:
                 raise RemoteProtocolError("a handshake message behind the handshake")
         else:
-            self._receiver.receive_frame(message)
+            self._receiver.receive_frame(message, rest)
             if len(self._table.control) > _MAX_CONTROL:
                 raise RemoteProtocolError("the peer sends much and reads nothing")
 

@@ -79,7 +79,9 @@ class Pipeline:
             problem = exc
         others: list[WebSocketEvent] = []
         while (event := self.websocket.next_event()) is not None:
-            if isinstance(event, (BinaryMessage, TextMessage)):
+            if isinstance(event, BinaryMessage):
+                self.multiplexer.receive_message(event.data, event.rest)
+            elif isinstance(event, TextMessage):
                 self.multiplexer.receive_message(event.data)
             else:
                 others.append(event)
@@ -115,11 +117,12 @@ class Pipeline:
             message = multiplexer.next_message()
             if message is None:
                 break
-            size += len(message)
-            if isinstance(message, bytes):
-                websocket.send_binary(message)
-            else:
+            if isinstance(message, str):
+                size += len(message)
                 websocket.send_text(message)
+            else:
+                size += sum(map(len, message))
+                websocket.send_binary(*message)
         if closing is not None:
             websocket.close(*closing)
         data = websocket.data_to_send()

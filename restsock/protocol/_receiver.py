@@ -47,13 +47,13 @@ class Receiver:
         self._events = table.events
         self._limits = table.limits
 
-    def receive_frame(self, message: bytes) -> None:
-        """Takes in a whole frame.
+    def receive_frame(self, message: bytes, rest: bytes = b"") -> None:
+        """Takes in a whole frame; see `decode_frame`.
 
         Raises:
             RemoteProtocolError: the connection has to be closed.
         """
-        type, flags, stream_id, payload = decode_frame(message)
+        type, flags, stream_id, payload = decode_frame(message, rest)
         if type == FrameType.GOAWAY:
             self._receive_goaway(payload)
             return

@@ -219,7 +219,7 @@ class Stream:
             request.advance(Part.DECLINED)
         return None
 
-    def take(self, max_frame: int) -> tuple[bool, bytes, bool] | None:
+    def take(self, max_frame: int) -> tuple[bool, list[bytes | memoryview], bool] | None:
         """Takes what the next frame carries, as far as the credit goes.
 
         That is a head with the body bytes that fit behind it, or body bytes alone.
@@ -228,8 +228,8 @@ class Stream:
             max_frame: the size of a payload, in bytes; a longer head goes alone.
 
         Returns:
-            Whether it begins with a head, the payload, whether this side's half ends with it;
-            `None` when only credit would help.
+            Whether it begins with a head, the parts of the payload, whether this side's half ends
+            with it; `None` when only credit would help.
         """
         out = self.out
         room = max_frame
@@ -245,7 +245,7 @@ class Stream:
             if len(data) <= room - taken:
                 out.popleft()
             else:
-                # A view, so that a long body is not copied again for each of its frames.
+                # A view: the bytes are copied once, into what is written to the socket.
                 view = memoryview(data)
                 data = view[: room - taken]
                 out[0] = (False, view[room - taken :])
@@ -258,4 +258,4 @@ class Stream:
         self.out_bytes -= taken
         self.out_end = self.out_end and not end
         self.announced = True
-        return is_head, b"".join(parts), end
+        return is_head, parts, end

@@ -15,13 +15,17 @@ from ._events import (
     StreamRejected,
 )
 from ._flow import Budget, ReceiveWindow, SendWindow
-from ._frames import END, FrameType, encode_frame, encode_reset, encode_window
+from ._frames import END, FrameType, encode_frame, encode_header, encode_reset, encode_window
 from ._heads import encode_response
 from ._stream import HalfState, Stream
 
 __all__ = ["MAX_ID", "StreamTable"]
 
 MAX_ID = 2**32 - 1
+
+# The payload of a frame, in bytes, while other streams have something to send: they do not wait
+# long for their turn. A stream that is alone sends what the peer takes (spec, "Bodies").
+_SHARED_FRAME = 16 * 1024
 
 # Responses that may be complete by their length and wait for the peer's END. A requester has often
 # turned away from them, so there has to be an end to them.
@@ -146,15 +150,19 @@ class StreamTable:
             stream.queued = True
             self.ring.append(stream)
 
-    def next_frame(self) -> bytes | None:
-        """The next frame of the streams in turn; `None` when none has anything that may leave."""
+    def next_frame(self) -> tuple[bytes | memoryview, ...] | None:
+        """The parts of the next frame of the streams in turn.
+
+        `None` when none has anything that may leave.
+        """
         while self.ring:
             stream = self.ring.pop(0)
             stream.queued = False
-            taken = stream.take(self.peer.max_frame)
+            size = self.peer.max_frame
+            taken = stream.take(min(size, _SHARED_FRAME) if self.ring else size)
             if taken is None:
                 continue  # no credit: a WINDOW will bring it back into the ring
-            is_head, payload, end = taken
+            is_head, parts, end = taken
             if stream.out_reset is not None:
                 if not (stream.out or stream.out_end):
                     self.finish_broken(stream)  # leaves behind the frame that is made here
@@ -169,7 +177,7 @@ class StreamTable:
                 self.ring.append(stream)
             type = FrameType.HEAD if is_head else FrameType.DATA
             flags, stream.opening = stream.opening, 0
-            return encode_frame(type, flags | END if end else flags, stream.id, payload)
+            return encode_header(type, flags | END if end else flags, stream.id), *parts
         return None
 
     # --- how streams end before their time ------------------------------------------------

@@ -28,13 +28,56 @@ from ._events import (
     WebSocketEvent,
 )
 from ._masking import apply_mask
-from ._websocket_fast import PING, PONG, encode_binary, encode_control, parse_header
+from ._websocket_fast import (
+    BINARY,
+    PING,
+    PONG,
+    FrameHeader,
+    encode_control,
+    encode_header,
+    parse_header,
+)
 
 __all__ = ["WebSocket"]
 
 # Pongs that wait while the socket takes nothing; of more, the oldest are left out (RFC 6455,
 # section 5.5.3, allows it). An honest peer has a ping or two under way.
 _MAX_PONGS = 128
+
+# Messages from this size on, in bytes, are split where that is asked for.
+_LONG = 4096
+
+# Parts of a long message that are kept one by one. Of more, which a peer sends that dribbles, one
+# is made: objects of a few bytes each would take many times the size of the message.
+_MAX_PARTS = 64
+
+
+class _LongMessage:
+    """A long message on its way, in one frame. Its bytes are copied once: when all have come.
+
+    Args:
+        head: how it begins, masked or not, as it came.
+        part: what has come behind that.
+        lacking: bytes that have not come.
+        key: of the mask; empty without one.
+    """
+
+    __slots__ = ("head", "key", "lacking", "parts")
+
+    def __init__(self, head: bytes, part: bytes, lacking: int, key: bytes) -> None:
+        self.head = head
+        self.key = key
+        self.lacking = lacking
+        self.parts: list[bytes | memoryview] = [part]
+
+    def add(self, data: bytes) -> int:
+        """Takes in what has come; returns how many bytes of that belong to this message."""
+        taken = min(len(data), self.lacking)
+        self.parts.append(data if taken == len(data) else memoryview(data)[:taken])
+        self.lacking -= taken
+        if len(self.parts) > _MAX_PARTS:
+            self.parts = [b"".join(self.parts)]
+        return taken
 
 
 class WebSocket:
@@ -44,6 +87,8 @@ class WebSocket:
         client: whether this end dialed: it masks what it sends.
         max_message: the size of the largest message to accept, in bytes, however it is fragmented.
         mask_key: gives four random bytes, for a client; wsproto draws them when it is left out.
+        split: after how many bytes a long message is told in two parts, so that the second need not
+            be copied to get rid of the first; a multiple of 4. 0 splits none.
 
     Attributes:
         close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
@@ -57,25 +102,34 @@ class WebSocket:
         "_events",
         "_fragmented",
         "_left",
+        "_long",
         "_mask_key",
         "_max_message",
         "_out",
         "_parts",
         "_pongs",
         "_size",
+        "_split",
         "_wsproto",
         "close_received",
         "close_sent",
     )
 
     def __init__(
-        self, *, client: bool, max_message: int, mask_key: Callable[[], bytes] | None = None
+        self,
+        *,
+        client: bool,
+        max_message: int,
+        mask_key: Callable[[], bytes] | None = None,
+        split: int = 0,
     ) -> None:
         self.close_sent = False
         self.close_received = False
         self._client = client
         self._mask_key = mask_key
+        self._split = split
         self._buffer = bytearray()
+        self._long: _LongMessage | None = None  # then the buffer is empty
         self._left = 0  # bytes of a frame that wsproto is in the middle of
         self._fragmented = False  # whether a message is in the middle of its frames
         self._wsproto: FrameProtocol | None = None
@@ -84,7 +138,7 @@ class WebSocket:
         self._parts: list[bytes | bytearray | str] = []
         self._size = 0
         self._events: list[WebSocketEvent] = []
-        self._out: list[bytes | bytearray] = []
+        self._out: list[bytes | bytearray | memoryview] = []
         self._pongs: list[bytes] = []
 
     def receive_data(self, data: bytes) -> None:
@@ -96,9 +150,8 @@ class WebSocket:
         """
         if self._broken or self.close_received:
             return
-        self._buffer += data
         try:
-            self._parse()
+            self._parse(data)
         except ParseFailed as exc:
             self._broken = True
             code = CloseCode.INVALID_TEXT if exc.code == 1007 else CloseCode.WEBSOCKET_ERROR
@@ -119,18 +172,19 @@ class WebSocket:
         """
         self._send(self._protocol.send_data(data))
 
-    def send_binary(self, data: bytes) -> None:
-        """Queues a binary message.
+    def send_binary(self, *parts: bytes | memoryview) -> None:
+        """Queues a binary message. Its parts are joined, and copied, by `data_to_send()`.
 
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
         if not self._client:
-            self._send(encode_binary(data, None))
+            self._send(encode_header(sum(map(len, parts)), None), *parts)
         elif self._mask_key is not None:
-            self._send(encode_binary(data, self._mask_key()))
+            data, key = b"".join(parts), self._mask_key()
+            self._send(encode_header(len(data), key), apply_mask(data, key))
         else:
-            self._send(self._protocol.send_data(data))
+            self._send(self._protocol.send_data(b"".join(parts)))
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queues a ping of at most 125 bytes.
@@ -162,11 +216,19 @@ class WebSocket:
         self._out.clear()
         return data
 
-    def _parse(self) -> None:
-        """Takes all that is complete out of the buffer: plain frames here, others to wsproto."""
-        buffer = self._buffer
+    def _parse(self, data: bytes) -> None:
+        """Takes in all that is complete: plain frames here, others to wsproto."""
         masked = not self._client
         at = 0
+        if self._long is not None:
+            at = self._long.add(data)
+            if self._long.lacking:
+                return
+            self._end_long(self._long)
+        buffer: bytes | bytearray = data
+        if self._buffer:  # else what has come is not copied to get there
+            self._buffer += data
+            buffer = self._buffer
         try:
             while not self.close_received:
                 if self._left:
@@ -184,8 +246,10 @@ class WebSocket:
                     header.control or (not self._fragmented and header.length <= self._max_message)
                 ):
                     if end > len(buffer):
+                        if self._begin_long(buffer, header):
+                            at = len(buffer)
                         break
-                    self._take_fast(buffer[at], header.start, end)
+                    self._take_fast(buffer, at, header)
                     at = end
                 else:
                     self._left = end - at
@@ -197,20 +261,50 @@ class WebSocket:
                         # wsproto has found the header in order; what it announces may be too much.
                         self._check_size(header.length)
         finally:
-            del buffer[:at]
+            if buffer is self._buffer:
+                del self._buffer[:at]
+            elif at < len(data):
+                self._buffer += memoryview(data)[at:]
 
-    def _take_fast(self, first: int, start: int, end: int) -> None:
-        with memoryview(self._buffer) as view:
+    def _take_fast(self, buffer: bytes | bytearray, at: int, header: FrameHeader) -> None:
+        first, start, end = buffer[at], header.start, header.start + header.length
+        split = self._split if first == BINARY and header.length >= _LONG else 0
+        middle = start + split
+        with memoryview(buffer) as view:
             if self._client:
-                payload = bytes(view[start:end])
+                payload = bytes(view[middle:end])
+                head = bytes(view[start:middle]) if split else b""
             else:
-                payload = apply_mask(view[start:end], bytes(view[start - 4 : start]))
+                key = bytes(view[start - 4 : start])
+                payload = apply_mask(view[middle:end], key)
+                head = apply_mask(view[start:middle], key) if split else b""
         if first == PING:
             self._receive_ping(payload)
         elif first == PONG:
             self._events.append(Pong(payload))
         else:
-            self._events.append(BinaryMessage(payload))
+            self._events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
+
+    def _begin_long(self, buffer: bytes | bytearray, header: FrameHeader) -> bool:
+        """Takes the beginning of a message that is to be split, if it is one and has come."""
+        start, middle = header.start, header.start + self._split
+        if not self._split or header.length < _LONG or middle > len(buffer):
+            return False
+        with memoryview(buffer) as view:
+            self._long = _LongMessage(
+                bytes(view[start:middle]),
+                bytes(view[middle:]),  # a view would keep all that came with it
+                start + header.length - len(buffer),
+                b"" if self._client else bytes(view[start - 4 : start]),
+            )
+        return True
+
+    def _end_long(self, message: _LongMessage) -> None:
+        self._long = None
+        head, rest = message.head, b"".join(message.parts)
+        if message.key:
+            head, rest = apply_mask(head, message.key), apply_mask(rest, message.key)
+        self._events.append(BinaryMessage(head, rest))
 
     def _receive_ping(self, payload: bytes) -> None:
         if not self.close_sent:
@@ -242,10 +336,10 @@ class WebSocket:
         if not (self._left or self._fragmented):
             self._wsproto = None  # it remembers nothing now, and weighs 1 KiB
 
-    def _send(self, data: bytes | bytearray) -> None:
+    def _send(self, *parts: bytes | bytearray | memoryview) -> None:
         if self.close_sent:
             raise LocalProtocolError("the WebSocket is closed")
-        self._out.append(data)
+        self._out += parts
 
     def _flush_pongs(self) -> None:
         # In front of what waits: whoever measures the way by a ping is not to measure our data.

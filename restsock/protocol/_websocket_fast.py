@@ -12,10 +12,18 @@ from typing import NamedTuple
 
 from ._masking import apply_mask
 
-__all__ = ["PING", "PONG", "FrameHeader", "encode_binary", "encode_control", "parse_header"]
+__all__ = [
+    "BINARY",
+    "PING",
+    "PONG",
+    "FrameHeader",
+    "encode_control",
+    "encode_header",
+    "parse_header",
+]
 
 # First bytes: FIN, no extension, opcode.
-_FIN_BINARY = 0x82
+BINARY = 0x82
 PING = 0x89
 PONG = 0x8A
 
@@ -61,20 +69,20 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     first, second = data[at], data[at + 1]
     length = second & 0x7F
     start = at + 2
-    plain = first in (_FIN_BINARY, PING, PONG) and bool(second & _MASKED) == masked
+    plain = first in (BINARY, PING, PONG) and bool(second & _MASKED) == masked
     if length == _TWO_BYTES:
         if available < 4:
             return None
         (length,) = _LENGTH_2.unpack_from(data, start)
         start += 2
         # A length has to be as short as it can be, and a control frame is never this long.
-        plain = plain and length >= _TWO_BYTES and first == _FIN_BINARY
+        plain = plain and length >= _TWO_BYTES and first == BINARY
     elif length == _EIGHT_BYTES:
         if available < 10:
             return None
         (length,) = _LENGTH_8.unpack_from(data, start)
         start += 8
-        plain = plain and 0x10000 <= length < 1 << 63 and first == _FIN_BINARY
+        plain = plain and 0x10000 <= length < 1 << 63 and first == BINARY
     if second & _MASKED:
         start += 4
         if len(data) < start:
@@ -82,19 +90,21 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     return FrameHeader(plain, bool(first & 0x80), bool(first & 0x08), start, length)
 
 
-def encode_binary(payload: bytes, key: bytes | None) -> bytes:
-    """Returns a whole binary message in one frame, masked when there is a key."""
-    size = len(payload)
+def encode_header(size: int, key: bytes | None) -> bytes:
+    """Returns the header of a binary message in one frame: all but its payload.
+
+    Args:
+        size: of the payload.
+        key: with which the payload is masked, if it is.
+    """
     bit = 0 if key is None else _MASKED
     if size < _TWO_BYTES:
-        head = bytes((_FIN_BINARY, bit | size))
+        head = bytes((BINARY, bit | size))
     elif size < 0x10000:
-        head = _HEAD_2.pack(_FIN_BINARY, bit | _TWO_BYTES, size)
+        head = _HEAD_2.pack(BINARY, bit | _TWO_BYTES, size)
     else:
-        head = _HEAD_8.pack(_FIN_BINARY, bit | _EIGHT_BYTES, size)
-    if key is None:
-        return head + payload
-    return b"".join((head, key, apply_mask(payload, key)))
+        head = _HEAD_8.pack(BINARY, bit | _EIGHT_BYTES, size)
+    return head if key is None else head + key
 
 
 def encode_control(first: int, payload: bytes, key: bytes | None) -> bytes:

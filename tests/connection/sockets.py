@@ -64,7 +64,7 @@ class Far:
         while (event := self.connection._websocket.next_event()) is not None:
             self.heard.append(event)
             if isinstance(event, BinaryMessage):
-                self.multiplexer.receive_message(event.data)
+                self.multiplexer.receive_message(event.data, event.rest)
         while (told := self.multiplexer.next_event()) is not None:
             found.append(told)
         return found

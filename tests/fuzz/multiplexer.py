@@ -111,7 +111,7 @@ class _One:
         self.now = 0.0
         role = "dialer" if dialer else "listener"
         remote = {
-            "max_frame": choices.pick((1024, 16384)),
+            "max_frame": choices.pick((1024, 16384, 65536)),
             "initial_window": choices.pick((16384, 65536)),
             "max_streams": choices.pick((4, 1, 0)),
         }

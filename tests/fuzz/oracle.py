@@ -212,12 +212,13 @@ class Oracle:
 
     def take(self) -> bool:
         """Takes one message, if there is one, and checks it."""
-        message = self.multiplexer.next_message()
-        if message is None:
+        parts = self.multiplexer.next_message()
+        if parts is None:
             return False
-        if isinstance(message, str):
+        if isinstance(parts, str):
             assert not self.streams, "an envelope behind the handshake"
             return True
+        message = b"".join(parts)
         assert len(message) >= 8
         type, flags, reserved = message[0], message[1], message[2:4]
         stream_id, payload = int.from_bytes(message[4:8], "big"), message[8:]

@@ -113,7 +113,9 @@ def _multiplexer() -> Iterator[bytes]:
             kind = multiplexer.DIALER if case["role"] == "dialer" else 0
             out = bytes([kind, 0, 0, 0, 0])
             for step in case["steps"]:
-                out += _act(step["do"]) if "do" in step else _incoming(step)
+                acts = step.get("do", [])
+                out += b"".join(map(_act, acts if isinstance(acts, list) else [acts]))
+                out += b"" if acts else _incoming(step)
                 out += bytes([multiplexer.TAKE])
             yield out
     yield bytes([multiplexer.FRESH, 0, 0, 0, 0]) + b"".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from restsock._options import Limits
 from restsock.protocol import (
     DataReceived,
     EndReceived,
@@ -14,6 +15,17 @@ from tests.protocol.vectors import (
     events,
     open_multiplexer,
 )
+
+
+def test_long_pieces_are_handed_on_as_they_came() -> None:
+    multiplexer = open_multiplexer("listener", Limits(initial_window=2**20))
+    multiplexer.receive_message(head(1, b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", end=False))
+    events(multiplexer)
+    short, long = b"a" * 20_000, b"b" * 60_000
+    for piece in (short, short, short, long, long, short):
+        multiplexer.receive_message(data(1, piece))
+    told = [e.data for e in events(multiplexer) if isinstance(e, DataReceived)]
+    assert told == [short * 3, long, long, short]
 
 
 def test_small_pieces_are_joined_across_streams() -> None:

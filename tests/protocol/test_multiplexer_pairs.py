@@ -33,7 +33,7 @@ from restsock.protocol import (
     StreamFailed,
     StreamRejected,
 )
-from tests.protocol.vectors import open_multiplexer
+from tests.protocol.vectors import open_multiplexer, whole
 
 INITIAL = 16 * 1024
 BUDGET = 40_000
@@ -74,7 +74,7 @@ class End:
 
     def __init__(self, role: str, rng: random.Random, serial: list[int]) -> None:
         limits = Limits(
-            max_frame=rng.choice([1024, 16384]),
+            max_frame=rng.choice([1024, 16384, 65536]),
             initial_window=INITIAL,
             max_window=rng.choice([INITIAL, 65536]),
             receive_budget=BUDGET,
@@ -217,7 +217,7 @@ class End:
         message = self.multiplexer.next_message()
         self.collect()
         if message is not None:
-            self.outbox.append(message)
+            self.outbox.append(whole(message))
         return message is not None
 
     def receive(self, message: str | bytes) -> None:

@@ -139,7 +139,7 @@ def test_every_stream_that_was_reported_is_reported_closed_once() -> None:
     multiplexer.receive_message(head(1, POST_BYTES, end=False))
     multiplexer.receive_message(head(3, GET_BYTES))
     multiplexer.receive_message(head(5, GET_BYTES))
-    multiplexer.receive_message(data(1, bytes(20_000)))  # above max_frame
+    multiplexer.receive_message(data(1, bytes(65_537)))  # above max_frame
     multiplexer.receive_message(encode_frame(FrameType.RESET, 0, 3, b"\0\1"))
     multiplexer.reset_stream(5, ResetCode.INTERNAL)
     multiplexer.reset_stream(5, ResetCode.INTERNAL)

@@ -167,13 +167,13 @@ def test_a_frame_takes_what_room_and_credit_allow() -> None:
     stream.out.extend([(True, b"HEAD"), (False, b"0123456789"), (False, b"abc"), (True, b"TAIL")])
     stream.out_bytes = 13
     stream.out_end = True
-    assert stream.take(7) == (True, b"HEAD012", False)
-    assert stream.take(7) == (False, b"3456789", False)
+    assert stream.take(7) == (True, [b"HEAD", b"012"], False)
+    assert stream.take(7) == (False, [b"3456789"], False)
     assert stream.take(7) is None
     stream.send_window.add(100)
-    assert stream.take(7) == (False, b"abc", False)
+    assert stream.take(7) == (False, [b"abc"], False)
     assert stream.out_bytes == 0
     # Neither a head nor an end needs credit, and a head may be longer than a frame.
     stream.send_window.credit = 0
-    assert stream.take(2) == (True, b"TAIL", True)
+    assert stream.take(2) == (True, [b"TAIL"], True)
     assert stream.take(7) is None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restsock.protocol import (
     DataReceived,
     EndReceived,
+    Multiplexer,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -17,6 +20,7 @@ from restsock.protocol._frames import (
     END,
     Frame,
     FrameType,
+    decode_frame,
     encode_frame,
 )
 from tests.protocol.by_hand import (
@@ -89,6 +93,101 @@ def test_no_frame_is_larger_than_the_peer_takes() -> None:
     assert max(len(f.payload) for f in found) == 1024
     assert sum(len(f.payload) for f in found[1:]) + len(found[0].payload) == 5000 + len(POST_BYTES)
     assert [f.flags for f in found] == [0] * (len(found) - 1) + [END]
+
+
+def test_a_stream_that_is_alone_fills_the_frames_of_the_peer() -> None:
+    multiplexer = open_multiplexer("dialer", remote={"max_frame": 65536, "initial_window": 1 << 20})
+    multiplexer.open_stream(POST)
+    drain(multiplexer)
+    multiplexer.send_data(1, bytes(140_000))
+    assert [len(f.payload) for f in sent(multiplexer)] == [65536, 65536, 140_000 - 131072]
+
+
+def test_company_makes_frames_small_from_the_next_one_on() -> None:
+    multiplexer = open_multiplexer("dialer", remote={"max_frame": 65536, "initial_window": 1 << 20})
+    for _ in range(2):
+        multiplexer.open_stream(POST)
+    drain(multiplexer)
+    multiplexer.send_data(1, bytes(200_000))
+    sizes = [len(next_frame(multiplexer).payload)]
+    multiplexer.send_data(3, bytes(20_000))
+    found = [next_frame(multiplexer) for _ in range(5)]
+    assert [(f.stream_id, len(f.payload)) for f in found] == [
+        (1, 16384),
+        (3, 16384),
+        (1, 16384),
+        (3, 20_000 - 16384),
+        (1, 65536),
+    ]
+    assert sizes == [65536]
+
+
+def next_frame(multiplexer: Multiplexer) -> Frame:
+    message = multiplexer.next_message()
+    assert isinstance(message, tuple)
+    return decode_frame(b"".join(message))
+
+
+class Waiting:
+    """What a stream has to send, as it is seen from outside."""
+
+    def __init__(self, credit: int) -> None:
+        self.size = 0
+        self.credit = credit
+
+
+@given(
+    max_frame=st.sampled_from([1024, 16384, 20_000, 65536]),
+    acts=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(["data", "credit", "frame", "frame"])).flatmap(
+            lambda act: st.tuples(st.just(act), st.integers(1, 100_000))
+        ),
+        max_size=60,
+    ),
+)
+def test_a_frame_is_as_large_as_peer_credit_and_company_let_it_be(
+    max_frame: int, acts: list[tuple[tuple[int, str], int]]
+) -> None:
+    """Alone: as much as there is. With company: 16 KiB at most. Never above frame and credit."""
+    window = 65536
+    remote = {"max_frame": max_frame, "initial_window": window}
+    multiplexer = open_multiplexer("dialer", remote=remote)
+    streams = {multiplexer.open_stream(POST): Waiting(window) for _ in range(3)}
+    drain(multiplexer)
+
+    def take() -> bool:
+        message = multiplexer.next_message()
+        if message is None:
+            assert not any(w.size and w.credit for w in streams.values())
+            return False
+        assert isinstance(message, tuple)
+        frame = decode_frame(b"".join(message))
+        mine, size = streams[frame.stream_id], len(frame.payload)
+        others = [w for w in streams.values() if w is not mine and w.size]
+        assert size <= min(max_frame, mine.credit)
+        if not others:
+            assert size == min(max_frame, mine.credit, mine.size)
+        elif any(w.credit for w in others):
+            assert size == min(max_frame, mine.credit, mine.size, 16384)
+        mine.size -= size
+        mine.credit -= size
+        return True
+
+    for (number, act), amount in acts:
+        stream_id = 2 * number + 1
+        if act == "data":
+            multiplexer.send_data(stream_id, bytes(amount))
+            streams[stream_id].size += amount
+        elif act == "credit":
+            credit = encode_frame(FrameType.WINDOW, 0, stream_id, amount.to_bytes(4, "big"))
+            multiplexer.receive_message(credit)
+            streams[stream_id].credit += amount
+        else:
+            take()
+    while take():
+        pass
+    for stream_id, waiting in streams.items():
+        assert multiplexer.buffered(stream_id) == waiting.size
 
 
 def test_body_bytes_wait_for_credit_and_say_so() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
@@ -19,7 +21,7 @@ from restsock.protocol import (
     WebSocketEvent,
 )
 from restsock.protocol._masking import _apply_mask_python, apply_mask
-from restsock.protocol._websocket_fast import encode_binary, parse_header
+from restsock.protocol._websocket_fast import encode_header, parse_header
 
 MAX = 70_000
 KEYS = st.binary(min_size=4, max_size=4)
@@ -64,8 +66,10 @@ def told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent],
     return events, None
 
 
-def told_by_us(chunks: list[bytes], *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
-    websocket = WebSocket(client=client, max_message=MAX)
+def told_by_us(
+    chunks: list[bytes], *, client: bool, split: int = 0
+) -> tuple[list[WebSocketEvent], int | None]:
+    websocket = WebSocket(client=client, max_message=MAX, split=split)
     code: int | None = None
     events: list[WebSocketEvent] = []
     for chunk in chunks:
@@ -76,6 +80,9 @@ def told_by_us(chunks: list[bytes], *, client: bool) -> tuple[list[WebSocketEven
             break
         finally:
             while (event := websocket.next_event()) is not None:
+                if isinstance(event, BinaryMessage) and event.rest:
+                    assert len(event.data) == split
+                    event = BinaryMessage(event.data + event.rest)
                 events.append(event)
     return events, code
 
@@ -114,16 +121,25 @@ def wires(draw: st.DrawFn) -> bytes:
     return wire[: draw(st.integers(0, len(wire)))] if draw(st.booleans()) else wire
 
 
-@given(wire=wires(), client=st.booleans(), cuts=st.lists(st.integers(0, 2000), max_size=8))
-@example(wire=frame(0x02, b"a", None) + frame(0x82, b"b", None), client=True, cuts=[])
-@example(wire=frame(0x82, bytes(66_000), None, wide=2), client=True, cuts=[])
-@example(wire=frame(0x82, bytes(70_001), None), client=True, cuts=[1, 2, 3])
-@example(wire=frame(0x82, b"a", b"keys"), client=True, cuts=[])
-@example(wire=b"\x89~", client=False, cuts=[])
-def test_frames_mean_what_wsproto_says(wire: bytes, client: bool, cuts: list[int]) -> None:
+@given(
+    wire=wires(),
+    client=st.booleans(),
+    cuts=st.lists(st.integers(0, 2000) | st.integers(0, 140_000), max_size=8),
+    split=st.sampled_from([0, 8]),
+)
+@example(wire=frame(0x02, b"a", None) + frame(0x82, b"b", None), client=True, cuts=[], split=0)
+@example(wire=frame(0x82, bytes(66_000), None, wide=2), client=True, cuts=[], split=0)
+@example(wire=frame(0x82, bytes(70_001), None), client=True, cuts=[1, 2, 3], split=0)
+@example(wire=frame(0x82, b"a", b"keys"), client=True, cuts=[], split=0)
+@example(wire=b"\x89~", client=False, cuts=[], split=0)
+@example(wire=frame(0x82, b"long" * 9000, b"keys"), client=False, cuts=[17, 18, 9000], split=8)
+@example(wire=frame(0x82, b"long" * 9000, None) * 2, client=True, cuts=[9, 40_000], split=8)
+def test_frames_mean_what_wsproto_says(
+    wire: bytes, client: bool, cuts: list[int], split: int
+) -> None:
     at = sorted({cut for cut in cuts if cut < len(wire)})
     chunks = [wire[a:b] for a, b in zip([0, *at], [*at, len(wire)], strict=True)]
-    events, code = told_by_us(chunks, client=client)
+    events, code = told_by_us(chunks, client=client, split=split)
     expected, expected_code = told_by_wsproto(wire, client=client)
     assert events == expected
     # What a header announces is refused at once; wsproto alone would have to see the bytes. And of
@@ -160,11 +176,40 @@ def parse_tail(data: bytes, *, client: bool) -> bool:
         at = header.start + header.length
 
 
+@pytest.mark.parametrize("cuts", [[], [20_000, 50_000]])
+@pytest.mark.parametrize("key", [None, b"keys"])
+def test_a_long_message_is_split_where_it_is_asked_for(key: bytes | None, cuts: list[int]) -> None:
+    body = bytes(range(256)) * 250
+    websocket = WebSocket(client=key is None, max_message=MAX, split=8)
+    wire = frame(0x82, b"12345678" + body, key)
+    for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        websocket.receive_data(wire[begin:end])
+    assert websocket.next_event() == BinaryMessage(b"12345678", body)
+    websocket.receive_data(frame(0x82, b"12345678short", key))
+    assert websocket.next_event() == BinaryMessage(b"12345678short")
+
+
+def test_a_long_message_that_dribbles_is_kept_in_few_parts() -> None:
+    """Objects of a byte or two each would take many times its size."""
+    websocket = WebSocket(client=True, max_message=MAX, split=8)
+    wire = frame(0x82, bytes(60_000), None)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(wire) - 2, 2):
+            websocket.receive_data(wire[at : at + 2])
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(wire)
+    finally:
+        tracemalloc.stop()
+    websocket.receive_data(wire[-2:])
+    assert websocket.next_event() == BinaryMessage(bytes(8), bytes(59_992))
+
+
 @given(size=SIZES, key=KEYS | st.none())
 def test_what_is_written_is_what_wsproto_reads(size: int, key: bytes | None) -> None:
     payload = bytes(range(256)) * (size // 256 + 1)
     payload = payload[:size]
-    data = encode_binary(payload, key)
+    masked = payload if key is None else apply_mask(payload, key)
+    data = encode_header(size, key) + masked
     events, code = told_by_wsproto(data, client=key is None)
     assert (events, code) == ([BinaryMessage(payload)], None)
 

@@ -81,11 +81,16 @@ def envelope(type: str, payload: dict[str, Any]) -> str:
     return json.dumps({"type": type, "id": "i", "timestamp": 1, "payload": payload})
 
 
+def whole(message: str | tuple[bytes | memoryview, ...]) -> str | bytes:
+    """A message of `Multiplexer.next_message` as it goes into the WebSocket."""
+    return message if isinstance(message, str) else b"".join(message)
+
+
 def drain(multiplexer: Multiplexer) -> list[str | bytes]:
     """All that the multiplexer wants to send now."""
     messages = []
     while (message := multiplexer.next_message()) is not None:
-        messages.append(message)
+        messages.append(whole(message))
     return messages
 
 
@@ -163,7 +168,9 @@ class Runner:
     def act(self, step: Case) -> int | None:
         """Does what a step says; returns the close code if that ends the connection."""
         if "do" in step:
-            self.do(step["do"])
+            acts = step["do"]
+            for act in acts if isinstance(acts, list) else [acts]:
+                self.do(act)
             return None
         message = step["receive_text"] if "receive_text" in step else as_bytes(step["receive"])
         return close_code(lambda: self.multiplexer.receive_message(message))
