@@ -258,6 +258,12 @@ class Exchange:
             return len(self.body)
         return connection.multiplexer.buffered(self.id)
 
+    @property
+    def window(self) -> int:
+        """How many body bytes may wait here to be used up; 0 while it has no stream."""
+        connection = self.connection  # once: the loop may take it away meanwhile
+        return 0 if connection is None else connection.multiplexer.window(self.id)
+
     def start(self, connection: Carrier) -> None:
         """Opens the stream. For the connection that carries it."""
         multiplexer = connection.multiplexer

@@ -322,6 +322,11 @@ class Multiplexer:
         """Notes that the connection has ended: what its streams hold counts no more."""
         self._table.budget.close()
 
+    def window(self, stream_id: int) -> int:
+        """The size of a stream's receive window now, in bytes; 0 of one that is over."""
+        stream = self._table.streams.get(stream_id)
+        return 0 if stream is None else stream.receive_window.size
+
     def consume(self, stream_id: int, nbytes: int, now: float) -> None:
         """Gives credit back for body bytes that are used up.
 

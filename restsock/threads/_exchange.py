@@ -333,9 +333,9 @@ class ThreadExchange:
             RestsockError: what the exchange failed with.
         """
         connection = self.exchange.connection
-        self._sender.blocked = True  # before the first look: from here on the pump reports room
         try:
             self.flush(stays=True)
+            self._sender.blocked = True  # before the first look: from here on the pump reports room
             self.poll()
             before = self._sender.outstanding
             deadline = None if timeout is None else time.monotonic() + timeout
@@ -356,6 +356,7 @@ class ThreadExchange:
                     and connection.writer.sends_due
                 )
                 if now <= self._sender.limit and not sends:
+                    connection = None  # nothing is left to hand over
                     return True
                 if unread is not None and self.unread >= unread:
                     return False

@@ -128,7 +128,11 @@ class ThreadSender:
 
 
 class ThreadCredit:
-    """The credit for body bytes that a thread has taken. It goes back in batches."""
+    """The credit for body bytes that a thread has taken. It goes back in batches.
+
+    A batch is a part of the window: the peer is told of half a window at once, so that smaller
+    steps than an eighth only cost.
+    """
 
     __slots__ = (
         "_batch",
@@ -170,3 +174,4 @@ class ThreadCredit:
         if nbytes > 0:
             self._credited += nbytes
             guarded(self._event_queue, self._exchange, self._exchange.consume, nbytes)
+            self._batch = max(self._batch, self._exchange.window // 8)

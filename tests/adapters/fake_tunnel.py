@@ -80,6 +80,7 @@ class FakeExchange:
         self.ended = end
         self.hold = False
         self.buffered = 0
+        self.window = 65536
         self.closed = False
         self.inbound = False
         self.explain: Callable[[], RestsockError] | None = None

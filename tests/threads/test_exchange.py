@@ -198,6 +198,19 @@ def test_credit_waits_for_a_batch(served: ThreadExchange, fake: FakeExchange, lo
     assert sum(nbytes for _, nbytes in fake.calls) in range(16_384, 32_769)
 
 
+def test_a_batch_of_credit_grows_with_the_window(
+    served: ThreadExchange, fake: FakeExchange, loop: Loop
+) -> None:
+    fake.window = 1 << 20
+    for _ in range(21):
+        loop.run(fake.data, bytes(16_384))
+    for _ in range(21):
+        served.receive_data(5)
+        settle(loop)
+    # The first is that of the initial window.
+    assert fake.calls == [("consume", 16_384), ("consume", 131_072), ("consume", 131_072)]
+
+
 def test_a_loop_that_ended_without_a_word(
     served: ThreadExchange, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

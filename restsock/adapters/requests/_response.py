@@ -82,22 +82,13 @@ class TunnelBody(io.RawIOBase):
             urllib3.exceptions.ReadTimeoutError: nothing came in time.
             urllib3.exceptions.ProtocolError: the response broke off.
         """
-        if size is not None and size >= 0:
-            data = self.read1(size)
-            if len(data) == size or self.closed:
-                return data
-        else:
-            size = None
-            data = self.read1()
-        parts = [data]
-        have = len(data)
-        while size is None or have < size:
-            data = self.read1(-1 if size is None else size - have)
-            if not data:
-                break
+        if size is None or size < 0:
+            return b"".join(iter(self._take, b""))
+        parts = []
+        while size > 0 and (data := self._take(size)):
             parts.append(data)
-            have += len(data)
-        return b"".join(parts)
+            size -= len(data)
+        return b"".join(parts)  # a piece that fits is not copied
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Reads what has come, at most `size` bytes; waits only when there is nothing.
@@ -106,23 +97,27 @@ class TunnelBody(io.RawIOBase):
             urllib3.exceptions.ReadTimeoutError: nothing came in time.
             urllib3.exceptions.ProtocolError: the response broke off.
         """
-        if size == 0 or self.closed:
+        return b"" if size == 0 else bytes(self._take(size))
+
+    def _take(self, size: int | None = -1) -> bytes | memoryview:
+        """Takes what has come, at most `size` bytes, without copying it; `b""` at the end."""
+        if self.closed:
             return b""
-        if self._at == len(self._piece):
-            self._piece, self._at = self._receive(), 0
-        rest = len(self._piece) - self._at
-        if size is None or size < 0 or size >= rest:
-            data = self._piece[self._at :] if self._at else self._piece
+        piece, at = self._piece, self._at
+        if at == len(piece):
+            piece, at = self._receive(), 0
+        end = len(piece)
+        if size is not None and 0 <= size < end - at:
+            end = at + size
+            self._piece, self._at = piece, end
+        else:
             self._piece, self._at = b"", 0
             self._close_at_end()
-        else:
-            data = self._piece[self._at : self._at + size]
-            self._at += size
-        return data
+        return piece if end - at == len(piece) else memoryview(piece)[at:end]
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
-        data = self.read1(len(view))
+        data = self._take(len(view)) if view else b""
         view[: len(data)] = data
         return len(data)
 
@@ -216,7 +211,11 @@ class TunnelResponse(HTTPResponse):
         pieces of exactly `amt`. So it is here: what has no length is handed on as it comes.
         """
         if self.length_remaining is not None and amt is not None:
-            yield from super().stream(amt, decode_content)
+            if amt <= 0 or "content-encoding" in self.headers:
+                yield from super().stream(amt, decode_content)
+                return
+            while data := self._read_plain(amt):
+                yield data
         elif amt != 0:
             while data := self.read1(amt, decode_content):
                 yield data
@@ -233,14 +232,18 @@ class TunnelResponse(HTTPResponse):
             urllib3.exceptions.ReadTimeoutError: nothing came in time.
             urllib3.exceptions.ProtocolError: the response broke off.
         """
+        return self._read_plain(-1)
+
+    def _read_plain(self, size: int) -> bytes:
+        """What `read` does without content coding: reads `size` bytes, all with -1."""
         file = self._fp
         if file is None or file.closed:
             return b""
-        data = file.read()
+        data = file.read(size)
         self._fp_bytes_read += len(data)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
-            if self.length_remaining:
+            if self.length_remaining and len(data) != size:
                 self._raw_read(1)  # raises: it should have been more, or less
         return data
 

@@ -504,6 +504,38 @@ def test_pieces_of_a_known_length_are_full(
     assert list(response.iter_content(4)) == [b"abab", b"abab", b"ab"]
 
 
+@pytest.mark.parametrize("read", ["iter_content", "raw"])
+def test_a_piece_that_is_as_long_as_what_is_read_is_not_copied(
+    session: requests.Session, tunnel: FakeRequester, read: str
+) -> None:
+    came = [b"%d" % number * 8192 for number in range(3)]
+
+    def script(exchange: FakeExchange) -> None:
+        exchange.start()
+        exchange.answer(200, ("Content-Length", "24576"))
+        for piece in came:
+            exchange.data(piece)
+        exchange.end()
+
+    tunnel.scripts = [script]
+    response = session.get(URL, stream=True)
+    if read == "raw":
+        pieces = list(iter(lambda: response.raw.read(8192), b""))
+    else:
+        pieces = list(response.iter_content(8192))
+    assert [id(piece) for piece in pieces] == [id(piece) for piece in came]
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_a_body_that_is_shorter_than_its_length_fails_however_it_is_read(
+    session: requests.Session, tunnel: FakeRequester, cut: int
+) -> None:
+    tunnel.scripts = [plain(200, ("Content-Length", "10"), body=b"0123456789"[:cut])]
+    pieces = session.get(URL, stream=True, timeout=5).iter_content(4)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        list(pieces)
+
+
 @pytest.mark.parametrize("size", [None, 1, 3, 100_000])
 def test_any_size_of_piece(
     session: requests.Session, tunnel: FakeRequester, size: int | None
