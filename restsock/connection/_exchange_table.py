@@ -107,7 +107,7 @@ class ExchangeTable:
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._write_paused: dict[Exchange, None] = {}  # a set would take more memory
         self._due: dict[int, float] | None = None  # made with the first request that has a time
-        self._left: MultiplexerEvent | None = None  # the next event, which is the loop's to handle
+        self._left: list[MultiplexerEvent] = []  # taken and not handled; the next one is the last
         self._dispatching = False
         self._refused_at = _NEVER
 
@@ -245,18 +245,20 @@ class ExchangeTable:
         """Hands the events of the multiplexer to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
-        if self._writer.off_loop and self._left is not None:
+        if self._writer.off_loop and self._left:
             return  # the loop comes first, and goes on from there
+        events = self._multiplexer.events
         self._dispatching = True
         freed = False
         try:
-            while (event := self._left or self._multiplexer.next_event()) is not None:
-                kind = type(event)
-                if self._writer.off_loop and self._is_the_loops(event):
-                    self._left = event
+            while self._left or events.ready:
+                if not self._left:
+                    self._left = events.take()[::-1]
+                if self._writer.off_loop and self._is_the_loops(self._left[-1]):
                     self._writer.leave_to_loop(self._dispatch_left)
                     break
-                self._left = None
+                event = self._left.pop()
+                kind = type(event)
                 if kind is RequestReceived:
                     self._receive_request(event)  # type: ignore[arg-type]  # just looked at
                 elif kind is StreamClosed:

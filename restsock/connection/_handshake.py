@@ -269,9 +269,9 @@ class _Opening:
             while (event := self.websocket.next_event()) is not None:
                 if isinstance(event, (TextMessage, BinaryMessage)):
                     self.multiplexer.receive_message(event.data)
-                    told = self.multiplexer.next_event()
-                    if isinstance(told, kind):
-                        return told
+                    for told in self.multiplexer.events.take():
+                        if isinstance(told, kind):
+                            return told
                 elif isinstance(event, CloseReceived):
                     why = f"{event.code} {printable(event.reason)}"
                     raise HandshakeError(

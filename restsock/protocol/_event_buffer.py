@@ -1,11 +1,10 @@
-"""What has happened and is not told yet, in order."""
+"""What has happened and has not been told yet, in order."""
 
 from __future__ import annotations
 
-from ._events import DataReceived, MultiplexerEvent, StreamEvent
+from ._events import DataReceived, MultiplexerEvent
 
 __all__ = ["EventBuffer"]
-
 
 # Pieces of a body are joined up to this size, in bytes: what comes in frames of that size is handed
 # on as it came.
@@ -13,35 +12,56 @@ _JOINED = 64 * 1024
 
 
 class EventBuffer:
-    """Events in order, and bodies whose small pieces are joined until somebody looks.
+    """Events in order, and bodies whose small pieces are joined until they are taken.
 
-    An event costs more than a copy of a few bytes, and credit counts bytes.
+    An event costs more than a copy of a few bytes, and credit counts bytes. Pieces can be joined
+    because no other event of their stream ever comes between them.
 
     Attributes:
-        ready: events that may be told.
-        pieces: of bodies, by stream; `flush()` makes events of them.
+        ready: the events; one of a body still lacks all pieces but its first.
     """
 
-    __slots__ = ("pieces", "ready")
+    __slots__ = ("_pieces", "ready")
 
     def __init__(self) -> None:
         self.ready: list[MultiplexerEvent] = []
-        self.pieces: dict[int, list[bytes]] = {}
+        self._pieces: dict[int, tuple[int, list[bytes]]] = {}  # by stream: index of the event, data
 
-    def tell(self, event: StreamEvent) -> None:
-        """Adds an event of a stream, after the bytes that came before it."""
-        if event.stream_id in self.pieces:
-            self.flush(event.stream_id)
-        self.ready.append(event)
+    def add_data(self, stream_id: int, data: bytes) -> None:
+        """Adds a piece of the body of a stream."""
+        found = self._pieces.get(stream_id)
+        if found is not None:
+            found[1].append(data)
+        else:
+            self._pieces[stream_id] = len(self.ready), [data]
+            self.ready.append(DataReceived(stream_id, data))
 
-    def flush(self, stream_id: int) -> None:
-        """Makes events of the pieces of a body."""
-        group: list[bytes] = []
-        size = 0
-        for piece in self.pieces.pop(stream_id):
-            if group and size + len(piece) > _JOINED:
-                self.ready.append(DataReceived(stream_id, b"".join(group)))
-                group, size = [], 0
-            group.append(piece)
-            size += len(piece)
-        self.ready.append(DataReceived(stream_id, b"".join(group)))
+    def drop_data(self, stream_id: int) -> None:
+        """Takes back what has come of the body of a stream."""
+        self.ready = [
+            event
+            for event in self.take()
+            if not (isinstance(event, DataReceived) and event.stream_id == stream_id)
+        ]
+
+    def take(self) -> list[MultiplexerEvent]:
+        """Takes the events that have happened since the last call."""
+        ready, self.ready = self.ready, []
+        for stream_id, (at, pieces) in reversed(self._pieces.items()):
+            if len(pieces) > 1:
+                ready[at : at + 1] = [DataReceived(stream_id, data) for data in _joined(pieces)]
+        self._pieces.clear()
+        return ready
+
+
+def _joined(pieces: list[bytes]) -> list[bytes]:
+    found: list[bytes] = []
+    group: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if group and size + len(piece) > _JOINED:
+            found.append(b"".join(group))
+            group, size = [], 0
+        group.append(piece)
+        size += len(piece)
+    return [*found, b"".join(group)]

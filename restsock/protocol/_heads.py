@@ -29,12 +29,6 @@ from ._fields import (
     field_lines,
     values_of,
 )
-from ._heads_fast import (
-    decode_request_fast,
-    decode_response_fast,
-    encode_request_fast,
-    encode_response_fast,
-)
 
 __all__ = [
     "decode_request",
@@ -94,9 +88,6 @@ def decode_request(head: bytes) -> RequestHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
-    plain = decode_request_fast(head)
-    if plain is not None:
-        return plain
     if not _REQUEST.fullmatch(head):
         raise RemoteProtocolError("a malformed request head")
     _check_length(head)
@@ -118,9 +109,6 @@ def decode_response(head: bytes) -> ResponseHead:
     Raises:
         RemoteProtocolError: it is malformed, or says something about framing.
     """
-    plain = decode_response_fast(head)
-    if plain is not None:
-        return plain
     if not _RESPONSE.fullmatch(head):
         raise RemoteProtocolError("a malformed response head")
     _check_length(head)
@@ -187,9 +175,6 @@ def encode_request(head: RequestHead) -> tuple[bytes, RequestHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
-    plain = encode_request_fast(head)
-    if plain is not None:
-        return plain, head
     head = head._replace(headers=end_to_end(head.headers, upgradable=True))
     try:
         event = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
@@ -212,9 +197,6 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     Raises:
         LocalProtocolError: the head breaks the grammar.
     """
-    plain = encode_response_fast(head)
-    if plain is not None:
-        return plain, head
     headers = end_to_end(head.headers, upgradable=head.status == 101)
     head = ResponseHead(head.status, headers, head.reason)
     kind = h11.InformationalResponse if head.status < 200 else h11.Response

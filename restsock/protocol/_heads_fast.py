@@ -1,8 +1,12 @@
 """The head that nearly all requests and responses have, without a detour.
 
-One space behind each colon, printable ASCII, nothing hop-by-hop, one Host, at most one
-Content-Length: a head like that is recognised to the letter here, and everything else is left to
-the strict grammar and h11 (`_heads`). Tests hold both to the same result for the same bytes.
+One space after each colon, printable ASCII, nothing hop-by-hop, one Host in a request and none in
+a response, at most one Content-Length: such a head is recognized here, to the letter. Everything
+else is left to the strict grammar and h11 (`_heads`). Tests hold both to the same result for the
+same bytes.
+
+What a stream needs to know of a head is its Content-Length, which is found on the way. A plain
+head never asks for an upgrade.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import re
 
 from ._events import RequestHead, ResponseHead
-from ._fields import HOP_BY_HOP, field_lines
+from ._fields import HOP_BY_HOP
 
 __all__ = [
     "decode_request_fast",
@@ -19,67 +23,83 @@ __all__ = [
     "encode_response_fast",
 ]
 
-_FIELD = rb"[A-Za-z0-9-]+: [\x21-\x7e](?:[ -~]*[\x21-\x7e])?\r\n"
-_FIELDS = rb"((?:" + _FIELD + rb")*)\r\n"
-_REQUEST = re.compile(rb"([A-Z]+) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n" + _FIELDS)
+_FIELDS = rb"((?:[A-Za-z0-9-]+: [\x21-\x7e](?:[ -~]*[\x21-\x7e])?\r\n)*)\r\n"
+_REQUEST = re.compile(rb"(?!CONNECT )([A-Z]+) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ([A-Za-z][A-Za-z -]*|)\r\n" + _FIELDS)
-_HOST = re.compile(rb"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+
+# To be used on what has matched one of the above.
+_FIELD = re.compile(rb"([^:]+): (.*)\r\n")
+# Fields that have a rule of their own, in a head in lower case.
+_SPECIAL = re.compile(rb"\n(host|content-length|" + b"|".join(sorted(HOP_BY_HOP)) + rb"): (.*)\r")
+_HOST = re.compile(rb"[a-z0-9.-]+(?::[0-9]{1,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
-def decode_request_fast(head: bytes) -> RequestHead | None:
-    """Parses a plain request head; `None` when it is not plain."""
+def decode_request_fast(
+    head: bytes, scheme: str | None = None
+) -> tuple[RequestHead, int | None] | None:
+    """Parses a plain request head; the scheme, which is not in the bytes, comes with it.
+
+    Returns:
+        The head and its Content-Length; `None` when it is not plain.
+    """
     match = _REQUEST.fullmatch(head)
     if match is None:
         return None
-    method, target, lines = match.groups()
-    fields = _fields(lines, request=True)
-    if fields is None or method == b"CONNECT":
+    host = length = None
+    for name, value in _SPECIAL.findall(head.lower()):
+        if name == b"host" and host is None and _HOST.fullmatch(value):
+            host = value
+        elif name == b"content-length" and length is None and _LENGTH.fullmatch(value):
+            length = int(value)
+        else:
+            return None
+    if host is None:
         return None
-    return RequestHead(method, target, fields)
+    method, target, lines = match.groups()
+    return RequestHead(method, target, _FIELD.findall(lines), scheme), length
 
 
-def decode_response_fast(head: bytes) -> ResponseHead | None:
-    """Parses a plain, final response head; `None` when it is not plain."""
+def decode_response_fast(head: bytes) -> tuple[ResponseHead, int | None] | None:
+    """Parses a plain, final response head.
+
+    Returns:
+        The head and its Content-Length; `None` when it is not plain.
+    """
     match = _RESPONSE.fullmatch(head)
     if match is None:
         return None
+    length = None
+    for name, value in _SPECIAL.findall(head.lower()):
+        if name != b"content-length" or length is not None or not _LENGTH.fullmatch(value):
+            return None
+        length = int(value)
     status, reason, lines = match.groups()
-    fields = _fields(lines, request=False)
-    return None if fields is None else ResponseHead(int(status), fields, reason)
+    return ResponseHead(int(status), _FIELD.findall(lines), reason), length
 
 
-def encode_request_fast(head: RequestHead) -> bytes | None:
-    """Serializes a plain request head; `None` when it is not plain.
+def encode_request_fast(head: RequestHead) -> tuple[bytes, int | None] | None:
+    """Serializes a plain request head.
 
     What was written is read again and compared: a name or value with a line of its own in it
     cannot get past that.
+
+    Returns:
+        The bytes and the Content-Length; `None` when it is not plain.
     """
-    data = b"%s %s HTTP/1.1\r\n%s\r\n" % (head.method, head.target, field_lines(head.headers))
-    same = (head.method, head.target, list(head.headers), None)  # the scheme is not in the bytes
-    return data if decode_request_fast(data) == same else None
+    lines = b"".join(map(b"%s: %s\r\n".__mod__, head.headers))
+    data = b"%s %s HTTP/1.1\r\n%s\r\n" % (head.method, head.target, lines)
+    plain = decode_request_fast(data)
+    if plain is None or plain[0] != (head.method, head.target, list(head.headers), None):
+        return None
+    return data, plain[1]
 
 
-def encode_response_fast(head: ResponseHead) -> bytes | None:
-    """Serializes a plain, final response head; `None` when it is not plain."""
-    data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (head.status, head.reason, field_lines(head.headers))
-    return data if decode_response_fast(data) == head._replace(headers=list(head.headers)) else None
-
-
-def _fields(lines: bytes, *, request: bool) -> list[tuple[bytes, bytes]] | None:
-    fields = []
-    hosts = lengths = 0
-    for line in lines.split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b": ")
-        lowered = name.lower()
-        if lowered == b"host":
-            hosts += 1
-            if not _HOST.fullmatch(value):
-                return None
-        elif lowered == b"content-length":
-            lengths += 1
-            if not value.isdigit() or len(value) > 18:
-                return None
-        elif lowered in HOP_BY_HOP:
-            return None
-        fields.append((name, value))
-    return fields if hosts == request and lengths <= 1 else None
+def encode_response_fast(head: ResponseHead) -> tuple[bytes, int | None] | None:
+    """Serializes a plain, final response head, like `encode_request_fast`."""
+    lines = b"".join(map(b"%s: %s\r\n".__mod__, head.headers))
+    data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (head.status, head.reason, lines)
+    plain = decode_response_fast(data)
+    if plain is None or plain[0] != (head.status, list(head.headers), head.reason):
+        return None
+    return data, plain[1]

@@ -5,7 +5,7 @@ Order of calls::
     dialer     send_hello() ─> HandshakeCompleted ─> streams
     listener   HelloReceived ─> send_welcome() ─> HandshakeCompleted ─> streams
 
-    in         receive_message(), then next_event() until it gives None
+    in         receive_message(), then events.take()
     out        any send_*(), then next_message() until it gives None
 
 Both drains are due after every call, whichever side it was on: what comes in may have to be
@@ -26,15 +26,16 @@ from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock._options import Heartbeat, Limits
 
 from ._envelopes import Settings, decode_envelope
-from ._events import Headers, MultiplexerEvent, RequestHead, ResetCode, ResponseHead
+from ._events import Headers, RequestHead, ResetCode, ResponseHead
 from ._fields import connection_options, content_length
 from ._flow import Budget
 from ._frames import MAX_PAYLOAD, encode_goaway, encode_reset, encode_window, flags_of
 from ._handshake import STEPS, Handshake
 from ._heads import encode_request, encode_response, encode_trailers
-from ._receiver import Receiver
+from ._heads_fast import encode_request_fast, encode_response_fast
+from ._receiver import receive_frame
 from ._stream import HalfState, Part
-from ._stream_table import MAX_ID, StreamTable
+from ._stream_table import StreamTable
 
 __all__ = ["Multiplexer"]
 
@@ -43,7 +44,7 @@ __all__ = ["Multiplexer"]
 _MAX_CONTROL = 4096
 
 
-class Multiplexer:
+class Multiplexer(StreamTable):
     """Many streams on one connection, each an HTTP exchange.
 
     Args:
@@ -58,7 +59,7 @@ class Multiplexer:
         round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
     """
 
-    __slots__ = ("_events", "_handshake", "_receiver", "_table", "round_trip")
+    __slots__ = ("_handshake", "round_trip")
 
     def __init__(
         self,
@@ -70,6 +71,8 @@ class Multiplexer:
         unix_ms: Callable[[], int],
         buffered: Buffered | None = None,
     ) -> None:
+        budget = Budget(limits.receive_budget, buffered)
+        super().__init__(dialer=dialer, limits=limits, budget=budget)
         self.round_trip: float | None = None
         self._handshake = Handshake(
             dialer=dialer,
@@ -78,10 +81,6 @@ class Multiplexer:
             new_id=new_id,
             unix_ms=unix_ms,
         )
-        budget = Budget(limits.receive_budget, buffered)
-        self._table = StreamTable(dialer=dialer, limits=limits, budget=budget)
-        self._events = self._table.events
-        self._receiver = Receiver(self._table)
 
     # --- questions ------------------------------------------------------------------------
 
@@ -91,70 +90,38 @@ class Multiplexer:
         return self._handshake.connection_id
 
     @property
-    def peer(self) -> Settings:
-        """The peer's settings, the defaults until the handshake has told them."""
-        return self._table.peer
-
-    @property
     def open_streams(self) -> int:
         """How many streams are open, of both sides."""
-        return len(self._table.streams)
-
-    @property
-    def own_streams(self) -> int:
-        """How many streams of this side are open."""
-        return self._table.local_open
-
-    @property
-    def last_peer_stream_id(self) -> int:
-        """The highest stream that the peer has opened; 0 before the first."""
-        return self._table.last_peer_id
+        return len(self.streams)
 
     @property
     def can_open(self) -> bool:
         """Whether `open_stream()` would succeed now."""
-        table = self._table
-        return table.local_open < table.peer.max_streams and self.accepts_streams
-
-    @property
-    def accepts_streams(self) -> bool:
-        """Whether this connection will ever open a stream of this side again."""
-        table = self._table
-        return (
-            self._handshake.done
-            and not table.peer_going_away
-            and not table.going_away
-            and table.next_id <= MAX_ID
-        )
+        return self.accepts_streams and self.own_streams < self.peer.max_streams
 
     @property
     def leaving(self) -> bool:
         """Whether either side has announced, by GOAWAY, that it will close."""
-        return self._table.going_away or self._table.peer_going_away
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether this side has used up its stream numbers: another connection is needed."""
-        return self._table.next_id > MAX_ID
+        return self.going_away or self.peer_going_away
 
     def buffered(self, stream_id: int) -> int:
         """Body bytes of a stream that wait to be sent; 0 for a stream that is over."""
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         return 0 if stream is None else stream.out_bytes
 
     def is_open(self, stream_id: int) -> bool:
         """Whether a stream is not over yet."""
-        return stream_id in self._table.streams
+        return stream_id in self.streams
 
     def announced(self, stream_id: int) -> bool:
         """Whether the peer may know of a stream: a frame of it has been taken to be sent."""
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         return stream is None or stream.announced or not stream.local
 
     @property
     def has_output(self) -> bool:
         """Whether `next_message()` may have something to give."""
-        return bool(self._table.control or self._table.ring)
+        return bool(self.control or self.ring)
 
     # --- handshake ------------------------------------------------------------------------
 
@@ -165,7 +132,7 @@ class Multiplexer:
             LocalProtocolError: the metadata is not JSON, the name is not a name, or it is not
                 the dialer's turn.
         """
-        self._table.control.append(self._handshake.hello(name, metadata))
+        self.control.append(self._handshake.hello(name, metadata))
 
     def send_welcome(self, connection_id: str) -> None:
         """The listener's answer to `HelloReceived`.
@@ -173,7 +140,7 @@ class Multiplexer:
         Raises:
             LocalProtocolError: it is not the listener's turn.
         """
-        self._table.control.append(self._handshake.welcome(connection_id))
+        self.control.append(self._handshake.welcome(connection_id))
 
     # --- out ------------------------------------------------------------------------------
 
@@ -194,21 +161,28 @@ class Multiplexer:
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened now")
         flags = flags_of(head.scheme)
-        data, sent = encode_request(head)
+        plain = encode_request_fast(head)
+        if plain is not None:
+            data, length = plain
+            upgrade = False
+        else:
+            data, sent = encode_request(head)
+            length = content_length(sent.headers)
+            upgrade = sent.upgrade is not None
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a request head of {len(data)} bytes is too long to send")
-        upgrade = sent.upgrade is not None
-        if end and not upgrade and content_length(sent.headers):
+        if end and not upgrade and length:
             raise LocalProtocolError("a request with a Content-Length and without its body")
-        stream = self._table.open(sent, upgrade=upgrade)
+        stream = self.add(self.next_id, head.method, length, upgrade=upgrade)
         stream.opening = flags
-        if sent is not head:  # nothing was left out otherwise
+        if plain is None:  # else there is no Connection field
             stream.sending.named = connection_options(head.headers)
         stream.out.append((True, data))
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         if end and not upgrade:
             stream.finish()
-        self._table.make_ready(stream)
+        if not stream.queued:
+            self.make_ready(stream)
         return stream.id
 
     def send_head(self, stream_id: int, head: ResponseHead) -> None:
@@ -217,21 +191,27 @@ class Multiplexer:
         Raises:
             LocalProtocolError: the head is malformed or too long, or not due. Nothing was sent.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.out_reset is not None:
             return
         if stream.local:
             raise LocalProtocolError("a response goes the other way on this stream")
-        data, sent = encode_response(head)
+        plain = encode_response_fast(head)
+        if plain is not None:
+            data, length = plain
+        else:
+            data, sent = encode_response(head)
+            length = content_length(sent.headers)
         if len(data) > MAX_PAYLOAD:
             raise LocalProtocolError(f"a response head of {len(data)} bytes is too long to send")
-        problem = stream.answer(sent)
+        problem = stream.answer(head.status, length)
         if problem is not None:
             raise LocalProtocolError(problem)
-        if sent is not head and sent.status >= 200:
+        if plain is None and head.status >= 200:
             stream.sending.named = connection_options(head.headers)
         stream.out.append((True, data))
-        self._table.make_ready(stream)
+        if not stream.queued:
+            self.make_ready(stream)
 
     def send_data(self, stream_id: int, data: bytes) -> None:
         """Queues body bytes; `buffered()` tells how many wait. A stream that is over swallows them.
@@ -239,7 +219,7 @@ class Multiplexer:
         Raises:
             LocalProtocolError: a body is not due here, or longer than announced.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or not data or stream.out_reset is not None:
             return
         problem = stream.sending.add(len(data))
@@ -247,7 +227,8 @@ class Multiplexer:
             raise LocalProtocolError(problem)
         stream.out_bytes += len(data)
         stream.out.append((False, data))
-        self._table.make_ready(stream)
+        if not stream.queued:
+            self.make_ready(stream)
 
     def send_end(self, stream_id: int, trailers: Headers = ()) -> None:
         """Completes this side's half.
@@ -256,7 +237,7 @@ class Multiplexer:
             LocalProtocolError: the body is shorter than announced, the trailers are malformed, or
                 nothing was begun.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.out_reset is not None:
             return
         if trailers and stream.sending.named:
@@ -269,7 +250,8 @@ class Multiplexer:
             raise LocalProtocolError(problem)
         if trailers:
             stream.out.append((True, data))
-        self._table.make_ready(stream)
+        if not stream.queued:
+            self.make_ready(stream)
 
     def reset_stream(self, stream_id: int, code: int, reason: str = "") -> None:
         """Ends a stream before its time. Harmless when it is over, or when repeated.
@@ -279,17 +261,17 @@ class Multiplexer:
         `give_up()`, or any other code, puts an end to that. Any other code drops what waits, and
         leaves at once. Nothing more is told of the stream but its `StreamClosed`.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None:
             return
         if code == ResetCode.INTERNAL and (stream.out or stream.out_end):
             if stream.out_reset is None:
-                self._table.break_off(stream, code, reason)
+                self.break_off(stream, code, reason)
             return
         # A stream that the peer has not heard of is not worth a frame.
         if stream.announced or not stream.local:
-            self._table.control.append(encode_reset(stream_id, code, reason))
-        self._table.remove(stream)
+            self.control.append(encode_reset(stream_id, code, reason))
+        self.remove(stream)
 
     def give_up(self, stream_id: int, code: ResetCode, reason: str, limit: str) -> None:
         """Ends a stream of the peer's whose time is over, with an answer where that still goes.
@@ -304,9 +286,9 @@ class Multiplexer:
             reason: for both.
             limit: for the event.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is not None and stream.out_reset is not None:
-            self._table.finish_broken(stream)
+            self.finish_broken(stream)
             return
         if stream is None or stream.sending.state is HalfState.RAW:
             return
@@ -314,17 +296,17 @@ class Multiplexer:
         if stream.sending.state is HalfState.HEAD:
             whole = complete or stream.receiving.state is HalfState.HELD
             status = 504 if whole else 408
-            self._table.answer_instead(stream, status, complete, code, reason, limit)
+            self.answer_instead(stream, status, complete, code, reason, limit)
         else:
-            self._table.fail(stream, code, reason, limit)
+            self.fail(stream, code, reason, limit)
 
     def close(self) -> None:
         """Notes that the connection has ended: what its streams hold counts no more."""
-        self._table.budget.close()
+        self.budget.close()
 
     def window(self, stream_id: int) -> int:
         """The size of a stream's receive window now, in bytes; 0 of one that is over."""
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         return 0 if stream is None else stream.receive_window.size
 
     def consume(self, stream_id: int, nbytes: int, now: float) -> None:
@@ -335,19 +317,19 @@ class Multiplexer:
             nbytes: how many bytes.
             now: the seconds of any clock that only moves forward.
         """
-        stream = self._table.streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.out_reset is not None:
             return
         credit = stream.receive_window.consume(nbytes, now, self.round_trip)
         if credit and stream.receiving.state is not HalfState.DONE:
-            self._table.control.append(encode_window(stream_id, credit))
+            self.control.append(encode_window(stream_id, credit))
 
     def send_goaway(self, code: int, reason: str = "") -> None:
         """Tells the peer that no further stream of its will be started. Only the first is sent."""
-        table = self._table
-        if self._handshake.done and not table.going_away:
-            table.going_away = True
-            table.control.append(encode_goaway(table.last_peer_id, code, reason))
+        if self._handshake.done and not self.going_away:
+            self.going_away = True
+            self.accepts_streams = False
+            self.control.append(encode_goaway(self.last_peer_stream_id, code, reason))
 
     def next_message(self) -> str | tuple[bytes | memoryview, ...] | None:
         """The next message to send: text, or the parts of a binary one; `None` when there is none.
@@ -355,20 +337,12 @@ class Multiplexer:
         The parts are to be joined where the bytes for the socket are made: body bytes are copied
         once.
         """
-        table = self._table
-        if not table.control:
-            return table.next_frame() if table.ring else None
-        message = table.control.pop(0)
+        if not self.control:
+            return self.next_frame() if self.ring else None
+        message = self.control.pop(0)
         return message if isinstance(message, str) else (message,)
 
     # --- in -------------------------------------------------------------------------------
-
-    def next_event(self) -> MultiplexerEvent | None:
-        """The next thing that happened; `None` when there is nothing more."""
-        events = self._events
-        while not events.ready and events.pieces:
-            events.flush(next(iter(events.pieces)))
-        return events.ready.pop(0) if events.ready else None
 
     def receive_message(self, message: str | bytes, rest: bytes = b"") -> None:
         """Takes in a whole message.
@@ -389,13 +363,14 @@ class Multiplexer:
             if decode_envelope(message).type in STEPS:
                 raise RemoteProtocolError("a handshake message behind the handshake")
         else:
-            self._receiver.receive_frame(message, rest)
-            if len(self._table.control) > _MAX_CONTROL:
+            receive_frame(self, message, rest)
+            if len(self.control) > _MAX_CONTROL:
                 raise RemoteProtocolError("the peer sends much and reads nothing")
 
     def _receive_handshake(self, message: str | bytes) -> None:
         event, answer = self._handshake.receive(message)
-        self._table.peer = self._handshake.peer
+        self.peer = self._handshake.peer
+        self.accepts_streams = self._handshake.done
         if answer is not None:
-            self._table.control.append(answer)
-        self._events.ready.append(event)
+            self.control.append(answer)
+        self.events.ready.append(event)

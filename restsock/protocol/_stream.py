@@ -18,8 +18,6 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-from ._events import Headers, ResponseHead
-from ._fields import content_length
 from ._flow import ReceiveWindow, SendWindow
 
 __all__ = ["Half", "HalfState", "Part", "Stream"]
@@ -82,9 +80,9 @@ class Half:
 
     __slots__ = ("_count", "head_bytes", "head_fields", "length", "named", "state")
 
-    def __init__(self) -> None:
-        self.state = HalfState.HEAD
-        self.length: int | None = None
+    def __init__(self, state: HalfState = HalfState.HEAD, length: int | None = None) -> None:
+        self.state = state
+        self.length = length
         self.head_bytes = 0
         self.head_fields = 0
         self.named: frozenset[bytes] = frozenset()
@@ -95,6 +93,8 @@ class Half:
         state = _NEXT.get((self.state, part))
         if state is None:
             return f"{part.value} where {self.state.value} is due"
+        if state is HalfState.DONE and self.length is not None and self._count != self.length:
+            return f"a body of {self._count} bytes with a Content-Length of {self.length}"
         self.state = state
         return None
 
@@ -106,12 +106,6 @@ class Half:
             return "a body longer than its Content-Length or than its status allows"
         self._count += nbytes
         return None
-
-    def finish(self, part: Part = Part.END) -> str | None:
-        """Ends it, by an end or by trailers; returns what is wrong with that here."""
-        if self.length is not None and self._count != self.length:
-            return f"a body of {self._count} bytes with a Content-Length of {self.length}"
-        return self.advance(part)
 
     @property
     def size(self) -> int:
@@ -127,10 +121,18 @@ class Half:
 class Stream:
     """Both halves of a stream, its windows, and what waits to be sent.
 
-    Attributes:
+    It begins with the head of the request.
+
+    Args:
         id: its number.
-        local: whether this side opened it: then it sends the request half.
+        local: whether this side opens it: then it sends the request half.
         method: of the request.
+        length: the request's Content-Length.
+        upgrade: whether the request asks for one.
+        send_window: what the peer takes.
+        receive_window: what this side takes.
+
+    Attributes:
         opening: flags that the first frame of a request has besides END.
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
@@ -138,6 +140,7 @@ class Stream:
         out_reset: code and reason of the RESET that follows behind all that.
         queued: whether it stands in the ring of streams that can send.
         announced: whether a frame of it has left.
+        sent: whether this side's half has left completely.
     """
 
     __slots__ = (
@@ -155,6 +158,7 @@ class Stream:
         "receiving",
         "send_window",
         "sending",
+        "sent",
     )
 
     def __init__(
@@ -163,6 +167,8 @@ class Stream:
         *,
         local: bool,
         method: bytes,
+        length: int | None,
+        upgrade: bool,
         send_window: SendWindow,
         receive_window: ReceiveWindow,
     ) -> None:
@@ -172,39 +178,38 @@ class Stream:
         self.opening = 0
         self.send_window = send_window
         self.receive_window = receive_window
-        self.sending = Half()
-        self.receiving = Half()
+        state = _NEXT[HalfState.HEAD, Part.UPGRADE_HEAD if upgrade else Part.HEAD]
+        # The head of an upgrade may say 0: that is no word about the raw bytes after a 101.
+        request, response = Half(state, None if upgrade else length), Half()
+        self.sending, self.receiving = (request, response) if local else (response, request)
         self.out: deque[tuple[bool, bytes | memoryview]] = deque()
         self.out_bytes = 0
         self.out_end = False
         self.out_reset: tuple[int, str] | None = None
         self.queued = False
         self.announced = False
+        self.sent = False
 
     def finish(self, part: Part = Part.END) -> str | None:
-        """Ends this side's half behind what waits; returns what is wrong with that here."""
-        problem = self.sending.finish(part)
-        self.out_end = self.out_end or problem is None
+        """Ends this side's half after what waits; returns what is wrong with that here."""
+        problem = self.sending.advance(part)
+        if problem is None:
+            self.out_end = True
         return problem
 
-    @property
-    def sent(self) -> bool:
-        """Whether this side's half has left completely."""
-        return self.sending.state is HalfState.DONE and not self.out and not self.out_end
+    def answer(self, status: int, length: int | None) -> str | None:
+        """Moves both halves on by a response head.
 
-    def open(self, headers: Headers, *, upgrade: bool) -> None:
-        """Moves the request half on by its head."""
-        request = self.sending if self.local else self.receiving
-        request.advance(Part.UPGRADE_HEAD if upgrade else Part.HEAD)
-        # The head of an upgrade may say 0: that is no word about the raw bytes behind a 101.
-        request.length = None if upgrade else content_length(headers)
+        Args:
+            status: of the response.
+            length: its Content-Length.
 
-    def answer(self, head: ResponseHead) -> str | None:
-        """Moves both halves on by a response head; returns what is wrong with it here."""
+        Returns:
+            What is wrong with it here, if something is.
+        """
         response, request = self.sending, self.receiving
         if self.local:
             response, request = request, response
-        status = head.status
         if status == 101:
             if response.state is HalfState.HEAD and request.state is not HalfState.HELD:
                 return "a 101 to a request that asks for no upgrade"
@@ -214,7 +219,7 @@ class Stream:
             return problem
         # Some have no body, whatever they say of it (RFC 9110, section 6.4.1).
         bodiless = self.method == b"HEAD" or status in (204, 304)
-        response.length = 0 if bodiless else content_length(head.headers)
+        response.length = 0 if bodiless else length
         if request.state is HalfState.HELD:
             request.advance(Part.DECLINED)
         return None
@@ -256,6 +261,8 @@ class Stream:
             return None
         self.send_window.credit -= taken
         self.out_bytes -= taken
-        self.out_end = self.out_end and not end
+        if end:
+            self.out_end = False
+            self.sent = True
         self.announced = True
         return is_head, parts, end

@@ -7,7 +7,6 @@ from restsock._options import Limits
 from ._envelopes import Settings
 from ._event_buffer import EventBuffer
 from ._events import (
-    RequestHead,
     ResetCode,
     ResponseHead,
     StreamClosed,
@@ -19,9 +18,9 @@ from ._frames import END, FrameType, encode_frame, encode_header, encode_reset, 
 from ._heads import encode_response
 from ._stream import HalfState, Stream
 
-__all__ = ["MAX_ID", "StreamTable"]
+__all__ = ["StreamTable"]
 
-MAX_ID = 2**32 - 1
+_MAX_ID = 2**32 - 1
 
 # The payload of a frame, in bytes, while other streams have something to send: they do not wait
 # long for their turn. A stream that is alone sends what the peer takes (spec, "Bodies").
@@ -41,7 +40,7 @@ _REASONS = {
 
 
 class StreamTable:
-    """All streams that are open, and the frames and events that their ends make.
+    """All streams that are open, and the frames and events that come of them.
 
     Args:
         dialer: whether this side dialed: its streams have odd numbers.
@@ -49,34 +48,39 @@ class StreamTable:
         budget: what the windows of the streams grow by.
 
     Attributes:
-        peer: the peer's settings.
+        peer: the peer's settings, the defaults until the handshake has told them.
         streams: by number.
-        events: what is to be told of them.
+        events: what is to be told of them; `take()` it after every call.
         control: messages that leave before any frame of the ring.
         ring: streams that can send, in turn.
         next_id: of the next stream that this side opens.
-        last_peer_id: the highest one that the peer has opened.
-        local_open: how many of this side's are open.
-        peer_open: how many of the peer's are open.
+        last_peer_stream_id: the highest one that the peer has opened; 0 before the first.
+        own_streams: how many of this side's are open.
+        peer_streams: how many of the peer's are open.
         going_away: whether this side has sent GOAWAY.
         peer_going_away: whether the peer has.
+        accepts_streams: whether this side will ever open a stream again: after the handshake, until
+            either side has sent GOAWAY, or the numbers are used up.
+        exhausted: whether this side has used up its stream numbers: another connection is needed.
     """
 
     # Slots and lists: a dictionary and three empty deques would be 3 KiB of an idle connection.
     __slots__ = (
         "_overdue",
+        "accepts_streams",
         "budget",
         "control",
         "dialer",
         "events",
+        "exhausted",
         "going_away",
-        "last_peer_id",
+        "last_peer_stream_id",
         "limits",
-        "local_open",
         "next_id",
+        "own_streams",
         "peer",
         "peer_going_away",
-        "peer_open",
+        "peer_streams",
         "ring",
         "streams",
     )
@@ -91,9 +95,11 @@ class StreamTable:
         self.control: list[str | bytes] = []
         self.ring: list[Stream] = []
         self.next_id = 1 if dialer else 2
-        self.last_peer_id = 0
-        self.local_open = 0
-        self.peer_open = 0
+        self.last_peer_stream_id = 0
+        self.own_streams = 0
+        self.peer_streams = 0
+        self.accepts_streams = False
+        self.exhausted = False
         self.going_away = False
         self.peer_going_away = False
         self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
@@ -101,31 +107,35 @@ class StreamTable:
     def was_opened(self, stream_id: int) -> bool:
         """Whether a stream is, or was, open; those that were left out count as well."""
         local = bool(stream_id % 2) == self.dialer
-        return stream_id < self.next_id if local else stream_id <= self.last_peer_id
+        return stream_id < self.next_id if local else stream_id <= self.last_peer_stream_id
 
-    def open(self, head: RequestHead, *, upgrade: bool) -> Stream:
-        """Adds a stream of this side, with the next number."""
-        stream = self._add(self.next_id, head, local=True, upgrade=upgrade)
-        self.next_id += 2
-        self.local_open += 1
-        return stream
+    def add(self, stream_id: int, method: bytes, length: int | None, *, upgrade: bool) -> Stream:
+        """Adds a stream: the next one of this side, or one of the peer's.
 
-    def accept(self, stream_id: int, head: RequestHead, *, upgrade: bool) -> Stream:
-        """Adds a stream of the peer's."""
-        self.peer_open += 1
-        return self._add(stream_id, head, local=False, upgrade=upgrade)
-
-    def _add(self, stream_id: int, head: RequestHead, *, local: bool, upgrade: bool) -> Stream:
+        Args:
+            stream_id: its number.
+            method: of the request.
+            length: the request's Content-Length.
+            upgrade: whether the request asks for one.
+        """
         limits = self.limits
-        stream = Stream(
+        local = stream_id == self.next_id
+        if local:
+            self.own_streams += 1
+            self.next_id += 2
+            if self.next_id > _MAX_ID:
+                self.accepts_streams, self.exhausted = False, True
+        else:
+            self.peer_streams += 1
+        stream = self.streams[stream_id] = Stream(
             stream_id,
             local=local,
-            method=head.method,
+            method=method,
+            length=length,
+            upgrade=upgrade,
             send_window=SendWindow(self.peer.initial_window),
             receive_window=ReceiveWindow(limits.initial_window, limits.max_window, self.budget),
         )
-        stream.open(head.headers, upgrade=upgrade)
-        self.streams[stream_id] = stream
         return stream
 
     def remove(self, stream: Stream) -> None:
@@ -133,14 +143,14 @@ class StreamTable:
         del self.streams[stream.id]
         self._overdue.pop(stream.id, None)
         if stream.local:
-            self.local_open -= 1
+            self.own_streams -= 1
         else:
-            self.peer_open -= 1
+            self.peer_streams -= 1
         stream.receive_window.close()
         stream.out.clear()
         stream.out_end = False
         stream.out_bytes = 0
-        self.events.tell(StreamClosed(stream.id))
+        self.events.ready.append(StreamClosed(stream.id))
 
     # --- what is sent ---------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class StreamTable:
     ) -> None:
         """Tells that a stream has failed, unless this side has broken it off."""
         if stream.out_reset is None:  # else it has failed already, by this side's own word
-            self.events.tell(StreamFailed(stream.id, code, reason, by_peer, limit))
+            self.events.ready.append(StreamFailed(stream.id, code, reason, by_peer, limit))
 
     def fail_refused(self, stream: Stream, reason: str) -> None:
         """Ends a stream that the peer says it has not begun.
@@ -209,7 +219,7 @@ class StreamTable:
         whole = stream.out_end and not stream.local  # the response is, whatever failed behind it
         stream.out_reset = (ResetCode.NO_ERROR, "") if whole else (code, reason)
         # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
-        self.events.pieces.pop(stream.id, None)
+        self.events.drop_data(stream.id)
         self._overdue.pop(stream.id, None)
         window = stream.receive_window
         credit = window.consume(window.held, 0.0, None)
@@ -246,7 +256,7 @@ class StreamTable:
     ) -> None:
         """Answers in place of the app, which learns that the stream has failed."""
         self._answer(stream.id, status, end)
-        self.events.tell(StreamFailed(stream.id, code, reason, False, limit))
+        self.events.ready.append(StreamFailed(stream.id, code, reason, False, limit))
         self.remove(stream)
 
     def _answer(self, stream_id: int, status: int, end: bool) -> None:

@@ -15,7 +15,7 @@ import h11
 from wsproto.frame_protocol import FrameProtocol
 
 from restsock.protocol import RequestHead
-from restsock.protocol._heads import decode_request, encode_request
+from restsock.protocol._heads_fast import decode_request_fast, encode_request_fast
 from restsock.protocol._websocket import WebSocket
 from tests.bench.processes import ROOT, environment
 
@@ -96,7 +96,9 @@ def _frames(size: int) -> dict[str, tuple[Callable[[], object], Callable[[], obj
 
 
 def _heads() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
-    data, _ = encode_request(_HEAD)
+    plain = encode_request_fast(_HEAD)
+    assert plain is not None
+    data = plain[0]
 
     def serialize() -> object:
         connection = h11.Connection(h11.CLIENT)
@@ -111,8 +113,8 @@ def _heads() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
         return connection.next_event()
 
     return {
-        "request head of 10 fields, serialize": (lambda: encode_request(_HEAD), serialize),
-        "request head of 10 fields, parse": (lambda: decode_request(data), parse),
+        "request head of 10 fields, serialize": (lambda: encode_request_fast(_HEAD), serialize),
+        "request head of 10 fields, parse": (lambda: decode_request_fast(data), parse),
     }
 
 

@@ -55,7 +55,6 @@ class Far:
         """What has come since the last call, of the exchanges. For any thread."""
         direct_socket = self.connection.writer.direct_socket
         assert direct_socket is not None
-        found: list[MultiplexerEvent] = []
         self.connection._pipeline.decode(b"")  # what came with the handshake
         with suppress(BlockingIOError):
             while data := direct_socket.read_now(1 << 20):
@@ -65,9 +64,7 @@ class Far:
             self.heard.append(event)
             if isinstance(event, BinaryMessage):
                 self.multiplexer.receive_message(event.data, event.rest)
-        while (told := self.multiplexer.next_event()) is not None:
-            found.append(told)
-        return found
+        return self.multiplexer.events.take()
 
     def messages(self) -> int:
         """How many messages of exchanges have come."""

@@ -524,7 +524,7 @@ async def test_a_close_code_that_cannot_be_sent(code: int) -> None:
 
 async def test_a_connection_without_stream_numbers_ends_in_good_order() -> None:
     async with pair(echo) as (dialer, listener):
-        listener.multiplexer._table.next_id = 2**32 - 2
+        listener.multiplexer.next_id = 2**32 - 2
         assert (await listener.request("GET", "/")).status == 200
         closed = await dialer.wait_closed()
         assert (closed.clean, closed.code) == (True, 1001)

@@ -91,13 +91,13 @@ def _receive(messages: list[bytes], *, dialer: bool, wrapped: bool) -> None:
         except RemoteProtocolError as exc:
             assert exc.close_code == (4002 if due is None else 4000)
             assert str(exc).isascii() or due is not None
-            assert multiplexer.next_event() is None
+            assert multiplexer.events.take() == []
             return
-        event = multiplexer.next_event()
-        assert multiplexer.next_event() is None
+        events = multiplexer.events.take()
         if due is None:
-            assert event is None
+            assert events == []
             continue
+        (event,) = events
         assert isinstance(message, str)
         assert len(message) <= _MAX_METADATA
         said = json.loads(message, parse_constant=_no_json)
@@ -196,7 +196,7 @@ def _pair(name_bytes: bytes, text: bytes) -> None:
         message.encode("utf-8")
         assert sender.next_message() is None
         receiver.receive_message(message)
-        assert receiver.next_event() == event
+        assert receiver.events.take() == [event]
         if isinstance(event, HelloReceived):
             listener.send_welcome(_ID)
     assert dialer.can_open

@@ -9,16 +9,9 @@ from __future__ import annotations
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import Headers, RequestHead, ResponseHead
 from restsock.protocol._fields import content_length
-from restsock.protocol._heads import (
-    decode_request,
-    decode_response,
-    decode_trailers,
-    encode_request,
-    encode_response,
-    encode_trailers,
-    split_head,
-)
+from restsock.protocol._heads import decode_trailers, encode_trailers, split_head
 from tests.fuzz.h11_alone import RS, read_request, read_response, to_write
+from tests.protocol.heads import decode_request, decode_response, encode_request, encode_response
 
 MAX_LEN = 1024
 DICTIONARY = (

@@ -288,4 +288,4 @@ def _check_goaway(pair: Pair) -> None:
 def _check_rest(multiplexer: Multiplexer) -> None:
     assert multiplexer.open_streams == 0
     assert not multiplexer.has_output
-    assert multiplexer.next_event() is None
+    assert multiplexer.events.take() == []

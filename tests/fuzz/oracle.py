@@ -28,12 +28,8 @@ from restsock.protocol import (
 )
 from restsock.protocol._fields import content_length
 from restsock.protocol._frames import decode_goaway, decode_reset, decode_window
-from restsock.protocol._heads import (
-    decode_request,
-    decode_response,
-    decode_trailers,
-    split_head,
-)
+from restsock.protocol._heads import decode_trailers, split_head
+from tests.protocol.heads import decode_request, decode_response
 
 __all__ = ["Oracle"]
 
@@ -106,10 +102,9 @@ class Oracle:
 
     def collect(self) -> list[MultiplexerEvent]:
         """Takes all events; checks them, and what is left."""
-        events = []
-        while (event := self.multiplexer.next_event()) is not None:
+        events = self.multiplexer.events.take()
+        for event in events:
             self._check_event(event)
-            events.append(event)
         self._check_bounds()
         return events
 
@@ -307,4 +302,4 @@ class Oracle:
             pass
         assert self.multiplexer.open_streams == 0
         assert not self.multiplexer.has_output
-        assert self.multiplexer.next_event() is None
+        assert self.multiplexer.events.take() == []

@@ -73,7 +73,7 @@ async def hang(scope: Any, receive: Any, send: Any) -> None:
 async def inject(connection: Connection, frames: list[bytes]) -> None:
     """Has one end send frames that it never would."""
     with connection.lock:
-        connection.multiplexer._table.control += frames
+        connection.multiplexer.control += frames
         connection.writer.wake()
     await wait_all_tasks_blocked()
 
@@ -184,7 +184,7 @@ def heaviest(limits: Limits) -> str:
 def accepted(metadata: str) -> HelloReceived:
     session = make_multiplexer("listener", LIMITS)
     session.receive_message(hello(metadata="?").decode().replace('"?"', metadata))
-    event = session.next_event()
+    (event,) = session.events.take()
     assert isinstance(event, HelloReceived)
     return event
 

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import RequestHead, ResponseHead
 from restsock.protocol._fields import content_length
-from restsock.protocol._heads import (
-    decode_request,
-    decode_response,
-    decode_trailers,
-    encode_request,
-    encode_response,
-    encode_trailers,
-    split_head,
-)
+from restsock.protocol._heads import decode_trailers, encode_trailers, split_head
+from tests.protocol.heads import decode_request, decode_response, encode_request, encode_response
 from tests.protocol.vectors import close_code
 from tests.strategies import (
     fields,

@@ -225,7 +225,7 @@ class End:
         self.collect()
 
     def collect(self) -> None:
-        while (event := self.multiplexer.next_event()) is not None:
+        for event in self.multiplexer.events.take():
             if isinstance(event, StreamRejected):
                 assert self.going_away, "both ends keep to max_streams"
                 continue

@@ -49,8 +49,7 @@ def pipelines(*, tls: bool) -> tuple[Pipeline, Pipeline]:
 
 
 def events_of(pipeline: Pipeline) -> Iterator[MultiplexerEvent]:
-    while (event := pipeline.multiplexer.next_event()) is not None:
-        yield event
+    yield from pipeline.multiplexer.events.take()
 
 
 def take_all(pipeline: Pipeline) -> bytes:

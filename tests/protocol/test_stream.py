@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 
-from restsock.protocol import ResponseHead
 from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
 from restsock.protocol._stream import Half, HalfState, Part, Stream
 
@@ -49,7 +48,8 @@ def test_bytes_and_ends_keep_to_the_table(state: HalfState) -> None:
     half.state = state
     assert (half.add(1) is None) is ((state, Part.DATA) in ALLOWED)
     assert half.state is state
-    assert (half.finish() is None) is ((state, Part.END) in ALLOWED)
+    half.length = None
+    assert (half.advance(Part.END) is None) is ((state, Part.END) in ALLOWED)
 
 
 def body(length: int | None = None) -> Half:
@@ -62,44 +62,45 @@ def body(length: int | None = None) -> Half:
 def test_a_body_is_held_against_its_content_length() -> None:
     half = body(3)
     assert half.add(2) is None
-    assert half.finish() is not None
-    assert half.finish(Part.TRAILERS) is not None
+    assert half.advance(Part.END) is not None
+    assert half.advance(Part.TRAILERS) is not None
     assert half.state is B
     assert half.add(1) is None
     assert half.add(1) is not None
-    assert half.finish() is None
+    assert half.advance(Part.END) is None
     assert half.state is D
 
 
 def test_without_content_length_any_body_is_right() -> None:
     half = body()
     assert half.add(10**6) is None
-    assert half.finish() is None
-    assert body().finish() is None
+    assert half.advance(Part.END) is None
+    assert body().advance(Part.END) is None
 
 
 def make(*, local: bool = True, method: bytes = b"GET", upgrade: bool = False) -> Stream:
-    stream = Stream(
+    return Stream(
         1,
         local=local,
         method=method,
+        length=0 if upgrade else None,
+        upgrade=upgrade,
         send_window=SendWindow(1),
         receive_window=ReceiveWindow(1, 1, Budget(0)),
     )
-    stream.open([(b"Content-Length", b"0")] if upgrade else [], upgrade=upgrade)
-    return stream
 
 
-def test_a_half_is_sent_when_its_queue_is_empty() -> None:
+def test_a_half_is_sent_when_its_end_has_been_taken() -> None:
     stream = make()
+    stream.out.append((False, b"xy"))
+    assert stream.finish() is None
+    assert stream.sending.state is HalfState.DONE
     assert not stream.sent
-    stream.sending.state = HalfState.DONE
+    assert stream.take(100) == (False, [b"x"], False)  # all the credit there is
+    assert not stream.sent
+    stream.send_window.add(1)
+    assert stream.take(100) == (False, [b"y"], True)
     assert stream.sent
-    stream.out.append((False, b"x"))
-    assert not stream.sent
-    stream.out.clear()
-    stream.out_end = True
-    assert not stream.sent
 
 
 def halves(stream: Stream) -> tuple[Half, Half]:
@@ -115,29 +116,29 @@ def test_an_upgrade_is_held_until_its_answer(local: bool) -> None:
         stream = make(local=local, upgrade=True)
         request, response = halves(stream)
         assert request.state is HELD
-        assert stream.answer(ResponseHead(103, [])) is None
+        assert stream.answer(103, None) is None
         assert request.state is HELD
-        assert stream.answer(ResponseHead(status, [])) is None
+        assert stream.answer(status, None) is None
         assert request.state is state
         assert response.state is (R if status == 101 else B)
-        assert stream.answer(ResponseHead(101, [])) is not None
-        assert stream.answer(ResponseHead(200, [])) is not None
+        assert stream.answer(101, None) is not None
+        assert stream.answer(200, None) is not None
         assert request.state is state
 
 
 @pytest.mark.parametrize("local", [True, False])
 def test_raw_bytes_have_no_length(local: bool) -> None:
     stream = make(local=local, upgrade=True)
-    stream.answer(ResponseHead(101, []))
+    stream.answer(101, None)
     for half in halves(stream):
         assert half.add(100) is None
-        assert half.finish() is None
+        assert half.advance(Part.END) is None
 
 
 @pytest.mark.parametrize("local", [True, False])
 def test_who_asks_for_no_upgrade_gets_none(local: bool) -> None:
     stream = make(local=local)
-    assert stream.answer(ResponseHead(101, [])) is not None
+    assert stream.answer(101, None) is not None
     assert [half.state for half in halves(stream)] == [B, H]
 
 
@@ -156,9 +157,9 @@ def test_where_no_body_may_be_content_length_only_describes(
     method: bytes, status: int, bodiless: bool
 ) -> None:
     stream = make(method=method)
-    assert stream.answer(ResponseHead(status, [(b"Content-Length", b"3")])) is None
+    assert stream.answer(status, 3) is None
     assert (stream.receiving.add(3) is not None) is bodiless
-    assert stream.receiving.finish() is None
+    assert stream.receiving.advance(Part.END) is None
 
 
 def test_a_frame_takes_what_room_and_credit_allow() -> None:

@@ -37,7 +37,8 @@ from restsock.protocol._frames import (
     encode_reset,
     encode_window,
 )
-from restsock.protocol._heads import decode_request, decode_response, decode_trailers
+from restsock.protocol._heads import decode_trailers
+from tests.protocol.heads import decode_request, decode_response
 
 from .vectors import (
     SPEC,

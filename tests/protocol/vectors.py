@@ -37,7 +37,8 @@ from restsock.protocol._frames import (
     decode_reset,
     scheme_in,
 )
-from restsock.protocol._heads import decode_request, decode_response, decode_trailers, split_head
+from restsock.protocol._heads import decode_trailers, split_head
+from tests.protocol.heads import decode_request, decode_response
 
 SPEC = Path(__file__).parents[2] / "spec"
 
@@ -96,10 +97,7 @@ def drain(multiplexer: Multiplexer) -> list[str | bytes]:
 
 def events(multiplexer: Multiplexer) -> list[MultiplexerEvent]:
     """All that the multiplexer has to report now."""
-    found = []
-    while (event := multiplexer.next_event()) is not None:
-        found.append(event)
-    return found
+    return multiplexer.events.take()
 
 
 def close_code(act: Callable[[], object]) -> int | None:

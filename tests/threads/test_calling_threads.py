@@ -340,7 +340,7 @@ async def test_a_threads_last_byte_lets_the_next_request_start() -> None:
 
 async def test_a_thread_that_uses_up_the_connection_leaves_the_close_to_the_loop() -> None:
     async with alone(options=QUIET) as (dialer, far):
-        dialer.multiplexer._table.next_id = 2**32 - 1
+        dialer.multiplexer.next_id = 2**32 - 1
         exchange = Exchange(HEAD, Observer())
         assert while_the_loop_stands(dialer.start_here, exchange, lambda f, *a: f(*a))
         assert dialer.multiplexer.exhausted
