@@ -3,15 +3,17 @@
 - `_exchange`: an exchange that a thread drives; `_flow`, `_event_queue`, `_loop_access` and
   `_withdrawal` are its parts.
 - `_upload`: a request body that is sent while it is being made.
-- `_portal`: the background loop that all blocking clients and servers share.
+- `_portal`: a loop in a background thread; `_background`: the one that all share; `_context`: what
+  a thread keeps open on it.
 - `_pool`: threads that do what a loop gives them; `_fair_queue`: what waits, in turn by owner.
 """
 
 from __future__ import annotations
 
+from ._context import BlockingContext
 from ._exchange import ThreadExchange
 from ._pool import Worker, WorkerPool
-from ._portal import BlockingContext, Portal
+from ._portal import Portal
 from ._upload import Replay, ThreadUpload, send_upload
 
 __all__ = [

@@ -1,40 +1,42 @@
-"""The one background trio thread that all blocking clients and servers share.
+"""A trio loop in a background thread, and how others have it do something.
 
-Rules:
-
-- The thread starts with its first owner and ends, joined, with its last. It is a daemon, so a
-  forgotten close does not keep the process alive; at exit what is still open is closed in order.
-- A blocked caller waits in `queue.SimpleQueue.get`, which a signal interrupts: Ctrl-C reaches the
-  caller, cancels what it waited for on the loop, and leaves everything else alone.
+- The loop never waits for the caller, and the caller waits in its own way: a thread in
+  `queue.SimpleQueue.get`, which a signal interrupts. So Ctrl-C reaches the caller, cancels what it
+  waited for on the loop, and leaves everything else alone.
 - Whatever is asked of a loop that has ended, or that belongs to another process (after a fork), or
   from the loop's own thread, raises at once. Nothing waits for an answer that cannot come.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
 import os
 import queue
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, fork_error, without_frames
 
+__all__ = ["Answer", "Context", "Job", "Portal", "unwrap"]
+
 _log = logging.getLogger("restsock.sync")
 
 T = TypeVar("T")
-# What a function gave, or the error that it raised.
-_Answer = tuple[T | None, Exception | None]
-_Answers = queue.SimpleQueue[_Answer[T]]
 
-# At exit, what was not closed gets this many seconds to close its connections.
-_EXIT_GRACE = 2.0
+Answer: TypeAlias = tuple[T | None, Exception | None]
+"""What a function gave, or the error that it raised."""
+
+
+class Context(Protocol):
+    """What is kept open on a loop."""
+
+    def close_soon(self) -> None:
+        """Begin to close, and do not wait."""
 
 
 class Portal:
@@ -45,7 +47,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.owners = 0
-        self.contexts: set[BlockingContext[Any]] = set()  # touched on the loop only
+        self.contexts: set[Context] = set()  # touched on the loop only
         self._pid = os.getpid()
         self._emptied = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
@@ -81,7 +83,7 @@ class Portal:
         """
         self.check_caller()
         if self._nursery is None:
-            raise _closed_error() from self._failure
+            raise closed_error() from self._failure
 
     def check_caller(self) -> None:
         """Make sure that the calling thread is one that may wait for the loop.
@@ -100,7 +102,7 @@ class Portal:
     def call(self, function: Callable[..., T], *args: Any) -> T:
         """Run a quick synchronous function on the loop and return what it returns."""
         self.check()
-        answers: _Answers[T] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[Answer[T]] = queue.SimpleQueue()
 
         def run() -> None:
             try:
@@ -109,7 +111,7 @@ class Portal:
                 answers.put((None, error))
 
         self.post(run)
-        return _unwrap(answers.get())
+        return unwrap(answers.get())
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an async function on the loop and wait for what it returns.
@@ -120,28 +122,16 @@ class Portal:
             RestsockError: See `check`; also when the loop ends meanwhile.
         """
         self.check()
-        answers: _Answers[T] = queue.SimpleQueue()
-        scope = trio.CancelScope()
-
-        async def task() -> None:
-            answer: _Answer[T] = (None, _closed_error())
-            try:
-                with scope:
-                    answer = (await function(*args), None)
-            except Exception as error:  # noqa: BLE001  # raised again in the calling thread
-                answer = (None, error)
-            finally:
-                answers.put(answer)
-
-        job = _Job(self, task, scope, lambda: answers.put((None, _closed_error())))
+        answers: queue.SimpleQueue[Answer[T]] = queue.SimpleQueue()
+        job = Job(self, partial(function, *args), answers.put)
         try:
-            self.post(job.start)
+            job.post()
             answer = answers.get()
         except KeyboardInterrupt:
-            self.post(job.withdraw)
+            job.withdraw()
             answers.get()  # a second Ctrl-C leaves without waiting
             raise
-        return _unwrap(answer)
+        return unwrap(answer)
 
     def wait(
         self, timeout: float | None, function: Callable[..., Awaitable[T]], *args: Any
@@ -163,11 +153,11 @@ class Portal:
         """
         token = self._token
         if token is None:
-            raise _closed_error() from self._failure
+            raise closed_error() from self._failure
         try:
             token.run_sync_soon(function)
         except trio.RunFinishedError:
-            raise _closed_error() from self._failure
+            raise closed_error() from self._failure
 
     def stop(self) -> None:
         """End the loop. The thread ends soon; `join` waits for it."""
@@ -181,7 +171,7 @@ class Portal:
         if not self.inside and not self.foreign:
             self._thread.join(timeout)
 
-    def discard(self, context: BlockingContext[Any]) -> None:
+    def discard(self, context: Context) -> None:
         """Note, on the loop, that a context has ended."""
         self.contexts.discard(context)
         if not self.contexts:
@@ -226,175 +216,65 @@ class Portal:
             self._nursery = None
 
 
-class _Job:
-    """A task that a thread wants on the loop, until it thinks better of it.
+class Job(Generic[T]):
+    """An async function that another thread wants run on the loop, until it thinks better of it.
 
-    What is posted runs in order, so `withdraw` knows whether `start` came before it or never will:
-    a `KeyboardInterrupt` may hit the thread before, in, or after the call that posts it.
+    What is posted runs in order, so `withdraw` knows whether the start came before it or never
+    will: a `KeyboardInterrupt` may hit the thread before, in, or after the call that posts it.
+
+    Args:
+        portal: whose loop.
+        function: what to run.
+        done: is called once, on the loop, with the answer. How the other thread waits for it is its
+            own affair; a loop there would have itself woken.
     """
 
     def __init__(
         self,
         portal: Portal,
-        task: Callable[[], Awaitable[None]],
-        scope: trio.CancelScope,
-        refused: Callable[[], object],
+        function: Callable[[], Awaitable[T]],
+        done: Callable[[Answer[T]], object],
     ) -> None:
         self._portal = portal
-        self._task = task
-        self._scope = scope
-        self._refused = refused
-        self._started = False
+        self._function = function
+        self._done = done
+        self._scope = trio.CancelScope()
+        self._posted = False  # and the loop has seen it
 
-    def start(self) -> None:
-        self._started = self._portal.start_soon(self._task)
-        if not self._started:
-            self._refused()
+    def post(self) -> None:
+        """Has the function started. May be called from any thread."""
+        self._portal.post(self._start)
 
     def withdraw(self) -> None:
+        """Has the function cancelled, or not started. May be called from any thread."""
+        self._portal.post(self._withdraw)
+
+    def _start(self) -> None:
+        self._posted = True
+        if not self._portal.start_soon(self._run):
+            self._done((None, closed_error()))
+
+    def _withdraw(self) -> None:
         self._scope.cancel()
-        if not self._started:
-            self._refused()
+        if not self._posted:
+            self._done((None, closed_error()))
 
-
-class BlockingContext(Generic[T]):
-    """An async context manager that is kept open on the loop, and is closed by any thread.
-
-    Attributes:
-        portal: The loop it lives on.
-        value: What entering it gave.
-    """
-
-    value: T
-
-    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
-        """Enter what `make` returns (it is called on the loop) and wait until that is done.
-
-        Raises:
-            Exception: Whatever making or entering raises; nothing is left open then.
-        """
-        self.portal = acquire()
-        self._make = make
-        self._opened: _Answers[T] = queue.SimpleQueue()
-        self._done = threading.Event()
-        self._close_requested: trio.Event | None = None
-        self._scope = trio.CancelScope()
-        self._error: Exception | None = None
-        self._lock = threading.Lock()
-        self._released = False
-        self._abandoned = False
-        job = _Job(self.portal, self._task, self._scope, self._refused)
-        try:
-            self.portal.check()
-            try:
-                self.portal.post(job.start)
-                answer = self._opened.get()
-            except KeyboardInterrupt:
-                self.portal.post(job.withdraw)
-                self._done.wait()
-                raise
-            self.value = _unwrap(answer)
-        except BaseException:
-            self._release()
-            raise
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed, or has ended by itself."""
-        return self._done.is_set()
-
-    def close(self) -> None:
-        """Leave the context manager, wait for that, and give the loop back.
-
-        A second call, or one in the child of a fork, does nothing.
-
-        Raises:
-            Exception: What leaving raises, once.
-        """
-        if self.portal.foreign:
-            return  # the parent's connection is the parent's to close
-        if not self._done.is_set():
-            self.portal.check()
-            self.close_soon()
-            self._done.wait()
-        self._release()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def close_soon(self) -> None:
-        """Begin to close, and do not wait."""
-        try:
-            self.portal.post(self._request_close)
-        except RestsockError:
-            self._done.set()
-
-    def abandon(self) -> None:
-        """Close in the background: for an owner that was dropped without a close.
-
-        Takes no lock: the garbage collector calls it anywhere, in the middle of anything.
-        """
-        if not self.portal.foreign and not self._released:
-            try:
-                self.portal.post(self._abandon)
-            except RestsockError:
-                pass  # the loop has ended, and this with it
-
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until it is closed; whether it is, in time."""
-        return self._done.wait(timeout)
-
-    def _abandon(self) -> None:  # on the loop
-        self._abandoned = True
-        self._request_close()
-        if self.closed:
-            self._release()
-
-    def _request_close(self) -> None:
-        if self._close_requested is not None:
-            self._close_requested.set()
-
-    def _refused(self) -> None:
-        self._opened.put((None, _closed_error()))
-        self._done.set()
-
-    async def _task(self) -> None:
-        self._close_requested = trio.Event()
-        self.portal.contexts.add(self)
-        opened = False
+    async def _run(self) -> None:
+        answer: Answer[T] = (None, closed_error())
         try:
             with self._scope:
-                async with self._make() as value:
-                    self._opened.put((value, None))
-                    opened = True
-                    await self._close_requested.wait()
-        except Exception as error:  # noqa: BLE001  # raised again where it is opened or closed
-            if opened:
-                self._error = error
-            else:
-                self._opened.put((None, error))
-                opened = True
+                answer = (await self._function(), None)
+        except Exception as error:  # noqa: BLE001  # raised again in the calling thread
+            answer = (None, error)
         finally:
-            if not opened:
-                self._opened.put((None, _closed_error()))
-            self.portal.discard(self)
-            self._done.set()
-            if self._abandoned:
-                self._release()
-
-    def _release(self) -> None:
-        with self._lock:
-            if self._released:
-                return
-            self._released = True
-        release(self.portal)
+            self._done(answer)
 
 
-def _closed_error() -> ConnectionClosed:
+def closed_error() -> ConnectionClosed:
     return ConnectionClosed("this was closed", code=1000, may_have_run=False)
 
 
-def _unwrap(answer: _Answer[T]) -> T:
+def unwrap(answer: Answer[T]) -> T:
     value, error = answer
     if error is not None:
         try:
@@ -404,60 +284,3 @@ def _unwrap(answer: _Answer[T]) -> T:
             # Else the traceback, which holds this frame, would hold the error in a cycle.
             del error, answer
     return cast("T", value)
-
-
-# ---- the shared portal
-
-_lock = threading.Lock()
-_portal: Portal | None = None
-
-
-def acquire() -> Portal:
-    """The shared loop, started if it does not run; one more owner."""
-    global _portal  # noqa: PLW0603  # one loop for the whole process is what this module is for
-    with _lock:
-        if _portal is None or not _portal.usable:
-            _portal = Portal()
-        _portal.owners += 1
-        return _portal
-
-
-def release(portal: Portal) -> None:
-    """Give the loop back. The last owner ends it, and waits for the end of its thread."""
-    global _portal  # noqa: PLW0603
-    with _lock:
-        portal.owners -= 1
-        last = portal.owners == 0
-        if last and _portal is portal:
-            _portal = None
-    if last:
-        portal.stop()
-        portal.join()
-
-
-def _forget_after_fork() -> None:
-    global _lock, _portal  # noqa: PLW0603
-    # Another thread may have held the lock at the moment of the fork; here it has no owner.
-    _lock = threading.Lock()
-    _portal = None
-
-
-def _tidy_at_exit() -> None:
-    portal = _portal
-    if portal is None or not portal.usable:
-        return
-    try:
-        contexts = portal.call(lambda: list(portal.contexts))
-        for context in contexts:
-            context.close_soon()
-        if not portal.run(portal.wait_empty, _EXIT_GRACE):
-            _log.warning("at exit, %d connections did not close in time", len(contexts))
-    except RestsockError:
-        pass  # it has just ended by itself
-    portal.stop()
-    portal.join(_EXIT_GRACE)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
-atexit.register(_tidy_at_exit)

@@ -17,8 +17,7 @@ import trio
 
 import restsock
 from restsock._exceptions import RestsockError
-from restsock.threads import _portal
-from restsock.threads._portal import BlockingContext
+from restsock.threads import BlockingContext, _background
 
 # So that a script finds the package whether or not it is installed.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(restsock.__file__).parent.parent)}
@@ -250,12 +249,12 @@ def test_the_loop_keeps_nothing_of_what_is_closed() -> None:
     assert keeper.portal.call(lambda: len(keeper.portal.contexts)) == 1
     assert sum(type(thing) is BlockingContext for thing in gc.get_objects()) == 1
     keeper.close()
-    assert _portal._portal is None
+    assert _background._portal is None
 
 
 FORGOTTEN = """
 import contextlib, trio
-from restsock.threads._portal import BlockingContext
+from restsock.threads import BlockingContext
 
 @contextlib.asynccontextmanager
 async def thing():
@@ -275,7 +274,7 @@ STUCK = FORGOTTEN.replace(
 
 FORKED = """
 import contextlib, os, sys, warnings
-from restsock.threads._portal import BlockingContext
+from restsock.threads import BlockingContext
 from restsock._exceptions import RestsockError
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -320,9 +319,9 @@ def test_a_forgotten_close_is_made_up_for_at_exit() -> None:
 
 
 def test_what_does_not_close_does_not_keep_the_process() -> None:
-    done = run_script(STUCK.replace("from restsock.threads._portal import BlockingContext", (
-        "from restsock.threads import BlockingContext, _portal\n"
-        "_portal._EXIT_GRACE = 0.1"
+    done = run_script(STUCK.replace("from restsock.threads import BlockingContext", (
+        "from restsock.threads import BlockingContext, _background\n"
+        "_background._EXIT_GRACE = 0.1"
     )))  # fmt: skip
     assert done.returncode == 0
     assert done.stdout == "opened\n"

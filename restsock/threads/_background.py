@@ -1,0 +1,77 @@
+"""The one background loop that all clients and servers of threads share.
+
+Its thread starts with its first owner and ends, joined, with its last. It is a daemon, so a
+forgotten close does not keep the process alive; at exit what is still open is closed in order.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+
+from restsock._exceptions import RestsockError
+
+from ._portal import Portal
+
+__all__ = ["acquire", "release"]
+
+_log = logging.getLogger("restsock.sync")
+
+# At exit, what was not closed gets this many seconds to close its connections.
+_EXIT_GRACE = 2.0
+
+_lock = threading.Lock()
+_portal: Portal | None = None
+
+
+def acquire() -> Portal:
+    """The shared loop, started if it does not run; one more owner."""
+    global _portal  # noqa: PLW0603  # one loop for the whole process is what this module is for
+    with _lock:
+        if _portal is None or not _portal.usable:
+            _portal = Portal()
+        _portal.owners += 1
+        return _portal
+
+
+def release(portal: Portal) -> None:
+    """Give the loop back. The last owner ends it, and waits for the end of its thread."""
+    global _portal  # noqa: PLW0603
+    with _lock:
+        portal.owners -= 1
+        last = portal.owners == 0
+        if last and _portal is portal:
+            _portal = None
+    if last:
+        portal.stop()
+        portal.join()
+
+
+def _forget_after_fork() -> None:
+    global _lock, _portal  # noqa: PLW0603
+    # Another thread may have held the lock at the moment of the fork; here it has no owner.
+    _lock = threading.Lock()
+    _portal = None
+
+
+def _tidy_at_exit() -> None:
+    portal = _portal
+    if portal is None or not portal.usable:
+        return
+    try:
+        contexts = portal.call(lambda: list(portal.contexts))
+        for context in contexts:
+            context.close_soon()
+        if not portal.run(portal.wait_empty, _EXIT_GRACE):
+            _log.warning("at exit, %d connections did not close in time", len(contexts))
+    except RestsockError:
+        pass  # it has just ended by itself
+    portal.stop()
+    portal.join(_EXIT_GRACE)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+atexit.register(_tidy_at_exit)
