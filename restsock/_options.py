@@ -245,10 +245,10 @@ class Backoff:
 
 @dataclass(frozen=True, kw_only=True)
 class SocketOptions:
-    """What is asked of the system for each TCP socket, on either end unless it says otherwise.
+    """Options of each TCP socket, for both ends unless a field says otherwise.
 
-    What this system does not have is left out in silence while its field has its default; any other
-    value of it is a `ValueError` of `connect` or `listen`.
+    An option that this system does not have is ignored while its field has its default; with any
+    other value `connect` or `listen` raises a `ValueError`.
     """
 
     no_delay: bool = True

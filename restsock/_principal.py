@@ -1,4 +1,4 @@
-"""Principal: whom authentication has found a peer to be, and what that one may do."""
+"""Principal: who a peer is, by its authentication, and what it may do."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Principal:
             alone, exactly. To dial in without a name needs no permission.
         may_call: patterns of the names whose apps it may call. The listener's own app goes by the
             name that was given to `listen`.
-        claims: what else is known of it, from a token or a certificate. To be read only. Not
-            shown by `repr`.
+        claims: what else is known of it, from a token or a certificate; read-only. Not shown by
+            `repr`.
 
     Raises:
         TypeError: something is not text.

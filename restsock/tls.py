@@ -8,8 +8,7 @@ for each newcomer, at most once a second), and those that are open keep what the
 files cannot be used, those that were read before are; they are tried again every second, and the
 log says so.
 
-TLS 1.2 and later only; ALPN says `http/1.1`. For more than that make an `ssl.SSLContext` and give
-it in place of these.
+TLS 1.2 and later only; ALPN says `http/1.1`. For anything else pass an `ssl.SSLContext` instead.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ _ALTERNATIVES = frozenset(("DNS", "URI", "email", "IP Address"))
 
 
 class CertificateSubject:
-    """Finds out who dials in by the certificate that was shown in the TLS handshake.
+    """Recognizes dialers by the certificates that they show in the TLS handshake.
 
         tls = restsock.tls.server(certificate="hub.pem", key="hub.key", client_ca="clients.pem")
         listen("0.0.0.0", 8443, tls=tls, auth=CertificateSubject())
 
-    TLS has verified it by then; who has none, or one that is not the right one, is refused with
-    403. The principal has a claim `certificate_sha256`, the fingerprint in hexadecimal digits.
+    TLS has verified them by then. Dialers without one, or with one that is not known, are refused
+    with 403. The principal has a claim `certificate_sha256`, the fingerprint in hexadecimal digits.
 
     Args:
         principals: principals, or their names, by subject; all others are refused. Without it each
@@ -55,7 +55,7 @@ class CertificateSubject:
         )
 
     def __call__(self, upgrade: Upgrade) -> Principal:
-        """Tells whose the certificate is."""
+        """The principal of the certificate."""
         if upgrade.certificate is None:
             raise Refused(403, "A client certificate is needed.")
         names = set(_names(upgrade.certificate, self._field))

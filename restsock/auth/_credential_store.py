@@ -35,11 +35,11 @@ class CredentialStore(ABC):
     The base of `BearerTokens` and `BasicUsers`.
 
     A file that changes is read again, within a second of the next look-up. While it cannot be
-    read or understood, what was read before holds: who was let in still is. It is tried again every
-    second, and the log says when that begins, once a minute, and when it is over.
+    read or understood, what was read before stays in force. It is tried again every second, and the
+    log says when that begins, once a minute, and when it is over.
 
-    Each secret has a principal object of its own, that stays the same as long as nothing about it
-    changes. So `knows` tells whether a connection of that principal is to live on.
+    Each secret has a principal object of its own, which stays the same as long as nothing about it
+    changes. So `knows` tells whether a connection of that principal may live on.
 
     Raises:
         ValueError: not exactly one source; the variable is not set; something in it is not right.
@@ -92,7 +92,7 @@ class CredentialStore(ABC):
         return self._watch is not None
 
     def refresh(self) -> bool:
-        """Reads the file again if it has changed. To be called as often as one likes.
+        """Reads the file again if it has changed. Looks at most once a second.
 
         Returns:
             Whether there is something new.

@@ -23,26 +23,26 @@ _HASHED = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class BearerTokens(CredentialStore):
-    """Finds out who dials in by bearer tokens (RFC 6750).
+    """Recognizes dialers by their bearer tokens (RFC 6750).
 
         listen(..., auth=BearerTokens({"s3cr3t": "edge-1"}))
         listen(..., auth=BearerTokens(file="/etc/hub/tokens.json"))
         listen(..., auth=BearerTokens(env="HUB_TOKEN", principal="edge-1"))
 
     The file is a JSON object like the mapping: tokens, and for each the name of its principal or an
-    object `{"name": …, "may_register": […], "may_call": […], "claims": {…}}`. A token may stand
-    there as `"sha256:<64 hexadecimal digits>"`, so that the file gives none away; that is as good
-    as the token is long and random. With `principal` the file, or the variable, holds nothing but
-    tokens of that one, separated by white space.
+    object `{"name": …, "may_register": […], "may_call": […], "claims": {…}}`. A token may be given
+    as `"sha256:<64 hexadecimal digits>"`, so that the file reveals none; that is as strong as the
+    token is long and random. With `principal` the file, or the variable, holds nothing but tokens
+    of that one, separated by white space.
 
-    The file is read again when it changes, see `CredentialStore`: who was there and is not any more
-    is disconnected by the server within two seconds.
+    The file is read again when it changes, see `CredentialStore`. Dialers whose token is no longer
+    in it are disconnected by the server within two seconds.
 
     Args:
         tokens: principals, or their names, by token.
         env: the name of an environment variable, read now.
         file: a path.
-        principal: whose all the tokens of the variable or file are.
+        principal: the owner of all tokens of the variable or file.
         realm: for WWW-Authenticate.
 
     Raises:
@@ -103,7 +103,7 @@ class BearerTokens(CredentialStore):
 
 
 class BasicUsers(CredentialStore):
-    """Finds out who dials in by user and password (RFC 7617).
+    """Recognizes dialers by user and password (RFC 7617).
 
         listen(..., auth=BasicUsers({"edge-1": "s3cr3t", "ops": ("s3cr4t", Principal("ops"))}))
         listen(..., auth=BasicUsers(file="/etc/hub/users.json"))
@@ -112,8 +112,8 @@ class BasicUsers(CredentialStore):
     "name": …, "may_register": […], "may_call": […], "claims": {…}}`. The name of the principal is
     the user's unless one is given. The file is read again when it changes, as with `BearerTokens`.
 
-    Passwords stand there as they are, so they should be long, random, and used nowhere else. For
-    other users write a function that asks the place where their passwords are kept.
+    Passwords are stored in plain text, so they should be long, random, and used nowhere else. For
+    other users write a function that asks the service that has their passwords.
 
     Args:
         users: passwords, or passwords with principals, by user.
@@ -138,7 +138,7 @@ class BasicUsers(CredentialStore):
         super().__init__(users, env, file)
 
     def __call__(self, upgrade: Upgrade) -> Principal | None:
-        """Tells who this is."""
+        """Returns the principal of the user."""
         authorization = upgrade.authorization
         if authorization is None or authorization.user is None:
             return None

@@ -82,7 +82,7 @@ Authenticator: TypeAlias = Callable[[Upgrade], "Principal | Awaitable[Principal 
 
 
 class Refused(Exception):
-    """To be raised by an authenticator: answers the upgrade with this status.
+    """An authenticator raises this to answer the upgrade with a status of its own.
 
         raise Refused(403, "The account is locked.")
 

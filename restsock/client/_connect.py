@@ -53,15 +53,15 @@ def connect(
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
-        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
-            `restsock.apps.make_handler`.
-        name: The name by which the listener is to know this client; callers write it as the host
-            of a URL, so it has no blank, "/", ":" and the like. A newer client of the same name
-            replaces an older one, unless the listener has it otherwise.
+        loop: The event loop of an ASGI app: asyncio, unless it is an app of Quart-Trio or this is
+            `"trio"`; see `restsock.apps.make_handler`.
+        name: The name by which the listener knows this client. Callers write it as the host of a
+            URL, so it has no blank, "/", ":" and the like. A newer client of the same name
+            replaces an older one, unless the listener decides otherwise (`names=`).
         metadata: Any JSON value; the listener gets it with each connection.
         headers: Further header fields of the upgrade request.
         auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
-            function, async or not, that gives header fields; it is called for each attempt to dial.
+            function, async or not, that returns header fields. Called for each attempt to dial.
         tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL context. By
             default the certificates that this system trusts are accepted.
         ssl_context: The same, by another name.

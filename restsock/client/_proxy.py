@@ -51,7 +51,7 @@ class Proxy:
             certificates that this system trusts are accepted.
 
     Attributes:
-        scheme: Of the four.
+        scheme: One of the four.
         host: Its name or IP address, without brackets.
         port: Its port.
         headers: Of the CONNECT request.

@@ -39,7 +39,7 @@ class ConnectionView:
 
     @property
     def principal(self) -> Principal | None:
-        """Whom authentication has found the peer to be; `None` without authentication."""
+        """Who the peer is and what it may do; `None` without authentication."""
         return self._connection.principal
 
     @property

@@ -41,7 +41,7 @@ class ConnectionEvent:
         connection_id: The id, the same at both peers; empty with `"EventsLost"`.
         name: The name that the dialing peer gave itself, if any.
         metadata: The metadata that it sent along, any JSON value.
-        principal: The name of whom authentication has found it to be; `None` without.
+        principal: The name of its principal; `None` without authentication.
         reason: Why the connection ended, for people.
         code: The WebSocket close code with which it ended (spec/protocol.md, section 16); 1006
             when the peer was gone without one.

@@ -46,22 +46,22 @@ def listen(
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
-        loop: of an ASGI app: asyncio, unless it is one of Quart-Trio or this is `"trio"`; see
-            `restsock.apps.make_handler`.
+        loop: The event loop of an ASGI app: asyncio, unless it is an app of Quart-Trio or this is
+            `"trio"`; see `restsock.apps.make_handler`.
         tls: `restsock.tls.server(certificate=..., ...)`, or an SSL context with a certificate;
             `None` speaks plain TCP.
         ssl_context: The same, by another name.
         auth: Tells who dials in: `restsock.auth.BearerTokens`, `BasicUsers`, `CertificateSubject`,
-            or a function, async or not, that gets a `restsock.auth.Upgrade` and gives a
-            `Principal`, or `None` for 401. Without it all are let in.
+            or a function, async or not, that gets a `restsock.auth.Upgrade` and returns a
+            `Principal`, or `None` for 401. Without it all dialers are let in.
         origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
-            or several, or `"*"` for any; `()` is none. `None` is those whose host and port are the
-            ones that were dialed. Only browsers send one.
+            or several, or `"*"` for any; `()` is none. `None` is pages of the host and port that
+            were dialed. Only browsers send an origin.
         trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
             proxies in front of this listener. Through these a peer is where their X-Forwarded-For
             or Forwarded field says: in `Connection.peer`, logs, limits for each address,
             and what `auth` gets. From other addresses the fields mean nothing.
-        name: What `Principal.may_call` calls the app of this side.
+        name: The name of this side's app, for `Principal.may_call`.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
             request to one of them. See `Server`.
@@ -71,8 +71,8 @@ def listen(
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
-        ValueError: The port is not one, an origin or a network is none, `names` is none of the
-            three, or this system has no such socket option.
+        ValueError: The port, an origin, a network or `names` is not valid, or this system has no
+            such socket option.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
     check_keywords(listen, app_options, make_handler)

@@ -58,19 +58,19 @@ class Server(AdaptersByName):
             response = await server.request("edge-1", "GET", "/pets")
 
     Entering binds the sockets. Leaving closes all connections with 1001, after what is in flight
-    (`Timeouts.grace`), then clients dial again, in case this is a restart. Leaving
-    by an exception does not wait for what is in flight, and a cancellation waits for nothing.
+    (`Timeouts.grace`); clients then dial again, in case this is a restart. Leaving by an exception
+    does not wait for what is in flight, and a cancellation waits for nothing.
 
     Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
     delays no other, and its failure is a line in the log (`restsock.server`). One that there is no
     room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
 
-    Never do two peers have one name unless they are to share it; `names` says what happens to the
-    second. With `"replace"` it has the name at once, and the older one is closed with 4004, after
+    Two peers never have the same name unless they share it; `names` says what happens to the second
+    one. With `"replace"` it gets the name at once, and the older one is closed with 4004, after
     which its client does not dial again. With `"reject"` it is closed in its handshake with 4006,
     and its client tries again with its backoff. With `"share"` each request goes to one of them:
-    see `Connections.pick`. With authentication a name can be taken over and shared only by the
-    principal that has it, as long as a connection of that name is there, be it ending.
+    see `Connections.pick`. With authentication only the principal that has a name can take it over
+    or share it, as long as there is a connection of that name, even one that is ending.
 
     Args:
         handler: Serves the requests of the peers; without it they are refused.
@@ -275,14 +275,14 @@ class Server(AdaptersByName):
     def revoke(self, principal: str) -> int:
         """Closes all connections of the principal of this name with 4005, and what is on them.
 
-        Its clients dial again, and it is for the authenticator to refuse them then. With one of
-        `restsock.auth` whose file has changed, all this happens by itself.
+        Its clients dial again, and the authenticator has to refuse them then. With those of
+        `restsock.auth` that read a file, all this happens by itself when the file has changed.
 
         Args:
-            principal: Its name, which need not be the name that it has dialed in under.
+            principal: Its name, which may differ from the name that it has dialed in under.
 
         Returns:
-            How many connections that were.
+            How many connections there were.
         """
         return self._registrar.revoke(principal)
 

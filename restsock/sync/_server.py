@@ -121,7 +121,7 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
     def revoke(self, principal: str) -> int:
         """Close all connections of the principal of this name with 4005; return how many.
 
-        Its clients dial again, and it is for the authenticator to refuse them then.
+        Its clients dial again, and the authenticator has to refuse them then.
 
         Raises:
             ConnectionClosed: The server was closed.

@@ -177,5 +177,5 @@ TARGETS = [
     _calls("wss"),
     _import("restsock", 1.2),
     # It loads trio, which alone takes as long as requests.
-    _import("restsock.sync", 2.4),
+    _import("restsock.sync", 2.5),
 ]
