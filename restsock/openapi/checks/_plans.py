@@ -100,8 +100,10 @@ class MessagePlan(NamedTuple):
         """The plan for a body of this type; `None` when the contract has none."""
         if content_type is None or not self.bodies:
             return None
-        found = best_of(self.bodies, content_type)
-        return None if found is None else self.bodies[found]
+        plan = self.bodies.get(content_type)
+        if plan is None and (found := best_of(self.bodies, content_type)) is not None:
+            return self.bodies[found]
+        return plan
 
     def wrong_type(self, content_type: str | None) -> Problem:
         """What is wrong with a media type for which there is no plan."""

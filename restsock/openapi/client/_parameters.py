@@ -87,16 +87,15 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
     Raises:
         Unserializable: its style cannot represent the value.
     """
-    name = _encoded(parameter.name)
     if parameter.media_type:
         if parameter.location != "querystring":
-            return [(name, _encoded(_content(parameter, value)))]
+            return [(_encoded(parameter.name), _encoded(_content(parameter, value)))]
         if kind_of(parameter.media_type) == FORM:
             return write_form(value)
         return [("", _encoded(_content(parameter, value)))]
     encode = _encoded_reserved if parameter.allow_reserved else _encoded
     if parameter.style == "deepObject":
-        return _deep(name, value, encode)
+        return _deep(_encoded(parameter.name), value, encode)
     if parameter.style in _DELIMITERS and not parameter.explode:
         parts = _parts(value)
         if isinstance(parts, str):
@@ -104,7 +103,8 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
         delimiter = _DELIMITERS[parameter.style]
         _refuse_delimiters(parts, delimiter)
         between = _encoded(delimiter)
-        return [(name, _joined(parts, between, between, _encoded))] if parts else []
+        joined = _joined(parts, between, between, _encoded)
+        return [(_encoded(parameter.name), joined)] if parts else []
     return _pairs(parameter, value, encode)
 
 
