@@ -10,17 +10,7 @@ import ipaddress
 import math
 from dataclasses import dataclass, field
 
-__all__ = [
-    "Backoff",
-    "Heartbeat",
-    "Limits",
-    "Options",
-    "SocketOptions",
-    "Timeouts",
-    "between",
-    "not_negative",
-    "positive",
-]
+__all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
 
 
 # The protocol has no longer message (spec/protocol.md, "Carrier").

@@ -404,7 +404,7 @@ def opened(path: str, *lines: str) -> bytes:
             id="less than Content-Length",
         ),
         pytest.param(
-            [opened("/hang"), frame(DATA, 0, 1, bytes(16385))], PROTOCOL, id="above max_frame"
+            [opened("/hang"), frame(DATA, 0, 1, bytes(65537))], PROTOCOL, id="above max_frame"
         ),
         pytest.param(
             [opened("/hang"), frame(HEAD, 0, 1, get())], PROTOCOL, id="a second request head"

@@ -273,7 +273,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
             id="informational heads without end",
         ),
         pytest.param(
-            [frame(HEAD, 0, 1, OK + b"\r\n"), frame(DATA, 0, 1, bytes(16385))],
+            [frame(HEAD, 0, 1, OK + b"\r\n"), frame(DATA, 0, 1, bytes(65537))],
             PROTOCOL,
             id="above max_frame",
         ),

@@ -87,11 +87,11 @@ def _tell_too_late(
 _FAULTS: dict[str, tuple[object, str, object]] = {
     "heads_fast": (short_heads, "_SPECIAL", re.compile(rb"\n(host|content-length): (.*)\r")),
     "websocket_fast": (websockets, "parse_header", _take_any_binary),
-    "frames": (frame_layout, "MAX_CREDIT", 2**32 - 1),
+    "frames": (frame_layout, "MAX_CREDIT", 2**31 - 2),
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
-    "listener": (upgrades, "_is_key", lambda _: True),
+    "listener": (upgrades, "websocket_key", lambda headers: b""),
 }
 
 
