@@ -170,9 +170,6 @@ class Connection(Requester):
     def submit(self, exchange: Exchange) -> None:
         self.exchange_table.submit(exchange)
 
-    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
-        return self.exchange_table.start_here(exchange, guard)
-
     @property
     def takes_requests(self) -> bool:
         """Whether it will ever carry a request of this side again.

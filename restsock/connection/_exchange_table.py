@@ -59,6 +59,9 @@ _LATELY = 1.0
 
 _TURNS = itertools.count(1)
 
+# What an exchange is told as it comes.
+_TOLD = (DataReceived, EndReceived, ResponseReceived, StopSending)
+
 
 class ExchangeTable:
     """All exchanges of one connection. Calls are made with the lock, or take it.
@@ -134,17 +137,25 @@ class ExchangeTable:
     # --- starting -----------------------------------------------------------------------------
 
     def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
-        """See `Requester.start_here`."""
-        with self._writer.lock:
-            if (
-                self._writer.direct_socket is None
-                or self._waiting
-                or not self._connection.takes_requests
-                or not self._multiplexer.can_open
-            ):
-                return False
-            self._writer.run_here(guard, self._start, exchange)
-            return True
+        """Starts an exchange on the calling thread, which is not the loop's, if that can be.
+
+        Args:
+            exchange: its observer is called here.
+            guard: calls the function it is given, and deals with its errors.
+
+        Returns:
+            Whether it was started. If not, nothing has happened: `submit()` it on the loop.
+        """
+        writer = self._writer
+        if writer.direct_socket is None:
+            return False
+        return writer.run_here(self._start_if_free, exchange, guard)
+
+    def _start_if_free(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
+        if self._waiting or not (self._connection.takes_requests and self._multiplexer.can_open):
+            return False
+        guard(self._start, exchange)
+        return True
 
     def submit(self, exchange: Exchange) -> None:
         """See `Requester.submit`. On the loop; takes the lock."""
@@ -157,6 +168,7 @@ class ExchangeTable:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
             elif self._multiplexer.can_open and not self._waiting:
                 self._start(exchange)
+                self._writer.flush()
             else:
                 self._wait(exchange)
 
@@ -169,8 +181,8 @@ class ExchangeTable:
             if self._counters.instrument is not None:
                 self._counters.tell_opened(exchange, self._clock.current_time())
             exchange.observer(Started())
-            self.note_sent(exchange)
-        self._writer.flush()
+            if exchange.body:
+                self.note_sent(exchange)
 
     def settle(self) -> None:
         """Behind the end of a stream: another may start, or the connection is used up."""
@@ -186,6 +198,7 @@ class ExchangeTable:
                 del self._waiting[exchange]
                 if not exchange.closed:
                     self._start(exchange)
+                    self._writer.flush()
             if self._lifecycle.state is DRAINING and not self._multiplexer.open_streams:
                 assert self._lifecycle.announced is not None
                 self._connection.close_soon(*self._lifecycle.announced)
@@ -213,14 +226,15 @@ class ExchangeTable:
             self._writer.wake()
             if code == ResetCode.INTERNAL and self._multiplexer.is_open(exchange.id):
                 # What was sent before the failure may wait for a peer that takes nothing.
-                if self._writer.off_loop:
-                    self._writer.leave_to_loop(self._give_up_later, exchange.id)
-                else:
-                    self._give_up_later(exchange.id)
+                self._writer.call_on_loop(
+                    self._lifecycle.start_soon, self._give_up_after, exchange.id
+                )
 
     def note_sent(self, exchange: Exchange) -> None:
         """Looks whether an exchange has more waiting than it should. With the lock."""
-        if not exchange.write_paused and exchange.buffered > self._connection.limits.send_buffer:
+        if not exchange.write_paused and (
+            self._multiplexer.buffered(exchange.id) > self._connection.options.limits.send_buffer
+        ):
             exchange.write_paused = True
             self._write_paused[exchange] = None
 
@@ -236,10 +250,10 @@ class ExchangeTable:
         for exchange in [e for e in self._write_paused if e.buffered <= low]:
             self._write_paused.pop(exchange, None)
             exchange.write_paused = False
-            if self._writer.off_loop and not exchange.any_thread:
-                self._writer.leave_to_loop(exchange.observer, Writable())
-            else:
+            if exchange.any_thread:
                 exchange.observer(Writable())
+            else:
+                self._writer.call_on_loop(exchange.observer, Writable())
 
     def dispatch(self) -> None:
         """Hands the events of the multiplexer to the exchanges that they concern."""
@@ -254,18 +268,26 @@ class ExchangeTable:
             while self._left or events.ready:
                 if not self._left:
                     self._left = events.take()[::-1]
-                if self._writer.off_loop and self._is_the_loops(self._left[-1]):
+                event = self._left[-1]
+                exchange = None
+                if isinstance(event, _TOLD):
+                    exchange = self._exchanges.get(event.stream_id)
+                    for_any_thread = exchange is None or exchange.any_thread
+                else:
+                    for_any_thread = isinstance(event, StreamClosed)
+                if self._writer.off_loop and not for_any_thread:
                     self._writer.leave_to_loop(self._dispatch_left)
                     break
-                event = self._left.pop()
-                kind = type(event)
-                if kind is RequestReceived:
-                    self._receive_request(event)  # type: ignore[arg-type]  # just looked at
-                elif kind is StreamClosed:
-                    self._close_exchange(event.stream_id)  # type: ignore[union-attr]
+                self._left.pop()
+                if exchange is not None:
+                    if self._counters.instrument is not None and type(event) is ResponseReceived:
+                        exchange.status = event.head.status
+                    exchange.observer(event)  # type: ignore[arg-type]  # it is one of `_TOLD`
+                elif isinstance(event, StreamClosed):
+                    self._close_exchange(event.stream_id)
                     freed = True
-                elif isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
-                    self._tell(event.stream_id, event)
+                elif isinstance(event, RequestReceived):
+                    self._receive_request(event)
                 elif isinstance(event, StreamFailed):
                     self._fail_exchange(event)
                 elif isinstance(event, StreamRejected):
@@ -279,25 +301,11 @@ class ExchangeTable:
         if freed and (
             self._waiting or self._lifecycle.state is DRAINING or self._multiplexer.exhausted
         ):
-            if self._writer.off_loop:
-                self._writer.leave_to_loop(self.settle)
-            else:
-                self.settle()
-
-    def _is_the_loops(self, event: MultiplexerEvent) -> bool:
-        """Whether an event would make something happen that only the loop can do."""
-        if isinstance(event, (DataReceived, EndReceived, ResponseReceived, StopSending)):
-            exchange = self._exchanges.get(event.stream_id)
-            return exchange is not None and not exchange.any_thread
-        return not isinstance(event, StreamClosed)
+            self._writer.call_on_loop(self.settle)
 
     def _dispatch_left(self) -> None:
-        self._writer.cork()
-        try:
-            if self._lifecycle.state is not CLOSED:
-                self.dispatch()
-        finally:
-            self._writer.uncork()
+        if self._lifecycle.state is not CLOSED:
+            self._writer.run_on_loop(self.dispatch)
 
     def _note_rejected(self, event: StreamRejected) -> None:
         if self._lifecycle.announced is not None and event.limit is None:
@@ -327,13 +335,6 @@ class ExchangeTable:
             event.reason,
             extra=about(self._connection),
         )
-
-    def _tell(self, stream_id: int, event: ExchangeEvent) -> None:
-        exchange = self._exchanges.get(stream_id)
-        if exchange is not None:
-            if self._counters.instrument is not None and isinstance(event, ResponseReceived):
-                exchange.status = event.head.status
-            exchange.observer(event)
 
     def _close_exchange(self, stream_id: int) -> None:
         exchange = self._exchanges.pop(stream_id, None)
@@ -437,11 +438,8 @@ class ExchangeTable:
         self._waiting[exchange] = None
         exchange.queue = self._waiting
 
-    def _give_up_later(self, stream_id: int) -> None:
-        """Gives a stream up behind `Timeouts.idle`, if it is still open then. On the loop."""
-        self._lifecycle.start_soon(self._give_up_after, stream_id)
-
     async def _give_up_after(self, stream_id: int) -> None:
+        """Gives a stream up after `Timeouts.idle`, if it is still open then."""
         await trio.sleep(self._connection.timeouts.idle)
         self._give_up(stream_id)
 

@@ -64,18 +64,12 @@ class Requester(ABC):
         """What there is now; `None` when there is nothing. For any thread."""
         return None
 
-    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
-        """Starts an exchange on the calling thread, which is not the loop's, if that can be.
+    def pick(self) -> Carrier | None:
+        """The connection that a request should go to; `None` when it has to wait for one.
 
-        Args:
-            exchange: its observer is called here.
-            guard: calls the function it is given, and deals with its errors.
-
-        Returns:
-            Whether it was started. If not, nothing has happened: `submit()` it on the loop.
+        For any thread. It may take no requests, or have no stream free: `submit()` looks again.
         """
-        connection = self.connection
-        return connection is not None and connection.start_here(exchange, guard)
+        return self.connection
 
     @abstractmethod
     def submit(self, exchange: Exchange) -> None:

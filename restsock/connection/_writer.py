@@ -190,6 +190,13 @@ class Writer:
         except trio.RunFinishedError:
             pass  # and the connection with it
 
+    def call_on_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Has the loop call a function: now if this is the loop, else soon. With the lock."""
+        if self.off_loop:
+            self.leave_to_loop(function, *args)
+        else:
+            function(*args)
+
     def distrust(self) -> None:
         """Ends the connection, whose state is not known any more. On the loop."""
         if self._lifecycle.has_tasks:
@@ -215,12 +222,8 @@ class Writer:
 
     def wake(self) -> None:
         """Something may be due to be sent."""
-        if self._corked or self.writing or self._stays:
-            return
-        if self.off_loop:
-            self.leave_to_loop(self._start)
-        else:
-            self._start()
+        if not (self._corked or self.writing or self._stays):
+            self.call_on_loop(self._start)
 
     def flush(self) -> None:
         """Sends what is due: at once if the socket takes it, else by the writer's task.

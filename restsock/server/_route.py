@@ -61,13 +61,9 @@ class Route(AdaptedRequester):
         """The peer's present connection, or `None`. Of several, the newest."""
         return self._connections.by_name(self.name)
 
-    def start_here(self, exchange: Exchange, guard: Callable[..., object]) -> bool:
-        """As `Requester.start_here`."""
-        newest = self.connection
-        if newest is None or not newest.can_run_here:
-            return False  # none of them is, and `submit` will look for the right one
-        connection = self._connections.pick(self.name)
-        return connection is not None and connection.start_here(exchange, guard)
+    def pick(self) -> Connection | None:
+        """As `Requester.pick`; of several the one that has least to do."""
+        return self._connections.pick(self.name)
 
     def submit(self, exchange: Exchange) -> None:
         """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""

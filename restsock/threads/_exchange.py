@@ -153,11 +153,13 @@ class ThreadExchange:
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
-        connection = requester.connection
+        connection = requester.pick()
         if connection is not None:
             self._loop.pid = connection.pid
             self._loop.check_process()
-        if not requester.start_here(exchange, partial(guarded, event_queue, exchange)):
+        if connection is None or not connection.exchange_table.start_here(
+            exchange, partial(guarded, event_queue, exchange)
+        ):
             self._loop.post(guarded, event_queue, exchange, requester.submit, exchange)
         return self
 

@@ -175,8 +175,8 @@ class FakeRequester:
         self.exchanges: list[FakeExchange] = []
         self.scripts: list[Script] = []
 
-    def start_here(self, exchange: Any, guard: Any) -> bool:
-        return False
+    def pick(self) -> None:
+        """Nothing: all is left to the loop."""
 
     def submit(self, exchange: Any) -> None:
         self.exchanges.append(exchange)

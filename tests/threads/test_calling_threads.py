@@ -259,8 +259,8 @@ async def test_a_full_connection_is_the_loops_to_wait_for() -> None:
         exchange = Exchange(HEAD, Observer(), end=True)
         again = Exchange(HEAD, Observer(), end=True)
         guard = lambda function, *args: function(*args)  # noqa: E731
-        assert while_the_loop_stands(dialer.start_here, exchange, guard)
-        assert not while_the_loop_stands(dialer.start_here, again, guard)
+        assert while_the_loop_stands(dialer.exchange_table.start_here, exchange, guard)
+        assert not while_the_loop_stands(dialer.exchange_table.start_here, again, guard)
         assert again.connection is None
         assert kinds(far.arrived()) == [RequestReceived, EndReceived]
 
@@ -274,7 +274,9 @@ async def test_a_thread_does_not_pass_those_who_wait() -> None:
         dialer.multiplexer.reset_stream(first.exchange.id, ResetCode.CANCEL)
         assert dialer.multiplexer.can_open
         late = Exchange(HEAD, Observer())
-        assert not while_the_loop_stands(dialer.start_here, late, lambda f, *a: f(*a))
+        assert not while_the_loop_stands(
+            dialer.exchange_table.start_here, late, lambda f, *a: f(*a)
+        )
 
 
 # --- what is left to the loop -------------------------------------------------------------------
@@ -342,7 +344,9 @@ async def test_a_thread_that_uses_up_the_connection_leaves_the_close_to_the_loop
     async with alone(options=QUIET) as (dialer, far):
         dialer.multiplexer.next_id = 2**32 - 1
         exchange = Exchange(HEAD, Observer())
-        assert while_the_loop_stands(dialer.start_here, exchange, lambda f, *a: f(*a))
+        assert while_the_loop_stands(
+            dialer.exchange_table.start_here, exchange, lambda f, *a: f(*a)
+        )
         assert dialer.multiplexer.exhausted
         while_the_loop_stands(dialer.writer.run_here, exchange.reset)
         assert not far.connection._websocket.close_received
