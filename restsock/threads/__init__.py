@@ -1,7 +1,6 @@
 """Where a thread meets a loop.
 
-- `_exchange`: an exchange that a thread drives; `_flow`, `_event_queue`, `_loop_access` and
-  `_withdrawal` are its parts.
+- `_exchange`: an exchange that a thread drives; `_flow` and `_event_queue` are its parts.
 - `_upload`: a request body that is sent while it is being made.
 - `_portal`: a loop in a background thread; `_background`: the one that all share; `_context`: what
   a thread keeps open on it.

@@ -1,8 +1,9 @@
-"""Between the loop and a thread: the events that wait for it, and its steps on the loop."""
+"""Between a thread and the loop of its exchange: events for the one, calls left to the other."""
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -10,11 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from restsock._exceptions import RestsockError, StreamReset
+import trio
+
+from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset
 from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Sleeper, Started, joined
 from restsock.protocol import DataReceived, ResetCode, ResponseReceived
 
-__all__ = ["EventQueue", "Withdrawn", "guarded"]
+__all__ = ["EventQueue", "Withdrawn", "check_thread", "guarded", "withdraw"]
 
 _log = logging.getLogger("restsock.connection")
 
@@ -29,7 +32,7 @@ class Withdrawn:
 
 
 class EventQueue:
-    """The events that wait for a thread; the observer of its exchange.
+    """The events that wait for a thread, and its way to the loop. `put` observes its exchange.
 
     Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
 
@@ -37,15 +40,30 @@ class EventQueue:
     bytes nobody takes cannot fill memory with objects of one byte, or with 1xx heads.
 
     Attributes:
+        token: of the loop.
+        pid: the process that both belong to.
         queue: the events, in order.
         pieces: the body bytes that have come, in as few pieces as may be.
         lock: to be held by whoever changes the pieces.
         sleeper: what the thread waits in while it leads, and may not wait on the queue.
+        started_at: when the exchange got its stream, by `time.monotonic`; `None` without one.
+        announce: whether the thread waits for that.
     """
 
-    __slots__ = ("announce", "lock", "pieces", "queue", "sleeper", "started_at")
+    __slots__ = (
+        "announce",
+        "lock",
+        "pid",
+        "pieces",
+        "queue",
+        "sleeper",
+        "started_at",
+        "token",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        self.token = token
+        self.pid = os.getpid()
         self.queue: queue.SimpleQueue[ExchangeEvent | Withdrawn] = queue.SimpleQueue()
         self.pieces: deque[bytes] = deque()
         self.lock = threading.Lock()
@@ -54,20 +72,14 @@ class EventQueue:
         self.announce = False
 
     def put(self, event: ExchangeEvent | Withdrawn) -> None:
-        """Adds an event, and wakes the thread. For any thread."""
-        self.queue.put(event)
-        sleeper = self.sleeper
-        if sleeper is not None and sleeper.asleep:
-            sleeper.wake()
-
-    def __call__(self, event: ExchangeEvent) -> None:
+        """Adds an event that the thread is to know of, and wakes it. For any thread."""
         kind = type(event)
         if kind is DataReceived:
             with self.lock:
-                if not joined(self.pieces, event.data):  # type: ignore[union-attr]  # see `kind`
-                    self.put(_A_PIECE)
-            return
-        if kind is ResponseReceived:
+                if joined(self.pieces, event.data):  # type: ignore[union-attr]  # see `kind`
+                    return
+            event = _A_PIECE
+        elif kind is ResponseReceived:
             status = event.head.status  # type: ignore[union-attr]
             if status < 200 and status != 101:
                 return  # a thread passes over these anyhow
@@ -78,7 +90,34 @@ class EventQueue:
         elif kind is Requeued:
             self.started_at = None
             self.announce = True  # who waits for room to send waits for the next start, too
-        self.put(event)
+        self.queue.put(event)
+        sleeper = self.sleeper
+        if sleeper is not None and sleeper.asleep:
+            sleeper.wake()
+
+    def check_process(self) -> None:
+        """Raises RestsockError in a fork, which must not touch what it shares with its parent."""
+        if os.getpid() != self.pid:
+            raise RestsockError(
+                f"this exchange belongs to process {self.pid}, not to its fork {os.getpid()}:"
+                " a connection does not survive a fork; open a new one in this process"
+            )
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Has the loop call a function, soon.
+
+        Raises:
+            ConnectionClosed: the loop has ended.
+            RestsockError: this is a fork of the process.
+        """
+        self.check_process()
+        try:
+            self.token.run_sync_soon(function, *args)
+        except trio.RunFinishedError as exc:
+            raise ConnectionClosed(
+                "the event loop of this connection has ended",
+                may_have_run=self.started_at is not None,
+            ) from exc
 
 
 _A_PIECE = DataReceived(0, b"")
@@ -107,3 +146,24 @@ def guarded(
     code = ResetCode.CANCEL if unsent else ResetCode.INTERNAL
     if function != exchange.reset:
         guarded(event_queue, exchange, exchange.reset, code, "a step failed")
+
+
+def withdraw(exchange: Exchange, event_queue: EventQueue) -> None:
+    """Takes a request back unless it has started, and tells the thread. On the loop."""
+    if event_queue.started_at is None:
+        why = None if exchange.explain is None else exchange.explain()
+        guarded(event_queue, exchange, exchange.reset, ResetCode.CANCEL, "not started in time")
+        event_queue.put(Withdrawn(why))
+
+
+def check_thread(token: trio.lowlevel.TrioToken) -> None:
+    """Raises RestsockError on the thread of this loop, which must not wait for the loop."""
+    try:
+        here: trio.lowlevel.TrioToken | None = trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        here = None
+    if here is token:
+        raise RestsockError(
+            "a blocking request on the event loop's own thread would wait for itself for ever:"
+            " call it from another thread (trio.to_thread.run_sync), or use the async API here"
+        )

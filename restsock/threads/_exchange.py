@@ -22,7 +22,6 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,10 +40,8 @@ from restsock.protocol import (
     StopSending,
 )
 
-from ._event_queue import EventQueue, Withdrawn, guarded
-from ._flow import ThreadCredit, ThreadSender
-from ._loop_access import LoopAccess, check_thread
-from ._withdrawal import withdraw
+from ._event_queue import EventQueue, Withdrawn, check_thread, guarded, withdraw
+from ._flow import ThreadFlow
 
 if TYPE_CHECKING:
     from restsock._options import Limits
@@ -56,6 +53,9 @@ __all__ = ["ThreadExchange"]
 # runs. Every orderly end of a loop fails its exchanges; this is for one that crashed, and for a
 # Ctrl-C that comes in the instant before the wait, which Python notices behind it.
 _LOOK_AFTER = 5.0
+
+# How long a request whose connect time is over waits for the loop to say that it was not started.
+_WITHDRAWAL = 1.0
 
 
 class ThreadExchange:
@@ -74,14 +74,13 @@ class ThreadExchange:
     __slots__ = (
         "_closed",
         "_connect",
-        "_credit",
         "_event_queue",
+        "_flow",
         "_inbound",
-        "_loop",
         "_opened_at",
         "_requeued",
-        "_sender",
         "_sent",
+        "_withdrawn",
         "error",
         "exchange",
         "received",
@@ -91,13 +90,7 @@ class ThreadExchange:
         "unread",
     )
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        event_queue: EventQueue,
-        token: trio.lowlevel.TrioToken,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, exchange: Exchange, event_queue: EventQueue, limits: Limits) -> None:
         self.exchange = exchange
         self.response: ResponseHead | None = None
         self.unread = 0
@@ -106,15 +99,14 @@ class ThreadExchange:
         self.stopped = False
         self.error: RestsockError | None = None
         self._event_queue = event_queue
-        loop = self._loop = LoopAccess(token, event_queue)
-        self._sender = ThreadSender(exchange, event_queue, loop, limits.send_buffer)
-        self._credit = ThreadCredit(exchange, event_queue, loop, max(1, limits.initial_window // 4))
+        self._flow = ThreadFlow(exchange, event_queue, limits)
         self._opened_at = 0.0
         self._connect: float | None = None  # as it was told to `wait_started`
         self._closed = False
         self._sent = False  # this side's half is complete
         self._inbound: deque[bytes] = deque()
         self._requeued = False  # without a stream again, after it had one
+        self._withdrawn: Withdrawn | None = None
 
     # --- making one ---------------------------------------------------------------------------
 
@@ -144,23 +136,23 @@ class ThreadExchange:
         check_thread(requester.token)
         if requester.instrument is not None:
             request = with_fields(requester.instrument, request)
-        event_queue = EventQueue()
+        event_queue = EventQueue(requester.token)
         event_queue.announce = announce
-        exchange = Exchange(request, event_queue, body=body, end=end)
+        exchange = Exchange(request, event_queue.put, body=body, end=end)
         exchange.any_thread = True
         exchange.resubmit = requester.submit
-        self = cls(exchange, event_queue, requester.token, requester.limits)
+        self = cls(exchange, event_queue, requester.options.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
         connection = requester.pick()
         if connection is not None:
-            self._loop.pid = connection.pid
-            self._loop.check_process()
+            event_queue.pid = connection.pid
+            event_queue.check_process()
         if connection is None or not connection.exchange_table.start_here(
             exchange, partial(guarded, event_queue, exchange)
         ):
-            self._loop.post(guarded, event_queue, exchange, requester.submit, exchange)
+            event_queue.post(guarded, event_queue, exchange, requester.submit, exchange)
         return self
 
     @classmethod
@@ -168,10 +160,10 @@ class ThreadExchange:
         cls, exchange: Exchange, *, token: trio.lowlevel.TrioToken, limits: Limits
     ) -> ThreadExchange:
         """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
-        event_queue = EventQueue()
-        exchange.observer = event_queue
+        event_queue = EventQueue(token)
+        exchange.observer = event_queue.put
         exchange.any_thread = True
-        return cls(exchange, event_queue, token, limits)
+        return cls(exchange, event_queue, limits)
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -186,7 +178,9 @@ class ThreadExchange:
             RestsockError: what the exchange failed with.
         """
         self._connect = timeout
-        self._wait_for_head(timeout, None, None, lambda: self._event_queue.started_at is not None)
+        called_at = time.monotonic()
+        while self._event_queue.started_at is None:
+            self._wait_for_head(called_at, timeout, None, None)
 
     def receive_head(
         self, connect: float | None, read: float | None, total: float | None = None
@@ -202,8 +196,9 @@ class ThreadExchange:
             RequestTimeout: of phase "connect" or "head"; the stream is then to be closed.
             RestsockError: what the exchange failed with.
         """
-        self._wait_for_head(connect, read, total, lambda: self.response is not None)
-        assert self.response is not None
+        called_at = time.monotonic()
+        while self.response is None:
+            self._wait_for_head(called_at, connect, read, total)
         return self.response
 
     def receive_data(self, timeout: float | None = None) -> bytes:
@@ -226,71 +221,65 @@ class ThreadExchange:
         self.unread -= len(data)
         # Credit for what is already complete would be a wake-up for nothing.
         if not self.received:
-            self._credit.note_taken(len(data))
+            self._flow.note_taken(len(data))
         return data
 
     def poll(self) -> None:
         """Takes in all events that have come, without waiting."""
         events = self._event_queue.queue
-        while not events.empty():
+        if not events.empty():
             self._absorb(events.get_nowait())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits for one event and takes it in; the attributes tell what it changed.
+        """Waits until something comes, and takes in all that has; the attributes tell what it was.
 
         Args:
             timeout: seconds, or `None`.
 
         Returns:
-            Whether one came in time.
+            Whether anything came in time.
 
         Raises:
             ConnectionClosed: the loop has ended without a word.
             RestsockError: this is another process than the one that opened the exchange.
         """
-        self._loop.check_process()
-        self.flush()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        events = self._event_queue.queue
-        slice_: float = _LOOK_AFTER if timeout is None else timeout
-        while True:
-            seconds = max(0.0, min(slice_, _LOOK_AFTER))
-            try:
-                event = events.get_nowait() if self._lead(seconds) else events.get(timeout=seconds)
-                break
-            except queue.Empty:
-                if deadline is not None:
-                    slice_ = deadline - time.monotonic()
-                    if slice_ <= 0:
-                        return False
-                self._loop.post(_nothing)
-        self._absorb(event)
-        return True
-
-    def _lead(self, seconds: float, *, send: bool = False) -> bool:
-        """Has this thread lead for a while; tells whether it did, and there may be an event."""
-        connection = self.exchange.connection
         event_queue = self._event_queue
-        return (
-            connection is not None
-            and seconds > 0
-            and event_queue.queue.empty()
-            and connection.reader.read_until(event_queue, min(seconds, _LOOK_AFTER), send=send)
-        )
+        event_queue.check_process()
+        if self._flow.steps:
+            self.flush()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        events = event_queue.queue
+        while True:
+            left = _LOOK_AFTER if deadline is None else deadline - time.monotonic()
+            seconds = max(0.0, min(left, _LOOK_AFTER))
+            connection = self.exchange.connection
+            try:
+                led = (
+                    connection is not None
+                    and seconds > 0
+                    and events.empty()
+                    and connection.reader.read_until(event_queue, seconds)
+                )
+                self._absorb(events.get_nowait() if led else events.get(timeout=seconds))
+                return True
+            except queue.Empty:
+                if left <= 0:
+                    return False
+                event_queue.post(_nothing)
 
     # --- sending ------------------------------------------------------------------------------
 
     @property
     def writable(self) -> bool:
         """Whether more can be sent without holding too much in memory."""
-        return self._sender.outstanding <= self._sender.limit
+        return self._flow.outstanding <= self._flow.limit
 
     def send_head(self, head: ResponseHead, *, flush: bool = False) -> None:
         """Queues the response head; without `flush` it leaves with what is sent next.
 
         An error of the peer's or of the connection's shows when waiting, not here.
         """
-        self._sender.step(self.exchange.send_head, head)
+        self._flow.add(0, self.exchange.send_head, head)
         if flush:
             self.flush()
 
@@ -298,15 +287,15 @@ class ThreadExchange:
         """Queues body bytes. Does not wait: call `drain` behind it."""
         if self.stopped or not data:
             return
-        self._sender.send_data(data)
-        if flush and self._sender.short:
+        self._flow.add(len(data), self.exchange.send_data, data)
+        if flush and self._flow.short:
             self.flush()  # what is long leaves by `drain`, on this thread
 
     def send_end(self, trailers: Headers = ()) -> None:
         """Queues the end of this side's half, and flushes."""
         self._sent = True
         if not self.stopped:
-            self._sender.step(self.exchange.send_end, trailers)
+            self._flow.add(0, self.exchange.send_end, trailers)
             self.flush()
 
     def flush(self, *, stays: bool = False) -> None:
@@ -318,7 +307,7 @@ class ThreadExchange:
         Raises:
             ConnectionClosed: the loop has ended.
         """
-        self._sender.flush(stays=stays)
+        self._flow.flush(stays=stays)
 
     def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
         """Waits until more can be sent.
@@ -337,9 +326,9 @@ class ThreadExchange:
         connection = self.exchange.connection
         try:
             self.flush(stays=True)
-            self._sender.blocked = True  # before the first look: from here on the pump reports room
+            self._flow.blocked = True  # before the first look: from here on the pump reports room
             self.poll()
-            before = self._sender.outstanding
+            before = self._flow.outstanding
             deadline = None if timeout is None else time.monotonic() + timeout
             while not self.stopped:
                 self._raise_error()
@@ -349,49 +338,50 @@ class ThreadExchange:
                         connection = None
                     self.wait_started(self._connect)
                     self._requeued = False
-                    before = self._sender.outstanding
+                    before = self._flow.outstanding
                     deadline = None if timeout is None else time.monotonic() + timeout
-                now = self._sender.outstanding
+                now = self._flow.outstanding
                 sends = (
                     connection is not None
                     and connection is self.exchange.connection
                     and connection.writer.sends_due
                 )
-                if now <= self._sender.limit and not sends:
+                if now <= self._flow.limit and not sends:
                     connection = None  # nothing is left to hand over
                     return True
                 if unread is not None and self.unread >= unread:
                     return False
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is None or left > 0:
-                    if sends and self._lead(_LOOK_AFTER if left is None else left, send=True):
-                        self.poll()
-                        continue
-                    if sends and connection is not None:  # another thread leads, or none can
-                        connection.writer.hand_over()
-                        connection = None
+                    if sends and connection is not None:
+                        seconds = _LOOK_AFTER if left is None else min(left, _LOOK_AFTER)
+                        if connection.reader.read_until(self._event_queue, seconds, send=True):
+                            self.poll()
+                        else:  # another thread leads, or none can
+                            connection.writer.hand_over()
+                            connection = None
                         continue
                     if self.wait(left):
                         continue
                 # A slow peer is not a silent one: whatever it took gives it the time again.
-                if (now := self._sender.outstanding) >= before:
+                if (now := self._flow.outstanding) >= before:
                     raise RequestTimeout(f"no body bytes taken within {timeout} s", phase="write")
                 assert timeout is not None
                 before, deadline = now, time.monotonic() + timeout
             return False
         finally:
-            self._sender.blocked = False
+            self._flow.blocked = False
             if connection is not None:
                 connection.writer.hand_over()
 
     def wait_either(self, timeout: float | None) -> bool:
         """Like `wait`, and room to send counts as an event."""
-        self._sender.blocked = True
+        self._flow.blocked = True
         try:
             self.flush()
             return (not self.stopped and self.writable) or self.wait(timeout)
         finally:
-            self._sender.blocked = False
+            self._flow.blocked = False
 
     # --- ending -------------------------------------------------------------------------------
 
@@ -413,57 +403,57 @@ class ThreadExchange:
         self._closed = True
         complete = self.received and (self._sent or self.stopped)
         # After a fork the loop's lock may be held by a thread that does not exist here.
-        if complete or self.error is not None or os.getpid() != self._loop.pid:
+        if complete or self.error is not None or os.getpid() != self._event_queue.pid:
             return
         # Another thread may be waiting in here; a reset from this side brings no event.
-        self._event_queue.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
+        event_queue = self._event_queue
+        event_queue.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
-            self._loop.post(
-                guarded, self._event_queue, self.exchange, self.exchange.reset, code, reason
-            )
+            event_queue.post(guarded, event_queue, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:
             pass  # the loop has ended, and with it the stream
 
     # --- inside -------------------------------------------------------------------------------
 
     def _wait_for_head(
-        self,
-        connect: float | None,
-        read: float | None,
-        total: float | None,
-        done: Callable[[], bool],
+        self, called_at: float, connect: float | None, read: float | None, total: float | None
     ) -> None:
-        called_at = time.monotonic()
-        while not done():
-            self._raise_error()
-            now = time.monotonic()
-            started_at = self._event_queue.started_at
-            limits = []
-            if started_at is None:
-                if connect is not None:
-                    limits.append(self._opened_at + connect - now)
-                # It may start at any moment, and the time to read begins to run then.
-                if read is not None:
-                    limits.append(read)
-            elif read is not None:
-                limits.append(max(started_at, called_at) + read - now)
-            if total is not None:
-                limits.append(self._opened_at + total - now)
-            left = min(limits) if limits else None
-            if left is None or left > 0:
-                self.wait(left)
-                continue  # behind an event, or to look again at which time counts
-            if self._event_queue.started_at is not None:
-                raise RequestTimeout(
-                    f"no response head within {read if read is not None else total} s", phase="head"
-                )
+        """Waits for an event, or until another time counts; raises once the time is over."""
+        self._raise_error()
+        now = time.monotonic()
+        started_at = self._event_queue.started_at
+        ends = []
+        if started_at is None and connect is not None:
+            ends.append(self._opened_at + connect)
+        if read is not None:
+            # It may start at any moment, and the time to read begins to run then.
+            ends.append(read + (now if started_at is None else max(started_at, called_at)))
+        if total is not None:
+            ends.append(self._opened_at + total)
+        left = min(ends) - now if ends else None
+        if left is None or left > 0:
+            self.wait(left)
+        elif started_at is None:
             self._withdraw(connect if connect is not None else total)
+        else:
+            raise RequestTimeout(
+                f"no response head within {read if read is not None else total} s", phase="head"
+            )
 
     def _withdraw(self, timeout: float | None) -> None:
         """Takes back a request that did not start in time; returns when it did after all."""
-        answer = withdraw(self.exchange, self._event_queue, self._loop, self._absorb)
-        if self._event_queue.started_at is not None:
+        event_queue = self._event_queue
+        event_queue.post(withdraw, self.exchange, event_queue)
+        deadline = time.monotonic() + _WITHDRAWAL
+        while event_queue.started_at is None and self._withdrawn is None and self.error is None:
+            try:
+                left = max(0.0, deadline - time.monotonic())
+                self._absorb(event_queue.queue.get(timeout=left))
+            except queue.Empty:
+                break  # the loop does not even answer, and may still start it
+        if event_queue.started_at is not None:
             return
+        answer = self._withdrawn
         self._closed = answer is not None
         self._raise_error()  # a requester that gave up at the same moment has more exact words
         if answer is not None and answer.why is not None:
@@ -475,22 +465,31 @@ class ThreadExchange:
         )
 
     def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
-        if type(event) is DataReceived:
-            with self._event_queue.lock:
-                data = self._event_queue.pieces.popleft()
-            joined(self._inbound, data)
-            self.unread += len(data)
-        elif isinstance(event, ResponseReceived):
-            self.response = event.head
-        elif isinstance(event, EndReceived):
-            self.trailers = event.trailers
-            self.received = True
-        elif isinstance(event, Failed):
-            self.error = event.error
-        elif isinstance(event, StopSending):
-            self.stopped = True
-        elif isinstance(event, Requeued):
-            self._requeued = True
+        """Takes in an event, and all that have come after it."""
+        event_queue = self._event_queue
+        events = event_queue.queue
+        while True:
+            if isinstance(event, DataReceived):
+                with event_queue.lock:
+                    data = event_queue.pieces.popleft()
+                joined(self._inbound, data)
+                self.unread += len(data)
+            elif isinstance(event, EndReceived):
+                self.trailers = event.trailers
+                self.received = True
+            elif isinstance(event, ResponseReceived):
+                self.response = event.head
+            elif isinstance(event, Failed):
+                self.error = event.error
+            elif isinstance(event, StopSending):
+                self.stopped = True
+            elif isinstance(event, Requeued):
+                self._requeued = True
+            elif isinstance(event, Withdrawn):
+                self._withdrawn = event
+            if events.empty():
+                return
+            event = events.get_nowait()
 
     def _raise_error(self) -> None:
         if self.error is not None:

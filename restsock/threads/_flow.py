@@ -17,11 +17,10 @@ from restsock.connection import Exchange, Writable
 from ._event_queue import EventQueue, guarded
 
 if TYPE_CHECKING:
+    from restsock._options import Limits
     from restsock.connection import Carrier
 
-    from ._loop_access import LoopAccess
-
-__all__ = ["ThreadCredit", "ThreadSender"]
+__all__ = ["ThreadFlow"]
 
 # What a thread sends itself is at most this long, in bytes. A long body is left to the loop, which
 # would otherwise wait for the lock, again and again, while the thread is quicker to take it; unless
@@ -29,38 +28,46 @@ __all__ = ["ThreadCredit", "ThreadSender"]
 _SHORT = 16 * 1024
 
 
-class ThreadSender:
-    """The steps of a thread that wait to be taken.
+class ThreadFlow:
+    """The steps of a thread that wait to be taken, and the bytes that it has taken itself.
 
     Attributes:
         blocked: whether the thread waits for room, and is to be told of it.
         limit: how many bytes may be outstanding.
+        steps: what waits: how many body bytes each sends, a function of the exchange, its
+            arguments.
     """
 
     __slots__ = (
+        "_batch",
+        "_credit_posted",
+        "_credited",
         "_event_queue",
         "_exchange",
-        "_loop",
         "_posted",
         "_pumped",
         "_queued",
-        "_steps",
+        "_taken",
         "blocked",
         "limit",
+        "steps",
     )
 
-    def __init__(
-        self, exchange: Exchange, event_queue: EventQueue, loop: LoopAccess, limit: int
-    ) -> None:
+    def __init__(self, exchange: Exchange, event_queue: EventQueue, limits: Limits) -> None:
         self.blocked = False
-        self.limit = limit
+        self.limit = limits.send_buffer
+        self.steps: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
         self._exchange = exchange
         self._event_queue = event_queue
-        self._loop = loop
-        self._steps: deque[tuple[Callable[..., None], Any]] = deque()
         self._queued = 0  # the thread's
         self._pumped = 0  # whoever takes the steps
         self._posted = False
+        self._batch = limits.initial_window // 4 or 1
+        self._taken = 0  # the thread's
+        self._credited = 0  # whoever gives it back
+        self._credit_posted = False
+
+    # --- sending ------------------------------------------------------------------------------
 
     @property
     def outstanding(self) -> int:
@@ -72,105 +79,84 @@ class ThreadSender:
         """Whether what waits is little enough for the thread to send it in passing."""
         return self._queued - self._pumped <= _SHORT
 
-    def step(self, function: Callable[..., None], argument: Any) -> None:
-        """Queues a step: a call of the exchange."""
-        self._steps.append((function, argument))
-
-    def send_data(self, data: bytes) -> None:
-        """Queues body bytes."""
-        self._queued += len(data)
-        self._steps.append((self._send_data, data))
+    def add(self, nbytes: int, function: Callable[..., None], *args: Any) -> None:
+        """Queues a step that sends so many body bytes."""
+        self._queued += nbytes
+        self.steps.append((nbytes, function, args))
 
     def flush(self, *, stays: bool = False) -> None:
         """See `ThreadExchange.flush`."""
-        if self._steps and not self._posted:
-            connection = self._exchange.connection
-            short = self.short
-            if connection is not None and self._exchange.can_run_here and (short or stays):
-                self._loop.check_process()
-                connection.writer.run_here(self._pump_here, connection, stays=stays and not short)
-            else:
-                self._post()
+        if not self.steps or self._posted:
+            return
+        short = self._queued - self._pumped <= _SHORT
+        connection = self._exchange.connection
+        if connection is not None and self._exchange.can_run_here and (short or stays):
+            self._event_queue.check_process()
+            connection.writer.run_here(self._pump_here, connection, stays=stays and not short)
+        else:
+            self._post()
 
     def _post(self) -> None:
         self._posted = True
-        self._loop.post(self._pump)
+        self._event_queue.post(self._pump)
 
     def _pump_here(self, host: Carrier) -> None:
         # Meanwhile the peer may have refused the exchange, and another connection may have it.
         if self._exchange.connection is host:
-            self._pump()
+            self._take_steps()
         else:
             self._post()
 
-    def _pump(self) -> None:  # on the loop, or in `run_here`
+    def _pump(self) -> None:  # on the loop
         self._posted = False
-        steps = self._steps
         connection = self._exchange.connection
-        if connection is not None:
-            connection.writer.cork()
-        try:
-            while steps:
-                function, argument = steps.popleft()
-                guarded(self._event_queue, self._exchange, function, argument)
-        finally:  # a KeyboardInterrupt must not leave the lock to a thread that has gone
-            if connection is not None:
-                connection.writer.uncork()
+        if connection is None:
+            self._take_steps()
+        else:
+            connection.writer.run_on_loop(self._take_steps)
+
+    def _take_steps(self) -> None:
+        guarded(self._event_queue, self._exchange, self._take)
         # Above the limit the exchange itself reports, later, that there is room.
         if self.blocked and self._exchange.buffered <= self.limit:
             self._event_queue.put(Writable())
 
-    def _send_data(self, data: bytes) -> None:  # by `_pump`
+    def _take(self) -> None:
+        steps = self.steps
         try:
-            self._exchange.send_data(data)
-        finally:
-            self._pumped += len(data)
+            while steps:
+                nbytes, function, args = steps.popleft()
+                try:
+                    function(*args)
+                finally:
+                    self._pumped += nbytes
+        except BaseException:
+            while steps:  # the exchange is over, and they with it
+                self._pumped += steps.popleft()[0]
+            raise
 
-
-class ThreadCredit:
-    """The credit for body bytes that a thread has taken. It goes back in batches.
-
-    A batch is a part of the window: the peer is told of half a window at once, so that smaller
-    steps than an eighth only cost.
-    """
-
-    __slots__ = (
-        "_batch",
-        "_consumed",
-        "_credited",
-        "_event_queue",
-        "_exchange",
-        "_loop",
-        "_posted",
-    )
-
-    def __init__(
-        self, exchange: Exchange, event_queue: EventQueue, loop: LoopAccess, batch: int
-    ) -> None:
-        self._exchange = exchange
-        self._event_queue = event_queue
-        self._loop = loop
-        self._batch = batch
-        self._consumed = 0  # the thread's
-        self._credited = 0  # whoever gives it back
-        self._posted = False
+    # --- credit -------------------------------------------------------------------------------
 
     def note_taken(self, nbytes: int) -> None:
-        """The thread has taken bytes; gives credit back if that is a batch."""
-        self._consumed += nbytes
-        if self._consumed - self._credited < self._batch:
+        """The thread has taken bytes; gives credit back if that is a batch.
+
+        A batch is a part of the window: the peer is told of half a window at once, so that smaller
+        steps than an eighth only cost.
+        """
+        self._taken += nbytes
+        if self._taken - self._credited < self._batch:
             return
         connection = self._exchange.connection
         if connection is not None and self._exchange.can_run_here:
-            self._loop.check_process()
+            self._event_queue.check_process()
             connection.writer.run_here(self._consume)
-        elif not self._posted:
-            self._posted = True
-            self._loop.post(self._consume)
+        elif not self._credit_posted:
+            self._credit_posted = True
+            self._event_queue.post(self._consume)
 
     def _consume(self) -> None:  # on the loop, or in `run_here`
-        self._posted = False  # first: a batch that comes now is posted again, not lost
-        nbytes = self._consumed - self._credited
+        self._credit_posted = False  # first: a batch that comes now is posted again, not lost
+        nbytes = self._taken - self._credited
         if nbytes > 0:
             self._credited += nbytes
             guarded(self._event_queue, self._exchange, self._exchange.consume, nbytes)

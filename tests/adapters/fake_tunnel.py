@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from restsock._exceptions import RestsockError
-from restsock._options import Limits, Timeouts
+from restsock._options import Limits, Options, Timeouts
 from restsock.connection import Failed, Started, Writable
 from restsock.protocol import (
     DataReceived,
@@ -170,6 +170,7 @@ class FakeRequester:
     def __init__(self, loop: Loop, limits: Limits, timeouts: Timeouts) -> None:
         self.loop = loop
         self.token = loop.token
+        self.options = Options(limits=limits, timeouts=timeouts)
         self.limits = limits
         self.timeouts = timeouts
         self.exchanges: list[FakeExchange] = []

@@ -70,7 +70,7 @@ async def alone(
 ) -> AsyncGenerator[tuple[Connection, Far], None]:
     """As `sockets.alone`, once the loop has offered the lead."""
     async with sockets.alone(handler, options=options) as (dialer, far):
-        assert not while_the_loop_stands(dialer.reader.read_until, EventQueue(), 1)
+        assert not while_the_loop_stands(dialer.reader.read_until, EventQueue(dialer.token), 1)
         if sleeper() is not None:
             far.connection._websocket.send_ping(b"wake up")
             far.say()

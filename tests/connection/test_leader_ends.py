@@ -204,7 +204,7 @@ async def test_behind_broken_tls_nothing_is_sent_and_nothing_raised() -> None:
 
 async def test_the_end_wakes_the_leader() -> None:
     async with alone(options=QUIET) as (dialer, _):
-        queue = EventQueue()  # of an exchange that has ended already
+        queue = EventQueue(dialer.token)  # of an exchange that has ended already
         leader = Elsewhere(dialer.reader.read_until, queue, 4)
         await until_led(dialer)
         dialer.lifecycle.abort(dialer.lifecycle.lost("gone"))
@@ -252,7 +252,7 @@ async def test_who_is_interrupted_while_it_waits_for_the_lock_wants_it_no_more()
 
 async def test_a_lead_that_an_interrupt_keeps_from_being_given_back_ends_the_connection() -> None:
     async with alone(options=QUIET) as (dialer, _):
-        queue = EventQueue()
+        queue = EventQueue(dialer.token)
         queue.put(Writable())
         InterruptedLock(dialer, 1)
         with pytest.raises(Interrupt):

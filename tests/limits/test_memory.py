@@ -162,9 +162,12 @@ async def test_reasons(thread: bool) -> None:
 def test_bodies_by_the_byte(kind: str) -> None:
     """Credit counts bytes; each of them comes in a read of its own, and nobody takes it."""
     exchange = Exchange(GET, lambda event: None)
-    observer: Any = EventQueue() if kind == "thread" else AsyncExchange(exchange, limit=1)._observe
 
     async def receive() -> int:
+        if kind == "thread":
+            observer: Any = EventQueue(trio.lowlevel.current_trio_token()).put
+        else:
+            observer = AsyncExchange(exchange, limit=1)._observe
         with measured() as held:
             for _ in range(LIMITS.initial_window):
                 observer(DataReceived(1, b"x"))

@@ -121,7 +121,7 @@ async def test_a_workers_short_answer_leaves_without_the_loop() -> None:
         (exchange,) = handler.accepted
         assert exchange.exchange.any_thread
         posts = Posts(dialer)
-        exchange._loop.token = dialer.token
+        exchange._event_queue.token = dialer.token
         direct_socket = Scripted(dialer)
 
         def serve() -> None:
@@ -160,10 +160,10 @@ async def test_a_long_body_is_left_to_the_loop_and_what_is_short_passes_it() -> 
 
         while_the_loop_stands(go_on)
         assert data_of(far) == [b"short"]
-        assert posts.functions == [exchange._sender._pump]
+        assert posts.functions == [exchange._flow._pump]
         await trio.testing.wait_all_tasks_blocked()
         assert b"".join(data_of(far)) == b"2" * (_SHORT + 1) + b"3"
-        assert posts.functions == [exchange._sender._pump]
+        assert posts.functions == [exchange._flow._pump]
 
 
 def data_of(far: Far) -> list[bytes]:
@@ -214,7 +214,7 @@ async def test_a_fork_writes_nothing() -> None:
     async with alone(options=QUIET) as (dialer, far):
         exchange = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD, end=False))
         far.arrived()
-        exchange._loop.pid = -1
+        exchange._event_queue.pid = -1
         with pytest.raises(RestsockError, match="does not survive a fork"):
             while_the_loop_stands(exchange.send_data, b"body")
         await trio.testing.wait_all_tasks_blocked()

@@ -19,7 +19,7 @@ from restsock._exceptions import (
 )
 from restsock._options import Limits, Timeouts
 from restsock.protocol import RequestHead, ResponseHead
-from restsock.threads import ThreadExchange, _exchange, _withdrawal
+from restsock.threads import ThreadExchange, _exchange
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop
 
 REQUEST = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
@@ -242,7 +242,7 @@ def test_a_loop_that_does_not_answer(
     loop: Loop, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the request will start is not known then, and the error says so."""
-    monkeypatch.setattr(_withdrawal, "_WITHDRAWAL", 0.05)
+    monkeypatch.setattr(_exchange, "_WITHDRAWAL", 0.05)
     release = threading.Event()
     loop.token.run_sync_soon(release.wait)
     try:
@@ -348,7 +348,7 @@ def test_what_has_moved_to_another_connection_is_left_to_the_loop(
     fake.on_data = lambda _: threads.append(threading.current_thread())
     served.send_data(b"x", flush=False)
     had: Any = object()
-    served._sender._pump_here(had)
+    served._flow._pump_here(had)
     loop.run(lambda: None)
     assert threads == [loop._thread]
     assert fake.sent == b"x"
