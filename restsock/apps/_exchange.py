@@ -42,6 +42,9 @@ class ServedExchange(Protocol):
     def send_end(self, trailers: Headers = ()) -> None:
         """As `Exchange.send_end`."""
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """As `Exchange.respond`."""
+
     def consume(self, nbytes: int) -> None:
         """As `Exchange.consume`."""
 

@@ -11,6 +11,7 @@ because a short answer then leaves as one frame.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -43,6 +44,9 @@ __all__ = [
     "http_date",
 ]
 
+# A field as nearly all are, its parts kept apart by what neither has: no space around its value.
+_PLAIN = re.compile(TOKEN.pattern + rb"\n(?![ \t])" + VALUE.pattern + rb"(?<![ \t])")
+
 # Start line, Date, Content-Length and the rest of what is not the app's.
 _HEAD_MARGIN = 512
 _MAX_HEAD = 64 * 1024
@@ -68,6 +72,9 @@ class Sender(Protocol):
     def send_end(self, trailers: Headers = ()) -> None:
         """Completes the response."""
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """Queues all of it."""
+
 
 class Responder:
     """One response on its way from an app to a `Sender`.
@@ -85,6 +92,8 @@ class Responder:
         head_sent: whether the head has been handed to the sender.
         complete: whether the whole response has.
         status: of the head that has been handed to the sender; 0 before.
+        bodiless: whether what `body` is given is not sent: then the app need not make any.
+        left: bytes of the body that Content-Length announces and that have not come.
     """
 
     def __init__(self, sender: Sender, method: bytes) -> None:
@@ -92,26 +101,16 @@ class Responder:
         self.head_sent = False
         self.complete = False
         self.status = 0
+        self.bodiless = False
+        self.left: int | None = None
         self._sender = sender
         self._head_only = method == b"HEAD"
         self._status = 0
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._dated = False
-        self._bodiless = False
         self._length: int | None = None
-        self._count = 0
         self._hinted = 0
-
-    @property
-    def bodiless(self) -> bool:
-        """Whether what `body` is given is not sent: then the app need not make any."""
-        return self._bodiless
-
-    @property
-    def left(self) -> int | None:
-        """Bytes of the body that Content-Length announces and that have not come."""
-        return None if self._length is None else self._length - self._count
 
     def start(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
@@ -137,10 +136,11 @@ class Responder:
         self._headers = self._checked(headers)
         self._status = status
         self._reason = reason
-        self._bodiless = self._head_only or status in (204, 304)
+        self.bodiless = self._head_only or status in (204, 304)
         if status == 204 and self._length is not None:  # RFC 9110, section 8.6
             self._length = None
             self._headers = [f for f in self._headers if f[0].lower() != b"content-length"]
+        self.left = self._length
         self.started = True
 
     def body(self, data: bytes, more: bool) -> None:
@@ -156,11 +156,22 @@ class Responder:
         if self.complete or not self.started:
             when = "after the end" if self.complete else "before the start"
             raise BadResponseError(f"a part of the body {when} of its response")
-        self._check_length(len(data), more)
-        if not self.head_sent:
-            self._send_head(data, more)
-        if data and not self._bodiless:
-            self._count += len(data)
+        if self.left is not None and not self.bodiless:
+            self._count(len(data), more)
+        head = None if self.head_sent else self._head(data, more)
+        if self.bodiless:
+            data = b""
+        if head is not None:
+            if more:
+                self._sender.send_head(head)
+            else:
+                self._sender.respond(head, data)
+            self.head_sent = True
+            self.status = head.status
+            if not more:
+                self.complete = True
+                return
+        if data:
             self._send_data(data, last=not more)
         if not more:
             self._end(())
@@ -186,9 +197,10 @@ class Responder:
             self.body(b"", more=False)
             return
         self.body(b"", more=True)
-        self._check_length(0, more=False)
+        if self.left is not None and not self.bodiless:
+            self._count(0, more=False)
         # Trailers are a part of content (RFC 9110, section 6.5): none without it.
-        self._end(() if self._bodiless else fields)
+        self._end(() if self.bodiless else fields)
 
     def early_hint(self, links: Iterable[bytes]) -> None:
         """Sends a 103 with Link fields (RFC 8297), before the head.
@@ -226,7 +238,7 @@ class Responder:
         self._sender.send_end(trailers)
         self.complete = True
 
-    def _send_head(self, data: bytes, more: bool) -> None:
+    def _head(self, data: bytes, more: bool) -> ResponseHead:
         headers = self._headers
         if not self._dated:
             headers.append((b"Date", http_date()))
@@ -234,32 +246,40 @@ class Responder:
         # An empty answer to a HEAD does not tell how long the one to a GET would be.
         if known and (data or not self._head_only):
             headers.append((b"Content-Length", b"%d" % len(data)))
-        self._sender.send_head(ResponseHead(self._status, headers, self._reason))
-        self.head_sent = True
-        self.status = self._status
+        return ResponseHead(self._status, headers, self._reason)
 
-    def _check_length(self, nbytes: int, more: bool) -> None:
-        if self._length is None or self._bodiless:
-            return
-        count = self._count + nbytes
-        if count > self._length or (not more and count < self._length):
+    def _count(self, nbytes: int, more: bool) -> None:
+        """Counts bytes of a body of known length."""
+        assert self._length is not None
+        assert self.left is not None
+        left = self.left - nbytes
+        if left < 0 or (left and not more):
             than = "at least " if more else ""
             raise BadResponseError(
-                f"a body of {than}{count} bytes with a Content-Length of {self._length}"
+                f"a body of {than}{self._length - left} bytes"
+                f" with a Content-Length of {self._length}"
             )
+        self.left = left
 
     def _checked(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         fields = []
         size = _HEAD_MARGIN
         for name, value in headers:
-            name, value = checked_field(name, value)
+            if (
+                type(name) is not bytes
+                or type(value) is not bytes
+                or not _PLAIN.fullmatch(line := name + b"\n" + value)
+            ):
+                name, value = checked_field(name, value)
+                line = name + b"\n" + value
             fields.append((name, value))
-            size += len(name) + len(value) + 4
-            if len(name) == 14 and name.lower() == b"content-length":
+            size += len(line) + 3
+            length = len(name)
+            if length == 14 and name.lower() == b"content-length":
                 if self._length is not None or not LENGTH.fullmatch(value):
                     raise BadResponseError("a repeated or malformed Content-Length")
                 self._length = int(value)
-            elif len(name) == 4 and name.lower() == b"date":
+            elif length == 4 and name.lower() == b"date":
                 self._dated = True
         if size > _MAX_HEAD:
             raise BadResponseError(f"a response head of about {size} bytes is too long to send")

@@ -248,7 +248,7 @@ class Exchange:
     def can_run_here(self) -> bool:
         """Whether a thread may make these calls in `Writer.run_here`; else the loop makes them."""
         connection = self.connection  # once: the loop may take it away meanwhile
-        return connection is not None and connection.can_run_here
+        return connection is not None and connection.writer.direct_socket is not None
 
     @property
     def buffered(self) -> int:
@@ -349,6 +349,25 @@ class Exchange:
                 self.replayable = False  # they would have to be kept, for next to nobody
             connection.writer.wake()
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """Sends a whole response: as `send_head`, `send_data` and `send_end`, in one step.
+
+        Raises:
+            LocalProtocolError: it is malformed, or not due.
+        """
+        connection = self.connection
+        if connection is None or self.closed:
+            return
+        multiplexer = connection.multiplexer
+        with connection.lock:
+            multiplexer.send_head(self.id, head)
+            if connection.instrument is not None:
+                self.status = head.status
+            multiplexer.send_data(self.id, body)
+            multiplexer.send_end(self.id)
+            connection.writer.wake()
+            connection.exchange_table.note_sent(self)
+
     def _keep(self, data: bytes) -> None:
         if len(self.body) + len(data) <= _KEPT:
             self.body += data
@@ -433,9 +452,7 @@ def answer(
         (b"Content-Length", b"%d" % len(text.encode())),
         *headers,
     ]
-    exchange.send_head(ResponseHead(status, fields))
-    exchange.send_data(body)
-    exchange.send_end()
+    exchange.respond(ResponseHead(status, fields), body)
 
 
 def unobserved(event: ExchangeEvent) -> None:

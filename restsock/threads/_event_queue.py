@@ -119,6 +119,14 @@ class EventQueue:
                 may_have_run=self.started_at is not None,
             ) from exc
 
+    def check_loop(self) -> None:
+        """Raises ConnectionClosed if the loop has ended."""
+        self.post(_nothing)
+
+
+def _nothing() -> None:
+    """Posted to learn whether the loop still runs."""
+
 
 _A_PIECE = DataReceived(0, b"")
 

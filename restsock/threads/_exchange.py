@@ -145,14 +145,13 @@ class ThreadExchange:
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
+        guard = partial(guarded, event_queue, exchange)
         connection = requester.pick()
         if connection is not None:
             event_queue.pid = connection.pid
             event_queue.check_process()
-        if connection is None or not connection.exchange_table.start_here(
-            exchange, partial(guarded, event_queue, exchange)
-        ):
-            event_queue.post(guarded, event_queue, exchange, requester.submit, exchange)
+        if connection is None or not connection.exchange_table.start_here(exchange, guard):
+            event_queue.post(guard, requester.submit, exchange)
         return self
 
     @classmethod
@@ -245,8 +244,7 @@ class ThreadExchange:
         """
         event_queue = self._event_queue
         event_queue.check_process()
-        if self._flow.steps:
-            self.flush()
+        self._flow.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
         events = event_queue.queue
         while True:
@@ -265,7 +263,7 @@ class ThreadExchange:
             except queue.Empty:
                 if left <= 0:
                     return False
-                event_queue.post(_nothing)
+                event_queue.check_loop()
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -297,6 +295,13 @@ class ThreadExchange:
         if not self.stopped:
             self._flow.add(0, self.exchange.send_end, trailers)
             self.flush()
+
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """Queues a whole response, and flushes."""
+        self._sent = True
+        if not self.stopped:
+            self._flow.add(len(body), self.exchange.respond, head, body)
+            self._flow.flush()
 
     def flush(self, *, stays: bool = False) -> None:
         """Sends what is queued: on this thread, or by the loop if it is long.
@@ -494,7 +499,3 @@ class ThreadExchange:
     def _raise_error(self) -> None:
         if self.error is not None:
             raise self.error.with_traceback(None)
-
-
-def _nothing() -> None:
-    """Posted to learn whether the loop still runs."""

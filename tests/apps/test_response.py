@@ -35,6 +35,12 @@ class Recorder:
         assert self.trailers is None
         self.trailers = trailers
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        self.send_head(head)
+        if body:
+            self.send_data(body)
+        self.send_end()
+
     def header(self, name: bytes) -> bytes | None:
         found = [v for n, v in self.heads[0].headers if n.lower() == name]
         assert len(found) < 2

@@ -140,6 +140,11 @@ class AsyncioExchange:
         self.exchange.send_end(trailers)
         self.complete = True
 
+    def _respond(self, head: ResponseHead, body: bytes) -> None:
+        self.exchange.send_head(head)
+        self._send_data(body)
+        self._send_end(())
+
     # --- on asyncio -----------------------------------------------------------------------
 
     def _tell(self, event: ExchangeEvent) -> None:
@@ -181,6 +186,11 @@ class AsyncioExchange:
     def send_end(self, trailers: Headers = ()) -> None:
         """See `Exchange.send_end`."""
         self._thread.tell_trio(self, self._send_end, trailers)
+
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """See `Exchange.respond`."""
+        self._queued += len(body)
+        self._thread.tell_trio(self, self._respond, head, body)
 
     def consume(self, nbytes: int) -> None:
         """See `Exchange.consume`."""

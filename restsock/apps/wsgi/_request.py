@@ -20,6 +20,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -72,7 +73,8 @@ class WsgiRequest:
         try:
             self._call(app)
         finally:
-            end_serving(exchange.exchange, serving, self._response.status)
+            if serving is not None:
+                end_serving(exchange.exchange, serving, self._response.status)
 
     def _call(self, app: WsgiApp) -> None:
         exchange = self._exchange
@@ -109,7 +111,7 @@ class WsgiRequest:
             elif response.started:
                 raise BadResponseError("start_response was called twice without exc_info")
             code, reason = _status(status)
-            response.start(code, [(_native(n), _native(v)) for n, v in headers], reason)
+            response.start(code, _encoded(headers), reason)
         finally:
             exc_info = None  # a cycle through this frame otherwise (PEP 3333)
         return self._write
@@ -125,11 +127,16 @@ class WsgiRequest:
         response = self._response
         if isinstance(result, (list, tuple)):
             # All of it is here: one chunk, whose length is known.
-            response.body(b"".join(map(_chunk, result))[: response.left], more=False)
+            for chunk in result:
+                if not isinstance(chunk, bytes):
+                    raise _not_bytes(chunk)
+            response.body(b"".join(result)[: response.left], more=False)
             return
         single = _is_single(result)
         for chunk in result:
-            if not _chunk(chunk):
+            if not isinstance(chunk, bytes):
+                raise _not_bytes(chunk)
+            if not chunk:
                 continue
             if response.complete:
                 break
@@ -164,14 +171,12 @@ class WsgiRequest:
 
 
 class _ThreadResponder(Responder):
-    """A responder that lets head, last chunk and end of a response wake the loop once."""
+    """A responder that lets the last chunk and the end of a response wake the loop once."""
 
-    def __init__(self, exchange: ThreadExchange, method: bytes) -> None:
-        super().__init__(exchange, method)
-        self._exchange = exchange
+    _sender: ThreadExchange
 
     def _send_data(self, data: bytes, *, last: bool) -> None:
-        self._exchange.send_data(data, flush=not last)
+        self._sender.send_data(data, flush=not last)
 
 
 class _Input(io.RawIOBase):
@@ -226,25 +231,28 @@ def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnecte
     return Disconnected()
 
 
+@lru_cache(maxsize=64)
 def _status(status: str) -> tuple[int, bytes]:
     if not isinstance(status, str):
         raise TypeError(f"a status is str, not {type(status).__name__}")
     code, _, reason = status.partition(" ")
     if len(code) != 3 or not code.isascii() or not code.isdigit():
         raise BadResponseError(f"not a status like '200 OK': {status!r}")
-    return int(code), _native(reason)
+    return int(code), reason.encode("latin-1")
 
 
-def _native(text: str) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"status and headers are str, not {type(text).__name__}")
-    return text.encode("latin-1")
+def _encoded(headers: Iterable[tuple[Any, Any]]) -> list[tuple[bytes, bytes]]:
+    fields = []
+    for name, value in headers:
+        if not (isinstance(name, str) and isinstance(value, str)):
+            kinds = f"{type(name).__name__} and {type(value).__name__}"
+            raise TypeError(f"a header is two str, not {kinds}")
+        fields.append((name.encode("latin-1"), value.encode("latin-1")))
+    return fields
 
 
-def _chunk(data: bytes) -> bytes:
-    if not isinstance(data, bytes):
-        raise TypeError(f"a WSGI app yields bytes, not {type(data).__name__}")
-    return data
+def _not_bytes(chunk: object) -> TypeError:
+    return TypeError(f"a WSGI app yields bytes, not {type(chunk).__name__}")
 
 
 def _is_single(result: Iterable[bytes]) -> bool:

@@ -200,6 +200,12 @@ class ResponseCheck(Exchange):
             assert self._head is not None
             self._submit(self._head)
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        """As in `Exchange`, and as the three above."""
+        self.send_head(head)
+        self.send_data(body)
+        self.send_end()
+
     # --- inside -------------------------------------------------------------------------------
 
     def _take_head(self, head: ResponseHead) -> None:

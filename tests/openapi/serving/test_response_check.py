@@ -47,6 +47,11 @@ class Outer(Exchange):
     def send_end(self, trailers: Headers = ()) -> None:
         self.said.append(list(trailers))
 
+    def respond(self, head: ResponseHead, body: bytes) -> None:
+        self.send_head(head)
+        self.send_data(body)
+        self.send_end()
+
     def consume(self, nbytes: int) -> None:
         self.said.append(("consume", nbytes))
 
