@@ -50,23 +50,37 @@ if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import ConnectionPool
 
+    from restsock.protocol import RequestHead
+
 __all__ = ["as_pool", "body_error", "request_error", "retryable_error"]
 
 
-def as_pool(peer: object) -> ConnectionPool:
+class _Peer:
+    """Whom a request is for."""
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+
+    def __str__(self) -> str:
+        host = next(value for name, value in self._head.headers if name == b"Host")
+        return f"TunnelAdapter(host={host.decode('ascii', 'replace')!r})"
+
+
+def as_pool(head: RequestHead) -> ConnectionPool:
     """What stands where urllib3's errors name their pool. They only ever print it."""
-    return cast("ConnectionPool", peer)
+    return cast("ConnectionPool", _Peer(head))
 
 
-def retryable_error(exc: RestsockError, peer: object, target: str, read: float | None) -> HTTPError:
+def retryable_error(exc: RestsockError, head: RequestHead, read: float | None) -> HTTPError:
     """What urllib3 would raise for a request that failed before its response head.
 
     Args:
         exc: what happened.
-        peer: whom the request was for; its `str()` says it in words.
-        target: the request's target.
+        head: of the request.
         read: the read timeout, in seconds, for the message.
     """
+    peer = as_pool(head)
+    target = head.target.decode("ascii")
     error: HTTPError
     if isinstance(exc, (PeerNotFound, PeerUnavailable)):
         # This is what a route says when the time to wait for its peer is over.
@@ -75,9 +89,7 @@ def retryable_error(exc: RestsockError, peer: object, target: str, read: float |
         if exc.phase == "connect" and not exc.may_have_run:
             error = ConnectTimeoutError(f"{peer}: {exc}")
         else:
-            error = ReadTimeoutError(
-                as_pool(peer), target, f"Read timed out. (read timeout={read}): {exc}"
-            )
+            error = ReadTimeoutError(peer, target, f"Read timed out. (read timeout={read}): {exc}")
     elif exc.may_have_run is False:
         error = NewConnectionError(cast("HTTPConnection", peer), f"Request not started: {exc}")
     else:
@@ -86,11 +98,12 @@ def retryable_error(exc: RestsockError, peer: object, target: str, read: float |
     return error
 
 
-def body_error(exc: RestsockError, peer: object, target: str) -> HTTPError:
+def body_error(exc: RestsockError, head: RequestHead) -> HTTPError:
     """What urllib3 would raise for a response that broke off in its body."""
     error: HTTPError
     if isinstance(exc, RequestTimeout):
-        error = ReadTimeoutError(as_pool(peer), target, f"Read timed out. ({exc})")
+        target = head.target.decode("ascii")
+        error = ReadTimeoutError(as_pool(head), target, f"Read timed out. ({exc})")
     else:
         error = ProtocolError(f"Connection broken: {exc!r}", exc)
     error.__cause__ = without_frames(exc)

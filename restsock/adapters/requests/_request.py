@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from requests.exceptions import InvalidHeader, InvalidURL, UnrewindableBodyError
+from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
@@ -15,10 +16,12 @@ from restsock._addresses import host_and_port
 from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
 from restsock.protocol import HOST, TOKEN, VALUE, RequestHead, scheme_of
 
+from ._fast import store_of
+
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-__all__ = ["Times", "body_of", "check_body", "head_of", "mark_spent", "times_of"]
+__all__ = ["Times", "body_of", "head_of", "mark_spent", "times_of"]
 
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _PORTS = {"http": 80, "https": 443}
@@ -88,7 +91,9 @@ def head_of(request: PreparedRequest) -> RequestHead:
     headers: list[tuple[bytes, bytes]] = []
     host = None
     encoding = False
-    for raw_name, raw_value in request.headers.items():
+    fields = request.headers
+    known = type(fields) is CaseInsensitiveDict
+    for raw_name, raw_value in store_of(fields).values() if known else fields.items():
         try:
             lower, name = _name(raw_name)
             if lower in HOP_BY_HOP and (lower != b"connection" or raw_value in NAMES_NONE):
@@ -97,7 +102,11 @@ def head_of(request: PreparedRequest) -> RequestHead:
                 encoding = True
             if raw_value == SKIP_HEADER:
                 continue
-            value = _value(raw_value)
+            # Nearly every value goes this way. This is what the pattern allows, bar the tab.
+            if type(raw_value) is str and raw_value.isascii() and raw_value.isprintable():
+                value = raw_value.strip(" ").encode("ascii")
+            else:
+                value = _value(raw_value)
             if lower == b"host" and not HOST.fullmatch(value):
                 raise ValueError("no host, or one with a port that is none")
         except ValueError as exc:
@@ -158,9 +167,6 @@ def _value(value: str | bytes) -> bytes:
     Raises:
         ValueError: it cannot be sent.
     """
-    # Nearly every value goes this way. Printable ASCII is what the pattern allows, bar the tab.
-    if type(value) is str and value.isascii() and value.isprintable():
-        return value.strip(" ").encode("ascii")
     encoded = _bytes(value)
     if not VALUE.fullmatch(encoded):
         raise ValueError("a control character in the value")
@@ -182,7 +188,7 @@ class _Spent:
     """Stands where requests keeps the position of a body, once there is no way back to it.
 
     Copies of a request keep it, so sending one again (for an auth, a redirect, by the caller) is
-    noticed: by `check_body`, or by requests itself, which rewinds a body before a redirect.
+    noticed: by `body_of`, or by requests itself, which rewinds a body before a redirect.
     """
 
     def __init__(self, body: object) -> None:
@@ -194,12 +200,7 @@ def mark_spent(request: PreparedRequest) -> None:
     cast("Any", request)._body_position = _Spent(request.body)
 
 
-def check_body(request: PreparedRequest) -> None:
-    """Looks whether the body is still whole, as far as it was `mark_spent`.
-
-    Raises:
-        UnrewindableBodyError: it is not.
-    """
+def _check_body(request: PreparedRequest) -> None:
     position = getattr(request, "_body_position", None)
     if not isinstance(position, _Spent):
         return
@@ -213,10 +214,15 @@ def check_body(request: PreparedRequest) -> None:
 
 
 def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, Any]:
-    """The body as `bytes`, or as what `ThreadUpload` takes; and the head that fits it."""
+    """The body as `bytes`, or as what `ThreadUpload` takes; and the head that fits it.
+
+    Raises:
+        UnrewindableBodyError: it has been read already, as far as it was `mark_spent`.
+    """
     body: Any = request.body
     if body is None:
         return head, b""
+    _check_body(request)
     if isinstance(body, str):
         body = body.encode("utf-8")
     elif not isinstance(body, bytes):

@@ -8,21 +8,20 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.exceptions import ChunkedEncodingError, ConnectionError
-from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
 from restsock._exceptions import RestsockError
 
 from ._errors import body_error
+from ._fast import new_fields
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse as ClientResponse
-
     from requests import Response
+    from urllib3 import HTTPHeaderDict
     from urllib3.util import Retry
 
-    from restsock.protocol import ResponseHead
+    from restsock.protocol import RequestHead, ResponseHead
     from restsock.threads import ThreadExchange, ThreadUpload
 
 
@@ -41,8 +40,7 @@ class TunnelBody(io.RawIOBase):
         exchange: whose body it is.
         timeout: seconds to wait for further bytes, or `None`.
         upload: what is left to send of the request.
-        peer: whom the request was for; its `str()` says it in words.
-        target: the target of the request.
+        head: of the request.
     """
 
     def __init__(
@@ -50,14 +48,12 @@ class TunnelBody(io.RawIOBase):
         exchange: ThreadExchange,
         timeout: float | None,
         upload: ThreadUpload | None,
-        peer: object,
-        target: str,
+        head: RequestHead,
     ) -> None:
         self._exchange = exchange
         self._timeout = timeout
         self._upload = upload
-        self._peer = peer
-        self.target = target
+        self._head = head
         self._left: int | None = None
         self._piece = b""
         self._at = 0
@@ -170,7 +166,7 @@ class TunnelBody(io.RawIOBase):
             data = source.receive_data(self._timeout)
         except RestsockError as exc:
             self.close()
-            raise body_error(exc, self._peer, self.target) from exc
+            raise body_error(exc, self._head) from exc
         except BaseException:
             # Ctrl-C, or the generator of the request's body: there is no way to go on.
             self.close()
@@ -214,7 +210,7 @@ class TunnelResponse(HTTPResponse):
             if amt <= 0 or "content-encoding" in self.headers:
                 yield from super().stream(amt, decode_content)
                 return
-            while data := self._read_plain(amt):
+            while data := self.read_plain(amt):
                 yield data
         elif amt != 0:
             while data := self.read1(amt, decode_content):
@@ -225,17 +221,13 @@ class TunnelResponse(HTTPResponse):
         if self._fp is not None:
             self._fp.close()
 
-    def read_whole(self) -> bytes:
-        """Reads all that is left, for a body without content coding: `stream` in one step.
+    def read_plain(self, size: int = -1) -> bytes:
+        """Reads `size` bytes of a body without content coding; all that is left with -1.
 
         Raises:
             urllib3.exceptions.ReadTimeoutError: nothing came in time.
             urllib3.exceptions.ProtocolError: the response broke off.
         """
-        return self._read_plain(-1)
-
-    def _read_plain(self, size: int) -> bytes:
-        """What `read` does without content coding: reads `size` bytes, all with -1."""
         file = self._fp
         if file is None or file.closed:
             return b""
@@ -265,12 +257,11 @@ class _OriginalResponse:
 
 
 def build_raw(
-    head: ResponseHead, body: TunnelBody, method: str, retries: Retry | None
+    head: ResponseHead, body: TunnelBody, method: str, target: str, retries: Retry | None
 ) -> TunnelResponse:
     """Builds `Response.raw`; the body stays unread."""
-    headers = HTTPHeaderDict()
-    for name, value in head.headers:
-        headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    headers = new_fields(head.headers)
+    cookies = "set-cookie" in headers or "set-cookie2" in headers
     reason = head.reason.decode("latin-1") if head.reason else _PHRASES.get(head.status, "")
     raw = TunnelResponse(
         body=cast("Any", body),
@@ -280,10 +271,11 @@ def build_raw(
         reason=reason,
         preload_content=False,
         decode_content=False,
-        original_response=cast("ClientResponse", _OriginalResponse(headers, body)),
+        # Where there is one, requests looks for cookies, which takes its time.
+        original_response=cast("Any", _OriginalResponse(headers, body)) if cookies else None,
         retries=retries,
         request_method=method,
-        request_url=body.target,
+        request_url=target,
     )
     raw.version_string = "HTTP/1.1"
     body.expect(raw.length_remaining)
@@ -292,9 +284,9 @@ def build_raw(
 
 def read_content(response: Response, raw: TunnelResponse) -> None:
     """Reads the whole body: what `Response.content` does, without its generators."""
-    content = cast("Any", response)
+    content: Any = response
     try:
-        content._content = raw.read_whole()
+        content._content = raw.read_plain()
     except ProtocolError as exc:
         raise ChunkedEncodingError(exc)  # noqa: B904  # as requests does
     except ReadTimeoutError as exc:

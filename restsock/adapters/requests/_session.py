@@ -40,7 +40,7 @@ from requests.utils import resolve_proxies
 
 from restsock.protocol import TOKEN
 
-from ._fast import new_headers, new_jar, store_of
+from ._fast import cookies_of, new_headers, new_jar, store_of
 from ._response import TunnelResponse, read_content
 from ._tunnel import TunnelAdapter
 
@@ -181,14 +181,14 @@ class Session(requests.Session):
         """The tunnel's adapter, if the session itself adds nothing to a request but its headers."""
         cls = type(self)
         if not (
-            cast("Any", self.auth) is None
+            self.auth is None
             and type(self.params) is dict
             and not self.params
             and type(self.proxies) is dict
             and not self.proxies
             and self.hooks == _NO_HOOKS
             and type(self.cookies) is RequestsCookieJar
-            and next(iter(self.cookies), None) is None
+            and (not cookies_of(self.cookies) or next(iter(self.cookies), None) is None)
             and type(self.headers) is CaseInsensitiveDict
             and _STEP_NAMES.isdisjoint(self.__dict__)
             and _steps_of(requests.Session) == _REQUESTS_STEPS
@@ -261,7 +261,7 @@ class Session(requests.Session):
         request.method = verb
         request.url = url
         request.headers = new_headers(fields)
-        cast("Any", request)._cookies = new_jar()
+        request._cookies = new_jar()  # type: ignore[attr-defined]
         request.body = body
         return request
 
@@ -307,9 +307,8 @@ class Session(requests.Session):
         clock = sessions.preferred_clock
         proxies: OrderedDict[str, str] = OrderedDict()
         start = clock()
-        response = adapter.send(
-            request, stream, timeout, cast("Any", self.verify), self.cert, proxies
-        )
+        verify: Any = self.verify
+        response = adapter.send(request, stream, timeout, verify, self.cert, proxies)
         response.elapsed = timedelta(seconds=clock() - start)
 
         raw = response.raw
@@ -322,14 +321,12 @@ class Session(requests.Session):
             ):
                 if not stream:
                     # A contract may have wanted the body already.
-                    if "content-encoding" in fields or cast("Any", response)._content_consumed:
+                    if "content-encoding" in fields or response._content_consumed:  # type: ignore[attr-defined]
                         _ = response.content
                     else:
                         read_content(response, raw)
                 return response
-        return self._finish(
-            response, request, timeout, allow_redirects, stream, cast("Any", proxies)
-        )
+        return self._finish(response, request, timeout, allow_redirects, stream, proxies)
 
     def _finish(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import timedelta
@@ -32,8 +31,8 @@ from restsock.threads import Replay, ThreadExchange, send_upload
 
 from ._call_checker import CallChecker, check_request, check_response
 from ._errors import as_pool, request_error, retryable_error
-from ._fast import new_headers, new_jar
-from ._request import Times, body_of, check_body, head_of, mark_spent, times_of
+from ._fast import merged_fields, new_headers, new_jar
+from ._request import Times, body_of, head_of, mark_spent, times_of
 from ._response import TunnelBody, TunnelResponse, build_raw
 
 if TYPE_CHECKING:
@@ -169,8 +168,7 @@ class TunnelAdapter(HTTPAdapter):
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
-        times = times_of(timeout, self._requester.timeouts.connect)
-        check_body(request)
+        times = times_of(timeout, self._requester.options.timeouts.connect)
         head, body = body_of(request, head_of(request))
         contract = self._contract
         try:
@@ -190,9 +188,7 @@ class TunnelAdapter(HTTPAdapter):
         """As in `HTTPAdapter`; faster for what `send` hands it."""
         if not _KNOWN or type(resp) is not TunnelResponse or type(req.url) is not str:
             return super().build_response(req, resp)
-        fields = OrderedDict(
-            (name.lower(), (name, value)) for name, value in resp.headers.itermerged()
-        )
+        fields = merged_fields(resp.headers)
         kind = fields.get("content-type")
         response = Response.__new__(Response)
         response.__dict__.update(  # in the order of `Response.__init__`
@@ -226,24 +222,19 @@ class TunnelAdapter(HTTPAdapter):
             if type(exc) is RestsockError:
                 raise  # called where it cannot work
             # The contract was to come from the peer, and that went wrong as any request may.
-            target = head.target.decode("ascii")
-            raise request_error(
-                retryable_error(exc, _Peer(head), target, None), request, exc
-            ) from exc
+            raise request_error(retryable_error(exc, head, None), request, exc) from exc
 
     def _send_with_retries(
         self, request: PreparedRequest, head: RequestHead, body: Any, times: Times
     ) -> TunnelResponse:
         method = head.method.decode("ascii")
         target = head.target.decode("ascii")
-        path = target.partition("?")[0]  # for the log: a query may be a secret
-        peer = _Peer(head)
         retries = self.max_retries
         replay = None if isinstance(body, bytes) and len(body) <= INLINE else Replay(body)
         while True:
             try:
                 try:
-                    raw = self._attempt(head, body, times, method, target, peer, replay, retries)
+                    raw = self._attempt(head, body, times, method, target, replay, retries)
                 finally:
                     if replay is not None and not replay.possible:
                         mark_spent(request)
@@ -252,14 +243,14 @@ class TunnelAdapter(HTTPAdapter):
                     raise  # not about this request: called where it cannot work
                 if isinstance(exc, LocalProtocolError) and not exc.may_have_run:
                     raise InvalidHeader(str(exc), request=request) from exc
-                error = retryable_error(exc, peer, target, times.read)
+                error = retryable_error(exc, head, times.read)
                 if isinstance(exc, LocalProtocolError):
                     # What was wrong with it will be wrong with it again.
                     raise request_error(error, request, exc) from exc
-                retries = _count(retries, request, method, target, peer, error, exc)
+                retries = _count(retries, request, head, error, exc)
                 if replay is not None and not (replay.possible and replay.rewind()):
                     raise request_error(error, request, exc) from exc
-                _log.info("trying %s %s again: %s", method, path, exc)
+                _log.info("trying %s %s again: %s", method, _path(target), exc)
                 retries.sleep()
             else:
                 if not (retries.total or retries.status_forcelist) or not retries.is_retry(
@@ -267,7 +258,7 @@ class TunnelAdapter(HTTPAdapter):
                 ):
                     return raw
                 try:
-                    retries = retries.increment(method, target, response=raw, _pool=as_pool(peer))
+                    retries = retries.increment(method, target, response=raw, _pool=as_pool(head))
                 except MaxRetryError as error:
                     if retries.raise_on_status:
                         raw.close()
@@ -276,7 +267,7 @@ class TunnelAdapter(HTTPAdapter):
                 if replay is not None and not (replay.possible and replay.rewind()):
                     return raw
                 raw.close()
-                _log.info("trying %s %s again after status %d", method, path, raw.status)
+                _log.info("trying %s %s again after status %d", method, _path(target), raw.status)
                 retries.sleep(raw)
 
     def _attempt(
@@ -286,7 +277,6 @@ class TunnelAdapter(HTTPAdapter):
         times: Times,
         method: str,
         target: str,
-        peer: _Peer,
         replay: Replay | None,
         retries: Retry,
     ) -> TunnelResponse:
@@ -315,8 +305,8 @@ class TunnelAdapter(HTTPAdapter):
                 total=times.total,
             )
             remaining = None if upload.done else upload
-        file = TunnelBody(exchange, times.read, remaining, peer, target)
-        return build_raw(response, file, method, retries)
+        file = TunnelBody(exchange, times.read, remaining, head)
+        return build_raw(response, file, method, target, retries)
 
     def __copy__(self) -> TunnelAdapter:
         return self.__deepcopy__({})
@@ -338,17 +328,9 @@ class TunnelAdapter(HTTPAdapter):
         )
 
 
-class _Peer:
-    """Whom a request is for, put into words only when an error has to say it."""
-
-    __slots__ = ("_head",)
-
-    def __init__(self, head: RequestHead) -> None:
-        self._head = head
-
-    def __str__(self) -> str:
-        host = next(value for name, value in self._head.headers if name == b"Host")
-        return f"TunnelAdapter(host={host.decode('ascii', 'replace')!r})"
+def _path(target: str) -> str:
+    """What of a target may be logged: a query may be a secret."""
+    return target.partition("?")[0]
 
 
 @lru_cache(maxsize=256)
@@ -359,16 +341,18 @@ def _encoding(content_type: str) -> str | None:
 def _count(
     retries: Retry,
     request: PreparedRequest,
-    method: str,
-    target: str,
-    peer: _Peer,
+    head: RequestHead,
     error: HTTPError,
     cause: RestsockError,
 ) -> Retry:
     """Counts a failed attempt; raises what requests would when there is no other."""
     try:
         return retries.increment(
-            method, target, error=error, _pool=as_pool(peer), _stacktrace=cause.__traceback__
+            head.method.decode("ascii"),
+            head.target.decode("ascii"),
+            error=error,
+            _pool=as_pool(head),
+            _stacktrace=cause.__traceback__,
         )
     except HTTPError as final:  # a MaxRetryError, or `error` itself
         raise request_error(final, request, cause) from cause

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 import requests
 from requests.auth import HTTPDigestAuth
+from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 from urllib3.util import Retry, Timeout
@@ -31,6 +32,7 @@ from restsock._exceptions import (
 )
 from restsock._options import Timeouts
 from restsock.adapters import TunnelAdapter
+from restsock.adapters.requests import _fast
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
 
 URL = "http://edge-1/"
@@ -237,6 +239,38 @@ def test_cookies(session: requests.Session, tunnel: FakeRequester) -> None:
     session.get(URL + "pets/2")
     cookie = dict(tunnel.exchanges[-1].fields)["Cookie"]
     assert sorted(cookie.split("; ")) == ["a=1", "b=2"]
+
+
+def test_cookies_are_looked_for_where_there_are_some(
+    session: requests.Session, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    monkeypatch.setattr(session.cookies, "extract_cookies", lambda *args: looked.append(args))
+    tunnel.scripts = [plain(200), plain(200, ("Set-Cookie", "a=1"))]
+    session.get(URL)
+    assert looked == []
+    session.get(URL)
+    assert len(looked) == 1
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_fields_are_those_that_urllib3_would_make(
+    session: requests.Session,
+    tunnel: FakeRequester,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+) -> None:
+    monkeypatch.setattr(_fast, "_FIELDS_ARE_KNOWN", known)
+    fields = [("X-A", "1"), ("B", "2"), ("x-a", "3"), ("X-A", "4")]
+    tunnel.scripts = [plain(200, *fields)]
+    response = session.get(URL)
+    expected = HTTPHeaderDict()
+    for name, value in fields:
+        expected.add(name, value)
+    got = [field for field in response.raw.headers.items() if field[0] in ("X-A", "B")]
+    assert got == list(expected.items())
+    assert response.headers["x-a"] == "1, 3, 4"
+    assert [name for name in response.headers if name in ("X-A", "B")] == ["X-A", "B"]
 
 
 def test_redirects(session: requests.Session, tunnel: FakeRequester) -> None:
