@@ -17,7 +17,6 @@ checked. Everything else happens in plain calls.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -122,7 +121,6 @@ class Connection(Requester):
         self.name = name
         self.metadata = metadata
         self.peer = peer
-        self.pid = os.getpid()
         self.principal: Principal | None = None
         self.options = options
         self.limit_log = _NOBODYS if limit_log is None else limit_log
@@ -138,9 +136,10 @@ class Connection(Requester):
         counters = self.counters = ConnectionCounters(self)
         writer = self.writer = Writer(stream, pipeline, lifecycle, counters)
         self.lock = writer.lock
+        self.pid = writer.pid
         self.token = writer.token
         table = self.exchange_table = ExchangeTable(self, multiplexer, lifecycle, writer, counters)
-        writer.source = table
+        writer.traffic = table
         heartbeat = self.heartbeat = ConnectionHeartbeat(
             options.heartbeat, pipeline, lifecycle, writer, counters
         )

@@ -61,6 +61,7 @@ _TURNS = itertools.count(1)
 
 # What an exchange is told as it comes.
 _TOLD = (DataReceived, EndReceived, ResponseReceived, StopSending)
+_STARTED = Started()
 
 
 class ExchangeTable:
@@ -180,7 +181,7 @@ class ExchangeTable:
             self.turn = next(_TURNS)
             if self._counters.instrument is not None:
                 self._counters.tell_opened(exchange, self._clock.current_time())
-            exchange.observer(Started())
+            exchange.observer(_STARTED)
             if exchange.body:
                 self.note_sent(exchange)
 
@@ -240,11 +241,6 @@ class ExchangeTable:
 
     # --- what has happened --------------------------------------------------------------------
 
-    def output_taken(self) -> None:
-        self.dispatch()
-        if self._write_paused:
-            self._resume_writing()
-
     def _resume_writing(self) -> None:
         low = self._connection.limits.send_buffer // 2
         for exchange in [e for e in self._write_paused if e.buffered <= low]:
@@ -256,9 +252,11 @@ class ExchangeTable:
                 self._writer.call_on_loop(exchange.observer, Writable())
 
     def dispatch(self) -> None:
-        """Hands the events of the multiplexer to the exchanges that they concern."""
+        """Hands events, and news of room to send, to the exchanges that they concern."""
         if self._dispatching:  # an observer has sent something: the loop below takes it along
             return
+        if self._write_paused:
+            self._resume_writing()
         if self._writer.off_loop and self._left:
             return  # the loop comes first, and goes on from there
         events = self._multiplexer.events

@@ -8,7 +8,7 @@ is in `_leader`.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ._direct_socket import DirectSocket
     from ._heartbeat import ConnectionHeartbeat
     from ._lifecycle import Lifecycle
-    from ._writer import Writer
+    from ._writer import Traffic, Writer
 
-__all__ = ["Reader", "Sink"]
+__all__ = ["Reader"]
 
 _READ = 64 * 1024
 # Where that much was there, more may be: then so much is read at once. Most frames of a long body
@@ -35,13 +35,6 @@ _READ = 64 * 1024
 _READ_MORE = 256 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 3
-
-
-class Sink(Protocol):
-    """What has the events of a connection handled."""
-
-    def dispatch(self) -> None:
-        """Bytes have come: there may be events of the multiplexer. With the lock."""
 
 
 class Reader:
@@ -60,8 +53,8 @@ class Reader:
         "_lifecycle",
         "_pipeline",
         "_reading",
-        "_sink",
         "_stream",
+        "_traffic",
         "_writer",
         "ended",
         "lead",
@@ -75,7 +68,7 @@ class Reader:
         writer: Writer,
         heartbeat: ConnectionHeartbeat,
         counters: ConnectionCounters,
-        sink: Sink,
+        traffic: Traffic,
     ) -> None:
         self.lead: Lead | None = None
         self.ended = False
@@ -87,7 +80,7 @@ class Reader:
         self._writer = writer
         self._heartbeat = heartbeat
         self._counters = counters
-        self._sink = sink
+        self._traffic = traffic
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -273,4 +266,4 @@ class Reader:
                 closed = self._lifecycle.lost("the peer ended TLS without a close")
             return closed
         finally:
-            self._sink.dispatch()
+            self._traffic.dispatch()

@@ -23,11 +23,12 @@ do the work itself, under these rules:
   wake up. So who wants the lock says so, and who sends or reads at length lets them pass first.
 - An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes. The connection
   stays corked, so that nobody sends any more, and the loop ends it.
-- A fork shares the socket and not the lock's holders: a child must not touch it (`Connection.pid`).
+- A fork shares the socket and not the lock's holders: a child must not touch it (`pid`).
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from restsock._exceptions import fork_error
 from restsock.protocol import CloseCode
 
 from ._close import Closed
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from ._counters import ConnectionCounters
     from ._lifecycle import Lifecycle
 
-__all__ = ["Source", "Writer"]
+__all__ = ["Traffic", "Writer"]
 
 T = TypeVar("T")
 
@@ -59,11 +61,11 @@ _TURN = 50e-6
 _LINGER = 1.0
 
 
-class Source(Protocol):
-    """What has the bytes to send made."""
+class Traffic(Protocol):
+    """What the bytes of a connection are about."""
 
-    def output_taken(self) -> None:
-        """What was due has become bytes: there may be room for more. With the lock."""
+    def dispatch(self) -> None:
+        """Bytes have come, or are about to leave: there may be events and room. With the lock."""
 
 
 class Writer:
@@ -73,8 +75,9 @@ class Writer:
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         direct_socket: where threads can use the socket; `None` once nothing may be sent any more.
         off_loop: whether the lock is held by a thread that is not the loop's.
-        source: is told when output was taken.
+        pid: the process that it belongs to.
         token: of the loop.
+        traffic: is told when bytes are about to leave.
         wanting: the threads that wait for the lock; to be looked at by any thread.
         writing: whether somebody is at work (or nobody can be yet) and will look for output.
     """
@@ -93,8 +96,9 @@ class Writer:
         "direct_socket",
         "lock",
         "off_loop",
-        "source",
+        "pid",
         "token",
+        "traffic",
         "wanting",
         "writing",
     )
@@ -109,7 +113,8 @@ class Writer:
         self.lock = threading.RLock()
         self.direct_socket: DirectSocket | None = direct_socket_of(stream)
         self.token = trio.lowlevel.current_trio_token()
-        self.source: Source | None = None
+        self.traffic: Traffic | None = None
+        self.pid = os.getpid()
         self.writing = True
         self.off_loop = False
         self.wanting: set[int] = set()
@@ -136,7 +141,12 @@ class Writer:
             args: its arguments.
             stays: whether this thread sends what the socket does not take now, by `Reader.lead`,
                 and calls `hand_over()` in the end; else it is left to the loop.
+
+        Raises:
+            RestsockError: this is a fork of the process.
         """
+        if os.getpid() != self.pid:
+            raise fork_error("connection", self.pid)
         if stays:
             self.let_others_pass()
         me = threading.get_ident()
@@ -245,7 +255,7 @@ class Writer:
 
     def _write_now(self, direct_socket: DirectSocket) -> bool:
         """Writes a batch, as far as the socket takes it; tells whether the writer is to go on."""
-        data = self._unsent or self.take_output()
+        data = self.take_output()
         if not data:
             self._took = True
             return False
@@ -255,19 +265,19 @@ class Writer:
         if taken and self._counters.instrument is not None:
             self._counters.tell_bytes("sent", taken)
         self._unsent = data[taken:]
-        return bool(self._unsent) or self._parting or self._pipeline.has_output
+        if self._unsent or self._pipeline.has_output:
+            return True
+        # This may have been what a close waits for.
+        return self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
 
     def take_output(self) -> bytes:
-        """Makes bytes of what is due, one batch. As the writer."""
-        data = self._pipeline.data_to_send(self._lifecycle.closing)
-        if data and self.source is not None:
-            self.source.output_taken()
+        """What is to leave next: what is left over, or one batch. As the writer."""
+        data = self._unsent
+        if not data:
+            data = self._pipeline.data_to_send(self._lifecycle.closing)
+            if data and self.traffic is not None:
+                self.traffic.dispatch()
         return data
-
-    @property
-    def _parting(self) -> bool:
-        """Whether what was taken last may have been what a close waits for."""
-        return self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
 
     # --- a thread that stays ------------------------------------------------------------------
 
@@ -290,7 +300,8 @@ class Writer:
     def let_go(self) -> None:
         """Ends `take_over()`, and leaves to the loop what the socket did not take."""
         self.writing = False
-        if not self._corked and (not self._took or self._parting):
+        parting = self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
+        if not self._corked and (parting or not self._took):
             self.leave_to_loop(self._start)
 
     def hand_over(self) -> None:
@@ -329,7 +340,7 @@ class Writer:
     def _next_batch(self) -> bytes:
         """What the task is to send; when that is nothing, its work is done. Takes the lock."""
         with self.lock:
-            data, self._unsent = self._unsent or self.take_output(), b""
+            data, self._unsent = self.take_output(), b""
             self.writing = bool(data)
             self._counters.bytes_sent += len(data)
             if data and self._counters.instrument is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset
+from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset, fork_error
 from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Sleeper, Started, joined
 from restsock.protocol import DataReceived, ResetCode, ResponseReceived
 
@@ -95,14 +95,6 @@ class EventQueue:
         if sleeper is not None and sleeper.asleep:
             sleeper.wake()
 
-    def check_process(self) -> None:
-        """Raises RestsockError in a fork, which must not touch what it shares with its parent."""
-        if os.getpid() != self.pid:
-            raise RestsockError(
-                f"this exchange belongs to process {self.pid}, not to its fork {os.getpid()}:"
-                " a connection does not survive a fork; open a new one in this process"
-            )
-
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Has the loop call a function, soon.
 
@@ -110,7 +102,8 @@ class EventQueue:
             ConnectionClosed: the loop has ended.
             RestsockError: this is a fork of the process.
         """
-        self.check_process()
+        if os.getpid() != self.pid:
+            raise fork_error("exchange", self.pid)
         try:
             self.token.run_sync_soon(function, *args)
         except trio.RunFinishedError as exc:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._exceptions import RequestTimeout, RestsockError, StreamReset
+from restsock._exceptions import RequestTimeout, RestsockError, StreamReset, fork_error
 from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, joined, with_fields
 from restsock.protocol import (
     DataReceived,
@@ -149,7 +149,6 @@ class ThreadExchange:
         connection = requester.pick()
         if connection is not None:
             event_queue.pid = connection.pid
-            event_queue.check_process()
         if connection is None or not connection.exchange_table.start_here(exchange, guard):
             event_queue.post(guard, requester.submit, exchange)
         return self
@@ -243,7 +242,8 @@ class ThreadExchange:
             RestsockError: this is another process than the one that opened the exchange.
         """
         event_queue = self._event_queue
-        event_queue.check_process()
+        if os.getpid() != event_queue.pid:
+            raise fork_error("exchange", event_queue.pid)
         self._flow.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
         events = event_queue.queue

@@ -91,8 +91,7 @@ class ThreadFlow:
         short = self._queued - self._pumped <= _SHORT
         connection = self._exchange.connection
         if connection is not None and self._exchange.can_run_here and (short or stays):
-            self._event_queue.check_process()
-            connection.writer.run_here(self._pump_here, connection, stays=stays and not short)
+            connection.writer.run_here(self._take_steps, connection, stays=stays and not short)
         else:
             self._post()
 
@@ -100,22 +99,20 @@ class ThreadFlow:
         self._posted = True
         self._event_queue.post(self._pump)
 
-    def _pump_here(self, host: Carrier) -> None:
-        # Meanwhile the peer may have refused the exchange, and another connection may have it.
-        if self._exchange.connection is host:
-            self._take_steps()
-        else:
-            self._post()
-
     def _pump(self) -> None:  # on the loop
         self._posted = False
         connection = self._exchange.connection
         if connection is None:
-            self._take_steps()
+            self._take_steps(None)
         else:
-            connection.writer.run_on_loop(self._take_steps)
+            connection.writer.run_on_loop(self._take_steps, connection)
 
-    def _take_steps(self) -> None:
+    def _take_steps(self, host: Carrier | None) -> None:
+        """Takes the steps, for the connection that has the exchange, with its lock."""
+        if self._exchange.connection is not host:
+            # Meanwhile the peer has refused the exchange, and another connection may have it.
+            self._post()
+            return
         guarded(self._event_queue, self._exchange, self._take)
         # Above the limit the exchange itself reports, later, that there is room.
         if self.blocked and self._exchange.buffered <= self.limit:
@@ -148,7 +145,6 @@ class ThreadFlow:
             return
         connection = self._exchange.connection
         if connection is not None and self._exchange.can_run_here:
-            self._event_queue.check_process()
             connection.writer.run_here(self._consume)
         elif not self._credit_posted:
             self._credit_posted = True

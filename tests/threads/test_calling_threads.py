@@ -210,13 +210,18 @@ async def test_two_threads_that_need_the_writer_get_one() -> None:
         assert dialer.closed is None
 
 
-async def test_a_fork_writes_nothing() -> None:
+async def test_a_fork_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with alone(options=QUIET) as (dialer, far):
         exchange = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD, end=False))
         far.arrived()
-        exchange._event_queue.pid = -1
-        with pytest.raises(RestsockError, match="does not survive a fork"):
-            while_the_loop_stands(exchange.send_data, b"body")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        try:
+            with dialer.lock:
+                for step in (lambda: exchange.send_data(b"body"), lambda: exchange.wait(1)):
+                    with pytest.raises(RestsockError, match="does not survive a fork"):
+                        while_the_loop_stands(step)
+        finally:
+            monkeypatch.undo()
         await trio.testing.wait_all_tasks_blocked()
         assert far.arrived() == []
 

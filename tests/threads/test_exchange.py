@@ -348,7 +348,7 @@ def test_what_has_moved_to_another_connection_is_left_to_the_loop(
     fake.on_data = lambda _: threads.append(threading.current_thread())
     served.send_data(b"x", flush=False)
     had: Any = object()
-    served._flow._pump_here(had)
+    served._flow._take_steps(had)
     loop.run(lambda: None)
     assert threads == [loop._thread]
     assert fake.sent == b"x"
