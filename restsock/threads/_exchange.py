@@ -242,11 +242,11 @@ class ThreadExchange:
             RestsockError: this is another process than the one that opened the exchange.
         """
         event_queue = self._event_queue
+        events = event_queue.queue
         if os.getpid() != event_queue.pid:
             raise fork_error("exchange", event_queue.pid)
         self._flow.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
-        events = event_queue.queue
         while True:
             left = _LOOK_AFTER if deadline is None else deadline - time.monotonic()
             seconds = max(0.0, min(left, _LOOK_AFTER))
@@ -471,12 +471,11 @@ class ThreadExchange:
 
     def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
         """Takes in an event, and all that have come after it."""
-        event_queue = self._event_queue
-        events = event_queue.queue
+        events = self._event_queue.queue
         while True:
             if isinstance(event, DataReceived):
-                with event_queue.lock:
-                    data = event_queue.pieces.popleft()
+                with self._event_queue.lock:
+                    data = self._event_queue.pieces.popleft()
                 joined(self._inbound, data)
                 self.unread += len(data)
             elif isinstance(event, EndReceived):
