@@ -8,6 +8,9 @@ others wait on their queues. While nobody leads, the loop does.
 - The loop does not wait for the socket but for an epoll object around it. To take the lead is to
   disarm the socket in there: one system call, and the loop is not woken any more. The epoll is
   level-triggered: what came in between is seen when the socket is armed again.
+- A thread that reads a long body comes back for the next piece at once, and to wake the loop for
+  what comes in between costs more than the piece. So it leaves the socket disarmed, and the loop
+  looks in by the clock, as long as the thread goes on coming back.
 - Nothing depends on that. Who reads holds the lock, so whoever reads, what comes is handled in
   order; a loop that is woken in vain finds nothing, and waits again.
 - Who leads waits for two things: the socket, and its own queue, which others fill as well. They see
@@ -85,9 +88,11 @@ class Waiter(Protocol):
     Attributes:
         queue: others fill it, from any thread.
         sleeper: what the thread sleeps in while it leads; they wake it.
+        more: whether a long body is on its way, so that the thread comes back for more at once.
     """
 
     sleeper: Sleeper | None
+    more: bool
 
     @property
     def queue(self) -> queue.SimpleQueue[Any]: ...
@@ -101,14 +106,20 @@ class Lead:
         holder: what the thread that leads sleeps in; `None` while the loop leads.
         offered: whether the loop waits for this object, and not for the socket itself any more:
             before that it could not be kept asleep, nor woken.
+        shared: whether the loop looks in by the clock, for a thread that comes back at once.
+        soon: whether the thread that had it last does.
     """
 
-    __slots__ = ("_epoll", "fd", "holder", "offered")
+    __slots__ = ("_armed", "_epoll", "_returned", "fd", "holder", "offered", "shared", "soon")
 
     def __init__(self, fd: int) -> None:
         self.holder: Sleeper | None = None
         self.offered = False
+        self.shared = False
+        self.soon = False
         self.fd = fd
+        self._armed = True
+        self._returned = False  # since the loop has looked in
         self._epoll = select.epoll()
         self._epoll.register(fd, select.EPOLLIN)
 
@@ -119,13 +130,26 @@ class Lead:
     def take(self, holder: Sleeper) -> None:
         """Takes it. Nobody else may have it."""
         self.holder = holder
-        self._epoll.modify(self.fd, 0)
+        if self._armed:
+            self._armed = False
+            self._epoll.modify(self.fd, 0)
 
-    def give_back(self) -> None:
-        """Gives it back to the loop."""
+    def give_back(self, *, soon: bool) -> None:
+        """Gives it back to the loop; `soon` tells whether the thread is going to take it again."""
         self.holder = None
-        if not self._epoll.closed:
+        self._returned = True
+        self.soon = soon
+        if not ((soon and self.shared) or self._armed or self._epoll.closed):
+            self._armed = True
             self._epoll.modify(self.fd, select.EPOLLIN)
+
+    def look_in(self) -> None:
+        """The loop was woken, or its time has come: is it to look in again, or to be woken?"""
+        self.shared = self.soon = self.soon and self._returned
+        self._returned = False
+        if self.holder is None and not self._epoll.closed:
+            self._armed = not self.shared
+            self._epoll.modify(self.fd, select.EPOLLIN if self._armed else 0)
 
     def close(self) -> None:
         """The socket is about to be closed. On the loop, whose task waits no more.

@@ -7,6 +7,7 @@ is in `_leader`.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ _READ = 64 * 1024
 _READ_MORE = 256 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 3
+# How long a thread that reads a long body may stay away, in seconds, before the loop reads for the
+# others.
+_LOOK_IN = 2e-3
 
 
 class Reader:
@@ -105,10 +109,14 @@ class Reader:
                 return closed
             with trio.CancelScope() as self._reading:
                 while self._ending is None:
-                    if self.lead is not None:
-                        self.lead.offered = True
-                    await trio.lowlevel.wait_readable((self.lead or direct_socket).fileno())
-                    self._writer.run_on_loop(self._read, direct_socket)
+                    lead = self.lead
+                    if lead is not None:
+                        lead.offered = True
+                    with trio.move_on_after(_LOOK_IN if lead and lead.shared else math.inf):
+                        await trio.lowlevel.wait_readable((lead or direct_socket).fileno())
+                    streams = lead is not None and (lead.soon or lead.shared)
+                    read = self._look_in if streams else self._read
+                    self._writer.run_on_loop(read, direct_socket)
             ending = self._ending
             assert ending is not None
             if isinstance(ending, Exception):
@@ -208,7 +216,7 @@ class Reader:
             try:
                 with writer.lock:
                     if self.lead is not None and self.lead.holder is holder:
-                        self.lead.give_back()
+                        self.lead.give_back(soon=event_queue.more)
                     if sends:
                         writer.let_go()
             except BaseException:
@@ -218,6 +226,13 @@ class Reader:
         return True
 
     # --- with the lock, corked ----------------------------------------------------------------
+
+    def _look_in(self, direct_socket: DirectSocket) -> None:
+        """Reads for the others while a thread that reads a long body is away. On the loop."""
+        assert self.lead is not None
+        self.lead.look_in()
+        if self.lead.holder is None:
+            self._read(direct_socket)
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""

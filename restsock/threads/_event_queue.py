@@ -15,7 +15,7 @@ import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset, fork_error
 from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Sleeper, Started, joined
-from restsock.protocol import DataReceived, ResetCode, ResponseReceived
+from restsock.protocol import DataReceived, EndReceived, ResetCode, ResponseReceived
 
 __all__ = ["EventQueue", "Withdrawn", "check_thread", "guarded", "withdraw"]
 
@@ -29,6 +29,10 @@ class Withdrawn:
 
     def __init__(self, why: RestsockError | None) -> None:
         self.why = why  # what the exchange was waiting for
+
+
+# From this size on, in bytes, a piece says that more will follow soon.
+_LARGE = 16 * 1024
 
 
 class EventQueue:
@@ -48,11 +52,13 @@ class EventQueue:
         sleeper: what the thread waits in while it leads, and may not wait on the queue.
         started_at: when the exchange got its stream, by `time.monotonic`; `None` without one.
         announce: whether the thread waits for that.
+        more: whether a long body is on its way: what came last was a large piece of it.
     """
 
     __slots__ = (
         "announce",
         "lock",
+        "more",
         "pid",
         "pieces",
         "queue",
@@ -70,11 +76,13 @@ class EventQueue:
         self.sleeper: Sleeper | None = None
         self.started_at: float | None = None
         self.announce = False
+        self.more = False
 
     def put(self, event: ExchangeEvent | Withdrawn) -> None:
         """Adds an event that the thread is to know of, and wakes it. For any thread."""
         kind = type(event)
         if kind is DataReceived:
+            self.more = len(event.data) >= _LARGE  # type: ignore[union-attr]  # see `kind`
             with self.lock:
                 if joined(self.pieces, event.data):  # type: ignore[union-attr]  # see `kind`
                     return
@@ -90,6 +98,8 @@ class EventQueue:
         elif kind is Requeued:
             self.started_at = None
             self.announce = True  # who waits for room to send waits for the next start, too
+        elif kind is EndReceived or kind is Failed:
+            self.more = False
         self.queue.put(event)
         sleeper = self.sleeper
         if sleeper is not None and sleeper.asleep:

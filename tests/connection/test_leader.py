@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
@@ -17,7 +19,7 @@ import trio.testing
 from restsock._exceptions import ConnectionClosed, RequestTimeout
 from restsock._options import Heartbeat, Options
 from restsock.connection import AsyncExchange, Connection, Handler
-from restsock.connection._leader import Sleeper, sleeper
+from restsock.connection._leader import Lead, Sleeper, sleeper
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 from restsock.threads import ThreadExchange
 from restsock.threads._event_queue import EventQueue
@@ -152,6 +154,80 @@ async def test_what_comes_for_others_reaches_them() -> None:
         respond(far, first.exchange.id)
         far.say()
         assert (await leader.result()).status == 200
+
+
+async def test_who_stays_away_from_a_long_body_holds_nobody_up() -> None:
+    """The loop is not woken for each piece, but looks in by the clock."""
+    async with alone(options=QUIET) as (dialer, far):
+        stream = ask(dialer)
+        far.arrived()
+        far.multiplexer.send_head(stream.exchange.id, ResponseHead(200, []))
+        far.say()
+        assert while_the_loop_stands(stream.receive_head, 1, 1).status == 200
+        lead = dialer.reader.lead
+        assert lead is not None
+        for _ in range(3):
+            task = AsyncExchange.open(dialer, HEAD)
+            far.arrived()
+            far.multiplexer.send_data(stream.exchange.id, bytes(20_000))
+            far.say()
+            assert len(while_the_loop_stands(stream.receive_data, 1)) == 20_000
+            assert lead.soon
+            respond(far, task.exchange.id)
+            far.say()
+            with trio.fail_after(5):
+                assert (await task.receive_head()).status == 200
+        with trio.fail_after(5):
+            while lead.shared:  # as nobody comes back, that ends
+                await trio.lowlevel.checkpoint()
+        assert not readable(lead)
+        far.connection._websocket.send_ping(b"wake up")
+        far.say()
+        assert readable(lead)
+
+
+def test_a_lead_that_is_shared_wakes_nobody_until_its_thread_stays_away() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        lead, holder = Lead(here.fileno()), Sleeper()
+        there.send(b"x")
+        assert readable(lead)
+        lead.take(holder)
+        assert not readable(lead)
+        lead.give_back(soon=True)
+        assert readable(lead)  # the loop does not know yet that it is to look in
+        lead.look_in()
+        assert lead.shared
+        for _ in range(2):
+            assert not readable(lead)
+            lead.take(holder)
+            lead.give_back(soon=True)
+            assert not readable(lead)
+            lead.look_in()
+            assert lead.shared
+        lead.look_in()  # not given back since
+        assert not lead.shared
+        assert readable(lead)
+
+
+def test_a_lead_that_is_shared_wakes_the_loop_for_a_thread_that_does_not_come_back() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        lead, holder = Lead(here.fileno()), Sleeper()
+        there.send(b"x")
+        lead.take(holder)
+        lead.give_back(soon=True)
+        lead.look_in()
+        lead.take(holder)
+        lead.give_back(soon=False)
+        assert readable(lead)
+        lead.look_in()
+        assert not lead.shared
+        assert readable(lead)
+
+
+def readable(lead: Lead) -> bool:
+    return bool(select.select([lead], [], [], 0)[0])
 
 
 async def test_the_peers_requests_are_the_loops_and_nothing_passes_them() -> None:
