@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 _READ = 64 * 1024
-# Where that much was there, more may be: then so much is read at once. Most frames of a long body
-# are whole in it, and need not be put together. It is let go before the next read.
+# Where that much was there, more may be: then so much is read next. Most frames of a long body are
+# whole in it, and need not be put together. It is let go before the next read.
 _READ_MORE = 256 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 3
@@ -57,6 +57,7 @@ class Reader:
         "_lifecycle",
         "_pipeline",
         "_reading",
+        "_size",
         "_stream",
         "_traffic",
         "_writer",
@@ -76,6 +77,7 @@ class Reader:
     ) -> None:
         self.lead: Lead | None = None
         self.ended = False
+        self._size = _READ  # of the next read
         self._ending: Closed | Exception | None = None  # what was read last
         self._reading: trio.CancelScope | None = None  # of the task, while it can be told to stop
         self._stream = stream
@@ -216,7 +218,7 @@ class Reader:
             try:
                 with writer.lock:
                     if self.lead is not None and self.lead.holder is holder:
-                        self.lead.give_back(soon=event_queue.more)
+                        self.lead.give_back(soon=waiter.more)
                     if sends:
                         writer.let_go()
             except BaseException:
@@ -239,16 +241,16 @@ class Reader:
         if self.ended:
             return
         try:
-            size = _READ
             for _ in range(_READS):
+                size = self._size
                 data = direct_socket.read_now(size)
                 if not data:
                     self._ending = self._lifecycle.lost("the socket ended without a close")
                     break
                 self._ending = self._receive(data)
+                self._size = _READ if len(data) < _READ else _READ_MORE
                 if len(data) < size or self._ending is not None:
                     break
-                size = _READ_MORE
         except BlockingIOError:
             pass  # somebody else was quicker
         except (RemoteProtocolError, OSError) as exc:
