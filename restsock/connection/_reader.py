@@ -244,12 +244,13 @@ class Reader:
             for _ in range(_READS):
                 size = self._size
                 data = direct_socket.read_now(size)
-                if not data:
+                count = len(data)
+                if not count:
                     self._ending = self._lifecycle.lost("the socket ended without a close")
                     break
                 self._ending = self._receive(data)
-                self._size = _READ if len(data) < _READ else _READ_MORE
-                if len(data) < size or self._ending is not None:
+                self._size = _READ if count < _READ else _READ_MORE
+                if count < size or self._ending is not None:
                     break
         except BlockingIOError:
             pass  # somebody else was quicker

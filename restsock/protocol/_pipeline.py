@@ -121,8 +121,7 @@ class Pipeline:
                 size += len(message)
                 websocket.send_text(message)
             else:
-                size += sum(map(len, message))
-                websocket.send_binary(*message)
+                size += websocket.send_binary(*message)
         if closing is not None:
             websocket.close(*closing)
         data = websocket.data_to_send()

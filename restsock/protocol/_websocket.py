@@ -172,19 +172,23 @@ class WebSocket:
         """
         self._send(self._protocol.send_data(data))
 
-    def send_binary(self, *parts: bytes | memoryview) -> None:
-        """Queues a binary message. Its parts are joined, and copied, by `data_to_send()`.
+    def send_binary(self, *parts: bytes | memoryview) -> int:
+        """Queues a binary message; returns its size. `data_to_send()` joins, and copies, its parts.
 
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
         if not self._client:
-            self._send(encode_header(sum(map(len, parts)), None), *parts)
-        elif self._mask_key is not None:
-            data, key = b"".join(parts), self._mask_key()
+            size = sum(map(len, parts))
+            self._send(encode_header(size, None), *parts)
+            return size
+        data = b"".join(parts)
+        if self._mask_key is not None:
+            key = self._mask_key()
             self._send(encode_header(len(data), key), apply_mask(data, key))
         else:
-            self._send(self._protocol.send_data(b"".join(parts)))
+            self._send(self._protocol.send_data(data))
+        return len(data)
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queues a ping of at most 125 bytes.
