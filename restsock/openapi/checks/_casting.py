@@ -52,17 +52,13 @@ class Shape:
         """The value with its texts turned into numbers and such, where the schema has them.
 
         Raises:
-            Unreadable: the value itself is a text that is none of them. Of one inside it, the
-                schema says so, with a pointer to it.
+            Unreadable: the value itself is a text and none of them. Texts inside it stay as they
+                are: the schema reports them, with a pointer.
         """
         return self._cast(value, self._schema, 0)
 
     def one_or_all(self, name: str, values: list[str]) -> str | list[str]:
-        """What a property has: a list if it is one.
-
-        Raises:
-            Unreadable: it is none, and has several values.
-        """
+        """A list for a property that is one, else its value; `Unreadable` if it has several."""
         if name in self.lists:
             return values
         if len(values) > 1:

@@ -23,11 +23,11 @@ from ._divergence import misread
 __all__ = ["MAX_BODY", "Contract", "ContractLike", "Refused"]
 
 MAX_BODY = 1024 * 1024
-"""Bytes of the largest body that is looked into, by default."""
+"""Bytes of the largest body that is validated, by default."""
 
 
 class Refused(Exception):  # a result more than an error
-    """A request that is none of the document's operations.
+    """A request that is not for one of the document's operations.
 
     Attributes:
         status: what a server answers.

@@ -1,7 +1,7 @@
 """What servers read differently, so that what was checked might not be what is used.
 
-A check is worth nothing where the app takes a request for another one than the checker does. Such
-requests are refused; honest clients send none.
+A check is worthless if the app reads a request differently. Such requests are refused; honest
+clients send none.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def misread(document: Document, method: str, operation: Operation | None, path: str) -> bool:
     """Whether some server would take a path for that of another operation.
 
-    Some decode a path before they take it apart, or do so twice, cut off what follows a ";", take a
+    Some decode a path before they take it apart, or twice, cut off what follows a ";", take a
     backslash for a "/", or resolve dots and empty segments.
 
     Args:
         document: the contract.
         method: in capitals.
-        operation: what the request was found to be; `None`: no path of the document.
+        operation: that of the request; `None` for a path that is not in the document.
         path: as sent.
     """
     if _ODD.search(path) is None:

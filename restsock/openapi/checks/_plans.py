@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyPlan", "MessagePlan", "SchemaValidators", "content_type_of", "make_plan"]
 
-# JSON is in UTF-8, whatever is said, but some servers believe what is said.
+# JSON is always in UTF-8, but some servers believe another charset.
 _JSON_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 _TEXT_CHARSETS = (*_JSON_CHARSETS, "iso-8859-1", "latin-1")
 
@@ -50,7 +50,7 @@ class BodyPlan(NamedTuple):
     Attributes:
         kind: how it is read.
         media_type: as the document has it; perhaps a range.
-        validator: of its schema; `None` if the body is not looked into.
+        validator: of its schema; `None` if the body is not validated.
         form: reads and validates a form.
     """
 
@@ -114,10 +114,10 @@ class MessagePlan(NamedTuple):
     def whole_body(
         self, method: bytes, status: int, headers: Headers, max_body: int
     ) -> BodyPlan | None:
-        """The plan for a response's body that is looked into; `None` if none is, or too large."""
+        """The plan for a response's body to be validated; `None` if it passes, or is too large."""
         if method == b"HEAD" or status in (204, 205, 304):
             return None
-        length = b"".join(values_of(headers, b"content-length"))
+        length = next(iter(values_of(headers, b"content-length")), b"")
         if length.isdigit() and int(length) > max_body:
             return None
         plan = self.body(content_type_of(headers))
@@ -135,16 +135,11 @@ def make_plan(
     holder: Mapping[str, Any],
     validators: SchemaValidators,
 ) -> MessagePlan:
-    """Makes a plan.
-
-    Args:
-        document: what the message is held to.
-        parameters: of a request, or the headers of a response.
-        holder: the Request Body or Response Object.
-        validators: for requests or for responses.
+    """Makes a plan of the parameters of a request, or headers of a response, and of its object.
 
     Raises:
         SpecError: a part of the document cannot be used.
+        ValueError: OpenAPI does not have a location or style.
     """
     readers = tuple(
         Reader(document, each, validators.of(each.schema))
@@ -184,10 +179,10 @@ class SchemaValidators:
         self._made: dict[int, Any] = {}
 
     def of(self, schema: Any) -> Any:
-        """The validator of a schema; `None` if there is none to apply.
+        """The validator of a schema; `None` if there is nothing to validate.
 
         Raises:
-            SpecError: it is in a dialect that is not known here.
+            SpecError: its dialect is unknown.
         """
         if schema is None or schema is True:
             return None

@@ -1,24 +1,23 @@
-"""Holds messages to a document. Blocking, costs up to a millisecond: not for the loop.
+"""Validates messages against a document. Blocking, takes up to a millisecond: not for the loop.
 
-JSON Schema is jsonschema's part, with keywords of our own (`document/_keywords.py`).
-
-- A status of 300 and above that the document does not name is no breach: "The documentation is not
+- A status of 300 and above that the document does not name is allowed: "The documentation is not
   necessarily expected to cover all possible HTTP response codes" (OpenAPI 3.1, "Responses Object").
-  A success that it does not name is one.
-- Bodies are looked into if they are JSON, forms or text, and their schema forbids anything. Of
+  An undocumented success is not.
+- Bodies are validated if they are JSON, forms or text, and their schema forbids anything. Of all
   others, such as multipart and XML, only the media type is checked.
 - `security` is not checked: what a request may do is for the app to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openapi_schema_validator as dialects
 
+from restsock._exceptions import SpecError
 from restsock.apps import PROBLEM
 from restsock.openapi.document import (
     MAX_ERRORS,
@@ -46,13 +45,12 @@ __all__ = ["Validator"]
 class Validator:
     """Validates the messages of one document. Any number of threads may share one.
 
-    `request` and `response` say beforehand, at no cost, what of a message is needed; `check_*`
+    `request` and `response` tell in advance, at no cost, what of a message is needed; `check_*`
     return what is wrong.
 
     Args:
-        document: what messages are held to.
-        seconds: of processor time that each part of a message may take. One that takes more is
-            wrong.
+        document: the contract.
+        seconds: of processor time for each part of a message. One that takes more is wrong.
     """
 
     def __init__(self, document: Document, *, seconds: float = SECONDS) -> None:
@@ -87,12 +85,11 @@ class Validator:
         if plan is None:
             parameters = self.document.parameters(operation)
             body = self.document.resolve(operation.mapping.get("requestBody") or {})
-            plan = make_plan(self.document, parameters, body, self._write)
-            self._requests[key] = plan
+            plan = self._requests[key] = self._plan(operation, parameters, body, self._write)
         return plan
 
     def response(self, operation: Operation, status: int) -> MessagePlan | None:
-        """What it says of responses with this status; `None` when it does not know the status."""
+        """What it says of responses with this status; `None` if it does not have the status."""
         key = (operation.method, operation.path, status)
         if key in self._responses:
             return self._responses[key]
@@ -108,10 +105,22 @@ class Validator:
                 for field, header in response.get("headers", {}).items()
                 if field.lower() != "content-type"
             )
-            plan = make_plan(self.document, headers, response, self._read)
+            plan = self._plan(operation, headers, response, self._read)
         # There are 900 statuses, so a hostile peer cannot fill the memory with them.
         self._responses[key] = plan
         return plan
+
+    def _plan(
+        self,
+        operation: Operation,
+        parameters: Iterable[Parameter],
+        holder: Mapping[str, Any],
+        validators: SchemaValidators,
+    ) -> MessagePlan:
+        try:
+            return make_plan(self.document, parameters, holder, validators)
+        except ValueError as exc:
+            raise SpecError(f"{self.document.source}: {operation}: {exc}") from exc
 
     def check_request(
         self,

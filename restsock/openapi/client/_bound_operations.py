@@ -1,6 +1,6 @@
 """Operations that can be called: over a `requests.Session`, or over a `Requester`.
 
-`_operations.py` makes the request of a call; here it is held to the contract, and sent.
+`_operations.py` makes the request of a call; here it is validated and sent.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class BoundOperation:
     def _check(
         self, call: PreparedCall, fields: list[tuple[str | bytes, str | bytes]]
     ) -> object | None:
-        """Holds a request to the contract; returns what is needed to check its response.
+        """Validates a request; returns what is needed to check its response.
 
         Raises:
             RequestValidationError: it breaks the contract.

@@ -63,7 +63,7 @@ class APIClient(Generic[_Bound]):
     Raises:
         SpecError: the document cannot be used, or the peer has none.
         ValueError: neither the document nor `base_url` says where the API is.
-        TypeError: the transport is neither of both.
+        TypeError: the transport is neither.
     """
 
     @overload

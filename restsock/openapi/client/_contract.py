@@ -1,6 +1,6 @@
-"""`Contract`: what a caller holds its calls to.
+"""A contract at the calling end.
 
-It is for the thread that makes the call, so that a wrong request is an exception where it is made.
+The calling thread validates, so a wrong request is an exception where it is made.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class BoundContract:
         """The validator; the first call may ask the peer for the document.
 
         Raises:
-            SpecError: there is none that can be used. The next call tries again.
+            SpecError: there is no usable one. The next call tries again.
             RestsockError: the peer could not be asked.
         """
         if self._validator is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -34,9 +34,6 @@ WELL_KNOWN = (
 _HEADERS: FieldsLike = {"Accept": "application/json, application/yaml;q=0.8, */*;q=0.1"}
 _TIMEOUT = 30.0  # seconds for each attempt: some frameworks make the document when it is asked for
 
-# Asks for a target, is sent the response, returns the bytes of the document and where it is from.
-_Search: TypeAlias = "Generator[str, Response, tuple[bytes, str]]"
-
 
 async def discover(
     requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
@@ -54,16 +51,12 @@ async def discover(
         SpecError: there is none, or it cannot be used; for example, it exceeds a bound.
         RestsockError: the peer could not be asked.
     """
-    search = _search(where)
-    target = next(search)
-    while True:
+    for target in _targets(where):
         response = await _get(requester, target, timeout)
-        try:
-            target = search.send(response)
-        except StopIteration as stop:
-            data, source = stop.value
-            break
-    return await beside_the_loop(partial(parse, data, source=source), seconds=PEER_SECONDS)
+        if _may_be_one(response, where):
+            read = partial(parse, response.content, source=f"{target} of the peer")
+            return await beside_the_loop(read, seconds=PEER_SECONDS)
+    raise SpecError(_NOWHERE)
 
 
 def discover_blocking(
@@ -75,34 +68,28 @@ def discover_blocking(
 
 def search_blocking(get: Callable[[str], Response], where: str | None) -> Document:
     """Gets the document by *get*, which asks for a target; otherwise as `discover_blocking`."""
-    search = _search(where)
-    target = next(search)
-    while True:
+    for target in _targets(where):
         response = get(target)
-        try:
-            target = search.send(response)
-        except StopIteration as stop:
-            data, source = stop.value
-            return parse(data, source=source)
+        if _may_be_one(response, where):
+            return parse(response.content, source=f"{target} of the peer")
+    raise SpecError(_NOWHERE)
 
 
-def _search(where: str | None) -> _Search:
-    """The search, without the asking."""
-    targets = WELL_KNOWN if where is None else (where,)
-    for target in targets:
-        response = yield target
-        if response.status == 200 and _may_be_one(response):
-            return response.content, f"{target} of the peer"
-        if where is not None:
-            raise SpecError(f"the peer answered {response.status} when asked for {target}")
-    raise SpecError(
-        f"the peer has no OpenAPI document at any of {', '.join(targets)}: say where it is"
-    )
+_NOWHERE = f"the peer has no OpenAPI document at any of {', '.join(WELL_KNOWN)}: say where it is"
 
 
-def _may_be_one(response: Response) -> bool:
+def _targets(where: str | None) -> tuple[str, ...]:
+    return WELL_KNOWN if where is None else (where,)
+
+
+def _may_be_one(response: Response, where: str | None) -> bool:
     """Whether it looks like a document, rather than the page that some servers give for all."""
-    return essence_of(response.header("content-type") or "") != "text/html"
+    kind = essence_of(response.header("content-type") or "")
+    if response.status == 200 and kind != "text/html":
+        return True
+    if where is not None:
+        raise SpecError(f"the peer answered {response.status} when asked for {where}")
+    return False
 
 
 async def _get(requester: Requester, target: str, timeout: float | None) -> Response:

@@ -199,7 +199,7 @@ def _pairs(parameter: Parameter, value: Any, encode: _Encode) -> Pairs:
     if isinstance(parts, str):
         return [(name, encode(parts))]
     if not parts:
-        return []  # RFC 6570, section 2.3: an empty list is as good as none
+        return []  # RFC 6570, section 2.3: an empty list is like none
     if not parameter.explode:
         return [(name, _joined(parts, ",", ",", encode))]
     return [
@@ -220,7 +220,7 @@ def _content(parameter: Parameter, value: Any) -> str:
 
 
 def is_list(value: Any) -> bool:
-    """Whether a value stands for a list, as text and bytes do not."""
+    """Whether a value is written as a list; text and bytes are not."""
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         return False
     return isinstance(value, (Sequence, AbstractSet))

@@ -32,7 +32,7 @@ from ._work import remembered, spend
 
 __all__ = ["bounded", "canonical"]
 
-# Longer texts are of none of these formats; some of their checkers would take their time.
+# Longer texts are of none of these formats, and some of their checkers would take long.
 _SHORT = frozenset(
     (
         *("date", "time", "date-time", "duration", "email", "idn-email", "hostname"),
@@ -42,7 +42,7 @@ _SHORT = frozenset(
 _MAX_SHORT = 1000
 _MAX_TEXT = 64 * 1024  # of any other format that says what a text looks like
 _MAX_DOUBLE = int(1.7976931348623157e308)
-_FEW = 16  # of so many choices each is compared
+_FEW = 16  # up to so many choices, each is compared
 
 _classes: dict[type[Any], type[Any]] = {}  # of jsonschema's classes and of those made here
 
@@ -75,7 +75,7 @@ def _make(cls: type[Any]) -> type[Any]:
         )
 
     def iter_errors(self: Any, instance: Any) -> Iterator[ValidationError]:
-        return islice(every(self, instance), MAX_ERRORS)  # more of them would not be told
+        return islice(every(self, instance), MAX_ERRORS)  # no more are reported
 
     every = made.iter_errors
     made.evolve, made.iter_errors = evolve, iter_errors
@@ -114,7 +114,7 @@ def canonical(value: Any) -> Any:
     """Something hashable that is equal for values that JSON Schema calls equal.
 
     1 is 1.0, and not true; the order of members means nothing. Its parts are texts, whose hashes
-    nobody can foresee: numbers could be chosen to collide.
+    cannot be foreseen: numbers could be chosen to collide.
     """
     spend()
     if isinstance(value, str):
@@ -296,7 +296,7 @@ def _choice(keyword: str) -> _Keyword:
         context: list[ValidationError] = []
         valid = 0
         for index, inner in enumerate(value):
-            # More of them would not be told.
+            # No more are reported.
             errors = list(islice(validator.descend(instance, inner, schema_path=index), MAX_ERRORS))
             valid += not errors
             if valid and keyword == "anyOf":

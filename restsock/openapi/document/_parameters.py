@@ -32,7 +32,7 @@ class Parameter:
         location: `"path"`, `"query"`, `"querystring"` (OpenAPI 3.2), `"header"` or `"cookie"`.
         required: whether it has to be given.
         style: how lists and objects are written; `""` if `media_type` says it.
-        explode: whether each of their items stands on its own.
+        explode: whether each of their items is written by itself.
         allow_reserved: whether reserved characters of a query value stay as they are.
         allow_empty: whether an empty text is right, whatever the schema says.
         media_type: of the text, if the document has `content` instead of a style.

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 MAX_ERRORS = 20
-"""The most errors that are told of one message."""
+"""The most errors that are reported for one message."""
 
 _MAX_WORDS = 200
 

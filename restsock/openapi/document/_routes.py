@@ -66,7 +66,7 @@ class _Template(NamedTuple):
 
 
 class Routes:
-    """The paths of a document: its operations, each with what stands in front of its path."""
+    """The paths of a document: its operations, each with the base path in front of its own."""
 
     def __init__(self, operations: Iterable[tuple[str, Operation]]) -> None:
         self._static: dict[tuple[str, ...], dict[str, Operation]] = {}

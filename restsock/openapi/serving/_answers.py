@@ -1,4 +1,4 @@
-"""What is said in place of an app: problems, as `application/problem+json` (RFC 9457)."""
+"""Answers in place of an app: problems, as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def answer_wrong(
     else:
         _log.error("the response to %s breaks the contract: %s", request, summary(found))
     if can_answer and not exchange.closed:
-        # Without the errors: they are about the app, and it is not the caller who can mend it.
+        # Without the errors: they are about the app, which the caller cannot repair.
         answer_problem(exchange, 500, "the app's response breaks its contract")

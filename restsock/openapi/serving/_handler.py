@@ -1,4 +1,4 @@
-"""`OpenAPIHandler`: serves an app, and holds the requests and responses to a document."""
+"""`OpenAPIHandler`: serves an app, and validates its requests and responses."""
 
 from __future__ import annotations
 

@@ -28,10 +28,7 @@ _BREACH = "the request breaks the API's contract"
 
 
 class RequestCheck:
-    """Receives a request until it is known whether the app may have it.
-
-    Observes the exchange in the meantime; what comes is kept, and told to the app again.
-    """
+    """Observes an exchange until it is known whether the app may have it; then replays it."""
 
     def __init__(
         self,
@@ -213,7 +210,7 @@ def hand_over(
     credited: int = 0,
     continued: bool = False,
 ) -> Callable[[], Callable[[ExchangeEvent], None]]:
-    """Gives an exchange to the app; returns what gives its observer."""
+    """Gives an exchange to the app; returns a function that returns its observer."""
     if not response_too and not credited and not continued:
         proceed(exchange)
         return lambda: exchange.observer

@@ -1,14 +1,14 @@
-"""What an app is handed in place of its exchange, when its response is to be validated.
+"""What an app is handed instead of its exchange, when its response is validated.
 
-States of the response, in `refuse` mode:
+States of the response, if wrong ones are refused:
 
     WAIT   no head yet
-    HEAD   the head is held while its fields are checked; the body is all for the caller
-    WHOLE  head and body are held until the end of the body, and then while they are checked
-    PASS   all is let through: the response was right, or is not to be checked (any more)
-    DONE   nothing more leaves: the response was wrong, and something else was said
+    HEAD   the head is held while its fields are checked; the body passes after it
+    WHOLE  head and body are held until the end of the body, and while they are checked
+    PASS   everything passes: the response was right, or is not checked (any more)
+    DONE   nothing more is sent: the response was wrong, and another answer was sent
 
-In `log` mode everything is let through at once, and a copy is checked.
+If wrong ones are only logged, everything passes at once and a copy is checked.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Policy(NamedTuple):
     Attributes:
         validator: what validates.
         threads: where.
-        max_body: bytes of the largest body that is looked into.
+        max_body: bytes of the largest body that is validated.
         hold: whether a response waits for its validation; else a copy is checked.
-        wrong: on the loop, is told of a wrong response: the exchange to answer on, the problems,
-            and whether something can still be said instead.
+        wrong: called on the loop for a wrong response, with the exchange, the problems, and
+            whether another answer can still be sent.
     """
 
     validator: Validator
@@ -65,7 +65,7 @@ class ResponseCheck(Exchange):
 
     Args:
         outer: the exchange.
-        credit: bytes of the request whose credit was given back already, on behalf of the app.
+        credit: bytes of the request whose credit was already given back for the app.
         policy: how the response is validated.
         checked: whether it is.
         match: the operation.
@@ -284,7 +284,7 @@ class ResponseCheck(Exchange):
             self.observer(Writable())
 
     def _give_up(self) -> None:
-        """The body is too large to be looked into."""
+        """The body is too large to be validated."""
         if self._state is State.WHOLE:
             self._release()
         self._head = None
@@ -300,7 +300,7 @@ class ResponseCheck(Exchange):
         self._state = State.DONE
         policy.wrong(self._outer, found, error, True)
         if not ended and not self.closed:
-            # An app that streams must not go on for nobody.
+            # An app that still streams has to stop.
             self.closed = True
             reason = "the response breaks the contract"
             self.observer(Failed(StreamReset(reason, code=ResetCode.CANCEL, by_peer=False)))

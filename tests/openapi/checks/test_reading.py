@@ -185,11 +185,21 @@ def test_what_is_looked_into(more: dict[str, Any], text: str, seen: list[Any]) -
     assert spy.seen == seen
 
 
-def test_a_style_that_openapi_does_not_have() -> None:
-    described = parameter("query", "p", {}, style="unheard-of")
-    paths = {"/a": {"get": operation(parameters=[described])}}
-    loaded = load(document(paths), check=False)
-    with pytest.raises(SpecError, match=r"'p' has no style 'unheard-of'"):
+ODD = {"style": "unheard-of"}
+FORM = {"schema": {"properties": {"p": {}}}, "encoding": {"p": ODD}}
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        operation(parameters=[parameter("query", "p", {}, **ODD)]),
+        {"responses": {"200": {"description": "", "headers": {"p": {"schema": {}, **ODD}}}}},
+        operation(requestBody={"content": {"application/x-www-form-urlencoded": FORM}}),
+    ],
+)
+def test_a_style_that_openapi_does_not_have(described: dict[str, Any]) -> None:
+    loaded = load(document({"/a": {"post": described}}), check=False)
+    with pytest.raises(SpecError, match=r"POST /a: .*'p' has no style 'unheard-of'"):
         Validator(loaded).prepare()
 
 
