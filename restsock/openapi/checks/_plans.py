@@ -13,10 +13,8 @@ from referencing.jsonschema import DRAFT202012
 
 from restsock._exceptions import SpecError
 from restsock.openapi.document import (
-    FORM,
-    OTHER,
-    TEXT,
     Document,
+    Kind,
     NotJSON,
     Parameter,
     Problem,
@@ -54,7 +52,7 @@ class BodyPlan(NamedTuple):
         form: reads and validates a form.
     """
 
-    kind: str
+    kind: Kind
     media_type: str
     validator: Any
     form: FormReader | None
@@ -67,16 +65,16 @@ class BodyPlan(NamedTuple):
     def check(self, content_type: str, body: bytes) -> Iterable[Problem]:
         """What is wrong with a body that is there as a whole."""
         charset = charset_of(content_type)
-        if charset not in (_TEXT_CHARSETS if self.kind == TEXT else _JSON_CHARSETS):
+        if charset not in (_TEXT_CHARSETS if self.kind == "text" else _JSON_CHARSETS):
             return [problem("header", "has a charset that is not read here", name="Content-Type")]
         try:
             if self.form is not None:
                 return self.form.check(body.decode("ascii"))
-            value = body.decode(charset) if self.kind == TEXT else read_json(body)
+            value = body.decode(charset) if self.kind == "text" else read_json(body)
         except NotJSON as exc:
             return [problem("body", str(exc))]
         except ValueError:
-            what = "a urlencoded form" if self.kind == FORM else charset.upper()
+            what = "a urlencoded form" if self.kind == "form" else charset.upper()
             return [problem("body", f"is not {what}")]
         return schema_problems(self.validator.iter_errors(value), "body")
 
@@ -153,9 +151,9 @@ def make_plan(
         schema = document.resolve(media.get("schema"))
         kind = kind_of(media_type)
         validator = form = None
-        if kind != OTHER and _says_something(schema, text=kind == TEXT):
+        if kind != "other" and _says_something(schema, text=kind == "text"):
             validator = validators.of(schema)
-            form = FormReader(document, media, validator) if kind == FORM else None
+            form = FormReader(document, media, validator) if kind == "form" else None
         bodies[media_type] = BodyPlan(kind, media_type, validator, form)
     return MessagePlan(readers, declared, bodies, holder.get("required") is True)
 

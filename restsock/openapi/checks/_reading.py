@@ -11,13 +11,10 @@ from itertools import chain
 from typing import Any
 
 from restsock.openapi.document import (
-    JSON,
-    OTHER,
     Document,
     NotJSON,
     Parameter,
     Problem,
-    is_json,
     kind_of,
     problem,
     read_json,
@@ -74,7 +71,7 @@ class Reader:
         )
         # The part of a name in which a property's is.
         self._inner = slice(len(self.name) + 1, -1) if self._style == "deepObject" else slice(None)
-        self._validator = None if self._media == OTHER else validator
+        self._validator = None if self._media == "other" else validator
         self.declared = tuple(self._declared())
 
     def _declared(self) -> Iterator[Declared]:
@@ -120,7 +117,7 @@ class Reader:
             if text is None:
                 raise _Missing
             if self._media is not None:
-                return read_json(text) if self._media == JSON else text
+                return read_json(text) if self._media == "json" else text
             read = _READERS[self._style]
             value = read(self.name, text, self._shape.kind, self._parameter.explode)
         if value == "" and self._parameter.allow_empty:
@@ -170,7 +167,7 @@ class FormReader:
             described = {"in": "query", "name": name, "schema": self._shape.properties.get(name)}
             if encoding.keys() & {"style", "explode", "allowReserved"}:
                 described.update(encoding)
-            elif is_json(encoding.get("contentType", "")):
+            elif kind_of(encoding.get("contentType", "")) == "json":
                 described["content"] = {"application/json": {}}
             else:
                 continue

@@ -12,13 +12,10 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
 
 from restsock.openapi.document import (
-    FORM,
-    JSON,
     best_of,
     charset_of,
     covers,
     essence_of,
-    is_json,
     kind_of,
 )
 
@@ -61,9 +58,9 @@ def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = Non
     essence = essence_of(media_type)
     if _is_stream(value):
         return Body(_FilePieces(value) if hasattr(value, "read") else value, media_type)
-    if is_json(essence):
+    if kind_of(essence) == "json":
         return Body(json_text(value).encode(), media_type)
-    if kind_of(essence) == FORM:
+    if kind_of(essence) == "form":
         fields = "&".join(f"{name}={text}" for name, text in write_form(value))
         return Body(fields.encode(), media_type)
     if essence.startswith("multipart/"):
@@ -88,7 +85,7 @@ def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
     natural = _natural(value)
     fitting = [each for each in offered if _suits(each, value, natural)]
     if natural == "application/json":
-        fitting.sort(key=lambda each: not is_json(each))
+        fitting.sort(key=lambda each: kind_of(each) != "json")
     if not fitting and len(offered) > 1:
         kind = type(value).__name__
         raise Unserializable(f"none of {', '.join(offered)} is for a {kind}: say content_type")
@@ -112,12 +109,12 @@ def _suits(media_type: str, value: Any, natural: str) -> bool:
     essence = essence_of(media_type)
     if "*" in essence:
         return covers(essence, natural)
-    structured = kind_of(essence) in (JSON, FORM) or essence.startswith("multipart/")
+    structured = kind_of(essence) in ("json", "form") or essence.startswith("multipart/")
     if natural == "application/octet-stream":
         return not structured and not essence.startswith("text/")
     if natural == "text/plain":
         return not structured and essence != "application/octet-stream"
-    return is_json(essence) or (structured and pairs_of(value) is not None)
+    return kind_of(essence) == "json" or (structured and pairs_of(value) is not None)
 
 
 def _encoded_text(value: str, media_type: str) -> bytes:
@@ -221,7 +218,7 @@ def _part(item: Any, said: str | None) -> tuple[str | None, Any, str | None]:
         return filename or "file", bytes(item), said or "application/octet-stream"
     if isinstance(item, Mapping) or is_list(item):
         return filename, json_text(item).encode(), said or "application/json"
-    text = json_text(item) if said and is_json(said) else scalar(item)
+    text = json_text(item) if said and kind_of(said) == "json" else scalar(item)
     return filename, text.encode(), said
 
 

@@ -23,7 +23,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from restsock.openapi.document import FORM, Parameter, is_json, kind_of
+from restsock.openapi.document import Parameter, kind_of
 from restsock.protocol import TOKEN, VALUE
 
 __all__ = [
@@ -90,7 +90,7 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
     if parameter.media_type:
         if parameter.location != "querystring":
             return [(_encoded(parameter.name), _encoded(_content(parameter, value)))]
-        if kind_of(parameter.media_type) == FORM:
+        if kind_of(parameter.media_type) == "form":
             return write_form(value)
         return [("", _encoded(_content(parameter, value)))]
     encode = _encoded_reserved if parameter.allow_reserved else _encoded
@@ -209,7 +209,7 @@ def _pairs(parameter: Parameter, value: Any, encode: _Encode) -> Pairs:
 
 
 def _content(parameter: Parameter, value: Any) -> str:
-    if is_json(parameter.media_type):
+    if kind_of(parameter.media_type) == "json":
         return json_text(value)
     if not isinstance(value, str):
         raise Unserializable(f"for {parameter.media_type} it has to be text")

@@ -5,36 +5,20 @@ from __future__ import annotations
 from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, SpecLike, load, parse
 from ._json import NotJSON, read_json
 from ._keywords import bounded
-from ._media_types import (
-    FORM,
-    FORM_TYPE,
-    JSON,
-    OTHER,
-    TEXT,
-    best_of,
-    charset_of,
-    covers,
-    essence_of,
-    is_json,
-    kind_of,
-)
+from ._media_types import Kind, best_of, charset_of, covers, essence_of, kind_of
 from ._parameters import LOCATIONS, Parameter
 from ._problems import MAX_ERRORS, Problem, did_you_mean, problem, schema_problems, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
 from ._work import SECONDS, TooMuchWork, spend, within
 
 __all__ = [
-    "FORM",
-    "FORM_TYPE",
-    "JSON",
     "LOCATIONS",
     "MAX_ERRORS",
     "MAX_PEER_SIZE",
-    "OTHER",
     "PEER_SECONDS",
     "SECONDS",
-    "TEXT",
     "Document",
+    "Kind",
     "Match",
     "NoSuchMethod",
     "NoSuchPath",
@@ -50,7 +34,6 @@ __all__ = [
     "covers",
     "did_you_mean",
     "essence_of",
-    "is_json",
     "kind_of",
     "load",
     "parse",

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Literal, TypeAlias
 
 from restsock._patterns import like
 
-__all__ = [
-    "FORM",
-    "FORM_TYPE",
-    "JSON",
-    "OTHER",
-    "TEXT",
-    "best_of",
-    "charset_of",
-    "covers",
-    "essence_of",
-    "is_json",
-    "kind_of",
-]
+__all__ = ["Kind", "best_of", "charset_of", "covers", "essence_of", "kind_of"]
 
-JSON, FORM, TEXT, OTHER = "json", "form", "text", "other"
-FORM_TYPE = "application/x-www-form-urlencoded"
+Kind: TypeAlias = 'Literal["json", "form", "text", "other"]'
+"""How a body of a media type is read; `"other"` is not read at all."""
 
 _TEXT_TYPES = ("text/plain", "text/html", "text/csv", "text/markdown")
 _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^\s;]*)", re.IGNORECASE)
@@ -33,20 +22,14 @@ def essence_of(media_type: str) -> str:
     return media_type.partition(";")[0].strip().lower()
 
 
-def is_json(media_type: str) -> bool:
-    """Whether a media type is JSON (RFC 8259, RFC 6839)."""
+def kind_of(media_type: str) -> Kind:
+    """How a body of this type is read. For JSON see RFC 8259 and RFC 6839."""
     essence = essence_of(media_type)
-    return essence in ("application/json", "text/json") or essence.endswith("+json")
-
-
-def kind_of(media_type: str) -> str:
-    """How a body of this type is read: `JSON`, `FORM`, `TEXT`, or `OTHER` for not at all."""
-    essence = essence_of(media_type)
-    if is_json(essence):
-        return JSON
-    if essence == FORM_TYPE:
-        return FORM
-    return TEXT if essence in _TEXT_TYPES else OTHER
+    if essence in ("application/json", "text/json") or essence.endswith("+json"):
+        return "json"
+    if essence == "application/x-www-form-urlencoded":
+        return "form"
+    return "text" if essence in _TEXT_TYPES else "other"
 
 
 def covers(media_range: str, essence: str) -> bool:
