@@ -27,7 +27,7 @@ class Shape:
 
     Args:
         document: where references lead to.
-        schema: resolved.
+        schema: the schema.
         form: whether it is that of a form, where objects are written as JSON.
 
     Attributes:
@@ -38,7 +38,7 @@ class Shape:
 
     def __init__(self, document: Document, schema: Any, *, form: bool = False) -> None:
         self._resolve = document.resolve
-        self._schema = schema
+        self._schema = schema = document.resolve(schema)
         self._form = form
         self.kind = self._kind_of(schema)
         self.properties = self._properties_of(schema, set())

@@ -148,7 +148,7 @@ def make_plan(
     bodies = {}
     for media_type, node in (holder.get("content") or {}).items():
         media = document.resolve(node)
-        schema = document.resolve(media.get("schema"))
+        schema = document.resolve(media.get("schema"), alone=True)
         kind = kind_of(media_type)
         validator = form = None
         if kind != "other" and _says_something(schema, text=kind == "text"):
@@ -182,6 +182,7 @@ class SchemaValidators:
         Raises:
             SpecError: its dialect is unknown.
         """
+        schema = self._document.resolve(schema, alone=True)
         if schema is None or schema is True:
             return None
         made = self._made.get(id(schema))  # of the document, which is kept

@@ -159,7 +159,7 @@ class FormReader:
 
     def __init__(self, document: Document, content: Mapping[str, Any], validator: Any) -> None:
         self._validator = validator
-        self._shape = Shape(document, document.resolve(content.get("schema")), form=True)
+        self._shape = Shape(document, content.get("schema"), form=True)
         # The properties that are not written as usual.
         self._encoded: dict[str, Reader] = {}
         for name, node in (content.get("encoding") or {}).items():

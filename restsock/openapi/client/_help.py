@@ -61,7 +61,7 @@ def signature_of(arguments: Arguments) -> inspect.Signature:
     A default is what the server uses if the argument is left out: it is not sent.
     """
     shown = [
-        _shown(arguments, name, each.required, each.schema, _default(each.schema))
+        _shown(arguments, name, each.required, each.schema, _default(arguments, each.schema))
         for name, each in arguments.parameters.items()
     ]
     body = arguments.body
@@ -177,7 +177,8 @@ def _name(annotation: Any) -> str:
     return inspect.formatannotation(annotation).replace("typing.", "")
 
 
-def _default(schema: Any) -> Any:
+def _default(arguments: Arguments, schema: Any) -> Any:
+    schema = arguments.document.resolve(schema)
     return schema.get("default") if isinstance(schema, Mapping) else None
 
 

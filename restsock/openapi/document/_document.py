@@ -49,6 +49,9 @@ _MAX_DEPTH = 100
 _MAXFILES = 200
 _MAX_REFS = 100
 
+# What may stand beside a `$ref` and changes nothing.
+_BESIDE = {"$ref", "summary", "title", "description", "default", "deprecated", "example"}
+
 _CONVERT = (
     "Swagger 2.0 is not supported; convert the document to OpenAPI 3 once, for example with"
     " `npx swagger2openapi FILE -o openapi.json` or at https://converter.swagger.io"
@@ -105,14 +108,21 @@ class Document:
         """
         return self._routes.match(method, path)
 
-    def resolve(self, node: Any) -> Any:
+    def resolve(self, node: Any, *, alone: bool = False) -> Any:
         """Follows a `$ref` to its end; returns anything else as it is.
+
+        Args:
+            node: a part of the document.
+            alone: whether to stop at a `$ref` that has keywords beside it, as schemas may since
+                OpenAPI 3.1.
 
         Raises:
             SpecError: it leads nowhere, or in a ring.
         """
         for _ in range(_MAX_REFS):
             if not isinstance(node, Mapping) or not isinstance(node.get("$ref"), str):
+                return node
+            if alone and self.version > (3, 0) and node.keys() - _BESIDE:
                 return node
             node = self._look_up(node["$ref"])
         raise SpecError(f"{self.source}: a ring of references")

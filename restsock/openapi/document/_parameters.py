@@ -36,7 +36,7 @@ class Parameter:
         allow_reserved: whether reserved characters of a query value stay as they are.
         allow_empty: whether an empty text is right, whatever the schema says.
         media_type: of the text, if the document has `content` instead of a style.
-        schema: of the value, resolved; `None` if there is none.
+        schema: of the value; `None` if there is none. It may be a `$ref`.
         description: its description.
         deprecated: whether it should no longer be given.
     """
@@ -82,7 +82,7 @@ class Parameter:
             allow_reserved=bool(described.get("allowReserved", False)),
             allow_empty=bool(described.get("allowEmptyValue", False)),
             media_type=media_type,
-            schema=resolve(resolve(media).get("schema")),
+            schema=resolve(media).get("schema"),
             description=str(described.get("description") or ""),
             deprecated=bool(described.get("deprecated", False)),
         )

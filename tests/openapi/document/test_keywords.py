@@ -219,6 +219,8 @@ def test_a_byte_that_is_no_ascii() -> None:
         ),
         ({"$ref": "#/components/schemas/A", "unevaluatedProperties": False}, {"a": 1}, True),
         ({"$ref": "#/components/schemas/A", "unevaluatedProperties": False}, {"b": 1}, False),
+        ({"$ref": "#/components/schemas/A", "required": ["z"]}, {"a": 1}, False),
+        ({"$ref": "#/components/schemas/A", "title": "A"}, {"a": 1}, True),
         ({"contains": {"const": 1}, "minContains": 2}, [1, 1.0], True),
         ({"contains": {"const": 1}, "minContains": 2}, [1, 2], False),
         ({"contains": {"const": 1}, "maxContains": 1}, [1, 1], False),
@@ -244,7 +246,8 @@ def test_a_byte_that_is_no_ascii() -> None:
 )
 def test_applicators(schema: Any, value: Any, right: bool) -> None:
     schemas: dict[str, Any] = {"A": {"properties": {"a": {}}}}
-    # Within another schema, as a reference by itself is followed before.
+    # By itself and within another schema: references are followed in two places.
+    assert (check(schema, value, schemas=schemas) == []) is right
     assert (check({"allOf": [schema]}, value, schemas=schemas) == []) is right
 
 
