@@ -143,8 +143,9 @@ class Reader:
         if self._shape.kind == "array" and self._parameter.explode:
             return [decoded(text) for text in texts]
         # Split before it is decoded: an encoded separator is part of an item.
-        between = _SEPARATORS.get(self._style, ",")
-        parts = [decoded(part) for part in re.split(between, texts[0])]
+        separator = _SEPARATORS.get(self._style)
+        split = texts[0].split(",") if separator is None else separator.split(texts[0])
+        parts = [decoded(part) for part in split]
         return parts if self._shape.kind == "array" else _pairs_of(parts)
 
 
@@ -173,11 +174,13 @@ class FormReader:
                 continue
             parameter = Parameter.of(described, document.resolve)
             self._encoded[name] = Reader(document, parameter, None, where="body")
-        plain = self._shape.properties.keys() - self._encoded.keys()
-        self._declared = (
-            *(Declared("body", name, name in self._shape.lists) for name in plain),
-            *chain.from_iterable(reader.declared for reader in self._encoded.values()),
+        plain = (
+            Declared("body", name, name in self._shape.lists)
+            for name in self._shape.properties
+            if name not in self._encoded
         )
+        encoded = (reader.declared for reader in self._encoded.values())
+        self._declared = (*plain, *chain.from_iterable(encoded))
 
     def check(self, text: str) -> Iterator[Problem]:
         """What is wrong with a form.
@@ -211,8 +214,11 @@ class FormReader:
 
 # --- styles ---------------------------------------------------------------------------------------
 
-# What stands between the items of a list in a query that is not exploded.
-_SEPARATORS = {"spaceDelimited": r"%20|\+", "pipeDelimited": r"%7[Cc]|\|"}
+# What separates the items of a list in a query that is not exploded, if it is no comma.
+_SEPARATORS = {
+    "spaceDelimited": re.compile(r"%20|\+"),
+    "pipeDelimited": re.compile(r"%7[Cc]|\|"),
+}
 
 
 def _simple(name: str, text: str, shape: str, explode: bool) -> Any:

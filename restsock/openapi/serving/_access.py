@@ -182,6 +182,11 @@ class AccessHandler:
         self._caller = caller
         self._public = frozenset(path.encode("ascii") for path in public)
         self._rules = self._checked(rules)
+        self._with_matrix = {
+            (each.method, each.path)
+            for each in self._document.operations
+            if takes_matrix(self._document, each)
+        }
         self._inner = make_handler(app, **app_options)
 
     @property
@@ -238,7 +243,7 @@ class AccessHandler:
             operation = self._document.match(method, path).operation
         except (NoSuchPath, NoSuchMethod):
             return None
-        matrix = takes_matrix(self._document, operation)
+        matrix = (operation.method, operation.path) in self._with_matrix
         if any(misleads(segment, matrix=matrix) for segment in path.split("/")):
             return None
         return None if misread(self._document, method, operation, path) else operation
