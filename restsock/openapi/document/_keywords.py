@@ -100,11 +100,11 @@ def _counted(keyword: _Keyword) -> _Keyword:
 def _assertion(holds: Callable[[Any, Any, Any, Any], bool]) -> _Keyword:
     """A keyword that holds or does not. Its error has no words: they would quote the value."""
 
-    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        if not holds(validator, value, instance, schema):
-            yield ValidationError("")
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        spend(len(value) + 1 if isinstance(value, (list, dict)) else 1)
+        return () if holds(validator, value, instance, schema) else (ValidationError(""),)
 
-    return _counted(check)
+    return check
 
 
 # --- equality ---------------------------------------------------------------------------------
