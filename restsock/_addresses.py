@@ -13,6 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 __all__ = [
+    "PORTS",
     "UrlParts",
     "authority_of",
     "bracketed_host",
@@ -21,6 +22,9 @@ __all__ = [
     "url_host",
     "without_zone",
 ]
+
+# The default port of each scheme.
+PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Names of interfaces; systems allow more, but none is in use.
 _ZONE = re.compile(r"[0-9A-Za-z_.~-]+")
@@ -80,10 +84,10 @@ def host_and_port(authority: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
-def authority_of(host: str, port: int, default: int) -> str:
+def authority_of(scheme: str, host: str, port: int) -> str:
     """The value of Host: without a zone, and without a port that is the default of its scheme."""
     host = url_host(without_zone(host))
-    return host if port == default else f"{host}:{port}"
+    return host if port == PORTS[scheme] else f"{host}:{port}"
 
 
 def split_url(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from restsock._addresses import host_and_port
+from restsock._addresses import PORTS, host_and_port
 from restsock._principal import Principal
 
 if TYPE_CHECKING:
@@ -147,6 +147,4 @@ def server_address(host: bytes, scheme: str) -> tuple[str, int]:
         scheme: `"http"` or `"https"`; decides the port when Host names none.
     """
     name, port = host_and_port(host.decode("latin-1"))
-    if port is None:
-        port = 443 if scheme == "https" else 80
-    return name, port
+    return name, PORTS[scheme] if port is None else port

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from restsock._addresses import authority_of, split_url
+from restsock._addresses import PORTS, authority_of, split_url
 
 __all__ = ["Address", "parse_url"]
 
-_PORTS = {"ws": 80, "wss": 443}
 # What may stand in a request target as it is; everything else has to be percent-encoded.
 _TARGET = re.compile(r"/[!-~]*")
 
@@ -35,7 +34,7 @@ class Address:
     @property
     def authority(self) -> str:
         """The value of the Host field: a port that goes without saying is left out."""
-        return authority_of(self.host, self.port, _PORTS[self._scheme])
+        return authority_of(self._scheme, self.host, self.port)
 
     @property
     def _scheme(self) -> str:
@@ -55,9 +54,8 @@ def parse_url(url: str) -> Address:
         ValueError: It is not one, or has a part that has no place in it. The message does not
             repeat the URL, which may hold a secret.
     """
-    parts = split_url(
-        url, "the URL", _PORTS, {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
-    )
+    hints = {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
+    parts = split_url(url, "the URL", ("ws", "wss"), hints)
     if parts.userinfo is not None:
         raise ValueError(
             "the URL has a user or password in it; send credentials in headers instead"
@@ -65,4 +63,4 @@ def parse_url(url: str) -> Address:
     target = parts.target if parts.target.startswith("/") else f"/{parts.target}"
     if not _TARGET.fullmatch(target):
         raise ValueError("path and query of the URL must be percent-encoded ASCII")
-    return Address(parts.scheme == "wss", parts.host, parts.port or _PORTS[parts.scheme], target)
+    return Address(parts.scheme == "wss", parts.host, parts.port or PORTS[parts.scheme], target)

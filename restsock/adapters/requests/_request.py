@@ -12,7 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 from urllib3.util import SKIP_HEADER, Timeout
 
-from restsock._addresses import host_and_port
+from restsock._addresses import PORTS, host_and_port
 from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
 from restsock.protocol import HOST, TOKEN, VALUE, RequestHead, scheme_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Times", "body_of", "head_of", "mark_spent", "times_of"]
 
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
-_PORTS = {"http": 80, "https": 443}
 
 
 class Times(NamedTuple):
@@ -143,7 +142,7 @@ def _host(scheme: str, netloc: str) -> bytes:
     if port is not None:
         if port > 65535:
             raise ValueError("Port out of range 0-65535")
-        if port != _PORTS.get(scheme.lower()):
+        if port != PORTS.get(scheme.lower()):
             host = f"{host}:{port}"
     return host.encode("ascii")
 

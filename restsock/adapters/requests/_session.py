@@ -38,6 +38,7 @@ from requests.models import REDIRECT_STATI, PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 from requests.utils import resolve_proxies
 
+from restsock._addresses import PORTS
 from restsock.protocol import TOKEN
 
 from ._fast import cookies_of, new_headers, new_jar, store_of
@@ -54,7 +55,6 @@ _URL = re.compile(
     r"(\?[A-Za-z0-9_.~!$&'()*+,;=:@/?-]+)?"
 )
 _AUTHORITY = re.compile(r"(https?)://(?:[^/?#]*@)?([^/?#@]*?)\.?(?::([0-9]{0,5}))?(?=[/?#])")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHODS = {
     name: name.upper()
     for verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -456,7 +456,7 @@ def _spelled(url: str) -> str:
     if match is None:
         return url
     scheme, host, port = match.groups()
-    if port and int(port) != _DEFAULT_PORTS[scheme]:
+    if port and int(port) != PORTS[scheme]:
         host = f"{host}:{int(port)}"
     return f"{scheme}://{host}{url[match.end() :]}"
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
-from restsock._addresses import authority_of, split_url
+from restsock._addresses import PORTS, authority_of, split_url
 from restsock._options import between, not_negative, positive
 from restsock.protocol import HOST
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Forward", "Origin", "forward"]
 
-_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[!-~]*)?")
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 
@@ -43,7 +42,7 @@ class Origin:
     @property
     def authority(self) -> str:
         """The value of Host."""
-        return authority_of(self.host, self.port, _PORTS[self._scheme])
+        return authority_of(self._scheme, self.host, self.port)
 
     @property
     def _scheme(self) -> str:
@@ -137,12 +136,12 @@ forward = Forward
 
 
 def _origin(url: str) -> Origin:
-    parts = split_url(url, "the URL to forward to", _PORTS)
+    parts = split_url(url, "the URL to forward to", ("http", "https"))
     if parts.userinfo is not None:
         raise ValueError("the URL has a user or password in it, which would not be sent")
     if "?" in url:
         raise ValueError("the URL has a query; only a path can be put in front")
     if not _PATH.fullmatch(parts.target):
         raise ValueError("the path of the URL must be percent-encoded ASCII")
-    port = parts.port or _PORTS[parts.scheme]
+    port = parts.port or PORTS[parts.scheme]
     return Origin(parts.scheme == "https", parts.host, port, parts.target.rstrip("/"))
