@@ -96,7 +96,7 @@ class TLSStream(trio.abc.Stream):
                 else:
                     # An answer to what was read: to a key update, say. Who is sending takes it
                     # along, and who receives must not wait for that.
-                    if self.tls.has_output and not self._flushing.locked():
+                    if self.tls.outgoing.pending and not self._flushing.locked():
                         await self._flush()
                     self.tls.receive_data(bytes(await self.transport_stream.receive_some(_READ)))
             size = len(self._plain) if max_bytes is None else max_bytes

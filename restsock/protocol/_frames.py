@@ -20,6 +20,7 @@ from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
     "END",
+    "HEADER",
     "HEADER_SIZE",
     "HTTP",
     "HTTPS",
@@ -34,7 +35,6 @@ __all__ = [
     "decode_window",
     "encode_frame",
     "encode_goaway",
-    "encode_header",
     "encode_reset",
     "encode_window",
     "flags_of",
@@ -58,7 +58,7 @@ HTTP = 0x04
 _SCHEMES = {HTTPS: "https", HTTP: "http"}
 _FLAGS = {None: 0, "https": HTTPS, "http": HTTP}
 
-_HEADER = struct.Struct("!BBHI")
+HEADER = struct.Struct("!BBHI")
 _CODE = struct.Struct("!H")
 _CREDIT = struct.Struct("!I")
 _GOAWAY = struct.Struct("!IH")
@@ -100,14 +100,9 @@ def scheme_in(flags: int) -> str | None:
     return _SCHEMES.get(flags & (HTTPS | HTTP))
 
 
-def encode_header(type: int, flags: int, stream_id: int) -> bytes:
-    """Returns the header of a frame; the payload follows."""
-    return _HEADER.pack(type, flags, 0, stream_id)
-
-
 def encode_frame(type: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     """Returns the message that carries this frame."""
-    return encode_header(type, flags, stream_id) + payload
+    return HEADER.pack(type, flags, 0, stream_id) + payload
 
 
 def encode_reset(stream_id: int, code: int, reason: str) -> bytes:
@@ -139,7 +134,7 @@ def decode_frame(message: bytes, rest: bytes = b"") -> Frame:
     """
     if len(message) < HEADER_SIZE:
         raise RemoteProtocolError(f"a frame of {len(message)} bytes is shorter than its header")
-    type, flags, _, stream_id = _HEADER.unpack_from(message)
+    type, flags, _, stream_id = HEADER.unpack_from(message)
     if FrameType.HEAD <= type <= FrameType.GOAWAY and (stream_id == 0) != (
         type == FrameType.GOAWAY
     ):

@@ -61,6 +61,8 @@ class Pipeline:
             tls.receive_data(data)
         while plain := tls.read():
             self.websocket.receive_data(plain)
+            if not tls.has_input:
+                break  # to find that out by reading costs an exception
 
     def receive_data(self, data: bytes) -> list[WebSocketEvent]:
         """Takes in bytes of the socket, as far as the events of `multiplexer`.
@@ -78,7 +80,8 @@ class Pipeline:
         except (RemoteProtocolError, OSError) as exc:  # an SSLError is an OSError
             problem = exc
         others: list[WebSocketEvent] = []
-        while (event := self.websocket.next_event()) is not None:
+        events, self.websocket.events = self.websocket.events, []
+        for event in events:
             if isinstance(event, BinaryMessage):
                 self.multiplexer.receive_message(event.data, event.rest)
             elif isinstance(event, TextMessage):
@@ -99,10 +102,14 @@ class Pipeline:
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send()` has something to give."""
-        return (
-            self.multiplexer.has_output
-            or self.websocket.has_output
-            or (self.tls is not None and self.tls.has_output)
+        # Asked for each write, so without another call for each layer.
+        multiplexer, websocket, tls = self.multiplexer, self.websocket, self.tls
+        return bool(
+            multiplexer.control
+            or multiplexer.ring
+            or websocket.out
+            or websocket.pongs
+            or (tls is not None and tls.outgoing.pending)
         )
 
     def data_to_send(self, closing: tuple[int, str] | None = None) -> bytes:
@@ -111,10 +118,10 @@ class Pipeline:
         Args:
             closing: code and reason of the close frame that is to end the batch.
         """
-        websocket, multiplexer = self.websocket, self.multiplexer
+        multiplexer, websocket, tls = self.multiplexer, self.websocket, self.tls
         size = 0
-        while size < _BATCH and not websocket.close_sent:
-            message = multiplexer.next_message()
+        while size < _BATCH and (multiplexer.control or multiplexer.ring):
+            message = None if websocket.close_sent else multiplexer.next_message()
             if message is None:
                 break
             if isinstance(message, str):
@@ -124,12 +131,11 @@ class Pipeline:
                 size += websocket.send_binary(*message)
         if closing is not None:
             websocket.close(*closing)
-        data = websocket.data_to_send()
-        tls = self.tls
+        data = websocket.data_to_send() if websocket.out or websocket.pongs else b""
         if tls is None:
             return data
         if data and not tls.broken:  # else who reads ends it, and only the alert is to leave
             tls.send_data(data)
         if websocket.close_sent and websocket.close_received:
             tls.close()
-        return tls.data_to_send()
+        return tls.data_to_send() if tls.outgoing.pending else b""

@@ -55,9 +55,10 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
     stream = table.streams.get(stream_id)
     end = Part.END if flags & END else None
     if stream is None:
-        if table.was_opened(stream_id):
+        local = bool(stream_id % 2) == table.dialer
+        if stream_id < table.next_id if local else stream_id <= table.last_peer_stream_id:
             return  # it is over; the peer did not know when it sent this
-        if bool(stream_id % 2) == table.dialer or type != FrameType.HEAD:
+        if local or type != FrameType.HEAD:
             raise RemoteProtocolError(
                 f"a {FrameType(type).name} frame on stream {stream_id}, which was never opened"
             )

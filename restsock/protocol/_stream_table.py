@@ -14,7 +14,7 @@ from ._events import (
     StreamRejected,
 )
 from ._flow import Budget, ReceiveWindow, SendWindow
-from ._frames import END, FrameType, encode_frame, encode_header, encode_reset, encode_window
+from ._frames import END, HEADER, FrameType, encode_frame, encode_reset, encode_window
 from ._heads import encode_response
 from ._stream import HalfState, Stream
 
@@ -104,11 +104,6 @@ class StreamTable:
         self.peer_going_away = False
         self._overdue: dict[int, None] = {}  # streams that lack nothing but their END
 
-    def was_opened(self, stream_id: int) -> bool:
-        """Whether a stream is, or was, open; those that were left out count as well."""
-        local = bool(stream_id % 2) == self.dialer
-        return stream_id < self.next_id if local else stream_id <= self.last_peer_stream_id
-
     def add(self, stream_id: int, method: bytes, length: int | None, *, upgrade: bool) -> Stream:
         """Adds a stream: the next one of this side, or one of the peer's.
 
@@ -187,7 +182,7 @@ class StreamTable:
                 self.ring.append(stream)
             type = FrameType.HEAD if is_head else FrameType.DATA
             flags, stream.opening = stream.opening, 0
-            return encode_header(type, flags | END if end else flags, stream.id), *parts
+            return HEADER.pack(type, flags | END if end else flags, 0, stream.id), *parts
         return None
 
     # --- how streams end before their time ------------------------------------------------

@@ -39,17 +39,18 @@ class TLS:
         context: what it was made with.
         ended: whether the peer sends no more.
         broken: whether reading has failed; then sending fails, too.
+        outgoing: the records that are due, until `data_to_send()` takes them.
     """
 
     __slots__ = (
         "_answers",
         "_close_required",
         "_incoming",
-        "_outgoing",
         "broken",
         "context",
         "ended",
         "object",
+        "outgoing",
     )
 
     def __init__(
@@ -61,9 +62,9 @@ class TLS:
         close_required: bool = False,
     ) -> None:
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
         self.context = context
-        self.object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        self.object = context.wrap_bio(self._incoming, self.outgoing, server_side, server_hostname)
         self._close_required = close_required
         self._answers = 0  # bytes that reading has made due
         self.ended = False
@@ -84,13 +85,18 @@ class TLS:
         else:
             self._incoming.write_eof()
 
+    @property
+    def has_input(self) -> bool:
+        """Whether anything has come that `read()` has not looked at."""
+        return bool(self._incoming.pending or self.object.pending())
+
     def read(self) -> bytes:
         """The plain bytes of one record; `b""` when there are none now, or no more (`ended`)."""
         if self.ended:
             return b""
         if self._answers > _MAX_ANSWERS:
             raise ssl.SSLError(1, "the peer asks TLS for more and more answers, and takes none")
-        due = self._outgoing.pending
+        due = self.outgoing.pending
         try:
             data = self.object.read(_READ)
         except ssl.SSLWantReadError:
@@ -107,7 +113,7 @@ class TLS:
             self.broken = True
             raise
         finally:
-            self._answers += self._outgoing.pending - due
+            self._answers += self.outgoing.pending - due
         if not data:
             self.ended = True
         return data
@@ -124,12 +130,7 @@ class TLS:
         except ssl.SSLError:
             pass  # the peer's own is not waited for, and it may have broken TLS before
 
-    @property
-    def has_output(self) -> bool:
-        """Whether `data_to_send()` has something to give."""
-        return bool(self._outgoing.pending)
-
     def data_to_send(self) -> bytes:
         """Takes the records that are due; empty when there are none."""
         self._answers = 0
-        return self._outgoing.read()
+        return self.outgoing.read()

@@ -93,26 +93,29 @@ class WebSocket:
     Attributes:
         close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
         close_received: whether the peer has.
+        events: what was received, in order; whoever reads them takes them out.
+        out: bytes that are due; behind the pongs.
+        pongs: payloads of those that are due.
     """
 
     __slots__ = (
         "_broken",
         "_buffer",
         "_client",
-        "_events",
         "_fragmented",
         "_left",
         "_long",
         "_mask_key",
         "_max_message",
-        "_out",
         "_parts",
-        "_pongs",
         "_size",
         "_split",
         "_wsproto",
         "close_received",
         "close_sent",
+        "events",
+        "out",
+        "pongs",
     )
 
     def __init__(
@@ -137,12 +140,14 @@ class WebSocket:
         self._broken = False
         self._parts: list[bytes | bytearray | str] = []
         self._size = 0
-        self._events: list[WebSocketEvent] = []
-        self._out: list[bytes | bytearray | memoryview] = []
-        self._pongs: list[bytes] = []
+        self.events: list[WebSocketEvent] = []
+        self.out: list[bytes | bytearray | memoryview] = []
+        self.pongs: list[bytes] = []
 
     def receive_data(self, data: bytes) -> None:
-        """Takes in bytes from the peer. Behind its close frame, or an error, they are dropped.
+        """Takes in bytes from the peer: plain frames here, others by wsproto.
+
+        After the peer's close frame, or an error, they are dropped.
 
         Raises:
             RemoteProtocolError: the peer broke the protocol or sent too much; answer with
@@ -150,8 +155,48 @@ class WebSocket:
         """
         if self._broken or self.close_received:
             return
+        masked = not self._client
+        at = 0
+        if self._long is not None:
+            at = self._long.add(data)
+            if self._long.lacking:
+                return
+            self._end_long(self._long)
+        buffer: bytes | bytearray = data
+        if self._buffer:  # else what has come is not copied to get there
+            self._buffer += data
+            buffer = self._buffer
         try:
-            self._parse(data)
+            while not self.close_received:
+                if self._left:
+                    piece = bytes(buffer[at : at + self._left])
+                    at += len(piece)
+                    self._left -= len(piece)
+                    self._feed(piece)
+                    if self._left or self.close_received:
+                        break
+                header = parse_header(buffer, at, masked=masked) if at < len(buffer) else None
+                if header is None:
+                    break
+                end = header.start + header.length
+                if header.plain and (
+                    header.control or (not self._fragmented and header.length <= self._max_message)
+                ):
+                    if end > len(buffer):
+                        if self._begin_long(buffer, header):
+                            at = len(buffer)
+                        break
+                    self._take_fast(buffer, at, header)
+                    at = end
+                else:
+                    self._left = end - at
+                    if not header.control:
+                        self._fragmented = not header.fin
+                        self._feed(bytes(buffer[at : header.start]))
+                        self._left -= header.start - at
+                        at = header.start
+                        # wsproto has found the header in order; what it announces may be too much.
+                        self._check_size(header.length)
         except ParseFailed as exc:
             self._broken = True
             code = CloseCode.INVALID_TEXT if exc.code == 1007 else CloseCode.WEBSOCKET_ERROR
@@ -159,10 +204,15 @@ class WebSocket:
         except RemoteProtocolError:
             self._broken = True
             raise
+        finally:
+            if buffer is self._buffer:
+                del self._buffer[:at]
+            elif at < len(data):
+                self._buffer += memoryview(data)[at:]
 
     def next_event(self) -> WebSocketEvent | None:
         """The next thing that was received; `None` when there is nothing more."""
-        return self._events.pop(0) if self._events else None
+        return self.events.pop(0) if self.events else None
 
     def send_text(self, data: str) -> None:
         """Queues a text message.
@@ -204,71 +254,21 @@ class WebSocket:
         """Queues the close frame; a reason of over 123 bytes is cut. Harmless when repeated."""
         if not self.close_sent:
             self._flush_pongs()
-            self._out.append(self._protocol.close(code, reason))
+            self.out.append(self._protocol.close(code, reason))
             self.close_sent = True
-
-    @property
-    def has_output(self) -> bool:
-        """Whether `data_to_send()` has something to give."""
-        return bool(self._out or self._pongs)
 
     def data_to_send(self) -> bytes:
         """Takes the bytes that are due; empty when there are none."""
-        if self._pongs:
+        if self.pongs:
             self._flush_pongs()
-        data = b"".join(self._out)
-        self._out.clear()
+        data = b"".join(self.out)
+        self.out.clear()
         return data
 
-    def _parse(self, data: bytes) -> None:
-        """Takes in all that is complete: plain frames here, others to wsproto."""
-        masked = not self._client
-        at = 0
-        if self._long is not None:
-            at = self._long.add(data)
-            if self._long.lacking:
-                return
-            self._end_long(self._long)
-        buffer: bytes | bytearray = data
-        if self._buffer:  # else what has come is not copied to get there
-            self._buffer += data
-            buffer = self._buffer
-        try:
-            while not self.close_received:
-                if self._left:
-                    piece = bytes(buffer[at : at + self._left])
-                    at += len(piece)
-                    self._left -= len(piece)
-                    self._feed(piece)
-                    if self._left or self.close_received:
-                        break
-                header = parse_header(buffer, at, masked=masked)
-                if header is None:
-                    break
-                end = header.start + header.length
-                if header.plain and (
-                    header.control or (not self._fragmented and header.length <= self._max_message)
-                ):
-                    if end > len(buffer):
-                        if self._begin_long(buffer, header):
-                            at = len(buffer)
-                        break
-                    self._take_fast(buffer, at, header)
-                    at = end
-                else:
-                    self._left = end - at
-                    if not header.control:
-                        self._fragmented = not header.fin
-                        self._feed(bytes(buffer[at : header.start]))
-                        self._left -= header.start - at
-                        at = header.start
-                        # wsproto has found the header in order; what it announces may be too much.
-                        self._check_size(header.length)
-        finally:
-            if buffer is self._buffer:
-                del self._buffer[:at]
-            elif at < len(data):
-                self._buffer += memoryview(data)[at:]
+    def _send(self, *parts: bytes | bytearray | memoryview) -> None:
+        if self.close_sent:
+            raise LocalProtocolError("the WebSocket is closed")
+        self.out += parts
 
     def _take_fast(self, buffer: bytes | bytearray, at: int, header: FrameHeader) -> None:
         first, start, end = buffer[at], header.start, header.start + header.length
@@ -285,9 +285,9 @@ class WebSocket:
         if first == PING:
             self._receive_ping(payload)
         elif first == PONG:
-            self._events.append(Pong(payload))
+            self.events.append(Pong(payload))
         else:
-            self._events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
+            self.events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
 
     def _begin_long(self, buffer: bytes | bytearray, header: FrameHeader) -> bool:
         """Takes the beginning of a message that is to be split, if it is one and has come."""
@@ -308,13 +308,13 @@ class WebSocket:
         head, rest = message.head, b"".join(message.parts)
         if message.key:
             head, rest = apply_mask(head, message.key), apply_mask(rest, message.key)
-        self._events.append(BinaryMessage(head, rest))
+        self.events.append(BinaryMessage(head, rest))
 
     def _receive_ping(self, payload: bytes) -> None:
         if not self.close_sent:
-            self._pongs.append(payload)
-            del self._pongs[:-_MAX_PONGS]
-        self._events.append(Ping(payload))
+            self.pongs.append(payload)
+            del self.pongs[:-_MAX_PONGS]
+        self.events.append(Ping(payload))
 
     def _control(self, first: int, payload: bytes) -> bytes | bytearray:
         if not self._client:
@@ -340,15 +340,10 @@ class WebSocket:
         if not (self._left or self._fragmented):
             self._wsproto = None  # it remembers nothing now, and weighs 1 KiB
 
-    def _send(self, *parts: bytes | bytearray | memoryview) -> None:
-        if self.close_sent:
-            raise LocalProtocolError("the WebSocket is closed")
-        self._out += parts
-
     def _flush_pongs(self) -> None:
         # In front of what waits: whoever measures the way by a ping is not to measure our data.
-        self._out[:0] = [self._control(PONG, payload) for payload in self._pongs]
-        self._pongs.clear()
+        self.out[:0] = [self._control(PONG, payload) for payload in self.pongs]
+        self.pongs.clear()
 
     def _receive_frame(self, frame: Frame) -> None:
         payload = frame.payload
@@ -360,14 +355,14 @@ class WebSocket:
             self._receive_ping(bytes(payload))
         elif frame.opcode is Opcode.PONG:
             assert isinstance(payload, (bytes, bytearray))
-            self._events.append(Pong(bytes(payload)))
+            self.events.append(Pong(bytes(payload)))
         else:
             assert isinstance(payload, (bytes, bytearray, str))
             self._receive_part(payload, frame.message_finished)
 
     def _receive_close(self, code: int, reason: str) -> None:
         self.close_received = True
-        self._events.append(CloseReceived(code, reason))
+        self.events.append(CloseReceived(code, reason))
         # 1005 stands for "no code" and may not be sent; wsproto then leaves the code out.
         self.close(code if code != CloseCode.NO_STATUS else CloseCode.NORMAL)
 
@@ -392,6 +387,6 @@ class WebSocket:
             return
         parts, self._parts, self._size = self._parts or [part], [], 0
         if isinstance(parts[0], str):
-            self._events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
+            self.events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
         else:
-            self._events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]
+            self.events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]

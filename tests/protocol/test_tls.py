@@ -38,9 +38,9 @@ def test_bytes_cross_both_ways() -> None:
     here, there = pair()
     for end, other in ((here, there), (there, here)):
         end.send_data(BODY)
-        assert end.has_output
+        assert end.outgoing.pending
         data = end.data_to_send()
-        assert not end.has_output
+        assert not end.outgoing.pending
         assert BODY[:100] not in data
         other.receive_data(data)
         assert drain(other) == BODY
@@ -114,7 +114,7 @@ def test_a_changed_record_is_an_error_and_what_came_before_is_not_lost() -> None
     assert there.read() == b"whole"
     with pytest.raises(ssl.SSLError):
         there.read()
-    assert there.has_output  # an alert
+    assert there.outgoing.pending  # an alert
     there.close()  # harmless
 
 
@@ -166,7 +166,7 @@ def test_a_peer_that_takes_no_answer_gets_a_bounded_number() -> None:
 
     class Asked:
         def read(self, size: int) -> bytes:
-            dialer._outgoing.write(bytes(27))
+            dialer.outgoing.write(bytes(27))
             raise ssl.SSLWantReadError
 
     dialer.object = Asked()  # type: ignore[assignment]

@@ -232,7 +232,7 @@ def test_each_ping_has_its_pong(client: bool, size: int) -> None:
     receive(websocket, [data[at : at + size] for at in range(0, len(data), size)])
     answers = receive(make(client=not client), [websocket.data_to_send()])
     assert answers == ([Pong(b"%d" % n) for n in range(10)], None)
-    assert not websocket.has_output
+    assert websocket.out == websocket.pongs == []
     assert websocket.data_to_send() == b""
 
 
