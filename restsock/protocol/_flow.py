@@ -1,7 +1,7 @@
 """Credit: how many body bytes a peer may send before somebody reads them (spec, "Credit").
 
-`SendWindow` is the sender's view of one stream, `ReceiveWindow` the receiver's. Credit goes back
-when bytes are consumed, not when they arrive, so what a stream holds never exceeds its window. A
+`ReceiveWindow` is the receiver's view of one stream; its sender only counts. Credit goes back when
+bytes are consumed, not when they arrive, so what a stream holds never exceeds its window. A
 window grows while its reader keeps up and half of it is used up within two round trips: then it is
 the window that slows the stream. All that windows grow by comes out of one `Budget` of the
 connection, and the first `initial_window` bytes of a stream never do; so streams that nobody reads
@@ -11,33 +11,11 @@ cannot starve the others. What the windows hold is counted for all connections t
 from __future__ import annotations
 
 from restsock._buffered import Buffered
-from restsock._exceptions import RemoteProtocolError
 
-from ._frames import MAX_CREDIT
-
-__all__ = ["Budget", "ReceiveWindow", "SendWindow"]
+__all__ = ["Budget", "ReceiveWindow"]
 
 # A window is grown when half of it is consumed within this many round trips.
 _ROUND_TRIPS = 2.0
-
-
-class SendWindow:
-    """What may still be sent on a stream."""
-
-    __slots__ = ("credit",)
-
-    def __init__(self, initial: int) -> None:
-        self.credit = initial
-
-    def add(self, credit: int) -> None:
-        """Takes in a WINDOW frame.
-
-        Raises:
-            RemoteProtocolError: the credit would pass 2**31-1.
-        """
-        if self.credit + credit > MAX_CREDIT:
-            raise RemoteProtocolError("more credit than a stream can have")
-        self.credit += credit
 
 
 class Budget:
@@ -156,5 +134,6 @@ class ReceiveWindow:
         """Gives back what the window has grown by, and what it holds. Harmless when repeated."""
         self._budget.left += self.size - self._initial
         self.size = self._initial
-        self._budget.hold(-self.held)
-        self.held = 0
+        if self.held:
+            self._budget.hold(-self.held)
+            self.held = 0

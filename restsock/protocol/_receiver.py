@@ -251,10 +251,9 @@ def _receive_reset(table: StreamTable, stream: Stream, code: int, reason: str) -
 def _receive_window(table: StreamTable, stream: Stream, credit: int) -> None:
     if stream.sent:
         return
-    try:
-        stream.send_window.add(credit)
-    except RemoteProtocolError as exc:
-        table.fail(stream, ResetCode.FLOW, str(exc))
+    problem = stream.add_credit(credit)
+    if problem is not None:
+        table.fail(stream, ResetCode.FLOW, problem)
     else:
         table.make_ready(stream)
 

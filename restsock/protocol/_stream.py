@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-from ._flow import ReceiveWindow, SendWindow
+from ._flow import ReceiveWindow
+from ._frames import MAX_CREDIT
 
 __all__ = ["Half", "HalfState", "Part", "Stream"]
 
@@ -129,10 +130,11 @@ class Stream:
         method: of the request.
         length: the request's Content-Length.
         upgrade: whether the request asks for one.
-        send_window: what the peer takes.
+        credit: body bytes that the peer takes.
         receive_window: what this side takes.
 
     Attributes:
+        credit: body bytes that may still be sent.
         opening: flags that the first frame of a request has besides END.
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
@@ -145,6 +147,7 @@ class Stream:
 
     __slots__ = (
         "announced",
+        "credit",
         "id",
         "local",
         "method",
@@ -156,7 +159,6 @@ class Stream:
         "queued",
         "receive_window",
         "receiving",
-        "send_window",
         "sending",
         "sent",
     )
@@ -169,14 +171,14 @@ class Stream:
         method: bytes,
         length: int | None,
         upgrade: bool,
-        send_window: SendWindow,
+        credit: int,
         receive_window: ReceiveWindow,
     ) -> None:
         self.id = id
         self.local = local
         self.method = method
         self.opening = 0
-        self.send_window = send_window
+        self.credit = credit
         self.receive_window = receive_window
         state = _NEXT[HalfState.HEAD, Part.UPGRADE_HEAD if upgrade else Part.HEAD]
         # The head of an upgrade may say 0: that is no word about the raw bytes after a 101.
@@ -189,6 +191,13 @@ class Stream:
         self.queued = False
         self.announced = False
         self.sent = False
+
+    def add_credit(self, credit: int) -> str | None:
+        """Takes in credit of the peer; returns what is wrong with it, if something is."""
+        if self.credit + credit > MAX_CREDIT:
+            return "more credit than a stream can have"
+        self.credit += credit
+        return None
 
     def finish(self, part: Part = Part.END) -> str | None:
         """Ends this side's half after what waits; returns what is wrong with that here."""
@@ -243,7 +252,7 @@ class Stream:
         if is_head:
             parts.append(out.popleft()[1])
             room -= len(parts[0])
-        room = min(room, self.send_window.credit)
+        room = min(room, self.credit)
         taken = 0
         while out and not out[0][0] and taken < room:
             data = out[0][1]
@@ -259,7 +268,7 @@ class Stream:
         end = self.out_end and not out
         if not (parts or end):
             return None
-        self.send_window.credit -= taken
+        self.credit -= taken
         self.out_bytes -= taken
         if end:
             self.out_end = False

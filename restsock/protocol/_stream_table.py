@@ -13,7 +13,7 @@ from ._events import (
     StreamFailed,
     StreamRejected,
 )
-from ._flow import Budget, ReceiveWindow, SendWindow
+from ._flow import Budget, ReceiveWindow
 from ._frames import END, HEADER, FrameType, encode_frame, encode_reset, encode_window
 from ._heads import encode_response
 from ._stream import HalfState, Stream
@@ -128,7 +128,7 @@ class StreamTable:
             method=method,
             length=length,
             upgrade=upgrade,
-            send_window=SendWindow(self.peer.initial_window),
+            credit=self.peer.initial_window,
             receive_window=ReceiveWindow(limits.initial_window, limits.max_window, self.budget),
         )
         return stream

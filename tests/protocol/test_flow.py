@@ -7,20 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restsock._buffered import Buffered
-from restsock._exceptions import RemoteProtocolError
-from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
+from restsock.protocol._flow import Budget, ReceiveWindow
 
 KIB = 1024
-
-
-def test_send_window_adds_up_to_the_limit() -> None:
-    window = SendWindow(10)
-    window.add(5)
-    assert window.credit == 15
-    window.add(2**31 - 1 - 15)
-    with pytest.raises(RemoteProtocolError):
-        window.add(1)
-    assert window.credit == 2**31 - 1
 
 
 def test_bytes_above_the_credit_are_not_taken() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from restsock.protocol._flow import Budget, ReceiveWindow, SendWindow
+from restsock.protocol._flow import Budget, ReceiveWindow
 from restsock.protocol._stream import Half, HalfState, Part, Stream
 
 H, B, R, D = HalfState.HEAD, HalfState.BODY, HalfState.RAW, HalfState.DONE
@@ -85,7 +85,7 @@ def make(*, local: bool = True, method: bytes = b"GET", upgrade: bool = False) -
         method=method,
         length=0 if upgrade else None,
         upgrade=upgrade,
-        send_window=SendWindow(1),
+        credit=1,
         receive_window=ReceiveWindow(1, 1, Budget(0)),
     )
 
@@ -98,7 +98,7 @@ def test_a_half_is_sent_when_its_end_has_been_taken() -> None:
     assert not stream.sent
     assert stream.take(100) == (False, [b"x"], False)  # all the credit there is
     assert not stream.sent
-    stream.send_window.add(1)
+    stream.add_credit(1)
     assert stream.take(100) == (False, [b"y"], True)
     assert stream.sent
 
@@ -164,17 +164,26 @@ def test_where_no_body_may_be_content_length_only_describes(
 
 def test_a_frame_takes_what_room_and_credit_allow() -> None:
     stream = make()
-    stream.send_window.add(9)
+    stream.add_credit(9)
     stream.out.extend([(True, b"HEAD"), (False, b"0123456789"), (False, b"abc"), (True, b"TAIL")])
     stream.out_bytes = 13
     stream.out_end = True
     assert stream.take(7) == (True, [b"HEAD", b"012"], False)
     assert stream.take(7) == (False, [b"3456789"], False)
     assert stream.take(7) is None
-    stream.send_window.add(100)
+    stream.add_credit(100)
     assert stream.take(7) == (False, [b"abc"], False)
     assert stream.out_bytes == 0
     # Neither a head nor an end needs credit, and a head may be longer than a frame.
-    stream.send_window.credit = 0
+    stream.credit = 0
     assert stream.take(2) == (True, [b"TAIL"], True)
     assert stream.take(7) is None
+
+
+def test_credit_adds_up_to_the_limit() -> None:
+    stream = make()
+    assert stream.add_credit(14) is None
+    assert stream.credit == 15
+    assert stream.add_credit(2**31 - 1 - 15) is None
+    assert stream.add_credit(1) is not None
+    assert stream.credit == 2**31 - 1
