@@ -125,18 +125,20 @@ async def test_nothing_is_taken_while_it_does_not_run() -> None:
 async def test_connections_have_their_turns() -> None:
     """However many jobs one has, another's waits for one of them, and not for all."""
     done: list[str] = []
+    ended = trio.Event()
     threads = Threads(number=2, grace=5)
-    block = threading.Event()
-
-    def work() -> None:
-        block.wait()
+    permits = threading.Semaphore(0)  # one for each job, so that no thread gets ahead of the other
 
     def after(name: str) -> Callable[[Any, BaseException | None], None]:
-        return lambda result, error: done.append(name)
+        def note(result: object, error: BaseException | None) -> None:
+            done.append(name)
+            ended.set()
+
+        return note
 
     async with threads.running():
         for _ in range(20):
-            threads.submit(Job(work, after("hostile")), key="hostile")
+            threads.submit(Job(permits.acquire, after("hostile")), key="hostile")
         # The half of the threads is all it has.
         assert len(names()) == 1
         event = trio.Event()
@@ -145,8 +147,13 @@ async def test_connections_have_their_turns() -> None:
             await event.wait()
         for name in ("a", "b"):
             for _ in range(2):
-                threads.submit(Job(work, after(name)), key=name)
-        block.set()
+                threads.submit(Job(permits.acquire, after(name)), key=name)
+        for count in range(24):
+            permits.release()
+            with trio.fail_after(10):
+                while len(done) == count:
+                    await ended.wait()
+                    ended = trio.Event()
     assert len(done) == 24
     assert done.index("a") < 8
     assert done.index("b") < 8
