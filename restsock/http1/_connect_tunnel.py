@@ -94,7 +94,7 @@ class ConnectTunnel:
         if 200 <= status < 300:
             # The listener speaks second, whatever is on top; so they would be taken for its own.
             if self._http.trailing_data[0]:
-                raise HandshakeError("it sent bytes behind its answer", retryable=False)
+                raise HandshakeError("it sent bytes after its answer", retryable=False)
             return
         words = answer.reason.decode("latin-1")[:100]
         # The text is the proxy's, and ends up in logs.

@@ -6,7 +6,7 @@ Content-Length or by chunks, never by both.
 
 ::
 
-    send_request ── send_data* ── send_end          (`send_end` alone behind a request without body)
+    send_request ── send_data* ── send_end          (only `send_end` for a request without body)
     receive_data ── next_event: 1xx heads*, head, data*, end       or: 1xx heads*, 101, raw bytes
     reusable ── restart ── send_request ...
 
@@ -83,15 +83,15 @@ class Upstream:
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the head of a 101: the first of the raw bytes."""
+        """What came after the head of a 101: the first of the raw bytes."""
         return self._http.trailing_data[0]
 
     @property
     def reusable(self) -> bool:
         """Whether another request may follow: both messages are complete, and nothing else came.
 
-        Bytes behind a response that nobody has asked for would be taken for the next response. So
-        it is never behind a HEAD: there are servers that send the body all the same, a bit later.
+        Bytes after a response, which were not asked for, would be taken for the next response. So
+        it never is after a HEAD: there are servers that send the body all the same, a bit later.
         """
         http = self._http
         done = http.our_state is h11.DONE and http.their_state is h11.DONE
@@ -145,7 +145,7 @@ class Upstream:
         """Returns the bytes that complete the request.
 
         Args:
-            trailers: are left out where HTTP/1.1 has no place for them: behind a body that is not
+            trailers: are left out where HTTP/1.1 has no place for them: after a body that is not
                 in chunks (RFC 9110, section 6.5.1 allows that).
 
         Raises:
@@ -165,8 +165,8 @@ class Upstream:
         try:
             self._http.receive_data(data)
         except RuntimeError:
-            # h11 says so when bytes come behind their end, which a socket does not do.
-            raise RemoteProtocolError("bytes behind the end of the connection") from None
+            # h11 says so when bytes come after their end, which a socket does not do.
+            raise RemoteProtocolError("bytes after the end of the connection") from None
 
     def next_event(self) -> UpstreamEvent | None:
         """Returns what has come; `None` when it takes more bytes, or nothing more will come.

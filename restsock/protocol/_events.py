@@ -152,7 +152,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class CloseReceived:
-    """The peer's close frame; nothing comes behind it. 1005 stands for a frame without a code."""
+    """The peer's close frame; nothing follows it. 1005 stands for a frame without a code."""
 
     code: int
     reason: str
@@ -244,7 +244,7 @@ class StreamClosed:
 class StreamRejected:
     """A request was answered or refused here, without reaching the app: for the log.
 
-    `limit` names the field of `Limits` that was passed, if that is why; it is "going_away" behind
+    `limit` names the field of `Limits` that was passed, if that is why; it is "going_away" after
     a GOAWAY of this side.
     """
 

@@ -4,7 +4,7 @@
 bytes are consumed, not when they arrive, so what a stream holds never exceeds its window. A
 window grows while its reader keeps up and half of it is used up within two round trips: then it is
 the window that slows the stream. All that windows grow by comes out of one `Budget` of the
-connection, and the first `initial_window` bytes of a stream never do; so streams that nobody reads
+connection, and the first `initial_window` bytes of a stream never do; so streams that are not read
 cannot starve the others. What the windows hold is counted for all connections together, too.
 """
 
@@ -23,7 +23,7 @@ class Budget:
 
     Args:
         size: What they may grow by, in bytes.
-        common: Counts what the windows of all connections hold, if anybody does.
+        common: Counts what the windows of all connections hold, if that is wanted.
 
     Attributes:
         left: Bytes that they still may grow by.
@@ -66,7 +66,7 @@ class Budget:
         return self.held > 0 and self.held * common.holders >= common.size
 
     def close(self) -> None:
-        """Gives back all that is held; behind it nothing counts. Harmless when repeated."""
+        """Gives back all that is held; after it nothing counts. Harmless when repeated."""
         self.hold(-self.held)
         self._common = None
 

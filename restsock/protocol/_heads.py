@@ -1,6 +1,6 @@
 """Heads: the start line and fields of a request or response, and trailers (spec, "Heads").
 
-Two gates stand one behind the other. A strict grammar comes first, because h11 is kind to things
+There are two checks. A strict grammar comes first, because h11 is kind to things
 that two readers may understand differently (a bare LF, a folded line, `Content-Length: 5, 5`), and
 where two readers differ, requests are smuggled. h11 then does the parsing and validates what is
 built here. Framing and hop-by-hop fields never cross: a body is framed by the END flag alone.
@@ -57,7 +57,7 @@ _BLANK_LINE = b"\r\n\r\n"
 
 
 def split_head(payload: bytes) -> tuple[bytes, bytes]:
-    """Splits the payload of a HEAD frame behind the blank line: head, first bytes of the body.
+    """Splits the payload of a HEAD frame after the blank line: head, first bytes of the body.
 
     Raises:
         RemoteProtocolError: there is no blank line.
@@ -144,7 +144,7 @@ def _check_length(head: bytes) -> None:
 
 def _parse_as_response(head: bytes) -> h11.Response | h11.InformationalResponse:
     reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head) + 1)
-    # h11 reads a response only behind a request. Any will do, since the body is not h11's here, but
+    # h11 reads a response only after a request. Any will do, since the body is not h11's here, but
     # it has to ask for an upgrade, or h11 takes no 101.
     asked = [(b"Host", b"-"), (b"Connection", b"upgrade"), (b"Upgrade", b"-")]
     reader.send(h11.Request(method=b"GET", target=b"/", headers=asked))
@@ -207,7 +207,7 @@ def encode_response(head: ResponseHead) -> tuple[bytes, ResponseHead]:
     lines = field_lines(headers)
     data = b"HTTP/1.1 %d %s\r\n%s\r\n" % (event.status_code, event.reason, lines)
     problem = _problem_of_response(head)
-    if b"\r" in head.reason:  # h11 checks all but this; behind a line end it would be a field
+    if b"\r" in head.reason:  # h11 checks all but this; after a line end it would be a field
         problem = "a malformed reason"
     if problem or not _RESPONSE.fullmatch(data):
         raise _unsendable("response head", headers, problem)

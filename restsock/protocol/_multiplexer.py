@@ -256,7 +256,7 @@ class Multiplexer(StreamTable):
     def reset_stream(self, stream_id: int, code: int, reason: str = "") -> None:
         """Ends a stream before its time. Harmless when it is over, or when repeated.
 
-        INTERNAL says that this side has failed: its RESET comes behind what waits to be sent, so
+        INTERNAL says that this side has failed: its RESET comes after what waits to be sent, so
         that the peer gets all that was made before. It waits for credit as long as that takes;
         `give_up()`, or any other code, puts an end to that. Any other code drops what waits, and
         leaves at once. Nothing more is told of the stream but its `StreamClosed`.
@@ -361,7 +361,7 @@ class Multiplexer(StreamTable):
             # Every type but those of the handshake is reserved, and ignored until it means
             # something.
             if decode_envelope(message).type in STEPS:
-                raise RemoteProtocolError("a handshake message behind the handshake")
+                raise RemoteProtocolError("a handshake message after the handshake")
         else:
             receive_frame(self, message, rest)
             if len(self.control) > _MAX_CONTROL:

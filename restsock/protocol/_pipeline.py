@@ -2,7 +2,7 @@
 
     socket bytes  <->  TLS, if there is any  <->  WebSocket  <->  Multiplexer
 
-One path for `ws` and `wss`, whoever sends and receives.
+`ws` and `wss` take one path, in the loop and in any other thread.
 
 Order of calls: `receive_data()` with what has come (once with nothing to begin with: the handshake
 may have left something), then the events of `multiplexer`; and `data_to_send()` after anything that
@@ -29,8 +29,8 @@ class Pipeline:
     """All that stands between a socket and the exchanges.
 
     Attributes:
-        tls: behind its handshake; `None` for `ws`.
-        websocket: behind its upgrade.
+        tls: after its handshake; `None` for `ws`.
+        websocket: after its upgrade.
         multiplexer: from its handshake on.
     """
 

@@ -227,7 +227,7 @@ def _stop_body(table: StreamTable, stream: Stream, end: bool) -> None:
 
 
 def _pass_over(table: StreamTable, stream: Stream, payload: bytes, *, is_head: bool) -> None:
-    """What comes on a stream that was broken off is for nobody, and costs no credit."""
+    """Drops what comes on a stream that was broken off, and gives its credit back."""
     nbytes = len(payload.partition(b"\r\n\r\n")[2] if is_head else payload)
     if nbytes:
         table.control.append(encode_window(stream.id, nbytes))

@@ -138,8 +138,8 @@ class Stream:
         opening: flags that the first frame of a request has besides END.
         out: heads (a bool says so) and body bytes, in order.
         out_bytes: body bytes in `out`.
-        out_end: whether END follows behind them.
-        out_reset: code and reason of the RESET that follows behind all that.
+        out_end: whether END follows them.
+        out_reset: code and reason of the RESET that follows all that.
         queued: whether it stands in the ring of streams that can send.
         announced: whether a frame of it has left.
         sent: whether this side's half has left completely.
@@ -236,7 +236,7 @@ class Stream:
     def take(self, max_frame: int) -> tuple[bool, list[bytes | memoryview], bool] | None:
         """Takes what the next frame carries, as far as the credit goes.
 
-        That is a head with the body bytes that fit behind it, or body bytes alone.
+        That is a head with the body bytes that fit after it, or body bytes alone.
 
         Args:
             max_frame: the size of a payload, in bytes; a longer head goes alone.

@@ -170,11 +170,11 @@ class StreamTable:
             is_head, parts, end = taken
             if stream.out_reset is not None:
                 if not (stream.out or stream.out_end):
-                    self.finish_broken(stream)  # leaves behind the frame that is made here
+                    self.finish_broken(stream)  # leaves after the frame that is made here
             elif end and stream.receiving.state is HalfState.DONE:
                 self.remove(stream)
             elif end and not stream.local and stream.receiving.state is not HalfState.RAW:
-                # The answer is complete: the rest of the request is of no use to anybody.
+                # The answer is complete: the rest of the request is of no use any more.
                 self.control.append(encode_reset(stream.id, ResetCode.NO_ERROR, ""))
                 self.remove(stream)
             if stream.out or stream.out_end:
@@ -211,7 +211,7 @@ class StreamTable:
 
     def break_off(self, stream: Stream, code: int, reason: str) -> None:
         """Ends a stream by a RESET that waits for what is still to be sent."""
-        whole = stream.out_end and not stream.local  # the response is, whatever failed behind it
+        whole = stream.out_end and not stream.local  # the response is, whatever failed after it
         stream.out_reset = (ResetCode.NO_ERROR, "") if whole else (code, reason)
         # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
         self.events.drop_data(stream.id)

@@ -115,7 +115,7 @@ class ClientUpgrade:
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the head of the 101."""
+        """What came after the head of the 101."""
         return self._connection.trailing_data[0]
 
     def receive_data(self, data: bytes) -> bool:
@@ -227,7 +227,7 @@ class ServerUpgrade:
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the head of the request."""
+        """What came after the head of the request."""
         return self._connection.trailing_data[0]
 
     def receive_data(self, data: bytes) -> UpgradeRequest | None:
@@ -282,7 +282,7 @@ class ServerUpgrade:
         return self._handshake.send(AcceptConnection(subprotocol=SUBPROTOCOL))
 
     def refuse(self, status: int, headers: Headers = (), text: str = _WHAT_THIS_IS) -> bytes:
-        """Returns a complete refusal, behind which the socket is to be closed."""
+        """Returns a complete refusal, after which the socket is to be closed."""
         body = text.encode("utf-8")
         fields = [
             (b"Content-Type", b"text/plain; charset=utf-8"),
@@ -332,7 +332,7 @@ _FOR_WSPROTO = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version
 
 
 def _parted(received: bytes, trailing: bytes) -> tuple[bytes, bytes]:
-    """The head that was just parsed, and what came behind it."""
+    """The head that was just parsed, and what came after it."""
     at = len(received) - len(trailing)
     return received[:at], received[at:]
 

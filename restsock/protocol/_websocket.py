@@ -57,7 +57,7 @@ class _LongMessage:
 
     Args:
         head: how it begins, masked or not, as it came.
-        part: what has come behind that.
+        part: what has come after that.
         lacking: bytes that have not come.
         key: of the mask; empty without one.
     """
@@ -81,7 +81,7 @@ class _LongMessage:
 
 
 class WebSocket:
-    """One end of a WebSocket behind its upgrade.
+    """One end of a WebSocket after its upgrade.
 
     Args:
         client: whether this end dialed: it masks what it sends.
@@ -93,8 +93,8 @@ class WebSocket:
     Attributes:
         close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
         close_received: whether the peer has.
-        events: what was received, in order; whoever reads them takes them out.
-        out: bytes that are due; behind the pongs.
+        events: what was received, in order; the reader takes them out.
+        out: bytes that are due, after the pongs.
         pongs: payloads of those that are due.
     """
 
@@ -341,7 +341,7 @@ class WebSocket:
             self._wsproto = None  # it remembers nothing now, and weighs 1 KiB
 
     def _flush_pongs(self) -> None:
-        # In front of what waits: whoever measures the way by a ping is not to measure our data.
+        # Before what waits: a peer measures the round trip by a ping, not the time our data takes.
         self.out[:0] = [self._control(PONG, payload) for payload in self.pongs]
         self.pongs.clear()
 

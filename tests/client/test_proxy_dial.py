@@ -193,7 +193,7 @@ HOSTILE = {
     "cut in the middle": (says(b"HTTP/1.1 200 O"), True, "it closed the socket"),
     "a huge head": (says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10**6), False, "more than 16384"),
     "heads without end": (says(b"HTTP/1.1 100 Go\r\n\r\n" * 10**5), False, "more than 16384"),
-    "it goes on": (says(ESTABLISHED + b"HTTP/1.1 101 x\r\n"), False, "bytes behind its answer"),
+    "it goes on": (says(ESTABLISHED + b"HTTP/1.1 101 x\r\n"), False, "bytes after its answer"),
 }
 
 

@@ -79,7 +79,7 @@ def test_consent_in_any_pieces(answer: bytes) -> None:
             "it answered 407 Who: it wants credentials (Basic, NTLM)",
         ),
         (b"HTTP/1.1 503 a\xe9\x80b\r\n\r\n", 503, True, "it answered 503 a\xe9?b"),
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", None, False, "it sent bytes behind its answer"),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", None, False, "it sent bytes after its answer"),
         (b"SSH-2.0-OpenSSH_9\r\n\r\n", None, False, "its answer is not HTTP"),
         (b"\x05\xff", None, False, "its answer is not HTTP"),
         (b"HTTP/1.1 101 Switch\r\n\r\n", None, False, "its answer is not HTTP"),
