@@ -331,17 +331,6 @@ class Multiplexer(StreamTable):
             self.accepts_streams = False
             self.control.append(encode_goaway(self.last_peer_stream_id, code, reason))
 
-    def next_message(self) -> str | tuple[bytes | memoryview, ...] | None:
-        """The next message to send: text, or the parts of a binary one; `None` when there is none.
-
-        The parts are to be joined where the bytes for the socket are made: body bytes are copied
-        once.
-        """
-        if not self.control:
-            return self.next_frame() if self.ring else None
-        message = self.control.pop(0)
-        return message if isinstance(message, str) else (message,)
-
     # --- in -------------------------------------------------------------------------------
 
     def receive_message(self, message: str | bytes, rest: bytes = b"") -> None:

@@ -155,11 +155,15 @@ class StreamTable:
             stream.queued = True
             self.ring.append(stream)
 
-    def next_frame(self) -> tuple[bytes | memoryview, ...] | None:
-        """The parts of the next frame of the streams in turn.
+    def next_message(self) -> str | tuple[bytes | memoryview, ...] | None:
+        """The next message to send: text, or the parts of a frame; `None` when none may leave now.
 
-        `None` when none has anything that may leave.
+        The parts are to be joined where the bytes for the socket are made: body bytes are copied
+        once.
         """
+        if self.control:
+            message = self.control.pop(0)
+            return message if isinstance(message, str) else (message,)
         while self.ring:
             stream = self.ring.pop(0)
             stream.queued = False
