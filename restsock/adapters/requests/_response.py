@@ -78,9 +78,11 @@ class TunnelBody(io.RawIOBase):
             urllib3.exceptions.ReadTimeoutError: nothing came in time.
             urllib3.exceptions.ProtocolError: the response broke off.
         """
-        if size is None or size < 0:
-            return b"".join(iter(self._take, b""))
         parts = []
+        if size is None or size < 0:
+            while not self.closed:
+                parts.append(self._take())
+            return b"".join(parts)
         while size > 0 and (data := self._take(size)):
             parts.append(data)
             size -= len(data)

@@ -68,7 +68,7 @@ class WsgiHandler:
         if pool.items >= self._max_workers and not self._may_wait(pool, exchange, connection):
             return
         describe(connection)  # here, so that the worker finds it known
-        request = ThreadExchange.accept(exchange, token=token, limits=connection.limits)
+        request = ThreadExchange.accept(exchange, token=token, limits=connection.options.limits)
         pool.give(request, connection)
 
     @asynccontextmanager
