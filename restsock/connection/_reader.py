@@ -227,6 +227,12 @@ class Reader:
                 raise
         return True
 
+    def leave(self) -> None:
+        """A thread that was going to take the lead again does not. Takes the lock."""
+        with self._writer.lock:
+            if self.lead is not None and self.lead.holder is None:
+                self.lead.give_back(soon=False)
+
     # --- with the lock, corked ----------------------------------------------------------------
 
     def _look_in(self, direct_socket: DirectSocket) -> None:

@@ -343,8 +343,7 @@ class ThreadExchange:
                         connection = None
                     self.wait_started(self._connect)
                     self._requeued = False
-                    before = self._flow.outstanding
-                    deadline = None if timeout is None else time.monotonic() + timeout
+                    return self.drain(timeout, unread=unread)
                 now = self._flow.outstanding
                 sends = (
                     connection is not None
@@ -396,6 +395,7 @@ class ThreadExchange:
         With this side's half complete too, the stream ends by itself; else it is reset.
         """
         self.received = True
+        self._flow.leave()
         self.close()
 
     def close(self, code: ResetCode = ResetCode.CANCEL, reason: str = "") -> None:

@@ -8,6 +8,7 @@ All counters count bytes and have one writer each, so that no step needs a lock 
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,13 @@ class ThreadFlow:
         elif not self._credit_posted:
             self._credit_posted = True
             self._event_queue.post(self._consume)
+
+    def leave(self) -> None:
+        """The thread has all that it wants: if it was going to come back for more, it does not."""
+        connection = self._exchange.connection
+        more, self._event_queue.more = self._event_queue.more, False
+        if more and connection is not None and connection.pid == os.getpid():
+            connection.reader.leave()
 
     def _consume(self) -> None:  # on the loop, or in `run_here`
         self._credit_posted = False  # first: a batch that comes now is posted again, not lost

@@ -186,6 +186,32 @@ async def test_who_stays_away_from_a_long_body_holds_nobody_up() -> None:
         assert readable(lead)
 
 
+async def test_who_has_all_of_a_long_body_holds_nobody_up() -> None:
+    """The loop is woken for what comes next, though the thread was going to come back."""
+    async with alone(options=QUIET) as (dialer, far):
+        stream = ask(dialer)
+        far.arrived()
+        far.multiplexer.send_head(stream.exchange.id, ResponseHead(200, []))
+        far.multiplexer.send_data(stream.exchange.id, bytes(20_000))
+        far.say()
+        lead = dialer.reader.lead
+        assert lead is not None
+
+        def read() -> int:
+            stream.receive_head(1, 1)
+            return len(stream.receive_data(1))
+
+        assert while_the_loop_stands(read) == 20_000
+        assert lead.soon
+        lead.look_in()
+        assert lead.shared
+        stream.release()
+        assert not lead.soon
+        far.multiplexer.send_end(stream.exchange.id)
+        far.say()
+        assert readable(lead)
+
+
 def test_a_lead_that_is_shared_wakes_nobody_until_its_thread_stays_away() -> None:
     here, there = socket.socketpair()
     with here, there:
