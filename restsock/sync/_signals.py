@@ -51,11 +51,11 @@ def drain_on_signal(
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
+        cut, seen = seen, True  # first: the next signal may come in the middle of this
         # No log line from in here: the signal may have come in the middle of another one.
-        tell = partial(tell_closing, number, cut=seen)
+        tell = partial(tell_closing, number, cut=cut)
         for endpoint in endpoints:
-            endpoint._close_soon(0 if seen else grace, tell if endpoint is endpoints[0] else None)
-        seen = True
+            endpoint._close_soon(0 if cut else grace, tell if endpoint is endpoints[0] else None)
 
     before: dict[int, Any] = {}
     try:
