@@ -189,21 +189,27 @@ async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refu
     raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
-class _MaskKeys:
-    """Random masking keys, drawn from the system a block at a time."""
+_mask_keys: list[bytes] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mask_keys.clear)
 
-    __slots__ = ("_at", "_block")
 
-    def __init__(self) -> None:
-        self._block = b""
-        self._at = 0
+def _mask_key() -> bytes:
+    """A random masking key, of those drawn from the system a block at a time. For any thread."""
+    while True:
+        try:
+            return _mask_keys.pop()
+        except IndexError:
+            block = os.urandom(_KEYS)
+            _mask_keys.extend(block[at : at + 4] for at in range(0, _KEYS, 4))
 
-    def __call__(self) -> bytes:
-        if self._at == len(self._block):
-            self._block = os.urandom(_KEYS)
-            self._at = 0
-        self._at += 4
-        return self._block[self._at - 4 : self._at]
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class _Opening:
@@ -227,15 +233,15 @@ class _Opening:
         self.websocket = WebSocket(
             client=dialer,
             max_message=options.limits.max_message,
-            mask_key=_MaskKeys() if dialer else None,
+            mask_key=_mask_key if dialer else None,
             split=HEADER_SIZE,
         )
         self.multiplexer = Multiplexer(
             dialer=dialer,
             limits=options.limits,
             heartbeat=options.heartbeat,
-            new_id=lambda: str(uuid.uuid4()),
-            unix_ms=lambda: time.time_ns() // 1_000_000,
+            new_id=_new_id,
+            unix_ms=_unix_ms,
             buffered=buffered,
         )
         self.pipeline = Pipeline(self.websocket, self.multiplexer, tls)

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
@@ -38,7 +39,7 @@ class Settings:
     @classmethod
     def of(cls, limits: Limits, heartbeat: Heartbeat) -> Settings:
         """The settings that these options amount to."""
-        return cls(
+        return _shared(
             max_frame=limits.max_frame,
             max_head=limits.max_head,
             initial_window=limits.initial_window,
@@ -61,7 +62,7 @@ class Settings:
         if not isinstance(value, dict):
             raise RemoteProtocolError("settings that are not an object")
         default = cls()
-        return cls(
+        return _shared(
             max_frame=_whole(value, "max_frame", default.max_frame, 1024, 64 * 1024),
             max_head=_whole(value, "max_head", default.max_head, 1024, 64 * 1024),
             initial_window=_whole(
@@ -71,6 +72,10 @@ class Settings:
             heartbeat_interval=_seconds(value, "heartbeat_interval"),
             heartbeat_timeout=_seconds(value, "heartbeat_timeout"),
         )
+
+
+# Thousands of connections are told the same, and keep it.
+_shared = lru_cache(maxsize=64)(Settings)
 
 
 def encode_envelope(type: str, id: str, timestamp: int, payload: dict[str, Any]) -> str:

@@ -162,11 +162,17 @@ def _reluctance(connection: Connection) -> tuple[bool, bool, int, int]:
     )
 
 
+# One object for the many peers that have none.
+_NO_METADATA = hashlib.sha256(b"null").digest()
+
+
 def _canonical(value: Any) -> bytes | None:
     """One digest for all that is the same JSON value; `None` for what is none.
 
     The text itself may be several times as long as what the peer has sent.
     """
+    if value is None:
+        return _NO_METADATA
     try:
         text = json.dumps(
             _plain_numbers(value), sort_keys=True, allow_nan=False, separators=(",", ":")
