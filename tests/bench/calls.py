@@ -178,7 +178,7 @@ _packages: dict[CodeType, str] = {}
 def _package(code: CodeType) -> str:
     package = _packages.get(code)
     if package is None:
-        package = _packages[code] = package_of(code)
+        package = _packages[code] = package_of(code.co_filename)
     return package
 
 

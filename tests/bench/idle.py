@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from tests.bench import weights
 from tests.bench.processes import (
     cpu_seconds,
     hear,
@@ -52,6 +53,7 @@ def raise_file_limit() -> int:
 async def _listen(interval: float) -> None:
     import restsock
 
+    scales = weights.Scales()
     # Of the two only the listener sends pings: each is a frame out and a frame in, on either side.
     options = restsock.Options(
         heartbeat=restsock.Heartbeat(interval=interval, timeout=60),
@@ -59,39 +61,44 @@ async def _listen(interval: float) -> None:
     )
     async with restsock.listen("127.0.0.1", 0, options=options) as server:
         print(json.dumps({"port": server.address[1]}), flush=True)
-        while await trio.to_thread.run_sync(sys.stdin.readline):
-            print(json.dumps({"connections": len(server.connections)}), flush=True)
+        while line := await trio.to_thread.run_sync(sys.stdin.readline):
+            command = json.loads(line)
+            answer = {"connections": len(server.connections)}
+            print(json.dumps({**answer, **scales.answer(command)}), flush=True)
 
 
 async def _dial(port: int) -> None:
     import restsock
-    from restsock.connection import Peer
+    from restsock.connection import Connection, Peer
     from restsock.connection._handshake import open_dialed
 
     options = restsock.Options(
         heartbeat=restsock.Heartbeat(interval=None), timeouts=restsock.Timeouts(handshake=60)
     )
     free = trio.CapacityLimiter(_AT_ONCE)
+    scales = weights.Scales()
 
-    async def one(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def one() -> None:
         async with free:
             stream = await trio.open_tcp_stream("127.0.0.1", port)
             connection = await open_dialed(
                 stream, host="bench", peer=Peer("127.0.0.1", port), options=options
             )
         open_now.append(connection)
-        task_status.started()
+        nursery.start_soon(keep, connection)
+
+    async def keep(connection: Connection) -> None:
         await connection.run()
         raise RuntimeError(f"an idle connection has ended: {connection.closed}")
 
     open_now: list[Any] = []
     async with trio.open_nursery() as nursery:
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
-            wanted = json.loads(line)["open"]
+            command = json.loads(line)
             async with trio.open_nursery() as dialing:
-                for _ in range(wanted - len(open_now)):
-                    dialing.start_soon(nursery.start, one)
-            print(json.dumps({"open": len(open_now)}), flush=True)
+                for _ in range(command.get("open", 0) - len(open_now)):
+                    dialing.start_soon(one)
+            print(json.dumps({"open": len(open_now), **scales.answer(command)}), flush=True)
         nursery.cancel_scope.cancel()
 
 
@@ -107,10 +114,7 @@ def measure(counts: Sequence[int], *, interval: float, seconds: float) -> dict[s
         if count > most
     ]
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(running(python("idle", "listen", str(interval))))
-        port = hear(listener)["port"]
-        dialer = stack.enter_context(running(python("idle", "dial", str(port))))
-        sides = {"listener": listener, "dialer": dialer}
+        sides = _start(stack, interval)
         _grow(sides, _BEFORE)
         empty = {side: rss_bytes(process.pid) for side, process in sides.items()}
         rows = []
@@ -123,7 +127,29 @@ def measure(counts: Sequence[int], *, interval: float, seconds: float) -> dict[s
                 row[f"{side}_kib"] = _kib(empty[side], rss_bytes(process.pid), count - _BEFORE)
             row.update(_heartbeats(sides, seconds))
             rows.append(row)
-    return {"rows": rows, "interval": interval, "seconds": seconds, "skipped": skipped}
+    found = {"rows": rows, "interval": interval, "seconds": seconds, "skipped": skipped}
+    return {**found, "weights": weigh(500)}
+
+
+def weigh(count: int) -> dict[str, dict[str, Any]]:
+    """What a connection consists of at each side, on the average of so many: see `weights`."""
+    with contextlib.ExitStack() as stack:
+        sides = _start(stack, None)
+        _grow(sides, _BEFORE)
+        for when in ("before", "after"):
+            answers = {}
+            for side, process in sides.items():
+                tell(process, {"weigh": when})
+                answers[side] = hear(process)
+            if when == "before":
+                _grow(sides, _BEFORE + count)
+        return {side: weights.of_one(answer, count) for side, answer in answers.items()}
+
+
+def _start(stack: contextlib.ExitStack, interval: float | None) -> dict[str, subprocess.Popen[str]]:
+    listener = stack.enter_context(running(python("idle", "listen", str(interval or 1000))))
+    dialer = stack.enter_context(running(python("idle", "dial", str(hear(listener)["port"]))))
+    return {"listener": listener, "dialer": dialer}
 
 
 def _grow(sides: dict[str, subprocess.Popen[str]], count: int) -> float:

@@ -12,7 +12,6 @@ import cProfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 
 from tests.bench.processes import ROOT
 
@@ -68,7 +67,7 @@ def profiled(
     spent: dict[str, float] = {}
     for entry in profile.getstats():
         code = entry.code
-        package = "functions in C" if isinstance(code, str) else package_of(code)
+        package = "functions in C" if isinstance(code, str) else package_of(code.co_filename)
         spent[package] = spent.get(package, 0.0) + entry.inlinetime
     total = sum(spent.values()) or 1.0
     ranked = sorted(spent.items(), key=lambda item: -item[1])
@@ -77,9 +76,9 @@ def profiled(
     return {**large, "others": 1.0 - sum(large.values())}
 
 
-def package_of(code: CodeType) -> str:
-    """Who wrote a function: a part of restsock, a package, or the standard library."""
-    path = Path(code.co_filename)
+def package_of(filename: str) -> str:
+    """Who wrote some code: a part of restsock, a package, or the standard library."""
+    path = Path(filename)
     if path.is_relative_to(_PACKAGE):
         return ".".join(part.removesuffix(".py") for part in path.relative_to(ROOT).parts[:2])
     if "site-packages" in path.parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,7 @@ def tables(results: Results) -> list[Table]:
         found += [_bulk(results), _fairness(results)]
     if "idle" in results:
         found.append(_idle(results["idle"]))
+        found += _weights(results["idle"])
     if "busy" in results:
         found.append(_busy(results["busy"]))
     if "parts" in results:
@@ -180,6 +182,21 @@ def _idle(idle: dict[str, Any]) -> Table:
             )
     title = f"Idle connections, a heartbeat each {idle['interval']:g} s"
     return Table(title, ["", "KiB RSS each", "share of a core", "seconds to connect"], rows)
+
+
+def _weights(idle: dict[str, Any]) -> list[Table]:
+    sides = idle.get("weights", {})
+    packages = Counter[str]()
+    for side in sides.values():
+        packages.update(side["bytes"])
+    rows = [
+        [package, *(str(side["bytes"].get(package, 0)) for side in sides.values())]
+        for package, _ in packages.most_common()
+    ]
+    totals = ["in all", *(str(sum(side["bytes"].values())) for side in sides.values())]
+    objects = ["garbage-collected objects", *(str(side["objects"]) for side in sides.values())]
+    title = "What an idle connection consists of, in bytes by the package that allocates them"
+    return [Table(title, ["", *sides], [*rows, totals, objects])] if sides else []
 
 
 def _busy(busy: dict[str, Any]) -> Table:

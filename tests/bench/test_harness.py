@@ -14,6 +14,7 @@ from tests.bench import page
 from tests.bench.__main__ import full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
+from tests.bench.idle import weigh
 from tests.bench.processes import ROOT, hear, running, tell, tree
 from tests.bench.profiling import package_of
 from tests.bench.tables import tables
@@ -151,7 +152,7 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
         **results,
         "rates": {"spells": spells},
         "transfers": {"bulk": bulk, "fairness": fairness},
-        "idle": {"rows": [held]},
+        "idle": {"rows": [held], "interval": 20},
         "calls": calls,
     }
     assert [target.title for target in TARGETS if target.measure(full) is None] == []
@@ -171,7 +172,7 @@ def test_code_belongs_to_restsock_by_where_it_lies_and_not_by_a_folder_of_that_n
         flask: "flask",
         Path(os.__file__): "standard library",
     }.items():
-        assert package_of(compile("", str(path), "exec")) == package
+        assert package_of(str(path)) == package
 
 
 def test_the_page_keeps_all_but_its_figures(results: Results, tmp_path: Path) -> None:
@@ -206,3 +207,13 @@ def test_no_process_outlives_the_one_that_was_started() -> None:
         assert select.select([handle], [], [], 10)[0]
     finally:
         os.close(handle)
+
+
+def test_an_idle_connection_stays_light() -> None:
+    """Bytes do not depend on the machine, and hardly on the version of Python."""
+    weights = weigh(200)
+    ours = ("restsock.connection", "restsock.protocol", "restsock.server")
+    for side, (most, objects) in {"listener": (3700, 37), "dialer": (3700, 48)}.items():
+        found = weights[side]
+        assert sum(found["bytes"].get(package, 0) for package in ours) <= most, weights
+        assert found["objects"] <= objects, weights
