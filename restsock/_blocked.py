@@ -140,16 +140,19 @@ class LoopWatch:
         """Has a function called in another thread, several times a second, while trio is blocked.
 
         Args:
-            function: until `stop_standing_in`, which has to follow.
+            function: until `stop_standing_in`, which has to follow. It may be given again, with the
+                interval of another heartbeat.
             interval: of the heartbeat that must not stop, in seconds: the first call is made before
                 two thirds of it are over.
         """
         pause = _PAUSE if interval is None else min(_PAUSE, interval * _SHARE)
-        self._stand_ins[function] = pause
+        known = self._stand_ins.get(function)
+        self._stand_ins[function] = pause if known is None else min(pause, known)
         if pause < self._pause:
             self._pause = pause
             self._changed.set()
-        self.add(self.trio)
+        if known is None:
+            self.add(self.trio)
 
     def stop_standing_in(self, function: Callable[[], object]) -> None:
         """Ends what `stand_in` began."""

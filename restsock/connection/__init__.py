@@ -14,7 +14,6 @@ from ._connection import Connection
 from ._exchange import Carrier, Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
-from ._heartbeat import HeartbeatTimer
 from ._inbox import joined
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
@@ -44,7 +43,6 @@ __all__ = [
     "Handler",
     "Health",
     "HealthReport",
-    "HeartbeatTimer",
     "Instrument",
     "InstrumentLike",
     "Instruments",

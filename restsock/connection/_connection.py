@@ -9,9 +9,10 @@ It is composed of objects that own their state, and each is where to look for wh
 - `ExchangeTable`: the exchanges, and what happens to them;
 - `ConnectionCounters`: what is counted, and told to an instrument.
 
-One task, in `run()`, reads: it awaits nothing but the socket. Another writes while the socket takes
-less than there is to send. A `HeartbeatTimer`, which many share, says when its peer is to be
-checked. Everything else happens in plain calls.
+While it is idle it has no task. One task of the loop reads for all its connections (`ReadyPoll`),
+and one says when their peers are to be checked (`HeartbeatTimer`); both make plain calls. What
+takes time is a task: to write while the socket takes less than there is to send, to close. These
+run in `run_tasks()`, which the owner is told to call: `run()` is one that waits until it has to.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._blocked import loop_watch
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
@@ -37,7 +37,7 @@ from ._deadlines import bound_idleness, bound_lifetime
 from ._exchange import Exchange
 from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
-from ._heartbeat import ConnectionHeartbeat, HeartbeatTimer
+from ._heartbeat import ConnectionHeartbeat
 from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
 from ._reader import Reader
 from ._requester import Requester
@@ -63,7 +63,9 @@ _LINGER = 1.0
 
 
 class Connection(Requester):
-    """A handshaken connection. Made by `open_dialed()` or `open_accepted()`; lives in `run()`.
+    """A handshaken connection. Made by `open_dialed()` or `open_accepted()`.
+
+    Order of calls: `run()`; or `begin()` and, whenever it asks for it, `run_tasks()`.
 
     Attributes:
         id: the same at both ends.
@@ -71,7 +73,6 @@ class Connection(Requester):
         metadata: what the dialer told, at both ends.
         peer: where the other end is.
         principal: whom authentication has found the peer to be; `None` without authentication.
-        heartbeat_timer: checks its peer, and is running; without one it has its own.
         multiplexer: carries the exchanges on it.
     """
 
@@ -85,7 +86,6 @@ class Connection(Requester):
         "counters",
         "exchange_table",
         "heartbeat",
-        "heartbeat_timer",
         "id",
         "instrument",
         "lifecycle",
@@ -127,12 +127,11 @@ class Connection(Requester):
         self.instrument: Instruments | None = None
         self.admit: Callable[[Exchange], bool] | None = None
         self.on_leaving: Callable[[int], object] | None = None
-        self.heartbeat_timer: HeartbeatTimer | None = None
         self.multiplexer = multiplexer
         self._stream = stream
         self._pipeline = pipeline
         self._websocket = pipeline.websocket
-        lifecycle = self.lifecycle = Lifecycle(pipeline.websocket, options.timeouts.close)
+        lifecycle = self.lifecycle = Lifecycle(self, pipeline.websocket, options.timeouts.close)
         counters = self.counters = ConnectionCounters(self)
         writer = self.writer = Writer(stream, pipeline, lifecycle, counters)
         self.lock = writer.lock
@@ -227,42 +226,72 @@ class Connection(Requester):
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
         """
-        self.exchange_table.handler = handler
-        watch = loop_watch()
-        watch.stand_in(self.reader.read_here, self.options.heartbeat.interval)
+        idle = _Idle()
         try:
-            async with trio.open_nursery() as nursery:
-                self.lifecycle.begin(nursery)
-                self.writer.writing = False
-                if self.timeouts.connection_idle is not None:
-                    nursery.start_soon(bound_idleness, self, self.timeouts.connection_idle)
-                if self.timeouts.lifetime is not None:
-                    nursery.start_soon(bound_lifetime, self, self.timeouts.lifetime)
-                try:
-                    self.heartbeat.start(self.heartbeat_timer)
-                    try:
-                        outcome = await self.reader.run()
-                    except RemoteProtocolError as exc:
-                        outcome = self._reject(exc)
-                    self.lifecycle.end(outcome)
-                    await self._finish_close()
-                finally:
-                    # It takes no task from here on, and what threads have left to the loop, or an
-                    # app sends, may still want one for its bytes before `_finish`.
-                    self.lifecycle.stop_tasks()
-                nursery.cancel_scope.cancel()
+            self.begin(handler, idle)
+            while not await self.run_tasks():
+                await idle.wait()
         finally:
-            watch.stop_standing_in(self.reader.read_here)
-            self._finish()
-            self.heartbeat.stop()
-            if self.instrument is not None:
-                assert self.closed is not None
-                self.instrument.connection_closed(self, self.closed)
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._stream)
-            self.lifecycle.tell_finished()
+            if self.closed is None:
+                await self._close()
         assert self.closed is not None
         return self.closed
+
+    def begin(self, handler: Handler | None, need: Callable[[Connection], object]) -> None:
+        """Carries exchanges from now on. On the loop; to be called once.
+
+        Args:
+            handler: as for `run`.
+            need: is called with this connection, on the loop, when there is a first task. The
+                owner runs `run_tasks()` once for that; with the last task this returns.
+        """
+        self.exchange_table.handler = handler
+        self.lifecycle.begin(need)
+        self.writer.writing = False
+        if self.timeouts.connection_idle is not None:
+            self.lifecycle.start_soon(bound_idleness, self, self.timeouts.connection_idle)
+        if self.timeouts.lifetime is not None:
+            self.lifecycle.start_soon(bound_lifetime, self, self.timeouts.lifetime)
+        try:
+            self.heartbeat.start()
+            self.reader.begin(self, self.options.heartbeat.interval)
+        except Exception as exc:  # noqa: BLE001  # raised where its tasks run, as all of its bugs
+            self.lifecycle.crash(exc)
+
+    async def run_tasks(self) -> bool:
+        """Runs its tasks until there are none.
+
+        Returns:
+            Whether it has ended, which it also has when this raises.
+        """
+        over = True
+        try:
+            over = await self.lifecycle.run_tasks()
+        except Exception:
+            error = Closed(False, CloseCode.INTERNAL_ERROR, "an internal error", by_peer=False)
+            self.lifecycle.end(error)
+            raise
+        finally:
+            if over:
+                await self._close()
+        return over
+
+    def drop(self) -> None:
+        """Ends it without a word if it is idle. On the loop; for an owner that ends.
+
+        Where it has a task, `run_tasks()` is to be cancelled instead.
+        """
+        if self.closed is None and not self.lifecycle.running:
+            assert isinstance(self._stream, trio.SocketStream)  # what else there is needs a task
+            self._finish()
+            self._stream.socket.close()
+            self.lifecycle.tell_finished()
+
+    async def _close(self) -> None:
+        self._finish()
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self._stream)
+        self.lifecycle.tell_finished()
 
     async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Closes the connection, and waits until it is closed, at most `timeouts.close`.
@@ -396,10 +425,21 @@ class Connection(Requester):
             self._websocket.close(error.close_code, str(error))
         return Closed(False, error.close_code, str(error), by_peer=False)
 
+    async def end(self, ending: Closed | Exception) -> None:
+        """See `Owner` of the reader."""
+        if isinstance(ending, RemoteProtocolError):
+            ending = self._reject(ending)
+        elif isinstance(ending, Exception):
+            why = str(ending.__cause__ or "") or str(ending) or type(ending).__name__
+            ending = self.lifecycle.lost(f"the socket failed: {why}")
+        self.lifecycle.end(ending)
+        await self._finish_close()
+        self.lifecycle.abort(ending)
+
     async def _finish_close(self) -> None:
         """After the last byte was read: lets the close frame leave, and awaits the peer's."""
         if self._websocket.close_sent:
-            self.lifecycle.bound(min(_LINGER, self.timeouts.close))
+            self.lifecycle.bound(trio.current_time() + min(_LINGER, self.timeouts.close))
             if not await self.writer.wait_written():
                 return
             while not self._websocket.close_received and await self.reader.drop_some():
@@ -407,8 +447,41 @@ class Connection(Requester):
 
     def _finish(self) -> None:
         """Fails all that is under way. From here on nothing is sent, by nobody."""
+        self.lifecycle.stop_tasks()
         with self.lock:
             self.writer.direct_socket = None
             self.reader.close()
             self.lifecycle.finish()
             self.exchange_table.fail_all()
+        self.heartbeat.stop()
+        if self.instrument is not None:
+            assert self.closed is not None
+            self.instrument.connection_closed(self, self.closed)
+
+
+class _Idle:
+    """An owner that waits until it has to run tasks. With a trio event it would weigh more."""
+
+    __slots__ = ("_needed", "_task")
+
+    def __init__(self) -> None:
+        self._needed = False
+        self._task: trio.lowlevel.Task | None = None
+
+    def __call__(self, connection: Connection) -> None:
+        """Ends `wait()`, also one that has yet to begin."""
+        self._needed = True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        """Waits until it has to. When it is cancelled, nothing has happened."""
+        if not self._needed:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._needed = False
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -392,7 +392,7 @@ class ExchangeTable:
             answer(exchange, 503, "This peer serves no app.\n")
             return
         try:
-            self.handler.handle(exchange)
+            self._lifecycle.context.run(self.handler.handle, exchange)
         except Exception:  # noqa: BLE001  # anybody's code, and one request must not end all others
             _log.exception(
                 "connection %s (%s): a handler failed",

@@ -1,12 +1,11 @@
-"""Heartbeats: whether a peer lives, and the one task that keeps the time for many of them."""
+"""Heartbeats: whether a peer lives, and the one task that keeps the time for all of them."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -22,65 +21,92 @@ if TYPE_CHECKING:
     from ._lifecycle import Lifecycle
     from ._writer import Writer
 
-__all__ = ["ConnectionHeartbeat", "HeartbeatCheck", "HeartbeatTimer"]
+__all__ = ["ConnectionHeartbeat", "HeartbeatTimer", "heartbeat_timer"]
+
+# Pings that leave before the other tasks of the loop have their turn.
+_AT_ONCE = 64
+# Seconds to sleep at least between two turns: of many that are due one after the other, some leave
+# together and a little late. To be woken costs more than a ping.
+_PAUSE = 0.05
 
 # How long a close frame to a peer that does not answer may take to leave. Seconds.
 _GOODBYE = 0.1
 
 
-class HeartbeatCheck:
-    """When one connection is to be checked next. `stop()` forgets it."""
+class Check(Protocol):
+    """What is called when its time has come."""
 
-    __slots__ = ("_check", "_number", "due")
-
-    def __init__(self, due: float, number: int, check: Callable[[], float]) -> None:
-        self.due = due
-        self._number = number
-        self._check: Callable[[], float] | None = check
-
-    def __lt__(self, other: HeartbeatCheck) -> bool:
-        return (self.due, self._number) < (other.due, other._number)
-
-    def stop(self) -> None:
-        """Never calls again. Harmless when repeated."""
-        self._check = None
-
-    def check(self) -> float | None:
-        """Calls; returns when to call again, or `None` when it was stopped."""
-        return None if self._check is None else self._check()
+    def __call__(self, now: float) -> float:
+        """Does what is due; returns when to be called again. Raises nothing."""
 
 
 class HeartbeatTimer:
-    """Calls each connection when its time has come. A timer for each would cost far more."""
+    """Calls each connection of a loop when its time has come. A timer for each would cost far more.
+
+    Its task belongs to the trio run, and exists while there is anything to call.
+    """
 
     def __init__(self) -> None:
-        self._checks: list[HeartbeatCheck] = []
+        # A heap of due time, number and call: lists, which the heap compares without our code.
+        self._entries: list[list[Any]] = []
         self._numbers = itertools.count()
-        self._sleep: trio.CancelScope | None = None
+        self._living = 0  # entries that were not removed
+        self._sleep = trio.CancelScope()
 
-    def add(self, due: float, check: Callable[[], float]) -> HeartbeatCheck:
-        """Calls `check` at a time (of the loop's clock), and again whenever it says."""
-        scheduled = HeartbeatCheck(due, next(self._numbers), check)
-        heapq.heappush(self._checks, scheduled)
-        if self._sleep is not None and due < self._sleep.deadline:
+    def add(self, due: float, check: Check) -> list[Any]:
+        """Calls `check` at a time (of the loop's clock), and again whenever it says.
+
+        Returns:
+            What `remove` needs.
+        """
+        entry = [due, next(self._numbers), check]
+        heapq.heappush(self._entries, entry)
+        self._living += 1
+        if self._living == 1:
+            trio.lowlevel.spawn_system_task(self._run, name="restsock-heartbeats")
+        elif due < self._sleep.deadline:
             self._sleep.deadline = due
-        return scheduled
+        return entry
 
-    async def run(self) -> None:
-        """Keeps the time until it is cancelled."""
-        checks = self._checks
-        while True:
-            with trio.CancelScope(deadline=checks[0].due if checks else math.inf) as self._sleep:
+    def remove(self, entry: list[Any]) -> None:
+        """Never calls it again. To be called once."""
+        entry[2] = None  # it leaves the heap when it is due
+        self._living -= 1
+        if not self._living:
+            _timer.set(None)
+            self._sleep.cancel()
+
+    async def _run(self) -> None:
+        entries = self._entries
+        earliest = -math.inf
+        while self._living:
+            with trio.CancelScope(deadline=max(entries[0][0], earliest)) as self._sleep:
                 await trio.sleep_forever()
-            now = trio.current_time()
-            while checks and checks[0].due <= now:
-                scheduled = checks[0]
-                due = scheduled.check()
-                if due is None:
-                    heapq.heappop(checks)
+            now = earliest = trio.current_time()
+            for _ in range(_AT_ONCE):
+                if not entries or entries[0][0] > now:
+                    earliest = now + _PAUSE
+                    break
+                entry = entries[0]
+                if entry[2] is None:
+                    heapq.heappop(entries)
                 else:
-                    scheduled.due = max(due, math.nextafter(now, math.inf))
-                    heapq.heapreplace(checks, scheduled)
+                    entry[0] = max(entry[2](now), math.nextafter(now, math.inf))
+                    heapq.heapreplace(entries, entry)
+
+
+_timer: trio.lowlevel.RunVar[HeartbeatTimer | None] = trio.lowlevel.RunVar(
+    "restsock-heartbeats", None
+)
+
+
+def heartbeat_timer() -> HeartbeatTimer:
+    """That of this trio run."""
+    found = _timer.get()
+    if found is None:
+        found = HeartbeatTimer()
+        _timer.set(found)
+    return found
 
 
 class ConnectionHeartbeat:
@@ -91,9 +117,9 @@ class ConnectionHeartbeat:
     """
 
     __slots__ = (
-        "_check",
         "_clock",
         "_counters",
+        "_entry",
         "_last_byte",
         "_lifecycle",
         "_options",
@@ -117,24 +143,22 @@ class ConnectionHeartbeat:
         self._writer = writer
         self._counters = counters
         self._clock = trio.lowlevel.current_clock()
-        self._check: HeartbeatCheck | None = None
+        self._entry: list[Any] | None = None  # in the timer
         self._last_byte = self._pinged_at = self._clock.current_time()
         self.pings = 0
 
-    def start(self, timer: HeartbeatTimer | None) -> None:
-        """Sends the first ping, and has its time kept: by a timer, or by one of its own."""
-        self._send_ping()  # also without heartbeats: windows grow by the round trip
-        if self._options.interval is None:
-            return
-        if timer is None:
-            timer = HeartbeatTimer()
-            self._lifecycle.start_soon(timer.run)
-        self._check = timer.add(self._next_check(), self)
+    def start(self) -> None:
+        """Sends the first ping, and has the timer of the loop send the others."""
+        now = trio.current_time()
+        self._send_ping(now)  # also without heartbeats: windows grow by the round trip
+        if self._options.interval is not None:
+            self._entry = heartbeat_timer().add(now + self._options.interval, self)
 
     def stop(self) -> None:
         """Ends it. Harmless when repeated."""
-        if self._check is not None:
-            self._check.stop()
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            heartbeat_timer().remove(entry)
 
     def note_bytes(self) -> None:
         """Bytes have come. For any thread."""
@@ -162,24 +186,23 @@ class ConnectionHeartbeat:
         options = self._options
         return math.inf if options.interval is None else options.interval + options.timeout
 
-    def _next_check(self) -> float:
-        """When a ping will be due, or the peer will have been silent for too long."""
-        assert self._options.interval is not None
-        next_ping = self._pinged_at + self._options.interval
-        return min(next_ping, self._last_byte + self._silence_limit)
-
-    def __call__(self) -> float:
+    def __call__(self, now: float) -> float:
         """Does what is due; returns when to check again. For the timer: a method costs 64 bytes."""
-        if not self._lifecycle.has_tasks:  # it is ending
-            return math.inf
-        if self._is_silent():
-            self._lifecycle.start_soon(self._timed_out)
-            return trio.current_time() + self._silence_limit
-        if trio.current_time() >= self._next_check():
-            self._send_ping()
-        return self._next_check()
+        interval = self._options.interval
+        assert interval is not None
+        silent_at = self._last_byte + interval + self._options.timeout
+        try:
+            if now >= silent_at:
+                self._lifecycle.start_soon(self._timed_out)
+                return now + interval + self._options.timeout
+            if now >= self._pinged_at + interval:
+                self._send_ping(now)
+        except Exception as exc:  # noqa: BLE001  # a bug in one connection is not the others' end
+            self._lifecycle.crash(exc)
+        return min(self._pinged_at + interval, silent_at)
 
-    def _is_silent(self) -> bool:
+    @property
+    def _silent(self) -> bool:
         return trio.current_time() >= self._last_byte + self._silence_limit
 
     async def _timed_out(self) -> None:
@@ -190,8 +213,8 @@ class ConnectionHeartbeat:
         # The loop may have been busy, or the machine asleep: what has come meanwhile is read first.
         for _ in range(2):
             await trio.lowlevel.checkpoint()
-        if not self._is_silent():
-            self._send_ping()
+        if not self._silent:
+            self._send_ping(trio.current_time())
             return
         reason = f"no byte from the peer for {self._silence_limit:g} s"
         outcome = Closed(False, CloseCode.HEARTBEAT_TIMEOUT, reason, by_peer=False)
@@ -202,10 +225,10 @@ class ConnectionHeartbeat:
             await self._writer.wait_written()
         self._lifecycle.abort(outcome)
 
-    def _send_ping(self) -> None:
+    def _send_ping(self, now: float) -> None:
         with self._writer.lock:
             self.pings += 1
-            self._pinged_at = trio.current_time()
+            self._pinged_at = now
             if not self._pipeline.websocket.close_sent:
                 self._pipeline.websocket.send_ping(_ping_payload(self.pings))
                 self._writer.flush()

@@ -5,14 +5,11 @@ costs more than to read. So the first that waits takes the lead: it polls the so
 hands on all that comes, under the connection's lock, until there is something for itself. The
 others wait on their queues. While nobody leads, the loop does.
 
-- The loop does not wait for the socket but for an epoll object around it. To take the lead is to
-  disarm the socket in there: one system call, and the loop is not woken any more. The epoll is
-  level-triggered: what came in between is seen when the socket is armed again.
+- The loop does not wait for the socket but for an epoll object around it, in which taking the lead
+  disarms the socket (`_ready_poll`).
 - A thread that reads a long body comes back for the next piece at once, and to wake the loop for
   what comes in between costs more than the piece. So it leaves the socket disarmed, and the loop
   looks in by the clock, as long as the thread goes on coming back.
-- Nothing depends on that. Who reads holds the lock, so whoever reads, what comes is handled in
-  order; a loop that is woken in vain finds nothing, and waits again.
 - Who leads waits for two things: the socket, and its own queue, which others fill as well. They see
   that it sleeps, and wake it. It says that it is going to sleep before it looks at the queue for
   the last time, and they look at that after they have put something in: no wake-up is lost.
@@ -26,9 +23,10 @@ import os
 import queue
 import select
 import threading
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import trio
+if TYPE_CHECKING:
+    from ._ready_poll import Readable, ReadyPoll
 
 __all__ = ["Lead", "Sleeper", "Waiter", "sleeper"]
 
@@ -101,66 +99,53 @@ class Waiter(Protocol):
 class Lead:
     """The lead of one connection. All calls are made with the connection's lock.
 
-    Attributes:
+    Args:
         fd: the number of the socket.
+        poll: waits for it, among others.
+        reader: the connection.
+
+    Attributes:
         holder: what the thread that leads sleeps in; `None` while the loop leads.
-        offered: whether the loop waits for this object, and not for the socket itself any more:
-            before that it could not be kept asleep, nor woken.
         shared: whether the loop looks in by the clock, for a thread that comes back at once.
         soon: whether the thread that had it last does.
     """
 
-    __slots__ = ("_armed", "_epoll", "_returned", "fd", "holder", "offered", "shared", "soon")
+    __slots__ = ("_armed", "_fd", "_poll", "_reader", "_returned", "holder", "shared", "soon")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, poll: ReadyPoll, reader: Readable) -> None:
         self.holder: Sleeper | None = None
-        self.offered = False
         self.shared = False
         self.soon = False
-        self.fd = fd
+        self._fd = fd
+        self._poll = poll
+        self._reader = reader
         self._armed = True
         self._returned = False  # since the loop has looked in
-        self._epoll = select.epoll()
-        self._epoll.register(fd, select.EPOLLIN)
-
-    def fileno(self) -> int:
-        """What the loop waits for until it is readable."""
-        return self._epoll.fileno()
 
     def take(self, holder: Sleeper) -> None:
         """Takes it. Nobody else may have it."""
         self.holder = holder
         if self._armed:
-            self._armed = False
-            self._epoll.modify(self.fd, 0)
+            self._arm(False)
 
     def give_back(self, *, soon: bool) -> None:
         """Gives it back to the loop; `soon` tells whether the thread is going to take it again."""
         self.holder = None
         self._returned = True
         self.soon = soon
-        if not ((soon and self.shared) or self._armed or self._epoll.closed):
-            self._armed = True
-            self._epoll.modify(self.fd, select.EPOLLIN)
+        if not ((soon and self.shared) or self._armed):
+            self._arm(True)
 
     def look_in(self) -> None:
         """The loop was woken, or its time has come: is it to look in again, or to be woken?"""
         self.shared = self.soon = self.soon and self._returned
         self._returned = False
-        if self.holder is None and not self._epoll.closed:
-            self._armed = not self.shared
-            self._epoll.modify(self.fd, select.EPOLLIN if self._armed else 0)
+        if self.holder is None:
+            self._arm(not self.shared)
 
-    def close(self) -> None:
-        """The socket is about to be closed. On the loop, whose task waits no more.
-
-        Whoever leads is woken: as long as a thread polls the socket, the system keeps it open, and
-        its number may soon be that of another one.
-        """
-        if self.holder is not None:
-            self.holder.wake()
-        trio.lowlevel.notify_closing(self._epoll.fileno())
-        self._epoll.close()
+    def _arm(self, armed: bool) -> None:
+        self._armed = armed
+        self._poll.arm(self._fd, self._reader, armed=armed)
 
 
 _here = threading.local()

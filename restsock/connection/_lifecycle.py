@@ -10,13 +10,19 @@
 DRAINING is this side's alone: a peer that drains says so by a GOAWAY, which the multiplexer knows.
 CLOSING begins with the wish of this side to close, or with the end of what comes in (a close frame,
 a broken socket, silence), whichever is first.
+
+A connection that is idle has no task. What takes time is one: to send what the socket did not take,
+to close, to wait. When it needs the first, the owner is told, and runs its tasks until there are
+none (`run_tasks`), in a nursery that ends with the connection. From CLOSING on there always is one.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -50,10 +56,14 @@ _NEXT: dict[State, tuple[State, ...]] = {
 }
 
 
+_Task = tuple[Callable[..., Awaitable[object]], tuple[object, ...]]
+
+
 class Lifecycle:
     """The state of one connection, its tasks, and how it ends. Changed on the loop.
 
     Args:
+        connection: whose it is.
         websocket: says which close frames have crossed.
         patience: seconds that a close may take.
 
@@ -63,32 +73,49 @@ class Lifecycle:
             going to begin; `None` when there is none.
         closing: the same, once it has begun: the close frame that is to end what is sent.
         outcome: how it ends; `None` until that is known.
+        context: for what is started and served here: that of the task that it began in.
+        running: whether its owner runs its tasks, or is about to.
     """
 
+    context: Context
+
     __slots__ = (
+        "_connection",
+        "_deadline",
         "_finished",
+        "_need",
         "_nursery",
         "_patience",
+        "_waiting",
         "_websocket",
         "announced",
         "closing",
+        "context",
         "outcome",
+        "running",
         "state",
     )
 
-    def __init__(self, websocket: WebSocket, patience: float) -> None:
+    def __init__(self, connection: object, websocket: WebSocket, patience: float) -> None:
         self.state = OPEN
         self.announced: tuple[int, str] | None = None
         self.closing: tuple[int, str] | None = None
         self.outcome: Closed | None = None
+        self.running = False
         self._websocket = websocket
         self._patience = patience
-        self._nursery: trio.Nursery | None = None
+        self._connection = connection
+        self._need: Callable[[Any], object] | None = None  # while tasks can be started
+        self._nursery: trio.Nursery | None = None  # while they run
+        self._waiting: list[_Task] | None = None  # those that do not run yet
+        self._deadline = math.inf  # of all of them
         self._finished: trio.Event | None = None  # made by the first to wait for it
 
     def _enter(self, state: State) -> None:
         assert state in _NEXT[self.state], f"{self.state.name} does not lead to {state.name}"
         self.state = state
+        if state is CLOSING:
+            self.start_soon(trio.sleep_forever)  # until the end; it has to be somebody's
 
     # --- the way to the end ---------------------------------------------------------------
 
@@ -119,8 +146,7 @@ class Lifecycle:
     def abort(self, outcome: Closed) -> None:
         """Ends it without waiting for anybody."""
         self.end(outcome)
-        if self._nursery is not None:  # else it is ending already
-            self._nursery.cancel_scope.cancel()
+        self.bound(-math.inf)
 
     def finish(self) -> Closed:
         """Nothing is sent from here on, and nothing comes. Returns how it ended."""
@@ -169,33 +195,67 @@ class Lifecycle:
 
     @property
     def has_tasks(self) -> bool:
-        """Whether tasks can be started: while it runs, until nothing comes in any more."""
-        return self._nursery is not None
+        """Whether tasks can be started: from the beginning until it is over."""
+        return self._need is not None
 
-    def begin(self, nursery: trio.Nursery) -> None:
-        """Has its tasks run in a nursery, which ends with it."""
-        self._nursery = nursery
-        if self.closing is not None:
+    def begin(self, need: Callable[[Any], object]) -> None:
+        """It lives from now on; `need` tells its owner that `run_tasks` has to be run."""
+        self.context = copy_context()
+        self._need = need
+        if self.state is CLOSING:
+            self.start_soon(trio.sleep_forever)
             self._bound_closing()
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Starts a task that ends with it, unless it is ending already."""
-        if self._nursery is not None:
+        """Starts a task that ends with it, unless it is over."""
+        if self._need is None:
+            return
+        if self._nursery is not None and self._nursery.child_tasks:
             self._nursery.start_soon(function, *args)
+            return
+        if self._waiting is None:
+            self._waiting = []
+        self._waiting.append((function, args))
+        if not self.running:
+            self.running = True
+            # A copy: this may be the one that is in use.
+            self.context.copy().run(self._need, self._connection)
+
+    async def run_tasks(self) -> bool:
+        """Runs its tasks until there are none; tells whether it is over. For its owner.
+
+        What a task raises is raised here; then it is over, too, and so it is after a cancellation.
+        """
+        while self._waiting is not None:
+            async with trio.open_nursery() as nursery:
+                waiting, self._waiting = self._waiting, None
+                self._nursery = nursery
+                for function, args in waiting:
+                    nursery.start_soon(function, *args)
+                self.bound(self._deadline)
+            self._nursery = None
+        self.running = False
+        return self.state >= CLOSING
+
+    def crash(self, error: BaseException) -> None:
+        """Ends it because of a bug: the error is raised where its owner runs its tasks."""
+        self.start_soon(_raise, error)
 
     def stop_tasks(self) -> None:
-        """Takes no task from here on; those that run go on."""
-        self._nursery = None
+        """It is over, and takes no task from here on."""
+        self._need = self._nursery = self._waiting = None
 
-    def bound(self, seconds: float) -> None:
-        """Has it end, tasks and all, within a time at most."""
+    def bound(self, until: float) -> None:
+        """Has it end, tasks and all, at this time at the latest."""
+        self._deadline = min(self._deadline, until)
         if self._nursery is not None:
-            scope = self._nursery.cancel_scope
-            scope.deadline = min(scope.deadline, trio.current_time() + seconds)
+            self._nursery.cancel_scope.deadline = self._deadline
+            if self._deadline == -math.inf:  # and not with the next look at the clock
+                self._nursery.cancel_scope.cancel()
 
     def _bound_closing(self) -> None:
-        if self._nursery is not None:
-            self._nursery.cancel_scope.deadline = trio.current_time() + self._patience
+        if self._need is not None:
+            self.bound(trio.current_time() + self._patience)
 
     # --- waiting for it -------------------------------------------------------------------
 
@@ -213,3 +273,7 @@ class Lifecycle:
         await self._finished.wait()
         assert self.outcome is not None
         return self.outcome
+
+
+async def _raise(error: BaseException) -> None:
+    raise error

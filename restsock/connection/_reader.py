@@ -1,22 +1,23 @@
-"""Reading a connection: by the task of the loop or, while it waits for an answer, by a thread.
+"""Reading a connection: by the loop or, while it waits for an answer, by a thread.
 
 Whoever reads holds the lock, takes what the socket has without waiting, and has it handed on; so
 what comes is handled in order, whoever reads. Who that is, and who waits for the socket meanwhile,
-is in `_leader`.
+is in `_leader`; how one task of the loop reads for all its connections, in `_ready_poll`.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from restsock._blocked import loop_watch
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import CloseReceived, Pong
 
 from ._leader import Lead, Waiter, sleeper
+from ._ready_poll import ready_poll
 
 if TYPE_CHECKING:
     from restsock.protocol import Pipeline
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ._direct_socket import DirectSocket
     from ._heartbeat import ConnectionHeartbeat
     from ._lifecycle import Lifecycle
+    from ._ready_poll import ReadyPoll
     from ._writer import Traffic, Writer
 
 __all__ = ["Reader"]
@@ -36,16 +38,20 @@ _READ = 64 * 1024
 _READ_MORE = 256 * 1024
 # How often to read at most, where more seems to be there, before what is due is sent.
 _READS = 3
-# How long a thread that reads a long body may stay away, in seconds, before the loop reads for the
-# others.
-_LOOK_IN = 2e-3
+
+
+class Owner(Protocol):
+    """Whose reader it is."""
+
+    async def end(self, ending: Closed | Exception) -> None:
+        """Ends the connection, as a task of it: the close frame, or what is wrong, was read."""
 
 
 class Reader:
     """What comes in on one connection.
 
     Attributes:
-        lead: which thread reads, where one can; `None` before the first that could.
+        lead: which thread reads; `None` before the first that could.
         ended: whether the last that comes has been read, or the connection is closed. For any
             thread.
     """
@@ -53,9 +59,12 @@ class Reader:
     __slots__ = (
         "_counters",
         "_ending",
+        "_fd",
         "_heartbeat",
         "_lifecycle",
+        "_owner",
         "_pipeline",
+        "_poll",
         "_reading",
         "_size",
         "_stream",
@@ -78,8 +87,11 @@ class Reader:
         self.lead: Lead | None = None
         self.ended = False
         self._size = _READ  # of the next read
+        self._owner: Owner | None = None  # until it has been told to end
         self._ending: Closed | Exception | None = None  # what was read last
-        self._reading: trio.CancelScope | None = None  # of the task, while it can be told to stop
+        self._poll: ReadyPoll | None = None  # waits for the socket, while one does
+        self._fd = -1  # the socket's number in there
+        self._reading: trio.CancelScope | None = None  # of a task of its own that reads
         self._stream = stream
         self._pipeline = pipeline
         self._lifecycle = lifecycle
@@ -90,48 +102,98 @@ class Reader:
 
     # --- the loop -----------------------------------------------------------------------------
 
-    async def run(self) -> Closed:
-        """Reads until the end, and tells how it was. On the loop.
+    def begin(self, owner: Owner, interval: float | None) -> None:
+        """Reads from now on, without a task of its own if that is possible. On the loop.
 
-        Raises:
-            RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
+        Args:
+            owner: ends when the last has been read.
+            interval: of the heartbeat.
         """
+        self._owner = owner
         try:
             # What came with the last bytes of the handshake is there already.
-            closed = self._writer.run_on_loop(self._receive, b"")
-            direct_socket = self._writer.direct_socket
-            if direct_socket is None:
-                while closed is None:
-                    data = bytes(await self._stream.receive_some(_READ))
-                    if not data:
-                        return self._lifecycle.lost("the socket ended without a close")
-                    closed = self._writer.run_on_loop(self._receive, data)
-                return closed
-            if closed is not None:
-                return closed
+            self._writer.run_on_loop(self._receive, b"")
+        except (RemoteProtocolError, OSError) as exc:
+            self._ending = exc
+        direct_socket = self._writer.direct_socket
+        if self._ending is not None:
+            self._tell_ending()
+        elif direct_socket is None or not self._join(direct_socket.fileno(), interval):
+            self._lifecycle.start_soon(self._run, interval)
+
+    def _join(self, fd: int, interval: float | None) -> bool:
+        """Has the one task of the loop read it; tells whether that can."""
+        try:
+            poll = ready_poll()
+            if poll is None:
+                return False
+            poll.add(fd, self, interval)
+        except OSError:
+            return False  # no descriptors are left
+        self._fd, self._poll = fd, poll  # in this order, for threads
+        return True
+
+    def read_ready(self) -> None:
+        """Reads what the socket has, for the task of all connections. Raises nothing."""
+        direct_socket = self._writer.direct_socket
+        if direct_socket is None:
+            return
+        lead = self.lead
+        streams = lead is not None and (lead.soon or lead.shared)
+        try:
+            self._writer.run_on_loop(self._look_in if streams else self._read, direct_socket)
+            if self._ending is not None:
+                self._tell_ending()
+        except BaseException as exc:  # noqa: BLE001  # whatever it is, it is this connection's alone
+            self._leave()
+            self._lifecycle.crash(exc)
+
+    def _tell_ending(self) -> None:
+        """Has the end begin, unless it has. On the loop."""
+        self.ended = True
+        self._leave()
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            assert self._ending is not None
+            self._lifecycle.start_soon(owner.end, self._ending)
+
+    def _leave(self) -> None:
+        """The loop waits for the socket no more."""
+        with self._writer.lock:
+            poll, self._poll = self._poll, None
+            if poll is not None:
+                poll.remove(self._fd, self)
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _run(self, interval: float | None) -> None:
+        """Reads until the end, as a task: where none can read for all connections."""
+        watch = loop_watch()
+        watch.stand_in(self.read_here, interval)
+        try:
             with trio.CancelScope() as self._reading:
                 while self._ending is None:
-                    lead = self.lead
-                    if lead is not None:
-                        lead.offered = True
-                    with trio.move_on_after(_LOOK_IN if lead and lead.shared else math.inf):
-                        await trio.lowlevel.wait_readable((lead or direct_socket).fileno())
-                    streams = lead is not None and (lead.soon or lead.shared)
-                    read = self._look_in if streams else self._read
-                    self._writer.run_on_loop(read, direct_socket)
-            ending = self._ending
-            assert ending is not None
-            if isinstance(ending, Exception):
-                raise ending
-            return ending
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:
-            why = str(exc.__cause__ or "") or str(exc) or type(exc).__name__
-            return self._lifecycle.lost(f"the socket failed: {why}")
-
-    def _stop(self) -> None:
-        """Wakes the task, since somebody else has read the end. On the loop."""
-        if self._reading is not None:  # else it has not begun, and looks first
-            self._reading.cancel()
+                    direct_socket = self._writer.direct_socket
+                    if direct_socket is not None:
+                        await trio.lowlevel.wait_readable(direct_socket.fileno())
+                        self._writer.run_on_loop(self._read, direct_socket)
+                    else:
+                        data = bytes(await self._stream.receive_some(_READ))
+                        if data:
+                            self._writer.run_on_loop(self._receive, data)
+                        else:
+                            self._ending = self._lost()
+        except (
+            RemoteProtocolError,
+            OSError,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+        ) as exc:
+            self._ending = exc
+        finally:
+            self._reading = None
+            watch.stop_standing_in(self.read_here)
+        self._tell_ending()
 
     async def drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
@@ -141,10 +203,16 @@ class Reader:
             return False
 
     def close(self) -> None:
-        """Reads no more. On the loop, whose task waits no more; with the lock."""
+        """Reads no more: the socket is about to be closed. On the loop, with the lock.
+
+        Whoever leads is woken: as long as a thread polls the socket, the system keeps it open, and
+        its number may soon be that of another one.
+        """
         self.ended = True
-        if self.lead is not None:
-            self.lead.close()
+        self._owner = None
+        self._leave()
+        if self.lead is not None and self.lead.holder is not None:
+            self.lead.holder.wake()
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -185,14 +253,12 @@ class Reader:
             with writer.lock:
                 if self.ended:
                     return False
+                if self._poll is None:
+                    return False
                 lead = self.lead
                 if lead is None:
-                    # The loop gets to know it when it has been woken for the last time.
-                    try:
-                        lead = self.lead = Lead(direct_socket.fileno())
-                    except OSError:
-                        return False  # no descriptors are left
-                if lead.holder is not None or not lead.offered:
+                    lead = self.lead = Lead(self._fd, self._poll, self)
+                if lead.holder is not None:
                     return False
                 lead.take(holder)
                 if send:
@@ -204,7 +270,7 @@ class Reader:
                 holder.asleep = True  # before the last look: from here on others wake it
                 if not waiter.queue.empty() or seconds <= 0:
                     break
-                if holder.sleep(lead.fd, seconds, sending=sends):
+                if holder.sleep(self._fd, seconds, sending=sends):
                     holder.asleep = False
                     if writer.wanting:
                         writer.let_others_pass()
@@ -239,6 +305,8 @@ class Reader:
         """Reads for the others while a thread that reads a long body is away. On the loop."""
         assert self.lead is not None
         self.lead.look_in()
+        if self._poll is not None:
+            self._poll.by_clock(self._fd, self.lead.shared)
         if self.lead.holder is None:
             self._read(direct_socket)
 
@@ -250,11 +318,10 @@ class Reader:
             for _ in range(_READS):
                 size = self._size
                 data = direct_socket.read_now(size)
-                count = len(data)
-                if not count:
-                    self._ending = self._lifecycle.lost("the socket ended without a close")
+                if not data:
+                    self._ending = self._lost()
                     break
-                self._ending = self._receive(data)
+                count = self._receive(data)
                 self._size = _READ if count < _READ else _READ_MORE
                 if count < size or self._ending is not None:
                     break
@@ -266,28 +333,31 @@ class Reader:
             self.ended = True
             if self._writer.off_loop:
                 # It need not be woken by the socket any more. What was left to it comes first.
-                self._writer.leave_to_loop(self._stop)
+                self._writer.leave_to_loop(self._tell_ending)
 
-    def _receive(self, data: bytes) -> Closed | None:
-        """Takes bytes in; tells how the connection ended, if it has.
+    def _lost(self) -> Closed:
+        return self._lifecycle.lost("the socket ended without a close")
+
+    def _receive(self, data: bytes) -> int:
+        """Takes bytes in, and returns how many; `_ending` tells whether they were the last.
 
         Raises:
             RemoteProtocolError: what the peer sent; all that was whole before it has been handled.
             OSError: from TLS; the same holds.
         """
-        closed: Closed | None = None
+        size = len(data)
         try:
-            self._counters.bytes_received += len(data)
-            if data and self._counters.instrument is not None:
-                self._counters.tell_bytes("received", len(data))
+            self._counters.bytes_received += size
+            if size and self._counters.instrument is not None:
+                self._counters.tell_bytes("received", size)
             self._heartbeat.note_bytes()
             for event in self._pipeline.receive_data(data):
                 if isinstance(event, Pong):
                     self._heartbeat.receive_pong(event.payload)
                 elif isinstance(event, CloseReceived):
-                    closed = self._lifecycle.closed_by_peer(event.code, event.reason)
-            if closed is None and self._pipeline.ended:
-                closed = self._lifecycle.lost("the peer ended TLS without a close")
-            return closed
+                    self._ending = self._lifecycle.closed_by_peer(event.code, event.reason)
+            if self._ending is None and self._pipeline.ended:
+                self._ending = self._lifecycle.lost("the peer ended TLS without a close")
+            return size
         finally:
             self._traffic.dispatch()

@@ -117,7 +117,7 @@ class Writer:
         self.pid = os.getpid()
         self.writing = True
         self.off_loop = False
-        self.wanting: set[int] = set()
+        self.wanting: list[int] = []  # a set would weigh four times as much
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
         self._unsent = b""  # left over from a flush
@@ -150,10 +150,10 @@ class Writer:
         if stays:
             self.let_others_pass()
         me = threading.get_ident()
-        self.wanting.add(me)
+        self.wanting.append(me)
         try:
             with self.lock:
-                self.wanting.discard(me)
+                self.wanting.remove(me)
                 self.off_loop = True
                 self._stays = stays
                 self._corked += 1
@@ -170,15 +170,16 @@ class Writer:
                 finally:
                     self.off_loop = self._stays = False
         except BaseException:
-            self.wanting.discard(me)  # it may have been interrupted while it waited
+            if me in self.wanting:  # it was interrupted while it waited
+                self.wanting.remove(me)
             raise
 
     def run_on_loop(self, function: Callable[..., T], *args: object) -> T:
         """Runs a function, as `run_here` does, on the loop."""
         me = threading.get_ident()
-        self.wanting.add(me)
+        self.wanting.append(me)
         with self.lock:
-            self.wanting.discard(me)
+            self.wanting.remove(me)
             self._corked += 1
             try:
                 return function(*args)

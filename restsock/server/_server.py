@@ -15,14 +15,12 @@ from restsock._options import Options
 from restsock.auth import Authenticator
 from restsock.connection import (
     AccessControl,
-    Closed,
     Connection,
     Exchange,
     FieldsLike,
     Handler,
     Health,
     HealthReport,
-    HeartbeatTimer,
     InstrumentLike,
     Requester,
     Response,
@@ -122,8 +120,9 @@ class Server(AdaptersByName):
         self._scheme = "ws" if ssl_context is None else "wss"
         self._open_listeners = open_listeners
         self._address: tuple[str, int] | None = None
-        self._heartbeat_timer = HeartbeatTimer()
         self._nursery: trio.Nursery | None = None
+        self._cancelled = False
+        self._need = self._need_tasks  # one object for all connections
 
     # --- what it is -----------------------------------------------------------------------
 
@@ -347,11 +346,16 @@ class Server(AdaptersByName):
             # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._heartbeat_timer.run)
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
                 task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._cancelled = True
+                    for connection in self.connections:  # those that are idle have no task
+                        self._drop(connection)
         finally:
             self._finish()
 
@@ -374,13 +378,12 @@ class Server(AdaptersByName):
         self._nursery.start_soon(self._handle, stream, self._newcomers.admit())
 
     async def _handle(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
-        """Handles one connection to its end. Raises nothing: whatever happens, the others go on."""
+        """Makes a connection, and has it begin. Raises nothing: whatever happens, others go on."""
         connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
             self._endpoint.counters.fail()
             return
         self._endpoint.counters.begin(connection)
-        closed = Closed(False, CloseCode.ABNORMAL, "dropped", by_peer=False)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
         problem = self._registrar.objection(connection.name, connection.principal)
         if problem is None:
@@ -390,21 +393,42 @@ class Server(AdaptersByName):
                 "names", "connection %s: %s", connection.id, problem, extra=about(connection)
             )
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
-        connection.heartbeat_timer = self._heartbeat_timer
+        connection.begin(self._endpoint.handler, self._need)
+
+    def _need_tasks(self, connection: Connection) -> None:
+        """A connection that was idle has a task."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run_tasks, connection)
+
+    async def _run_tasks(self, connection: Connection) -> None:
+        """Runs what one connection needs tasks for. Raises nothing: the others go on."""
         try:
-            closed = await connection.run(self._endpoint.handler)
+            await connection.run_tasks()
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
             _log.exception(
                 "connection %s has failed in an unforeseen way",
                 connection.id,
                 extra=about(connection),
             )
-            closed = Closed(False, CloseCode.INTERNAL_ERROR, "an internal error", by_peer=False)
         finally:
-            self._limiter.release(connection.peer.host)
-            self._endpoint.counters.end(connection)
-            if problem is None:
-                self._registrar.remove(connection, closed)
+            if connection.closed is not None:
+                self._strike_out(connection)
+            elif self._cancelled:
+                self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """Ends a connection that has no task, when the server is cancelled."""
+        connection.drop()
+        if connection.closed is not None:
+            self._strike_out(connection)
+
+    def _strike_out(self, connection: Connection) -> None:
+        """Notes that a connection has ended."""
+        assert connection.closed is not None
+        self._limiter.release(connection.peer.host)
+        self._endpoint.counters.end(connection)
+        if connection in self.connections:  # else there was an objection
+            self._registrar.remove(connection, connection.closed)
 
     def _register(self, connection: Connection) -> None:
         older = self._registrar.add(connection)

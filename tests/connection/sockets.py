@@ -43,6 +43,7 @@ class Far:
     Attributes:
         heard: every WebSocket event so far.
         bytes: how many bytes have come.
+        scope: around the `run()` of the end that is not this one.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -50,6 +51,7 @@ class Far:
         self.multiplexer = connection.multiplexer
         self.heard: list[WebSocketEvent] = []
         self.bytes = 0
+        self.scope = trio.CancelScope()
 
     def arrived(self) -> list[MultiplexerEvent]:
         """What has come since the last call, of the exchanges. For any thread."""
@@ -90,11 +92,17 @@ async def alone(
     if carrier == "tls":
         streams = await tls_streams(*streams)
     dialer, listener = await handshake(*streams, options=options)
+    far = Far(listener)
+
+    async def run() -> None:
+        with far.scope:
+            await dialer.run(handler)
+
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(dialer.run, handler)
+            nursery.start_soon(run)
             await trio.testing.wait_all_tasks_blocked()
-            yield dialer, Far(listener)
+            yield dialer, far
             nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(listener._stream)

@@ -6,10 +6,9 @@ import os
 import select
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import trio
@@ -18,15 +17,15 @@ import trio.testing
 
 from restsock._exceptions import ConnectionClosed, RequestTimeout
 from restsock._options import Heartbeat, Options
-from restsock.connection import AsyncExchange, Connection, Handler
+from restsock.connection import AsyncExchange, Connection
 from restsock.connection._leader import Lead, Sleeper, sleeper
+from restsock.connection._ready_poll import ReadyPoll, ready_poll
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 from restsock.threads import ThreadExchange
-from restsock.threads._event_queue import EventQueue
 
 from . import sockets
 from .peers import TaskHandler
-from .sockets import Far, Posts, is_free, while_the_loop_stands
+from .sockets import Far, Posts, alone, is_free, while_the_loop_stands
 
 HEAD = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
 QUIET = Options(heartbeat=Heartbeat(interval=None))
@@ -64,22 +63,6 @@ class Elsewhere:
             await self._done.wait()
         self.thread.join(5)
         return self._outcome.result(0)
-
-
-@asynccontextmanager
-async def alone(
-    handler: Handler | None = None, *, options: Options
-) -> AsyncGenerator[tuple[Connection, Far], None]:
-    """As `sockets.alone`, once the loop has offered the lead."""
-    async with sockets.alone(handler, options=options) as (dialer, far):
-        assert not while_the_loop_stands(dialer.reader.read_until, EventQueue(dialer.token), 1)
-        if sleeper() is not None:
-            far.connection._websocket.send_ping(b"wake up")
-            far.say()
-            await trio.testing.wait_all_tasks_blocked()
-            assert dialer.reader.lead is not None
-            assert dialer.reader.lead.offered
-        yield dialer, far
 
 
 async def until_led(connection: Connection) -> Sleeper:
@@ -180,10 +163,10 @@ async def test_who_stays_away_from_a_long_body_holds_nobody_up() -> None:
         with trio.fail_after(5):
             while lead.shared:  # as nobody comes back, that ends
                 await trio.lowlevel.checkpoint()
-        assert not readable(lead)
+        assert not readable(ready_poll())
         far.connection._websocket.send_ping(b"wake up")
         far.say()
-        assert readable(lead)
+        assert readable(ready_poll())
 
 
 async def test_who_has_all_of_a_long_body_holds_nobody_up() -> None:
@@ -194,14 +177,14 @@ async def test_who_has_all_of_a_long_body_holds_nobody_up() -> None:
         far.multiplexer.send_head(stream.exchange.id, ResponseHead(200, []))
         far.multiplexer.send_data(stream.exchange.id, bytes(20_000))
         far.say()
-        lead = dialer.reader.lead
-        assert lead is not None
 
         def read() -> int:
             stream.receive_head(1, 1)
             return len(stream.receive_data(1))
 
         assert while_the_loop_stands(read) == 20_000
+        lead = dialer.reader.lead
+        assert lead is not None
         assert lead.soon
         lead.look_in()
         assert lead.shared
@@ -209,51 +192,66 @@ async def test_who_has_all_of_a_long_body_holds_nobody_up() -> None:
         assert not lead.soon
         far.multiplexer.send_end(stream.exchange.id)
         far.say()
-        assert readable(lead)
+        assert readable(ready_poll())
+
+
+class OnlyPoll:
+    """Stands in for the poll of a loop; one socket, and its lead."""
+
+    def __init__(self, fd: int) -> None:
+        self._epoll = select.epoll()
+        self._epoll.register(fd, select.EPOLLIN)
+        self.lead = Lead(fd, cast("ReadyPoll", self), cast("Any", None))
+
+    def arm(self, fd: int, reader: object, *, armed: bool) -> None:
+        self._epoll.modify(fd, select.EPOLLIN if armed else 0)
 
 
 def test_a_lead_that_is_shared_wakes_nobody_until_its_thread_stays_away() -> None:
     here, there = socket.socketpair()
     with here, there:
-        lead, holder = Lead(here.fileno()), Sleeper()
+        poll = OnlyPoll(here.fileno())
+        lead, holder = poll.lead, Sleeper()
         there.send(b"x")
-        assert readable(lead)
+        assert readable(poll)
         lead.take(holder)
-        assert not readable(lead)
+        assert not readable(poll)
         lead.give_back(soon=True)
-        assert readable(lead)  # the loop does not know yet that it is to look in
+        assert readable(poll)  # the loop does not know yet that it is to look in
         lead.look_in()
         assert lead.shared
         for _ in range(2):
-            assert not readable(lead)
+            assert not readable(poll)
             lead.take(holder)
             lead.give_back(soon=True)
-            assert not readable(lead)
+            assert not readable(poll)
             lead.look_in()
             assert lead.shared
         lead.look_in()  # not given back since
         assert not lead.shared
-        assert readable(lead)
+        assert readable(poll)
 
 
 def test_a_lead_that_is_shared_wakes_the_loop_for_a_thread_that_does_not_come_back() -> None:
     here, there = socket.socketpair()
     with here, there:
-        lead, holder = Lead(here.fileno()), Sleeper()
+        poll = OnlyPoll(here.fileno())
+        lead, holder = poll.lead, Sleeper()
         there.send(b"x")
         lead.take(holder)
         lead.give_back(soon=True)
         lead.look_in()
         lead.take(holder)
         lead.give_back(soon=False)
-        assert readable(lead)
+        assert readable(poll)
         lead.look_in()
         assert not lead.shared
-        assert readable(lead)
+        assert readable(poll)
 
 
-def readable(lead: Lead) -> bool:
-    return bool(select.select([lead], [], [], 0)[0])
+def readable(poll: ReadyPoll | OnlyPoll | None) -> bool:
+    assert poll is not None
+    return bool(select.select([poll._epoll], [], [], 0)[0])
 
 
 async def test_the_peers_requests_are_the_loops_and_nothing_passes_them() -> None:
@@ -384,6 +382,7 @@ async def test_an_interrupt_while_it_sleeps_harms_nobody(monkeypatch: pytest.Mon
 
 async def test_without_epoll_threads_wait_on_their_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restsock.connection._leader._CAN_LEAD", False)
+    monkeypatch.setattr("restsock.connection._ready_poll._HAS_EPOLL", False)
     async with alone(options=QUIET) as (dialer, far):
         exchange = ask(dialer)
         far.arrived()

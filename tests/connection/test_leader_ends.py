@@ -24,8 +24,8 @@ from restsock.threads._event_queue import EventQueue
 
 from . import sockets
 from .peers import TaskHandler
-from .sockets import Scripted, while_the_loop_stands
-from .test_leader import HEAD, QUIET, Elsewhere, alone, ask, respond, until_led
+from .sockets import Scripted, alone, while_the_loop_stands
+from .test_leader import HEAD, QUIET, Elsewhere, ask, respond, until_led
 
 pytestmark = pytest.mark.skipif(sleeper() is None, reason="threads cannot lead on this system")
 
@@ -39,11 +39,11 @@ def _carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("how", ["close", "broken"])
 async def test_an_end_that_a_stand_in_reads_is_the_loops(how: str, led: bool) -> None:
     """The socket has nothing to say any more, and nobody is woken by it."""
-    opened = alone if led else sockets.alone  # without a lead the loop waits for the socket itself
-    async with opened(options=QUIET) as (dialer, far):
+    async with alone(options=QUIET) as (dialer, far):
         exchange = ask(dialer)
         far.arrived()
-        leader = lead = None
+        leader = None
+        fd = dialer.reader._fd
         if how == "close":
             far.connection._websocket.close(1001, "bye")
         else:
@@ -51,17 +51,13 @@ async def test_an_end_that_a_stand_in_reads_is_the_loops(how: str, led: bool) ->
 
         def stand_in() -> None:
             far.say()
-            if lead is not None:
-                assert dialer.writer.direct_socket is not None
-                lead.fd = dialer.writer.direct_socket.fileno()
+            dialer.reader._fd = fd
             dialer.reader.read_here()
 
         if led:
             leader = Elsewhere(exchange.receive_head, 60, 60)
             holder = await until_led(dialer)
-            lead = dialer.reader.lead
-            assert lead is not None
-            lead.fd = holder._event  # it sleeps on, as if the stand-in were quicker
+            dialer.reader._fd = holder._event  # it sleeps on, as if the stand-in were quicker
             holder.wake()
             await until_led(dialer)
         while_the_loop_stands(stand_in)
@@ -91,10 +87,9 @@ async def test_what_a_thread_leaves_as_a_run_is_cancelled() -> None:
                 with trio.move_on_after(5, shield=True):
                     await gone.wait()
 
-            assert dialer.lifecycle._nursery is not None
-            dialer.lifecycle._nursery.start_soon(slow)
+            dialer.lifecycle.start_soon(slow)
             await trio.testing.wait_all_tasks_blocked()
-            dialer.lifecycle._nursery.cancel_scope.cancel()
+            far.scope.cancel()
             await trio.testing.wait_all_tasks_blocked()
             assert dialer.closed is None
             far.multiplexer.open_stream(HEAD, end=True)
@@ -133,11 +128,11 @@ async def test_without_descriptors_threads_wait_on_their_queues(
         raise OSError(24, "too many open files")
 
     for module, name in ((os, "eventfd"), (select, "epoll")):
-        async with sockets.alone(options=QUIET) as (dialer, far):
-            exchange = ask(dialer)
-            far.arrived()
-            with monkeypatch.context() as patched:
-                patched.setattr(module, name, none_left)
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, none_left)
+            async with alone(options=QUIET) as (dialer, far):
+                exchange = ask(dialer)
+                far.arrived()
                 waiting = Elsewhere(exchange.receive_head, 5, 5)
                 respond(far, exchange.exchange.id)
                 far.say()

@@ -16,7 +16,7 @@ LOST = Closed(False, 1006, "lost", by_peer=True)
 
 def lifecycle(*, sent: bool = False, received: bool = False) -> Lifecycle:
     websocket = SimpleNamespace(close_sent=sent, close_received=received)
-    return Lifecycle(cast("WebSocket", websocket), 1)
+    return Lifecycle(None, cast("WebSocket", websocket), 1)
 
 
 def test_it_drains_closes_and_is_closed() -> None:

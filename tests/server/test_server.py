@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,7 +25,8 @@ from restsock import (
     Timeouts,
 )
 from restsock.client import Address, Client, parse_url
-from restsock.connection import Connection, Exchange, Peer, open_dialed
+from restsock.connection import Exchange, Peer, open_dialed
+from restsock.connection._exchange_table import ExchangeTable
 from restsock.protocol import CloseCode
 from restsock.server import ConnectionEvent, Server, Subscription, listen
 from tests.memory_network import Echo, MemoryListener, chances
@@ -562,14 +563,14 @@ async def test_a_bug_in_a_connection_ends_that_one_alone(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = MemoryListener()
-    real: Callable[..., Awaitable[Any]] = Connection.run
+    real: Callable[[ExchangeTable], None] = ExchangeTable.dispatch
 
-    async def run(self: Connection, handler: Any) -> Any:
-        if self.name == "bad" and self.peer.host == "memory":
+    def dispatch(self: ExchangeTable) -> None:
+        if self._connection.name == "bad" and self._connection.peer.host == "memory":
             raise ZeroDivisionError
-        return await real(self, handler)
+        real(self)
 
-    monkeypatch.setattr(Connection, "run", run)
+    monkeypatch.setattr(ExchangeTable, "dispatch", dispatch)
     async with server_of(listener, handler=Echo("hub")) as server:
         events = server.events()
         async with client_of(listener, name="good") as client:
