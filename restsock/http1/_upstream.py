@@ -190,6 +190,8 @@ class Upstream:
     def _response(self, event: h11.Response | h11.InformationalResponse) -> ResponseReceived:
         status = event.status_code
         self.switched = status == 101
+        if self.switched and event.http_version != b"1.1":
+            raise RemoteProtocolError("an upgrade in HTTP/1.0, which has none")
         fields = event.headers.raw_items()
         self._named = connection_options(fields)
         fields = end_to_end(fields, upgradable=self.switched)

@@ -167,6 +167,8 @@ class ClientUpgrade:
         problem = None
         if not is_clean_head(head):
             problem = "a folded field or a line end without CR"
+        elif response.http_version != b"1.1":  # RFC 9110, section 7.8: before, there is no upgrade
+            problem = "another version than HTTP/1.1"
         elif [value.lower() for value in elements_of(fields, b"upgrade")] != [b"websocket"]:
             problem = "no Upgrade: websocket"
         elif b"upgrade" not in [value.lower() for value in elements_of(fields, b"connection")]:

@@ -250,6 +250,14 @@ def test_a_response_up_to_the_end_of_the_connection() -> None:
     assert not server.reusable
 
 
+def test_a_101_of_http_1_0_is_none() -> None:
+    server, _ = asked((b"Connection", b"Upgrade"), (b"Upgrade", b"chat"))
+    server.send_end()
+    server.receive_data(b"HTTP/1.0 101 S\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+    with pytest.raises(RemoteProtocolError, match=r"HTTP/1\.0"):
+        server.next_event()
+
+
 def test_a_101() -> None:
     server, head = asked((b"Connection", b"Upgrade"), (b"Upgrade", b"chat"))
     assert b"\r\nConnection: upgrade\r\nUpgrade: chat\r\n" in head
