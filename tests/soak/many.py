@@ -134,6 +134,7 @@ class Site(NamedTuple):
         if both:
             tell(self.listener, {"names": self.names, "seconds": seconds, "pause": pause})
         heard = [hear(caller) for caller in self.callers]
+        dialed = sum(answer["connections"] for answer in heard)
         if both:
             heard.append(hear(self.listener))
         took = time.perf_counter() - begin
@@ -153,7 +154,7 @@ class Site(NamedTuple):
             "max_ms": 1000 * times[-1],
             "errors": sum(answer["errors"] for answer in heard),
             "first_error": [error for answer in heard for error in answer["first_error"]][:1],
-            "dialed_again": sum(answer.get("connections", 0) for answer in heard) - len(self.names),
+            "dialed_again": dialed - len(self.names),
             "listener_core": used[self.listener.pid] / took,
             "listener_mib": (rss_bytes(self.listener.pid) or 0) / _MIB,
         }
