@@ -25,8 +25,9 @@ __all__ = ["ConnectionHeartbeat", "HeartbeatTimer", "heartbeat_timer"]
 
 # Pings that leave before the other tasks of the loop have their turn.
 _AT_ONCE = 64
-# Seconds to sleep at least between two turns: of many that are due one after the other, some leave
-# together and a little late. To be woken costs more than a ping.
+# Where there are more than that in all, seconds to sleep at least between two turns: of those that
+# are due one after the other, some leave together and a little late. To be woken costs more than a
+# ping.
 _PAUSE = 0.05
 
 # How long a close frame to a peer that does not answer may take to leave. Seconds.
@@ -85,7 +86,8 @@ class HeartbeatTimer:
             now = earliest = trio.current_time()
             for _ in range(_AT_ONCE):
                 if not entries or entries[0][0] > now:
-                    earliest = now + _PAUSE
+                    if len(entries) > _AT_ONCE:
+                        earliest = now + _PAUSE
                     break
                 entry = entries[0]
                 if entry[2] is None:

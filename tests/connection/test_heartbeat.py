@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
 import trio
 import trio.lowlevel
 import trio.testing
@@ -123,6 +124,27 @@ async def test_many_that_are_due_at_once_do_not_keep_the_loop(autojump_clock: Cl
         await trio.lowlevel.checkpoint()
         seen.append(len(calls))
     assert len(seen) > 10
+    for entry in entries:
+        timer.remove(entry)
+
+
+@pytest.mark.parametrize("number", [40, 400])
+async def test_of_many_some_leave_together(autojump_clock: Clock, number: int) -> None:
+    calls: list[float] = []
+    start = trio.current_time()
+
+    def check(now: float) -> float:
+        calls.append(now - start)
+        return start + 1000
+
+    timer = heartbeat_timer()
+    dues = [start + 1 + 0.001 * min(turn, 39) for turn in range(number)]
+    entries = [timer.add(due, check) for due in dues]
+    await trio.sleep(2)
+    assert len(calls) == number
+    late = [call - due + start for call, due in zip(calls, dues, strict=True)]
+    assert (max(late) < 1e-6) is (number == 40)
+    assert max(late) <= 0.06
     for entry in entries:
         timer.remove(entry)
 
