@@ -46,7 +46,8 @@ def apply_socket_options(stream: trio.abc.Stream, options: SocketOptions) -> Non
     Raises:
         OSError: The system refuses one, or the socket has failed already.
     """
-    if not isinstance(stream, trio.SocketStream):
+    unix = getattr(socket, "AF_UNIX", None)
+    if not isinstance(stream, trio.SocketStream) or stream.socket.family == unix:
         return
     if not options.no_delay:  # trio has switched it on
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)

@@ -2,6 +2,7 @@
 
 - `_listen`: the arguments, checked.
 - `_accept`: sockets, and the loop that accepts.
+- `_handed_over`: sockets that a web server has accepted.
 - `_newcomers`: from an accepted socket to a connection.
 - `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
 - `_server`: what a program sees of it, and the life of each connection.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from restsock.endpoint import ServerStatistics
 
 from ._events import ConnectionEvent, EventType, Subscription
+from ._handed_over import HandedOver
 from ._listen import listen
 from ._registry import Connections
 from ._route import Route
@@ -26,6 +28,7 @@ __all__ = [
     "Connections",
     "ConnectionsView",
     "EventType",
+    "HandedOver",
     "Route",
     "RouteView",
     "Server",

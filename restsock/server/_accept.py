@@ -14,12 +14,15 @@ from restsock._options import SocketOptions
 from restsock.connection import Peer
 from restsock.endpoint import prepare_listening_socket
 
-__all__ = ["Listener", "OpenListeners", "accept_forever", "address_of", "open_listeners", "peer_of"]
+__all__ = ["Listener", "OpenListeners", "PeerOf", "accept_forever", "address_of", "open_listeners", "peer_of"]
 
 Listener: TypeAlias = trio.abc.Listener[Any]
 
 OpenListeners: TypeAlias = Callable[[str | None, int, SocketOptions], Awaitable[Sequence[Listener]]]
 """Opens what to accept from, given host, port and options of the sockets."""
+
+PeerOf: TypeAlias = Callable[..., Peer]
+"""Tells where a newcomer is, given its stream and, by keyword, whether it speaks TLS."""
 
 _log = logging.getLogger("restsock.server")
 

@@ -15,7 +15,7 @@ from restsock.connection import AccessControl, Connection, Peer, TLSStream, open
 from restsock.endpoint import apply_socket_options
 from restsock.tls import TLSLike, context_of, explain
 
-from ._accept import peer_of
+from ._accept import PeerOf
 from ._connection_limiter import ConnectionLimiter
 from ._proxies import TrustedProxies
 
@@ -52,6 +52,7 @@ class Newcomers:
         ssl_context: To speak TLS with; `None` speaks plain TCP.
         access_control: Who may come in.
         proxies: Whose word about where a dialer is counts.
+        peer_of: Tells where a newcomer is, as far as its socket knows.
         limiter: Has the room for connections; one that `handshake` returns has a slot.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
     """
@@ -62,6 +63,7 @@ class Newcomers:
         ssl_context: TLSLike | None,
         access_control: AccessControl,
         proxies: TrustedProxies,
+        peer_of: PeerOf,
         limiter: ConnectionLimiter,
         claim: Callable[[str | None, Any], object],
     ) -> None:
@@ -69,6 +71,7 @@ class Newcomers:
         self.ssl_context = ssl_context
         self.access_control = access_control
         self.proxies = proxies
+        self.peer_of = peer_of
         self.limiter = limiter
         self.claim = claim
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
@@ -122,7 +125,7 @@ class _Newcomer:
         tls = server.ssl_context
         connection: Connection | None = None
         try:
-            self._place(peer_of(stream, tls=tls is not None))  # until its request says more
+            self._place(server.peer_of(stream, tls=tls is not None))  # until its request says more
             apply_socket_options(stream, server.endpoint.options.sockets)
             # The scope has the deadline for TLS and the handshakes together.
             with scope:

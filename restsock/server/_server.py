@@ -36,7 +36,15 @@ from restsock.endpoint import (
 from restsock.protocol import CloseCode
 from restsock.tls import TLSLike
 
-from ._accept import Listener, OpenListeners, accept_forever, address_of, open_listeners
+from ._accept import (
+    Listener,
+    OpenListeners,
+    PeerOf,
+    accept_forever,
+    address_of,
+    open_listeners,
+    peer_of,
+)
 from ._connection_limiter import ConnectionLimiter
 from ._events import EventHub, Subscription
 from ._newcomers import Newcomers
@@ -73,6 +81,7 @@ class Server(AdaptersByName):
     Args:
         handler: Serves the requests of the peers; without it they are refused.
         open_listeners: Opens what to accept from: TCP sockets, by default. TLS comes on top.
+        peer_of: Tells where a newcomer is.
 
     The others are those of `listen`.
     """
@@ -92,6 +101,7 @@ class Server(AdaptersByName):
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
+        peer_of: PeerOf = peer_of,
     ) -> None:
         self._endpoint = endpoint = Endpoint("listener", _log, handler, options, instrument)
         self.options = endpoint.options
@@ -113,6 +123,7 @@ class Server(AdaptersByName):
             ssl_context,
             self._access_control,
             TrustedProxies(trusted_proxies),
+            peer_of,
             self._limiter,
             self._registrar.claim,
         )

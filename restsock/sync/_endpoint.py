@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from restsock.client import Client
     from restsock.connection import Health
     from restsock.server import Server
+    from restsock.threads import Portal
 
 __all__ = ["BlockingEndpoint"]
 
@@ -61,6 +62,11 @@ class BlockingEndpoint(Generic[E]):
     def __init__(self, endpoint: E) -> None:
         self._entered = _Entered(endpoint)
         self._context = BlockingContext(self._entered.run)
+
+    @property
+    def portal(self) -> Portal:
+        """The loop that it lives on."""
+        return self._context.portal
 
     @property
     def closed(self) -> bool:

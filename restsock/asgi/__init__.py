@@ -1,0 +1,15 @@
+"""The listening side as an ASGI application: peers dial in where your server already listens.
+
+    listener = restsock.asgi.Listener(auth=...)
+    app = FastAPI(lifespan=listener.lifespan)
+    app.mount("/tunnel", listener)
+
+- `_listener`: the application, and what it gives to endpoints and threads.
+- `_bridge`: between the messages of an ASGI WebSocket and a socket that a `Server` reads.
+"""
+
+from __future__ import annotations
+
+from ._listener import Listener
+
+__all__ = ["Listener"]

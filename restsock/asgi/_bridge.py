@@ -1,0 +1,209 @@
+"""One ASGI WebSocket, joined to a socket on which a `Server` has accepted it.
+
+The server at the other end of the socket is the native one. It reads the request of the upgrade,
+decides about it, and speaks WebSocket frames; so whatever holds for a peer that dialed a port of
+its own holds for one that came through ASGI. The bridge turns messages into frames and back, and
+carries the close codes both ways. It works on any event loop that anyio knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import h11
+from anyio.abc import SocketStream
+
+from restsock._addresses import url_host
+from restsock.protocol import (
+    SUBPROTOCOL,
+    BinaryMessage,
+    CloseCode,
+    CloseReceived,
+    Headers,
+    TextMessage,
+    WebSocket,
+)
+
+__all__ = ["Receive", "Scope", "Send", "bridge"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_READ = 64 * 1024
+# Bytes: more than any message that a server of ours sends.
+_MAX_MESSAGE = 1024 * 1024
+
+# What the bridge says itself in the upgrade. The fields of the dialer's own handshake were the
+# host's; over HTTP/2 there are none.
+_OWN = frozenset(
+    (
+        *(b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"te", b"trailer"),
+        *(b"content-length", b"transfer-encoding", b"http2-settings"),
+        *(b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"),
+        b"sec-websocket-extensions",
+    )
+)
+_DENIAL = "websocket.http.response"
+
+
+async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket) -> None:
+    """Carries one WebSocket until either side has ended it.
+
+    Args:
+        scope: Of type "websocket".
+        receive: As ASGI gives it.
+        send: As ASGI gives it.
+        sock: Connected to a `Server` that has just accepted it. Is closed at the end.
+    """
+    async with await SocketStream.from_socket(sock) as stream:
+        if (await receive())["type"] == "websocket.connect":
+            first = await _upgrade(scope, send, stream)
+            if first is not None:
+                await _Bridge(receive, send, stream).run(first)
+
+
+async def _upgrade(scope: Scope, send: Send, stream: SocketStream) -> bytes | None:
+    """Asks the server; gives what came after its 101, or `None` once the dialer is refused."""
+    client = h11.Connection(h11.CLIENT)
+    request = h11.Request(method="GET", target=_target(scope), headers=_fields(scope))
+    await stream.send(client.send(request))
+    response: h11.Response | None = None
+    body = b""
+    while True:
+        event = client.next_event()
+        if event is h11.NEED_DATA:
+            client.receive_data(await _receive(stream))
+        elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+            return bytes(client.trailing_data[0])
+        elif isinstance(event, h11.Response):
+            response = event
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        else:
+            await _refuse(scope, send, response, body)
+            return None
+
+
+async def _refuse(scope: Scope, send: Send, response: h11.Response | None, body: bytes) -> None:
+    """Hands the refusal on. A host that has no way for it answers 403."""
+    if response is None or _DENIAL not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": CloseCode.FORBIDDEN, "reason": ""})
+        return
+    fields = [field for field in response.headers if field[0] not in (b"connection", b"upgrade")]
+    await send({"type": f"{_DENIAL}.start", "status": response.status_code, "headers": fields})
+    await send({"type": f"{_DENIAL}.body", "body": body})
+
+
+def _target(scope: Scope) -> bytes:
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    query: bytes = scope.get("query_string") or b""
+    return path.partition(b"?")[0] + (b"?" + query if query else b"")
+
+
+def _fields(scope: Scope) -> Headers:
+    found = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
+    fields = [field for field in found if field[0] not in _OWN and field[0][:1] != b":"]
+    if not any(name == b"host" for name, _ in fields):  # of HTTP/2 it may be a pseudo-header
+        host, port = (*(scope.get("server") or ("localhost", None)), None)[:2]
+        fields.append((b"host", f"{url_host(host)}:{port}".encode() if port else host.encode()))
+    offered = ", ".join(scope.get("subprotocols") or ())
+    return [
+        *fields,
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Version", b"13"),
+        (b"Sec-WebSocket-Key", base64.b64encode(os.urandom(16))),
+        *([(b"Sec-WebSocket-Protocol", offered.encode("latin-1"))] if offered else []),
+    ]
+
+
+async def _receive(stream: SocketStream) -> bytes:
+    """The next bytes; none when the server has dropped the socket."""
+    try:
+        return await stream.receive(_READ)
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return b""
+
+
+class _Bridge:
+    """An accepted WebSocket: messages of the dialer at one side, frames of the server at the other.
+
+    The frames to the server are masked, as the protocol demands of a client, with a key of zeros:
+    they do not leave the process.
+    """
+
+    def __init__(self, receive: Receive, send: Send, stream: SocketStream) -> None:
+        self._receive = receive
+        self._send = send
+        self._stream = stream
+        self._websocket = WebSocket(
+            client=True, max_message=_MAX_MESSAGE, mask_key=lambda: bytes(4)
+        )
+        self._dialer_gone = False
+
+    async def run(self, first: bytes) -> None:
+        """Carries messages until either side has ended. `first` came with the upgrade."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._carry_in)
+            await self._carry_out(first)
+            tasks.cancel_scope.cancel()
+
+    async def _carry_in(self) -> None:
+        while not self._dialer_gone:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._dialer_gone = True
+                self._pass_close(message.get("code"), message.get("reason"))
+            elif self._websocket.close_sent:
+                continue  # the server has closed, and reads no more
+            elif message.get("bytes") is not None:
+                self._websocket.send_binary(message["bytes"])
+            elif message.get("text") is not None:
+                self._websocket.send_text(message["text"])
+            try:
+                await self._stream.send(self._websocket.data_to_send())
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return  # what comes out tells how it ended
+        await self._stream.send_eof()
+
+    def _pass_close(self, code: int | None, reason: str | None) -> None:
+        # 1005 stands for a close without a code, 1006 for none at all: then the socket just ends.
+        if code != CloseCode.ABNORMAL:
+            code = CloseCode.NORMAL if code in (None, CloseCode.NO_STATUS) else code
+            self._websocket.close(code, reason or "")
+
+    async def _carry_out(self, first: bytes) -> None:
+        data = first
+        while True:
+            self._websocket.receive_data(data)
+            while (event := self._websocket.next_event()) is not None:
+                if isinstance(event, BinaryMessage):
+                    await self._tell({"type": "websocket.send", "bytes": event.data})
+                elif isinstance(event, TextMessage):
+                    await self._tell({"type": "websocket.send", "text": event.data})
+                elif isinstance(event, CloseReceived):
+                    await self._close(event.code, event.reason)
+                    return
+            data = await _receive(self._stream)
+            if not data:
+                # It was dropped without a close, and a host can only send one with a code.
+                await self._close(CloseCode.INTERNAL_ERROR, "the connection was dropped")
+                return
+
+    async def _close(self, code: int, reason: str) -> None:
+        code = CloseCode.NORMAL if code == CloseCode.NO_STATUS else code
+        await self._tell({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        if not self._dialer_gone:
+            with suppress(OSError):  # it has gone, and `receive` is about to say so
+                await self._send(message)

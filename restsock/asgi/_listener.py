@@ -1,0 +1,232 @@
+"""`Listener`: the ASGI application that peers dial, and the way to them from the same process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from restsock._arguments import check_keywords
+from restsock._options import Options
+from restsock.apps import make_handler, optional_handler
+from restsock.auth import Authenticator
+from restsock.connection import InstrumentLike, Peer
+from restsock.protocol import CloseCode
+from restsock.server import HandedOver
+from restsock.server import Server as AsyncServer
+from restsock.sync import Server
+
+from ._bridge import Receive, Scope, Send, bridge
+
+if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
+    from restsock.openapi import ContractLike
+
+__all__ = ["Listener"]
+
+_log = logging.getLogger("restsock.asgi")
+
+_WHAT_THIS_IS = (
+    b"This is a restsock listener: it takes WebSocket connections of the subprotocol restsock.v1,"
+    b" and answers nothing else.\n"
+)
+
+
+class Listener:
+    """Accepts peers as an ASGI application, in the server that runs it.
+
+        listener = restsock.asgi.Listener(auth=...)
+        app = FastAPI(lifespan=listener.lifespan)
+        app.add_websocket_route("/tunnel", listener)
+
+        @app.get("/stock/{shop}")
+        def stock(shop: str):
+            with restsock.Session() as session:
+                session.mount("http://shop/", listener.adapter(shop))
+                return session.get("http://shop/stock").json()
+
+    Peers dial `wss://hq.example/tunnel`; TLS, the port and the proxies are those of your server. It
+    starts with the lifespan, or else with the first peer. Each worker process holds the peers that
+    have dialed into it, and can call these alone: run one worker, or see docs/existing-server.md.
+
+    The arguments are those of `restsock.listen`, without host, port and TLS.
+
+    Args:
+        app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, if it cannot be detected from the app.
+        loop: Of an ASGI app; see `restsock.listen`.
+        auth: Tells who dials in; without it everybody is let in.
+        origins: The web origins whose pages may dial in; see `restsock.listen`.
+        trusted_proxies: Those in front of your server, unless that one looks at their fields
+            itself, as uvicorn does with `--proxy-headers`.
+        name: What `Principal.may_call` calls the app of this side.
+        names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
+        options: Limits, timeouts and heartbeat. Socket options have no meaning here.
+        instrument: Is told what happens on the connections.
+        app_options: Further options of `restsock.apps.make_handler`.
+
+    Raises:
+        ValueError: An argument is not valid.
+        TypeError: An argument is of a wrong type or unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: Any = None,
+        interface: str | None = None,
+        loop: str = "auto",
+        auth: Authenticator | None = None,
+        origins: str | Collection[str] | None = None,
+        trusted_proxies: str | Collection[str] = (),
+        name: str = "listener",
+        names: str = "replace",
+        options: Options | None = None,
+        instrument: InstrumentLike | None = None,
+        **app_options: Any,
+    ) -> None:
+        check_keywords(Listener, app_options, make_handler)
+        self._sockets = HandedOver()
+        self._made = AsyncServer(
+            None,
+            0,
+            handler=optional_handler(app, interface, loop, options, app_options),
+            auth=auth,
+            origins=origins,
+            trusted_proxies=trusted_proxies,
+            name=name,
+            names=names,
+            options=options,
+            instrument=instrument,
+            open_listeners=self._sockets.open,
+            peer_of=self._sockets.peer_of,
+        )
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+
+    # --- as an application ----------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one scope of ASGI: a WebSocket is a peer; HTTP gets a 426."""
+        if scope["type"] == "websocket":
+            await self._start()
+            await self._accept(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._serve_lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _say_what_this_is(send)
+        else:
+            raise ValueError(f"a scope of ASGI that is not known here: {scope['type']!r}")
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Starts the listener, and closes it in the end: `FastAPI(lifespan=listener.lifespan)`.
+
+        Args:
+            app: The application; frameworks pass it, and nothing is done with it.
+        """
+        await self._start()
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+    async def aclose(
+        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Closes all connections after what is in flight. Twice is harmless.
+
+        Args:
+            code: The close code for the peers. After 1001 and 1012 they dial again.
+            reason: For people, at most 123 bytes of UTF-8.
+            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
+        """
+        with self._lock:
+            server = self._server
+        if server is not None:
+            await anyio.to_thread.run_sync(partial(server.close, code, reason, grace=grace))
+
+    async def _start(self) -> None:
+        if self._server is None:
+            await anyio.to_thread.run_sync(self._open)
+
+    def _open(self) -> Server:
+        with self._lock:
+            if self._server is None:
+                self._server = Server(self._made)
+                _log.info(
+                    "accepting peers in process %d; each worker process holds its own", os.getpid()
+                )
+            return self._server
+
+    async def _accept(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host, port = (*(scope.get("client") or ("", 0)), 0)[:2]
+        peer = Peer(str(host), int(port or 0), scope.get("scheme") in ("wss", "https"))
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        portal = self.sync.portal
+        portal.post(partial(self._sockets.hand_over, there, peer))
+        await bridge(scope, receive, send, here)
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as exc:  # whatever it is, the host is to tell it
+                    await send({"type": "lifespan.startup.failed", "message": str(exc)})
+                    raise
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # --- for the rest of the process ------------------------------------------------------
+
+    @property
+    def sync(self) -> Server:
+        """The server for threads: `request`, `route`, `events`, `connections`, `statistics`.
+
+        Starts the listener if that has not happened. Not for an event loop, which it would block.
+        """
+        return self._server or self._open()
+
+    def adapter(
+        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+    ) -> BaseAdapter:
+        """A transport adapter for `requests` to the peer of this name, for sync endpoints.
+
+            session.mount("http://edge-1/", listener.adapter("edge-1"))
+
+        Both `openapi` and the options are those of `restsock.Client.adapter`.
+
+        Raises:
+            SpecError: The document cannot be read or used.
+        """
+        return self.sync.adapter(name, openapi=openapi, **options)
+
+    def __repr__(self) -> str:
+        server = self._server
+        state = "not started" if server is None else "closed" if server.closed else "accepting"
+        return f"<restsock.asgi.Listener, {state}, {len(self._made.connections)} connections>"
+
+
+async def _say_what_this_is(send: Send) -> None:
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(_WHAT_THIS_IS)),
+        (b"upgrade", b"websocket"),
+        (b"sec-websocket-version", b"13"),
+    ]
+    await send({"type": "http.response.start", "status": 426, "headers": fields})
+    await send({"type": "http.response.body", "body": _WHAT_THIS_IS})
