@@ -108,6 +108,7 @@ class Listener:
             instrument=instrument,
             open_listeners=self._sockets.open,
             peer_of=self._sockets.peer_of,
+            ping_frames=True,
         )
         self._lock = threading.Lock()
         self._server: Server | None = None

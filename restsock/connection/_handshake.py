@@ -111,6 +111,7 @@ async def open_accepted(
     locate: Callable[[UpgradeRequest], Peer] | None = None,
     room: Callable[[], Refused | None] | None = None,
     claim: Callable[[str | None, Any], object] | None = None,
+    ping_frames: bool = False,
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
 ) -> Connection:
@@ -128,6 +129,7 @@ async def open_accepted(
         room: asked last before the upgrade is accepted; may refuse it.
         claim: told name and principal of the dialer before it is welcome; may raise
             `RemoteProtocolError`, whose close code the dialer then gets.
+        ping_frames: whether to ping by frames of restsock.v1.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
 
@@ -177,6 +179,7 @@ async def open_accepted(
                 claim(hello.name, principal)
             opening.multiplexer.send_welcome(connection_id or str(uuid.uuid4()))
             await opening.wait_for(HandshakeCompleted)
+        opening.pipeline.ping_frames = ping_frames
         connection = opening.connection(hello.name, hello.metadata, peer)
         if access_control is not None:
             access_control.check_requests_of(connection, principal)

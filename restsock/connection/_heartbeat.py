@@ -151,6 +151,8 @@ class ConnectionHeartbeat:
 
     def start(self) -> None:
         """Sends the first ping, and has the timer of the loop send the others."""
+        if not self._pipeline.can_ping:
+            return  # that the peer lives is for whatever is in between to find out
         now = trio.current_time()
         self._send_ping(now)  # also without heartbeats: windows grow by the round trip
         if self._options.interval is not None:
@@ -231,9 +233,8 @@ class ConnectionHeartbeat:
         with self._writer.lock:
             self.pings += 1
             self._pinged_at = now
-            if not self._pipeline.websocket.close_sent:
-                self._pipeline.websocket.send_ping(_ping_payload(self.pings))
-                self._writer.flush()
+            self._pipeline.send_ping(_ping_payload(self.pings))
+            self._writer.flush()
 
 
 def _ping_payload(number: int) -> bytes:

@@ -35,6 +35,7 @@ class Settings:
     max_streams: int = 128
     heartbeat_interval: float | None = None
     heartbeat_timeout: float | None = None
+    ping_frames: bool = False
 
     @classmethod
     def of(cls, limits: Limits, heartbeat: Heartbeat) -> Settings:
@@ -46,6 +47,7 @@ class Settings:
             max_streams=limits.max_streams,
             heartbeat_interval=heartbeat.interval,
             heartbeat_timeout=heartbeat.timeout,
+            ping_frames=True,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Settings:
             max_streams=_whole(value, "max_streams", default.max_streams, 0, 2**31 - 1),
             heartbeat_interval=_seconds(value, "heartbeat_interval"),
             heartbeat_timeout=_seconds(value, "heartbeat_timeout"),
+            ping_frames=_flag(value, "ping_frames"),
         )
 
 
@@ -163,6 +166,13 @@ def _whole(value: dict[str, Any], name: str, default: int, low: int, high: int) 
     if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
         raise RemoteProtocolError(f"the setting {name} is not a whole number in {low}..{high}")
     return number
+
+
+def _flag(value: dict[str, Any], name: str) -> bool:
+    flag = value.get(name, False)
+    if not isinstance(flag, bool):
+        raise RemoteProtocolError(f"the setting {name} is neither true nor false")
+    return flag
 
 
 def _seconds(value: dict[str, Any], name: str) -> float | None:

@@ -19,12 +19,14 @@ class EventBuffer:
 
     Attributes:
         ready: the events; one of a body still lacks all pieces but its first.
+        pongs: the payloads of PONG frames.
     """
 
-    __slots__ = ("_pieces", "ready")
+    __slots__ = ("_pieces", "pongs", "ready")
 
     def __init__(self) -> None:
         self.ready: list[MultiplexerEvent] = []
+        self.pongs: tuple[bytes, ...] = ()
         self._pieces: dict[int, tuple[int, list[bytes]]] = {}  # by stream: index of the event, data
 
     def add_data(self, stream_id: int, data: bytes) -> None:

@@ -35,6 +35,8 @@ __all__ = [
     "decode_window",
     "encode_frame",
     "encode_goaway",
+    "encode_ping",
+    "encode_pong",
     "encode_reset",
     "encode_window",
     "flags_of",
@@ -50,6 +52,7 @@ MAX_MESSAGE = HEADER_SIZE + MAX_PAYLOAD
 
 MAX_CREDIT = 2**31 - 1
 MAX_REASON = 1024
+PING_SIZE = 8
 
 END = 0x01
 HTTPS = 0x02
@@ -72,6 +75,8 @@ class FrameType(IntEnum):
     RESET = 3
     WINDOW = 4
     GOAWAY = 5
+    PING = 6
+    PONG = 7
 
 
 class Frame(NamedTuple):
@@ -122,6 +127,16 @@ def encode_goaway(last_stream_id: int, code: int, reason: str) -> bytes:
     return encode_frame(FrameType.GOAWAY, 0, 0, payload)
 
 
+def encode_ping(payload: bytes) -> bytes:
+    """Returns a PING of 8 bytes, for where a WebSocket Ping cannot be sent."""
+    return encode_frame(FrameType.PING, 0, 0, payload)
+
+
+def encode_pong(payload: bytes) -> bytes:
+    """Returns the answer to a PING, with the same payload."""
+    return encode_frame(FrameType.PONG, 0, 0, payload)
+
+
 def decode_frame(message: bytes, rest: bytes = b"") -> Frame:
     """Takes a binary message apart.
 
@@ -135,11 +150,14 @@ def decode_frame(message: bytes, rest: bytes = b"") -> Frame:
     if len(message) < HEADER_SIZE:
         raise RemoteProtocolError(f"a frame of {len(message)} bytes is shorter than its header")
     type, flags, _, stream_id = HEADER.unpack_from(message)
-    if FrameType.HEAD <= type <= FrameType.GOAWAY and (stream_id == 0) != (
-        type == FrameType.GOAWAY
-    ):
+    if FrameType.HEAD <= type <= FrameType.PONG and (stream_id == 0) != (type >= FrameType.GOAWAY):
         raise RemoteProtocolError(f"a {FrameType(type).name} frame on stream {stream_id}")
-    return Frame(type, flags, stream_id, rest or message[HEADER_SIZE:])
+    payload = rest or message[HEADER_SIZE:]
+    if FrameType.PING <= type <= FrameType.PONG and len(payload) != PING_SIZE:
+        raise RemoteProtocolError(
+            f"a {FrameType(type).name} frame with a payload of {len(payload)} bytes"
+        )
+    return Frame(type, flags, stream_id, payload)
 
 
 def decode_reset(payload: bytes) -> tuple[int, str]:

@@ -29,7 +29,14 @@ from ._envelopes import Settings, decode_envelope
 from ._events import Headers, RequestHead, ResetCode, ResponseHead
 from ._fields import connection_options, content_length
 from ._flow import Budget
-from ._frames import MAX_PAYLOAD, encode_goaway, encode_reset, encode_window, flags_of
+from ._frames import (
+    MAX_PAYLOAD,
+    encode_goaway,
+    encode_ping,
+    encode_reset,
+    encode_window,
+    flags_of,
+)
 from ._handshake import STEPS, Handshake
 from ._heads import encode_request, encode_response, encode_trailers
 from ._heads_fast import encode_request_fast, encode_response_fast
@@ -331,7 +338,16 @@ class Multiplexer(StreamTable):
             self.accepts_streams = False
             self.control.append(encode_goaway(self.last_peer_stream_id, code, reason))
 
+    def send_ping(self, payload: bytes) -> None:
+        """Queues a PING of 8 bytes, which the peer has said that it answers (`ping_frames`)."""
+        self.control.insert(0, encode_ping(payload))
+
     # --- in -------------------------------------------------------------------------------
+
+    def take_pongs(self) -> tuple[bytes, ...]:
+        """The payloads of the PONG frames that have come since the last call."""
+        pongs, self.events.pongs = self.events.pongs, ()
+        return pongs
 
     def receive_message(self, message: str | bytes, rest: bytes = b"") -> None:
         """Takes in a whole message.

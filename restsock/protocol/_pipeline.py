@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from restsock._exceptions import RemoteProtocolError
 
-from ._events import BinaryMessage, TextMessage, WebSocketEvent
+from ._events import BinaryMessage, Pong, TextMessage, WebSocketEvent
 from ._multiplexer import Multiplexer
 from ._tls import TLS
 from ._websocket import WebSocket
@@ -32,9 +32,11 @@ class Pipeline:
         tls: after its handshake; `None` for `ws`.
         websocket: after its upgrade.
         multiplexer: from its handshake on.
+        ping_frames: whether it pings by frames of restsock.v1, since something in between sends no
+            Ping of the WebSocket (spec, "Heartbeat").
     """
 
-    __slots__ = ("multiplexer", "tls", "websocket")
+    __slots__ = ("multiplexer", "ping_frames", "tls", "websocket")
 
     def __init__(
         self, websocket: WebSocket, multiplexer: Multiplexer, tls: TLS | None = None
@@ -42,6 +44,7 @@ class Pipeline:
         self.websocket = websocket
         self.multiplexer = multiplexer
         self.tls = tls
+        self.ping_frames = False
 
     # --- in -------------------------------------------------------------------------------
 
@@ -88,6 +91,8 @@ class Pipeline:
                 self.multiplexer.receive_message(event.data)
             else:
                 others.append(event)
+        if self.ping_frames:
+            others += map(Pong, self.multiplexer.take_pongs())
         if problem is not None:
             raise problem
         return others
@@ -98,6 +103,20 @@ class Pipeline:
         return self.tls is not None and self.tls.ended
 
     # --- out ------------------------------------------------------------------------------
+
+    @property
+    def can_ping(self) -> bool:
+        """Whether the peer answers what `send_ping()` sends."""
+        return not self.ping_frames or self.multiplexer.peer.ping_frames
+
+    def send_ping(self, payload: bytes) -> None:
+        """Queues a ping of 8 bytes; its answer is a `Pong`. Nothing after a close."""
+        if self.websocket.close_sent:
+            return
+        if self.ping_frames:
+            self.multiplexer.send_ping(payload)
+        else:
+            self.websocket.send_ping(payload)
 
     @property
     def has_output(self) -> bool:

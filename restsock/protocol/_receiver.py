@@ -25,6 +25,7 @@ from ._frames import (
     decode_goaway,
     decode_reset,
     decode_window,
+    encode_pong,
     encode_window,
     scheme_in,
 )
@@ -45,6 +46,12 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
     type, flags, stream_id, payload = decode_frame(message, rest)
     if type == FrameType.GOAWAY:
         _receive_goaway(table, payload)
+        return
+    if type == FrameType.PING:
+        table.control.insert(0, encode_pong(payload))  # ahead of what waits
+        return
+    if type == FrameType.PONG:
+        table.events.pongs += (payload,)
         return
     if not FrameType.HEAD <= type <= FrameType.GOAWAY:
         return

@@ -54,6 +54,7 @@ class Newcomers:
         proxies: Whose word about where a dialer is counts.
         peer_of: Tells where a newcomer is, as far as its socket knows.
         limiter: Has the room for connections; one that `handshake` returns has a slot.
+        ping_frames: Whether to ping by frames of restsock.v1.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
     """
 
@@ -66,6 +67,7 @@ class Newcomers:
         peer_of: PeerOf,
         limiter: ConnectionLimiter,
         claim: Callable[[str | None, Any], object],
+        ping_frames: bool,
     ) -> None:
         self.endpoint = endpoint
         self.ssl_context = ssl_context
@@ -74,6 +76,7 @@ class Newcomers:
         self.peer_of = peer_of
         self.limiter = limiter
         self.claim = claim
+        self.ping_frames = ping_frames
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
 
     def __len__(self) -> int:
@@ -140,6 +143,7 @@ class _Newcomer:
                     locate=self._locate,
                     room=self._room,
                     claim=self._claim,
+                    ping_frames=server.ping_frames,
                     limit_log=self._limit_log,
                     buffered=server.endpoint.buffered,
                 )

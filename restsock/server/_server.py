@@ -82,6 +82,8 @@ class Server(AdaptersByName):
         handler: Serves the requests of the peers; without it they are refused.
         open_listeners: Opens what to accept from: TCP sockets, by default. TLS comes on top.
         peer_of: Tells where a newcomer is.
+        ping_frames: Whether something in between sends no Ping of the WebSocket: then frames of
+            restsock.v1 take its place.
 
     The others are those of `listen`.
     """
@@ -102,6 +104,7 @@ class Server(AdaptersByName):
         instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
         peer_of: PeerOf = peer_of,
+        ping_frames: bool = False,
     ) -> None:
         self._endpoint = endpoint = Endpoint("listener", _log, handler, options, instrument)
         self.options = endpoint.options
@@ -126,6 +129,7 @@ class Server(AdaptersByName):
             peer_of,
             self._limiter,
             self._registrar.claim,
+            ping_frames,
         )
         self._where = (host, port)
         self._scheme = "ws" if ssl_context is None else "wss"

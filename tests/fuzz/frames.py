@@ -33,6 +33,7 @@ DICTIONARY = (
 
 _ON_STREAMS = (1, 2, 3, 4)
 _GOAWAY = 5
+_PINGS = (6, 7)
 _LONGEST_REASON = 1024
 
 
@@ -40,7 +41,8 @@ def test_one(data: bytes) -> None:
     type, stream = (data[0], int.from_bytes(data[4:8], "big")) if len(data) >= 8 else (0, 0)
     right = len(data) >= 8
     right = right and not (type in _ON_STREAMS and stream == 0)
-    right = right and not (type == _GOAWAY and stream != 0)
+    right = right and not (type in (_GOAWAY, *_PINGS) and stream != 0)
+    right = right and not (type in _PINGS and len(data) != 16)
     try:
         frame = decode_frame(data)
     except RemoteProtocolError as exc:

@@ -37,7 +37,7 @@ __all__ = ["Oracle"]
 # for any honest burst of refusals". What one more message adds comes on top.
 _MOST_WAITING = 4096 + 4
 
-_HEAD, _DATA, _RESET, _WINDOW, _GOAWAY = 1, 2, 3, 4, 5
+_HEAD, _DATA, _RESET, _WINDOW, _GOAWAY, _PONG = 1, 2, 3, 4, 5, 7
 _END = 1
 
 
@@ -219,6 +219,9 @@ class Oracle:
         stream_id, payload = int.from_bytes(message[4:8], "big"), message[8:]
         assert reserved == b"\0\0"
         assert flags & ~_END == 0
+        if type == _PONG:
+            assert (stream_id, flags, len(payload)) == (0, 0, 8)
+            return True
         if type == _GOAWAY:
             assert stream_id == flags == 0
             assert not self.goaway_sent

@@ -59,7 +59,7 @@ def test_what_is_not_json_is_not_sent(value: object) -> None:
 def test_settings_are_those_of_the_options() -> None:
     limits = Limits(max_frame=2048, max_head=4096, initial_window=20000, max_streams=3)
     settings = Settings.of(limits, Heartbeat(interval=3.5, timeout=2))
-    assert settings == Settings(2048, 4096, 20000, 3, 3.5, 2)
+    assert settings == Settings(2048, 4096, 20000, 3, 3.5, 2, ping_frames=True)
     assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
     assert Settings.of(limits, Heartbeat(interval=None)).heartbeat_interval is None
 

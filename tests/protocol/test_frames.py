@@ -66,7 +66,7 @@ def test_arbitrary_bytes_raise_only_the_documented_error(message: bytes) -> None
 
 @given(stream_ids, st.binary(max_size=20))
 def test_the_decoder_leaves_unknown_types_to_its_caller(stream_id: int, payload: bytes) -> None:
-    assert decode_frame(encode_frame(6, 0, stream_id, payload)).type == 6
+    assert decode_frame(encode_frame(8, 0, stream_id, payload)).type == 8
 
 
 @pytest.mark.parametrize("size", range(8))

@@ -24,6 +24,7 @@ from restsock.protocol import (
     WebSocket,
     WebSocketEvent,
 )
+from restsock.protocol._frames import FrameType
 from tests.protocol.test_tls import shake
 from tests.protocol.vectors import open_multiplexer
 from tests.tls_pair import tls_ends
@@ -130,3 +131,34 @@ def test_a_batch_is_bounded(tls: bool) -> None:
         there.receive_data(data)
     assert len(sizes) > 1
     assert max(sizes) < 64 * 1024 + 64 * 1024 + 1024
+
+
+def test_pings_go_by_frames_where_there_are_none_of_the_websocket() -> None:
+    here, there = pipelines(tls=False)
+    there.ping_frames = True
+    there.send_ping(b"12345678")
+    assert there.can_ping == there.multiplexer.peer.ping_frames
+    assert here.receive_data(take_all(there)) == []  # answered below the exchanges
+    assert there.receive_data(take_all(here)) == [Pong(b"12345678")]
+    assert list(events_of(here)) == list(events_of(there)) == []
+
+
+def test_pongs_leave_ahead_of_what_waits() -> None:
+    here, there = pipelines(tls=False)
+    there.ping_frames = True
+    stream = here.multiplexer.open_stream(HEAD)
+    here.multiplexer.send_data(stream, b"x" * 30_000)
+    there.send_ping(b"12345678")
+    here.receive_data(take_all(there))
+    message = here.multiplexer.next_message()
+    assert isinstance(message, tuple)
+    assert message[0][0] == FrameType.PONG
+
+
+def test_after_a_close_nothing_is_pinged() -> None:
+    here, _ = pipelines(tls=False)
+    here.websocket.close(1000)
+    take_all(here)
+    for here.ping_frames in (False, True):
+        here.send_ping(b"12345678")
+        assert take_all(here) == b""

@@ -250,6 +250,8 @@ class Runner:
             out["code"] = ResetCode(decode_reset(payload)[0]).name
         elif kind is FrameType.GOAWAY:
             out["last"], out["code"], _ = decode_goaway(payload)
+        elif kind is FrameType.PONG:
+            out["bytes"] = payload
         elif kind is FrameType.DATA:
             out.update(end=bool(flags & END), bytes=payload)
         elif kind is FrameType.HEAD:
