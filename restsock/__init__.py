@@ -29,6 +29,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
 #    L7  client, server        dial and keep a connection; accept connections and know them by name
 #    L8  sync                  the same API for threads
+#    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
@@ -45,6 +46,7 @@ from restsock._logging import ConnectionFields as ConnectionFields
 if TYPE_CHECKING:
     from restsock import adapters as adapters
     from restsock import apps as apps
+    from restsock import asgi as asgi
     from restsock import auth as auth
     from restsock import client as client
     from restsock import connection as connection

@@ -26,6 +26,7 @@ PACKAGE = Path(restsock.__file__).parent
 HOMES = {
     "wsproto": {"protocol"},
     "h11": {"protocol", "http1"},
+    "anyio": {"asgi"},
     "requests": {"adapters"},
     "urllib3": {"adapters"},
     "httpx": {"adapters"},

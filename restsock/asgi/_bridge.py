@@ -8,7 +8,6 @@ carries the close codes both ways. It works on any event loop that anyio knows.
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,13 +16,14 @@ from typing import Any
 from urllib.parse import quote
 
 import anyio
-import h11
 from anyio.abc import SocketStream
 
 from restsock._addresses import url_host
+from restsock._exceptions import HandshakeError
 from restsock.protocol import (
     SUBPROTOCOL,
     BinaryMessage,
+    ClientUpgrade,
     CloseCode,
     CloseReceived,
     Headers,
@@ -31,7 +31,7 @@ from restsock.protocol import (
     WebSocket,
 )
 
-__all__ = ["Receive", "Scope", "Send", "bridge"]
+__all__ = ["WHAT_THIS_IS", "Receive", "Scope", "Send", "bridge"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -45,11 +45,15 @@ _MAX_MESSAGE = 1024 * 1024
 # host's; over HTTP/2 there are none.
 _OWN = frozenset(
     (
-        *(b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"te", b"trailer"),
-        *(b"content-length", b"transfer-encoding", b"http2-settings"),
+        *(b"host", b"connection", b"upgrade", b"http2-settings", b"keep-alive"),
+        *(b"proxy-connection", b"te", b"trailer", b"content-length", b"transfer-encoding"),
         *(b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"),
         b"sec-websocket-extensions",
     )
+)
+WHAT_THIS_IS = (
+    b"This is a restsock listener: it takes WebSocket connections of the subprotocol "
+    b"restsock.v1, and answers nothing else.\n"
 )
 _DENIAL = "websocket.http.response"
 
@@ -72,58 +76,48 @@ async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket
 
 async def _upgrade(scope: Scope, send: Send, stream: SocketStream) -> bytes | None:
     """Asks the server; gives what came after its 101, or `None` once the dialer is refused."""
-    client = h11.Connection(h11.CLIENT)
-    request = h11.Request(method="GET", target=_target(scope), headers=_fields(scope))
-    await stream.send(client.send(request))
-    response: h11.Response | None = None
-    body = b""
-    while True:
-        event = client.next_event()
-        if event is h11.NEED_DATA:
-            client.receive_data(await _receive(stream))
-        elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-            return bytes(client.trailing_data[0])
-        elif isinstance(event, h11.Response):
-            response = event
-        elif isinstance(event, h11.Data):
-            body += bytes(event.data)
-        else:
-            await _refuse(scope, send, response, body)
-            return None
+    if SUBPROTOCOL not in (scope.get("subprotocols") or ()):
+        await _refuse(scope, send, 400, [], WHAT_THIS_IS)
+        return None
+    host, fields = _fields(scope)
+    upgrade = ClientUpgrade(host=host, target=_target(scope), headers=fields, key=os.urandom(16))
+    await stream.send(upgrade.request)
+    try:
+        while not upgrade.receive_data(await _receive(stream)):
+            pass
+    except HandshakeError as exc:
+        headers, body = upgrade.refusal
+        await _refuse(scope, send, exc.status or 503, headers, body)
+        return None
+    await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+    return upgrade.trailing_data
 
 
-async def _refuse(scope: Scope, send: Send, response: h11.Response | None, body: bytes) -> None:
+async def _refuse(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Hands the refusal on. A host that has no way for it answers 403."""
-    if response is None or _DENIAL not in (scope.get("extensions") or {}):
+    if _DENIAL not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": CloseCode.FORBIDDEN, "reason": ""})
         return
-    fields = [field for field in response.headers if field[0] not in (b"connection", b"upgrade")]
-    await send({"type": f"{_DENIAL}.start", "status": response.status_code, "headers": fields})
+    fields = [field for field in headers if field[0].lower() not in _OWN]
+    fields.append((b"content-length", b"%d" % len(body)))
+    await send({"type": f"{_DENIAL}.start", "status": status, "headers": fields})
     await send({"type": f"{_DENIAL}.body", "body": body})
 
 
-def _target(scope: Scope) -> bytes:
+def _target(scope: Scope) -> str:
     path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     query: bytes = scope.get("query_string") or b""
-    return path.partition(b"?")[0] + (b"?" + query if query else b"")
+    return (path.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
 
 
-def _fields(scope: Scope) -> Headers:
-    found = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
-    fields = [field for field in found if field[0] not in _OWN and field[0][:1] != b":"]
-    if not any(name == b"host" for name, _ in fields):  # of HTTP/2 it may be a pseudo-header
+def _fields(scope: Scope) -> tuple[str, Headers]:
+    """The Host of the dialer's request, and its other fields."""
+    fields = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
+    hosts = [value.decode("latin-1") for name, value in fields if name == b"host"]
+    if not hosts:  # of HTTP/2 it may be a pseudo-header, which is not handed on
         host, port = (*(scope.get("server") or ("localhost", None)), None)[:2]
-        fields.append((b"host", f"{url_host(host)}:{port}".encode() if port else host.encode()))
-    offered = ", ".join(scope.get("subprotocols") or ())
-    return [
-        *fields,
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Version", b"13"),
-        (b"Sec-WebSocket-Key", base64.b64encode(os.urandom(16))),
-        *([(b"Sec-WebSocket-Protocol", offered.encode("latin-1"))] if offered else []),
-    ]
+        hosts = [f"{url_host(host)}:{port}" if port else host]
+    return hosts[0], [field for field in fields if field[0] not in _OWN]
 
 
 async def _receive(stream: SocketStream) -> bytes:

@@ -23,7 +23,7 @@ from restsock.server import HandedOver
 from restsock.server import Server as AsyncServer
 from restsock.sync import Server
 
-from ._bridge import Receive, Scope, Send, bridge
+from ._bridge import WHAT_THIS_IS, Receive, Scope, Send, bridge
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Listener"]
 
 _log = logging.getLogger("restsock.asgi")
-
-_WHAT_THIS_IS = (
-    b"This is a restsock listener: it takes WebSocket connections of the subprotocol restsock.v1,"
-    b" and answers nothing else.\n"
-)
 
 
 class Listener:
@@ -225,9 +220,9 @@ class Listener:
 async def _say_what_this_is(send: Send) -> None:
     fields = [
         (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(_WHAT_THIS_IS)),
+        (b"content-length", b"%d" % len(WHAT_THIS_IS)),
         (b"upgrade", b"websocket"),
         (b"sec-websocket-version", b"13"),
     ]
     await send({"type": "http.response.start", "status": 426, "headers": fields})
-    await send({"type": "http.response.body", "body": _WHAT_THIS_IS})
+    await send({"type": "http.response.body", "body": WHAT_THIS_IS})

@@ -118,6 +118,12 @@ class ClientUpgrade:
         """What came after the head of the 101."""
         return self._connection.trailing_data[0]
 
+    @property
+    def refusal(self) -> tuple[Headers, bytes]:
+        """The fields of the answer that has refused it, if there is one, and its body's begin."""
+        headers = [] if self._refused is None else self._refused.headers.raw_items()
+        return headers, self._refusal
+
     def receive_data(self, data: bytes) -> bool:
         """Takes in bytes of the answer; empty bytes say that the socket ended.
 

@@ -14,7 +14,15 @@ from restsock._options import SocketOptions
 from restsock.connection import Peer
 from restsock.endpoint import prepare_listening_socket
 
-__all__ = ["Listener", "OpenListeners", "PeerOf", "accept_forever", "address_of", "open_listeners", "peer_of"]
+__all__ = [
+    "Listener",
+    "OpenListeners",
+    "PeerOf",
+    "accept_forever",
+    "address_of",
+    "open_listeners",
+    "peer_of",
+]
 
 Listener: TypeAlias = trio.abc.Listener[Any]
 

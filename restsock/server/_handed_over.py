@@ -23,9 +23,7 @@ class HandedOver(trio.abc.Listener[Any]):
         self._send, self._receive = trio.open_memory_channel[trio.SocketStream](1_000_000)
         self._peers: dict[trio.abc.Stream, Peer] = {}
 
-    async def open(
-        self, host: str | None, port: int, options: SocketOptions
-    ) -> Sequence[Listener]:
+    async def open(self, host: str | None, port: int, options: SocketOptions) -> Sequence[Listener]:
         """See `OpenListeners`. There is nothing to bind."""
         return [self]
 

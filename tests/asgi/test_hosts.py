@@ -1,0 +1,105 @@
+"""A listener inside the web servers that people run: peers dial it, and its endpoints call them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask, request
+
+import restsock
+import restsock.sync
+from restsock.auth import Bearer
+
+from .hosts import HOSTS, Host, hosted
+
+edge = Flask("edge")
+QUICK = restsock.Backoff(initial=0.02, factor=2, cap=0.1)
+
+
+@edge.get("/hello")
+def hello() -> dict[str, str]:
+    return {"hello": request.host}
+
+
+@edge.get("/big")
+def big() -> bytes:
+    return bytes(range(256)) * 20_000
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    with hosted(request.param, tmp_path_factory.mktemp("host") / "log") as host:
+        yield host
+
+
+@pytest.mark.parametrize("path", ["/tunnel", "/mounted/", "/mounted/deep?region=eu"])
+def test_a_peer_dials_in_and_is_called(host: Host, path: str) -> None:
+    with restsock.sync.connect(host.url(path, "ws"), app=edge, name="edge-1"):
+        assert host.get("/call/edge-1/hello").json() == {"hello": "peer"}
+        assert host.get("/call/edge-1/big").content == bytes(range(256)) * 20_000
+        assert host.get("/call/edge-1/missing").status_code == 404
+        ((name, where, port, tls, _),) = host.get("/peers").json()
+        assert (name, where, tls) == ("edge-1", "127.0.0.1", False)
+        assert port > 0
+    _wait_for(lambda: host.get("/peers").json() == [])
+
+
+def test_who_shows_no_token_is_refused(host: Host) -> None:
+    with pytest.raises(restsock.HandshakeError) as caught:
+        restsock.sync.connect(host.url("/guarded", "ws"), name="edge-1").close()
+    assert caught.value.status in (401, 403)  # not every host has a way for our own answer
+    auth = Bearer("secret-of-edge-1")
+    with restsock.sync.connect(host.url("/guarded", "ws"), auth=auth, name="edge-1") as client:
+        assert client.connection is not None
+
+
+def test_plain_http_is_told_what_this_is(host: Host) -> None:
+    answer = host.get("/mounted/")
+    assert answer.status_code == 426
+    assert "restsock" in answer.text
+
+
+def test_a_peer_that_stops_without_a_word_is_noticed(host: Host) -> None:
+    program = (
+        "import sys, restsock.sync; c = restsock.sync.connect(sys.argv[1], name='edge-2');"
+        "print('there', flush=True); c.wait_closed()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, host.url("/tunnel", "ws")], stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"there\n"
+        _wait_for(lambda: all(peer[4] is not None for peer in host.get("/peers").json()))
+        os.kill(child.pid, signal.SIGSTOP)
+        _wait_for(lambda: host.get("/peers").json() == [])  # 0.6 s, and what a busy machine adds
+    finally:
+        child.kill()
+        child.communicate(timeout=10)
+
+
+def test_a_host_that_is_killed_is_dialed_again(tmp_path: Path) -> None:
+    with hosted("uvicorn", tmp_path / "log") as first:
+        url, port = first.url("/tunnel", "ws"), first.port
+        with restsock.sync.connect(url, app=edge, name="edge-1", backoff=QUICK):
+            assert first.get("/call/edge-1/hello").ok
+            first.process.kill()
+            first.process.wait(10)
+            with hosted("uvicorn", tmp_path / "log", port=port) as second:
+                assert second.get("/call/edge-1/hello").ok
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
