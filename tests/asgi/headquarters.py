@@ -14,11 +14,13 @@ from restsock.auth import BearerTokens
 HEARTBEAT = restsock.Heartbeat(interval=0.3, timeout=0.3)
 
 listener = restsock.asgi.Listener(options=restsock.Options(heartbeat=HEARTBEAT))
+proxied = restsock.asgi.Listener(trusted_proxies="127.0.0.1", names="share")
 guarded = restsock.asgi.Listener(auth=BearerTokens({"secret-of-edge-1": "edge-1"}))
 
 app = FastAPI(lifespan=listener.lifespan)
 app.router.routes.append(WebSocketRoute("/tunnel", listener))
 app.router.routes.append(WebSocketRoute("/guarded", guarded))
+app.router.routes.append(WebSocketRoute("/proxied", proxied))
 app.mount("/mounted", listener)
 
 
@@ -34,5 +36,5 @@ def call(peer: str, path: str) -> Response:
 @app.get("/peers")
 def peers() -> list[Any]:
     """Who is connected, from where."""
-    connections = listener.sync.connections
+    connections = [*listener.sync.connections, *proxied.sync.connections]
     return [[c.name, c.peer.host, c.peer.port, c.peer.tls, c.round_trip] for c in connections]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-__all__ = ["HOSTS", "Host", "hosted"]
+__all__ = ["HOSTS", "Host", "free_port", "hosted"]
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.asgi.headquarters:app"
@@ -59,7 +59,7 @@ class Host:
 @contextmanager
 def hosted(name: str, log: Path, *, port: int | None = None) -> Iterator[Host]:
     """Runs a server for a while. What it says is in the log."""
-    port = _free_port() if port is None else port
+    port = free_port() if port is None else port
     command = [part.format(port=port) for part in HOSTS[name]]
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -88,7 +88,7 @@ def hosted(name: str, log: Path, *, port: int | None = None) -> Iterator[Host]:
             pass
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
