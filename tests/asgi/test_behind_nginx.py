@@ -1,4 +1,4 @@
-"""nginx in front of a web server with a listener in it, configured as docs/existing-server.md says."""
+"""nginx in front of a web server with a listener in it, as docs/existing-server.md says."""
 
 from __future__ import annotations
 
