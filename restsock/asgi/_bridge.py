@@ -181,7 +181,7 @@ class _Bridge:
             self._websocket.receive_data(data)
             while (event := self._websocket.next_event()) is not None:
                 if isinstance(event, BinaryMessage):
-                    await self._tell({"type": "websocket.send", "bytes": event.data})
+                    await self._tell({"type": "websocket.send", "bytes": event.data + event.rest})
                 elif isinstance(event, TextMessage):
                     await self._tell({"type": "websocket.send", "text": event.data})
                 elif isinstance(event, CloseReceived):
