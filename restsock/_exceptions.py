@@ -75,7 +75,7 @@ def _caught_here(error: BaseException) -> bool:
     """Whether it went no further than this package: a traceback begins where it was caught."""
     top = error.__traceback__
     module = "" if top is None else str(top.tb_frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in ("restsock", "trio")
+    return module.partition(".")[0] in ("restsock", "trio", "anyio")
 
 
 class RestsockError(Exception):

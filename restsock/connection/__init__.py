@@ -17,11 +17,13 @@ from ._health import Health, HealthReport, Load, load_of
 from ._inbox import joined
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
-from ._interfaces import Handler
-from ._leader import Sleeper
+from ._interfaces import Handler, TaskExchange
+from ._leader import Wakeable
+from ._loops import check_asyncio, check_trio
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 from ._request import Request
-from ._requester import Requester, head_for
+from ._requester import Requester
+from ._requests import AsyncRequests, head_for
 from ._retry import pause_before, was_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream
@@ -31,6 +33,7 @@ __all__ = [
     "OUTCOMES",
     "AccessControl",
     "AsyncExchange",
+    "AsyncRequests",
     "Carrier",
     "Closed",
     "Connection",
@@ -53,15 +56,18 @@ __all__ = [
     "Requeued",
     "Response",
     "Side",
-    "Sleeper",
     "Started",
     "Statistics",
     "StreamedResponse",
     "TLSStream",
+    "TaskExchange",
+    "Wakeable",
     "Writable",
     "answer",
     "call_user_function",
+    "check_asyncio",
     "check_close_code",
+    "check_trio",
     "failure_of",
     "fields_of",
     "forbid",

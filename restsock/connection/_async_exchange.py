@@ -193,6 +193,20 @@ class AsyncExchange:
             return data
         return b"" if self.received else None
 
+    @property
+    def write_paused(self) -> bool:
+        """Whether more waits to be sent than should."""
+        return self.exchange.buffered > self._limit and self.error is None and not self.stopped
+
+    def send_nowait(self, data: bytes) -> None:
+        """Sends body bytes. Look at `write_paused` before sending more.
+
+        Raises:
+            LocalProtocolError: a body is not due here, or is longer than announced.
+        """
+        if not self.stopped:
+            self.exchange.send_data(data)
+
     async def send_data(self, data: bytes) -> bool:
         """Sends body bytes, and waits while too many wait to leave.
 
@@ -203,12 +217,10 @@ class AsyncExchange:
             LocalProtocolError: a body is not due here, or is longer than announced.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        exchange = self.exchange
-        if not self.stopped:
-            exchange.send_data(data)
-        while exchange.buffered > self._limit and self.error is None and not self.stopped:
+        self.send_nowait(data)
+        while self.write_paused:
             await self._wait()
-        return not (self.stopped or exchange.closed)
+        return not (self.stopped or self.exchange.closed)
 
     def send_head(self, head: ResponseHead) -> None:
         """Sends a response head. See `Exchange.send_head`."""
@@ -220,8 +232,22 @@ class AsyncExchange:
         if not self.stopped:
             self.exchange.send_end(trailers)
 
+    def release(self) -> None:
+        """Forgets the rest of the peer's half: all that matters of it has come."""
+        self.received = True
+        self.close()
+
     def close(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
         """Resets the stream, unless both halves are complete. Harmless when repeated."""
         if self.received and (self._sent or self.stopped):
             return  # what is queued still leaves
         self.exchange.reset(code, reason)
+
+    def close_soon(self) -> None:
+        """As `close`, for any thread and for the garbage collector."""
+        connection = self.exchange.connection  # once: the loop may take it away meanwhile
+        if connection is not None and not self.exchange.closed:
+            try:
+                connection.token.run_sync_soon(self.close)
+            except trio.RunFinishedError:
+                pass  # and with the loop its streams

@@ -6,12 +6,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from restsock._options import Limits
+    from restsock._exceptions import RestsockError
+    from restsock._options import Limits, Timeouts
+    from restsock.protocol import Headers, ResetCode, ResponseHead
 
     from ._exchange import Exchange
     from ._instruments import Instruments
 
-__all__ = ["Handler", "Submitter"]
+__all__ = ["Handler", "Submitter", "TaskExchange"]
 
 
 class Handler(Protocol):
@@ -36,4 +38,52 @@ class Submitter(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    @property
+    def timeouts(self) -> Timeouts: ...
+
+    @property
+    def authority(self) -> str: ...
+
     def submit(self, exchange: Exchange) -> None: ...
+
+
+class TaskExchange(Protocol):
+    """One request and its response, driven by tasks: see `AsyncExchange`.
+
+    That one is for tasks of the connection's own loop; `restsock.threads` has the same for those of
+    another one.
+    """
+
+    exchange: Exchange
+    received: bool
+    stopped: bool
+    trailers: Headers
+    error: RestsockError | None
+
+    @property
+    def started(self) -> bool: ...
+
+    @property
+    def write_paused(self) -> bool: ...
+
+    def check(self) -> None: ...
+
+    async def wait_started(self, timeout: float | None) -> None: ...
+
+    async def receive_head(self) -> ResponseHead: ...
+
+    async def receive_data(self) -> bytes: ...
+
+    def receive_nowait(self) -> bytes | None: ...
+
+    async def send_data(self, data: bytes) -> bool: ...
+
+    def send_nowait(self, data: bytes) -> None: ...
+
+    def send_end(self, trailers: Headers = ...) -> None: ...
+
+    def release(self) -> None: ...
+
+    def close(self, code: ResetCode = ..., reason: str = ...) -> None: ...
+
+    def close_soon(self) -> None: ...

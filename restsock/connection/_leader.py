@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from ._ready_poll import Readable, ReadyPoll
 
-__all__ = ["Lead", "Sleeper", "Waiter", "sleeper"]
+__all__ = ["Lead", "Sleeper", "Waiter", "Wakeable", "sleeper"]
 
 _CAN_LEAD = hasattr(select, "epoll") and hasattr(os, "eventfd")
 
@@ -80,6 +80,19 @@ class Sleeper:
             os.close(self._event)
 
 
+class Wakeable(Protocol):
+    """What somebody waits in for events: a `Sleeper`, or what a task of another loop waits in.
+
+    Attributes:
+        asleep: whether `wake()` is needed.
+    """
+
+    asleep: bool
+
+    def wake(self) -> None:
+        """Ends the wait, also one that has yet to begin. For any thread."""
+
+
 class Waiter(Protocol):
     """What a thread waits for.
 
@@ -89,7 +102,7 @@ class Waiter(Protocol):
         more: whether a long body is on its way, so that the thread comes back for more at once.
     """
 
-    sleeper: Sleeper | None
+    sleeper: Wakeable | None
     more: bool
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from restsock.protocol import Headers, ResponseHead
 
 if TYPE_CHECKING:
-    from ._async_exchange import AsyncExchange
+    from ._interfaces import TaskExchange
 
 __all__ = ["Body", "Fields", "FieldsLike", "Response", "StreamedResponse", "fields_of"]
 
@@ -43,7 +43,7 @@ class Fields:
 class Body:
     """A body that comes in pieces. A plain iterator: a generator would have to be closed."""
 
-    _exchange: AsyncExchange
+    _exchange: TaskExchange
 
     @property
     def trailers(self) -> Headers:
@@ -120,7 +120,7 @@ class StreamedResponse(Fields, Body):
         trailers: what came behind the body, once it is read.
     """
 
-    def __init__(self, exchange: AsyncExchange, head: ResponseHead) -> None:
+    def __init__(self, exchange: TaskExchange, head: ResponseHead) -> None:
         self.status = head.status
         self.reason = head.reason.decode("latin-1")
         self.headers = head.headers

@@ -11,9 +11,9 @@ from ._messages import Body, Fields
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead
 
-    from ._async_exchange import AsyncExchange
     from ._connection import Connection
     from ._exchange import Carrier
+    from ._interfaces import TaskExchange
 
 __all__ = ["Request"]
 
@@ -35,7 +35,7 @@ class Request(Fields, Body):
         trailers: what came behind the body, once it is read.
     """
 
-    def __init__(self, head: RequestHead, exchange: AsyncExchange, connection: Carrier) -> None:
+    def __init__(self, head: RequestHead, exchange: TaskExchange, connection: Carrier) -> None:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("latin-1")
         path, _, self.query = self.target.partition("?")

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock.connection import check_trio
+
 if TYPE_CHECKING:
     from restsock.connection import Handler
 
@@ -98,7 +100,10 @@ class Lifecycle:
 
         Raises:
             RuntimeError: It was entered or closed before.
+            RestsockError: This is asyncio.
         """
+        maker = "connect" if self._what == "client" else "listen"
+        check_trio(f"restsock.{maker}", f"restsock.aio.{maker}")
         if not self.to(State.OPEN):
             raise RuntimeError(f"a {self._what} can be entered once; make another one")
         self.token = trio.lowlevel.current_trio_token()

@@ -1,6 +1,7 @@
 """Where a thread meets a loop.
 
-- `_exchange`: an exchange that a thread drives; `_flow` and `_event_queue` are its parts.
+- `_exchange`: an exchange that a thread drives; `_loop_exchange`: one that tasks of another loop
+  drive, who wait in `_wakeups`. `_driver`, `_flow` and `_event_queue` are what both consist of.
 - `_upload`: a request body that is sent while it is being made.
 - `_portal`: a loop in a background thread; `_background`: the one that all share; `_context`: what
   a thread keeps open on it.
@@ -11,17 +12,20 @@ from __future__ import annotations
 
 from ._context import BlockingContext
 from ._exchange import ThreadExchange
+from ._loop_exchange import LoopExchange, open_here
 from ._pool import Worker, WorkerPool
 from ._portal import Portal
 from ._upload import Replay, ThreadUpload, send_upload
 
 __all__ = [
     "BlockingContext",
+    "LoopExchange",
     "Portal",
     "Replay",
     "ThreadExchange",
     "ThreadUpload",
     "Worker",
     "WorkerPool",
+    "open_here",
     "send_upload",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset, fork_error
-from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Sleeper, Started, joined
+from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Started, Wakeable, joined
 from restsock.protocol import DataReceived, EndReceived, ResetCode, ResponseReceived
 
 __all__ = ["EventQueue", "Withdrawn", "check_thread", "guarded", "withdraw"]
@@ -49,7 +49,8 @@ class EventQueue:
         queue: the events, in order.
         pieces: the body bytes that have come, in as few pieces as may be.
         lock: to be held by whoever changes the pieces.
-        sleeper: what the thread waits in while it leads, and may not wait on the queue.
+        sleeper: what is waited in by who does not wait on the queue: a thread that leads, or the
+            tasks of another loop.
         started_at: when the exchange got its stream, by `time.monotonic`; `None` without one.
         announce: whether the thread waits for that.
         more: whether a long body is on its way: what came last was a large piece of it.
@@ -73,7 +74,7 @@ class EventQueue:
         self.queue: queue.SimpleQueue[ExchangeEvent | Withdrawn] = queue.SimpleQueue()
         self.pieces: deque[bytes] = deque()
         self.lock = threading.Lock()
-        self.sleeper: Sleeper | None = None
+        self.sleeper: Wakeable | None = None
         self.started_at: float | None = None
         self.announce = False
         self.more = False

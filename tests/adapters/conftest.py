@@ -10,7 +10,7 @@ import requests
 
 from restsock._options import Limits, Timeouts
 from restsock.adapters import TunnelAdapter
-from restsock.threads import _exchange
+from restsock.threads import _driver
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, ok
 
 
@@ -23,7 +23,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture
 def tunnel(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> FakeRequester:
-    monkeypatch.setattr(_exchange, "Exchange", FakeExchange)
+    monkeypatch.setattr(_driver, "Exchange", FakeExchange)
     tunnel = FakeRequester(loop, Limits(), Timeouts(connect=5.0))
     tunnel.scripts = [ok]
     return tunnel

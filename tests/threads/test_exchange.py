@@ -19,7 +19,7 @@ from restsock._exceptions import (
 )
 from restsock._options import Limits, Timeouts
 from restsock.protocol import RequestHead, ResponseHead
-from restsock.threads import ThreadExchange, _exchange
+from restsock.threads import ThreadExchange, _driver, _exchange
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop
 
 REQUEST = RequestHead(b"POST", b"/", [(b"Host", b"edge-1")])
@@ -214,7 +214,7 @@ def test_a_batch_of_credit_grows_with_the_window(
 def test_a_loop_that_ended_without_a_word(
     served: ThreadExchange, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_exchange, "_LOOK_AFTER", 0.01)
+    monkeypatch.setattr(_exchange, "LOOK_AFTER", 0.01)
     loop.close()
     with pytest.raises(ConnectionClosed, match="the event loop of this connection has ended"):
         served.receive_data()
@@ -229,7 +229,7 @@ def test_a_loop_that_still_runs_is_waited_for(
     loop: Loop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_exchange, "_LOOK_AFTER", 0.01)
+    monkeypatch.setattr(_exchange, "LOOK_AFTER", 0.01)
     timer = threading.Timer(0.1, loop.run, (fake.data, b"late"))
     timer.start()
     assert served.receive_data() == b"late"
@@ -242,7 +242,7 @@ def test_a_loop_that_does_not_answer(
     loop: Loop, tunnel: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the request will start is not known then, and the error says so."""
-    monkeypatch.setattr(_exchange, "_WITHDRAWAL", 0.05)
+    monkeypatch.setattr(_exchange, "WITHDRAWAL", 0.05)
     release = threading.Event()
     loop.token.run_sync_soon(release.wait)
     try:
@@ -293,7 +293,7 @@ def test_the_start_is_not_announced_unless_asked(tunnel: FakeRequester) -> None:
 
 
 def test_limits_are_those_of_the_requester(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_exchange, "Exchange", FakeExchange)
+    monkeypatch.setattr(_driver, "Exchange", FakeExchange)
     tunnel = FakeRequester(loop, Limits(send_buffer=1024), Timeouts())
     tunnel.scripts = [FakeExchange.start]
     exchange = ThreadExchange.open(cast("Any", tunnel), REQUEST, end=False)

@@ -33,7 +33,7 @@ from restsock._exceptions import RestsockError, StreamRefused, StreamReset
 from restsock._options import Limits, Timeouts
 from restsock.adapters import TunnelAdapter
 from restsock.testing import connected_pair
-from restsock.threads import _exchange
+from restsock.threads import _driver
 from tests import strategies  # noqa: F401  # selects the profile of Hypothesis
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
 
@@ -53,7 +53,7 @@ def shared() -> Iterator[Loop]:
 @pytest.fixture(scope="module", autouse=True)
 def _scripted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_exchange, "Exchange", FakeExchange)
+        patch.setattr(_driver, "Exchange", FakeExchange)
         # The environment has a say in requests, and none here.
         for name in list(os.environ):
             if name.lower().endswith("_proxy") or name.endswith("_CA_BUNDLE"):
@@ -876,7 +876,7 @@ def pair() -> Iterator[Any]:
 
 @given(methods, urls, st.one_of(plain_calls, calls))
 def test_over_a_real_connection(pair: Any, method: str, url: Any, call: dict[str, Any]) -> None:
-    with mock.patch.object(_exchange, "Exchange", REAL_EXCHANGE):
+    with mock.patch.object(_driver, "Exchange", REAL_EXCHANGE):
         adapter = TunnelAdapter(pair)
         shown: list[Any] = []
         for make in BOTH:

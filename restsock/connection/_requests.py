@@ -1,0 +1,247 @@
+"""Requests as tasks make them, on whichever loop: `request`, and `stream`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from typing import TYPE_CHECKING
+
+import anyio
+
+from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError, without_frames
+from restsock.protocol import RequestHead, ResetCode
+
+from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+
+if TYPE_CHECKING:
+    from ._interfaces import Submitter, TaskExchange
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["AsyncRequests", "head_for"]
+
+
+class AsyncRequests(ABC):
+    """Sends requests from tasks."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _submitter(self) -> Submitter:
+        """What carries them."""
+
+    @abstractmethod
+    def _open_exchange(self, head: RequestHead, *, body: bytes = b"", end: bool) -> TaskExchange:
+        """Sends a request from the loop at hand. Does not wait."""
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        timeout: float | None = None,
+        scheme: str | None = None,
+    ) -> Response:
+        """Sends a request and reads the whole response.
+
+        What the peer provably did not start on is sent again, whatever the method, for as long as
+        `Timeouts.connect`: behind a pause if the peer refused it, on the next connection if this
+        one is ending. A body in pieces can be sent again until more than 64 KiB of it have left.
+        What may have run is never sent again.
+
+        Args:
+            method: in capitals.
+            target: path and query, percent-encoded; it begins with "/".
+            headers: fields; Host and Content-Length are added when they are missing.
+            body: at once, or in pieces as they come.
+            timeout: seconds for all of it; `None` leaves it to the connection's heartbeat.
+            scheme: `"http"` or `"https"`, of the URL that the target was taken from: the app makes
+                absolute links and cookies by it. By default the app goes by whether the connection
+                has TLS.
+
+        Raises:
+            RequestTimeout: it took longer. The stream was reset.
+            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+
+        If cancelled, the stream is reset and the peer's app learns of it.
+        """
+        begun = anyio.current_time()
+        exchange: TaskExchange | None = None
+        phase = "head"
+        connect = self._submitter().timeouts.connect
+        if timeout is not None:
+            connect = min(connect, timeout)
+        with anyio.CancelScope() as scope:
+
+            def started(underway: TaskExchange) -> None:
+                nonlocal exchange
+                exchange = underway
+                # Not before: until then it is `connect` that counts, and knows what has run.
+                scope.deadline = math.inf if timeout is None else begun + timeout
+
+            opened = self._open(method, target, headers, body, scheme, connect, started)
+            try:
+                async with opened as response:
+                    phase = "body"
+                    data = await response.read()
+                    return Response(response.status, response.headers, data, response.trailers)
+            except RestsockError as exc:
+                raise without_frames(exc)  # noqa: B904  # it is the same error
+        message = f"no complete response within {timeout} s"
+        # It may have been refused, and be waiting for another stream.
+        ran = exchange is None or exchange.started
+        if exchange is not None and not ran and exchange.exchange.explain is not None:
+            raise exchange.exchange.explain()
+        raise RequestTimeout(message, phase=phase if ran else "connect", may_have_run=ran)
+
+    def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        scheme: str | None = None,
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """Sends a request; its block runs once the response head is there.
+
+        The body is read by iterating over the response. Behind a 101 the same response carries raw
+        bytes, and `send()` goes the other way. Leaving the block before the end resets the
+        stream. A body in pieces goes on being sent while the block runs.
+
+        Raises:
+            RequestTimeout: no connection with a free stream within `timeouts.connect`.
+            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+        """
+        connect = self._submitter().timeouts.connect
+        return self._open(method, target, headers, body, scheme, connect)
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        target: str,
+        headers: FieldsLike,
+        body: bytes | str | AsyncIterable[bytes],
+        scheme: str | None,
+        connect: float,
+        started: Callable[[TaskExchange], None] | None = None,
+    ) -> AsyncGenerator[StreamedResponse, None]:
+        if isinstance(body, str):
+            body = body.encode()
+        head = head_for(self._submitter(), method, target, headers, body, scheme)
+        if isinstance(body, bytes):
+            exchange = self._open_exchange(head, body=body, end=True)
+            sending: AbstractAsyncContextManager[None] = _closing(exchange)
+        else:
+            exchange = self._open_exchange(head, end=False)
+            sending = _sending(exchange, body)
+        async with sending:
+            try:
+                await exchange.wait_started(connect)
+                if started is not None:
+                    started(exchange)
+                response = StreamedResponse(exchange, await exchange.receive_head())
+            except RestsockError as exc:
+                raise without_frames(exc)  # noqa: B904  # it is the same error
+            yield response
+
+
+def head_for(
+    requester: Submitter,
+    method: str,
+    target: str,
+    headers: FieldsLike,
+    body: object,
+    scheme: str | None = None,
+) -> RequestHead:
+    """The head of a request, with the Host and Content-Length that its writer left out.
+
+    Raises:
+        LocalProtocolError: a part of it cannot be sent, and it would not help to know the rest.
+    """
+    try:
+        fields = fields_of(headers)
+    except UnicodeEncodeError:
+        raise LocalProtocolError("a header field has characters beyond latin-1") from None
+    if not (method.isascii() and method):
+        raise LocalProtocolError(f"the method must be one word of ASCII letters: {method!r}")
+    _check_target(method, target)
+    names = {name.lower() for name, _ in fields}
+    if b"host" not in names:
+        fields.insert(0, (b"Host", requester.authority.encode("ascii", "replace")))
+    sized = isinstance(body, bytes) and (body or method not in _BODILESS)
+    if sized and b"content-length" not in names:
+        assert isinstance(body, bytes)
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    return RequestHead(method.encode("ascii"), target.encode("ascii"), fields, scheme)
+
+
+def _check_target(method: str, target: str) -> None:
+    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
+        if target.isascii():
+            return
+        problem = "must be ASCII: percent-encode the rest (urllib.parse.quote)"
+    elif "://" in target:
+        # Not quoted: there may be a password in it.
+        raise LocalProtocolError(
+            'the target must begin with "/", and this is a URL: pass its path and query; the peer'
+            " is known without it"
+        )
+    else:
+        problem = 'must begin with "/"'
+    path = target.partition("?")[0]  # a query may be a secret
+    raise LocalProtocolError(f"the target {problem}: {path[:80]!r}")
+
+
+# Methods whose request says nothing of a body by having none.
+_BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
+
+
+@asynccontextmanager
+async def _closing(exchange: TaskExchange) -> AsyncGenerator[None, None]:
+    with closing(exchange):
+        yield
+
+
+@asynccontextmanager
+async def _sending(
+    exchange: TaskExchange, body: AsyncIterable[bytes]
+) -> AsyncGenerator[None, None]:
+    """Sends a body in pieces while the block runs, and closes the exchange behind it."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            with closing(exchange):
+                tasks.start_soon(_send_body, exchange, body)
+                yield
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The group is no business of the caller: one error comes out as itself.
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from group.exceptions[0].__cause__
+
+
+async def _send_body(exchange: TaskExchange, body: AsyncIterable[bytes]) -> None:
+    try:
+        async for piece in body:
+            if not await exchange.send_data(piece):
+                return  # no more is wanted, or the exchange has failed: its reader will say
+        exchange.send_end()
+    except LocalProtocolError:
+        raise  # too much or too little of it: what was wrong, and that alone, is not sent
+    except Exception:
+        # Anything, for the body is the caller's. What it gave before is to arrive.
+        exchange.close(ResetCode.INTERNAL, "the body of the request failed")
+        raise
+    finally:
+        if isinstance(body, AsyncGenerator):
+            # Shielded, since a generator that is left open is closed at some later time.
+            with anyio.CancelScope(shield=True):
+                await body.aclose()

@@ -1,0 +1,150 @@
+"""How tasks wait for what other threads bring: the tasks of any loop, asyncio or trio.
+
+To wake a loop is what costs. So all that wait on one loop share a box: the first thing to come
+wakes the loop, and what comes until it has its turn costs nothing more.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["TaskSleeper"]
+
+
+class _Loop(ABC):
+    """The box of one loop."""
+
+    def __init__(self) -> None:
+        self._box: deque[TaskSleeper] = deque()
+        # Whether the loop was woken for it. It is taken down before the box is emptied: what comes
+        # in between wakes once too often, and is never missed.
+        self._woken = False
+
+    def add(self, sleeper: TaskSleeper) -> None:
+        """Has those who sleep there woken. For any thread."""
+        self._box.append(sleeper)
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake()
+            except RuntimeError:  # of either loop
+                pass  # it is closed, and with it those who waited
+
+    def _empty(self) -> None:
+        self._woken = False
+        box = self._box
+        for _ in range(len(box)):
+            box.popleft().rouse()
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Has `_empty` called on the loop."""
+
+    @abstractmethod
+    async def wait(self, waiters: list[Any], seconds: float) -> None:
+        """Adds what can be `set` to the list; waits for that, at most so long."""
+
+
+class _Trio(_Loop):
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        super().__init__()
+        self._token = token
+
+    def _wake(self) -> None:
+        self._token.run_sync_soon(self._empty)
+
+    async def wait(self, waiters: list[Any], seconds: float) -> None:
+        event = trio.Event()
+        waiters.append(event)
+        with trio.move_on_after(seconds):
+            await event.wait()
+
+
+class _Asyncio(_Loop):
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def _wake(self) -> None:
+        self._loop.call_soon_threadsafe(self._empty)
+
+    async def wait(self, waiters: list[Any], seconds: float) -> None:
+        waiter = _Future(self._loop.create_future())
+        waiters.append(waiter)
+        timer = None if seconds == math.inf else self._loop.call_later(seconds, waiter.set)
+        try:
+            await waiter.future
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+class _Future:
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+
+    def set(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+_here = threading.local()
+
+
+def _loop_here() -> _Loop:
+    """The box of the loop that runs here."""
+    loop: Any
+    if trio.lowlevel.in_trio_task():
+        loop = trio.lowlevel.current_trio_token()
+        kind: Any = _Trio
+    else:
+        import asyncio  # loaded, if it runs
+
+        loop = asyncio.get_running_loop()
+        kind = _Asyncio
+    if getattr(_here, "loop", None) is not loop:
+        _here.loop = loop
+        _here.box = kind(loop)
+    box: _Loop = _here.box
+    return box
+
+
+class TaskSleeper:
+    """Lets tasks of the loop that it is made on wait for other threads.
+
+    Attributes:
+        asleep: whether any of them waits, or is about to; then `wake()` is needed.
+    """
+
+    __slots__ = ("_loop", "_waiters", "asleep")
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._loop = _loop_here()
+        self._waiters: list[Any] = []
+
+    def wake(self) -> None:
+        """Ends the waits. For any thread."""
+        self.asleep = False  # those who wait look again, and say so anew
+        self._loop.add(self)
+
+    def rouse(self) -> None:
+        """Ends the waits, on the loop."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits until `wake()`, at most so long. `asleep` is for the caller to set."""
+        await self._loop.wait(self._waiters, seconds)
