@@ -2,7 +2,7 @@
 
 One peer dials (`connect`), the other listens (`listen`); after that they are equals. Either serves
 a WSGI or ASGI app, and the other calls it with an ordinary ``requests.Session``. These functions
-are for trio; `restsock.sync` has the same ones for threads.
+are for trio; `restsock.aio` has the same ones for asyncio, and `restsock.sync` for threads.
 
 Each name is loaded at its first use, so ``import restsock`` itself costs little.
 """
@@ -28,7 +28,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L5  openapi               hold either end to an OpenAPI document; only it imports jsonschema
 #    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
 #    L7  client, server        dial and keep a connection; accept connections and know them by name
-#    L8  sync                  the same API for threads
+#    L8  sync, aio             the same API for threads, and for asyncio
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #
@@ -45,6 +45,7 @@ from restsock._logging import ConnectionFields as ConnectionFields
 
 if TYPE_CHECKING:
     from restsock import adapters as adapters
+    from restsock import aio as aio
     from restsock import apps as apps
     from restsock import asgi as asgi
     from restsock import auth as auth
@@ -95,7 +96,7 @@ __version__ = "0.2.0"
 
 # Which part of the package each public name is in; the imports for types say the same.
 _NAMES = {
-    "": "auth openapi sync testing tls",
+    "": "aio auth openapi sync testing tls",
     "_exceptions": """
         ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
         ProtocolError RemoteProtocolError RequestTimeout RequestValidationError

@@ -26,7 +26,7 @@ PACKAGE = Path(restsock.__file__).parent
 HOMES = {
     "wsproto": {"protocol"},
     "h11": {"protocol", "http1"},
-    "anyio": {"connection", "adapters", "asgi"},
+    "anyio": {"connection", "adapters", "endpoint", "asgi"},
     "requests": {"adapters"},
     "urllib3": {"adapters"},
     "httpx": {"adapters"},

@@ -11,8 +11,9 @@ Content-Length where the length is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restsock._options import Options
 from restsock.connection import Handler
@@ -24,6 +25,9 @@ from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
 from ._loop import LOOPS, detect_loop
 from ._response import CONTINUE, PROBLEM, Responder, expects_continue
 from .forward._forward import Forward, forward  # from here on no longer the folder
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
 
 __all__ = [
     "CONTINUE",
@@ -39,8 +43,23 @@ __all__ = [
     "ignore",
     "loggable",
     "make_handler",
+    "on_asyncio",
     "optional_handler",
 ]
+
+
+def on_asyncio(handler: Handler, face: Callable[[Connection], Any]) -> Handler:
+    """The same handler for the loop of asyncio that runs here, where that makes a difference.
+
+    An ASGI app that is not for trio, and a function, run on this loop then, which goes on after
+    them; all others as before.
+
+    Args:
+        handler: what `make_handler` gave.
+        face: makes of a connection what a function is to see of it on this loop.
+    """
+    on_this_loop: Callable[..., Handler] | None = getattr(handler, "on_asyncio", None)
+    return handler if on_this_loop is None else on_this_loop(face)
 
 
 def optional_handler(
@@ -104,6 +123,7 @@ def make_handler(
         handler: Handler = app
         return handler
     options = options or Options()
+    grace = options.timeouts.close
     kind = detect_interface(app, interface)
     if loop not in LOOPS:
         raise ValueError(f'loop has to be "auto", "trio" or "asyncio", not {loop!r}')
@@ -123,15 +143,14 @@ def make_handler(
 
             return TrioHandler(served)
         from .asgi._asyncio_handler import AsyncioHandler  # asyncio takes a while to load
+        from .asgi._serving import request_for
 
-        return AsyncioHandler(served)
-    from ._tasks import TaskHandler
-
-    grace = options.timeouts.close
+        return AsyncioHandler(partial(request_for, served), grace=grace, app=app)
     if kind == "function":
-        from ._function import FunctionCall
+        from ._function import FunctionHandler
 
-        return TaskHandler(partial(FunctionCall, app), grace=grace)
+        return FunctionHandler(app, grace=grace)
+    from ._tasks import TaskHandler
     from .forward._call import ForwardCall
     from .forward._pool import Pool
 

@@ -3,46 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import trio
+from restsock.connection import ExchangeEvent, Failed, Request, Response
 
-from restsock.connection import Exchange, Request, Response
+from ._errors import BadResponseError, log_failure
+from ._response import CONTINUE, Responder, checked_field, expects_continue, fail_response
+from ._tasks import TaskHandler
+from .asgi._call import TrioCall
+from .asgi._inbound import Inbound
 
-from ._errors import BadResponseError, is_for_the_loop, log_failure
-from ._response import CONTINUE, checked_field, expects_continue, fail_response
-from ._tasks import DrivenCall
+if TYPE_CHECKING:
+    from restsock.connection import Connection
 
-__all__ = ["FunctionCall"]
+    from ._exchange import ServedExchange
+    from .asgi._asyncio_handler import AsyncioHandler
+    from .asgi._call import AppCall
 
-_FunctionApp: TypeAlias = Callable[[Request], Awaitable[Response]]
+__all__ = ["FunctionCall", "FunctionHandler"]
+
+FunctionApp: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-class FunctionCall(DrivenCall):
+class FunctionHandler(TaskHandler):
+    """A `Handler` that calls a function on the loop of the connections: a task for each request.
+
+    Args:
+        app: the function.
+        grace: seconds that requests may take to their end when serving stops.
+    """
+
+    def __init__(self, app: FunctionApp, *, grace: float) -> None:
+        super().__init__(lambda exchange: FunctionCall(app, exchange, TrioCall()), grace=grace)
+        self._app = app
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> AsyncioHandler:
+        """The same on the loop of asyncio that runs here.
+
+        Args:
+            face: makes of a connection what the function is to see of it there.
+        """
+        # asyncio takes a while to load.
+        from .asgi._asyncio_handler import AsyncioHandler
+        from .asgi._asyncio_loop import CallersLoop
+
+        app = self._app
+        return AsyncioHandler(
+            lambda exchange, call, _: FunctionCall(app, exchange, call, face),
+            grace=self._grace,
+            loop=CallersLoop(),
+        )
+
+
+class FunctionCall:
     """A call of the function. When the peer leaves, it, or the body that it gave, is cancelled.
 
     Args:
         app: the function.
         exchange: the request.
+        call: of the function for it.
+        face: makes of a connection what the function sees of it.
+
+    Attributes:
+        response: what goes back.
     """
 
-    def __init__(self, app: _FunctionApp, exchange: Exchange) -> None:
-        super().__init__(exchange)
+    def __init__(
+        self,
+        app: FunctionApp,
+        exchange: ServedExchange,
+        call: AppCall,
+        face: Callable[[Connection], Any] | None = None,
+    ) -> None:
         self._app = app
+        self._exchange = exchange
+        self._call = call
+        self._face = face
+        self.response = Responder(exchange, exchange.request.method)
+        self._inbound = Inbound(exchange, call)
+        exchange.observer = self._observe
+
+    def _observe(self, event: ExchangeEvent) -> None:
+        self._inbound(event)
+        if isinstance(event, Failed):
+            self._call.cancel_after(0)
 
     async def run(self) -> None:
         """Calls the function; what it raises ends here."""
-        request = Request(self._exchange.request, self._driver, self._connection)
-        if expects_continue(self._exchange.request):
-            self._exchange.send_head(CONTINUE)
+        exchange = self._exchange
+        connection: Any = exchange.connection
+        request = Request(exchange.request, self._inbound, connection)
+        if self._face is not None:
+            request.connection = self._face(connection)
+        if expects_continue(exchange.request):
+            exchange.send_head(CONTINUE)
         try:
-            with self._scope:
-                await self._send(await self._app(request))
+            await self._call.run(self._answer(request))
         except BaseException as exc:
-            if is_for_the_loop(exc):
+            if self._call.is_for_the_loop(exc):
                 raise
-            if not log_failure(exc, self._exchange.request, left=self._driver.error):
-                fail_response(self._exchange, self.response)
+            if not log_failure(exc, exchange.request, left=self._inbound.error):
+                fail_response(exchange, self.response)
+
+    async def _answer(self, request: Request) -> None:
+        await self._send(await self._app(request))
 
     async def _send(self, answer: Response) -> None:
         if not isinstance(answer, Response):
@@ -68,9 +132,7 @@ class FunctionCall(DrivenCall):
                     self.response.body(piece, more=True)
                 if self.response.bodiless:
                     return  # the rest is not sent, and there may be no end to it
-                # The checkpoint is what lets a piece leave before the next one is computed.
-                await trio.lowlevel.checkpoint()
-                await self._driver.send_data(b"")  # waits while too much waits to leave
+                await self._inbound.drain()
         finally:
             # Left to the garbage collector, a generator's `finally` would run late and elsewhere.
             close = getattr(pieces, "aclose", None)

@@ -203,6 +203,14 @@ class Client(AdaptedRequester):
 
     # --- life -----------------------------------------------------------------------------
 
+    def serve_here(self, face: Callable[[Connection], Any]) -> None:
+        """Has the app, and `auth`, run on the loop of asyncio that runs here. Before it is entered.
+
+        Args:
+            face: Makes of a connection what an app that is a function is to see of it there.
+        """
+        self._endpoint.serve_here(face)
+
     async def wait_connected(self) -> Connection:
         """Waits until there is a connection that takes requests, and returns it.
 

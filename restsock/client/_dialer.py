@@ -144,7 +144,7 @@ class Dialer:
         deadline = trio.current_time() + seconds
         headers = list(self._headers)
         with trio.move_on_after(seconds) as scope:
-            headers += await credentials_of(self._auth)
+            headers += await credentials_of(self._auth, self._endpoint.asyncio_loop)
         if scope.cancelled_caught:
             raise HandshakeError(f"no credentials to dial with within {seconds:g} s")
         left = max(0.1, round(deadline - trio.current_time(), 1))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from restsock._exceptions import HandshakeError
 from restsock.auth import Credentials
 from restsock.connection import FieldsLike, call_user_function, failure_of, fields_of
 from restsock.protocol import TOKEN, VALUE, reserved_in_upgrade
 
+if TYPE_CHECKING:
+    import asyncio
+
 __all__ = ["check_headers", "credentials_of"]
 
 
-async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
+async def credentials_of(
+    auth: Credentials | None, loop: asyncio.AbstractEventLoop | None
+) -> list[tuple[bytes, bytes]]:
     """Asks for the fields that tell who this side is, for one attempt to dial.
+
+    Args:
+        auth: As it was given.
+        loop: Of asyncio, if it is for that.
 
     Raises:
         HandshakeError: there are none now; there may be later.
@@ -19,7 +30,7 @@ async def credentials_of(auth: Credentials | None) -> list[tuple[bytes, bytes]]:
     if auth is None:
         return []
     try:
-        return check_headers(await call_user_function(auth))
+        return check_headers(await call_user_function(auth, loop=loop))
     except Exception as exc:  # noqa: BLE001  # the user's code, and the next attempt may go better
         # Not chained as it is: its words may hold the secret.
         raise HandshakeError(f"no credentials to dial with: {failure_of(exc)}") from None

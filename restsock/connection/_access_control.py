@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -25,6 +25,9 @@ from ._connection import Connection
 from ._exchange import Carrier, Exchange, ExchangeEvent, answer
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["AccessControl"]
 
@@ -69,6 +72,7 @@ class AccessControl:
         self._name = name
         self._threads = threads
         self._limit_log = LimitLog(_log) if limit_log is None else limit_log
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of `auth`, if not trio's
         self._limiter: trio.CapacityLimiter | None = None
         self._store = auth if isinstance(auth, CredentialStore) else None
 
@@ -97,7 +101,9 @@ class AccessControl:
             self._limiter = trio.CapacityLimiter(self._threads)
         assert self._auth is not None
         try:
-            principal = await call_user_function(self._auth, upgrade, limiter=self._limiter)
+            principal = await call_user_function(
+                self._auth, upgrade, limiter=self._limiter, loop=self.asyncio_loop
+            )
         except Refused as exc:
             raise self._challenged(exc)  # noqa: B904  # it is the same refusal
         except Exception as exc:  # noqa: BLE001  # anybody's code, and it must not let anybody in

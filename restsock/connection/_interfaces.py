@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._exchange import Exchange
     from ._instruments import Instruments
 
-__all__ = ["Handler", "Submitter", "TaskExchange"]
+__all__ = ["BodySource", "Handler", "Submitter", "TaskExchange"]
 
 
 class Handler(Protocol):
@@ -45,6 +45,15 @@ class Submitter(Protocol):
     def authority(self) -> str: ...
 
     def submit(self, exchange: Exchange) -> None: ...
+
+
+class BodySource(Protocol):
+    """Where the body of a message comes from, in pieces."""
+
+    @property
+    def trailers(self) -> Headers: ...
+
+    async def receive_data(self) -> bytes: ...
 
 
 class TaskExchange(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from restsock.protocol import Headers, ResponseHead
 
 if TYPE_CHECKING:
-    from ._interfaces import TaskExchange
+    from ._interfaces import BodySource, TaskExchange
 
 __all__ = ["Body", "Fields", "FieldsLike", "Response", "StreamedResponse", "fields_of"]
 
@@ -43,18 +43,18 @@ class Fields:
 class Body:
     """A body that comes in pieces. A plain iterator: a generator would have to be closed."""
 
-    _exchange: TaskExchange
+    _body: BodySource
 
     @property
     def trailers(self) -> Headers:
         """What came behind the body, once it is read."""
-        return self._exchange.trailers
+        return self._body.trailers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        data = await self._exchange.receive_data()
+        data = await self._body.receive_data()
         if not data:
             raise StopAsyncIteration
         return data
@@ -124,7 +124,7 @@ class StreamedResponse(Fields, Body):
         self.status = head.status
         self.reason = head.reason.decode("latin-1")
         self.headers = head.headers
-        self._exchange = exchange
+        self._exchange = self._body = exchange
 
     async def read(self) -> bytes:
         """All that is left of the body."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ._connection import Connection
     from ._exchange import Carrier
-    from ._interfaces import TaskExchange
+    from ._interfaces import BodySource
 
 __all__ = ["Request"]
 
@@ -35,7 +35,7 @@ class Request(Fields, Body):
         trailers: what came behind the body, once it is read.
     """
 
-    def __init__(self, head: RequestHead, exchange: TaskExchange, connection: Carrier) -> None:
+    def __init__(self, head: RequestHead, body: BodySource, connection: Carrier) -> None:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("latin-1")
         path, _, self.query = self.target.partition("?")
@@ -43,7 +43,7 @@ class Request(Fields, Body):
         self.headers = head.headers
         self.scheme = connection.peer.scheme_of(head)
         self.connection = cast("Connection", connection)  # there is no other carrier
-        self._exchange = exchange
+        self._body = body
 
     async def read(self) -> bytes:
         """The whole body, of any size: bound it by iterating when the peer is not trusted."""

@@ -3,6 +3,7 @@
 - `_lifecycle`: their states, and the block of code that they live in.
 - `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
 - `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
+- `_entered`: one of them on the background loop, for those APIs.
 - `_views`: a connection, as those APIs show it.
 - `_counters`: the numbers of all their connections together; `_statistics`: of each, for a program.
 - `_pending_requests`: requests that wait for a connection.
@@ -16,6 +17,7 @@ from ._adapter import AdaptedRequester, Adapters, AdaptersByName
 from ._alike import documented_like, with_arguments_of
 from ._counters import EndpointCounters
 from ._endpoint import Endpoint
+from ._entered import Entered
 from ._lifecycle import Lifecycle, State
 from ._pending_requests import PendingRequests
 from ._signals import SIGNALS, drain_on_signal, tell_closing
@@ -36,6 +38,7 @@ __all__ = [
     "ConnectionView",
     "Endpoint",
     "EndpointCounters",
+    "Entered",
     "Lifecycle",
     "PendingRequests",
     "ServerStatistics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from restsock.connection import Requester
 
@@ -17,8 +17,6 @@ __all__ = ["AdaptedRequester", "Adapters", "AdaptersByName"]
 
 class Adapters(ABC):
     """What a client, a route or a connection has for `requests`, httpx and httpx2."""
-
-    _asynchronous: ClassVar[bool] = True  # which of the clients of httpx a transport is for
 
     @abstractmethod
     def _sender(self) -> Requester:
@@ -50,19 +48,19 @@ class Adapters(ABC):
         return TunnelAdapter(self._sender(), **options)
 
     def transport(self) -> Any:
-        """A transport for httpx and httpx2: `AsyncClient` on trio, `Client` with `restsock.sync`.
+        """A transport for httpx and httpx2, for an `AsyncClient` (trio, asyncio) and a `Client`.
 
             async with httpx.AsyncClient(transport=client.transport()) as http:
                 await http.get("http://hub/pets")
 
-        On the loop of trio, `restsock.adapters.HTTPXTransport(client)` is the one for threads.
+        A `Client` blocks its thread, so it is for threads other than those of event loops.
 
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
         """
         from restsock.adapters import transport_for
 
-        return transport_for(self._sender(), asynchronous=self._asynchronous)
+        return transport_for(self._sender())
 
 
 class AdaptedRequester(Requester, Adapters):

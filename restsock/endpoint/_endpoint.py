@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from restsock._buffered import Buffered
 from restsock._limit_log import LimitLog
 from restsock._options import Options
+from restsock.apps import on_asyncio
 from restsock.connection import (
     Connection,
     Handler,
@@ -18,6 +20,7 @@ from restsock.connection import (
     HealthReport,
     InstrumentLike,
     Side,
+    check_asyncio,
     instruments_of,
     load_of,
 )
@@ -26,6 +29,9 @@ from ._counters import EndpointCounters
 from ._lifecycle import Lifecycle
 from ._pending_requests import PendingRequests
 from ._socket_options import check_socket_options
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Endpoint"]
 
@@ -46,6 +52,7 @@ class Endpoint:
         instrument: InstrumentLike | None,
     ) -> None:
         self.handler = handler
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of whoever entered it there
         self.options = Options() if options is None else options
         check_socket_options(self.options.sockets)
         self.instrument = instruments_of(instrument)
@@ -60,6 +67,16 @@ class Endpoint:
         """Requests that wait for a thread of the app; `None` where it has no such queue."""
         load = load_of(self.handler)
         return None if load is None else load.waiting
+
+    def serve_here(self, face: Callable[[Connection], Any]) -> None:
+        """Has the app, if there is one, run on the loop of asyncio that runs here.
+
+        Args:
+            face: Makes of a connection what a function is to see of it on this loop.
+        """
+        if self.handler is not None:
+            self.handler = on_asyncio(self.handler, face)
+        self.asyncio_loop = check_asyncio("this", "the API for trio")
 
     async def drain(
         self,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
-import trio
+import anyio
 
 __all__ = ["SIGNALS", "Drainable", "drain_on_signal", "tell_closing"]
 
@@ -61,12 +61,13 @@ async def drain_on_signal(
     """
     if not endpoints:
         raise TypeError("drain_on_signal needs a client or a server to close")
+    numbers = [signal.Signals(number) for number in signals]
     begun = False
     error: BaseException | None = None
-    block = trio.CancelScope()
+    block = anyio.CancelScope()
 
     async def close(grace: float | None) -> None:
-        async with trio.open_nursery() as closing:
+        async with anyio.create_task_group() as closing:
             for endpoint in endpoints:
                 closing.start_soon(partial(endpoint.aclose, grace=grace))
 
@@ -79,22 +80,22 @@ async def drain_on_signal(
         number = await anext(caught)
         begun = True
         tell_closing(number, cut=False)
-        async with trio.open_nursery() as watching:
+        async with anyio.create_task_group() as watching:
             watching.start_soon(cut, caught)
             await close(grace)
             watching.cancel_scope.cancel()
         block.cancel()
 
-    with trio.open_signal_receiver(*signals) as caught:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(drain, caught)
+    with anyio.open_signal_receiver(*numbers) as caught:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(drain, caught)
             try:
                 with block:
                     yield
-            # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+            # Kept from the group, which would wrap it: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                 error = exc
             if error is not None or not begun:
-                nursery.cancel_scope.cancel()
+                tasks.cancel_scope.cancel()
     if error is not None:
         raise error

@@ -302,6 +302,15 @@ class Server(AdaptersByName):
 
     # --- life -----------------------------------------------------------------------------
 
+    def serve_here(self, face: Callable[[Connection], Any]) -> None:
+        """Has the app, and `auth`, run on the loop of asyncio that runs here. Before it is entered.
+
+        Args:
+            face: Makes of a connection what an app that is a function is to see of it there.
+        """
+        self._endpoint.serve_here(face)
+        self._access_control.asyncio_loop = self._endpoint.asyncio_loop
+
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left."""
         await self._endpoint.life.wait_closed()

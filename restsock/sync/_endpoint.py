@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import trio
-
 from restsock._exceptions import ConnectionClosed
+from restsock.endpoint import Entered
 from restsock.threads import BlockingContext
 
 if TYPE_CHECKING:
@@ -28,27 +27,6 @@ E = TypeVar("E", bound="Client | Server")
 T = TypeVar("T")
 
 
-class _Entered(Generic[E]):
-    """An endpoint while it is entered. The loop holds this, and not the `BlockingEndpoint`.
-
-    So one that is dropped can be collected, and closes what it owned.
-    """
-
-    def __init__(self, endpoint: E) -> None:
-        self.endpoint = endpoint
-        self.outcome: Any = None
-
-    @contextlib.asynccontextmanager
-    async def run(self) -> AsyncIterator[E]:
-        try:
-            async with self.endpoint:
-                yield self.endpoint
-        finally:
-            # It has ended by now, whichever way; this only asks how.
-            with trio.CancelScope(shield=True):
-                self.outcome = await self.endpoint.wait_closed()
-
-
 class BlockingEndpoint(Generic[E]):
     """What a blocking client and a blocking server have in common: to be closed.
 
@@ -60,7 +38,7 @@ class BlockingEndpoint(Generic[E]):
     """
 
     def __init__(self, endpoint: E) -> None:
-        self._entered = _Entered(endpoint)
+        self._entered = Entered(endpoint)
         self._context = BlockingContext(self._entered.run)
 
     @property

@@ -27,8 +27,6 @@ _INLINE = 64 * 1024
 class BlockingRequester(Adapters):
     """Sends requests from threads. Any number of threads may share one."""
 
-    _asynchronous = False
-
     def __init__(self, portal: Portal, requester: Requester) -> None:
         self._portal = portal
         self._requester = requester

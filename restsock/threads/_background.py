@@ -36,8 +36,12 @@ def acquire() -> Portal:
         return _portal
 
 
-def release(portal: Portal) -> None:
-    """Give the loop back. The last owner ends it, and waits for the end of its thread."""
+def release(portal: Portal) -> bool:
+    """Give the loop back. The last owner ends it.
+
+    Returns:
+        Whether that was the last: its thread ends now, and is to be joined.
+    """
     global _portal  # noqa: PLW0603
     with _lock:
         portal.owners -= 1
@@ -46,7 +50,7 @@ def release(portal: Portal) -> None:
             _portal = None
     if last:
         portal.stop()
-        portal.join()
+    return last
 
 
 def _forget_after_fork() -> None:

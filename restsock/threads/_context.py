@@ -1,9 +1,10 @@
-"""What a thread keeps open on the background loop."""
+"""What is kept open on the background loop, for an owner in a thread or on another loop."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
@@ -15,13 +16,15 @@ from restsock._exceptions import RestsockError
 from ._background import acquire, release
 from ._portal import Answer, Job, unwrap
 
-__all__ = ["BlockingContext"]
+__all__ = ["BlockingContext", "OpenContext"]
 
 T = TypeVar("T")
 
 
-class BlockingContext(Generic[T]):
-    """An async context manager that is kept open on the loop, and is closed by any thread.
+class OpenContext(ABC, Generic[T]):
+    """An async context manager that is kept open on the loop, and is closed from elsewhere.
+
+    How its owner waits is for the subclass, which posts the job.
 
     Attributes:
         portal: The loop it lives on.
@@ -31,58 +34,28 @@ class BlockingContext(Generic[T]):
     value: T
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
-        """Enter what `make` returns (it is called on the loop) and wait until that is done.
-
-        Raises:
-            Exception: Whatever making or entering raises; nothing is left open then.
-        """
+        """Take a share of the loop, on which what `make` returns is to be entered."""
         self.portal = acquire()
         self._make = make
-        self._opened: queue.SimpleQueue[Answer[T]] = queue.SimpleQueue()
         self._done = threading.Event()
         self._close_requested: trio.Event | None = None
         self._error: Exception | None = None
         self._lock = threading.Lock()
         self._released = False
         self._abandoned = False
-        job = Job(self.portal, self._live, self._end)
-        try:
-            self.portal.check()
-            try:
-                job.post()
-                answer = self._opened.get()
-            except KeyboardInterrupt:
-                job.withdraw()
-                self._done.wait()
-                raise
-            self.value = unwrap(answer)
-        except BaseException:
-            self._release()
-            raise
+        self._job = Job(self.portal, self._live, self._end)
+
+    @abstractmethod
+    def _tell_opened(self, answer: Answer[T]) -> None:
+        """Tells the owner what entering gave; the first time counts. On the loop."""
+
+    def _tell_done(self) -> None:
+        """Tells the owner that it has ended. On the loop."""
 
     @property
     def closed(self) -> bool:
         """Whether it was closed, or has ended by itself."""
         return self._done.is_set()
-
-    def close(self) -> None:
-        """Leave the context manager, wait for that, and give the loop back.
-
-        A second call, or one in the child of a fork, does nothing.
-
-        Raises:
-            Exception: What leaving raises, once.
-        """
-        if self.portal.foreign:
-            return  # the parent's connection is the parent's to close
-        if not self._done.is_set():
-            self.portal.check()
-            self.close_soon()
-            self._done.wait()
-        self._release()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
 
     def close_soon(self) -> None:
         """Begin to close, and do not wait."""
@@ -102,10 +75,6 @@ class BlockingContext(Generic[T]):
             except RestsockError:
                 pass  # the loop has ended, and this with it
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until it is closed; whether it is, in time."""
-        return self._done.wait(timeout)
-
     def _abandon(self) -> None:  # on the loop
         self._abandoned = True
         self._request_close()
@@ -122,7 +91,7 @@ class BlockingContext(Generic[T]):
         opened = False
         try:
             async with self._make() as value:
-                self._opened.put((value, None))
+                self._tell_opened((value, None))
                 opened = True
                 await self._close_requested.wait()
         except Exception as error:
@@ -133,14 +102,75 @@ class BlockingContext(Generic[T]):
             self.portal.discard(self)
 
     def _end(self, answer: Answer[None]) -> None:  # on the loop
-        self._opened.put((None, answer[1]))  # for nobody, once it was opened
+        self._tell_opened((None, answer[1]))  # for nobody, once it was opened
         self._done.set()
+        self._tell_done()
         if self._abandoned:
             self._release()
 
     def _release(self) -> None:
+        if self._release_soon():
+            self.portal.join()
+
+    def _release_soon(self) -> bool:
+        """Gives the loop back, once; whether its thread ends now, and is to be joined."""
         with self._lock:
             if self._released:
-                return
+                return False
             self._released = True
-        release(self.portal)
+        return release(self.portal)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class BlockingContext(OpenContext[T]):
+    """One whose owner is a thread."""
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        """Enter what `make` returns (it is called on the loop) and wait until that is done.
+
+        Raises:
+            Exception: Whatever making or entering raises; nothing is left open then.
+        """
+        super().__init__(make)
+        self._opened: queue.SimpleQueue[Answer[T]] = queue.SimpleQueue()
+        try:
+            self.portal.check()
+            try:
+                self._job.post()
+                answer = self._opened.get()
+            except KeyboardInterrupt:
+                self._job.withdraw()
+                self._done.wait()
+                raise
+            self.value = unwrap(answer)
+        except BaseException:
+            self._release()
+            raise
+
+    def _tell_opened(self, answer: Answer[T]) -> None:
+        self._opened.put(answer)
+
+    def close(self) -> None:
+        """Leave the context manager, wait for that, and give the loop back.
+
+        A second call, or one in the child of a fork, does nothing.
+
+        Raises:
+            Exception: What leaving raises, once.
+        """
+        if self.portal.foreign:
+            return  # the parent's connection is the parent's to close
+        if not self._done.is_set():
+            self.portal.check()
+            self.close_soon()
+            self._done.wait()
+        self._release()
+        self._raise_error()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until it is closed; whether it is, in time."""
+        return self._done.wait(timeout)

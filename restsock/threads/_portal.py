@@ -53,6 +53,8 @@ class Portal:
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._failure: BaseException | None = None
+        self._ended = False
+        self._when_ended: list[Callable[[], object]] = []
         started: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run_loop, args=(started,), name="restsock.sync", daemon=True
@@ -171,6 +173,15 @@ class Portal:
         if not self.inside and not self.foreign:
             self._thread.join(timeout)
 
+    def when_ended(self, function: Callable[[], object]) -> None:
+        """Has a function called, once or twice, as the last act of the thread, or here after it.
+
+        For those who do not want to wait long in `join`.
+        """
+        self._when_ended.append(function)
+        if self._ended:
+            function()
+
     def discard(self, context: Context) -> None:
         """Note, on the loop, that a context has ended."""
         self.contexts.discard(context)
@@ -203,6 +214,9 @@ class Portal:
             _log.exception("the background loop has failed")
         finally:
             self._nursery = self._token = None
+            self._ended = True
+            for function in self._when_ended:
+                function()
 
     async def _main(self, started: queue.SimpleQueue[None]) -> None:
         try:

@@ -38,18 +38,17 @@ def load(name: str) -> Any:
         ) from exc
 
 
-def transport_for(requester: Requester, *, asynchronous: bool) -> Any:
-    """A transport over a requester, for clients of httpx and of httpx2.
+def transport_for(requester: Requester) -> Any:
+    """A transport over a requester, for clients of httpx and of httpx2, blocking and async ones.
 
-    It is an instance of httpx's base class where that is installed, else of httpx2's.
+    It is an instance of httpx's base classes where that is installed, else of httpx2's.
 
     Raises:
         ImportError: neither is installed.
     """
-    prefix = "Async" if asynchronous else ""
     for package in ("HTTPX", "HTTPX2"):
         try:
-            kind = load(f"{prefix}{package}Transport")
+            kind = load(f"{package}Transport")
         except ImportError:
             continue
         return kind(requester)

@@ -1,23 +1,23 @@
-"""The transport for the async clients of httpx and httpx2, on trio, over `AsyncExchange`."""
+"""The transport for the async clients of httpx and httpx2, on trio and on asyncio."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import trio
+import anyio
 
 from restsock._exceptions import RequestTimeout, RestsockError
 from restsock.adapters._fields import INLINE
-from restsock.connection import AsyncExchange, pause_before, was_refused
+from restsock.connection import pause_before, was_refused
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
+from restsock.threads import open_here
 
 from ._network import NetworkStream
 from ._request import ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
-    from restsock.connection import Requester
+    from restsock.connection import Requester, TaskExchange
 
 __all__ = ["AsyncTunnelTransport"]
 
@@ -28,9 +28,9 @@ class AsyncTunnelTransport:
         async with httpx.AsyncClient(transport=client.transport()) as http:
             await http.get("http://edge-1/pets")
 
-    It works on trio, on the loop of its connection. What is said of the blocking transport holds
-    here too. After a 101 there is `response.extensions["network_stream"]`, over which httpx2 and
-    httpx-ws speak WebSocket.
+    It works on trio and on asyncio, wherever the connection lives: that is looked at with each
+    request. What is said of the blocking transport holds here too. After a 101 there is
+    `response.extensions["network_stream"]`, over which httpx2 and httpx-ws speak WebSocket.
 
     A request that is cancelled is reset, and the peer's app learns of it.
 
@@ -46,10 +46,8 @@ class AsyncTunnelTransport:
 
         Raises:
             httpx.TransportError, TypeError: as the blocking transport.
-            RestsockError: called where it cannot work: not on trio, or on another loop.
         """
         package = package_of(request)
-        self._check_loop()
         head, body, times = parts_of(request, self._requester, upgradable=True)
         try:
             transfer, response = await self._send(head, body, times)
@@ -64,40 +62,25 @@ class AsyncTunnelTransport:
         self, head: RequestHead, body: Any, times: Times
     ) -> tuple[Transfer, ResponseHead]:
         whole = isinstance(body, bytes) and len(body) <= INLINE
-        start_by = trio.current_time() + times.start
+        start_by = anyio.current_time() + times.start
         attempt = 0
         while True:
-            exchange = AsyncExchange.open(
-                self._requester, head, body=body if whole else b"", end=whole
-            )
-            transfer = Transfer(exchange, None if whole else body, times, self._requester)
+            exchange = open_here(self._requester, head, body=body if whole else b"", end=whole)
+            transfer = Transfer(exchange, None if whole else body, times)
             try:
-                await exchange.wait_started(max(0.0, start_by - trio.current_time()))
+                await exchange.wait_started(max(0.0, start_by - anyio.current_time()))
                 return transfer, await transfer.receive_head()
             except RestsockError as exc:
                 await transfer.aclose()
                 # The exchange itself has seen to a body that is short, or that was not begun.
                 again = was_refused(exc) and isinstance(body, bytes) and not whole
-                if not again or trio.current_time() >= start_by:
+                if not again or anyio.current_time() >= start_by:
                     raise
             except BaseException:
                 await transfer.aclose()
                 raise
             attempt += 1
-            await trio.sleep(pause_before(attempt))
-
-    def _check_loop(self) -> None:
-        try:
-            here = trio.lowlevel.current_trio_token()
-        except RuntimeError:
-            raise RestsockError(
-                "this transport works on trio alone: under asyncio, use the blocking transport of"
-                " restsock.sync in a thread (asyncio.to_thread)"
-            ) from None
-        if here is not self._requester.token:
-            raise RestsockError(
-                "this is another loop than the connection's: use the blocking transport here"
-            )
+            await anyio.sleep(pause_before(attempt))
 
 
 class Transfer:
@@ -107,16 +90,11 @@ class Transfer:
         exchange: what carries it.
         body: bytes or an async iterable; `None` when it is sent already.
         times: its time-outs.
-        requester: what it was handed to.
     """
 
-    def __init__(
-        self, exchange: AsyncExchange, body: Any, times: Times, requester: Requester
-    ) -> None:
+    def __init__(self, exchange: TaskExchange, body: Any, times: Times) -> None:
         self.exchange = exchange
-        self.token = requester.token
         self._times = times
-        self._limit = requester.limits.send_buffer
         self._body = body
         self._pieces: AsyncIterator[bytes] | None = None
         self._uploading = body is not None
@@ -130,14 +108,14 @@ class Transfer:
         """
         exchange = self.exchange
         while self._uploading:
-            if self._write_paused:
+            if exchange.write_paused:
                 head: ResponseHead | None
                 head = await self._room_or(exchange.receive_head, self._times.write, "write")
                 if head is not None:
                     return head
             else:
                 await self._step()
-        with trio.move_on_after(_or_forever(self._times.read)):
+        with anyio.move_on_after(self._times.read):
             return await exchange.receive_head()
         raise RequestTimeout(
             f"no response head within {self._times.read} s",
@@ -155,21 +133,20 @@ class Transfer:
         exchange = self.exchange
         while self._uploading:
             data = exchange.receive_nowait()
-            if data is None and self._write_paused:
+            if data is None and exchange.write_paused:
                 data = await self._room_or(exchange.receive_data, self._times.read, "body")
             if data is not None:
                 return data
             exchange.check()
-            if not self._write_paused:
+            if not exchange.write_paused:
                 await self._step()
-        with trio.move_on_after(_or_forever(self._times.read)):
+        with anyio.move_on_after(self._times.read):
             return await exchange.receive_data()
         raise RequestTimeout(f"no body bytes within {self._times.read} s", phase="body")
 
     def release(self) -> None:
         """Forgets the rest of the peer's half: all that matters of it has come."""
-        self.exchange.received = True
-        self.exchange.close()
+        self.exchange.release()
 
     async def aclose(self) -> None:
         """Ends the exchange, unless it is complete, and the generator of the body."""
@@ -179,14 +156,8 @@ class Transfer:
         self._pieces = None
         if close is not None:
             # Shielded, since a generator that is left open would be closed at some later time.
-            with trio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True):
                 await close()
-
-    @property
-    def _write_paused(self) -> bool:
-        exchange = self.exchange
-        over = exchange.stopped or exchange.error is not None
-        return exchange.exchange.buffered > self._limit and not over
 
     async def _step(self) -> None:
         """Sends one piece."""
@@ -206,7 +177,7 @@ class Transfer:
             self._uploading = False
             exchange.send_end()
         elif piece:
-            exchange.exchange.send_data(piece)
+            exchange.send_nowait(piece)
 
     async def _room_or(
         self, receive: Callable[[], Awaitable[Any]], seconds: float | None, phase: str
@@ -220,16 +191,16 @@ class Transfer:
 
         async def wait_for_room() -> None:
             await self.exchange.send_data(b"")
-            nursery.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
 
-        with trio.move_on_after(_or_forever(seconds)) as waiting:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(wait_for_room)
+        with anyio.move_on_after(seconds) as waiting:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait_for_room)
                 try:
                     received = await receive()
                 except RestsockError as exc:
                     error = exc
-                nursery.cancel_scope.cancel()
+                tasks.cancel_scope.cancel()
         if error is not None:
             raise error
         if received is None and waiting.cancelled_caught:
@@ -270,17 +241,10 @@ class AsyncTunnelBytes(ResponseBody):
     def __del__(self) -> None:
         # The garbage collector may run anywhere, also in another thread than the loop's.
         transfer = getattr(self, "_transfer", None)
-        if transfer is not None and not transfer.exchange.exchange.closed:
-            try:
-                transfer.token.run_sync_soon(transfer.exchange.close)
-            except trio.RunFinishedError:
-                pass  # and with the loop its streams
+        if transfer is not None:
+            transfer.exchange.close_soon()
 
 
 async def _cut(body: bytes) -> AsyncIterator[bytes]:
     for at in range(0, len(body), INLINE):
         yield body[at : at + INLINE]
-
-
-def _or_forever(seconds: float | None) -> float:
-    return math.inf if seconds is None else seconds

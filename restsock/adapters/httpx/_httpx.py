@@ -10,7 +10,9 @@ from ._sync import TunnelTransport
 __all__ = ["AsyncHTTPXTransport", "HTTPXTransport"]
 
 
-class HTTPXTransport(TunnelTransport, httpx.BaseTransport):
+class HTTPXTransport(
+    TunnelTransport, AsyncTunnelTransport, httpx.BaseTransport, httpx.AsyncBaseTransport
+):
     __doc__ = TunnelTransport.__doc__
 
 

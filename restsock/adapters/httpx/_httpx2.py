@@ -10,7 +10,9 @@ from ._sync import TunnelTransport
 __all__ = ["AsyncHTTPX2Transport", "HTTPX2Transport"]
 
 
-class HTTPX2Transport(TunnelTransport, httpx2.BaseTransport):
+class HTTPX2Transport(
+    TunnelTransport, AsyncTunnelTransport, httpx2.BaseTransport, httpx2.AsyncBaseTransport
+):
     __doc__ = TunnelTransport.__doc__
 
 

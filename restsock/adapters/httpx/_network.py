@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import trio
+import anyio
 
 from restsock._exceptions import RestsockError
 
 if TYPE_CHECKING:
-    from restsock.connection import AsyncExchange
+    from restsock.connection import TaskExchange
 
 __all__ = ["NetworkStream"]
 
@@ -27,7 +26,7 @@ class NetworkStream:
         package: of the client; the errors raised are those of the httpcore below it.
     """
 
-    def __init__(self, exchange: AsyncExchange, package: ModuleType) -> None:
+    def __init__(self, exchange: TaskExchange, package: ModuleType) -> None:
         self._exchange = exchange
         core = "httpcore2" if package.__name__ == "httpx2" else "httpcore"
         self._core = importlib.import_module(core)
@@ -37,9 +36,9 @@ class NetworkStream:
     def _within(self, kind: str, timeout: float | None) -> Iterator[None]:
         """Bounds a wait, and raises httpcore's errors of this kind."""
         try:
-            with trio.fail_after(math.inf if timeout is None else timeout):
+            with anyio.fail_after(timeout):
                 yield
-        except trio.TooSlowError as exc:
+        except TimeoutError as exc:
             raise getattr(self._core, f"{kind}Timeout")(f"nothing within {timeout} s") from exc
         except RestsockError as exc:
             raise getattr(self._core, f"{kind}Error")(str(exc)) from exc

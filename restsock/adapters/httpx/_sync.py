@@ -40,8 +40,9 @@ class TunnelTransport:
     `may_have_run` says whether sending the request again is safe. Called on the event loop's own
     thread, or after a fork, a `RestsockError` says so.
 
-    One transport serves any number of threads and clients, of httpx and of httpx2. It does not own
-    its connection: `close()` leaves that open.
+    One transport serves any number of threads and clients, of httpx and of httpx2; what
+    `transport()` of a client gives serves an `AsyncClient` as well, on trio and on asyncio. It does
+    not own its connection: `close()` leaves that open.
 
     Args:
         requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from restsock.connection import Carrier, ExchangeEvent
     from restsock.protocol import Headers, RequestHead, ResponseHead
 
-    from ._asyncio_thread import AsyncioThread
+    from ._asyncio_loop import AsyncioLoop
 
 __all__ = ["AsyncioExchange"]
 
@@ -32,7 +32,7 @@ class AsyncioExchange:
 
     Args:
         exchange: what it stands for.
-        thread: the loop, and the way there and back.
+        loop: where it is served, and the way there and back.
 
     Attributes:
         exchange: the same.
@@ -48,10 +48,10 @@ class AsyncioExchange:
         "_ended",
         "_limit",
         "_lock",
+        "_loop",
         "_pumped",
         "_queued",
         "_stopped",
-        "_thread",
         "_told",
         "complete",
         "connection",
@@ -60,7 +60,7 @@ class AsyncioExchange:
         "request",
     )
 
-    def __init__(self, exchange: Exchange, thread: AsyncioThread) -> None:
+    def __init__(self, exchange: Exchange, loop: AsyncioLoop) -> None:
         connection = exchange.connection
         assert connection is not None
         self.exchange = exchange
@@ -68,7 +68,7 @@ class AsyncioExchange:
         self.connection: Carrier = connection
         self.observer: Callable[[ExchangeEvent], None] = _unobserved
         self.complete = False
-        self._thread = thread
+        self._loop = loop
         # Bytes of the response, each count with one writer: `_queued` and `_acknowledged` are
         # asyncio's, `_pumped` and `_told` (as acknowledged) trio's. What was pumped is told when it
         # is half of the limit, so small responses cost nothing, and not while the exchange's
@@ -97,18 +97,18 @@ class AsyncioExchange:
         elif type(event) is Writable:
             self._acknowledge()
         else:
-            self._thread.tell(self._tell, event)
+            self._loop.tell(self._tell, event)
 
     def _take_data(self, data: bytes) -> None:
         with self._lock:
             first = not self._data
             joined(self._data, data)
         if first:
-            self._thread.tell(self._tell_data)
+            self._loop.tell(self._tell_data)
 
     def _acknowledge(self) -> None:
         self._told = self._pumped
-        self._thread.tell(self._tell_acknowledged, self._pumped)
+        self._loop.tell(self._tell_acknowledged, self._pumped)
 
     def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Does one step. It must not raise: that would end the loop and all its connections."""
@@ -123,7 +123,7 @@ class AsyncioExchange:
                 "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
             )
             error.__cause__ = exc
-        self._thread.tell(self._tell, Failed(error))
+        self._loop.tell(self._tell, Failed(error))
         # What was left out cannot be made up for; the peer is not to wait for it.
         self.exchange.reset(ResetCode.INTERNAL, "a step failed")
 
@@ -176,21 +176,21 @@ class AsyncioExchange:
 
     def send_head(self, head: ResponseHead) -> None:
         """See `Exchange.send_head`."""
-        self._thread.tell_trio(self, self.exchange.send_head, head)
+        self._loop.tell_trio(self, self.exchange.send_head, head)
 
     def send_data(self, data: bytes) -> None:
         """See `Exchange.send_data`."""
         self._queued += len(data)
-        self._thread.tell_trio(self, self._send_data, data)
+        self._loop.tell_trio(self, self._send_data, data)
 
     def send_end(self, trailers: Headers = ()) -> None:
         """See `Exchange.send_end`."""
-        self._thread.tell_trio(self, self._send_end, trailers)
+        self._loop.tell_trio(self, self._send_end, trailers)
 
     def respond(self, head: ResponseHead, body: bytes) -> None:
         """See `Exchange.respond`."""
         self._queued += len(body)
-        self._thread.tell_trio(self, self._respond, head, body)
+        self._loop.tell_trio(self, self._respond, head, body)
 
     def consume(self, nbytes: int) -> None:
         """See `Exchange.consume`."""
@@ -198,11 +198,11 @@ class AsyncioExchange:
         # Credit for what is already complete would be a step for nothing.
         if self._consumed >= self._batch and not self._ended:
             nbytes, self._consumed = self._consumed, 0
-            self._thread.tell_trio(self, self.exchange.consume, nbytes)
+            self._loop.tell_trio(self, self.exchange.consume, nbytes)
 
     def reset(self, code: int = ResetCode.CANCEL, reason: str = "") -> None:
         """See `Exchange.reset`."""
-        self._thread.tell_trio(self, self.exchange.reset, code, reason)
+        self._loop.tell_trio(self, self.exchange.reset, code, reason)
 
 
 def _unobserved(event: ExchangeEvent) -> None:

@@ -1,12 +1,12 @@
-"""Serves requests on an asyncio loop beside trio: an asyncio task for each."""
+"""Serves requests on an asyncio loop: an asyncio task for each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
@@ -16,32 +16,64 @@ from restsock.apps._errors import loggable
 from restsock.apps._served import served
 from restsock.protocol import ResetCode
 
+from ._asyncio_call import AsyncioCall
 from ._asyncio_exchange import AsyncioExchange
-from ._asyncio_thread import AsyncioCall, AsyncioThread
+from ._asyncio_loop import CallersLoop
+from ._asyncio_thread import AsyncioThread
 from ._lifespan import Lifespan
-from ._serving import request_for
 
 if TYPE_CHECKING:
-    from restsock.connection import Exchange
+    from restsock.apps._response import Responder
+    from restsock.connection import Connection, Exchange
 
-    from ._request import AsgiRequest, Served
+    from ._asyncio_loop import AsyncioLoop
 
 __all__ = ["AsyncioHandler"]
 
 _log = logging.getLogger("restsock.apps")
 
 
+class Servable(Protocol):
+    """One request that is served. It observes its exchange."""
+
+    response: Responder
+
+    async def run(self) -> None:
+        """Serves it; whatever the app raises ends here."""
+
+
+MakeRequest: TypeAlias = "Callable[[AsyncioExchange, AsyncioCall, dict[str, Any] | None], Servable]"
+
+
 class AsyncioHandler:
-    """A `Handler` that runs an app on an asyncio loop of its own, in a thread.
+    """A `Handler` that runs an app on an asyncio loop.
 
     Args:
-        served: the app. Its `timeouts.disconnect` is used; `timeouts.close` is what requests, and
-            then the app's shutdown, may take when serving stops. Limits are the connections'.
+        make_request: makes what serves a request, with what the app left in `state` at its start.
+        grace: seconds that requests, and then the app's shutdown, may take when serving stops.
+        app: the ASGI app whose lifespan goes around all that; `None` when there is none.
+        loop: that of the caller; `None` is one in a thread.
     """
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
+    def __init__(
+        self,
+        make_request: MakeRequest,
+        *,
+        grace: float,
+        app: Any | None = None,
+        loop: CallersLoop | None = None,
+    ) -> None:
+        self._make_request = make_request
+        self._grace = grace
+        self._app = app
+        self._loop = loop
         self._run: _Run | None = None
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> AsyncioHandler:
+        """The same on the loop that runs here, which goes on after the end of serving."""
+        return AsyncioHandler(
+            self._make_request, grace=self._grace, app=self._app, loop=CallersLoop()
+        )
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
@@ -60,7 +92,8 @@ class AsyncioHandler:
         """
         if self._run is not None:
             raise RuntimeError("this handler is running already")
-        self._run = _Run(self._served)
+        loop = self._loop or AsyncioThread(grace=self._grace)
+        self._run = _Run(self._make_request, loop, self._app, grace=self._grace)
         try:
             async with self._run.open():
                 yield
@@ -71,10 +104,13 @@ class AsyncioHandler:
 class _Run:
     """The loop, the lifespan and the requests of an app, from its start to its end."""
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
-        self._grace = served.options.timeouts.close
-        self._thread = AsyncioThread(grace=self._grace)
+    def __init__(
+        self, make_request: MakeRequest, loop: AsyncioLoop, app: Any | None, *, grace: float
+    ) -> None:
+        self._make_request = make_request
+        self._grace = grace
+        self._loop = loop
+        self._app = app
         self._admission: Admission[AsyncioExchange] = Admission()
         self._state: dict[str, Any] | None = None
         self._open = False  # on trio
@@ -85,37 +121,45 @@ class _Run:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Starts the loop, and the app on it; ends both.
+        """Starts the loop, if it is ours, and the app on it; ends both.
 
         Each step of the end has its time limit, also in a cancellation: requests under way get
         their grace (none in a cancellation) and are then cancelled, the app is shut down, what it
-        has left running is cancelled.
+        has left running on a loop of ours is cancelled.
         """
-        async with self._thread.running():
-            lifespan = Lifespan(self._served.app, AsyncioCall(), grace=self._grace)
-            self._thread.tell(self._begin_lifespan, lifespan)
+        async with self._loop.running(), self._lifespan():
+            self._open = True
             try:
-                self._state = await self._thread.run(lifespan.start)
-                self._open = True
-                try:
-                    yield
-                    self._open = False
-                    await self._admission.wait_idle(self._grace)
-                finally:
-                    self._open = False
-                    await self._end_requests()
+                yield
+                self._open = False
+                await self._admission.wait_idle(self._grace)
             finally:
+                self._open = False
+                await self._end_requests()
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        if self._app is None:
+            yield
+            return
+        lifespan = Lifespan(self._app, AsyncioCall(), grace=self._grace)
+        self._loop.tell(self._begin_lifespan, lifespan)
+        try:
+            self._state = await self._loop.run(lifespan.start)
+            yield
+        finally:
+            if not self._loop.closed:
                 with trio.CancelScope(shield=True):
                     # A loop that is blocked does not come to it at all.
                     with trio.move_on_after(self._grace + 1):
-                        await self._thread.run(lifespan.stop)
+                        await self._loop.run(lifespan.stop)
 
     async def _end_requests(self) -> None:
         active = self._admission.active
         if active:
-            self._thread.tell(self._abort_calls)
+            self._loop.tell(self._abort_calls)
             with trio.CancelScope(shield=True):
-                await self._admission.wait_idle(self._grace)
+                await self._admission.wait_idle(0 if self._loop.closed else self._grace)
         for exchange in active:
             _log.error("%s ignores that it is cancelled", loggable(exchange.request))
             exchange.exchange.reset(ResetCode.CANCEL, "going away")
@@ -123,14 +167,14 @@ class _Run:
 
     def start(self, exchange: Exchange) -> None:
         """Starts to serve a request, or refuses it."""
-        if not self._open:
+        if not self._open or self._loop.closed:
             refuse(exchange, "nothing is served here now")
             return
-        served = AsyncioExchange(exchange, self._thread)
+        served = AsyncioExchange(exchange, self._loop)
         if not self._admission.enter(exchange, served):
             return
         describe(exchange.connection)  # here, so that the other thread finds it known
-        self._thread.tell(self._begin, served)
+        self._loop.tell(self._begin, served)
 
     def _finish(self, served: AsyncioExchange) -> None:
         # An exchange and what observes it are a ring: cut, both are freed now.
@@ -146,13 +190,11 @@ class _Run:
     def _begin(self, exchange: AsyncioExchange) -> None:
         call = AsyncioCall()
         # Made at once, because the next event needs its observer.
-        request = request_for(self._served, exchange, call, self._state)
+        request = self._make_request(exchange, call, self._state)
         # The loop itself does not keep its tasks.
         self._calls[call] = asyncio.ensure_future(self._serve(request, exchange, call))
 
-    async def _serve(
-        self, request: AsgiRequest, exchange: AsyncioExchange, call: AsyncioCall
-    ) -> None:
+    async def _serve(self, request: Servable, exchange: AsyncioExchange, call: AsyncioCall) -> None:
         try:
             with served(exchange, request.response, call.is_for_the_loop):
                 if not call.aborted:
@@ -162,7 +204,7 @@ class _Run:
             if call.aborted:
                 exchange.reset(ResetCode.CANCEL, "going away")  # nothing, if it is complete
             del self._calls[call]
-            self._thread.tell_trio(None, self._finish, exchange)
+            self._loop.tell_trio(None, self._finish, exchange)
 
     def _abort_calls(self) -> None:
         for call, task in self._calls.items():

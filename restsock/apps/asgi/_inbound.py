@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
     from restsock.apps._exchange import ServedExchange
     from restsock.connection import ExchangeEvent
+    from restsock.protocol import Headers
 
     from ._call import AppCall
 
@@ -28,15 +29,27 @@ class Inbound:
 
     Attributes:
         ended: whether the request is complete (`waiting` bytes may still be there).
+        trailers: the peer's, once `ended`.
         error: why the exchange has failed; `None` while it goes on.
     """
 
-    __slots__ = ("_call", "_chunks", "_exchange", "_send_buffer", "ended", "error", "wait", "wake")
+    __slots__ = (
+        "_call",
+        "_chunks",
+        "_exchange",
+        "_send_buffer",
+        "ended",
+        "error",
+        "trailers",
+        "wait",
+        "wake",
+    )
 
     def __init__(self, exchange: ServedExchange, call: AppCall) -> None:
         connection = exchange.connection
         assert connection is not None
         self.ended = False
+        self.trailers: Headers = ()
         self.error: RestsockError | None = None
         self._exchange = exchange
         # The connection's own limit, since it is the connection that tells when there is room.
@@ -58,6 +71,7 @@ class Inbound:
             joined(self._chunks, event.data)
         elif isinstance(event, EndReceived):
             self.ended = True
+            self.trailers = event.trailers
         elif isinstance(event, Failed):
             self.error = event.error
         # Any other event is for the tasks that wait: a Writable, mostly.
@@ -75,6 +89,21 @@ class Inbound:
         chunks.clear()
         self._exchange.consume(len(data))
         return data
+
+    async def receive_data(self) -> bytes:
+        """Waits for body bytes and takes them; `b""` at the end.
+
+        Raises:
+            RestsockError: what the exchange has failed with, after what had come before.
+        """
+        while not self._chunks:
+            if self.ended:
+                await self._call.checkpoint()
+                return b""
+            if self.error is not None:
+                raise self.error
+            await self.wait()
+        return self.take()
 
     async def drain(self) -> None:
         """Waits while too much of the response waits to be sent. Always a checkpoint.

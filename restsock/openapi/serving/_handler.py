@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from restsock._exceptions import SpecError
 from restsock._options import Options
-from restsock.apps import Responder, ignore, make_handler
+from restsock.apps import Responder, ignore, make_handler, on_asyncio
 from restsock.connection import Exchange, Load, load_of
 from restsock.openapi.checks import MAX_BODY, Contract, Refused, Threads, Validator
 from restsock.openapi.document import SECONDS, Document, load
@@ -21,6 +22,7 @@ from ._request_check import RequestCheck, hand_over
 from ._response_check import Policy
 
 if TYPE_CHECKING:
+    from restsock.connection import Connection
     from restsock.openapi.document import SpecLike
 
 __all__ = ["OpenAPIHandler"]
@@ -151,6 +153,12 @@ class OpenAPIHandler:
             RequestCheck(exchange, match, text, proceed, policy, response_too=sampled).begin()
         else:
             hand_over(exchange, match, proceed, policy, response_too=sampled)
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> OpenAPIHandler:
+        """The same with the app on the loop of asyncio that runs here; see `restsock.apps`."""
+        other = copy(self)
+        other._inner = on_asyncio(self._inner, face)
+        return other
 
     def load(self) -> Load | None:
         """The queue of the app, if it has one."""

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 import restsock
-from restsock import Limits, Options, RestsockError, StreamRefused
+from restsock import Limits, Options, StreamRefused
 from restsock.adapters import AsyncHTTPX2Transport, AsyncHTTPXTransport
 from restsock.testing import connected_pair
 from tests.adapters.httpx.app import App
@@ -250,26 +250,27 @@ async def test_what_cannot_be_sent(package: Any) -> None:
                 await client.post("/echo", content=content, headers={"Content-Length": "2"})
 
 
-async def test_under_asyncio(package: Any) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "another trio"])
+async def test_on_another_loop_than_the_connections(package: Any, run: Any) -> None:
     async with connected_pair(app_b=App()) as (dialer, _):
         transport = KINDS[package](dialer)
 
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            for _ in range(100):
+                yield b"x" * 10_000
+
         async def call() -> None:
-            async with package.AsyncClient(transport=transport) as client:
-                await client.get("http://edge-1/")
+            async with package.AsyncClient(transport=transport, base_url="http://edge-1") as client:
+                assert (await client.get("/echo")).status_code == 201
+                assert len((await client.get("/long")).content) == 3_000_000
+                assert (await client.post("/size", content=b"x" * 1_000_000)).text == "1000000"
+                assert (await client.post("/size", content=pieces())).text == "1000000"
+                assert (await client.post("/upper", content=pieces())).text == "X" * 1_000_000
 
-        def run() -> None:
-            with pytest.raises(RestsockError, match="works on trio alone"):
-                asyncio.run(call())
+        def call_there() -> None:
+            run(call() if run is asyncio.run else call)
 
-        await trio.to_thread.run_sync(run)
-
-        async def elsewhere() -> None:
-            async with package.AsyncClient(transport=transport) as client:
-                with pytest.raises(RestsockError, match="another loop"):
-                    await client.get("http://edge-1/")
-
-        await trio.to_thread.run_sync(trio.run, elsewhere)
+        await trio.to_thread.run_sync(call_there)
 
 
 # --- WebSocket --------------------------------------------------------------------------------

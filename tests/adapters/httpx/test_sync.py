@@ -277,14 +277,14 @@ try:
     restsock.adapters.{ {httpx: "HTTPXTransport", httpx2: "AsyncHTTPX2Transport"}[package] }
 except ImportError as exc:
     print(exc)
-transport = restsock.adapters.transport_for(object(), asynchronous=False)
+transport = restsock.adapters.transport_for(object())
 print(type(transport).__name__)
 sys.modules["httpx"] = sys.modules["httpx2"] = None
 for name in list(sys.modules):
     if name.startswith("restsock.adapters.httpx._httpx"):
         del sys.modules[name]
 try:
-    restsock.adapters.transport_for(object(), asynchronous=False)
+    restsock.adapters.transport_for(object())
 except ImportError as exc:
     print(exc)
 """

@@ -37,7 +37,7 @@ from restsock.threads import _driver
 from tests import strategies  # noqa: F401  # selects the profile of Hypothesis
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
 
-REAL_EXCHANGE = cast("Any", _exchange).Exchange
+REAL_EXCHANGE = cast("Any", _driver).Exchange
 
 Sessions = tuple[type[requests.Session], type[requests.Session]]
 BOTH: Sessions = (requests.Session, restsock.Session)

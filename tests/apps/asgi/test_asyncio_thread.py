@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from restsock.apps.asgi._asyncio_thread import AsyncioCall, AsyncioThread
+from restsock.apps.asgi._asyncio_call import AsyncioCall
+from restsock.apps.asgi._asyncio_thread import AsyncioThread
 
 PATIENCE = 20
 

@@ -1,0 +1,161 @@
+"""How an asyncio loop waits for the background loop: never by blocking.
+
+A cancellation is passed on to what runs there, and arrives when that has ended, so nothing outlives
+the task that asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from restsock.threads import Answer, Job, OpenContext, Portal, unwrap
+
+__all__ = ["AsyncioContext", "run"]
+
+T = TypeVar("T")
+
+
+class _Reply(Generic[T]):
+    """What a task waits for, and another thread gives."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T] = self._loop.create_future()
+
+    def put(self, value: T) -> None:
+        """Gives it; the first time counts. For any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._set, value)
+        except RuntimeError:
+            pass  # the loop is closed, and nothing waits there
+
+    def _set(self, value: T) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    async def get(self) -> T:
+        """Waits for it. A cancellation loses nothing."""
+        return await asyncio.shield(self._future)
+
+    async def get_at_last(self) -> T:
+        """Waits for it, and raises only then that it was cancelled."""
+        cancelled: asyncio.CancelledError | None = None
+        while not self._future.done():
+            try:
+                await asyncio.wait([self._future])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        if cancelled is not None:
+            raise cancelled
+        return self._future.result()
+
+
+async def run(portal: Portal, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Runs an async function on the background loop and waits for what it returns.
+
+    If cancelled, the function is cancelled.
+
+    Raises:
+        RestsockError: this is the thread of that loop, or the child of a fork.
+        ConnectionClosed: the loop has ended, or ends meanwhile.
+    """
+    portal.check()
+    reply: _Reply[Answer[T]] = _Reply()
+    job = Job(portal, partial(function, *args), reply.put)
+    job.post()
+    try:
+        answer = await reply.get()
+    except asyncio.CancelledError:
+        job.withdraw()
+        await reply.get_at_last()
+        raise
+    return unwrap(answer)
+
+
+class AsyncioContext(OpenContext[T]):
+    """What is kept open on the background loop for an owner on an asyncio loop. To be opened."""
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        super().__init__(make)
+        self._opened: _Reply[Answer[T]] = _Reply()
+        self._ended: _Reply[None] | None = None
+
+    async def open(self) -> None:
+        """Enters what `make` returns (it is called on the background loop).
+
+        If cancelled, that is cancelled, and nothing is left open.
+
+        Raises:
+            Exception: whatever making or entering raises; nothing is left open then.
+        """
+        try:
+            self.portal.check()
+            self._job.post()
+            try:
+                answer = await self._opened.get()
+            except asyncio.CancelledError:
+                await self._drop()
+                raise
+            self.value = unwrap(answer)
+        except BaseException:
+            self._done.set()
+            await self._give_back()
+            raise
+
+    def _tell_opened(self, answer: Answer[T]) -> None:
+        self._opened.put(answer)
+
+    def _tell_done(self) -> None:
+        if self._ended is not None:
+            self._ended.put(None)
+
+    async def close(self, *, drop: bool = False) -> None:
+        """Leaves the context manager and gives the loop back. A second call does nothing.
+
+        A cancellation does not shorten this.
+
+        Args:
+            drop: whether to leave it by a cancellation.
+
+        Raises:
+            Exception: what leaving raises, once.
+        """
+        if self.portal.foreign:
+            return  # the parent's connection is the parent's to close
+        try:
+            if not self.closed:
+                self.portal.check()
+                if drop:
+                    await self._drop()
+                else:
+                    self.close_soon()
+                    await self._wait_done()
+        finally:
+            await self._give_back()
+        self._raise_error()
+
+    async def wait(self) -> None:
+        """Waits until it is closed."""
+        await self._wait_done()
+
+    async def _drop(self) -> None:
+        self._job.withdraw()
+        await self._wait_done()
+
+    async def _wait_done(self) -> None:
+        if self._ended is None:
+            self._ended = _Reply()
+        if self.closed:  # looked at last: from here on it is told
+            self._ended.put(None)
+        await self._ended.get_at_last()
+
+    async def _give_back(self) -> None:
+        if self._release_soon():
+            ended: _Reply[None] = _Reply()
+            self.portal.when_ended(partial(ended.put, None))
+            await ended.get_at_last()
+            self.portal.join()  # a moment: it has done all that it had to

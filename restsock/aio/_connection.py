@@ -1,0 +1,60 @@
+"""One connection, seen from asyncio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restsock.connection import Connection as AsyncConnection
+from restsock.endpoint import ConnectionView, documented_like
+from restsock.protocol import CloseCode
+
+from ._background import run
+from ._requests import AsyncioRequester
+
+if TYPE_CHECKING:
+    from restsock.connection import Closed, Statistics
+    from restsock.threads import Portal
+
+__all__ = ["Connection"]
+
+
+class Connection(ConnectionView, AsyncioRequester):
+    """A connection: what is known of the peer, and requests to it.
+
+    Its requests go over this very connection and fail when it has ended; those of a `Client` or a
+    `Route` go over the next one, too. Two of these are equal when they mean the same connection.
+    """
+
+    def __init__(self, portal: Portal, connection: AsyncConnection) -> None:
+        ConnectionView.__init__(self, connection)
+        AsyncioRequester.__init__(self, connection)
+        self._portal = portal
+
+    def statistics(self) -> Statistics:
+        """Its counters now.
+
+        Raises:
+            ConnectionClosed: The client or server that it belonged to was closed.
+        """
+        return self._portal.call(self._connection.statistics)
+
+    async def wait_closed(self) -> Closed:
+        """Wait for its end, and tell how it was. Can be cancelled."""
+        if self.closed is not None:
+            return self.closed
+        return await run(self._portal, self._connection.wait_closed)
+
+    @documented_like(AsyncConnection.aclose)
+    async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close it, and wait until it is closed. If cancelled, it is dropped. Twice is harmless."""
+        if self.closed is None:
+            await run(self._portal, self._connection.aclose, code, reason)
+
+    @documented_like(AsyncConnection.drain)
+    async def drain(
+        self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> Closed:
+        """Close it after what is in flight, wait until it is closed, and tell how it ended."""
+        if self.closed is not None:
+            return self.closed
+        return await run(self._portal, self._connection.drain, grace, code, reason)

@@ -1,0 +1,174 @@
+"""The listening side, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from restsock.endpoint import AdaptersByName, documented_like
+from restsock.protocol import CloseCode
+from restsock.server import Connections as AsyncConnections
+from restsock.server import ConnectionsView, RouteView
+from restsock.server import Route as AsyncRoute
+from restsock.server import Server as AsyncServer
+
+from ._connection import Connection
+from ._endpoint import AsyncioEndpoint
+from ._events import Events
+from ._requests import AsyncioRequester
+
+if TYPE_CHECKING:
+    from restsock.connection import FieldsLike, Response
+    from restsock.server import ServerStatistics
+    from restsock.threads import Portal
+
+__all__ = ["Connections", "Route", "Server"]
+
+
+class Connections(ConnectionsView[Connection]):
+    """The connections of a server whose handshake is complete, for asyncio.
+
+    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+    """
+
+    def __init__(self, portal: Portal, registry: AsyncConnections) -> None:
+        super().__init__(registry, partial(Connection, portal))
+
+
+class Route(RouteView[Connection], AsyncioRequester):
+    """Sends requests to the peer of one name, over whichever connection it has at the moment.
+
+    A request made while the peer is away waits for it, up to its connect timeout, and then fails
+    with `PeerNotFound` or `PeerUnavailable`. Both are safe to retry.
+    """
+
+    def __init__(self, portal: Portal, route: AsyncRoute) -> None:
+        RouteView.__init__(self, route, partial(Connection, portal))
+        AsyncioRequester.__init__(self, route)
+
+
+class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
+    """A `restsock.Server` for asyncio: accepts peers and knows them. Made by `listen`.
+
+        async with restsock.aio.listen("0.0.0.0", 8443, ssl_context=context) as server:
+            response = await server.request("edge-1", "GET", "/pets", timeout=10)
+            async for event in server.events(): ...
+
+    Entering binds the sockets. It serves its app on the loop that it was entered on; its requests
+    may be sent from any task of any loop.
+
+    Leaving the block closes all connections after what is in flight (`Timeouts.grace`). Leaving it
+    by an exception does not wait for that, and a cancellation drops the connections.
+    """
+
+    _maker = "listen"
+
+    def __init__(self, server: AsyncServer) -> None:
+        super().__init__(server)
+        self._server = server
+
+    @property
+    def connections(self) -> Connections:
+        """Who is connected now; look peers up by id, name or metadata.
+
+        Raises:
+            RuntimeError: It was not entered yet.
+        """
+        return Connections(self._portal, self._server.connections)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on.
+
+        Raises:
+            RuntimeError: It was not entered yet.
+        """
+        return self._server.address
+
+    @property
+    def url(self) -> str:
+        """What a client on the same network dials."""
+        return self._server.url
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more newcomers and requests."""
+        return self._server.closed
+
+    def statistics(self) -> ServerStatistics:
+        """Numbers of the whole life of this server, all its connections together."""
+        return self._look_up(self._server.statistics)
+
+    @documented_like(AsyncServer.events)
+    def events(self, *, capacity: int = 1000) -> Events:
+        """What happens to the connections, from this call on.
+
+        A subscriber never slows the server. One that has `capacity` events unread misses those
+        that follow, and is told how many.
+
+        Raises:
+            ConnectionClosed: The server was closed.
+        """
+        return Events(self._portal, partial(self._server.events, capacity=capacity))
+
+    def route(self, name: str) -> Route:
+        """A way to send requests to the peer of this name, connected now or not.
+
+        Raises:
+            RuntimeError: The server was not entered yet.
+        """
+        return Route(self._portal, self._server.route(name))
+
+    @documented_like(AsyncServer.request)
+    async def request(
+        self,
+        name: str,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        timeout: float | None = None,
+        scheme: str | None = None,
+    ) -> Response:
+        """Send a request to the peer of this name and read the whole response.
+
+        If cancelled, the stream is reset and the peer's app learns of it.
+        """
+        route = self.route(name)
+        return await route.request(
+            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
+        )
+
+    @documented_like(AsyncServer.revoke)
+    def revoke(self, principal: str) -> int:
+        """Close all connections of the principal of this name with 4005; return how many.
+
+        Its clients dial again, and the authenticator has to refuse them then.
+
+        Raises:
+            ConnectionClosed: The server was closed.
+        """
+        return self._portal.call(self._server.revoke, principal)
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and no connection is left. Can be cancelled.
+
+        Raises:
+            RuntimeError: It was not entered.
+        """
+        await self._wait_closed()
+
+    @documented_like(AsyncServer.aclose)
+    async def aclose(
+        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
+    ) -> None:
+        """Close all connections, stop listening, end all subscriptions, and wait for that.
+
+        No further request is started; what is in flight, both ways, goes on for the grace, while
+        newcomers are answered with 503. Then waits up to `Timeouts.close` seconds for the peers'
+        halves of the closing handshakes. If cancelled, all connections are dropped at once. Twice
+        is harmless.
+        """
+        await self._close(code, reason, grace=grace)

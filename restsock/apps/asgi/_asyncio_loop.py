@@ -1,0 +1,184 @@
+"""The way from the connections' loop, which is trio's, to a loop of asyncio, and back.
+
+Rules:
+
+- Neither loop ever waits for the other one's thread. Each leaves what it wants done in the other
+  one's box, and wakes it unless that has been done already; a box is emptied in one go.
+- What asyncio leaves in the box of trio while one turn of its loop lasts wakes trio once, and what
+  then goes out on a connection leaves together. So a small request costs one wake-up each way.
+- What is left in a box must not raise. What does is logged, and the rest is done.
+
+The loop is the caller's own (`CallersLoop`), or one in a thread (`AsyncioThread`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import trio
+
+from restsock._blocked import watched
+
+if TYPE_CHECKING:
+    from restsock.connection import Carrier
+
+__all__ = ["AsyncioLoop", "CallersLoop"]
+
+_log = logging.getLogger("restsock.apps")
+
+T = TypeVar("T")
+
+
+class _Performer(Protocol):
+    """What steps on trio belong to: it deals with their errors."""
+
+    @property
+    def connection(self) -> Carrier: ...
+
+    def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None: ...
+
+
+class AsyncioLoop(ABC):
+    """A loop of asyncio, while `running` is open."""
+
+    def __init__(self) -> None:
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()  # in which functions are called there
+        # Each box with a flag, whether the other side has been woken for it. It is taken down in
+        # front of the emptying: what comes in between wakes once too often, and is never missed.
+        self._to_asyncio: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._asyncio_woken = False
+        self._to_trio: deque[tuple[_Performer | None, Callable[..., object], tuple[Any, ...]]]
+        self._to_trio = deque()
+        self._trio_woken = False
+        self._flush_due = False
+
+    @abstractmethod
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Lets the loop be used. On trio."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be called there any more."""
+        return self._loop is None or self._loop.is_closed()
+
+    # --- on trio --------------------------------------------------------------------------
+
+    def tell(self, function: Callable[..., object], *args: Any) -> None:
+        """Has a function called on the asyncio loop."""
+        self._to_asyncio.append((function, args))
+        if not self._asyncio_woken:
+            self._asyncio_woken = True
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._empty_to_asyncio, context=self._context)
+            except RuntimeError:
+                pass  # it is closed: whatever this was for is over
+
+    async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Awaits a coroutine function on the asyncio loop.
+
+        If cancelled, its task there is cancelled too, and not waited for.
+        """
+        done = trio.Event()
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            task = asyncio.ensure_future(function(*args))
+            tasks.append(task)
+            task.add_done_callback(lambda _: self.tell_trio(None, done.set))
+
+        self.tell(begin)
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            self.tell(lambda: tasks[0].cancel())  # noqa: PLW0108  # there is none here yet
+            raise
+        return tasks[0].result()
+
+    def _empty_to_trio(self) -> None:
+        self._trio_woken = False
+        box = self._to_trio
+        held: set[Carrier] = set()
+        for _ in range(len(box)):  # what comes in meanwhile has its own turn
+            performer, function, args = box.popleft()
+            if performer is None:
+                function(*args)
+                continue
+            connection = performer.connection
+            if connection not in held:
+                held.add(connection)
+                connection.writer.cork()
+            performer.perform(function, args)
+        for connection in held:
+            connection.writer.uncork()
+
+    # --- on asyncio -----------------------------------------------------------------------
+
+    def tell_trio(
+        self, performer: _Performer | None, function: Callable[..., object], *args: Any
+    ) -> None:
+        """Has a function called on trio, soon behind the present turn of this loop.
+
+        Args:
+            performer: whose step this is, if it is one of an exchange.
+            function: what to call.
+            args: its arguments.
+        """
+        self._to_trio.append((performer, function, args))
+        if not self._flush_due:
+            self._flush_due = True
+            assert self._loop is not None
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._to_trio and not self._trio_woken:
+            self._trio_woken = True
+            assert self._token is not None
+            try:
+                self._token.run_sync_soon(self._empty_to_trio)
+            except trio.RunFinishedError:
+                self._trio_ended()
+
+    def _empty_to_asyncio(self) -> None:
+        self._asyncio_woken = False
+        box = self._to_asyncio
+        for _ in range(len(box)):
+            function, args = box.popleft()
+            try:
+                function(*args)
+            except Exception:  # noqa: BLE001  # a bug here must not cost the others their turn
+                _log.exception("a step on the asyncio loop failed")
+
+    def _trio_ended(self) -> None:  # noqa: B027  # a loop that is not ours goes on
+        """There was no orderly end, and there is nobody left to serve."""
+
+
+class CallersLoop(AsyncioLoop):
+    """The loop of whoever gave the app: it is used, and never ended. Made on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._thread = threading.current_thread()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """See `AsyncioLoop`."""
+        self._token = trio.lowlevel.current_trio_token()
+        assert self._loop is not None
+        assert self._thread.ident is not None
+        name = f"the asyncio loop of the program (thread {self._thread.name})"
+        with watched(name, self._thread.ident, self._loop.call_soon_threadsafe):
+            yield
