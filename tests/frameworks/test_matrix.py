@@ -1,14 +1,18 @@
 """Every framework through the tunnel, over TCP: each cell of the table in docs/frameworks.md.
 
-The app is served by the peer that dialed, and called by an ordinary `requests.Session`.
+The app is served by the peer that dialed, with the API for threads and with that for asyncio, and
+called by an ordinary `requests.Session`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ import pytest
 import requests
 
 import restsock
+import restsock.aio
 import restsock.sync
 from restsock.connection import AsyncExchange
 from restsock.protocol import CloseReceived, RequestHead, TextMessage, WebSocket
@@ -27,13 +32,19 @@ DOCS = Path(__file__).parents[2] / "docs" / "frameworks.md"
 
 EDGE = "http://edge-1"
 
+# Whose client serves the app.
+APIS = ("threads", "asyncio")
+
 BIG = bytes(range(250)) * 80_000  # 20 MB
 
 
 class Served:
     """A framework's app, and a session that reaches it."""
 
-    def __init__(self, framework: Framework, site: Site, session: requests.Session) -> None:
+    def __init__(
+        self, framework: Framework, site: Site, session: requests.Session, api: str
+    ) -> None:
+        self.api = api
         self.framework = framework
         self.site = site
         self.session = session
@@ -46,22 +57,49 @@ class Served:
 
 
 @contextmanager
-def serving(framework: Framework) -> Iterator[Served]:
+def serving(framework: Framework, api: str = "threads") -> Iterator[Served]:
     site = Site()
     app = framework.app(site)
     with (
         restsock.sync.listen("127.0.0.1", 0) as server,
-        restsock.sync.connect(server.url, app=app, name="edge-1", loop=framework.loop),
+        connected(api, server.url, app=app, name="edge-1", loop=framework.loop),
         requests.Session() as session,
     ):
         session.mount(EDGE, server.adapter("edge-1"))
-        yield Served(framework, site, session)
+        yield Served(framework, site, session, api)
+
+
+@contextmanager
+def connected(api: str, url: str, **options: Any) -> Iterator[None]:
+    """A client that is connected by `restsock.sync`, or by `restsock.aio` in a thread."""
+    if api == "threads":
+        with restsock.sync.connect(url, **options):
+            yield
+        return
+
+    async def stay() -> None:
+        leave = asyncio.Event()
+        async with restsock.aio.connect(url, **options) as client:
+            loop = asyncio.get_running_loop()
+            entered.put(lambda: loop.call_soon_threadsafe(leave.set))
+            await leave.wait()
+        assert client.closed
+
+    entered: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    with ThreadPoolExecutor(1) as executor:
+        staying = executor.submit(asyncio.run, stay())
+        leave = entered.get(timeout=PATIENCE)
+        try:
+            yield
+        finally:
+            leave()
+            staying.result(PATIENCE)
 
 
 @pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """One for all tests of a framework: they come one behind the other."""
-    with serving(request.param) as served:
+    with serving(*request.param) as served:
         yield served
 
 
@@ -72,13 +110,11 @@ def each(feature: str, *, indirect: bool = True) -> Callable[[Any], Any]:
     """Runs a test for every framework that has the feature: one cell of the table each."""
     having = [framework for framework in FRAMEWORKS if feature not in framework.lacks]
     shown.update((framework.id, feature) for framework in having)
-    return pytest.mark.parametrize(
-        "served" if indirect else "framework",
-        having,
-        indirect=indirect,
-        ids=[framework.id for framework in having],
-        scope="module" if indirect else "function",
-    )
+    if not indirect:
+        return pytest.mark.parametrize("framework", having, ids=[each.id for each in having])
+    both = [(framework, api) for api in APIS for framework in having]
+    ids = [f"{framework.id}-{api}" for framework, api in both]
+    return pytest.mark.parametrize("served", both, indirect=True, ids=ids, scope="module")
 
 
 @each("hello")
@@ -93,6 +129,8 @@ def test_it_runs_where_the_docs_say(served: Served) -> None:
     assert served.get("/hello").ok
     kinds = {t.name.split("-")[1] for t in threading.enumerate() if t.name.startswith("restsock-")}
     where = {"WSGI": "wsgi", "asyncio": "asyncio"}.get(served.framework.runs_on)
+    if served.api == "asyncio" and where == "asyncio":
+        where = None  # on the loop of the caller
     assert kinds & {"wsgi", "asyncio"} == ({where} if where else set())
 
 
