@@ -45,12 +45,12 @@ class AccessControl:
     """Decides who may connect. One for all connections of a listener.
 
     Args:
-        auth: tells who somebody is; without it everybody is let in, and is nobody.
+        auth: tells who somebody is; without it everybody is let in, without a principal.
         origins: the web origins whose pages may dial in: `None` is the listener's own alone, `"*"`
             is any. What is no browser sends no origin, and is not asked for one.
         name: by which `Principal.may_call` knows the app of this side.
         threads: how many authenticators that are not async may be at work at once.
-        limit_log: counts who is turned away (`"refused"`), and also logs what is not let in behind
+        limit_log: counts who is turned away (`"refused"`), and also logs what is not let in after
             that (`"may_call"`) and faults of the authenticator (`"auth_failed"`).
 
     Raises:
@@ -93,7 +93,7 @@ class AccessControl:
             return await self._authenticate(_upgrade_of(request, stream, peer))
         except Refused as exc:
             exc.limit = exc.limit or "refused"
-            self._limit_log.count("refused")  # whoever it is raised to logs it
+            self._limit_log.count("refused")  # its caller logs it
             raise
 
     async def _authenticate(self, upgrade: Upgrade) -> Principal:

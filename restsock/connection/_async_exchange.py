@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncExchange"]
 
-# Response heads that wait. Of more, the oldest informational ones are for nobody.
+# Response heads that wait. Of more, the oldest informational ones are dropped.
 _HEADS = 16
 
 
@@ -92,7 +92,7 @@ class AsyncExchange:
         elif isinstance(event, ResponseReceived):
             self._heads.append(event.head)
             if len(self._heads) > _HEADS:
-                self._heads.popleft()  # a 1xx: nothing comes behind the final one
+                self._heads.popleft()  # a 1xx: nothing comes after the final one
         elif isinstance(event, EndReceived):
             self.received = True
             self.trailers = event.trailers
@@ -173,7 +173,7 @@ class AsyncExchange:
         """Waits for body bytes and takes them, as they came; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange failed with, behind what had come before.
+            RestsockError: what the exchange failed with, after what had come before.
         """
         while not self._data:
             if self.received:

@@ -57,7 +57,7 @@ _NOBODYS = LimitLog(_log, pause=0)
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
-# How long to go on reading (and dropping) behind a close frame of ours, so that the peer's unread
+# How long to go on reading (and dropping) after a close frame of ours, so that the peer's unread
 # bytes do not make the system throw that frame away. Seconds.
 _LINGER = 1.0
 
@@ -308,7 +308,7 @@ class Connection(Requester):
     async def drain(
         self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> Closed:
-        """Closes the connection behind what is in flight, and waits until it is closed.
+        """Closes the connection after what is in flight, and waits until it is closed.
 
         The peer is told at once (GOAWAY), and neither side starts a request from then on: what the
         peer has on its way is refused, and repeated by it elsewhere. What is in flight, both ways,
@@ -352,7 +352,7 @@ class Connection(Requester):
     def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Begins to drain; returns at once. On the loop.
 
-        No request is started any more, by neither side; what is in flight goes on, and behind the
+        No request is started any more, by neither side; what is in flight goes on, and after the
         last of it the connection is closed. There is no end to the time that this may take.
 
         Raises:
@@ -446,7 +446,7 @@ class Connection(Requester):
                 pass
 
     def _finish(self) -> None:
-        """Fails all that is under way. From here on nothing is sent, by nobody."""
+        """Fails all that is under way. From here on nothing is sent."""
         self.lifecycle.stop_tasks()
         with self.lock:
             self.writer.direct_socket = None

@@ -28,7 +28,7 @@ class ConnectionCounters:
     Attributes:
         bytes_sent: and the three below it as in `Statistics`.
         event_counts: what happens to few requests; `None` until something does.
-        instrument: is told; `None` when nobody wants to know.
+        instrument: is told; `None` without one.
     """
 
     __slots__ = (

@@ -304,7 +304,7 @@ class Exchange:
                     connection.writer.wake()
 
     def send_data(self, data: bytes) -> None:
-        """Sends body bytes (or raw ones behind a 101). Look at `buffered` before sending more.
+        """Sends body bytes (or raw ones after a 101). Look at `buffered` before sending more.
 
         Raises:
             LocalProtocolError: a body is not due here, or is longer than announced.
@@ -346,7 +346,7 @@ class Exchange:
                 raise self._honest(exc)  # noqa: B904  # it is the same one
             self._end = True
             if trailers:
-                self.replayable = False  # they would have to be kept, for next to nobody
+                self.replayable = False  # they would have to be kept, for very few
             connection.writer.wake()
 
     def respond(self, head: ResponseHead, body: bytes) -> None:
@@ -415,7 +415,7 @@ class Exchange:
             self.queue.pop(self, None)
 
     def fail(self, error: RestsockError) -> None:
-        """Ends the exchange with an error, once. For whoever carries it."""
+        """Ends the exchange with an error, once. For the connection that carries it."""
         if not self.closed:
             self.closed = True
             self.body = b""

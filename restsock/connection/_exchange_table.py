@@ -3,7 +3,7 @@
 Everything here is a plain call that never waits. What comes in goes to the observers of the
 exchanges; what goes out waits in the multiplexer until the writer takes it. All of it happens with
 the lock, on the loop or on a thread in `Writer.run_here`, which leaves what only the loop can do to
-it: the first event that is the loop's, and all behind it, in order.
+it: the first event that is the loop's, and all after it, in order.
 """
 
 from __future__ import annotations
@@ -456,7 +456,7 @@ class ExchangeTable:
         with self._writer.lock:
             for due in (self._due or {}).items():
                 return due
-            self._due = None  # behind this, the next request has a task of its own
+            self._due = None  # after this, the next request has a task of its own
             return None
 
     def _give_up(self, stream_id: int) -> None:

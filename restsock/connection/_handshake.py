@@ -48,7 +48,7 @@ from ._tls_stream import TLSStream, drain
 __all__ = ["open_accepted", "open_dialed"]
 
 _READ = 16 * 1024
-# Closes by the listener behind which this dialer would only be turned away again.
+# Closes by the listener after which this dialer would only be turned away again.
 _FINAL = frozenset((CloseCode.HANDSHAKE_FAILED, CloseCode.FORBIDDEN))
 # Bytes of masking keys to draw at once: one system call for a hundred frames.
 _KEYS = 4 * 128
@@ -157,7 +157,7 @@ async def open_accepted(
         except Refused as exc:
             refused = exc
         except trio.Cancelled:
-            # Time is over, or the owner leaves: one try that waits for nobody.
+            # Time is over, or the owner leaves: one try, without waiting.
             words = "The listener has no time to find out who you are.\n"
             answer = upgrade.refuse(503, text=words)
             with trio.CancelScope(shield=True), trio.move_on_after(0.1):
@@ -274,7 +274,7 @@ class _Opening:
         """
         while True:
             # Before anything is sent: a peer may have closed without waiting for it.
-            # One message at a time: those behind the last step are for the connection's reader.
+            # One message at a time: those after the last step are for the connection's reader.
             while (event := self.websocket.next_event()) is not None:
                 if isinstance(event, (TextMessage, BinaryMessage)):
                     self.multiplexer.receive_message(event.data)
@@ -301,7 +301,7 @@ class _Opening:
             yield
         except RemoteProtocolError as exc:
             if exc.limit is not None and self.limit_log is not None:
-                self.limit_log.count(exc.limit)  # whoever gets the error logs it
+                self.limit_log.count(exc.limit)  # the caller who gets the error logs it
             await self._say(exc.close_code, str(exc))
             raise HandshakeError(
                 f"the handshake failed: {exc}", retryable=False, limit=exc.limit
@@ -310,7 +310,7 @@ class _Opening:
             await self._say(CloseCode.HANDSHAKE_FAILED, "")
             raise
         except trio.Cancelled:
-            # Time is over, or the owner leaves: one try that waits for nobody.
+            # Time is over, or the owner leaves: one try, without waiting.
             with trio.CancelScope(shield=True), trio.move_on_after(0.1):
                 await self._say(CloseCode.HANDSHAKE_TIMEOUT, "the handshake took too long")
             raise

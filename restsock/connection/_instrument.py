@@ -53,7 +53,7 @@ class Instrument:
         """A connection has ended; all that was on it has been told to be closed before."""
 
     def reconnected(self, connection: Connection) -> None:
-        """A client has a connection again. Told behind `connection_opened`."""
+        """A client has a connection again. Told after `connection_opened`."""
 
     def handshake_failed(self, side: Side) -> None:
         """An attempt to connect came to nothing: refused, malformed, too slow, unreachable."""

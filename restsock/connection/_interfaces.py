@@ -17,7 +17,7 @@ __all__ = ["BodySource", "Handler", "Submitter", "TaskExchange"]
 
 
 class Handler(Protocol):
-    """What serves the requests of a peer: an app behind one of the three interfaces.
+    """What serves the requests of a peer: an app with one of the three interfaces.
 
     One with a queue may also have `load() -> Load`, for health and statistics.
     """

@@ -3,7 +3,7 @@
 A thread that waits for an event of its exchange has nothing else to do, and to be woken by the loop
 costs more than to read. So the first that waits takes the lead: it polls the socket, reads, and
 hands on all that comes, under the connection's lock, until there is something for itself. The
-others wait on their queues. While nobody leads, the loop does.
+others wait on their queues. While no thread leads, the loop does.
 
 - The loop does not wait for the socket but for an epoll object around it, in which taking the lead
   disarms the socket (`_ready_poll`).
@@ -14,7 +14,7 @@ others wait on their queues. While nobody leads, the loop does.
   that it sleeps, and wake it. It says that it is going to sleep before it looks at the queue for
   the last time, and they look at that after they have put something in: no wake-up is lost.
 
-Where there is no epoll nobody takes the lead, and threads wait on their queues.
+Where there is no epoll no thread takes the lead, and threads wait on their queues.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Body:
 
     @property
     def trailers(self) -> Headers:
-        """What came behind the body, once it is read."""
+        """What came after the body, once it is read."""
         return self._body.trailers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -67,7 +67,7 @@ class Response(Fields):
         status: 200 to 999.
         headers: a mapping or pairs.
         body: bytes, text (UTF-8), or pieces as they come.
-        trailers: fields to send behind the body.
+        trailers: fields to send after the body.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class StreamedResponse(Fields, Body):
         status: of the final head.
         reason: its phrase.
         headers: name and value pairs.
-        trailers: what came behind the body, once it is read.
+        trailers: what came after the body, once it is read.
     """
 
     def __init__(self, exchange: TaskExchange, head: ResponseHead) -> None:

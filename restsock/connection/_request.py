@@ -27,12 +27,12 @@ class Request(Fields, Body):
         method: in capitals.
         target: path and query, as sent.
         path: percent-decoded.
-        query: behind the "?", as sent.
+        query: after the "?", as sent.
         headers: name and value pairs, as sent.
         scheme: `"http"` or `"https"`: of the caller's URL, which is the caller's claim; whether
             the connection has TLS when the caller does not say. `connection.peer.tls` is the fact.
         connection: what it came over: `name`, `id` and `metadata` tell the peer.
-        trailers: what came behind the body, once it is read.
+        trailers: what came after the body, once it is read.
     """
 
     def __init__(self, head: RequestHead, body: BodySource, connection: Carrier) -> None:

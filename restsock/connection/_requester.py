@@ -29,7 +29,7 @@ class Requester(AsyncRequests):
     Attributes:
         token: of the loop that it belongs to.
         options: limits and time-outs.
-        instrument: is told of what happens; `None` when nobody wants to know.
+        instrument: is told of what happens; `None` without one.
     """
 
     __slots__ = ()

@@ -42,7 +42,7 @@ def outcome_of(code: int) -> str:
 
 
 def reset_name(code: int) -> str:
-    """The name of a reset code; of those that nobody has defined, `"OTHER"`."""
+    """The name of a reset code; of those that are not defined, `"OTHER"`."""
     try:
         return ResetCode(code).name
     except ValueError:

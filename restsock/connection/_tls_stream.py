@@ -1,4 +1,4 @@
-"""TLS over any stream, for as long as whoever uses it is a task of the loop.
+"""TLS over any stream, for as long as only tasks of the loop use it.
 
 A `Connection` takes it apart: it drives the stream below and the `TLS` itself.
 """

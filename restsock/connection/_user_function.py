@@ -21,7 +21,7 @@ async def call_user_function(
     limiter: trio.CapacityLimiter | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Any:
-    """Calls a function, async or not, so that it holds up nobody but the caller.
+    """Calls a function, async or not, so that it holds up only the caller.
 
     An async function runs here, or on the loop of asyncio that it is for. Another one runs in a
     thread, unless it says that it never waits, by an attribute `waits` that is False. If cancelled,

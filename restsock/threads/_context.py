@@ -102,7 +102,7 @@ class OpenContext(ABC, Generic[T]):
             self.portal.discard(self)
 
     def _end(self, answer: Answer[None]) -> None:  # on the loop
-        self._tell_opened((None, answer[1]))  # for nobody, once it was opened
+        self._tell_opened((None, answer[1]))  # not looked at, once it was opened
         self._done.set()
         self._tell_done()
         if self._abandoned:

@@ -41,14 +41,14 @@ class EventQueue:
     Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
 
     In the queue a `DataReceived` only stands for the next piece in `pieces`, so that a peer whose
-    bytes nobody takes cannot fill memory with objects of one byte, or with 1xx heads.
+    bytes are not taken cannot fill memory with objects of one byte, or with 1xx heads.
 
     Attributes:
         token: of the loop.
         pid: the process that both belong to.
         queue: the events, in order.
         pieces: the body bytes that have come, in as few pieces as may be.
-        lock: to be held by whoever changes the pieces.
+        lock: to be held to change the pieces.
         sleeper: what is waited in by who does not wait on the queue: a thread that leads, or the
             tasks of another loop.
         started_at: when the exchange got its stream, by `time.monotonic`; `None` without one.
@@ -176,6 +176,6 @@ def check_thread(token: trio.lowlevel.TrioToken) -> None:
         here = None
     if here is token:
         raise RestsockError(
-            "a blocking request on the event loop's own thread would wait for itself for ever:"
+            "a blocking request on the event loop's own thread would wait for itself indefinitely:"
             " call it from another thread (trio.to_thread.run_sync), or use the async API here"
         )

@@ -6,7 +6,7 @@ Rules:
   rules are in `restsock.connection._writer`). What it leaves to the loop goes through
   `run_sync_soon`, and what comes for it through a `queue.SimpleQueue`. There is no polling.
 - Waking the other side is what costs. Steps that are queued together wake the loop once, if at all,
-  credit goes back in batches (`_flow`), and an event that nobody waits for (`Started`,
+  credit goes back in batches (`_flow`), and an event that is not waited for (`Started`,
   mostly) does not wake the thread.
 - Nothing posted here can raise on the loop: an error becomes the exchange's `Failed`.
 - One thread at a time. What another thread may do is `close`.
@@ -163,7 +163,7 @@ class ThreadExchange(ExchangeDriver):
             self.flush()
 
     def send_data(self, data: bytes, *, flush: bool = True) -> None:
-        """Queues body bytes. Does not wait: call `drain` behind it."""
+        """Queues body bytes. Does not wait: call `drain` after it."""
         if self.stopped or not data:
             return
         self._flow.add(len(data), self.exchange.send_data, data)

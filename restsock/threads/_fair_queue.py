@@ -43,7 +43,7 @@ class FairQueue(Generic[T]):
             may: whether an owner may have their turn now.
 
         Returns:
-            The owner and the item; `None` if nothing waits, or nobody may.
+            The owner and the item; `None` if nothing waits, or none may.
         """
         owner = next(filter(may, self._lines), _NOBODY)
         if owner is _NOBODY:

@@ -131,7 +131,7 @@ class WorkerPool(Generic[T]):
         """Gives up an item for another one, of an owner who has fewer waiting.
 
         Returns:
-            The last one of those who have the most; `None` if nobody has more than their part.
+            The last one of those who have the most; `None` if none has more than their part.
         """
         with self._lock:
             if not self._waiting:
@@ -219,7 +219,7 @@ class WorkerPool(Generic[T]):
                 done, item = item, self._next(worker)
                 if self._done is not None:
                     self._token.run_sync_soon(self._done, done)
-                del done  # idle, it shall not keep the memory of what it did last
+                del done  # idle, it must not keep the memory of what it did last
                 if item is None:
                     item = worker.inbox.get()
             self._token.run_sync_soon(worker.ended.set)

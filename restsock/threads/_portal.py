@@ -69,7 +69,7 @@ class Portal:
 
     @property
     def foreign(self) -> bool:
-        """Whether the loop stayed behind in the parent of a fork."""
+        """Whether the loop stayed in the parent of a fork."""
         return self._pid != os.getpid()
 
     @property

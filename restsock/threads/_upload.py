@@ -44,7 +44,7 @@ class ThreadUpload:
         """Sends until all is sent, the peer wants no more, or its response is in the way.
 
         Like over a socket, the body goes before the response is read. But a peer that answers
-        while it reads stops reading once nobody takes its answer; when that much of it has come,
+        while it reads stops reading once its answer is not taken; when that much of it has come,
         the rest of the upload is left to `step`, between reads.
 
         Args:
@@ -67,7 +67,7 @@ class ThreadUpload:
                 # There may be a response all the same; else `receive_head` raises the error.
                 self.done = True
             elif exchange.stopped or exchange.drain(timeout, unread=unread) or exchange.stopped:
-                self.step()  # behind what was sent before: the next piece may take its time
+                self.step()  # after what was sent before: the next piece may take its time
             else:
                 return
 

@@ -115,17 +115,17 @@ class AsyncioThread(AsyncioLoop):
                         raise
                     _log.exception("a task of the app tried to end its loop")
             self._end_executor(executor)
-        except BaseException:  # noqa: BLE001  # a bug here; nobody above could do more
+        except BaseException:  # noqa: BLE001  # a bug here; there is no caller above a thread
             _log.exception("the asyncio loop of the app failed")
         finally:
             loop.close()
             self._to_trio.append((None, self._ended.set, ()))
-            self._to_trio.append((None, self._started.set, ()))  # nobody waits for it in vain
+            self._to_trio.append((None, self._started.set, ()))  # what waits for it must not wait in vain
             assert self._token is not None
             try:
                 self._token.run_sync_soon(self._empty_to_trio)
             except trio.RunFinishedError:
-                pass  # there is nobody left to be told
+                pass  # there is no loop left to be told
 
     async def _live(self) -> None:
         self._stopping = asyncio.Event()

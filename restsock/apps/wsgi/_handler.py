@@ -139,7 +139,7 @@ class WsgiHandler:
         try:
             idle = self._options.timeouts.idle
             request = WsgiRequest(exchange, threads=self._max_workers, idle=idle)
-            # A context of its own: what one request sets, the next shall not see.
+            # A context of its own: what one request sets, the next must not see.
             contextvars.copy_context().run(request.run, self._app)
         except BaseException:  # noqa: BLE001  # a bug here; its peer is to know, and the log
             connection = exchange.exchange.connection

@@ -4,7 +4,7 @@ There are few threads, since what they do holds the interpreter's lock: more of 
 longer each.
 
 They are shared fairly. Jobs wait by the connection that they are from; connections have their
-turns, and none has more than half of the threads. A job that nobody waits for any more stops at its
+turns, and none has more than half of the threads. A job that is not waited for any more stops at its
 next step, see `_work`, so a time-out of its request frees the thread, too.
 """
 
@@ -75,11 +75,11 @@ class Threads:
         """Lets jobs be submitted.
 
         At the end those under way may finish, within the grace, whatever cancels the surroundings;
-        then the threads end. One that is stuck is left behind as a daemon.
+        then the threads end. One that is stuck is left alone, as a daemon.
         """
         if self._pool is not None:
             raise RuntimeError("this handler is running already")
-        over = False  # nobody waits any more
+        over = False  # nothing waits any more
 
         def work(job: Job) -> None:
             if job.work is not None:
@@ -103,7 +103,7 @@ class Threads:
             stuck = await pool.finish(self._grace)
             over = True
             if stuck:
-                _log.warning("validation is stuck; its thread is left behind")
+                _log.warning("validation is stuck; its thread is left alone")
 
     def submit(self, job: Job, key: Hashable = None) -> None:
         """Queues a job. On the loop; does not block.
@@ -127,7 +127,7 @@ def _finish(job: Job) -> None:
         try:
             job.done(job.result, job.error)
         except Exception:  # noqa: BLE001  # one request's failure must not end the loop
-            _log.exception("a step behind a validation failed")
+            _log.exception("a step after a validation failed")
 
 
 async def beside_the_loop(
