@@ -21,6 +21,7 @@ __all__ = ["LOGGERS", "ConnectionFields", "Known", "about", "escaped", "serving"
 LOGGERS = (
     "restsock.adapters",
     "restsock.apps",
+    "restsock.asgi",
     "restsock.auth",
     "restsock.client",
     "restsock.connection",

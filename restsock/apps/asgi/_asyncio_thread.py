@@ -120,7 +120,7 @@ class AsyncioThread(AsyncioLoop):
         finally:
             loop.close()
             self._to_trio.append((None, self._ended.set, ()))
-            self._to_trio.append((None, self._started.set, ()))  # what waits for it must not wait in vain
+            self._to_trio.append((None, self._started.set, ()))  # so that its wait ends
             assert self._token is not None
             try:
                 self._token.run_sync_soon(self._empty_to_trio)

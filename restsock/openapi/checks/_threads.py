@@ -4,8 +4,8 @@ There are few threads, since what they do holds the interpreter's lock: more of 
 longer each.
 
 They are shared fairly. Jobs wait by the connection that they are from; connections have their
-turns, and none has more than half of the threads. A job that is not waited for any more stops at its
-next step, see `_work`, so a time-out of its request frees the thread, too.
+turns, and none has more than half of the threads. A job that is not waited for any more stops at
+its next step, see `_work`, so a time-out of its request frees the thread, too.
 """
 
 from __future__ import annotations

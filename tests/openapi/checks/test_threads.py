@@ -80,7 +80,7 @@ async def test_a_failing_step_does_not_end_the_loop(caplog: pytest.LogCaptureFix
     threads = Threads(number=1, grace=5)
     async with threads.running():
         threads.submit(Job(lambda: None, fail))
-    assert "a step behind a validation failed" in caplog.text
+    assert "a step after a validation failed" in caplog.text
 
 
 async def test_a_cancellation_waits_for_what_is_under_way() -> None:
