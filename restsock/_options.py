@@ -63,7 +63,7 @@ class Limits:
     milliseconds; of more than that, the oldest is dropped, which had the most time."""
 
     max_connections: int = 10_000
-    """Connections of a listener, at about 10 KiB each while they are idle."""
+    """Connections of a listener, at about 4 KiB each while they are idle."""
 
     max_connections_per_address: int | None = None
     """Those of one address, or of one /64 network with IPv6. `None` sets no bound: all peers behind
