@@ -6,18 +6,21 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterable, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
+import trio
 
 from restsock._arguments import check_keywords
 from restsock._options import Options
+from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
-from restsock.connection import InstrumentLike, Peer
+from restsock.connection import InstrumentLike, Peer, check_asyncio
+from restsock.endpoint import documented_like
 from restsock.protocol import CloseCode
 from restsock.server import HandedOver
 from restsock.server import Server as AsyncServer
@@ -28,11 +31,15 @@ from ._bridge import WHAT_THIS_IS, Receive, Scope, Send, bridge
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
+    from restsock.connection import Connection as TrioConnection
+    from restsock.connection import FieldsLike, Response
     from restsock.openapi import ContractLike
 
 __all__ = ["Listener"]
 
 _log = logging.getLogger("restsock.asgi")
+
+_INSTEAD = "`sync` in a thread, or `transport` with httpx"
 
 
 class Listener:
@@ -40,17 +47,20 @@ class Listener:
 
         listener = restsock.asgi.Listener(auth=...)
         app = FastAPI(lifespan=listener.lifespan)
-        app.add_websocket_route("/tunnel", listener)
+        app.router.routes.append(WebSocketRoute("/tunnel", listener))  # of starlette.routing
 
         @app.get("/stock/{shop}")
-        def stock(shop: str):
-            with restsock.Session() as session:
-                session.mount("http://shop/", listener.adapter(shop))
-                return session.get("http://shop/stock").json()
+        async def stock(shop: str):
+            response = await listener.request(shop, "GET", "/stock", timeout=10)
+            return response.json()
 
     Peers dial `wss://hq.example/tunnel`; TLS, the port and the proxies are those of your server. It
     starts with the lifespan, or else with the first peer. Each worker process holds the peers that
     have dialed into it, and can call these alone: run one worker, or see docs/existing-server.md.
+
+    In async code use `request`, `route` and `events`, which need asyncio, or `transport`; in
+    threads use `sync` and `adapter`. An `app` that is an ASGI app or a function runs on the loop of
+    your server, if that is asyncio and has started the listener.
 
     The arguments are those of `restsock.listen`, without host, port and TLS.
 
@@ -107,6 +117,7 @@ class Listener:
         )
         self._lock = threading.Lock()
         self._server: Server | None = None
+        self._serves_here = False  # the app, on the loop of the host
 
     # --- as an application ----------------------------------------------------------------
 
@@ -150,9 +161,18 @@ class Listener:
         if server is not None:
             await anyio.to_thread.run_sync(partial(server.close, code, reason, grace=grace))
 
-    async def _start(self) -> None:
+    async def _start(self) -> Server:
         if self._server is None:
+            if not self._serves_here and not trio.lowlevel.in_trio_task():
+                self._serves_here = True
+                self._made.serve_here(self._show)
             await anyio.to_thread.run_sync(self._open)
+        assert self._server is not None
+        return self._server
+
+    def _show(self, connection: TrioConnection) -> Connection:
+        assert self._server is not None
+        return Connection(self._server.portal, connection)
 
     def _open(self) -> Server:
         with self._lock:
@@ -187,7 +207,65 @@ class Listener:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    # --- for the rest of the process ------------------------------------------------------
+    # --- for async code of the process ----------------------------------------------------
+
+    @documented_like(AsyncServer.request)
+    async def request(
+        self,
+        name: str,
+        method: str,
+        target: str,
+        *,
+        headers: FieldsLike = (),
+        body: bytes | str | AsyncIterable[bytes] = b"",
+        timeout: float | None = None,
+        scheme: str | None = None,
+    ) -> Response:
+        """Send a request to the peer of this name and read the whole response. On asyncio.
+
+        If cancelled, the stream is reset and the peer's app learns of it.
+
+        Raises:
+            RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also where
+                this is not asyncio.
+        """
+        check_asyncio("Listener.request", _INSTEAD)
+        await self._start()
+        return await self.route(name).request(
+            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
+        )
+
+    def route(self, name: str) -> Route:
+        """A way to send requests to the peer of this name, connected now or not. For asyncio."""
+        return Route(self.sync.portal, self._made.route(name))
+
+    def transport(self, name: str) -> Any:
+        """A transport for httpx and httpx2 to the peer of this name, on any loop and in threads.
+
+            async with httpx.AsyncClient(transport=listener.transport("edge-1")) as http:
+                await http.get("http://edge-1/pets")
+
+        Raises:
+            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        """
+        return self.sync.transport(name)
+
+    @documented_like(AsyncServer.events)
+    def events(self, *, capacity: int = 1000) -> Events:
+        """What happens to the connections, from this call on. On asyncio.
+
+            async for event in listener.events(): ...
+
+        A subscriber never slows the listener. One that has `capacity` events unread misses those
+        that follow, and is told how many.
+
+        Raises:
+            RestsockError: This is not asyncio.
+        """
+        check_asyncio("Listener.events", _INSTEAD)
+        return Events(self.sync.portal, partial(self._made.events, capacity=capacity))
+
+    # --- for threads of the process -------------------------------------------------------
 
     @property
     def sync(self) -> Server:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import httpx
 from fastapi import FastAPI, Response
 from starlette.routing import WebSocketRoute
 
@@ -13,7 +15,8 @@ from restsock.auth import BearerTokens
 
 HEARTBEAT = restsock.Heartbeat(interval=0.3, timeout=0.3)
 
-listener = restsock.asgi.Listener(options=restsock.Options(heartbeat=HEARTBEAT))
+home = FastAPI()
+listener = restsock.asgi.Listener(app=home, options=restsock.Options(heartbeat=HEARTBEAT))
 proxied = restsock.asgi.Listener(trusted_proxies="127.0.0.1", names="share")
 guarded = restsock.asgi.Listener(auth=BearerTokens({"secret-of-edge-1": "edge-1"}))
 
@@ -31,6 +34,44 @@ def call(peer: str, path: str) -> Response:
         session.mount("http://peer/", listener.adapter(peer))
         answer = session.get(f"http://peer/{path}", timeout=10)
         return Response(answer.content, answer.status_code)
+
+
+@app.get("/ask/{peer}/{path:path}")
+async def ask(peer: str, path: str) -> Response:
+    """Calls a peer from the loop of the server."""
+    try:
+        answer = await listener.request(peer, "GET", f"/{path}", timeout=10)
+    except restsock.RestsockError as exc:
+        return Response(str(exc), 501)
+    return Response(answer.content, answer.status)
+
+
+@app.get("/fetch/{peer}/{path:path}")
+async def fetch(peer: str, path: str) -> Response:
+    """Calls a peer with httpx, on whatever loop the server has."""
+    async with httpx.AsyncClient(transport=listener.transport(peer)) as client:
+        answer = await client.get(f"http://peer/{path}", timeout=10)
+        return Response(answer.content, answer.status_code)
+
+
+@app.get("/next-event")
+async def next_event() -> list[Any]:
+    """Waits for what happens next."""
+    async with listener.events() as events:
+        event = await events.receive()
+        return [event.type, event.name]
+
+
+@home.get("/loop")
+async def loop_of_the_app() -> int:
+    """Which thread the loop is in on which peers are served."""
+    return threading.get_ident()
+
+
+@app.get("/loop")
+async def loop_of_the_server() -> int:
+    """Which thread the server's loop is in."""
+    return threading.get_ident()
 
 
 @app.get("/peers")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,34 @@ def test_a_peer_dials_in_and_is_called(host: Host, path: str) -> None:
         assert (name, where, tls) == ("edge-1", "127.0.0.1", False)
         assert port > 0
     _wait_for(lambda: host.get("/peers").json() == [])
+
+
+def test_an_async_endpoint_calls_a_peer(host: Host, request: pytest.FixtureRequest) -> None:
+    on_trio = "trio" in request.node.callspec.id
+    with restsock.sync.connect(host.url("/tunnel", "ws"), app=edge, name="edge-1") as client:
+        assert host.get("/fetch/edge-1/hello").json() == {"hello": "peer"}
+        answer = host.get("/ask/edge-1/hello")
+        if on_trio:
+            assert "is for asyncio, and this is trio: use `sync` in a thread" in answer.text
+        else:
+            assert answer.json() == {"hello": "edge-1"}
+            assert host.get("/ask/edge-1/big").content == bytes(range(256)) * 20_000
+        # The app of the listener runs on the loop of the server, unless that is trio, or a thread
+        # has started the listener: daphne has no lifespan.
+        here = client.request("GET", "/loop", timeout=10).json()
+        apart = on_trio or "daphne" in request.node.callspec.id
+        assert (here == host.get("/loop").json()) is not apart
+
+
+def test_an_async_endpoint_waits_for_events(host: Host, request: pytest.FixtureRequest) -> None:
+    if "trio" in request.node.callspec.id:
+        pytest.skip("events are for asyncio")
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(host.get, "/next-event")
+        while not waiting.done():
+            with restsock.sync.connect(host.url("/tunnel", "ws"), name="edge-7"):
+                time.sleep(0.02)
+        assert waiting.result().json()[1] == "edge-7"
 
 
 def test_who_shows_no_token_is_refused(host: Host) -> None:

@@ -212,10 +212,11 @@ async def test_a_websocket(framework: Framework) -> None:
         assert await exchange.receive_data() == b""
 
 
+@pytest.mark.parametrize("api", APIS)
 @each("lifespan", indirect=False)
-def test_a_lifespan(framework: Framework) -> None:
+def test_a_lifespan(framework: Framework, api: str) -> None:
     before = set(threading.enumerate())
-    with serving(framework) as served:
+    with serving(framework, api) as served:
         assert served.site.log == ["startup"]
         assert served.get("/hello").ok
     assert served.site.log == ["startup", "shutdown"]
