@@ -2,7 +2,7 @@
 
 The connections live in a background thread, which all clients and servers of a process share, those
 of `restsock.sync` too. Tasks send their requests themselves, and never block their loop. An ASGI
-app, or a function, that is given here runs on the loop of whoever gives it: it shares connection
+app, or a function, that is given here runs on the loop of its caller: it shares connection
 pools and tasks with the rest of the program. Requests may be sent from any loop.
 
 What waits can be cancelled: by `asyncio.timeout`, a `TaskGroup`, Ctrl-C. A request is reset then,

@@ -127,7 +127,7 @@ class AsyncioLoop(ABC):
     def tell_trio(
         self, performer: _Performer | None, function: Callable[..., object], *args: Any
     ) -> None:
-        """Has a function called on trio, soon behind the present turn of this loop.
+        """Has a function called on trio, soon after the present turn of this loop.
 
         Args:
             performer: whose step this is, if it is one of an exchange.
@@ -161,11 +161,11 @@ class AsyncioLoop(ABC):
                 _log.exception("a step on the asyncio loop failed")
 
     def _trio_ended(self) -> None:  # noqa: B027  # a loop that is not ours goes on
-        """There was no orderly end, and there is nobody left to serve."""
+        """There was no orderly end, and there is nothing left to serve."""
 
 
 class CallersLoop(AsyncioLoop):
-    """The loop of whoever gave the app: it is used, and never ended. Made on it."""
+    """The loop of the caller who gave the app: it is used, and never ended. Made on it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An asyncio event loop in a thread of its own, for an app that nobody gives a loop.
+"""An asyncio event loop in a thread of its own, for an app that is not given a loop.
 
 The thread ends with `running`. Code that blocks the loop can make it late: then it is named in the
 log, left alone, and ends when it can. It is a daemon, since it must not keep the process.
