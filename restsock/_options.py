@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
 
 __all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
 
@@ -320,6 +323,48 @@ class Options:
     timeouts: Timeouts = field(default_factory=Timeouts)
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     sockets: SocketOptions = field(default_factory=SocketOptions)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Options:
+        """Reads options from tables, as `tomllib` gives them.
+
+            with open("restsock.toml", "rb") as file:
+                options = Options.from_mapping(tomllib.load(file))
+
+        Args:
+            mapping: A table for each field, with those of its options that are not the default:
+                `{"limits": {"max_streams": 64}, "heartbeat": {"interval": 30}}`. The text `"none"`
+                is `None`, which TOML does not have.
+
+        Raises:
+            ValueError: There is no such table or option, or a value is not valid. The message says
+                which, and what may be meant.
+        """
+        kinds: dict[str, Any] = {
+            "limits": Limits,
+            "timeouts": Timeouts,
+            "heartbeat": Heartbeat,
+            "sockets": SocketOptions,
+        }
+        parts: dict[str, Any] = {}
+        for name, table in mapping.items():
+            if name not in kinds:
+                raise ValueError(f"there are no options {name!r}{_meant(name, kinds)}")
+            if not isinstance(table, Mapping):
+                raise ValueError(f"the options {name!r} must be a table, not {table!r}")
+            known = [one.name for one in fields(kinds[name])]
+            for key in table:
+                if key not in known:
+                    kind = kinds[name].__name__
+                    raise ValueError(f"{kind} has no option {key!r}{_meant(key, known)}")
+            values = {key: None if value == "none" else value for key, value in table.items()}
+            parts[name] = kinds[name](**values)
+        return cls(**parts)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def between(options: object, name: str, low: int, high: int) -> None:
