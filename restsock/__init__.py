@@ -13,6 +13,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _exceptions, _options  the tree of errors; limits, timeouts, heartbeat, backoff
 #    L0  _addresses            hosts and URLs, read strictly
 #    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
+#    L0  _json_log             records as JSON, one line each
 #    L0  _logging              the connection of each record, and no line that a peer has forged
 #    L0  _patterns             names and paths against patterns, in linear time
 #    L0  _principal, _watch    who a peer was found to be; files that change
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from restsock import testing as testing
     from restsock import tls as tls
     from restsock._exceptions import *  # noqa: F403  # all that it exports is public here
+    from restsock._json_log import *  # noqa: F403  # likewise
     from restsock._options import *  # noqa: F403  # likewise
     from restsock._principal import Principal as Principal
     from restsock.adapters import Session as Session
@@ -96,13 +98,14 @@ __version__ = "0.2.0"
 
 # Which part of the package each public name is in; the imports for types say the same.
 _NAMES = {
-    "": "aio auth openapi sync testing tls",
+    "": "aio asgi auth openapi sync testing tls",
     "_exceptions": """
         ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
         ProtocolError RemoteProtocolError RequestTimeout RequestValidationError
         ResponseValidationError RestsockError SpecError StreamError StreamRefused StreamReset
         ValidationError
     """,
+    "_json_log": "JSONFormatter",
     "_logging": "ConnectionFields",
     "_options": "Backoff Heartbeat Limits Options SocketOptions Timeouts",
     "_principal": "Principal",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -334,3 +335,37 @@ async def test_a_handler_of_another_kind_fails_without_a_secret(
     (record,) = (r for r in records if "a handler failed" in r.getMessage())
     assert vars(record)["connection_name"] == "edge-7"
     assert SECRET not in FORMAT.format(record)
+
+
+def _formatted(**given: object) -> dict[str, object]:
+    record = logging.makeLogRecord({"created": 1.5, "levelname": "INFO", "name": "app", **given})
+    line = restsock.JSONFormatter().format(record)
+    assert "\n" not in line
+    members: dict[str, object] = json.loads(line)
+    return members
+
+
+def test_a_record_as_json() -> None:
+    assert _formatted(msg="%s of %d", args=("a\n", 2)) == {
+        "time": "1970-01-01T00:00:01.500Z",
+        "level": "INFO",
+        "logger": "app",
+        "message": "a\n of 2",
+    }
+
+
+def test_json_names_the_connection_and_what_else_is_given() -> None:
+    members = _formatted(msg="x", connection_id="7", connection_name=None, size=3, where=object)
+    assert members["connection_id"] == "7"
+    assert "connection_name" not in members
+    assert members["size"] == 3
+    assert members["where"] == "<class 'object'>"
+
+
+def test_a_traceback_is_on_the_one_line() -> None:
+    error = ValueError("no\nway")
+    given = (type(error), error, None)
+    members = _formatted(msg="failed", exc_info=given, stack_info="Stack:\n  here")
+    assert members["exception"] == "ValueError: no\nway"
+    assert members["stack"] == "Stack:\n  here"
+    assert "exc_info" not in members
