@@ -210,10 +210,12 @@ def test_no_process_outlives_the_one_that_was_started() -> None:
 
 
 def test_an_idle_connection_stays_light() -> None:
-    """Bytes do not depend on the machine, and hardly on the version of Python."""
+    """Bytes do not depend on the machine, and little on the version of Python."""
     weights = weigh(200)
     ours = ("restsock.connection", "restsock.protocol", "restsock.server")
-    for side, (most, objects) in {"listener": (3300, 34), "dialer": (3600, 45)}.items():
+    # The task of a dialer waits in coroutines, whose frames are objects of their own before 3.11.
+    dialer = (3600, 45) if sys.version_info >= (3, 11) else (4200, 50)
+    for side, (most, objects) in {"listener": (3300, 34), "dialer": dialer}.items():
         found = weights[side]
         assert sum(found["bytes"].get(package, 0) for package in ours) <= most, weights
         assert found["objects"] <= objects, weights
