@@ -244,9 +244,10 @@ class Writer:
         """
         if self._corked or self.writing or self._unsent:
             return  # the writer knows already
+        if not self._pipeline.has_output and self._lifecycle.closing is None:
+            return
         if self.direct_socket is None:
-            if self._pipeline.has_output or self._lifecycle.closing is not None:
-                self.wake()
+            self.wake()
             return
         self.writing = True  # what is told to observers in between is not to come back here
         more = self._write_now(self.direct_socket)

@@ -12,7 +12,6 @@ import trio
 
 from restsock._logging import about
 from restsock.apps._admission import ignore, refuse
-from restsock.apps._connection_info import describe
 from restsock.apps._errors import loggable
 from restsock.apps._response import Responder
 from restsock.connection import Exchange, Load
@@ -67,7 +66,6 @@ class WsgiHandler:
         assert connection is not None
         if pool.items >= self._max_workers and not self._may_wait(pool, exchange, connection):
             return
-        describe(connection)  # here, so that the worker finds it known
         request = ThreadExchange.accept(exchange, token=token, limits=connection.options.limits)
         pool.give(request, connection)
 
