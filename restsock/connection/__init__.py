@@ -14,7 +14,7 @@ from ._connection import Connection
 from ._exchange import Carrier, Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
-from ._inbox import joined
+from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
 from ._interfaces import Handler, TaskExchange
@@ -46,6 +46,7 @@ __all__ = [
     "Handler",
     "Health",
     "HealthReport",
+    "Inbox",
     "Instrument",
     "InstrumentLike",
     "Instruments",
@@ -73,7 +74,6 @@ __all__ = [
     "forbid",
     "head_for",
     "instruments_of",
-    "joined",
     "load_of",
     "open_accepted",
     "open_dialed",

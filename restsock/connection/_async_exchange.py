@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._exceptions import RequestTimeout, RestsockError
-from restsock.protocol import (
-    DataReceived,
-    EndReceived,
-    Headers,
-    RequestHead,
-    ResetCode,
-    ResponseHead,
-    ResponseReceived,
-    StopSending,
-)
+from restsock._exceptions import RequestTimeout
+from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead, ResponseReceived
 
-from ._exchange import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, unobserved
-from ._inbox import joined
+from ._exchange import Exchange, ExchangeEvent, unobserved
+from ._inbox import Inbox
 from ._instruments import with_fields
 
 if TYPE_CHECKING:
@@ -33,7 +24,7 @@ __all__ = ["AsyncExchange"]
 _HEADS = 16
 
 
-class AsyncExchange:
+class AsyncExchange(Inbox):
     """The awaitable face of an `Exchange`. Made by `open()` or `accept()`.
 
     Every method that waits can be cancelled; nothing is lost by it, and the exchange goes on. To
@@ -41,26 +32,21 @@ class AsyncExchange:
 
     Attributes:
         exchange: what is driven.
-        started: whether it has a stream.
-        received: whether the peer's half is complete (bytes may still wait to be taken).
-        stopped: whether the peer wants no more of what this side sends.
-        trailers: the peer's, once `received`.
-        error: what it failed with.
     """
 
     def __init__(self, exchange: Exchange, *, limit: int) -> None:
+        super().__init__()
         self.exchange = exchange
-        self.started = False
-        self.received = False
-        self.stopped = False
-        self.trailers: Headers = ()
-        self.error: RestsockError | None = None
         self._limit = limit
         self._heads: deque[ResponseHead] = deque()
-        self._data: deque[bytes] = deque()
         self._changed = trio.Event()
         self._sent = False
         self._start_by = math.inf  # on the loop's clock
+
+    @property
+    def started(self) -> bool:
+        """Whether it has a stream."""
+        return self.started_at is not None
 
     @classmethod
     def open(
@@ -73,7 +59,7 @@ class AsyncExchange:
         self = cls(exchange, limit=requester.limits.send_buffer)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and head.upgrade is None
-        exchange.observer = self._observe
+        exchange.observer = self
         exchange.resubmit = requester.submit
         requester.submit(exchange)
         return self
@@ -82,30 +68,21 @@ class AsyncExchange:
     def accept(cls, exchange: Exchange, *, limit: int) -> AsyncExchange:
         """Takes over a request of the peer. `limit` is the size of the send buffer, in bytes."""
         self = cls(exchange, limit=limit)
-        self.started = True
-        exchange.observer = self._observe
+        exchange.observer = self
         return self
 
-    def _observe(self, event: ExchangeEvent) -> None:
-        if isinstance(event, DataReceived):
-            joined(self._data, event.data)
-        elif isinstance(event, ResponseReceived):
+    def __call__(self, event: ExchangeEvent) -> None:
+        """Takes an event in. On the loop."""
+        if isinstance(event, ResponseReceived):
             self._heads.append(event.head)
             if len(self._heads) > _HEADS:
                 self._heads.popleft()  # a 1xx: nothing comes after the final one
-        elif isinstance(event, EndReceived):
-            self.received = True
-            self.trailers = event.trailers
-        elif isinstance(event, Started):
-            self.started = True
-        elif isinstance(event, Requeued):
-            self.started = False
-        elif isinstance(event, StopSending):
-            self.stopped = True
-        elif isinstance(event, Failed):
-            self.error = event.error
+            self.wake()
         else:
-            assert isinstance(event, Writable)
+            super().__call__(event)
+
+    def wake(self) -> None:
+        """See `Inbox`. On the loop."""
         self._changed.set()
 
     async def _wait(self) -> None:
@@ -114,11 +91,6 @@ class AsyncExchange:
         if changed.is_set():
             changed = self._changed = trio.Event()
         await changed.wait()
-
-    def check(self) -> None:
-        """Raises what the exchange has failed with, if it has."""
-        if self.error is not None:
-            raise self.error
 
     async def wait_started(self, timeout: float | None) -> None:
         """Waits for a stream.
@@ -175,23 +147,22 @@ class AsyncExchange:
         Raises:
             RestsockError: what the exchange failed with, after what had come before.
         """
-        while not self._data:
-            if self.received:
-                await trio.lowlevel.checkpoint()
-                return b""
-            self.check()
+        while (data := self.receive_nowait()) is None:
             await self._wait()
-        data = self._data.popleft()
-        self.exchange.consume(len(data))
+        if not data:
+            await trio.lowlevel.checkpoint()
         return data
 
     def receive_nowait(self) -> bytes | None:
-        """Takes body bytes that are there; `b""` at the end, `None` when there are none now."""
-        if self._data:
-            data = self._data.popleft()
+        """Takes body bytes that are there; `b""` at the end, `None` when there are none now.
+
+        Raises:
+            RestsockError: what the exchange failed with, after what had come before.
+        """
+        data = self.take()
+        if data:
             self.exchange.consume(len(data))
-            return data
-        return b"" if self.received else None
+        return data
 
     @property
     def write_paused(self) -> bool:

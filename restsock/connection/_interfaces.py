@@ -64,13 +64,18 @@ class TaskExchange(Protocol):
     """
 
     exchange: Exchange
-    received: bool
-    stopped: bool
-    trailers: Headers
-    error: RestsockError | None
 
     @property
     def started(self) -> bool: ...
+
+    @property
+    def stopped(self) -> bool: ...
+
+    @property
+    def trailers(self) -> Headers: ...
+
+    @property
+    def error(self) -> RestsockError | None: ...
 
     @property
     def write_paused(self) -> bool: ...

@@ -176,7 +176,7 @@ class StreamedResponse:
     @property
     def trailers(self) -> Headers:
         """The trailers that came after the body, once it is read."""
-        return self._exchange.trailers
+        return self._exchange.inbox.trailers
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """The value of a header field; the first one's, when it is repeated."""
@@ -224,7 +224,7 @@ class StreamedResponse:
     def _receive(self, timeout: float | None) -> bytes:
         exchange = self._exchange
         try:
-            while self._upload is not None and not exchange.unread:
+            while self._upload is not None and not exchange.inbox.unread:
                 self._continue_upload(self._upload, timeout)
             return exchange.receive_data(timeout)
         except BaseException:
@@ -234,12 +234,11 @@ class StreamedResponse:
 
     def _continue_upload(self, upload: ThreadUpload, timeout: float | None) -> None:
         exchange = self._exchange
-        exchange.poll()
-        if upload.done or exchange.received or exchange.error is not None:
+        if upload.done or exchange.inbox.received or exchange.inbox.error is not None:
             self._upload = None
-        elif exchange.unread:
+        elif exchange.inbox.unread:
             return
-        elif exchange.writable or exchange.stopped:
+        elif exchange.writable or exchange.inbox.stopped:
             upload.step()
         elif not exchange.wait_either(timeout):
             raise RequestTimeout(f"nothing within {timeout} s", phase="body")

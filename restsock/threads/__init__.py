@@ -1,7 +1,7 @@
 """Where a thread meets a loop.
 
 - `_exchange`: an exchange that a thread drives; `_loop_exchange`: one that tasks of another loop
-  drive, who wait in `_wakeups`. `_driver`, `_flow` and `_event_queue` are what both consist of.
+  drive, who wait in `_wakeups`. `_driver`, `_flow` and `_inbox` are what both consist of.
 - `_upload`: a request body that is sent while it is being made.
 - `_portal`: a loop in a background thread; `_background`: the one that all share; `_context`: what
   others keep open on it.

@@ -7,25 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
 from restsock._exceptions import RequestTimeout, RestsockError, StreamReset
-from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, joined, with_fields
-from restsock.protocol import (
-    DataReceived,
-    EndReceived,
-    Headers,
-    RequestHead,
-    ResetCode,
-    ResponseHead,
-    ResponseReceived,
-    StopSending,
-)
+from restsock.connection import Exchange, Failed, with_fields
+from restsock.protocol import Headers, RequestHead, ResetCode
 
-from ._event_queue import EventQueue, Withdrawn, check_thread, guarded, withdraw
 from ._flow import ThreadFlow
+from ._inbox import ThreadInbox, check_thread, guarded, withdraw
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,50 +39,19 @@ class ExchangeDriver:
 
     Attributes:
         exchange: what is driven.
-        response: the final response head (or a 101), once it has come; `None` before.
-        unread: body bytes that have come and were not taken yet.
-        received: whether the peer's half is complete (`unread` bytes may still wait).
-        trailers: the peer's trailers, once `received`.
-        stopped: whether the peer wants no more of the body that this side sends.
-        error: why the exchange has failed, if it has.
+        inbox: what has come on it.
     """
 
-    __slots__ = (
-        "_closed",
-        "_connect",
-        "_event_queue",
-        "_flow",
-        "_inbound",
-        "_opened_at",
-        "_requeued",
-        "_sent",
-        "_withdrawn",
-        "error",
-        "exchange",
-        "received",
-        "response",
-        "stopped",
-        "trailers",
-        "unread",
-    )
+    __slots__ = ("_closed", "_connect", "_flow", "_opened_at", "_sent", "exchange", "inbox")
 
-    def __init__(self, exchange: Exchange, event_queue: EventQueue, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, inbox: ThreadInbox, limits: Limits) -> None:
         self.exchange = exchange
-        self.response: ResponseHead | None = None
-        self.unread = 0
-        self.received = False
-        self.trailers: Headers = ()
-        self.stopped = False
-        self.error: RestsockError | None = None
-        self._event_queue = event_queue
-        self._flow = ThreadFlow(exchange, event_queue, limits)
+        self.inbox = inbox
+        self._flow = ThreadFlow(exchange, inbox, limits)
         self._opened_at = 0.0
         self._connect: float | None = None  # as it was told to `wait_started`
         self._closed = False
         self._sent = False  # this side's half is complete
-        self._inbound: deque[bytes] = deque()
-        self._requeued = False  # without a stream again, after it had one
-        self._withdrawn: Withdrawn | None = None
 
     # --- making one ---------------------------------------------------------------------------
 
@@ -122,30 +81,36 @@ class ExchangeDriver:
         check_thread(requester.token)
         if requester.instrument is not None:
             request = with_fields(requester.instrument, request)
-        event_queue = EventQueue(requester.token)
-        event_queue.announce = announce
-        exchange = Exchange(request, event_queue.put, body=body, end=end)
+        inbox = ThreadInbox(requester.token)
+        inbox.announce = announce
+        exchange = Exchange(request, inbox, body=body, end=end)
         exchange.any_thread = True
         exchange.resubmit = requester.submit
-        self = cls(exchange, event_queue, requester.options.limits)
+        self = cls(exchange, inbox, requester.options.limits)
         # The request half of an upgrade stays open: it is the way for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
-        guard = partial(guarded, event_queue, exchange)
+        guard = partial(guarded, inbox, exchange)
         connection = requester.pick()
         if connection is not None:
-            event_queue.pid = connection.pid
+            inbox.pid = connection.pid
         if connection is None or not connection.exchange_table.start_here(exchange, guard):
-            event_queue.post(guard, requester.submit, exchange)
+            inbox.post(guard, requester.submit, exchange)
         return self
 
     # --- receiving and sending ----------------------------------------------------------------
 
-    def poll(self) -> None:
-        """Takes in all events that have come, without waiting."""
-        events = self._event_queue.queue
-        if not events.empty():
-            self._absorb(events.get_nowait())
+    def receive_nowait(self) -> bytes | None:
+        """Takes body bytes that are there; `b""` at the end, `None` when there are none now.
+
+        Raises:
+            RestsockError: what the exchange failed with, after what had come before.
+        """
+        data = self.inbox.take()
+        # Credit for what is already complete would be a wake-up for nothing.
+        if data and not self.inbox.received:
+            self._flow.note_taken(len(data))
+        return data
 
     @property
     def writable(self) -> bool:
@@ -155,7 +120,7 @@ class ExchangeDriver:
     def send_end(self, trailers: Headers = ()) -> None:
         """Queues the end of this side's half, and flushes."""
         self._sent = True
-        if not self.stopped:
+        if not self.inbox.stopped:
             self._flow.add(0, self.exchange.send_end, trailers)
             self.flush()
 
@@ -177,7 +142,7 @@ class ExchangeDriver:
 
         With this side's half complete too, the stream ends by itself; else it is reset.
         """
-        self.received = True
+        self.inbox.received = True
         self._flow.leave()
         self.close()
 
@@ -189,15 +154,15 @@ class ExchangeDriver:
         if self._closed:
             return
         self._closed = True
-        complete = self.received and (self._sent or self.stopped)
+        inbox = self.inbox
+        complete = inbox.received and (self._sent or inbox.stopped)
         # After a fork the loop's lock may be held by a thread that does not exist here.
-        if complete or self.error is not None or os.getpid() != self._event_queue.pid:
+        if complete or inbox.error is not None or os.getpid() != inbox.pid:
             return
         # Another thread may be waiting in here; a reset from this side brings no event.
-        event_queue = self._event_queue
-        event_queue.put(Failed(StreamReset("closed here", code=code, by_peer=False)))
+        inbox(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
-            event_queue.post(guarded, event_queue, self.exchange, self.exchange.reset, code, reason)
+            inbox.post(guarded, inbox, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:
             pass  # the loop has ended, and with it the stream
 
@@ -205,51 +170,21 @@ class ExchangeDriver:
 
     def _ask_back(self) -> None:
         """Has the loop take the request back, unless it has started by then."""
-        self._event_queue.post(withdraw, self.exchange, self._event_queue)
+        self.inbox.post(withdraw, self.exchange, self.inbox)
 
     @property
     def _asked_back(self) -> bool:
         """Whether the answer to that is still to come."""
-        started = self._event_queue.started_at is not None
-        return not started and self._withdrawn is None and self.error is None
+        inbox = self.inbox
+        return inbox.started_at is None and not inbox.withdrawn and inbox.error is None
 
     def _taken_back(self, message: str) -> None:
         """Raises why the request did not start; returns when it did after all."""
-        if self._event_queue.started_at is not None:
+        inbox = self.inbox
+        if inbox.started_at is not None:
             return
-        answer = self._withdrawn
-        self._closed = answer is not None
-        self._raise_error()  # a requester that gave up at the same moment has more exact words
-        if answer is not None and answer.why is not None:
-            raise answer.why
-        raise RequestTimeout(message, phase="connect", may_have_run=answer is None)
-
-    def _absorb(self, event: ExchangeEvent | Withdrawn) -> None:
-        """Takes in an event, and all that have come after it."""
-        events = self._event_queue.queue
-        while True:
-            if isinstance(event, DataReceived):
-                with self._event_queue.lock:
-                    data = self._event_queue.pieces.popleft()
-                joined(self._inbound, data)
-                self.unread += len(data)
-            elif isinstance(event, EndReceived):
-                self.trailers = event.trailers
-                self.received = True
-            elif isinstance(event, ResponseReceived):
-                self.response = event.head
-            elif isinstance(event, Failed):
-                self.error = event.error
-            elif isinstance(event, StopSending):
-                self.stopped = True
-            elif isinstance(event, Requeued):
-                self._requeued = True
-            elif isinstance(event, Withdrawn):
-                self._withdrawn = event
-            if events.empty():
-                return
-            event = events.get_nowait()
-
-    def _raise_error(self) -> None:
-        if self.error is not None:
-            raise self.error.with_traceback(None)
+        self._closed = inbox.withdrawn
+        inbox.check()  # a requester that gave up at the same moment has more exact words
+        if inbox.why is not None:
+            raise inbox.why
+        raise RequestTimeout(message, phase="connect", may_have_run=not inbox.withdrawn)

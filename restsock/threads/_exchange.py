@@ -30,7 +30,7 @@ from restsock.connection import Exchange
 from restsock.protocol import ResponseHead
 
 from ._driver import LOOK_AFTER, WITHDRAWAL, ExchangeDriver
-from ._event_queue import EventQueue
+from ._inbox import ThreadInbox
 
 if TYPE_CHECKING:
     from restsock._options import Limits
@@ -50,10 +50,10 @@ class ThreadExchange(ExchangeDriver):
         cls, exchange: Exchange, *, token: trio.lowlevel.TrioToken, limits: Limits
     ) -> ThreadExchange:
         """Takes over an exchange that the peer has opened. Called on the loop, by a handler."""
-        event_queue = EventQueue(token)
-        exchange.observer = event_queue.put
+        inbox = ThreadInbox(token)
+        exchange.observer = inbox
         exchange.any_thread = True
-        return cls(exchange, event_queue, limits)
+        return cls(exchange, inbox, limits)
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -69,7 +69,9 @@ class ThreadExchange(ExchangeDriver):
         """
         self._connect = timeout
         called_at = time.monotonic()
-        while self._event_queue.started_at is None:
+        inbox = self.inbox
+        while inbox.started_at is None:
+            inbox.check()
             self._wait_for_head(called_at, timeout, None, None)
 
     def receive_head(
@@ -87,9 +89,10 @@ class ThreadExchange(ExchangeDriver):
             RestsockError: what the exchange failed with.
         """
         called_at = time.monotonic()
-        while self.response is None:
+        inbox = self.inbox
+        while inbox.response is None and inbox.error is None:
             self._wait_for_head(called_at, connect, read, total)
-        return self.response
+        return inbox.head()
 
     def receive_data(self, timeout: float | None = None) -> bytes:
         """Waits for body bytes and takes what came in one piece; `b""` at the end.
@@ -101,37 +104,30 @@ class ThreadExchange(ExchangeDriver):
             RequestTimeout: nothing came in time; phase "body". It may be called again.
             RestsockError: what the exchange failed with, once all that came before is taken.
         """
-        while not self._inbound:
-            if self.received:
-                return b""
-            self._raise_error()
+        while (data := self.receive_nowait()) is None:
             if not self.wait(timeout):
                 raise RequestTimeout(f"no body bytes within {timeout} s", phase="body")
-        data = self._inbound.popleft()
-        self.unread -= len(data)
-        # Credit for what is already complete would be a wake-up for nothing.
-        if not self.received:
-            self._flow.note_taken(len(data))
         return data
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until something comes, and takes in all that has; the attributes tell what it was.
+        """Waits until something has come since the last wait; `inbox` tells what it was.
 
         Args:
             timeout: seconds, or `None`.
 
         Returns:
-            Whether anything came in time.
+            Whether something came in time.
 
         Raises:
             ConnectionClosed: the loop has ended without a word.
             RestsockError: this is another process than the one that opened the exchange.
         """
-        event_queue = self._event_queue
-        events = event_queue.queue
-        if os.getpid() != event_queue.pid:
-            raise fork_error("exchange", event_queue.pid)
-        self._flow.flush()
+        inbox = self.inbox
+        events = inbox.queue
+        if os.getpid() != inbox.pid:
+            raise fork_error("exchange", inbox.pid)
+        if self._flow.steps:
+            self._flow.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = LOOK_AFTER if deadline is None else deadline - time.monotonic()
@@ -142,14 +138,17 @@ class ThreadExchange(ExchangeDriver):
                     connection is not None
                     and seconds > 0
                     and events.empty()
-                    and connection.reader.read_until(event_queue, seconds)
+                    and connection.reader.read_until(inbox, seconds)
                 )
-                self._absorb(events.get_nowait() if led else events.get(timeout=seconds))
+                if led:
+                    events.get_nowait()
+                else:
+                    events.get(timeout=seconds)
                 return True
             except queue.Empty:
                 if left <= 0:
                     return False
-                event_queue.check_loop()
+                inbox.check_loop()
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -164,7 +163,7 @@ class ThreadExchange(ExchangeDriver):
 
     def send_data(self, data: bytes, *, flush: bool = True) -> None:
         """Queues body bytes. Does not wait: call `drain` after it."""
-        if self.stopped or not data:
+        if self.inbox.stopped or not data:
             return
         self._flow.add(len(data), self.exchange.send_data, data)
         if flush and self._flow.short:
@@ -173,7 +172,7 @@ class ThreadExchange(ExchangeDriver):
     def respond(self, head: ResponseHead, body: bytes) -> None:
         """Queues a whole response, and flushes."""
         self._sent = True
-        if not self.stopped:
+        if not self.inbox.stopped:
             self._flow.add(len(body), self.exchange.respond, head, body)
             self._flow.flush()
 
@@ -191,21 +190,22 @@ class ThreadExchange(ExchangeDriver):
             RequestTimeout: phase "write".
             RestsockError: what the exchange failed with.
         """
+        inbox = self.inbox
         connection = self.exchange.connection
         try:
             self.flush(stays=True)
             self._flow.blocked = True  # before the first look: from here on the pump reports room
-            self.poll()
+            inbox.look()
             before = self._flow.outstanding
             deadline = None if timeout is None else time.monotonic() + timeout
-            while not self.stopped:
-                self._raise_error()
-                if self._requeued:
+            while not inbox.stopped:
+                inbox.check()
+                if inbox.requeued:
                     if connection is not None:
                         connection.writer.hand_over()  # others have left to this thread their own
                         connection = None
                     self.wait_started(self._connect)
-                    self._requeued = False
+                    inbox.requeued = False
                     return self.drain(timeout, unread=unread)
                 now = self._flow.outstanding
                 sends = (
@@ -216,14 +216,14 @@ class ThreadExchange(ExchangeDriver):
                 if now <= self._flow.limit and not sends:
                     connection = None  # nothing is left to hand over
                     return True
-                if unread is not None and self.unread >= unread:
+                if unread is not None and inbox.unread >= unread:
                     return False
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is None or left > 0:
                     if sends and connection is not None:
                         seconds = LOOK_AFTER if left is None else min(left, LOOK_AFTER)
-                        if connection.reader.read_until(self._event_queue, seconds, send=True):
-                            self.poll()
+                        if connection.reader.read_until(inbox, seconds, send=True):
+                            inbox.look()
                         else:  # another thread leads, or none can
                             connection.writer.hand_over()
                             connection = None
@@ -246,7 +246,7 @@ class ThreadExchange(ExchangeDriver):
         self._flow.blocked = True
         try:
             self.flush()
-            return (not self.stopped and self.writable) or self.wait(timeout)
+            return (not self.inbox.stopped and self.writable) or self.wait(timeout)
         finally:
             self._flow.blocked = False
 
@@ -256,9 +256,8 @@ class ThreadExchange(ExchangeDriver):
         self, called_at: float, connect: float | None, read: float | None, total: float | None
     ) -> None:
         """Waits for an event, or until another time counts; raises once the time is over."""
-        self._raise_error()
         now = time.monotonic()
-        started_at = self._event_queue.started_at
+        started_at = self.inbox.started_at
         ends = []
         if started_at is None and connect is not None:
             ends.append(self._opened_at + connect)
@@ -280,12 +279,10 @@ class ThreadExchange(ExchangeDriver):
     def _withdraw(self, timeout: float | None) -> None:
         """Takes back a request that did not start in time; returns when it did after all."""
         self._ask_back()
-        event_queue = self._event_queue
         deadline = time.monotonic() + WITHDRAWAL
         while self._asked_back:
             try:
-                left = max(0.0, deadline - time.monotonic())
-                self._absorb(event_queue.queue.get(timeout=left))
+                self.inbox.queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break  # the loop does not even answer, and may still start it
         self._taken_back(f"no connection with a free stream within {timeout} s")

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from restsock.connection import Exchange, Writable
+from restsock.connection import Exchange
 
-from ._event_queue import EventQueue, guarded
+from ._inbox import ThreadInbox, guarded
 
 if TYPE_CHECKING:
     from restsock._options import Limits
@@ -43,8 +43,8 @@ class ThreadFlow:
         "_batch",
         "_credit_posted",
         "_credited",
-        "_event_queue",
         "_exchange",
+        "_inbox",
         "_posted",
         "_pumped",
         "_queued",
@@ -54,12 +54,12 @@ class ThreadFlow:
         "steps",
     )
 
-    def __init__(self, exchange: Exchange, event_queue: EventQueue, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, inbox: ThreadInbox, limits: Limits) -> None:
         self.blocked = False
         self.limit = limits.send_buffer
         self.steps: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
         self._exchange = exchange
-        self._event_queue = event_queue
+        self._inbox = inbox
         self._queued = 0  # the thread's
         self._pumped = 0  # whoever takes the steps
         self._posted = False
@@ -98,7 +98,7 @@ class ThreadFlow:
 
     def _post(self) -> None:
         self._posted = True
-        self._event_queue.post(self._pump)
+        self._inbox.post(self._pump)
 
     def _pump(self) -> None:  # on the loop
         self._posted = False
@@ -114,10 +114,10 @@ class ThreadFlow:
             # Meanwhile the peer has refused the exchange, and another connection may have it.
             self._post()
             return
-        guarded(self._event_queue, self._exchange, self._take)
+        guarded(self._inbox, self._exchange, self._take)
         # Above the limit the exchange itself reports, later, that there is room.
         if self.blocked and self._exchange.buffered <= self.limit:
-            self._event_queue.put(Writable())
+            self._inbox.wake()
 
     def _take(self) -> None:
         steps = self.steps
@@ -149,12 +149,12 @@ class ThreadFlow:
             connection.writer.run_here(self._consume)
         elif not self._credit_posted:
             self._credit_posted = True
-            self._event_queue.post(self._consume)
+            self._inbox.post(self._consume)
 
     def leave(self) -> None:
         """The thread has all that it wants: if it was going to come back for more, it does not."""
         connection = self._exchange.connection
-        more, self._event_queue.more = self._event_queue.more, False
+        more, self._inbox.more = self._inbox.more, False
         if more and connection is not None and connection.pid == os.getpid():
             connection.reader.leave()
 
@@ -163,5 +163,5 @@ class ThreadFlow:
         nbytes = self._taken - self._credited
         if nbytes > 0:
             self._credited += nbytes
-            guarded(self._event_queue, self._exchange, self._exchange.consume, nbytes)
+            guarded(self._inbox, self._exchange, self._exchange.consume, nbytes)
             self._batch = max(self._batch, self._exchange.window // 8)

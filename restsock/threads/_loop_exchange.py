@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock.connection import AsyncExchange, TaskExchange
-from restsock.protocol import RequestHead, ResponseHead
+from restsock.protocol import Headers, RequestHead, ResponseHead
 
 from ._driver import LOOK_AFTER, WITHDRAWAL, ExchangeDriver
 from ._wakeups import TaskSleeper
 
 if TYPE_CHECKING:
+    from restsock._exceptions import RestsockError
     from restsock.connection import Requester
 
 __all__ = ["LoopExchange", "open_here"]
@@ -50,12 +51,26 @@ class LoopExchange(ExchangeDriver):
     @property
     def started(self) -> bool:
         """Whether it has a stream."""
-        return self._event_queue.started_at is not None
+        return self.inbox.started_at is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the peer wants no more of what this side sends."""
+        return self.inbox.stopped
+
+    @property
+    def error(self) -> RestsockError | None:
+        """What it failed with."""
+        return self.inbox.error
+
+    @property
+    def trailers(self) -> Headers:
+        """The peer's, once all of its half is read."""
+        return self.inbox.trailers
 
     def check(self) -> None:
         """Raises what the exchange has failed with, if it has."""
-        self.poll()
-        self._raise_error()
+        self.inbox.check()
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -83,26 +98,13 @@ class LoopExchange(ExchangeDriver):
 
     async def receive_head(self) -> ResponseHead:
         """Waits for the final response head, or the 101. See `AsyncExchange`."""
-        self.poll()
-        while self.response is None:
-            self._raise_error()
+        inbox = self.inbox
+        while inbox.response is None and inbox.error is None:
             if self.started:
                 await self._wait()
             else:
                 await self._wait_for_stream("refused, and no other stream in time")
-        return self.response
-
-    def receive_nowait(self) -> bytes | None:
-        """Takes body bytes that are there; `b""` at the end, `None` when there are none now."""
-        if not self._inbound:
-            self.poll()
-        if self._inbound:
-            data = self._inbound.popleft()
-            self.unread -= len(data)
-            if not self.received:
-                self._flow.note_taken(len(data))
-            return data
-        return b"" if self.received else None
+        return inbox.head()
 
     async def receive_data(self) -> bytes:
         """Waits for body bytes and takes them, as they came; `b""` at the end.
@@ -111,7 +113,6 @@ class LoopExchange(ExchangeDriver):
             RestsockError: what the exchange failed with, after what had come before.
         """
         while (data := self.receive_nowait()) is None:
-            self._raise_error()
             await self._wait()
         return data
 
@@ -120,7 +121,6 @@ class LoopExchange(ExchangeDriver):
     @property
     def write_paused(self) -> bool:
         """Whether more waits to be sent than should."""
-        self.poll()
         return not (self.writable or self.stopped or self.error is not None)
 
     def send_nowait(self, data: bytes) -> None:
@@ -147,17 +147,17 @@ class LoopExchange(ExchangeDriver):
     # --- inside -------------------------------------------------------------------------------
 
     async def _wait(self, until: float = math.inf) -> None:
-        """Waits until something comes, at most until then; takes in all that has come."""
+        """Waits until something has come since the last wait, at most until then."""
         self.flush()
-        event_queue = self._event_queue
-        if event_queue.queue.empty():
-            sleeper = event_queue.sleeper
+        inbox = self.inbox
+        if inbox.queue.empty():
+            sleeper = inbox.sleeper
             if not isinstance(sleeper, TaskSleeper):
-                sleeper = event_queue.sleeper = TaskSleeper()
+                sleeper = inbox.sleeper = TaskSleeper()
             sleeper.asleep = True  # before the last look: from here on others wake it
-            if event_queue.queue.empty():
+            if inbox.queue.empty():
                 left = until - time.monotonic()
                 await sleeper.sleep(max(0.0, min(left, LOOK_AFTER)))
-                if left > LOOK_AFTER and event_queue.queue.empty():
-                    event_queue.check_loop()
-        self.poll()
+                if left > LOOK_AFTER and inbox.queue.empty():
+                    inbox.check_loop()
+        inbox.look()

@@ -56,17 +56,17 @@ class ThreadUpload:
             RequestTimeout: phase "write".
         """
         exchange = self._exchange
+        inbox = exchange.inbox
         while not self.done:
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise RequestTimeout("the body was not sent in time", phase="write")
                 timeout = left
-            exchange.poll()
-            if exchange.error is not None:
+            if inbox.error is not None:
                 # There may be a response all the same; else `receive_head` raises the error.
                 self.done = True
-            elif exchange.stopped or exchange.drain(timeout, unread=unread) or exchange.stopped:
+            elif inbox.stopped or exchange.drain(timeout, unread=unread) or inbox.stopped:
                 self.step()  # after what was sent before: the next piece may take its time
             else:
                 return
@@ -75,7 +75,7 @@ class ThreadUpload:
         """Sends one piece. There should be room for it."""
         self.begun = True
         try:
-            piece = None if self._exchange.stopped else next(self._pieces, None)
+            piece = None if self._exchange.inbox.stopped else next(self._pieces, None)
         except Exception:
             # Anything, for the body is the caller's. What it gave before is to arrive.
             self._exchange.close(ResetCode.INTERNAL, "the body of the request failed")
@@ -97,11 +97,9 @@ class ThreadUpload:
             RestsockError: what the exchange failed with.
         """
         exchange = self._exchange
-        while not self.done:
-            exchange.poll()
-            if exchange.unread or exchange.received or exchange.error is not None:
-                break
-            if exchange.writable or exchange.stopped:
+        inbox = exchange.inbox
+        while not (self.done or inbox.unread or inbox.received or inbox.error is not None):
+            if exchange.writable or inbox.stopped:
                 self.step()
                 exchange.flush()
             elif not exchange.wait_either(timeout):

@@ -99,8 +99,8 @@ async def test_small_pieces_are_held_as_one() -> None:
     for number in range(5000):
         inbound(DataReceived(1, bytes([number % 251])))
     inbound(DataReceived(1, b"x" * 10_000))
-    assert len(inbound._chunks) <= 3
-    assert inbound.take() == bytes(number % 251 for number in range(5000)) + b"x" * 10_000
+    assert len(inbound.pieces) <= 3
+    assert inbound.take_all() == bytes(number % 251 for number in range(5000)) + b"x" * 10_000
     assert consumed == [15_000]
 
 

@@ -342,7 +342,7 @@ async def test_a_reset_wakes_the_leader() -> None:
         far.multiplexer.reset_stream(exchange.exchange.id, ResetCode.INTERNAL, "no")
         far.say()
         assert await leader.result() is True
-        assert exchange.error is not None
+        assert exchange.inbox.error is not None
 
 
 async def test_pings_are_answered_by_the_leader() -> None:

@@ -20,7 +20,7 @@ from restsock.connection._leader import sleeper
 from restsock.connection._reader import Reader
 from restsock.protocol import ResetCode
 from restsock.threads import ThreadExchange
-from restsock.threads._event_queue import EventQueue
+from restsock.threads._inbox import ThreadInbox
 
 from . import sockets
 from .peers import TaskHandler
@@ -199,7 +199,7 @@ async def test_behind_broken_tls_nothing_is_sent_and_nothing_raised() -> None:
 
 async def test_the_end_wakes_the_leader() -> None:
     async with alone(options=QUIET) as (dialer, _):
-        queue = EventQueue(dialer.token)  # of an exchange that has ended already
+        queue = ThreadInbox(dialer.token)  # of an exchange that has ended already
         leader = Elsewhere(dialer.reader.read_until, queue, 4)
         await until_led(dialer)
         dialer.lifecycle.abort(dialer.lifecycle.lost("gone"))
@@ -247,8 +247,8 @@ async def test_who_is_interrupted_while_it_waits_for_the_lock_wants_it_no_more()
 
 async def test_a_lead_that_an_interrupt_keeps_from_being_given_back_ends_the_connection() -> None:
     async with alone(options=QUIET) as (dialer, _):
-        queue = EventQueue(dialer.token)
-        queue.put(Writable())
+        queue = ThreadInbox(dialer.token)
+        queue(Writable())
         InterruptedLock(dialer, 1)
         with pytest.raises(Interrupt):
             while_the_loop_stands(dialer.reader.read_until, queue, 1)

@@ -22,7 +22,7 @@ from restsock.connection._exchange_table import ExchangeTable
 from restsock.connection._leader import sleeper
 from restsock.connection._reader import _READS, Reader
 from restsock.connection._ready_poll import _AT_ONCE, ReadyPoll, ready_poll
-from restsock.threads._event_queue import EventQueue
+from restsock.threads._inbox import ThreadInbox
 
 from .peers import handshake
 from .sockets import Scripted, alone, socket_streams, while_the_loop_stands
@@ -337,7 +337,7 @@ async def test_a_lead_beside_the_task() -> None:
     if sleeper() is None:
         return  # threads cannot lead on this system
     async with alone(options=QUIET) as (one, far_one), alone(options=QUIET) as (_, far_two):
-        queue = EventQueue(one.token)
+        queue = ThreadInbox(one.token)
         leader = Elsewhere(one.reader.read_until, queue, 5)
         await until_led(one)
         for far in (far_one, far_two):
@@ -348,7 +348,7 @@ async def test_a_lead_beside_the_task() -> None:
             for far in (far_one, far_two):
                 while not far.arrived():
                     await trio.lowlevel.checkpoint()
-            queue.put(Failed(restsock.RestsockError()))
+            queue(Failed(restsock.RestsockError()))
             assert await leader.result()
         assert one.reader.lead is not None
         assert one.reader.lead.holder is None

@@ -25,7 +25,7 @@ from restsock.server._events import ConnectionEvent, EventHub
 from restsock.server._registry import Connections
 from restsock.testing import Pair, connected_pair
 from restsock.threads import ThreadExchange
-from restsock.threads._event_queue import EventQueue
+from restsock.threads._inbox import ThreadInbox
 from tests.e2e.raw_peer import DATA, END, HEAD, RESET, frame, get, hello
 from tests.limits.scene import scene
 from tests.protocol.vectors import make_multiplexer
@@ -125,7 +125,8 @@ async def test_response_heads_and_trailers(fields: bytes, thread: bool) -> None:
             assert ends.listener.multiplexer.open_streams == 0
             assert held() < STREAMS * PER_STREAM
         for exchange in opened:
-            assert exchange.error is None
+            inbox = exchange.inbox if isinstance(exchange, ThreadExchange) else exchange
+            assert inbox.error is None
             exchange.close()
 
 
@@ -165,9 +166,9 @@ def test_bodies_by_the_byte(kind: str) -> None:
 
     async def receive() -> int:
         if kind == "thread":
-            observer: Any = EventQueue(trio.lowlevel.current_trio_token()).put
+            observer: Any = ThreadInbox(trio.lowlevel.current_trio_token())
         else:
-            observer = AsyncExchange(exchange, limit=1)._observe
+            observer = AsyncExchange(exchange, limit=1)
         with measured() as held:
             for _ in range(LIMITS.initial_window):
                 observer(DataReceived(1, b"x"))

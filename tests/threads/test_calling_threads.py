@@ -121,7 +121,7 @@ async def test_a_workers_short_answer_leaves_without_the_loop() -> None:
         (exchange,) = handler.accepted
         assert exchange.exchange.any_thread
         posts = Posts(dialer)
-        exchange._event_queue.token = dialer.token
+        exchange.inbox.token = dialer.token
         direct_socket = Scripted(dialer)
 
         def serve() -> None:
@@ -435,9 +435,7 @@ async def interrupted(
     assert (closed.clean, closed.code, closed.by_peer) == (False, 1006, False)
     assert "interrupted" in closed.reason
     for other, may_have_run in others.items():
-        if isinstance(other, ThreadExchange):
-            other.poll()
-        error = other.error
+        error = other.inbox.error if isinstance(other, ThreadExchange) else other.error
         assert isinstance(error, ConnectionClosed)
         assert error.may_have_run is may_have_run
     assert is_free(dialer.lock)
@@ -605,9 +603,9 @@ async def test_a_request_behind_the_end_fails_and_has_not_run() -> None:
         await dialer.wait_closed()
         exchange = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD))
         await trio.testing.wait_all_tasks_blocked()
-        exchange.poll()
-        assert isinstance(exchange.error, ConnectionClosed)
-        assert exchange.error.may_have_run is False
+        error = exchange.inbox.error
+        assert isinstance(error, ConnectionClosed)
+        assert error.may_have_run is False
 
 
 # --- together -----------------------------------------------------------------------------------

@@ -49,14 +49,13 @@ def test_a_request_is_read(served: ThreadExchange, fake: FakeExchange, loop: Loo
     loop.run(fake.data, b"two")
     loop.run(fake.data, bytes(4091))
     assert served.receive_data(5) == b"onetwo"  # joined, as long as it is little
-    served.poll()
-    assert served.unread == 4091
-    assert not served.received
+    assert served.inbox.unread == 4091
+    assert not served.inbox.received
     loop.run(fake.end, [(b"Digest", b"x")])
     assert served.receive_data(5) == bytes(4091)
     assert served.receive_data(5) == b""
     assert served.receive_data(5) == b""
-    assert served.trailers == [(b"Digest", b"x")]
+    assert served.inbox.trailers == [(b"Digest", b"x")]
 
 
 def test_a_response_leaves_in_one_step(
@@ -88,7 +87,6 @@ def test_a_complete_exchange_is_not_reset(
     served: ThreadExchange, fake: FakeExchange, loop: Loop
 ) -> None:
     loop.run(fake.end)
-    served.poll()
     served.send_head(HEAD)
     served.send_end()
     served.close()

@@ -129,7 +129,7 @@ class TunnelBytes(ResponseBody):
         except RestsockError as exc:
             self.close()
             raise mapped(exc, self._request)  # noqa: B904  # has its cause
-        self.trailers[:] = self._exchange.trailers
+        self.trailers[:] = self._exchange.inbox.trailers
 
     def close(self) -> None:
         """Ends the exchange, unless it is complete. Never raises."""

@@ -182,12 +182,8 @@ class TunnelBody(io.RawIOBase):
         if self._left == 0:
             self._complete()
             return
-        exchange = self._exchange
-        if exchange.unread:
-            return
-        if not exchange.received:
-            exchange.poll()
-        if exchange.received and not exchange.unread:
+        inbox = self._exchange.inbox
+        if inbox.received and not inbox.unread:
             self.close()
 
     def _complete(self) -> None:

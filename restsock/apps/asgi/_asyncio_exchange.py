@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError, StreamReset
-from restsock.connection import Exchange, Failed, Writable, joined
+from restsock.connection import Exchange, Failed, Inbox, Writable
 from restsock.protocol import DataReceived, EndReceived, ResetCode, StopSending
 
 if TYPE_CHECKING:
@@ -43,11 +41,10 @@ class AsyncioExchange:
     __slots__ = (
         "_acknowledged",
         "_batch",
+        "_coming",
         "_consumed",
-        "_data",
         "_ended",
         "_limit",
-        "_lock",
         "_loop",
         "_pumped",
         "_queued",
@@ -83,8 +80,7 @@ class AsyncioExchange:
         self._batch = max(1, connection.limits.initial_window // 4)
         self._consumed = 0
         # Body bytes on their way to asyncio, which is told of the first of them.
-        self._data: deque[bytes] = deque()
-        self._lock = threading.Lock()
+        self._coming = Inbox()
         self._ended = False
         self._stopped = False
         exchange.observer = self._take
@@ -93,18 +89,12 @@ class AsyncioExchange:
 
     def _take(self, event: ExchangeEvent) -> None:
         if isinstance(event, DataReceived):
-            self._take_data(event.data)
+            if self._coming.add(event.data):
+                self._loop.tell(self._tell_data)
         elif type(event) is Writable:
             self._acknowledge()
         else:
             self._loop.tell(self._tell, event)
-
-    def _take_data(self, data: bytes) -> None:
-        with self._lock:
-            first = not self._data
-            joined(self._data, data)
-        if first:
-            self._loop.tell(self._tell_data)
 
     def _acknowledge(self) -> None:
         self._told = self._pumped
@@ -156,10 +146,7 @@ class AsyncioExchange:
         self.observer(event)
 
     def _tell_data(self) -> None:
-        with self._lock:
-            waiting, self._data = self._data, deque()
-        for data in waiting:
-            self.observer(DataReceived(self.exchange.id, data))
+        self.observer(DataReceived(self.exchange.id, self._coming.take_all()))
 
     def _tell_acknowledged(self, pumped: int) -> None:
         self._acknowledged = pumped

@@ -70,15 +70,15 @@ class HttpRequest(AsgiRequest):
         if not self._body_taken:
             if self._continue_due and not self.response.head_sent:
                 self._continue_due = False
-                if not inbound.waiting:
+                if not inbound.pieces:
                     self._exchange.send_head(CONTINUE)
-            while not (inbound.waiting or inbound.ended or self._over):
+            while not (inbound.pieces or inbound.received or self._over):
                 await inbound.wait()
             # What came before the peer left comes first.
-            if not self._over or (inbound.waiting and not self.response.complete):
-                body = inbound.take() if inbound.waiting else b""
-                self._body_taken = inbound.ended
-                return {"type": "http.request", "body": body, "more_body": not inbound.ended}
+            if not self._over or (inbound.pieces and not self.response.complete):
+                body = inbound.take_all() if inbound.pieces else b""
+                self._body_taken = inbound.received
+                return {"type": "http.request", "body": body, "more_body": not inbound.received}
         while not self._over:
             await inbound.wait()
         # The first time at once: apps ask in a scope that is cancelled already, so as not to wait.
@@ -93,7 +93,7 @@ class HttpRequest(AsgiRequest):
         return self._inbound.error is not None or self.response.complete
 
     async def _send(self, message: Message) -> None:
-        self._inbound.check()
+        self._inbound.check_connected()
         kind = message["type"]
         response = self.response
         if kind == "http.response.body":

@@ -115,7 +115,7 @@ class WebSocketRequest(AsgiRequest):
         if isinstance(event, Failed):
             self._call.cancel_after(self._timeouts.disconnect)
             self._end(CloseCode.ABNORMAL, "")
-        elif self._inbound.ended and self._state is _State.OPEN:
+        elif self._inbound.received and self._state is _State.OPEN:
             self._end(CloseCode.ABNORMAL, "the peer ended without a close frame")
         else:
             self._flush()
@@ -188,7 +188,7 @@ class WebSocketRequest(AsgiRequest):
         if kind == "websocket.close":
             self._close(message.get("code"), message.get("reason"))
             return
-        self._inbound.check()
+        self._inbound.check_connected()
         if kind == "websocket.send":
             await self._send_message(message)
         elif kind == "websocket.accept":
@@ -285,7 +285,7 @@ class WebSocketRequest(AsgiRequest):
         inbound = self._inbound
 
         def over() -> bool:
-            return inbound.ended or inbound.error is not None
+            return inbound.received or inbound.error is not None
 
         if not await self._call.wait_until(over, self._timeouts.close):
             self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")

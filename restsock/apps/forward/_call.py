@@ -120,7 +120,7 @@ class ForwardCall(DrivenCall):
         whole = driver.received or self._exchange.request.upgrade is not None
         body = b""
         if whole:
-            while data := driver.receive_nowait():
+            while driver.unread and (data := driver.receive_nowait()):
                 body += data
             if not (upgrade or driver.trailers):
                 head = _sized(head, len(body))

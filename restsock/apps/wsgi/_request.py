@@ -66,8 +66,7 @@ class WsgiRequest:
     def run(self, app: WsgiApp) -> None:
         """Calls the app and sends its response; whatever it raises ends here."""
         exchange = self._exchange
-        exchange.poll()
-        if exchange.error is not None:
+        if exchange.inbox.error is not None:
             return  # the peer left while the request was waiting for a worker
         serving = begin_serving(exchange.exchange)
         try:
@@ -93,7 +92,7 @@ class WsgiRequest:
 
     def _input(self) -> io.BufferedIOBase:
         exchange = self._exchange
-        if exchange.received and not exchange.unread:
+        if exchange.inbox.received and not exchange.inbox.unread:
             return io.BytesIO()
         return io.BufferedReader(_Input(exchange, self._response, self._idle), _READ_BUFFER)
 
@@ -203,16 +202,14 @@ class _Input(io.RawIOBase):
 
     def _receive(self) -> bytes:
         exchange = self._exchange
+        inbox = exchange.inbox
         if self._continue_due:
             self._continue_due = False
-            exchange.poll()
-            if not (self._response.head_sent or exchange.unread or exchange.received):
+            if not (self._response.head_sent or inbox.unread or inbox.received):
                 exchange.send_head(CONTINUE, flush=True)
-        if self._response.complete:
-            exchange.poll()
-            # The stream ends with the response, and nothing tells of it: there is none to wait for.
-            if not (exchange.unread or exchange.received):
-                raise Disconnected
+        # The stream ends with the response, and nothing tells of it: there is none to wait for.
+        if self._response.complete and not (inbox.unread or inbox.received):
+            raise Disconnected
         try:
             return exchange.receive_data(self._idle)
         except RestsockError as exc:
@@ -227,7 +224,7 @@ def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnecte
         if connection is not None:
             why = "a request was reset, its peer let the app wait for too long"
             connection.limit_log.note_about(connection, "idle", why)
-        exchange.error = error  # no event follows a reset, and the app is not to wait once more
+        exchange.inbox.error = error  # of which no event tells: the app is not to wait once more
     return Disconnected()
 
 

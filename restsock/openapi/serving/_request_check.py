@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from restsock.apps import CONTINUE, expects_continue, ignore, loggable
-from restsock.connection import Exchange, ExchangeEvent, Failed, joined
+from restsock.connection import Exchange, ExchangeEvent, Failed, Inbox
 from restsock.openapi.checks import BodyPlan, Job, content_type_of
 from restsock.openapi.document import Match, Problem, problem, summary
 from restsock.protocol import DataReceived, EndReceived, ResetCode, content_length, values_of
@@ -54,8 +53,7 @@ class RequestCheck:
         self._plan = policy.validator.request(match.operation)
         self._body: BodyPlan | None = None
         self._content_type = content_type_of(exchange.request.headers)
-        self._parts: deque[bytes] = deque()
-        self._size = 0
+        self._inbox = Inbox()
         self._credited = 0
         self._end: EndReceived | None = None
         self._waiting_for_body = False
@@ -115,24 +113,24 @@ class RequestCheck:
             self._drop()
 
     def _take(self, data: bytes) -> None:
-        if self._waiting_for_body and not self._size and not self._accept_body():
+        if self._waiting_for_body and not self._inbox.unread and not self._accept_body():
             return
-        joined(self._parts, data)
-        self._size += len(data)
+        self._inbox.add(data)
+        size = self._inbox.unread
         if not self._waiting_for_body:
             return  # the credit that is not given back is what bounds it
         if self._body is None:
             self._waiting_for_body = False
             self._check()  # there is one, and it is for the app as it comes
-        elif self._size > self._policy.max_body:
+        elif size > self._policy.max_body:
             self._too_large()
-        elif self._size - self._credited > self._free:
-            self._exchange.consume(self._size - self._credited)
-            self._credited = self._size
+        elif size - self._credited > self._free:
+            self._exchange.consume(size - self._credited)
+            self._credited = size
 
     def _body_ended(self) -> None:
         self._waiting_for_body = False
-        if self._size:
+        if self._inbox.unread:
             self._check()
         elif self._plan.required:
             self._refuse(400, _BREACH, [problem("body", "is required")])
@@ -147,7 +145,7 @@ class RequestCheck:
             self._pass_on()
             return
         headers = self._exchange.request.headers
-        content = b"".join(self._parts) if body is not None else b""
+        content = b"".join(self._inbox.pieces) if body is not None else b""
         check = partial(self._policy.validator.check_request, self._match, self._query, headers)
         self._job = Job(partial(check, body, content), self._checked)
         try:
@@ -185,13 +183,13 @@ class RequestCheck:
         if self._job is not None:
             self._job.forget()
             self._job = None
-        self._parts = deque()
+        self._inbox = Inbox()
         self._waiting_for_body = False
         self._exchange.observer = ignore
 
     def _pass_on(self) -> None:
         """Lets the app have it, and tells it what has come so far."""
-        exchange, parts, end = self._exchange, self._parts, self._end
+        exchange, parts, end = self._exchange, self._inbox.pieces, self._end
         self._drop()
         observer = self._hand_over(credited=self._credited, continued=self._continued)
         for part in parts:

@@ -694,7 +694,7 @@ async def test_small_pieces_are_held_as_one() -> None:
             await exchange.send_data(b"x")
             await trio.testing.wait_all_tasks_blocked()
         proxy: Any = served.observer.__self__  # type: ignore[attr-defined]  # a bound method
-        sizes.append(len(proxy._data))
+        sizes.append(len(proxy._coming.pieces))
         exchange.send_end()
         release.set()
         assert await exchange.receive_data() == b"x" * 3000
