@@ -24,7 +24,7 @@ from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 from ._request import Request
 from ._requester import Requester
 from ._requests import AsyncRequests, head_for
-from ._retry import pause_before, was_refused
+from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
@@ -78,6 +78,6 @@ __all__ = [
     "open_accepted",
     "open_dialed",
     "pause_before",
-    "was_refused",
+    "pause_if_refused",
     "with_fields",
 ]

@@ -421,25 +421,28 @@ class Exchange:
             self.body = b""
             self.observer(Failed(error))
 
-    def requeue(self, error: RestsockError) -> None:
+    def requeue(
+        self, error: RestsockError, resubmit: Callable[[Exchange], None] | None = None
+    ) -> None:
         """Has it sent again, where that may be; else ends it with the error.
 
         For a connection on which it provably was not started. On the loop.
+
+        Args:
+            error: why it was not.
+            resubmit: what takes it, instead of that attribute.
         """
-        if self.resubmit is None or not self.replayable:
+        resubmit = resubmit or self.resubmit
+        if resubmit is None or not self.replayable:
             self.fail(error)
         elif not self.closed:
-            self.detach(error)
-            self.resubmit(self)
-
-    def detach(self, error: RestsockError) -> None:
-        """Forgets the stream that it had, if it had one. For the connection that carries it."""
-        self.queue = None
-        if self.connection is not None:
-            self.connection = None
-            self.id = 0
-            self.write_paused = False
-            self.observer(Requeued(error))
+            self.queue = None
+            if self.connection is not None:
+                self.connection = None
+                self.id = 0
+                self.write_paused = False
+                self.observer(Requeued(error))
+            resubmit(self)
 
 
 def answer(

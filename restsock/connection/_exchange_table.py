@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -359,23 +360,13 @@ class ExchangeTable:
             self._refused_at = self._clock.current_time()
         if exchange is not None:
             error = stream_error(event)
-            if isinstance(error, StreamRefused):
-                self._requeue_refused(exchange, error)
-            else:
+            if not isinstance(error, StreamRefused):
                 exchange.fail(error)
-
-    def _requeue_refused(self, exchange: Exchange, error: RestsockError) -> None:
-        """The peer did not start on an exchange, which may be sent again."""
-        if not self._connection.takes_requests:
-            exchange.requeue(error)
-        elif not exchange.replayable:
-            exchange.fail(error)
-        else:
-            # The peer lives, and has too much to do. To ask again at once would give it more.
-            exchange.detach(error)
-            exchange.explain = lambda: error
-            exchange.refusals += 1
-            self._resubmit_later(exchange, pause_before(exchange.refusals))
+            elif self._connection.takes_requests:
+                # The peer lives, and has too much to do. To ask again at once would give it more.
+                exchange.requeue(error, partial(self._resubmit_later, error))
+            else:
+                exchange.requeue(error)
 
     def _receive_request(self, event: RequestReceived) -> None:
         self._counters.requests_received += 1
@@ -414,10 +405,13 @@ class ExchangeTable:
 
     # --- later --------------------------------------------------------------------------------
 
-    def _resubmit_later(self, exchange: Exchange, seconds: float) -> None:
-        """Submits an exchange again, in a while. On the loop."""
+    def _resubmit_later(self, error: RestsockError, exchange: Exchange) -> None:
+        """Submits an exchange again that was refused, in a while. On the loop."""
+        exchange.explain = lambda: error
+        exchange.refusals += 1
         if self._lifecycle.has_tasks:
-            self._lifecycle.start_soon(self._resubmit_after, exchange, seconds)
+            pause = pause_before(exchange.refusals)
+            self._lifecycle.start_soon(self._resubmit_after, exchange, pause)
         else:
             self._wait(exchange)
 

@@ -6,7 +6,7 @@ import random
 
 from restsock._exceptions import ConnectionClosed, RestsockError, StreamRefused
 
-__all__ = ["pause_before", "was_refused"]
+__all__ = ["pause_before", "pause_if_refused"]
 
 
 def pause_before(attempt: int) -> float:
@@ -19,6 +19,22 @@ def pause_before(attempt: int) -> float:
     return longest * (0.5 + random.random() / 2)  # noqa: S311  # not a secret
 
 
-def was_refused(error: RestsockError) -> bool:
-    """Whether a request provably was not started where it went, and may be elsewhere or later."""
-    return error.may_have_run is False and isinstance(error, (StreamRefused, ConnectionClosed))
+def pause_if_refused(
+    error: RestsockError, attempt: int, *, started: bool, replayable: bool, left: float
+) -> float | None:
+    """How long to wait, in seconds, before a request is sent again; `None` if it may not be.
+
+    For what an exchange cannot send again itself (`Exchange.requeue`), since it does not keep it: a
+    long body. It may be when the peer provably did not start on it.
+
+    Args:
+        error: what its exchange failed with.
+        attempt: how often it was sent.
+        started: whether it had a stream. Without one, no other exchange would get one.
+        replayable: whether its body can be sent from the beginning.
+        left: seconds that it may still take to start.
+    """
+    refused = error.may_have_run is False and isinstance(error, (StreamRefused, ConnectionClosed))
+    if refused and started and replayable and left > 0:
+        return min(left, pause_before(attempt))
+    return None

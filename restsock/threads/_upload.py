@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from restsock._exceptions import RequestTimeout, RestsockError
-from restsock.connection import pause_before, was_refused
+from restsock.connection import pause_if_refused
 from restsock.protocol import ResetCode
 
 from ._exchange import ThreadExchange
@@ -140,7 +140,9 @@ class Replay:
         return self._anew and iter(body) is not body  # an iterable, not an iterator: it begins anew
 
     def rewind(self) -> bool:
-        """Goes back to where the body began; tells whether that went well."""
+        """Goes back to where the body began; tells whether that could be done."""
+        if not self.possible:
+            return False
         if self.begun and hasattr(self._body, "read"):
             try:
                 self._body.seek(self._position)
@@ -197,8 +199,15 @@ def send_upload(
             response = exchange.receive_head(left, read, None if total is None else total - late)
         except RestsockError as exc:
             exchange.close()
-            left = opened + connect - time.monotonic()
-            if upload is None or left <= 0 or not (was_refused(exc) and replay.possible):
+            attempt += 1
+            pause = pause_if_refused(
+                exc,
+                attempt,
+                started=upload is not None,
+                replayable=replay.possible,
+                left=opened + connect - time.monotonic(),
+            )
+            if pause is None:
                 raise
             error = exc
         except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
@@ -206,8 +215,7 @@ def send_upload(
             raise
         else:
             return exchange, response, upload
-        attempt += 1
-        time.sleep(min(left, pause_before(attempt)))
+        time.sleep(pause)
         if not replay.rewind():
             raise error
 

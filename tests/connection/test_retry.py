@@ -226,6 +226,21 @@ async def test_httpx_on_trio_is_told_of_what_cannot_be_sent_again(
     assert choosy.bodies == []
 
 
+async def test_httpx_on_trio_is_told_at_once_that_there_will_be_no_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    script = Script(nursery, handler=Choosy(nursery, 0))
+    client = Client(parse_url("ws://hub/"), open_stream=script.open_stream)
+    async with client:
+        transport = AsyncHTTPXTransport(client)
+    start = trio.current_time()
+    async with httpx.AsyncClient(transport=transport) as http:
+        for body in (b"", bytes(300_000)):
+            with pytest.raises(httpx.ConnectError, match="has ended"):
+                await http.post("http://hub/", content=body)
+    assert trio.current_time() == start
+
+
 async def test_a_refusal_behind_a_head_is_none() -> None:
     async def serve(exchange: AsyncExchange) -> None:
         exchange.send_head(ResponseHead(103, []))

@@ -9,7 +9,7 @@ import anyio
 
 from restsock._exceptions import RequestTimeout, RestsockError
 from restsock.adapters._fields import INLINE
-from restsock.connection import pause_before, was_refused
+from restsock.connection import pause_if_refused
 from restsock.protocol import RequestHead, ResetCode, ResponseHead
 from restsock.threads import open_here
 
@@ -72,15 +72,21 @@ class AsyncTunnelTransport:
                 return transfer, await transfer.receive_head()
             except RestsockError as exc:
                 await transfer.aclose()
-                # The exchange itself has seen to a body that is short, or that was not begun.
-                again = was_refused(exc) and isinstance(body, bytes) and not whole
-                if not again or anyio.current_time() >= start_by:
+                attempt += 1
+                pause = pause_if_refused(
+                    exc,
+                    attempt,
+                    started=exchange.started,
+                    # The exchange itself has seen to a body that is short, or that was not begun.
+                    replayable=isinstance(body, bytes) and not whole,
+                    left=start_by - anyio.current_time(),
+                )
+                if pause is None:
                     raise
             except BaseException:
                 await transfer.aclose()
                 raise
-            attempt += 1
-            await anyio.sleep(pause_before(attempt))
+            await anyio.sleep(pause)
 
 
 class Transfer:

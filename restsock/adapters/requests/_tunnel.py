@@ -248,7 +248,7 @@ class TunnelAdapter(HTTPAdapter):
                     # What was wrong with it will be wrong with it again.
                     raise request_error(error, request, exc) from exc
                 retries = _count(retries, request, head, error, exc)
-                if replay is not None and not (replay.possible and replay.rewind()):
+                if replay is not None and not replay.rewind():
                     raise request_error(error, request, exc) from exc
                 _log.info("trying %s %s again: %s", method, _path(target), exc)
                 retries.sleep()
@@ -264,7 +264,7 @@ class TunnelAdapter(HTTPAdapter):
                         raw.close()
                         raise request_error(error, request, error) from error
                     return raw
-                if replay is not None and not (replay.possible and replay.rewind()):
+                if replay is not None and not replay.rewind():
                     return raw
                 raw.close()
                 _log.info("trying %s %s again after status %d", method, _path(target), raw.status)
