@@ -61,7 +61,7 @@ _LATELY = 1.0
 _TURNS = itertools.count(1)
 
 # What an exchange is told as it comes.
-_TOLD = (DataReceived, EndReceived, ResponseReceived, StopSending)
+_TOLD = frozenset((DataReceived, EndReceived, ResponseReceived, StopSending))
 _STARTED = Started()
 
 
@@ -268,12 +268,13 @@ class ExchangeTable:
                 if not self._left:
                     self._left = events.take()[::-1]
                 event = self._left[-1]
+                kind = type(event)
                 exchange = None
-                if isinstance(event, _TOLD):
-                    exchange = self._exchanges.get(event.stream_id)
+                if kind in _TOLD:
+                    exchange = self._exchanges.get(event.stream_id)  # type: ignore[union-attr]
                     for_any_thread = exchange is None or exchange.any_thread
                 else:
-                    for_any_thread = isinstance(event, StreamClosed)
+                    for_any_thread = kind is StreamClosed
                 if self._writer.off_loop and not for_any_thread:
                     self._writer.leave_to_loop(self._dispatch_left)
                     break
@@ -282,10 +283,10 @@ class ExchangeTable:
                     if self._counters.instrument is not None and type(event) is ResponseReceived:
                         exchange.status = event.head.status
                     exchange.observer(event)  # type: ignore[arg-type]  # it is one of `_TOLD`
-                elif isinstance(event, StreamClosed):
+                elif type(event) is StreamClosed:
                     self._close_exchange(event.stream_id)
                     freed = True
-                elif isinstance(event, RequestReceived):
+                elif type(event) is RequestReceived:
                     self._receive_request(event)
                 elif isinstance(event, StreamFailed):
                     self._fail_exchange(event)

@@ -49,6 +49,8 @@ class EventBuffer:
     def take(self) -> list[MultiplexerEvent]:
         """Takes the events that have happened since the last call."""
         ready, self.ready = self.ready, []
+        if not self._pieces:
+            return ready
         for stream_id, (at, pieces) in reversed(self._pieces.items()):
             if len(pieces) > 1:
                 ready[at : at + 1] = [DataReceived(stream_id, data) for data in _joined(pieces)]

@@ -34,9 +34,10 @@ class Pipeline:
         multiplexer: from its handshake on.
         ping_frames: whether it pings by frames of restsock.v1, since something in between sends no
             Ping of the WebSocket (spec, "Heartbeat").
+        ended: whether the peer has said, by TLS, that it sends no more.
     """
 
-    __slots__ = ("multiplexer", "ping_frames", "tls", "websocket")
+    __slots__ = ("ended", "multiplexer", "ping_frames", "tls", "websocket")
 
     def __init__(
         self, websocket: WebSocket, multiplexer: Multiplexer, tls: TLS | None = None
@@ -45,6 +46,7 @@ class Pipeline:
         self.multiplexer = multiplexer
         self.tls = tls
         self.ping_frames = False
+        self.ended = tls is not None and tls.ended
 
     # --- in -------------------------------------------------------------------------------
 
@@ -66,6 +68,7 @@ class Pipeline:
             self.websocket.receive_data(plain)
             if not tls.has_input:
                 break  # to find that out by reading costs an exception
+        self.ended = tls.ended
 
     def receive_data(self, data: bytes) -> list[WebSocketEvent]:
         """Takes in bytes of the socket, as far as the events of `multiplexer`.
@@ -96,11 +99,6 @@ class Pipeline:
         if problem is not None:
             raise problem
         return others
-
-    @property
-    def ended(self) -> bool:
-        """Whether the peer has said, by TLS, that it sends no more."""
-        return self.tls is not None and self.tls.ended
 
     # --- out ------------------------------------------------------------------------------
 

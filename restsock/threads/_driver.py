@@ -143,7 +143,8 @@ class ExchangeDriver:
         With this side's half complete too, the stream ends by itself; else it is reset.
         """
         self.inbox.received = True
-        self._flow.leave()
+        if self.inbox.more:
+            self._flow.leave()
         self.close()
 
     def close(self, code: ResetCode = ResetCode.CANCEL, reason: str = "") -> None:

@@ -152,10 +152,10 @@ class ThreadFlow:
             self._inbox.post(self._consume)
 
     def leave(self) -> None:
-        """The thread has all that it wants: if it was going to come back for more, it does not."""
+        """The thread, which was going to come back for more of a long body, does not."""
+        self._inbox.more = False
         connection = self._exchange.connection
-        more, self._inbox.more = self._inbox.more, False
-        if more and connection is not None and connection.pid == os.getpid():
+        if connection is not None and connection.pid == os.getpid():
             connection.reader.leave()
 
     def _consume(self) -> None:  # on the loop, or in `run_here`
