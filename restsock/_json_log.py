@@ -42,7 +42,7 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(members, default=str)
 
 
-# What every record has, whoever logs it.
+# What every record has, from any logger.
 _STANDARD = frozenset(
     (*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName")
 )

@@ -259,7 +259,7 @@ def _host_of(request: UpgradeRequest) -> str:
 def _is_same(origin: str, host: str) -> bool:
     """Whether a page comes from this host. Its scheme may differ: TLS may end in front of us."""
     found = _ORIGIN.fullmatch(origin)
-    if found is None:  # "null" is nobody's, and everybody's
+    if found is None:  # "null": any page can have that
         return False
     default = _PORTS[found[1].lower()]
     return _authority(found[2], default) == _authority(host, default)

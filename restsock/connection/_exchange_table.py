@@ -187,7 +187,7 @@ class ExchangeTable:
                 self.note_sent(exchange)
 
     def settle(self) -> None:
-        """Behind the end of a stream: another may start, or the connection is used up."""
+        """After the end of a stream: another may start, or the connection is used up."""
         with self._writer.lock:
             if not self._multiplexer.accepts_streams:
                 waiting, self._waiting = self._waiting, {}

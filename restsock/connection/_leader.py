@@ -136,7 +136,7 @@ class Lead:
         self._returned = False  # since the loop has looked in
 
     def take(self, holder: Sleeper) -> None:
-        """Takes it. Nobody else may have it."""
+        """Takes it. It must be free."""
         self.holder = holder
         if self._armed:
             self._arm(False)

@@ -135,7 +135,7 @@ class StreamedResponse(Fields, Body):
         return await self._exchange.receive_data()
 
     async def send(self, data: bytes) -> None:
-        """Behind a 101: sends raw bytes; waits while too many are waiting to leave.
+        """After a 101: sends raw bytes; waits while too many are waiting to leave.
 
         Raises:
             RestsockError: the exchange has failed.
@@ -144,5 +144,5 @@ class StreamedResponse(Fields, Body):
         self._exchange.check()
 
     def send_end(self) -> None:
-        """Behind a 101: no more bytes will follow this way."""
+        """After a 101: no more bytes will follow this way."""
         self._exchange.send_end()

@@ -1,8 +1,8 @@
 """Reading a connection: by the loop or, while it waits for an answer, by a thread.
 
-Whoever reads holds the lock, takes what the socket has without waiting, and has it handed on; so
-what comes is handled in order, whoever reads. Who that is, and who waits for the socket meanwhile,
-is in `_leader`; how one task of the loop reads for all its connections, in `_ready_poll`.
+The one that reads holds the lock, takes what the socket has without waiting, and has it handed on;
+so what comes is handled in order. Which one reads, and which waits for the socket meanwhile, is in
+`_leader`; how one task of the loop reads for all its connections, in `_ready_poll`.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class Reader:
     def close(self) -> None:
         """Reads no more: the socket is about to be closed. On the loop, with the lock.
 
-        Whoever leads is woken: as long as a thread polls the socket, the system keeps it open, and
+        A thread that leads is woken: as long as it polls the socket, the system keeps it open, and
         its number may soon be that of another one.
         """
         self.ended = True

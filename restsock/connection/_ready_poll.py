@@ -8,8 +8,8 @@ have their turn, and the system goes on with those that have waited longest.
 - A thread that takes the lead of a connection (`_leader`) disarms its socket in there: one system
   call, and the loop is not woken any more. The epoll is level-triggered: what came in between is
   seen when the socket is armed again.
-- Nothing depends on that. Who reads holds the connection's lock, so whoever reads, what comes is
-  handled in order; a loop that is woken in vain finds nothing, and waits again.
+- Nothing depends on that. Reading holds the connection's lock, so what comes is handled in order,
+  on whatever thread; a loop that is woken in vain finds nothing, and waits again.
 - The task belongs to the trio run, and exists while there are connections. It reads, and waits for
   nothing else: what takes time is a task of the connection, in the nursery of its owner.
 - What goes wrong in one connection ends that one, and is raised where its owner runs it.
@@ -47,7 +47,7 @@ class Readable(Protocol):
         """Reads what the socket has. On the loop; raises nothing."""
 
     def read_here(self) -> None:
-        """The same on another thread, if nobody has the lock: the loop is blocked."""
+        """The same on another thread, if the lock is free: the loop is blocked."""
 
 
 class ReadyPoll:

@@ -51,7 +51,7 @@ class AsyncRequests(ABC):
         """Sends a request and reads the whole response.
 
         What the peer provably did not start on is sent again, whatever the method, for as long as
-        `Timeouts.connect`: behind a pause if the peer refused it, on the next connection if this
+        `Timeouts.connect`: after a pause if the peer refused it, on the next connection if this
         one is ending. A body in pieces can be sent again until more than 64 KiB of it have left.
         What may have run is never sent again.
 
@@ -111,7 +111,7 @@ class AsyncRequests(ABC):
     ) -> AbstractAsyncContextManager[StreamedResponse]:
         """Sends a request; its block runs once the response head is there.
 
-        The body is read by iterating over the response. Behind a 101 the same response carries raw
+        The body is read by iterating over the response. After a 101 the same response carries raw
         bytes, and `send()` goes the other way. Leaving the block before the end resets the
         stream. A body in pieces goes on being sent while the block runs.
 
@@ -214,7 +214,7 @@ async def _closing(exchange: TaskExchange) -> AsyncGenerator[None, None]:
 async def _sending(
     exchange: TaskExchange, body: AsyncIterable[bytes]
 ) -> AsyncGenerator[None, None]:
-    """Sends a body in pieces while the block runs, and closes the exchange behind it."""
+    """Sends a body in pieces while the block runs, and closes the exchange after it."""
     try:
         async with anyio.create_task_group() as tasks:
             with closing(exchange):

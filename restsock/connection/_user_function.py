@@ -63,7 +63,7 @@ async def _on_asyncio(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]
         try:
             token.run_sync_soon(done.set)
         except trio.RunFinishedError:
-            pass  # nobody waits for it any more
+            pass  # nothing waits for it any more
 
     task = run()
     try:

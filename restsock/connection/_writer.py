@@ -4,8 +4,8 @@ The loop runs a connection; threads use it. A blocking call that had the loop do
 be woken, and would wake, several times for each request, and that is what costs. So any thread may
 do the work itself, under these rules:
 
-- One lock for each connection, reentrant. Whoever looks at its multiplexer or WebSocket, or changes
-  anything of its traffic, holds the lock. What is done under it never waits: it moves bytes between
+- One lock for each connection, reentrant. To look at its multiplexer or WebSocket, or to change
+  anything of its traffic, takes the lock. What is done under it never waits: it moves bytes between
   buffers and a socket that takes what it takes. A thread holds the lock of one connection at most;
   the loop may hold two, when it hands a request on from a connection that ends to the next.
 - A thread comes in by `run_here()`, which needs a direct socket: one that threads can use without
@@ -14,15 +14,15 @@ do the work itself, under these rules:
   calling an observer that belongs to the loop, serving a request, ending the connection. The loop
   takes these in the order in which they were left.
 - The cork. What belongs together is sent together: while somebody has corked it, output is queued
-  and not sent; the last to uncork it sends. `run_here()` corks, and so does whoever reads.
-- One writer at a time (`writing`), for the order of the bytes: whoever has the lock and finds none
-  at work sends what is due at once, as far as the socket takes it (`flush`). What it leaves is
+  and not sent; the last to uncork it sends. `run_here()` corks, and so does reading.
+- One writer at a time (`writing`), for the order of the bytes: the one that has the lock and finds
+  none at work sends what is due at once, as far as the socket takes it (`flush`). What it leaves is
   `_unsent`, and goes first: by a task of the loop, which lives until all has left, or by a thread
   that stays to send a long body (`stays`, `take_over`).
 - Fairness. A thread that gives the lock back and takes it again is quicker than those that have to
   wake up. So who wants the lock says so, and who sends or reads at length lets them pass first.
 - An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes. The connection
-  stays corked, so that nobody sends any more, and the loop ends it.
+  stays corked, so that nothing more is sent, and the loop ends it.
 - A fork shares the socket and not the lock's holders: a child must not touch it (`pid`).
 """
 
@@ -79,7 +79,8 @@ class Writer:
         token: of the loop.
         traffic: is told when bytes are about to leave.
         wanting: the threads that wait for the lock; to be looked at by any thread.
-        writing: whether somebody is at work (or nobody can be yet) and will look for output.
+        writing: whether a thread or task is at work (or none can be yet) and will look for
+            output.
     """
 
     __slots__ = (
@@ -163,8 +164,8 @@ class Writer:
                     self.flush()
                     return result
                 except BaseException:
-                    # A KeyboardInterrupt, somewhere between two bytes: nobody knows where. It stays
-                    # corked: nobody sends any more until the loop has ended it.
+                    # A KeyboardInterrupt, somewhere between two bytes. It stays corked: nothing
+                    # more is sent, and the loop ends it.
                     self.leave_to_loop(self.distrust)
                     raise
                 finally:
@@ -251,7 +252,7 @@ class Writer:
             return
         self.writing = True  # what is told to observers in between is not to come back here
         more = self._write_now(self.direct_socket)
-        self.writing = False  # last: behind a thread that is interrupted above, nobody writes
+        self.writing = False  # last: after an interrupt above, nothing more is written
         if more:
             self.wake()
 
@@ -285,7 +286,7 @@ class Writer:
 
     @property
     def sends_due(self) -> bool:
-        """Whether something is due that nobody is at work to send. For any thread."""
+        """Whether something is due that no thread or task is about to send. For any thread."""
         return not self.writing and (bool(self._unsent) or self._pipeline.has_output)
 
     def take_over(self) -> bool:

@@ -52,7 +52,7 @@ class Endpoint:
         instrument: InstrumentLike | None,
     ) -> None:
         self.handler = handler
-        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of whoever entered it there
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # that it was entered on
         self.options = Options() if options is None else options
         check_socket_options(self.options.sockets)
         self.instrument = instruments_of(instrument)

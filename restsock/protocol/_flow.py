@@ -1,4 +1,4 @@
-"""Credit: how many body bytes a peer may send before somebody reads them (spec, "Credit").
+"""Credit: how many body bytes a peer may send before they are read (spec, "Credit").
 
 `ReceiveWindow` is the receiver's view of one stream; its sender only counts. Credit goes back when
 bytes are consumed, not when they arrive, so what a stream holds never exceeds its window. A

@@ -100,7 +100,7 @@ def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: 
         table.reject(stream_id, ResetCode.REFUSED, "too many streams", "max_streams")
         return
     if table.budget.overdrawn:
-        why = "too many bytes that nobody has taken"
+        why = "too many bytes that were not taken"
         table.reject(stream_id, ResetCode.REFUSED, why, "buffered_total")
         return
     try:

@@ -207,7 +207,7 @@ class StreamTable:
     def fail_refused(self, stream: Stream, reason: str) -> None:
         """Ends a stream that the peer says it has not begun.
 
-        Whoever has begun to answer has begun to run, whatever it says.
+        A peer that has begun to answer has begun to run, whatever it says.
         """
         code = ResetCode.INTERNAL if stream.receiving.head_bytes else ResetCode.REFUSED
         self.tell_failure(stream, code, reason, by_peer=True)
@@ -217,7 +217,7 @@ class StreamTable:
         """Ends a stream by a RESET that waits for what is still to be sent."""
         whole = stream.out_end and not stream.local  # the response is, whatever failed after it
         stream.out_reset = (ResetCode.NO_ERROR, "") if whole else (code, reason)
-        # Nobody takes any more of what comes. A peer that has no credit might not take ours either.
+        # What still comes is not taken. A peer that has no credit might not take ours either.
         self.events.drop_data(stream.id)
         self._overdue.pop(stream.id, None)
         window = stream.receive_window

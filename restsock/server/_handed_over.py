@@ -1,4 +1,4 @@
-"""Sockets that somebody else has accepted: a web server, for `restsock.asgi`."""
+"""Sockets that another has accepted: a web server, for `restsock.asgi`."""
 
 from __future__ import annotations
 

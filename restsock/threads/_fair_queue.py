@@ -16,7 +16,7 @@ _NOBODY = object()
 class FairQueue(Generic[T]):
     """What waits, in a line for each owner. Not for several threads at once.
 
-    With one line for all, whoever sends a hundred requests has everybody else wait for them.
+    With one line for all, a peer that sends a hundred requests has all others wait for them.
     """
 
     def __init__(self) -> None:

@@ -61,11 +61,11 @@ class ThreadFlow:
         self._exchange = exchange
         self._inbox = inbox
         self._queued = 0  # the thread's
-        self._pumped = 0  # whoever takes the steps
+        self._pumped = 0  # of the one who takes the steps
         self._posted = False
         self._batch = limits.initial_window // 4 or 1
         self._taken = 0  # the thread's
-        self._credited = 0  # whoever gives it back
+        self._credited = 0  # of the one who gives it back
         self._credit_posted = False
 
     # --- sending ------------------------------------------------------------------------------

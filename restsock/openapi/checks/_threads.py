@@ -46,7 +46,7 @@ class Job:
         self.error: BaseException | None = None
 
     def forget(self) -> None:
-        """Nobody wants the result any more: what it refers to is freed soon. On the loop."""
+        """The result is not wanted any more: what it refers to is freed soon. On the loop."""
         self.work = self.done = None
 
     @property
