@@ -23,7 +23,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L1  auth, tls             credentials and authenticators; TLS from files
 #    L2  connection            a Connection over any trio stream, and the exchanges on it
 #    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
-#    L3  threads               where a thread meets a loop: exchanges, the background loop
+#    L3  threads               where a thread or another loop meets the loop of the connections
 #    L4  apps, adapters        serve an app, a function or another server; requests and httpx
 #    L4  instruments           metrics for Prometheus, traces with OpenTelemetry
 #    L5  openapi               hold either end to an OpenAPI document; only it imports jsonschema
