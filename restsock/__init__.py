@@ -32,6 +32,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L8  sync, aio             the same API for threads, and for asyncio
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
+#    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
 # clock, a socket, a thread or a source of randomness: those are handed in.

@@ -38,6 +38,7 @@ HOMES = {
     "prometheus_client": {"instruments"},
     "opentelemetry": {"instruments"},
     "click": {"cli"},
+    "pytest": {"_pytest"},
     "python_socks": {"client"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
@@ -65,7 +66,7 @@ MAX_LINES = 500
 
 # ----------------------------------------------------------------------------------------------
 
-_ROW = re.compile(r"^# +L(?P<level>\d) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
+_ROW = re.compile(r"^# +L(?P<level>\d+) +(?P<parts>\w+(?:, \w+)*)(?: {2,}.*)?$")
 
 
 def read_chart(source: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -210,6 +211,10 @@ class Client(AdaptedRequester):
             face: Makes of a connection what an app that is a function is to see of it there.
         """
         self._endpoint.serve_here(face)
+
+    def dial_over(self, open_stream: OpenStream) -> None:
+        """Has it dial something else than TCP. Before it is entered."""
+        self._dialer.transport = replace(self._dialer.transport, open_stream=open_stream)
 
     async def wait_connected(self) -> Connection:
         """Waits until there is a connection that takes requests, and returns it.

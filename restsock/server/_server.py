@@ -311,6 +311,10 @@ class Server(AdaptersByName):
         self._endpoint.serve_here(face)
         self._access_control.asyncio_loop = self._endpoint.asyncio_loop
 
+    def accept_from(self, open_listeners: OpenListeners) -> None:
+        """Has it accept from something else than TCP. Before it is entered."""
+        self._open_listeners = open_listeners
+
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left."""
         await self._endpoint.life.wait_closed()

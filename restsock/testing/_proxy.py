@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from restsock.testing._faults import Faults
 from restsock.testing._stream import FaultyStream
-from restsock.testing._wire import CutKind
 
 _log = logging.getLogger("restsock.testing")
 _PIECE = 65536
@@ -61,7 +61,7 @@ class Link:
             scope.cancel()
 
 
-class FaultyProxy:
+class FaultyProxy(Faults):
     """Forwards TCP to a target, for peers in other processes or over real TLS.
 
         async with FaultyProxy(host, port) as proxy:
@@ -71,8 +71,8 @@ class FaultyProxy:
             await proxy.refuse()    # new ones are refused
             await proxy.accept()    # and let in again
 
-    The methods act on every present link; those that change a lasting state (`stall`, `drop`)
-    act on later ones too, until `resume`. One link is at hand in `links`.
+    The methods act on every present link; those that change a lasting state (`stall`, `drop`,
+    `slow`) act on later ones too. One link is at hand in `links`.
 
     Args:
         host: The target's.
@@ -84,12 +84,11 @@ class FaultyProxy:
     """
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__()
         self.links: list[Link] = []
         self.accepted = 0
         self._target = (host, port)
         self._port = 0
-        self._stalled = False
-        self._dropping = False
         self._stack = contextlib.AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._listening: trio.CancelScope | None = None
@@ -125,30 +124,6 @@ class FaultyProxy:
         if self._listening is None:
             self._listening = await self._nursery.start(self._listen)
 
-    def stall(self) -> None:
-        """Let nothing pass on any link, old or new, until `resume`."""
-        self._stalled = True
-        for link in self.links:
-            link.stream.stall()
-
-    def resume(self) -> None:
-        """End a `stall`; and let later links be free of `drop`, the present ones stay lost."""
-        self._stalled = self._dropping = False
-        for link in self.links:
-            link.stream.resume()
-
-    def drop(self) -> None:
-        """Lose every byte on every link, old or new, without a word to either end."""
-        self._dropping = True
-        for link in self.links:
-            link.stream.drop()
-
-    async def cut(self, kind: CutKind = "reset") -> None:
-        """End every present link, see `FaultyStream.cut`."""
-        await trio.lowlevel.checkpoint()
-        for link in list(self.links):
-            await link.stream.cut(kind)
-
     async def _listen(
         self, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -165,13 +140,11 @@ class FaultyProxy:
         link = Link(client)
         self.accepted += 1
         self.links.append(link)
-        if self._stalled:
-            link.stream.stall()
-        if self._dropping:
-            link.stream.drop()
+        self._join(link.stream)
         try:
             await link.run(*self._target)
         finally:
+            self._streams.remove(link.stream)
             self.links.remove(link)
 
 

@@ -121,3 +121,18 @@ async def test_reset_by_the_client_reaches_the_target(proxy: FaultyProxy) -> Non
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
     await stream.aclose()
+
+
+async def test_slow_holds_for_present_and_later_links(proxy: FaultyProxy) -> None:
+    async with await dial(proxy) as first:
+        assert await ask(first, b"x") == b"x"
+        proxy.slow(0.5, rate=1000)
+        async with await dial(proxy) as second:
+            assert await ask(second, b"x") == b"x"
+            wires = [(link.stream.sending, link.stream.receiving) for link in proxy.links]
+        assert [(out.rate, back.rate, back.delay) for out, back in wires] == [(1000, 1000, 0.5)] * 2
+        proxy.slow()
+        assert wires[0][1].delay == 0
+        assert wires[0][1].rate is None
+    with pytest.raises(ValueError, match="rate"):
+        proxy.slow(rate=0)

@@ -1,0 +1,227 @@
+"""A connected client and server without a port, for each API: `trio_pair`, `sync_pair`, `aio_pair`.
+
+The three take the same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from restsock import aio, sync
+from restsock._options import Backoff, Options
+from restsock.client import Client, connect
+from restsock.endpoint import documented_like, with_arguments_of
+from restsock.server import Server, listen
+from restsock.testing._network import AioNetwork, Network, SyncNetwork
+
+__all__ = ["EndpointPair", "PairFactory", "aio_pair", "sync_pair", "trio_pair"]
+
+C = TypeVar("C")
+S = TypeVar("S")
+N = TypeVar("N")
+
+# A test that cuts the connection is not to wait for the next one.
+_BACKOFF = Backoff(initial=0.01, cap=0.1)
+
+
+class EndpointPair(tuple[C, S], Generic[C, S, N]):
+    """A connected client and server; unpacks into the two.
+
+    Attributes:
+        client: The end that has dialed, a `Client` of the API in use.
+        server: The end that listens, a `Server`.
+        network: What is between them, to be broken: `network.cut()` and so on.
+    """
+
+    client: C
+    server: S
+    network: N
+
+    def __new__(cls, client: C, server: S, network: N) -> EndpointPair[C, S, N]:
+        """See the attributes."""
+        pair = super().__new__(cls, (client, server))
+        pair.client, pair.server, pair.network = client, server, network
+        return pair
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Both ends, to be entered: the server first."""
+
+    client: Client
+    server: Server
+    network: Network
+
+
+def _make_ends(
+    app: Any = None,
+    server_app: Any = None,
+    *,
+    name: str = "client",
+    options: Options | None = None,
+    client: Mapping[str, Any] | None = None,
+    server: Mapping[str, Any] | None = None,
+) -> _Ends:
+    """Makes both ends of a pair.
+
+    Args:
+        app: Serves what the server asks of the client: an ASGI or WSGI app, or a function.
+        server_app: Serves what the client asks of the server.
+        name: The client's, by which the server knows it.
+        options: Limits, timeouts and heartbeat of both ends.
+        client: Further arguments of `connect`: `{"auth": Bearer("secret")}`, for example. By
+            default it dials again after 10 ms at most, and then up to 100 ms.
+        server: Further arguments of `listen`. Neither end speaks TLS.
+
+    Raises:
+        ValueError: An argument is not valid.
+        TypeError: An argument is of a wrong type or unknown.
+        HandshakeError: On entering: the server has refused the client.
+    """
+    network = Network()
+    dialing: dict[str, Any] = {"backoff": _BACKOFF, "options": options, **(client or {})}
+    listening: dict[str, Any] = {"options": options, **(server or {})}
+    here = connect("ws://memory/", app=app, name=name, proxy=False, **dialing)
+    here.dial_over(network.open_stream)
+    there = listen(None, 0, app=server_app, **listening)
+    there.accept_from(network.open)
+    return _Ends(here, there, network)
+
+
+@with_arguments_of(_make_ends)
+def trio_pair(
+    ends: _Ends,
+) -> AbstractAsyncContextManager[EndpointPair[Client, Server, Network]]:
+    """Connect a `restsock.Client` and a `restsock.Server` in memory. For trio.
+
+        async with trio_pair(app) as (client, server):
+            response = await server.request("client", "GET", "/pets")
+
+    Under a `trio.testing.MockClock(autojump_threshold=0)` time-outs and delays take no time.
+    The rest is as with `sync_pair`.
+    """
+    return _on_trio(ends)
+
+
+@with_arguments_of(_make_ends)
+def sync_pair(
+    ends: _Ends,
+) -> AbstractContextManager[EndpointPair[sync.Client, sync.Server, SyncNetwork]]:
+    """Connect a `restsock.sync.Client` and a `restsock.sync.Server` in memory. For threads.
+
+        with sync_pair(app) as (client, server):
+            session.mount("http://client/", server.adapter("client"))
+            assert session.get("http://client/pets").json() == ["Rex"]
+
+    There is no port, and nothing leaves the process. When the block begins, the server knows the
+    client. Leaving it closes both, after what is in flight; at once, if the network stalls or drops
+    by then.
+    """
+    return _in_threads(ends)
+
+
+@with_arguments_of(_make_ends)
+def aio_pair(
+    ends: _Ends,
+) -> AbstractAsyncContextManager[EndpointPair[aio.Client, aio.Server, AioNetwork]]:
+    """Connect a `restsock.aio.Client` and a `restsock.aio.Server` in memory. For asyncio.
+
+        async with aio_pair(app) as (client, server):
+            response = await server.request("client", "GET", "/pets")
+
+    ASGI apps and functions run on the loop of the caller. The rest is as with `sync_pair`.
+    """
+    return _on_asyncio(ends)
+
+
+@asynccontextmanager
+async def _on_trio(ends: _Ends) -> AsyncIterator[EndpointPair[Client, Server, Network]]:
+    async with ends.server as server:
+        events = server.events()
+        async with ends.client as client:
+            await events.receive()  # so both know each other
+            await events.aclose()
+            try:
+                yield EndpointPair(client, server, ends.network)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await ends.network.end()
+
+
+@contextmanager
+def _in_threads(
+    ends: _Ends,
+) -> Iterator[EndpointPair[sync.Client, sync.Server, SyncNetwork]]:
+    with sync.Server(ends.server) as server:
+        events = server.events()
+        with sync.Client(ends.client) as client:
+            events.receive()
+            events.close()
+            network = SyncNetwork(ends.network)
+            try:
+                yield EndpointPair(client, server, network)
+            finally:
+                network.end()
+
+
+@asynccontextmanager
+async def _on_asyncio(
+    ends: _Ends,
+) -> AsyncIterator[EndpointPair[aio.Client, aio.Server, AioNetwork]]:
+    async with aio.Server(ends.server) as server:
+        events = server.events()
+        async with aio.Client(ends.client) as client:
+            await events.receive()
+            await events.aclose()
+            network = AioNetwork(ends.network)
+            try:
+                yield EndpointPair(client, server, network)
+            finally:
+                network.end()  # a moment, whatever the network does
+
+
+class PairFactory:
+    """What the fixture `restsock_pair` gives: pairs for one test.
+
+        def test_stock(restsock_pair):
+            client, server = restsock_pair(app)
+
+    Call it for a `sync_pair` that is open until the test ends. `aio` and `trio` are `aio_pair` and
+    `trio_pair`, for `async with` in a test that is async.
+    """
+
+    aio = staticmethod(aio_pair)
+    trio = staticmethod(trio_pair)
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    @documented_like(_make_ends)
+    def __call__(
+        self,
+        app: Any = None,
+        server_app: Any = None,
+        *,
+        name: str = "client",
+        options: Options | None = None,
+        client: Mapping[str, Any] | None = None,
+        server: Mapping[str, Any] | None = None,
+    ) -> EndpointPair[sync.Client, sync.Server, SyncNetwork]:
+        """Connect a client and a server for threads, until the test ends; see `sync_pair`."""
+        pair = sync_pair(app, server_app, name=name, options=options, client=client, server=server)
+        return self._stack.enter_context(pair)
+
+    def close(self) -> None:
+        """Close what it has made, latest first."""
+        self._stack.close()
