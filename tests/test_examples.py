@@ -32,6 +32,12 @@ SAYS = {
         "robot-7, stopBelt: 403 Forbidden: 'robot-7' may not call stopBelt",
         "stranger, getStatus: 403",
     ],
+    "asyncio_client": [
+        "the program has stored 3 readings",
+        "GET /readings -> [20.5, 21.0, 21.5]",
+        "POST /readings -> 201",
+        "20 calls at once share 3 connections of the database; readings: 4",
+    ],
     "both_directions": [],  # two tasks: their lines come in any order, see below
     "call_with_httpx": [
         "blocking: GET /pets?limit=1 0 bytes",
@@ -47,11 +53,22 @@ SAYS = {
         "ConnectionClosed",
         "connected now:       0",
     ],
+    "django_asgi": [
+        'GET /stock/shop-7 -> 200 {"apples": 3}',
+        "GET /report/shop-7 -> 200 sold 41 apples",
+        "another path: the upgrade was refused with 403",
+    ],
     "fastapi_app": ["the app starts", "-> 201", "-> 422", '"Tom"', "the app stops"],
     "flask_behind_nat": ["200 {'name': 'Rex', 'number': 1}", "404 NOT FOUND"],
     "forward_a_server": [
         "200 /api/pets?limit=1 for edge-1, 127.0.0.1",
         "502 application/problem+json no connection to the server",
+    ],
+    "headquarters": [
+        'GET /stock/shop-7 -> 200 {"apples":3}',
+        "GET /report/shop-7 -> 200",
+        "GET /stock/shop-8 -> 404",
+        "a shop with a wrong token is turned away",
     ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
     "restart_without_loss": [
