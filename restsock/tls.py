@@ -176,6 +176,7 @@ class ClientTLS(_FromFiles):
 
 
 TLSLike: TypeAlias = "ssl.SSLContext | ServerTLS | ClientTLS"
+"""What `tls=` takes: a context, or files that become one."""
 
 server = ServerTLS
 client = ClientTLS

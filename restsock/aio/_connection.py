@@ -39,7 +39,11 @@ class Connection(ConnectionView, AsyncioRequester):
         return self._portal.call(self._connection.statistics)
 
     async def wait_closed(self) -> Closed:
-        """Wait for its end, and tell how it was. Can be cancelled."""
+        """Wait for its end, and tell how it was. Can be cancelled.
+
+        Raises:
+            ConnectionClosed: The client or server that it belonged to was closed meanwhile.
+        """
         if self.closed is not None:
             return self.closed
         return await run(self._portal, self._connection.wait_closed)

@@ -51,7 +51,7 @@ class Events:
                 await self._sleeper.sleep(math.inf)
 
     async def aclose(self) -> None:
-        """End the subscription: tasks that wait see the end. Twice is harmless."""
+        """End the subscription: tasks that wait see the end. Raises nothing; twice is harmless."""
         self._close()
 
     def _close(self) -> None:

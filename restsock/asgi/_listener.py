@@ -155,6 +155,9 @@ class Listener:
             code: The close code for the peers. After 1001 and 1012 they dial again.
             reason: For people, at most 123 bytes of UTF-8.
             grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
+
+        Raises:
+            ValueError: The code cannot be sent.
         """
         with self._lock:
             server = self._server

@@ -112,6 +112,7 @@ class Proxy:
 
 
 ProxyLike: TypeAlias = "Proxy | str | bool | None"
+"""A proxy or its URL; `False` is none, `None` what the environment says."""
 
 
 def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:

@@ -262,7 +262,10 @@ class Connection(Requester):
         """Runs its tasks until there are none.
 
         Returns:
-            Whether it has ended, which it also has when this raises.
+            Whether it has ended.
+
+        Raises:
+            Exception: a bug. The connection has ended, with 1011.
         """
         over = True
         try:
@@ -301,6 +304,11 @@ class Connection(Requester):
         Args:
             code: 1000 ends the peer's client for good, 1001 lets it dial again.
             reason: at most 123 bytes of UTF-8 reach the peer.
+
+        Raises:
+            ValueError: the code cannot be sent.
+
+        If cancelled, the closing goes on without this.
         """
         self.close_soon(code, reason)
         await self.wait_closed()
@@ -368,7 +376,7 @@ class Connection(Requester):
                 self.exchange_table.settle()
 
     async def wait_closed(self) -> Closed:
-        """Waits for the end, and tells how it was. Can be cancelled without harm."""
+        """Waits for the end, and tells how it was: no error is raised. Can be cancelled."""
         return await self.lifecycle.wait_finished()
 
     def statistics(self) -> Statistics:

@@ -140,6 +140,7 @@ class Instrument:
 
 
 InstrumentLike: TypeAlias = Instrument | Instruments | Iterable[Instrument]
+"""One instrument or several, for `connect` and `listen`."""
 
 
 def instruments_of(instrument: InstrumentLike | None) -> Instruments | None:

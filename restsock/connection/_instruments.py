@@ -24,6 +24,7 @@ Direction: TypeAlias = Literal["sent", "received"]
 """Who asks: `"sent"` are the requests of this side, `"received"` those of the peer."""
 
 Side: TypeAlias = Literal["dialer", "listener"]
+"""Which end of a connection this is."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Fields", "FieldsLike", "Response", "StreamedResponse", "fields_of"]
 
 FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+"""Header fields: a mapping or pairs. Text is encoded as latin-1."""
 
 
 def fields_of(fields: FieldsLike) -> list[tuple[bytes, bytes]]:
@@ -127,11 +128,15 @@ class StreamedResponse(Fields, Body):
         self._exchange = self._body = exchange
 
     async def read(self) -> bytes:
-        """All that is left of the body."""
+        """All that is left of the body, of any size. Raises what `receive` does."""
         return b"".join([data async for data in self])
 
     async def receive(self) -> bytes:
-        """The next bytes as they came; `b""` at the end."""
+        """The next bytes as they came; `b""` at the end. Cancelled, it takes none.
+
+        Raises:
+            RestsockError: the response broke off; `may_have_run` says whether a retry is safe.
+        """
         return await self._exchange.receive_data()
 
     async def send(self, data: bytes) -> None:

@@ -46,7 +46,11 @@ class Request(Fields, Body):
         self._body = body
 
     async def read(self) -> bytes:
-        """The whole body, of any size: bound it by iterating when the peer is not trusted."""
+        """The whole body, of any size: bound it by iterating when the peer is not trusted.
+
+        Raises:
+            RestsockError: the request broke off; its caller no longer waits for an answer.
+        """
         return b"".join([data async for data in self])
 
     async def json(self) -> Any:
@@ -54,5 +58,6 @@ class Request(Fields, Body):
 
         Raises:
             ValueError: it is not.
+            RestsockError: as with `read`.
         """
         return json.loads(await self.read())

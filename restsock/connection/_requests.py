@@ -111,9 +111,13 @@ class AsyncRequests(ABC):
     ) -> AbstractAsyncContextManager[StreamedResponse]:
         """Sends a request; its block runs once the response head is there.
 
+        The arguments are those of `request`, and so is what is sent again. There is no `timeout`:
+        bound the block instead. If it is cancelled, or left before the end of the body, the stream
+        is reset and the peer's app learns of it.
+
         The body is read by iterating over the response. After a 101 the same response carries raw
-        bytes, and `send()` goes the other way. Leaving the block before the end resets the
-        stream. A body in pieces goes on being sent while the block runs.
+        bytes, and `send()` goes the other way. A body in pieces goes on being sent while the block
+        runs.
 
         Raises:
             RequestTimeout: no connection with a free stream within `timeouts.connect`.

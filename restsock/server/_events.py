@@ -27,6 +27,7 @@ __all__ = ["ConnectionEvent", "EventHub", "EventType", "Subscription"]
 _MAX_WEIGHT = 16 * 1024 * 1024
 
 EventType = Literal["ConnectionReceived", "ConnectionClosed", "ConnectionFailure", "EventsLost"]
+"""What has happened; see `ConnectionEvent.type`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ class Subscription:
             raise trio.WouldBlock
 
     def close(self) -> None:
-        """Ends the subscription; what waits unread is dropped. On the loop; twice is harmless."""
+        """Ends the subscription; what waits unread is dropped. On the loop; raises nothing."""
         self._hub.discard(self)
         with self._lock:
             self._queue.clear()
@@ -135,7 +136,7 @@ class Subscription:
         self.end()
 
     async def aclose(self) -> None:
-        """Like `close`."""
+        """Like `close`. A checkpoint, and raises nothing else."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -153,7 +154,7 @@ class Subscription:
         self._notify()
 
     def end(self) -> None:
-        """Lets the readers see the end, after what still waits. For the hub."""
+        """Lets the readers see the end, after what still waits. For the hub; raises nothing."""
         with self._lock:
             self._ended = True
         self._notify()

@@ -316,7 +316,7 @@ class Server(AdaptersByName):
         self._open_listeners = open_listeners
 
     async def wait_closed(self) -> None:
-        """Waits until the server is closed and no connection is left."""
+        """Waits until the server is closed and no connection is left: no error is raised."""
         await self._endpoint.life.wait_closed()
 
     @documented_like(Endpoint.drain)

@@ -68,6 +68,9 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
 
         Returns:
             How it ended, or `None` when it did not in time.
+
+        Raises:
+            RestsockError: After a fork, or on the background thread.
         """
         outcome: Closed | None = self._wait_closed(timeout)
         return outcome

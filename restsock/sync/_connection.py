@@ -44,6 +44,10 @@ class Connection(ConnectionView, BlockingRequester):
 
         Returns:
             How it ended, or `None` when it did not in time.
+
+        Raises:
+            ConnectionClosed: The client or server that it belonged to was closed meanwhile.
+            RestsockError: After a fork, or on the background thread.
         """
         if self.closed is not None:
             return self.closed

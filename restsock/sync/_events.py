@@ -70,7 +70,7 @@ class Events:
                 self._changed.wait(min(left, _LOOK_AFTER))
 
     def close(self) -> None:
-        """End the subscription: threads that wait see the end. Twice is harmless."""
+        """End the subscription: waiting threads see the end. Raises nothing; twice is harmless."""
         if self._portal.foreign:
             return  # the parent's
         try:

@@ -217,7 +217,7 @@ class StreamedResponse:
         self._exchange.send_end()
 
     def close(self) -> None:
-        """End the exchange; its stream is reset unless all was read. Twice is harmless."""
+        """End the exchange; its stream is reset unless all was read. Raises nothing."""
         self._upload = None
         self._exchange.close()
 

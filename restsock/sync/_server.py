@@ -136,6 +136,9 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
         Returns:
             Whether it is.
+
+        Raises:
+            RestsockError: After a fork, or on the background thread.
         """
         self._wait_closed(timeout)
         return self._context.closed or self._server.closed

@@ -223,5 +223,5 @@ class PairFactory:
         return self._stack.enter_context(pair)
 
     def close(self) -> None:
-        """Close what it has made, latest first."""
+        """Close what it has made, latest first. Raises what leaving a `sync_pair` does."""
         self._stack.close()

@@ -62,7 +62,7 @@ class Faults:
         """End every present connection. A client dials again, and gets through.
 
         Args:
-            kind: "reset" or "eof"; see `FaultyStream.cut`.
+            kind: "reset" or "eof"; see `FaultyStream.cut`, which raises nothing.
         """
         await trio.lowlevel.checkpoint()
         for stream in list(self._streams):

@@ -41,7 +41,7 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
         self.token: trio.lowlevel.TrioToken | None = None
 
     def refuse(self) -> None:
-        """Refuse new connections; the present one goes on."""
+        """Refuse new connections; the present one goes on. Raises nothing."""
         self._refusing = True
 
     def accept_again(self) -> None:
@@ -54,13 +54,13 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
         A client dials again, and gets through.
 
         Args:
-            kind: "reset" or "eof"; see `FaultyStream.cut`.
+            kind: "reset" or "eof"; see `FaultyStream.cut`, which raises nothing.
         """
         await super().cut(kind)
         await wait_all_tasks_blocked()
 
     async def end(self) -> None:
-        """Have both ends notice what is lost, so that closing them need not wait for it."""
+        """Have both ends notice what is lost, so that closing does not wait. Raises nothing."""
         self.refuse()
         if self._stalled or self._dropping:
             for stream in self._streams:
@@ -69,7 +69,11 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
     # --- for the client -------------------------------------------------------------------
 
     async def open_stream(self, address: Address) -> trio.abc.Stream:
-        """Dials; see `restsock.client.OpenStream`."""
+        """Dials; see `restsock.client.OpenStream`.
+
+        Raises:
+            ConnectionRefusedError: After `refuse`, or when the server has closed.
+        """
         await trio.lowlevel.checkpoint()
         ours, theirs = memory_stream_pair()
         try:
@@ -87,33 +91,33 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
     async def open(
         self, host: str | None, port: int, sockets: SocketOptions
     ) -> Sequence[trio.abc.Listener[Any]]:
-        """There is nothing to bind."""
+        """There is nothing to bind, and so it raises nothing."""
         await trio.lowlevel.checkpoint()
         self.token = trio.lowlevel.current_trio_token()
         return [self]
 
     async def accept(self) -> trio.abc.Stream:
-        """The next one that has dialed; see `trio.abc.Listener`."""
+        """The next one that has dialed; raises what `trio.abc.Listener` does."""
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """Accepts no more; see `trio.abc.Listener`."""
+        """Accepts no more; raises nothing. See `trio.abc.Listener`."""
         self._receive.close()
         await trio.lowlevel.checkpoint()
 
 
 class _NetworkView:
-    """A network, for those who are not on its loop. Each method returns when it has taken effect.
-
-    Raises:
-        trio.RunFinishedError: Both ends were closed.
-    """
+    """A network, for callers outside its loop. Each method returns when it has taken effect."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
 
     def stall(self) -> None:
-        """Let nothing pass, on old and new connections, until `resume`."""
+        """Let nothing pass, on old and new connections, until `resume`.
+
+        Raises:
+            trio.RunFinishedError: Both ends were closed. So do the other methods.
+        """
         self._call(self._network.stall)
 
     def resume(self) -> None:
@@ -140,7 +144,7 @@ class _NetworkView:
         self._call(partial(self._network.slow, delay, rate=rate))
 
     def refuse(self) -> None:
-        """Refuse new connections; the present one goes on."""
+        """Refuse new connections; the present one goes on. Raises what `stall` does."""
         self._call(self._network.refuse)
 
     def accept_again(self) -> None:
@@ -148,7 +152,7 @@ class _NetworkView:
         self._call(self._network.accept_again)
 
     def end(self) -> None:
-        """See `Network.end`. It waits for nothing but the loop."""
+        """See `Network.end`. It waits for nothing but the loop, and raises nothing."""
         try:
             trio.from_thread.run(self._network.end, trio_token=self._network.token)
         except trio.RunFinishedError:
@@ -168,6 +172,9 @@ class SyncNetwork(_NetworkView):
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`.
+
+        Raises:
+            trio.RunFinishedError: Both ends were closed.
         """
         trio.from_thread.run(self._network.cut, kind, trio_token=self._network.token)
 
@@ -182,6 +189,9 @@ class AioNetwork(_NetworkView):
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`.
+
+        Raises:
+            trio.RunFinishedError: Both ends were closed.
         """
         cut = partial(trio.from_thread.run, self._network.cut, kind)
         await asyncio.to_thread(cut, trio_token=self._network.token)

@@ -28,7 +28,10 @@ class Link:
         self.target: trio.SocketStream | None = None
 
     async def run(self, host: str, port: int) -> None:
-        """Dial the target and forward until both directions have ended."""
+        """Dial the target and forward until both directions have ended.
+
+        Raises nothing when the target cannot be reached: the client sees a reset, the log says why.
+        """
         try:
             self.target = target = await trio.open_tcp_stream(host, port)
             async with trio.open_nursery() as nursery:
@@ -110,7 +113,7 @@ class FaultyProxy(Faults):
         await self._stack.aclose()
 
     async def refuse(self) -> None:
-        """Refuse new connections; the present ones go on. Harmless when done already."""
+        """Refuse new connections; the present ones go on. Twice is harmless; raises nothing."""
         await trio.lowlevel.checkpoint()
         if self._listening is not None:
             self._listening.cancel()
@@ -118,7 +121,12 @@ class FaultyProxy(Faults):
             await self._refusing.wait()
 
     async def accept(self) -> None:
-        """Let new connections in (again), on the same port. Harmless when open already."""
+        """Let new connections in (again), on the same port. Harmless when open already.
+
+        Raises:
+            RuntimeError: The proxy was not entered.
+            OSError: Another program has taken the port meanwhile.
+        """
         if self._nursery is None:
             raise RuntimeError("the proxy runs inside `async with`")
         if self._listening is None:

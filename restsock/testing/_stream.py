@@ -80,13 +80,20 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         Args:
             kind: "reset": a task that waits here gets `trio.BrokenResourceError`, and the inner
                 stream is closed (a socket with a TCP reset). "eof": both ends read an end of file.
+
+        Raises nothing, not even when the stream has ended before.
         """
         await self._cut(kind, sending=True, receiving=True)
 
     # ---- trio.abc.HalfCloseableStream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send through the faults. If cancelled, an unknown part has left, as always in trio."""
+        """Send through the faults. If cancelled, an unknown part has left, as always in trio.
+
+        Raises:
+            trio.BrokenResourceError: The wire was cut, or the inner stream is broken.
+            trio.ClosedResourceError: This was closed.
+        """
         self._check()
         await self._pause(self.sending.delay)
         view = memoryview(data)
@@ -104,7 +111,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
                 return  # the rest vanishes after the end of file
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait for the inner stream and for the end of a stall."""
+        """Wait for the inner stream and for the end of a stall. Raises what `send_all` does."""
         self._check()
         with self._interruptible():
             await self.sending.admit(0)
@@ -113,14 +120,14 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._check()
 
     async def send_eof(self) -> None:
-        """Half-close, unless the wire has lost the peer already."""
+        """Half-close, unless the wire has lost the peer already. Raises what `send_all` does."""
         self._check()
         await trio.lowlevel.checkpoint()
         if not (self.sending.dropping or self._sending_ended):
             await self._end_inner()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive through the faults. If cancelled, no byte is lost."""
+        """Receive through the faults; raises what `send_all` does. Cancelled, it loses no byte."""
         wire = self.receiving
         while True:
             self._check()
@@ -153,7 +160,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Close. After a `drop` the inner stream stays open, since the peer must not notice.
 
-        Close ``inner`` yourself then, or call `aclose_inner`.
+        Close ``inner`` yourself then, or call `aclose_inner`. Raises nothing; twice is harmless.
         """
         self._closed = True
         self._interrupt()
@@ -163,7 +170,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             await self.inner.aclose()
 
     async def aclose_inner(self) -> None:
-        """Close the inner stream whatever the faults; harmless when it is closed already."""
+        """Close the inner stream whatever the faults. Raises nothing; twice is harmless."""
         self._closed = True
         self._interrupt()
         await trio.aclose_forcefully(self.inner)

@@ -24,6 +24,7 @@ from typing import Literal
 import trio
 
 CutKind = Literal["reset", "eof"]
+"""How a wire ends: with an error at both ends, or with an end of file."""
 
 # With a rate limit, bytes leave in portions of this many seconds: small enough to be smooth,
 # large enough that a fast wire does not cost a wake-up for every few bytes.
@@ -110,7 +111,7 @@ class Wire:
     async def admit(self, wanted: int) -> int:
         """Wait until bytes may pass and say how many of `wanted` (1 or more). A checkpoint.
 
-        If cancelled, nothing has passed; a part of the rate may have been used up.
+        If cancelled, nothing has passed; a part of the rate may have been used up. Raises nothing.
         """
         await trio.lowlevel.checkpoint()
         await self._running.wait()

@@ -289,6 +289,7 @@ def closed_error() -> ConnectionClosed:
 
 
 def unwrap(answer: Answer[T]) -> T:
+    """What a function gave; raises what it raised."""
     value, error = answer
     if error is not None:
         try:

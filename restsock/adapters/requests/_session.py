@@ -401,7 +401,7 @@ class Session(requests.Session):
             return _long_way.rebuild_proxies(self, prepared_request, proxies)
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
-        """As in requests. For a tunnel the environment's proxies are left out."""
+        """As in requests, with its errors. For a tunnel the environment's proxies are left out."""
         if "proxies" not in kwargs and self._is_tunnel(getattr(request, "url", None)):
             kwargs["proxies"] = resolve_proxies(request, cast("Any", self.proxies), trust_env=False)
         return super().send(request, **kwargs)

@@ -136,3 +136,4 @@ class Contract:
 
 
 ContractLike: TypeAlias = "Contract | str | PathLike[str] | Mapping[str, Any] | Document | bool"
+"""What `openapi=` takes: an OpenAPI document in any form, or a `Contract` of it."""
