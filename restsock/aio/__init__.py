@@ -53,7 +53,6 @@ def connect(client: _async_client.Client) -> Client:
     `auth`, run on the loop on which it is entered.
 
     Raises:
-        HandshakeError: On entering: dialing again would not help, or was done often enough.
         RestsockError: On entering: this is not asyncio.
     """
     return Client(client)
@@ -70,7 +69,6 @@ def listen(server: _async_server.Server) -> Server:
     which it is entered.
 
     Raises:
-        OSError: On entering: an address cannot be bound.
         RestsockError: On entering: this is not asyncio.
     """
     return Server(server)

@@ -139,6 +139,9 @@ class Listener:
 
         Args:
             app: The application; frameworks pass it, and nothing is done with it.
+
+        Raises:
+            AppStartupError: The app that peers call says that it cannot start.
         """
         await self._start()
         try:

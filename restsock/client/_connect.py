@@ -75,6 +75,8 @@ def connect(
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
+        HandshakeError: On entering: dialing again would not help, or was done often enough.
+        RestsockError: On entering: this is not trio.
         ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
             this system has no such socket option. No message repeats a secret.
         ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.

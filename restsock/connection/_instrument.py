@@ -59,7 +59,7 @@ class Instrument:
         """An attempt to connect came to nothing: refused, malformed, too slow, unreachable."""
 
     def round_trip(self, connection: Connection, seconds: float) -> None:
-        """A ping was answered."""
+        """A ping was answered, after so many seconds."""
 
     # --- traffic --------------------------------------------------------------------------
 

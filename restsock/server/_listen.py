@@ -38,7 +38,7 @@ def listen(
 ) -> Server:
     """Listens for dialing peers; the result is to be entered with `async with`.
 
-    Nothing is bound before that; entering raises `OSError` when it cannot be. See `Server`.
+    Nothing is bound before that. See `Server`.
 
     Args:
         host: An address, a name (then on all its addresses), or `None` for everywhere.
@@ -71,6 +71,8 @@ def listen(
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
+        OSError: On entering: an address cannot be bound.
+        RestsockError: On entering: this is not trio.
         ValueError: The port, an origin, a network or `names` is not valid, or this system has no
             such socket option.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.

@@ -252,14 +252,16 @@ class Server(AdaptersByName):
     ) -> Response:
         """Sends a request to the peer of this name and reads the whole response.
 
-        If cancelled, the stream is reset and the peer's app learns of it.
+        What is sent again by itself is told at `Client.request`. If cancelled, the stream is reset
+        and the peer's app learns of it.
 
         Args:
             name: The peer's.
 
         Raises:
-            PeerNotFound: No peer of that name was ever here, and none came in time.
-            PeerUnavailable: It was, and did not come back in time.
+            PeerNotFound: No peer of that name was ever here, and none came within
+                `Timeouts.connect`. A retry is safe.
+            PeerUnavailable: It was, and did not come back in that time. A retry is safe.
         """
         route = self.route(name)
         return await route.request(

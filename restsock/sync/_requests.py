@@ -187,7 +187,7 @@ class StreamedResponse:
 
         Raises:
             RequestTimeout: Nothing came in time. The stream was reset.
-            RestsockError: The response broke off.
+            RestsockError: The response broke off; `may_have_run` says whether a retry is safe.
         """
         try:
             return self._receive(self._timeout)

@@ -111,7 +111,11 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         timeout: float | None = None,
         scheme: str | None = None,
     ) -> Response:
-        """Send a request to the peer of this name and read the whole response."""
+        """Send a request to the peer of this name and read the whole response.
+
+        Raises:
+            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+        """
         route = self.route(name)
         return route.request(
             method, target, headers=headers, body=body, timeout=timeout, scheme=scheme

@@ -44,6 +44,8 @@ class AsyncTunnelTransport:
     async def handle_async_request(self, request: Any) -> Any:
         """Sends a request and returns once the response's head is there.
 
+        If cancelled, the stream is reset and the peer's app learns of it.
+
         Raises:
             httpx.TransportError, TypeError: as the blocking transport.
         """
