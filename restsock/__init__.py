@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from restsock.server import ServerStatistics as ServerStatistics
     from restsock.server import Subscription as Subscription
     from restsock.server import listen as listen
+    from restsock.server import systemd_sockets as systemd_sockets
 
 __version__ = "0.2.0"
 
@@ -120,6 +121,7 @@ _NAMES = {
     "endpoint": "drain_on_signal",
     "server": """
         ConnectionEvent Connections EventType Route Server ServerStatistics Subscription listen
+        systemd_sockets
     """,
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -1,30 +1,44 @@
 """Hosts and URLs, read strictly. No error repeats a URL, which may hold a secret.
 
 The zone of an IPv6 address is the interface that a link-local address is on (RFC 4007, RFC 6874).
+
+A URL for a Unix socket is `scheme+unix:///path/of/the/file`, and may have a target after a colon:
+`scheme+unix:///path/of/the/file:/path?query`. The path of the file is percent-encoded where it has
+a colon or a question mark. There is no standard for it; npm's `ws` reads such URLs, too.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import socket
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 __all__ = [
     "PORTS",
     "UrlParts",
     "authority_of",
     "bracketed_host",
+    "check_socket_path",
     "host_and_port",
     "split_url",
+    "unix_url",
     "url_host",
     "without_zone",
 ]
 
 # The default port of each scheme.
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# How the scheme of a URL ends that names a Unix socket.
+_UNIX = "+unix"
+# Bytes of its path, without the zero at the end: `sun_path` has 108 on Linux, 104 on BSD and macOS.
+_MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 # Names of interfaces; systems allow more, but none is in use.
 _ZONE = re.compile(r"[0-9A-Za-z_.~-]+")
@@ -39,6 +53,8 @@ class UrlParts:
         userinfo: what stands in front of the last `@`, as it is written; `None` without an `@`.
         port: `None` where the URL names none.
         target: path and query, as they are written; there may be none.
+        socket_path: the file of a Unix socket; `None` where the URL names none. Its host is
+            localhost.
     """
 
     scheme: str
@@ -46,6 +62,7 @@ class UrlParts:
     host: str
     port: int | None
     target: str = field(repr=False)
+    socket_path: str | None = None
 
 
 def bracketed_host(host: str) -> str | None:
@@ -90,6 +107,36 @@ def authority_of(scheme: str, host: str, port: int) -> str:
     return host if port == PORTS[scheme] else f"{host}:{port}"
 
 
+def unix_url(scheme: str, path: str) -> str:
+    """The URL of the Unix socket at a path, without a target. `scheme` precedes the plus."""
+    return f"{scheme}{_UNIX}://{quote(os.fsencode(path))}"
+
+
+def check_socket_path(path: str, what: str) -> str:
+    """The same path, if a Unix socket of this system can have it.
+
+    Args:
+        path: Of the file.
+        what: What to call it in an error.
+
+    Raises:
+        ValueError: It is not absolute, too long, or has a zero byte; or there are no Unix sockets.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError(f"{what}: this system ({sys.platform}) has no Unix sockets")
+    if not path.startswith("/"):
+        raise ValueError(f"{what} must have an absolute path, such as /run/restsock.sock")
+    if "\0" in path:
+        raise ValueError(f"{what} has a zero byte in its path")
+    nbytes = len(os.fsencode(path))
+    if nbytes > _MAX_SOCKET_PATH:
+        raise ValueError(
+            f"{what} has a path of {nbytes} bytes; that of a Unix socket has {_MAX_SOCKET_PATH}"
+            " at most"
+        )
+    return path
+
+
 def split_url(
     url: str, what: str, schemes: Collection[str], hints: Mapping[str, str] = MappingProxyType({})
 ) -> UrlParts:
@@ -99,6 +146,7 @@ def split_url(
         url: Any text.
         what: What to call it in an error.
         schemes: Those that are allowed, in lower case.
+            One that ends in `+unix` is for a Unix socket.
         hints: What to say of some others.
 
     Raises:
@@ -125,6 +173,12 @@ def split_url(
         )
     if "#" in url:
         raise ValueError(f"{what} has a fragment, which it cannot have")
+    if scheme.endswith(_UNIX):
+        if parts.netloc:
+            raise ValueError(
+                f"{what} has a host, but a Unix socket has a path: write {scheme}:///run/name.sock"
+            )
+        return _split_unix(scheme, url.partition(":")[2].removeprefix("//"), what)
     if not host:
         raise ValueError(f"{what} has no host")
     if port == 0:
@@ -137,6 +191,17 @@ def split_url(
         port,
         f"{parts.path}?{parts.query}" if parts.query else parts.path,
     )
+
+
+def _split_unix(scheme: str, rest: str, what: str) -> UrlParts:
+    """Takes apart what follows the scheme: the path of a file, and perhaps a target."""
+    path, _, target = rest.partition(":")
+    if "?" in path:
+        raise ValueError(f"{what} has a query without a path: write {scheme}:///run/name.sock:/?…")
+    if target and not target.startswith(("/", "?")):
+        raise ValueError(f"{what} has a colon after which no path begins; one in a name is %3A")
+    path = check_socket_path(os.fsdecode(unquote_to_bytes(path)), what)
+    return UrlParts(scheme, None, "localhost", None, target, path)
 
 
 def _check_host(host: str, what: str, *, bracketed: bool) -> str:

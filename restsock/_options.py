@@ -240,6 +240,8 @@ class Backoff:
 class SocketOptions:
     """Options of each TCP socket, for both ends unless a field says otherwise.
 
+    For a Unix socket only `backlog` and `unix_mode` have a meaning.
+
     An option that this system does not have is ignored while its field has its default; with any
     other value `connect` or `listen` raises a `ValueError`.
     """
@@ -291,7 +293,13 @@ class SocketOptions:
     """SO_REUSEPORT: several processes listen on one port, and the kernel deals the newcomers out.
     Each of them knows its own peers only, so it is off. For listeners."""
 
+    unix_mode: int = 0o600
+    """The mode of the file of a Unix socket: who may write to it may dial. By default that is the
+    user of the listener (and root). `0o660` lets in the group of the file, which is that of the
+    process, or of a folder with the set-group-ID bit. For listeners."""
+
     def __post_init__(self) -> None:
+        between(self, "unix_mode", 0, 0o777)
         for name in ("no_delay", "keep_alive", "reuse_address", "reuse_port"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"SocketOptions.{name} must be True or False")

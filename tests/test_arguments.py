@@ -65,3 +65,5 @@ def test_tls_for_a_plain_url(name: str) -> None:
     for call in CONNECTS:
         with pytest.raises(ValueError, match=f"^{name}= needs a wss:// URL$"):
             call(URL, **{name: restsock.tls.client()})
+        with pytest.raises(ValueError, match=rf"^{name}= needs a wss\+unix:// URL$"):
+            call("ws+unix:///run/hub.sock", **{name: restsock.tls.client()})

@@ -79,7 +79,7 @@ class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on.
+        """Host and port that it listens on; of a Unix socket its path, and 0.
 
         Raises:
             RuntimeError: It was not entered yet.

@@ -30,7 +30,7 @@ class Upgrade:
     Attributes:
         target: path and query, as they came.
         headers: name and value pairs, names in lower case.
-        host: the address of the peer.
+        host: the address of the peer; empty over a Unix socket.
         port: its port; 0 where there is no TCP.
         certificate: what `ssl.SSLSocket.getpeercert()` tells of a client certificate that was
             verified; `None` without one.

@@ -49,7 +49,11 @@ def connect(
     Nothing is dialed before that. See `Client` for what it does when a connection fails.
 
     Args:
-        url: `ws://host[:port]/path` or `wss://…`, without user, password and fragment.
+        url: `ws://host[:port]/path` or `wss://…`, without user, password and fragment. A Unix
+            socket is `ws+unix:///run/restsock.sock`, with path and query after a colon:
+            `ws+unix:///run/restsock.sock:/path?query`; a colon or question mark in the name of the
+            file is percent-encoded. A file that is not there is a failure as a refused connection
+            is: it is dialed again. `wss+unix` speaks TLS, and expects a certificate of `localhost`.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
@@ -62,8 +66,8 @@ def connect(
         headers: Further header fields of the upgrade request.
         auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
             function, async or not, that returns header fields. Called for each attempt to dial.
-        tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL context. By
-            default the certificates that this system trusts are accepted.
+        tls: For `wss` and `wss+unix`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL
+            context. By default the certificates that this system trusts are accepted.
         ssl_context: The same, by another name.
         options: Limits, timeouts, heartbeat and socket options.
         backoff: How to dial again.
@@ -71,14 +75,15 @@ def connect(
             `Instrument` or several, such as those of `restsock.instruments`.
         proxy: A `Proxy` to dial through, or its URL: `http://[user:password@]host:port`,
             `https://…`, `socks5://…` or `socks5h://…`. `None` takes what the environment says
-            (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none.
+            (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none. A Unix
+            socket is always dialed directly.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
         HandshakeError: On entering: dialing again would not help, or was done often enough.
         RestsockError: On entering: this is not trio.
         ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
-            this system has no such socket option. No message repeats a secret.
+            this system has no such socket option, or no Unix sockets. No message repeats a secret.
         ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
@@ -89,7 +94,8 @@ def connect(
         secure = secure or _tls.client()
     elif secure is not None:
         given = "ssl_context=" if tls is None else "tls="
-        raise ValueError(f"{given} needs a wss:// URL")
+        scheme = "wss" if address.socket_path is None else "wss+unix"
+        raise ValueError(f"{given} needs a {scheme}:// URL")
     if auth is not None and not callable(auth):
         raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
     fields = check_headers(headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ._proxy import Proxy
 from ._socks import open_socks
 from ._url import Address
 
-__all__ = ["OpenStream", "Transport", "open_tcp"]
+__all__ = ["OpenStream", "Transport", "open_tcp", "open_unix"]
 
 OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
 """Opens the stream to an address on which TLS, or the WebSocket, is going to run."""
@@ -51,6 +52,23 @@ async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.
     return stream
 
 
+async def open_unix(address: Address) -> trio.abc.Stream:
+    """A connection to the Unix socket of an address.
+
+    Raises:
+        OSError: There is no such file, nothing listens there, or this process may not dial it.
+    """
+    assert address.socket_path is not None
+    stream = await trio.open_unix_socket(address.socket_path)
+    try:
+        # A listener with a full queue leaves the socket as it was, which trio takes for connected.
+        stream.socket.getpeername()
+    except OSError as exc:
+        await _discard(stream)
+        raise OSError(errno.EAGAIN, "it has a full queue of newcomers") from exc
+    return stream
+
+
 @dataclass(frozen=True)
 class Transport:
     """How the stream to a listener is opened.
@@ -58,7 +76,8 @@ class Transport:
     Attributes:
         address: Whom to dial.
         tls: Must be given for a `wss` address.
-        open_stream: What opens the socket, to the address or to an HTTP proxy; `None` for TCP.
+        open_stream: What opens the socket, to the address or to an HTTP proxy; `None` for TCP, or
+            the Unix socket of the address.
         proxy: Whom to dial through. There is no other way then.
         sockets: For sockets that `open_stream` does not open.
     """
@@ -106,7 +125,12 @@ class _Attempt:
         self._address = transport.address
         self._tls = transport.tls
         self._sockets = transport.sockets
-        self._open_stream = transport.open_stream or partial(open_tcp, sockets=transport.sockets)
+        if transport.open_stream is not None:
+            self._open_stream = transport.open_stream
+        elif transport.address.socket_path is not None:
+            self._open_stream = open_unix
+        else:
+            self._open_stream = partial(open_tcp, sockets=transport.sockets)
         self._proxy = transport.proxy
         self._doing = ""
         self._whom = ("the listener", "ws")  # who does TLS, and the scheme of one that does none
@@ -133,7 +157,7 @@ class _Attempt:
         )
 
     async def open(self) -> trio.abc.Stream:
-        whom = self._address.authority
+        whom = self._address.where
         if self._proxy is None:
             self._doing = f"reach {whom}"
             stream = self.stream = await self._open_stream(self._address)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from restsock.protocol import Headers
 
     from ._dial import Transport
+    from ._url import Address
 
 __all__ = ["Dialer"]
 
@@ -63,6 +64,7 @@ class Dialer:
         self.address = transport.address
         self.transport = transport
         self.last_failure: RestsockError | None = None
+        self._peer = _peer_at(transport.address)
         self._endpoint = endpoint
         self._identity = identity
         self._headers = headers
@@ -160,7 +162,7 @@ class Dialer:
                     name=name,
                     metadata=metadata,
                     headers=headers,
-                    peer=Peer(address.host, address.port, address.tls),
+                    peer=self._peer,
                     options=endpoint.options,
                     limit_log=endpoint.limit_log,
                     buffered=endpoint.buffered,
@@ -173,5 +175,11 @@ class Dialer:
             raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc
         except trio.TooSlowError as exc:
             raise HandshakeError(
-                f"the handshake with {address.authority} took more than {seconds:g} s"
+                f"the handshake with {address.where} took more than {seconds:g} s"
             ) from exc
+
+
+def _peer_at(address: Address) -> Peer:
+    if address.socket_path is not None:
+        return Peer("", 0, address.tls)
+    return Peer(address.host, address.port, address.tls)

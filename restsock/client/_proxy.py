@@ -124,8 +124,13 @@ def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:
 
     Raises:
         ValueError: The URL, given or from the environment, is not valid. Nothing of it is repeated.
+            Or the address is a Unix socket, which no proxy can reach.
         ImportError: A SOCKS proxy without the library for it.
     """
+    if address.socket_path is not None:
+        if proxy:
+            raise ValueError("proxy= has no meaning for a Unix socket")
+        return None
     if proxy is None:
         return _from_environment(address)
     if isinstance(proxy, Proxy):

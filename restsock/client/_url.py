@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from restsock._addresses import PORTS, authority_of, split_url
+from restsock._addresses import PORTS, authority_of, split_url, unix_url
 
 __all__ = ["Address", "parse_url"]
 
@@ -20,16 +20,19 @@ class Address:
     Its text form is fit for logs: the query, which may hold a secret, is not in it.
 
     Attributes:
-        tls: Whether the URL is a `wss` one.
+        tls: Whether the URL is a `wss` or `wss+unix` one.
         host: The name or IP address to dial and to check a certificate against, without brackets.
         port: Where to dial.
         target: Path and query, as they go into the request line.
+        socket_path: The file of the Unix socket to dial; `None` for TCP. Then the host, which is
+            `localhost`, is for the Host field and for certificates alone.
     """
 
     tls: bool
     host: str
     port: int
     target: str
+    socket_path: str | None = None
 
     @property
     def authority(self) -> str:
@@ -40,22 +43,30 @@ class Address:
     def _scheme(self) -> str:
         return "wss" if self.tls else "ws"
 
+    @property
+    def where(self) -> str:
+        """What an error calls it: the file of a Unix socket, else the authority."""
+        return self.authority if self.socket_path is None else self.socket_path
+
     def __str__(self) -> str:
-        return f"{self._scheme}://{self.authority}{self.target.partition('?')[0]}"
+        path = self.target.partition("?")[0]
+        if self.socket_path is not None:
+            return unix_url(self._scheme, self.socket_path) + ("" if path == "/" else f":{path}")
+        return f"{self._scheme}://{self.authority}{path}"
 
     def __repr__(self) -> str:
         return f"<Address {self}>"
 
 
 def parse_url(url: str) -> Address:
-    """Reads a `ws://` or `wss://` URL.
+    """Reads a `ws://` or `wss://` URL, or `ws+unix:///path/of/the/file[:/path?query]`.
 
     Raises:
         ValueError: It is not one, or has a part that has no place in it. The message does not
             repeat the URL, which may hold a secret.
     """
     hints = {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
-    parts = split_url(url, "the URL", ("ws", "wss"), hints)
+    parts = split_url(url, "the URL", ("ws", "wss", "ws+unix", "wss+unix"), hints)
     if parts.userinfo is not None:
         raise ValueError(
             "the URL has a user or password in it; send credentials in headers instead"
@@ -63,4 +74,6 @@ def parse_url(url: str) -> Address:
     target = parts.target if parts.target.startswith("/") else f"/{parts.target}"
     if not _TARGET.fullmatch(target):
         raise ValueError("path and query of the URL must be percent-encoded ASCII")
-    return Address(parts.scheme == "wss", parts.host, parts.port or PORTS[parts.scheme], target)
+    scheme = parts.scheme.partition("+")[0]
+    port = parts.port or PORTS[scheme]
+    return Address(scheme == "wss", parts.host, port, target, parts.socket_path)

@@ -39,7 +39,10 @@ def check_close_code(code: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where the other end is. `port` is 0 and `host` a description where there is no TCP.
+    """Where the other end is.
+
+    Over a Unix socket it has no address: `host` is empty and `port` 0. Where there is no socket,
+    `host` is a description.
 
     Of a dialer that comes through a trusted proxy it is what the proxy says, `port` 0 where it does
     not say it; `tls` is that of the socket, and so of the proxy.
@@ -48,6 +51,9 @@ class Peer:
     host: str
     port: int
     tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.host else "a Unix socket"
 
     def scheme_of(self, head: RequestHead) -> str:
         """The scheme of a request's URL: what its caller says, else whether this has TLS.

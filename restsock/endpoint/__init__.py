@@ -22,6 +22,7 @@ from ._lifecycle import Lifecycle, State
 from ._pending_requests import PendingRequests
 from ._signals import SIGNALS, drain_on_signal, tell_closing
 from ._socket_options import (
+    UNIX,
     apply_socket_options,
     check_socket_options,
     prepare_listening_socket,
@@ -31,6 +32,7 @@ from ._views import ConnectionView
 
 __all__ = [
     "SIGNALS",
+    "UNIX",
     "AdaptedRequester",
     "Adapters",
     "AdaptersByName",

@@ -11,7 +11,7 @@ import trio
 
 from restsock._options import SocketOptions
 
-__all__ = ["apply_socket_options", "check_socket_options", "prepare_listening_socket"]
+__all__ = ["UNIX", "apply_socket_options", "check_socket_options", "prepare_listening_socket"]
 
 # Field -> names of the constant, one of which the system must have.
 _TCP = {
@@ -21,6 +21,9 @@ _TCP = {
     "user_timeout": ("TCP_USER_TIMEOUT",),
 }
 _NEEDED = {**_TCP, "reuse_port": ("SO_REUSEPORT",)}
+
+UNIX: int | None = getattr(socket, "AF_UNIX", None)
+"""The family of Unix sockets; `None` on a system without them."""
 
 _DEFAULTS = SocketOptions()
 
@@ -46,8 +49,7 @@ def apply_socket_options(stream: trio.abc.Stream, options: SocketOptions) -> Non
     Raises:
         OSError: The system refuses one, or the socket has failed already.
     """
-    unix = getattr(socket, "AF_UNIX", None)
-    if not isinstance(stream, trio.SocketStream) or stream.socket.family == unix:
+    if not isinstance(stream, trio.SocketStream) or stream.socket.family == UNIX:
         return
     if not options.no_delay:  # trio has switched it on
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)

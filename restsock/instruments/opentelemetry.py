@@ -117,10 +117,10 @@ class OpenTelemetryInstrument(Instrument):
             "url.path": path.decode("latin-1"),
             "network.protocol.name": "http",
             "network.protocol.version": "1.1",
-            "network.peer.address": peer.host,
-            "client.address": peer.host,
             "restsock.connection.id": connection.id,
         }
+        if peer.host:  # else it is a Unix socket
+            attributes["network.peer.address"] = attributes["client.address"] = peer.host
         if peer.port:
             attributes["network.peer.port"] = peer.port
         if question and self._query:

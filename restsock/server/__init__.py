@@ -2,6 +2,7 @@
 
 - `_listen`: the arguments, checked.
 - `_accept`: sockets, and the loop that accepts.
+- `_unix`: a Unix socket and its file; `_inherited`: sockets that a parent process has bound.
 - `_handed_over`: sockets that a web server has accepted.
 - `_newcomers`: from an accepted socket to a connection.
 - `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
@@ -17,6 +18,7 @@ from restsock.endpoint import ServerStatistics
 
 from ._events import ConnectionEvent, EventType, Subscription
 from ._handed_over import HandedOver
+from ._inherited import systemd_sockets
 from ._listen import listen
 from ._registry import Connections
 from ._route import Route
@@ -35,4 +37,5 @@ __all__ = [
     "ServerStatistics",
     "Subscription",
     "listen",
+    "systemd_sockets",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import trio
 
 from restsock._options import SocketOptions
 from restsock.connection import Peer
-from restsock.endpoint import prepare_listening_socket
+from restsock.endpoint import UNIX, prepare_listening_socket
 
 __all__ = [
     "Listener",
@@ -20,6 +21,7 @@ __all__ = [
     "PeerOf",
     "accept_forever",
     "address_of",
+    "backlog_of",
     "open_listeners",
     "peer_of",
 ]
@@ -98,7 +100,7 @@ async def _bind(host: str | None, port: int, options: SocketOptions) -> list[tri
                     # IPv4 has a socket of its own, on all systems alike.
                     sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
                 await sock.bind(where)
-                sock.listen(_MAX_BACKLOG if options.backlog is None else options.backlog)
+                sock.listen(backlog_of(options))
                 listeners.append(trio.SocketListener(sock))
             except OSError as exc:
                 sock.close()
@@ -130,6 +132,11 @@ def _explained(error: OSError, host: str | None, port: int) -> OSError:
     return OSError(error.errno, text)  # Python chooses the class by the number
 
 
+def backlog_of(options: SocketOptions) -> int:
+    """How many newcomers the kernel is to hold."""
+    return _MAX_BACKLOG if options.backlog is None else options.backlog
+
+
 async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:
     """Hands each newcomer to `greet`, which must not block, until the listener is closed.
 
@@ -158,10 +165,14 @@ async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], 
 
 
 def address_of(listener: Listener) -> tuple[str, int]:
-    """Host and port of a listener; port 0 where there is no TCP."""
-    if not isinstance(listener, trio.SocketListener):
+    """Host and port of a listener; of a Unix socket its path and 0."""
+    sock: trio.socket.SocketType | None = getattr(listener, "socket", None)
+    if sock is None:
         return ("memory", 0)
-    host, port, *more = listener.socket.getsockname()
+    if sock.family == UNIX:
+        # The name of an abstract one begins with a zero byte, and systemd writes "@" for that.
+        return (os.fsdecode(sock.getsockname()).replace("\0", "@"), 0)
+    host, port, *more = sock.getsockname()
     # A link-local address can be dialed only with the interface that it is on.
     zone = more[1] if len(more) == 2 else 0
     return (f"{host}%{socket.if_indextoname(zone)}" if zone else host, port)
@@ -175,5 +186,7 @@ def peer_of(stream: trio.abc.Stream, *, tls: bool) -> Peer:
     """
     if not isinstance(stream, trio.SocketStream):
         return Peer("memory", 0, tls)
+    if stream.socket.family == UNIX:
+        return Peer("", 0, tls)
     host, port = stream.socket.getpeername()[:2]
     return Peer(host, port, tls)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from restsock import tls as _tls
+from restsock._addresses import check_socket_path
 from restsock._arguments import check_keywords
 from restsock._options import Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike
 
+from ._accept import OpenListeners, open_listeners
+from ._inherited import listeners_on
 from ._server import Server
+from ._unix import open_unix_listeners
 
 __all__ = ["listen"]
 
 
 def listen(
-    host: str | None,
-    port: int,
+    host: str | None = None,
+    port: int | None = None,
     *,
+    sockets: Iterable[socket.socket] | None = None,
     app: Any = None,
     interface: str | None = None,
     loop: str = "auto",
@@ -41,8 +47,19 @@ def listen(
     Nothing is bound before that. See `Server`.
 
     Args:
-        host: An address, a name (then on all its addresses), or `None` for everywhere.
+        host: An address, a name (then on all its addresses), or `None` for everywhere. Or a Unix
+            socket, `"unix:/run/restsock.sock"`, without a port, for programs on this machine. Its
+            file is made with `SocketOptions.unix_mode`, replaces one that a dead process has left,
+            and is removed when the server closes. A path that another program listens at, or where
+            something else is, is an `OSError` on entering. The folder decides who may replace the
+            file: no other user should be able to write to it.
         port: 0 lets the system choose; `Server.address` tells.
+        sockets: Sockets that listen already, TCP or Unix, instead of host and port: those of a
+            parent process, or of systemd (`restsock.systemd_sockets()`). While the parent holds
+            them, a restart refuses no connection: dialers wait in the queue of the socket from
+            the moment in which the server begins to close until the next one accepts. The server
+            closes the sockets, which leaves those of the parent open, and the files of Unix sockets
+            stay. Of the `SocketOptions`, those for listeners have no effect on them.
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
@@ -60,7 +77,8 @@ def listen(
         trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
             proxies in front of this listener. Through these a peer is where their X-Forwarded-For
             or Forwarded field says: in `Connection.peer`, logs, limits for each address,
-            and what `auth` gets. From other addresses the fields mean nothing.
+            and what `auth` gets. From other addresses the fields mean nothing. `"unix:"` stands for
+            all that comes over a Unix socket.
         name: The name of this side's app, for `Principal.may_call`.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
@@ -73,20 +91,15 @@ def listen(
     Raises:
         OSError: On entering: an address cannot be bound.
         RestsockError: On entering: this is not trio.
-        ValueError: The port, an origin, a network or `names` is not valid, or this system has no
-            such socket option.
+        ValueError: The port, the path, a socket, an origin, a network or `names` is not valid, or
+            this system has no such socket option, or no Unix sockets.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
     check_keywords(listen, app_options, make_handler)
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"the port must be an int, not {type(port).__name__}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"the port must be in 0..65535, not {port}")
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
+    where, number, opener = _place(host, port, sockets)
     return Server(
-        host,
-        port,
+        where,
+        number,
         handler=optional_handler(app, interface, loop, options, app_options),
         ssl_context=_tls.check_context(tls, ssl_context, listener=True),
         auth=auth,
@@ -96,4 +109,28 @@ def listen(
         names=names,
         options=options,
         instrument=instrument,
+        open_listeners=opener,
+        shared=sockets is not None,
     )
+
+
+def _place(
+    host: str | None, port: int | None, sockets: Iterable[socket.socket] | None
+) -> tuple[str | None, int, OpenListeners]:
+    """Checks where to listen; returns it, with what opens the listeners there."""
+    if sockets is not None:
+        if host is not None or port is not None:
+            raise ValueError("listen takes host and port, or sockets=, not both")
+        return None, 0, listeners_on(sockets)
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
+    if host is not None and host.startswith("unix:"):
+        if port is not None:
+            raise ValueError("a Unix socket has no port")
+        path = host.removeprefix("unix:").removeprefix("//")
+        return check_socket_path(path, "the address to listen on"), 0, open_unix_listeners
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"the port must be an int, not {type(port).__name__}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"the port must be in 0..65535, not {port}")
+    return host, port, open_listeners

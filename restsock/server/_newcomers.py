@@ -173,7 +173,7 @@ class _Newcomer:
 
     def _place(self, peer: Peer) -> Peer:
         self._peer = peer
-        self._who = f"{peer.host}:{peer.port}"
+        self._who = str(peer)
         return peer
 
     def _locate(self, request: UpgradeRequest) -> Peer:

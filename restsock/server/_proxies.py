@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TrustedProxies"]
 
+# Stands for all peers without an address; nginx calls them so, too.
+_UNIX = "unix:"
+
 # `forwarded-pair` of RFC 7239, section 4, which may be missing, and what separates it from others.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(rf'[ \t]*(?:({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*")[ \t]*)?([;,]|\Z)')
@@ -42,6 +45,7 @@ class TrustedProxies:
 
     Args:
         networks: Addresses and networks (CIDR) of proxies that are to be believed: one or several.
+            `"unix:"` is what comes over a Unix socket.
 
     Raises:
         TypeError: One is no text.
@@ -49,9 +53,9 @@ class TrustedProxies:
     """
 
     def __init__(self, networks: str | Collection[str] = ()) -> None:
-        self._networks = [
-            _network(text) for text in ((networks,) if isinstance(networks, str) else networks)
-        ]
+        listed = (networks,) if isinstance(networks, str) else tuple(networks)
+        self._trusts_unix = _UNIX in listed
+        self._networks = [_network(text) for text in listed if text != _UNIX]
 
     def locate(self, peer: Peer, headers: Headers) -> Peer:
         """Where the dialer is who has sent this request.
@@ -105,6 +109,8 @@ class TrustedProxies:
         return nearest
 
     def _trusts(self, host: str) -> bool:
+        if not host:
+            return self._trusts_unix
         if not self._networks:
             return False
         try:

@@ -76,12 +76,11 @@ class Registrar:
         away = self.connections.time_away(connection.name, trio.current_time())
         self._limit_log.say(
             "connected" if away is None else "back",
-            "connection %s (name %r, principal %r) from %s:%d%s",
+            "connection %s (name %r, principal %r) from %s%s",
             connection.id,
             connection.name,
             _name_of(connection.principal),
-            connection.peer.host,
-            connection.peer.port,
+            connection.peer,
             "" if away is None else f", back after {away:.1f} s",
             # The end of a failure has the level of the failure.
             level=logging.INFO if away is None else logging.WARNING,

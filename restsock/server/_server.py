@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from restsock._addresses import url_host
+from restsock._addresses import unix_url, url_host
 from restsock._exceptions import PeerNotFound, PeerUnavailable, RestsockError
 from restsock._logging import about
 from restsock._options import Options
@@ -80,7 +80,10 @@ class Server(AdaptersByName):
 
     Args:
         handler: Serves the requests of the peers; without it they are refused.
-        open_listeners: Opens what to accept from: TCP sockets, by default. TLS comes on top.
+        open_listeners: Opens what to accept from, given host, port and socket options: TCP sockets,
+            by default. TLS comes on top.
+        shared: Whether other processes accept from the same sockets, now or soon. Then it leaves
+            newcomers to them as soon as it begins to close, and does not refuse any.
         peer_of: Tells where a newcomer is.
         ping_frames: Whether something in between sends no Ping of the WebSocket: then frames of
             restsock.v1 take its place.
@@ -103,6 +106,7 @@ class Server(AdaptersByName):
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
         open_listeners: OpenListeners = open_listeners,
+        shared: bool = False,
         peer_of: PeerOf = peer_of,
         ping_frames: bool = False,
     ) -> None:
@@ -134,6 +138,8 @@ class Server(AdaptersByName):
         self._where = (host, port)
         self._scheme = "ws" if ssl_context is None else "wss"
         self._open_listeners = open_listeners
+        self._shared = shared
+        self._listeners: Sequence[Listener] = ()
         self._address: tuple[str, int] | None = None
         self._nursery: trio.Nursery | None = None
         self._cancelled = False
@@ -144,6 +150,8 @@ class Server(AdaptersByName):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that it listens on, the chosen port for 0. The first of several addresses.
+
+        Of a Unix socket it is the path, and 0.
 
         Raises:
             RuntimeError: It was not entered yet.
@@ -156,6 +164,8 @@ class Server(AdaptersByName):
     def url(self) -> str:
         """What a client on the same network dials."""
         host, port = self.address
+        if host.startswith(("/", "@")):
+            return unix_url(self._scheme, host)
         return f"{self._scheme}://{url_host(host)}:{port}/"
 
     @property
@@ -333,7 +343,8 @@ class Server(AdaptersByName):
         `Timeouts.close` seconds for the peers' halves of the closing handshakes, and drops what is
         left. When it is cancelled, all is dropped at once.
 
-        Until then newcomers are answered with 503 and Retry-After; then the sockets close.
+        Until then newcomers are answered with 503 and Retry-After; then the sockets close. Sockets
+        that were handed over close at once: newcomers wait there for the next process.
 
         A second call waits for the first; one with a shorter grace shortens it.
         """
@@ -346,6 +357,9 @@ class Server(AdaptersByName):
         self._close_pending()
         empty = self._registrar.wait_empty
         try:
+            if self._shared:
+                for listener in self._listeners:
+                    await listener.aclose()
             await self._endpoint.drain(self.connections, empty, code, reason, grace)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
@@ -364,9 +378,9 @@ class Server(AdaptersByName):
         return await self._endpoint.life.leave(*exc)
 
     async def _start(self, nursery: trio.Nursery) -> None:
-        listeners = await self._open_listeners(*self._where, self.options.sockets)
-        await nursery.start(self._serve, listeners)
-        self._address = address_of(listeners[0])
+        self._listeners = await self._open_listeners(*self._where, self.options.sockets)
+        await nursery.start(self._serve, self._listeners)
+        self._address = address_of(self._listeners[0])
         _log.info("listening on %s", self.url)
 
     async def _serve(

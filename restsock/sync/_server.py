@@ -70,7 +70,7 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on."""
+        """Host and port that it listens on; of a Unix socket its path, and 0."""
         return self._server.address
 
     @property

@@ -173,6 +173,17 @@ def test_the_argument(environment: pytest.MonkeyPatch) -> None:
             choose_proxy(LISTENER, wrong)
 
 
+def test_a_unix_socket_is_dialed_directly(environment: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        environment.setenv(name, "http://environment")
+    for url in ("ws+unix:///run/hub.sock", "wss+unix:///run/hub.sock"):
+        address = parse_url(url)
+        assert chosen(address) is None
+        assert chosen(address, proxy=False) is None
+        with pytest.raises(ValueError, match="proxy= has no meaning for a Unix socket"):
+            chosen(address, proxy="http://named")
+
+
 def test_a_named_proxy_is_taken_whatever_the_environment_exempts(
     environment: pytest.MonkeyPatch,
 ) -> None:

@@ -29,6 +29,12 @@ from restsock.client import Address, parse_url
         ("wss://bücher.example/", Address(True, "xn--bcher-kva.example", 443, "/"), None),
         ("ws://hub.example./", Address(False, "hub.example.", 80, "/"), "hub.example."),
         (f"ws://{'a' * 63}/", Address(False, "a" * 63, 80, "/"), None),
+        ("ws+unix:///run/a.sock", Address(False, "localhost", 80, "/", "/run/a.sock"), "localhost"),
+        ("ws+unix:/run/a.sock", Address(False, "localhost", 80, "/", "/run/a.sock"), "localhost"),
+        ("WSS+Unix:///a:", Address(True, "localhost", 443, "/", "/a"), "localhost"),
+        ("ws+unix:///a:/b:c?d=/e:f", Address(False, "localhost", 80, "/b:c?d=/e:f", "/a"), None),
+        ("ws+unix:///a:?q", Address(False, "localhost", 80, "/?q", "/a"), None),
+        ("ws+unix:///a%20%3A%3F%25ü", Address(False, "localhost", 80, "/", "/a :?%ü"), None),
         ("ws://hub/%7Bx%7D", Address(False, "hub", 80, "/%7Bx%7D"), "hub"),
     ],
 )
@@ -70,6 +76,19 @@ def test_what_is_dialed(url: str, address: Address, authority: str | None) -> No
         ("ws://[::1%25lo%20x]/", "malformed|not a valid"),
         ("ws://[::1%25lo%2Fx]/", "malformed|not a valid"),
         ("ws://[::1%25lo%25x]/", "malformed|not a valid"),
+        ("ws+unix://hub/run/a.sock", "write ws\\+unix:///run"),
+        ("ws+unix://run.sock", "write ws\\+unix:///run"),
+        ("wss+unix://:80/run/a.sock", "write wss\\+unix:///run"),
+        ("ws+unix:run/a.sock", "absolute path"),
+        ("ws+unix:", "absolute path"),
+        ("ws+unix://", "absolute path"),
+        ("ws+unix:///run/a.sock?token=sesame", "query without a path"),
+        ("ws+unix:///run/a.sock:8080", "a colon after which no path begins"),
+        ("ws+unix:///run/a.sock:/ü", "percent-encoded"),
+        ("ws+unix:///run/a.sock:/#x", "fragment"),
+        ("ws+unix:///run/a%00.sock", "zero byte"),
+        ("ws+unix:///run/" + "a" * 103, "a path of 108 bytes; that of a Unix socket has"),
+        ("http+unix:///run/a.sock", "must begin with ws://"),
         ("ws://-hub/", "not a valid name"),
         ("ws://h,ub/", "not a valid name"),
         ("ws://hub..example/", "not a valid name"),
@@ -87,6 +106,13 @@ def test_what_is_not(url: str, what: str) -> None:
 def test_no_string() -> None:
     with pytest.raises(TypeError):
         parse_url(b"ws://hub/")  # type: ignore[arg-type]
+
+
+def test_text_of_a_unix_socket() -> None:
+    address = parse_url("ws+unix:///run/a%20b.sock:/path?token=sesame")
+    assert str(address) == "ws+unix:///run/a%20b.sock:/path"
+    assert str(parse_url("wss+unix:///run/a.sock")) == "wss+unix:///run/a.sock"
+    assert address.where == "/run/a b.sock"
 
 
 def test_text_without_the_query() -> None:

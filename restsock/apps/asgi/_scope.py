@@ -45,7 +45,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
         "query_string": query_string,
         "root_path": "",
         "headers": headers,
-        "client": (peer.host, peer.port),
+        "client": (peer.host, peer.port) if peer.host else None,
         "server": (server.strip("[]"), port),
         "extensions": {},
         "restsock": description.info,
