@@ -10,7 +10,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
-from restsock._addresses import PORTS, authority_of, split_url
+from restsock._addresses import PORTS, authority_of, split_url, unix_url
 from restsock._options import between, not_negative, positive
 from restsock.protocol import HOST
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "Origin", "forward"]
 
 _PATH = re.compile(r"(?:/[!-~]*)?")
+_SCHEMES = ("http", "https", "http+unix", "https+unix")
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 
 
@@ -32,12 +33,14 @@ class Origin:
         host: the name or address to connect to.
         port: the port there.
         prefix: what each path begins with; without a slash at its end.
+        socket_path: the file of the Unix socket to connect to, instead of host and port.
     """
 
     tls: bool
     host: str
     port: int
     prefix: str
+    socket_path: str | None = None
 
     @property
     def authority(self) -> str:
@@ -49,6 +52,9 @@ class Origin:
         return "https" if self.tls else "http"
 
     def __str__(self) -> str:
+        if self.socket_path is not None:
+            place = unix_url(self._scheme, self.socket_path)
+            return f"{place}:{self.prefix}" if self.prefix else place
         return f"{self._scheme}://{self.authority}{self.prefix}"
 
 
@@ -70,6 +76,8 @@ class Forward:
 
     Args:
         url: `http://` or `https://`, host, port and a path, which comes before each request's own.
+            A Unix socket is `http+unix:///run/app.sock`, or `http+unix:///run/app.sock:/path`, as
+            in the URLs of `restsock.connect`; its Host is `localhost`.
         host: the Host that the server sees: `"keep"` is the caller's, with which redirects of the
             server lead back through the tunnel; `"upstream"` is that of the URL; anything else is
             sent as it is.
@@ -80,7 +88,6 @@ class Forward:
             similar ones) stay, before ours. By default they are removed, also with
             `forwarded=None`, as any caller can write them.
         ssl_context: for `https`; by default the certificates that this system trusts are accepted.
-        unix_socket: the path of a Unix socket to connect to, instead of the URL's host and port.
         connect_timeout: seconds to connect, TLS included, or to wait for a free connection.
         response_timeout: seconds from the end of the request to the head of the response; `None`
             waits as long as the caller does.
@@ -106,7 +113,6 @@ class Forward:
     forwarded: str | None = "x-forwarded"
     trust_forwarded: bool = False
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
-    unix_socket: str | None = None
     connect_timeout: float = 10.0
     response_timeout: float | None = 60.0
     idle_timeout: float | None = None
@@ -136,12 +142,14 @@ forward = Forward
 
 
 def _origin(url: str) -> Origin:
-    parts = split_url(url, "the URL to forward to", ("http", "https"))
+    parts = split_url(url, "the URL to forward to", _SCHEMES)
     if parts.userinfo is not None:
         raise ValueError("the URL has a user or password in it, which would not be sent")
     if "?" in url:
         raise ValueError("the URL has a query; only a path can be put in front")
     if not _PATH.fullmatch(parts.target):
         raise ValueError("the path of the URL must be percent-encoded ASCII")
-    port = parts.port or PORTS[parts.scheme]
-    return Origin(parts.scheme == "https", parts.host, port, parts.target.rstrip("/"))
+    scheme = parts.scheme.partition("+")[0]
+    port = parts.port or PORTS[scheme]
+    prefix = parts.target.rstrip("/")
+    return Origin(scheme == "https", parts.host, port, prefix, parts.socket_path)

@@ -186,8 +186,8 @@ class Pool:
         forward = self._forward
         origin = forward.origin
         try:
-            if forward.unix_socket is not None:
-                plain = await trio.open_unix_socket(forward.unix_socket)
+            if origin.socket_path is not None:
+                plain = await trio.open_unix_socket(origin.socket_path)
             else:
                 plain = await trio.open_tcp_stream(origin.host, origin.port)
                 # For upgraded connections, which may be silent for hours.

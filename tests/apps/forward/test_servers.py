@@ -8,7 +8,6 @@ import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -276,13 +275,13 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, handle, [trio.SocketListener(listener)])
-        options: dict[str, Any] = {"unix_socket": path, "host": "upstream", "forwarded": None}
-        app = forward("http://app.example", **options)
+        app = forward(f"http+unix://{path}:/api", host="upstream", forwarded=None)
+        assert str(app.origin) == f"http+unix://{path}:/api"
         async with connected_pair(app_b=app) as (dialer, _):
             assert (await dialer.request("GET", "/")).content == b"ok"
             assert (await dialer.request("GET", "/")).content == b"ok"
         nursery.cancel_scope.cancel()
-    assert sees.heads[0] == b"GET / HTTP/1.1\r\nHost: app.example\r\n\r\n"
+    assert sees.heads[0] == b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
