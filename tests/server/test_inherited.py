@@ -44,31 +44,26 @@ with restsock.sync.listen(sockets=sockets, app=app) as server:
     sys.stdin.read()
 """
 
-# What systemd does between fork and exec: the sockets from descriptor 3 on, and the variables.
+# What systemd does between fork and exec: the socket as descriptor 3, and the variables.
 PARENT = """
 import os, sys
-count = int(sys.argv[1])
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count))
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
 
 
 class Child:
-    """A process that was started with sockets from descriptor 3 on."""
+    """A process that was started with a socket as systemd does it."""
 
-    def __init__(self, *sockets: socket.socket) -> None:
-        def place() -> None:
-            for number, sock in enumerate(sockets):
-                os.dup2(sock.fileno(), 3 + number)
-
-        descriptors = range(3, 3 + len(sockets))
+    def __init__(self, sock: socket.socket) -> None:
+        number = sock.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PARENT, str(len(sockets)), CHILD],
+            [sys.executable, "-c", PARENT, str(number), CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=place,  # noqa: PLW1509  # no other thread runs
-            pass_fds=tuple(descriptors),
+            pass_fds=[number],
         )
 
     @property
