@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -162,6 +161,8 @@ async def test_what_fails_leaves_nothing(
 async def test_one_at_a_time_looks_for_a_stale_file(
     socket_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
+    import fcntl
+
     leave_stale(socket_path)
     folder = os.open(socket_path.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # another one is about to listen
@@ -184,11 +185,22 @@ async def test_one_at_a_time_looks_for_a_stale_file(
 async def test_a_lock_that_is_never_given_back(
     socket_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
+    import fcntl
+
     folder = os.open(socket_path.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     async with await opened(socket_path):
         assert trio.current_time() == pytest.approx(_unix._PATIENCE)
     os.close(folder)
+
+
+async def test_a_cancelled_server_removes_it(socket_path: Path) -> None:
+    with trio.CancelScope() as scope:
+        async with listen(f"unix:{socket_path}"):
+            assert socket_path.is_socket()
+            scope.cancel()
+            await trio.sleep_forever()
+    assert not socket_path.exists()
 
 
 @pytest.mark.parametrize(
