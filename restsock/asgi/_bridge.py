@@ -56,6 +56,9 @@ WHAT_THIS_IS = (
     b"restsock.v1, and answers nothing else.\n"
 )
 _DENIAL = "websocket.http.response"
+# What is said for a server that has closed, or has dropped the dialer without an answer.
+_NOT_NOW = b"This listener takes no connections now.\n"
+_NOT_NOW_FIELDS: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
 
 
 async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket) -> None:
@@ -67,7 +70,12 @@ async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket
         send: As ASGI gives it.
         sock: Connected to a `Server` that has just accepted it. Is closed at the end.
     """
-    async with await SocketStream.from_socket(sock) as stream:
+    try:
+        stream = await SocketStream.from_socket(sock)
+    except BaseException:  # a cancellation, too
+        sock.close()
+        raise
+    async with stream:
         if (await receive())["type"] == "websocket.connect":
             first = await _upgrade(scope, send, stream)
             if first is not None:
@@ -81,13 +89,16 @@ async def _upgrade(scope: Scope, send: Send, stream: SocketStream) -> bytes | No
         return None
     host, fields = _fields(scope)
     upgrade = ClientUpgrade(host=host, target=_target(scope), headers=fields, key=os.urandom(16))
-    await stream.send(upgrade.request)
+    with suppress(anyio.BrokenResourceError):  # it has dropped the socket, as is seen below
+        await stream.send(upgrade.request)
     try:
         while not upgrade.receive_data(await _receive(stream)):
             pass
     except HandshakeError as exc:
-        headers, body = upgrade.refusal
-        await _refuse(scope, send, exc.status or 503, headers, body)
+        if exc.status is None:
+            await _refuse(scope, send, 503, _NOT_NOW_FIELDS, _NOT_NOW)
+        else:
+            await _refuse(scope, send, exc.status, *upgrade.refusal)
         return None
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
     return upgrade.trailing_data

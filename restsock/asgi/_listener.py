@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import anyio.to_thread
 import trio
 
 from restsock._arguments import check_keywords
+from restsock._exceptions import ConnectionClosed
 from restsock._options import Options
 from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
@@ -24,7 +25,7 @@ from restsock.endpoint import documented_like
 from restsock.protocol import CloseCode
 from restsock.server import HandedOver
 from restsock.server import Server as AsyncServer
-from restsock.sync import Server
+from restsock.sync import Server, drain_on_signal
 
 from ._bridge import WHAT_THIS_IS, Receive, Scope, Send, bridge
 
@@ -76,6 +77,8 @@ class Listener:
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
         options: Limits, timeouts and heartbeat. Socket options have no meaning here.
         instrument: Is told what happens on the connections.
+        drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
+            server hears of them. From its lifespan on, in the main thread.
         app_options: Further options of `restsock.apps.make_handler`.
 
     Raises:
@@ -96,28 +99,33 @@ class Listener:
         names: str = "replace",
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
+        drain_on_signal: bool = False,
         **app_options: Any,
     ) -> None:
         check_keywords(Listener, app_options, make_handler)
-        self._sockets = HandedOver()
-        self._made = AsyncServer(
-            None,
-            0,
-            handler=optional_handler(app, interface, loop, options, app_options),
-            auth=auth,
-            origins=origins,
-            trusted_proxies=trusted_proxies,
-            name=name,
-            names=names,
-            options=options,
-            instrument=instrument,
-            open_listeners=self._sockets.open,
-            peer_of=self._sockets.peer_of,
-            ping_frames=True,
-        )
+
+        def make() -> tuple[HandedOver, AsyncServer]:
+            sockets = HandedOver()
+            return sockets, AsyncServer(
+                None,
+                0,
+                handler=optional_handler(app, interface, loop, options, app_options),
+                auth=auth,
+                origins=origins,
+                trusted_proxies=trusted_proxies,
+                name=name,
+                names=names,
+                options=options,
+                instrument=instrument,
+                open_listeners=sockets.open,
+                peer_of=sockets.peer_of,
+                ping_frames=True,
+            )
+
+        self._make = make
+        self._drain_on_signal = drain_on_signal
         self._lock = threading.Lock()
-        self._server: Server | None = None
-        self._serves_here = False  # the app, on the loop of the host
+        self._renew()
 
     # --- as an application ----------------------------------------------------------------
 
@@ -137,22 +145,33 @@ class Listener:
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Starts the listener, and closes it in the end: `FastAPI(lifespan=listener.lifespan)`.
 
+        Another one after that starts it again, without what it had: peers, subscribers, routes.
+
         Args:
             app: The application; frameworks pass it, and nothing is done with it.
 
         Raises:
             AppStartupError: The app that peers call says that it cannot start.
         """
+        with self._lock:
+            if self._made.closed:
+                self._renew()
         await self._start()
-        try:
-            yield
-        finally:
-            await self.aclose()
+        with ExitStack() as stack:
+            # Other threads have no signals: a host of tests may run there.
+            if self._drain_on_signal and threading.current_thread() is threading.main_thread():
+                stack.enter_context(drain_on_signal(self.sync, raise_again=True))
+            try:
+                yield
+            finally:
+                await self.aclose()
 
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
         """Closes all connections after what is in flight. Twice is harmless.
+
+        Peers that dial in are refused with 503 then. If cancelled, all connections are dropped.
 
         Args:
             code: The close code for the peers. After 1001 and 1012 they dial again.
@@ -165,16 +184,26 @@ class Listener:
         with self._lock:
             server = self._server
         if server is not None:
-            await anyio.to_thread.run_sync(partial(server.close, code, reason, grace=grace))
+            close = partial(server.close, code, reason)
+            try:
+                await anyio.to_thread.run_sync(partial(close, grace=grace), abandon_on_cancel=True)
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(partial(close, grace=0))
+                raise
 
-    async def _start(self) -> Server:
+    def _renew(self) -> None:
+        """Makes the server, which can be entered once."""
+        self._sockets, self._made = self._make()
+        self._server: Server | None = None
+        self._serves_here = False  # the app, on the loop of the host
+
+    async def _start(self) -> None:
         if self._server is None:
             if not self._serves_here and not trio.lowlevel.in_trio_task():
                 self._serves_here = True
                 self._made.serve_here(self._show)
             await anyio.to_thread.run_sync(self._open)
-        assert self._server is not None
-        return self._server
 
     def _show(self, connection: TrioConnection) -> Connection:
         assert self._server is not None
@@ -183,7 +212,11 @@ class Listener:
     def _open(self) -> Server:
         with self._lock:
             if self._server is None:
-                self._server = Server(self._made)
+                try:
+                    self._server = Server(self._made)
+                except BaseException:
+                    self._renew()
+                    raise
                 _log.info(
                     "accepting peers in process %d; each worker process holds its own", os.getpid()
                 )
@@ -194,24 +227,23 @@ class Listener:
         peer = Peer(str(host), int(port or 0), scope.get("scheme") in ("wss", "https"))
         here, there = socket.socketpair()
         here.setblocking(False)
-        portal = self.sync.portal
-        portal.post(partial(self._sockets.hand_over, there, peer))
+        try:
+            self.sync.portal.post(partial(self._sockets.hand_over, there, peer))
+        except ConnectionClosed:
+            there.close()  # the bridge sees the end, and refuses the dialer
         await bridge(scope, receive, send, here)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    await self._start()
-                except Exception as exc:  # whatever it is, the host is to tell it
-                    await send({"type": "lifespan.startup.failed", "message": str(exc)})
-                    raise
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self.aclose()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+        await receive()  # lifespan.startup
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.lifespan())
+            except Exception as exc:  # whatever it is, the host is to tell it
+                await send({"type": "lifespan.startup.failed", "message": str(exc)})
+                raise
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown
+        await send({"type": "lifespan.shutdown.complete"})
 
     # --- for async code of the process ----------------------------------------------------
 

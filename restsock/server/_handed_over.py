@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -20,8 +21,9 @@ class HandedOver(trio.abc.Listener[Any]):
     """Accepts what is handed to it. One for each server; calls are made on the loop."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.SocketStream](1_000_000)
-        self._peers: dict[trio.abc.Stream, Peer] = {}
+        channel = trio.open_memory_channel[tuple[trio.SocketStream, Peer]](1_000_000)
+        self._send, self._receive = channel
+        self._peers: dict[trio.abc.Stream, Peer] = {}  # of those that were accepted
 
     async def open(self, host: str | None, port: int, options: SocketOptions) -> Sequence[Listener]:
         """See `OpenListeners`. There is nothing to bind."""
@@ -35,11 +37,9 @@ class HandedOver(trio.abc.Listener[Any]):
             peer: Where the dialer is.
         """
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        self._peers[stream] = peer
         try:
-            self._send.send_nowait(stream)
+            self._send.send_nowait((stream, peer))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            del self._peers[stream]
             sock.close()
 
     def peer_of(self, stream: trio.abc.Stream, *, tls: bool) -> Peer:
@@ -48,12 +48,15 @@ class HandedOver(trio.abc.Listener[Any]):
 
     async def accept(self) -> trio.SocketStream:
         """The next one."""
-        return await self._receive.receive()
+        stream, peer = await self._receive.receive()
+        self._peers[stream] = peer
+        return stream
 
     async def aclose(self) -> None:
         """Accepts no more; what waits is closed."""
+        with suppress(trio.WouldBlock):
+            while True:
+                stream, _ = self._receive.receive_nowait()
+                stream.socket.close()
         self._receive.close()
-        for stream in self._peers:
-            stream.socket.close()  # type: ignore[attr-defined]  # all are socket streams
-        self._peers.clear()
         await trio.lowlevel.checkpoint()

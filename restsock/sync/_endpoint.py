@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,10 @@ __all__ = ["BlockingEndpoint"]
 
 E = TypeVar("E", bound="Client | Server")
 T = TypeVar("T")
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class BlockingEndpoint(Generic[E]):
@@ -84,23 +87,39 @@ class BlockingEndpoint(Generic[E]):
                 pass  # another thread was faster
         context.close()
 
-    def _close_soon(self, grace: float | None, tell: Callable[[], object] | None = None) -> None:
+    def _close_soon(
+        self,
+        grace: float | None,
+        tell: Callable[[], object] = _do_nothing,
+        done: Callable[[], object] = _do_nothing,
+    ) -> None:
         """Begins to close in the background. Takes no lock: a signal handler calls it anywhere.
 
         Args:
             grace: As with `close`.
             tell: Is called on the loop first.
+            done: Is called when it has closed: on the loop, or here if it had before.
         """
         portal = self._context.portal
 
         async def close() -> None:
-            if tell is not None:
+            try:
                 tell()
-            await self._entered.endpoint.aclose(grace=grace)
+                await self._entered.endpoint.aclose(grace=grace)
+            finally:
+                done()
 
-        if not portal.foreign:
-            with contextlib.suppress(ConnectionClosed):  # it has ended already
-                portal.post(partial(portal.start_soon, close))
+        def start() -> None:
+            if not portal.start_soon(close):
+                done()
+
+        try:
+            if portal.foreign:
+                done()
+            else:
+                portal.post(start)
+        except ConnectionClosed:
+            done()  # it has ended already
 
     def __enter__(self) -> Self:
         return self

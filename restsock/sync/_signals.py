@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +24,10 @@ _log = logging.getLogger("restsock.sync")
 
 @contextmanager
 def drain_on_signal(
-    *endpoints: BlockingEndpoint[Any], signals: Iterable[int] = SIGNALS, grace: float | None = None
+    *endpoints: BlockingEndpoint[Any],
+    signals: Iterable[int] = SIGNALS,
+    grace: float | None = None,
+    raise_again: bool = False,
 ) -> Iterator[None]:
     """Close clients and servers in good order when a signal ends the process.
 
@@ -34,12 +38,14 @@ def drain_on_signal(
     any more, and what is in flight goes on for the grace. A second one cuts that short. The block
     is left alone: it ends because what it waits for has ended, as `wait_closed` does.
 
-    While the block runs, SIGINT raises no `KeyboardInterrupt`.
+    While the block runs, SIGINT raises no `KeyboardInterrupt`, unless it is raised again.
 
     Args:
         endpoints: What to close.
         signals: Their numbers.
         grace: Seconds; `None` is each one's `Timeouts.grace`.
+        raise_again: Whether the signal is raised again once all are closed, for whatever has
+            handled it before: for a block that something else ends, such as a web server.
 
     Raises:
         ValueError: This is not the main thread, which alone gets signals.
@@ -47,23 +53,68 @@ def drain_on_signal(
     """
     if not endpoints:
         raise TypeError("drain_on_signal needs a client or a server to close")
-    seen = False
+    first: int | None = None  # of the signals that came
+    open_ = set(endpoints)  # those that the first one has not closed yet
+    over = False  # whether the signal was raised again
+    lock = threading.RLock()  # a signal may come while the main thread holds it
+    before: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        cut, seen = seen, True  # first: the next signal may come in the middle of this
+        nonlocal first
+        if raise_again and not open_:
+            pass_on(number)
+            return
+        cut = first is not None
+        if not cut:
+            first = number  # before all else: the next signal may come in the middle of this
         # No log line from in here: the signal may have come in the middle of another one.
         tell = partial(tell_closing, number, cut=cut)
         for endpoint in endpoints:
-            endpoint._close_soon(0 if cut else grace, tell if endpoint is endpoints[0] else None)
+            endpoint._close_soon(
+                0 if cut else grace,
+                tell if endpoint is endpoints[0] else _nothing,
+                _nothing if cut else partial(closed, endpoint, number),
+            )
 
-    before: dict[int, Any] = {}
+    def closed(endpoint: BlockingEndpoint[Any], number: int) -> None:
+        open_.discard(endpoint)
+        with lock:
+            if raise_again and not open_ and not over:
+                _wake_main_thread(number)
+
+    def pass_on(number: int) -> None:
+        nonlocal over
+        with lock:
+            before_the_end, over = not over, True
+        restore()
+        if before_the_end:
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     try:
         for number in signals:
             before[number] = signal.signal(number, handle)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if seen:
+        if raise_again and first is not None:
+            pass_on(first)
+        restore()
+        if first is not None:
             _log.info("closed after a signal")
+
+
+def _wake_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        # A signal of another thread would leave it asleep in a system call.
+        ident = threading.main_thread().ident
+        assert ident is not None
+        signal.pthread_kill(ident, number)
+    else:
+        signal.raise_signal(number)
+
+
+def _nothing() -> None:
+    pass
