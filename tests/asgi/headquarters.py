@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.routing import WebSocketRoute
 
 import restsock
@@ -16,7 +16,9 @@ from restsock.auth import BearerTokens
 HEARTBEAT = restsock.Heartbeat(interval=0.3, timeout=0.3)
 
 home = FastAPI()
-listener = restsock.asgi.Listener(app=home, options=restsock.Options(heartbeat=HEARTBEAT))
+listener = restsock.asgi.Listener(
+    app=home, options=restsock.Options(heartbeat=HEARTBEAT), drain_on_signal=True
+)
 proxied = restsock.asgi.Listener(trusted_proxies="127.0.0.1", names="share")
 guarded = restsock.asgi.Listener(auth=BearerTokens({"secret-of-edge-1": "edge-1"}))
 
@@ -66,6 +68,12 @@ async def next_event() -> list[Any]:
 async def loop_of_the_app() -> int:
     """Which thread the loop is in on which peers are served."""
     return threading.get_ident()
+
+
+@home.post("/size")
+async def size(request: Request) -> int:
+    """How long a body is, once all of it has come."""
+    return len(await request.body())
 
 
 @app.get("/loop")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-__all__ = ["HOSTS", "Host", "free_port", "hosted"]
+__all__ = ["ALONE", "HOSTS", "Host", "free_port", "hosted"]
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.asgi.headquarters:app"
@@ -31,6 +31,13 @@ HOSTS = {
         *("granian", APP, "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"),
     ],
     "daphne": ["daphne", APP, "-b", "127.0.0.1", "-p", "{port}"],
+}
+
+# Those whose process is the one that gets the signals.
+ALONE = {
+    **{name: HOSTS[name] for name in ("uvicorn", "uvicorn, wsproto")},
+    "hypercorn, alone": [*HOSTS["hypercorn"], "--workers", "0"],
+    "hypercorn, uvloop, alone": [*HOSTS["hypercorn"], "--workers", "0", "-k", "uvloop"],
 }
 
 # Seconds until a server answers, on a busy machine.
@@ -60,7 +67,7 @@ class Host:
 def hosted(name: str, log: Path, *, port: int | None = None) -> Iterator[Host]:
     """Runs a server for a while. What it says is in the log."""
     port = free_port() if port is None else port
-    command = [part.format(port=port) for part in HOSTS[name]]
+    command = [part.format(port=port) for part in (HOSTS | ALONE)[name]]
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -103,6 +110,6 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) ->
         try:
             if requests.get(f"http://127.0.0.1:{port}/peers", timeout=2).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # it may listen before it serves
             time.sleep(0.05)
     raise AssertionError(f"the server did not start:\n{log.read_text()}")

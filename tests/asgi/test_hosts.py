@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import restsock
 import restsock.sync
 from restsock.auth import Bearer
 
-from .hosts import HOSTS, Host, hosted
+from .hosts import ALONE, HOSTS, Host, hosted
 
 edge = Flask("edge")
 QUICK = restsock.Backoff(initial=0.02, factor=2, cap=0.1)
@@ -125,6 +126,36 @@ def test_a_host_that_is_killed_is_dialed_again(tmp_path: Path) -> None:
             first.process.wait(10)
             with hosted("uvicorn", tmp_path / "log", port=port) as second:
                 assert second.get("/call/edge-1/hello").ok
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_is_in_flight_at_a_signal_comes_to_its_end(name: str, tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    slow = Flask("edge")
+
+    @slow.get("/slow")
+    def wait() -> str:
+        begun.set()
+        assert go_on.wait(30)
+        return "done"
+
+    def body() -> Iterator[bytes]:
+        yield b"a piece, "
+        assert go_on.wait(30)
+        yield b"and another one"
+
+    with hosted(name, tmp_path / "log") as host, ThreadPoolExecutor(2) as executor:
+        where = host.url("/tunnel", "ws")
+        with restsock.sync.connect(where, app=slow, name="edge-1", backoff=QUICK) as client:
+            called = executor.submit(host.get, "/call/edge-1/slow")
+            asked = executor.submit(client.request, "POST", "/size", body=body(), timeout=30)
+            _wait_for(lambda: begun.is_set() and client.statistics().traffic.requests_sent > 0)
+            host.process.terminate()
+            _wait_for(lambda: not client.health().ok)  # it was told, and finds no other
+            go_on.set()
+            assert called.result().text == "done"
+            assert asked.result().text == "24"
+            host.process.wait(15)
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -12,16 +12,18 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import trio
 
 import restsock
-from restsock.connection import Carrier, Requester
+from restsock.connection import Requester
 from restsock.testing import FaultyProxy
+from tests.faults.config import Config, options_of
+from tests.faults.hosted import CallerInHost
 from tests.faults.ledger import Counts, Ledger, judge
 from tests.faults.load import Load
-from tests.faults.peer import Config, line_for, options_of
+from tests.faults.peer import line_for
 
 __all__ = ["BACKOFF", "INTERVAL", "TIMEOUT", "Child", "Family", "Field", "Row", "Side", "field"]
 
@@ -32,7 +34,15 @@ HANDSHAKE = 0.5
 BACKOFF = (0.05, 0.2)
 """The first pause and the longest, in seconds; without jitter, so that a step is a step."""
 
-Side = Literal["dials", "listens"]
+Side = Literal["dials", "listens", "dials uvicorn", "dials hypercorn", "in uvicorn"]
+"""The end that the caller is at: it dials a listener, which may be in a web server; or it listens,
+on a port of its own or in a web server, and is dialed."""
+
+
+class Connected(Protocol):
+    """What is known of a caller's connection."""
+
+    async def wait_closed(self) -> Any: ...
 
 
 @dataclass
@@ -186,7 +196,7 @@ class Field:
         self.ledger = ledger
         self.side = side
         self.config = config
-        self.requester: Requester
+        self.requester: Requester | CallerInHost
         self.proxy: FaultyProxy
         self.child: Child
         self.answers = 0
@@ -195,11 +205,11 @@ class Field:
         self.answers += 1
 
     @property
-    def connection(self) -> Carrier | None:
+    def connection(self) -> Connected | None:
         """The caller's, now."""
         return self.requester.connection
 
-    async def wait_connected(self) -> Carrier:
+    async def wait_connected(self) -> Connected:
         await until(lambda: self.connection is not None)
         assert self.connection is not None
         return self.connection
@@ -301,8 +311,11 @@ async def field(
         try:
             async with contextlib.AsyncExitStack() as stack:
                 one = Field(row, family, ledger, side, config)
-                if side == "dials":
+                if side.startswith("dials"):
+                    one.config = replace(one.config, host=side.removeprefix("dials").strip())
                     await _caller_dials(one, stack, through)
+                elif side == "in uvicorn":
+                    await _caller_in_host(one, stack)
                 else:
                     await _caller_listens(one, stack, through)
                 await one.wait_connected()
@@ -323,8 +336,7 @@ async def _caller_dials(
     one.child = await one.family.start(one.config)
     stack.callback(_kill_child_of, one)
     if through is None:
-        one.proxy = await stack.enter_async_context(FaultyProxy("127.0.0.1", one.child.port))
-        url = f"ws://127.0.0.1:{one.proxy.port}/"
+        url = await _through_proxy(one, stack, "127.0.0.1", one.child.port)
     else:
         url = f"ws://{through[1]}:{one.child.port}/"
     client = restsock.connect(
@@ -334,6 +346,26 @@ async def _caller_dials(
     )
     one.requester = await stack.enter_async_context(client)
     stack.callback(lambda: setattr(one.row, "connections", client.statistics().connections))
+
+
+async def _through_proxy(one: Field, stack: contextlib.AsyncExitStack, host: str, port: int) -> str:
+    one.proxy = await stack.enter_async_context(FaultyProxy(host, port))
+    return f"ws://127.0.0.1:{one.proxy.port}/"
+
+
+async def _start_dialer(one: Field, stack: contextlib.AsyncExitStack, url: str) -> None:
+    one.config = replace(one.config, urls=(url,))
+    one.child = await one.family.start(one.config)
+    stack.callback(_kill_child_of, one)
+
+
+async def _caller_in_host(one: Field, stack: contextlib.AsyncExitStack) -> None:
+    caller = CallerInHost("edge", options_of(one.config))
+    port = await stack.enter_async_context(caller.serving())
+    url = await _through_proxy(one, stack, "127.0.0.1", port)
+    await _start_dialer(one, stack, url)
+    one.requester = caller
+    stack.callback(lambda: setattr(one.row, "connections", caller.connections))
 
 
 async def _caller_listens(
@@ -346,11 +378,8 @@ async def _caller_listens(
     events = server.events(capacity=10_000)
     url = server.url
     if through is None:
-        one.proxy = await stack.enter_async_context(FaultyProxy(*server.address))
-        url = f"ws://127.0.0.1:{one.proxy.port}/"
-    one.config = replace(one.config, urls=(url,))
-    one.child = await one.family.start(one.config)
-    stack.callback(_kill_child_of, one)
+        url = await _through_proxy(one, stack, *server.address)
+    await _start_dialer(one, stack, url)
     one.requester = server.route("edge")
 
     def count() -> None:

@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import requests
 import trio
 
 import restsock
 from restsock.connection import Requester
 from tests.e2e.raw_peer import CLOSE, TEXT, websocket_frame
+from tests.faults.hosted import CallerInHost
 from tests.faults.ledger import Ledger
 from tests.faults.work import BLOCK, blocks, expected
 
@@ -96,7 +98,7 @@ class Load:
         self,
         ledger: Ledger,
         who: str,
-        requesters: Sequence[Requester],
+        requesters: Sequence[Requester | CallerInHost],
         *,
         kinds: Sequence[str] = ("small",),
         tasks: int = 4,
@@ -184,7 +186,7 @@ class Load:
             with trio.move_on_after(self._pause * (1 + dice.random())):
                 await self._ending.wait()
 
-    async def _one(self, requester: Requester, id_: str, plan: Plan, body: bytes) -> None:
+    async def _one(self, requester: Any, id_: str, plan: Plan, body: bytes) -> None:
         fields = [("X-Request-Id", id_)]
         if plan.echo:
             await self._echo(requester, id_, plan, fields)
@@ -233,7 +235,10 @@ class Load:
         for requester in self._requesters:
             session = requests.Session()
             session.trust_env = False
-            session.mount("http://", restsock.TunnelAdapter(requester))
+            if isinstance(requester, CallerInHost):
+                session.mount("http://", requester.adapter())
+            else:
+                session.mount("http://", restsock.TunnelAdapter(requester))
             sessions.append(session)
         turn = itertools.cycle(sessions[number:] or sessions)
         while not self._ending_threads.is_set():
@@ -298,7 +303,7 @@ class Load:
 
 async def _slowly(body: bytes, pause: float) -> AsyncIterator[bytes]:
     for at in range(0, len(body), _PIECE):
-        await trio.sleep(pause)
+        await anyio.sleep(pause)
         yield body[at : at + _PIECE]
 
 

@@ -24,7 +24,7 @@ import sys
 import threading
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,58 +33,13 @@ import trio
 import restsock
 from restsock import testing as _testing  # noqa: F401  # loaded here, and so in all forks
 from restsock.connection import Requester
+from tests.faults.config import Config, Errors, options_of
+from tests.faults.hosted import Hosted
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.work import asgi_work, wsgi_work
 
-__all__ = ["Config", "count", "options_of"]
-
-
-@dataclass(frozen=True)
-class Config:
-    """What a peer is to be. Goes through JSON.
-
-    Attributes:
-        who: its name in the ledger, unique.
-        ledger: the path.
-        port: to listen on; 0: any. None: it dials.
-        urls: to dial, each with a client of its own.
-        name: what the clients call themselves.
-        app: "asgi", "wsgi" or "": none.
-        interval: of the heartbeat, in seconds; None: none.
-        timeout: of the heartbeat.
-        handshake: time-out.
-        backoff: first pause and longest.
-        names: whom a listener calls.
-        kinds: of requests to send; none: it sends none.
-        tasks: of the load.
-        threads: of the load.
-        pause: of the load.
-    """
-
-    who: str
-    ledger: str
-    port: int | None = None
-    urls: tuple[str, ...] = ()
-    name: str | None = None
-    app: str = "asgi"
-    interval: float | None = 0.3
-    timeout: float = 0.3
-    handshake: float = 0.5
-    backoff: tuple[float, float] = (0.05, 0.2)
-    names: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    tasks: int = 2
-    threads: int = 0
-    pause: float = 0.01
-
-
-def options_of(config: Config) -> restsock.Options:
-    """Its options."""
-    return restsock.Options(
-        heartbeat=restsock.Heartbeat(interval=config.interval, timeout=config.timeout),
-        timeouts=restsock.Timeouts(handshake=config.handshake, connect=10, close=1, disconnect=0.2),
-    )
+__all__ = ["count", "line_for"]
 
 
 def count() -> dict[str, int]:
@@ -104,19 +59,6 @@ def count() -> dict[str, int]:
     }
 
 
-class _Errors(logging.Handler):
-    """Takes what is logged as an error into the ledger, where it is judged."""
-
-    def __init__(self, ledger: Ledger, who: str) -> None:
-        super().__init__(logging.ERROR)
-        self._ledger = ledger
-        self._who = who
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self._ledger.note("E", self._who, f"{record.getMessage()} {error!r}")
-
-
 class Peer:
     """One peer, in its own process."""
 
@@ -127,7 +69,7 @@ class Peer:
         self.app = apps[config.app](self.ledger) if config.app else None
         self.requesters: list[Requester] = []
         self._runs = 0
-        logging.getLogger("restsock").addHandler(_Errors(self.ledger, config.who))
+        logging.getLogger("restsock").addHandler(Errors(self.ledger, config.who))
 
     async def run(self) -> None:
         async with self._open() as port:
@@ -255,7 +197,10 @@ def _become(config: dict[str, Any]) -> None:
         os.dup2(nothing, 0)
         for name in ("urls", "backoff", "names", "kinds"):
             config[name] = tuple(config[name])
-        trio.run(Peer(Config(**config)).run)
+        if config["host"]:
+            Hosted(Config(**config)).run()
+        else:
+            trio.run(Peer(Config(**config)).run)
         status = 0
     except KeyboardInterrupt:
         pass

@@ -23,10 +23,13 @@ from tests.faults.field import (
     until,
 )
 
-__all__ = ["SCENARIOS", "Scenario", "run"]
+__all__ = ["IN_UVICORN", "SCENARIOS", "Scenario", "run"]
 
 SILENCE = INTERVAL + TIMEOUT
 STEP = BACKOFF[1]
+
+IN_UVICORN: Sequence[Side] = ("dials", "listens", "dials uvicorn", "in uvicorn")
+_EVERYWHERE: Sequence[Side] = (*IN_UVICORN, "dials hypercorn")
 
 # What a caller sends while the wire is broken.
 _MIXED = ("small", "large", "both", "upload", "stream", "impatient")
@@ -298,7 +301,9 @@ def restarts(number: int, how: int) -> Callable[[Field], Awaitable[None]]:
 
 
 def killed_and_restarted(number: int) -> Scenario:
-    return Scenario(f"killed and restarted, {number} times", restarts(number, signal.SIGKILL))
+    return Scenario(
+        f"killed and restarted, {number} times", restarts(number, signal.SIGKILL), _EVERYWHERE
+    )
 
 
 def closed_and_restarted(number: int) -> Scenario:
@@ -306,6 +311,7 @@ def closed_and_restarted(number: int) -> Scenario:
     return Scenario(
         f"closed and restarted, {number} times",
         restarts(number, signal.SIGTERM),
+        _EVERYWHERE,
         kinds=("small", "large", "both", "upload", "stream"),
         detect=5.0,
         no_failures=True,
@@ -314,11 +320,11 @@ def closed_and_restarted(number: int) -> Scenario:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("blackhole, heals", blackhole, recover=HANDSHAKE + STEP),
+    Scenario("blackhole, heals", blackhole, _EVERYWHERE, recover=HANDSHAKE + STEP),
     Scenario("forgotten by a NAT", forgotten),
-    Scenario("half open, one way", deaf),
-    Scenario("half open, other way", dumb),
-    Scenario("reset, 5 times", reset),
+    Scenario("half open, one way", deaf, IN_UVICORN),
+    Scenario("half open, other way", dumb, IN_UVICORN),
+    Scenario("reset, 5 times", reset, IN_UVICORN),
     Scenario("end of file, 5 times", end_of_file),
     # Patient, since a busy machine adds its own pauses to those of the wire.
     Scenario("300 ms", late, kinds=("small", "both"), detect=None, no_failures=True, patient=True),
@@ -338,9 +344,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         detect=None,
         no_failures=True,
     ),
-    Scenario("SIGSTOP", stopped, recover=HANDSHAKE + STEP),
-    Scenario("SIGKILL during uploads", killed, kinds=("long upload", "small")),
-    Scenario("SIGKILL during downloads", killed, kinds=("long stream", "small")),
+    Scenario("SIGSTOP", stopped, IN_UVICORN, recover=HANDSHAKE + STEP),
+    Scenario("SIGKILL during uploads", killed, _EVERYWHERE, kinds=("long upload", "small")),
+    Scenario("SIGKILL during downloads", killed, _EVERYWHERE, kinds=("long stream", "small")),
     Scenario("SIGKILL, WSGI", killed, app="wsgi"),
     Scenario(
         "SIGKILL in the handshake", killed_in_handshake, sides=("dials",), recover=HANDSHAKE + STEP
@@ -348,7 +354,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 LONG: tuple[Scenario, ...] = (
-    Scenario("cut after any byte, 20 times", random_cuts(20), kinds=_QUICK),
+    Scenario("cut after any byte, 20 times", random_cuts(20), IN_UVICORN, kinds=_QUICK),
     killed_and_restarted(20),
     closed_and_restarted(20),
 )

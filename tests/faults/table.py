@@ -10,7 +10,7 @@ __all__ = ["table"]
 
 _HEAD = (
     ("fault", 34),
-    ("caller", 8),
+    ("caller", 16),
     ("sent", 7),
     ("answered", 9),
     ("not started", 12),

@@ -12,6 +12,7 @@ import trio
 from tests.faults import network
 from tests.faults.field import Family, Row, Side
 from tests.faults.scenarios import (
+    IN_UVICORN,
     SCENARIOS,
     Scenario,
     closed_and_restarted,
@@ -29,7 +30,12 @@ pytestmark = pytest.mark.skipif(
 SLACK = 3.0
 
 _FEW = (
-    Scenario("cut after any byte, 6 times", random_cuts(6), kinds=("small", "both", "impatient")),
+    Scenario(
+        "cut after any byte, 6 times",
+        random_cuts(6),
+        IN_UVICORN,
+        kinds=("small", "both", "impatient"),
+    ),
     killed_and_restarted(4),
     closed_and_restarted(4),
 )
@@ -45,7 +51,7 @@ async def family() -> AsyncIterator[Family]:
     "scenario", [pytest.param(scenario, id=scenario.name) for scenario in (*SCENARIOS, *_FEW)]
 )
 async def test_fault(family: Family, scenario: Scenario) -> None:
-    """With the caller at either end, at the same time: they mostly wait."""
+    """With the caller at each of the ends, at the same time: they mostly wait."""
     rows: list[Row] = []
 
     async def try_(side: Side) -> None:

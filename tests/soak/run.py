@@ -33,9 +33,9 @@ import trio
 
 from restsock.testing import FaultyProxy
 from tests.bench.processes import cpu_seconds, rss_bytes
+from tests.faults.config import Config
 from tests.faults.field import Child, Family, until
 from tests.faults.ledger import Counts, Ledger, judge, read
-from tests.faults.peer import Config
 
 __all__ = ["Figures", "soak"]
 
