@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-__all__ = ["ALONE", "HOSTS", "Host", "free_port", "hosted"]
+__all__ = ["ALONE", "FRAMEWORKS", "HOSTS", "Host", "free_port", "hosted"]
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.asgi.headquarters:app"
@@ -38,6 +38,21 @@ ALONE = {
     **{name: HOSTS[name] for name in ("uvicorn", "uvicorn, wsproto")},
     "hypercorn, alone": [*HOSTS["hypercorn"], "--workers", "0"],
     "hypercorn, uvloop, alone": [*HOSTS["hypercorn"], "--workers", "0", "-k", "uvloop"],
+}
+
+
+def _serving(app: str, command: list[str]) -> list[str]:
+    return [app if part == APP else part for part in command]
+
+
+DJANGO, QUART = "tests.asgi.in_django:application", "tests.asgi.in_quart:app"
+
+# Other frameworks, each in what people run it in.
+FRAMEWORKS = {
+    "Django, uvicorn": _serving(DJANGO, HOSTS["uvicorn"]),
+    "Django, daphne": _serving(DJANGO, HOSTS["daphne"]),
+    "Quart, hypercorn": _serving(QUART, ALONE["hypercorn, alone"]),
+    "Quart, uvicorn": _serving(QUART, HOSTS["uvicorn"]),
 }
 
 # Seconds until a server answers, on a busy machine.
@@ -67,7 +82,7 @@ class Host:
 def hosted(name: str, log: Path, *, port: int | None = None) -> Iterator[Host]:
     """Runs a server for a while. What it says is in the log."""
     port = free_port() if port is None else port
-    command = [part.format(port=port) for part in (HOSTS | ALONE)[name]]
+    command = [part.format(port=port) for part in (HOSTS | ALONE | FRAMEWORKS)[name]]
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],

@@ -19,7 +19,7 @@ import restsock
 import restsock.sync
 from restsock.auth import Bearer
 
-from .hosts import ALONE, HOSTS, Host, hosted
+from .hosts import ALONE, FRAMEWORKS, HOSTS, Host, hosted
 
 edge = Flask("edge")
 QUICK = restsock.Backoff(initial=0.02, factor=2, cap=0.1)
@@ -126,6 +126,20 @@ def test_a_host_that_is_killed_is_dialed_again(tmp_path: Path) -> None:
             first.process.wait(10)
             with hosted("uvicorn", tmp_path / "log", port=port) as second:
                 assert second.get("/call/edge-1/hello").ok
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_other_frameworks(name: str, tmp_path: Path) -> None:
+    with hosted(name, tmp_path / "log") as host:
+        with restsock.sync.connect(host.url("/tunnel", "ws"), app=edge, name="edge-1"):
+            assert host.get("/call/edge-1/hello").json() == {"hello": "peer"}
+            assert host.get("/peers").json() == ["edge-1"]
+            assert host.get("/ask/edge-1/hello").json() == {"hello": "edge-1"}
+            assert host.get("/ask/edge-1/big").content == bytes(range(256)) * 20_000
+        _wait_for(lambda: host.get("/peers").json() == [])
+        host.process.terminate()
+        host.process.wait(15)
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("name", ALONE)
