@@ -66,7 +66,7 @@ soak: $(VENV)/.with-test
 many: $(VENV)/.with-test
 	$(BIN)/python -m tests.soak.many $(ARGS)
 
-# Measures all of docs/performance.md in about twelve minutes; ARGS=--page also writes its figures.
+# Measures all of docs/performance.md in about fourteen minutes; ARGS=--page also writes its figures.
 # Only the ratios carry over to another machine, and only when nothing else runs meanwhile.
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,9 +1,9 @@
 """Measures restsock against what else one could use; prints tables, writes JSON.
 
-    make bench                          everything, in about twelve minutes
+    make bench                          everything, in about fourteen minutes
     make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
-    make bench ARGS="--only idle"       one section: rates, transfers, idle, busy, parts,
+    make bench ARGS="--only idle"       one section: rates, asyncio, transfers, idle, busy, parts,
                                         validation, calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
@@ -36,6 +36,7 @@ from tests.bench.targets import MANY
 from tests.bench.ways import (
     ADAPTER,
     ADAPTER_TLS,
+    ASYNCIO_WAYS,
     GUNICORN_TLS,
     SESSION,
     SESSION_FASTAPI,
@@ -45,9 +46,15 @@ from tests.bench.ways import (
     WAYS,
 )
 
-SECTIONS = ("rates", "transfers", "idle", "busy", "parts", "validation", "calls", "profiles")
+SECTIONS = (
+    *("rates", "asyncio", "transfers", "idle", "busy"),
+    *("parts", "validation", "calls", "profiles"),
+)
 _THREADS = (1, 8, 32)
-_VERSIONS = ("requests", "flask", "fastapi", "waitress", "gunicorn", "uvicorn", "uvloop", "trio")
+_VERSIONS = (
+    *("requests", "httpx", "aiohttp", "flask", "fastapi"),
+    *("waitress", "gunicorn", "uvicorn", "uvloop", "trio"),
+)
 
 _HEADLINE = (
     *("waitress", "ssh -R", ADAPTER, SESSION),
@@ -69,6 +76,17 @@ def full_plan(rounds: int, scale: float) -> Plan:
         for threads in _THREADS
     ]
     return Plan(tuple(cells), rounds)
+
+
+def asyncio_plan(rounds: int, scale: float) -> Plan:
+    """Tasks of one loop; and a listener in a web server, which is called from threads."""
+    seconds = {"small": 0.6, "1m": 0.3}
+    cells = [
+        Cell(workload, threads, seconds[workload] * scale, tuple(ASYNCIO_WAYS))
+        for workload in seconds
+        for threads in _THREADS
+    ]
+    return Plan(tuple(cells), rounds, ASYNCIO_WAYS)
 
 
 def quick_plan(rounds: int, scale: float) -> Plan:
@@ -118,6 +136,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
     counts = [max(100, int(count * min(1, args.scale))) for count in (2_000, MANY)]
     sections: dict[str, Callable[[], Any]] = {
         "rates": lambda: rates.measure(plan, folder),
+        "asyncio": lambda: rates.measure(asyncio_plan(args.rounds, args.scale), folder),
         "transfers": lambda: transfers.measure(folder, **large),
         "idle": lambda: idle.measure(counts, interval=20, seconds=20 * min(1, args.scale)),
         "busy": lambda: busy.measure(**beside),

@@ -3,7 +3,14 @@
     python -m tests.bench.caller requests URL [FOLDER]          a plain Session, over HTTP
     python -m tests.bench.caller adapter listen|URL [FOLDER]    a plain Session with the adapter
     python -m tests.bench.caller session listen|URL [FOLDER]    restsock.Session
-    python -m tests.bench.caller trio listen                    the async API, tasks, not threads
+    python -m tests.bench.caller mounted listen                 the same, asgi.Listener in uvicorn
+
+These call from tasks of one loop instead of threads:
+
+    python -m tests.bench.caller trio listen                    the async API, on trio
+    python -m tests.bench.caller aio listen|URL                 the async API, on asyncio
+    python -m tests.bench.caller transport listen|URL           httpx over its transport
+    python -m tests.bench.caller httpx|aiohttp URL              these alone, over HTTP
 
 With `listen` it says where it listens, and is ready once a peer has dialed; with the URL of a
 listener it dials. With the FOLDER of the certificates it uses TLS. It ends with its stdin.
@@ -11,20 +18,26 @@ listener it dials. With the FOLDER of the certificates it uses TLS. It ends with
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import trio
 
 from tests.bench import certificates
 from tests.bench.processes import hide_c_masking
 from tests.bench.profiling import profiled
-from tests.bench.workloads import WORKLOADS
+from tests.bench.workloads import WORKLOADS, Workload
+
+if TYPE_CHECKING:
+    from tests.bench.spells import Fetch
 
 NAME = "bench"
 
@@ -49,6 +62,29 @@ def tunnelled(where: str, folder: str | None) -> Iterator[Any]:
         yield server.adapter(NAME)
 
 
+@contextlib.contextmanager
+def mounted() -> Iterator[Any]:
+    """What makes the adapters, with a peer connected to a listener that uvicorn runs."""
+    import uvicorn
+
+    import restsock.asgi
+    from tests.bench.peers import listening_socket
+
+    listener = restsock.asgi.Listener()
+    config = uvicorn.Config(listener, loop="uvloop", http="httptools", log_level="warning")
+    server = uvicorn.Server(config)
+    with listener.sync.events() as events, listening_socket() as sock:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        try:
+            say({"url": f"ws://127.0.0.1:{sock.getsockname()[1]}/"})
+            next(iter(events))
+            yield listener.adapter(NAME)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
     import requests
 
@@ -59,9 +95,10 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
         adapter: Any = None
         base = where
         if kind != "requests":
-            adapter = stack.enter_context(tunnelled(where, folder))
+            opened = mounted() if kind == "mounted" else tunnelled(where, folder)
+            adapter = stack.enter_context(opened)
             base = f"http://{NAME}"
-        make = restsock.Session if kind == "session" else requests.Session
+        make = restsock.Session if kind in ("session", "mounted") else requests.Session
 
         def new_session() -> requests.Session:
             session = make()
@@ -94,20 +131,100 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
                 say(spells.beside(new_session, base, **order))
 
 
-async def serve_trio() -> None:
-    import restsock
-    from tests.bench import spells
+# --- from tasks -------------------------------------------------------------------------------
 
-    async with restsock.listen("127.0.0.1", 0) as server:
+
+@contextlib.asynccontextmanager
+async def requester(api: Any, where: str) -> AsyncIterator[Any]:
+    """What sends requests, with a peer connected: `api` is `restsock` or `restsock.aio`."""
+    if where != "listen":
+        async with api.connect(where) as client:
+            yield client
+        return
+    async with api.listen("127.0.0.1", 0) as server:
         async with server.events() as events:
             say({"url": server.url})
             await anext(aiter(events))
-        route = server.route(NAME)
+        yield server.route(NAME)
+
+
+@contextlib.asynccontextmanager
+async def by_restsock(api: Any, where: str) -> AsyncIterator[Fetch]:
+    async with requester(api, where) as opened:
+
+        async def fetch(workload: Workload) -> tuple[int, bytes]:
+            response = await opened.request(workload.method, workload.path, body=workload.body)
+            return response.status, response.content
+
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def by_httpx(base: str, transport: Any = None) -> AsyncIterator[Fetch]:
+    import httpx
+
+    # By default it keeps 20 open, and 32 tasks would have to connect again and again.
+    limits = httpx.Limits(max_keepalive_connections=100)
+    async with httpx.AsyncClient(limits=limits, transport=transport) as client:
+
+        async def fetch(workload: Workload) -> tuple[int, bytes]:
+            url = base + workload.path
+            response = await client.request(workload.method, url, content=workload.body)
+            return response.status_code, response.content
+
+        yield fetch
+
+
+@contextlib.asynccontextmanager
+async def by_transport(where: str) -> AsyncIterator[Fetch]:
+    import restsock.aio
+
+    async with requester(restsock.aio, where) as opened:
+        async with by_httpx(f"http://{NAME}", opened.transport()) as fetch:
+            yield fetch
+
+
+@contextlib.asynccontextmanager
+async def by_aiohttp(base: str) -> AsyncIterator[Fetch]:
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session:
+
+        async def fetch(workload: Workload) -> tuple[int, bytes]:
+            url = base + workload.path
+            async with session.request(workload.method, url, data=workload.body) as response:
+                return response.status, await response.read()
+
+        yield fetch
+
+
+async def serve_tasks(opened: contextlib.AbstractAsyncContextManager[Fetch]) -> None:
+    from tests.bench import spells
+
+    async with opened as fetch:
         say({"ready": True})
-        while line := await trio.to_thread.run_sync(sys.stdin.readline):
+        while line := await anyio.to_thread.run_sync(sys.stdin.readline):
             order = json.loads(line)
             workload = WORKLOADS[order["workload"]]
-            say(await spells.trio_spell(route, workload, order["threads"], order["seconds"]))
+            say(await spells.task_spell(fetch, workload, order["threads"], order["seconds"]))
+
+
+def serve_asyncio(kind: str, where: str) -> None:
+    if kind == "aio":
+        import restsock.aio
+
+        opened = by_restsock(restsock.aio, where)
+    elif kind == "transport":
+        opened = by_transport(where)
+    else:
+        opened = {"httpx": by_httpx, "aiohttp": by_aiohttp}[kind](where)
+    asyncio.run(serve_tasks(opened))
+
+
+def serve_trio(where: str) -> None:
+    import restsock
+
+    trio.run(serve_tasks, by_restsock(restsock, where))
 
 
 def main() -> None:
@@ -115,7 +232,9 @@ def main() -> None:
     kind, where, *folder = sys.argv[1:]
     try:
         if kind == "trio":
-            trio.run(serve_trio)
+            serve_trio(where)
+        elif kind in ("aio", "transport", "httpx", "aiohttp"):
+            serve_asyncio(kind, where)
         else:
             serve_threads(kind, where, *folder)
     except Exception as error:

@@ -65,12 +65,14 @@ def mb_per_s(transfer: dict[str, Any]) -> float:
     return float(transfer["mb_per_s"])
 
 
-def rate_ratio(results: Results, way: str, to: str, workload: str, threads: int) -> Spread | None:
+def rate_ratio(
+    results: Results, way: str, to: str, workload: str, threads: int, section: str = "rates"
+) -> Spread | None:
     """How many times the requests per second of another way."""
-    if "rates" not in results:
+    if section not in results:
         return None
     cell: dict[str, object] = {"workload": workload, "threads": threads}
-    return ratios(results["rates"]["spells"], rate, {"way": way, **cell}, {"way": to, **cell})
+    return ratios(results[section]["spells"], rate, {"way": way, **cell}, {"way": to, **cell})
 
 
 def bulk_ratio(results: Results, way: str, to: str, direction: str) -> Spread | None:

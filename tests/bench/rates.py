@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.ways import WAYS, opened
+from tests.bench.ways import WAYS, Way, opened
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of one round, and how many rounds there are."""
+    """The cells of one round, how many rounds there are, and the table of all ways."""
 
     cells: tuple[Cell, ...]
     rounds: int
+    table: dict[str, Way] = field(default_factory=lambda: WAYS)
 
     @property
-    def ways(self) -> dict[str, Any]:
-        """Those that some cell names, in the order of the tables."""
-        return {name: way for name, way in WAYS.items() if any(name in c.ways for c in self.cells)}
+    def ways(self) -> dict[str, Way]:
+        """Those that some cell names, in the order of the table."""
+        return {
+            name: way for name, way in self.table.items() if any(name in c.ways for c in self.cells)
+        }
 
 
 def measure(plan: Plan, folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.bench.figures import (
     spread,
 )
 from tests.bench.targets import TARGETS
-from tests.bench.ways import BULK_WAYS, GUNICORN_TLS, WAYS, reference
+from tests.bench.ways import ASYNCIO_WAYS, BULK_WAYS, GUNICORN_TLS, WAYS, Way, reference
 from tests.bench.workloads import WORKLOADS
 
 _NONE = "-"
@@ -60,7 +60,9 @@ def tables(results: Results) -> list[Table]:
     """Those of the sections that were run, the headline first."""
     found = [_headline(results)]
     if "rates" in results:
-        found += [_rates(results, workload) for workload in WORKLOADS]
+        found += [_rates(results, "rates", WAYS, workload) for workload in WORKLOADS]
+    if "asyncio" in results:
+        found += [_rates(results, "asyncio", ASYNCIO_WAYS, workload) for workload in WORKLOADS]
     if "transfers" in results:
         found += [_bulk(results), _fairness(results)]
     if "idle" in results:
@@ -100,17 +102,17 @@ def _optional(value: float | None) -> str:
     return _NONE if value is None else number(value)
 
 
-def _rates(results: Results, workload: str) -> Table:
+def _rates(results: Results, section: str, ways: dict[str, Way], workload: str) -> Table:
     rows = []
-    spells = results["rates"]["spells"]
-    for name, way in WAYS.items():
+    spells = results[section]["spells"]
+    for name, way in ways.items():
         base = reference(way)
         for threads in sorted({spell["threads"] for spell in spells}):
             mine = select(spells, way=name, workload=workload, threads=threads)
             per_second = spread([rate(spell) for spell in mine])
             if per_second is None:
                 continue
-            ratio = rate_ratio(results, name, base, workload, threads)
+            ratio = rate_ratio(results, name, base, workload, threads, section)
             row = [f"{name}, {threads}", f"{per_second.median:.0f}"]
             row.append(f"{ratio} {base}" if ratio and name != base else _NONE)
             row += [_optional(cpu_ms(mine, side)) for side in ("caller", "server", "between")]
@@ -118,8 +120,10 @@ def _rates(results: Results, workload: str) -> Table:
                 middle = spread([spell[key] for spell in mine])
                 row.append(_optional(middle and middle.median))
             rows.append(row)
-    header = ["way, threads", "requests/s", "ratio to", "CPU ms: caller", "server", "between"]
-    return Table(WORKLOADS[workload].title, [*header, "p50 ms", "p99 ms"], rows)
+    kind, where = {"rates": ("threads", ""), "asyncio": ("tasks", ", asyncio")}[section]
+    header = [f"way, {kind}", "requests/s", "ratio to", "CPU ms: caller", "server", "between"]
+    title = f"{WORKLOADS[workload].title}{where}"
+    return Table(title, [*header, "p50 ms", "p99 ms"], rows)
 
 
 def _bulk(results: Results) -> Table:

@@ -18,6 +18,8 @@ from tests.bench.figures import (
 from tests.bench.ways import (
     ADAPTER,
     ADAPTER_TLS,
+    AIO,
+    AIOHTTP,
     BULK_DIALED,
     BULK_DIALED_C,
     BULK_DIALED_TLS,
@@ -25,6 +27,7 @@ from tests.bench.ways import (
     BULK_LISTENED,
     BULK_LISTENED_TLS,
     GUNICORN_TLS,
+    HTTPX,
     SESSION,
     SESSION_FASTAPI,
     SESSION_FASTAPI_TLS,
@@ -67,8 +70,24 @@ def _rates(title: str, way: str, to: str, goals: dict[int, float]) -> list[Targe
     ]
 
 
-def _rate(way: str, to: str, workload: str, threads: int = 1) -> Callable[[Results], Spread | None]:
-    return lambda results: rate_ratio(results, way, to, workload, threads)
+def _asyncio(title: str, way: str, to: str, goal: float) -> list[Target]:
+    return [
+        Target(
+            "asyncio",
+            f"{title}, {tasks} task{'s' if tasks > 1 else ''}",
+            True,
+            goal,
+            "x",
+            _rate(way, to, "small", tasks, "asyncio"),
+        )
+        for tasks in (1, 8, 32)
+    ]
+
+
+def _rate(
+    way: str, to: str, workload: str, threads: int = 1, section: str = "rates"
+) -> Callable[[Results], Spread | None]:
+    return lambda results: rate_ratio(results, way, to, workload, threads, section)
 
 
 def _ssh(way: str) -> list[Target]:
@@ -154,6 +173,8 @@ TARGETS = [
         UVICORN_TLS,
         {1: 1.3, 8: 2.6, 32: 2.6},
     ),
+    *_asyncio("restsock.aio to httpx", AIO, HTTPX, 1.5),
+    *_asyncio("restsock.aio to aiohttp", AIO, AIOHTTP, 0.8),
     *_ssh(SESSION),
     *_ssh(SESSION_TLS),
     _bulk("bulk down to waitress", BULK_DIALED, "waitress", "down", 0.8),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bench import page
-from tests.bench.__main__ import full_plan, quick_plan
+from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
 from tests.bench.idle import weigh
@@ -20,7 +20,7 @@ from tests.bench.profiling import package_of
 from tests.bench.tables import tables
 from tests.bench.targets import MANY, TARGETS
 from tests.bench.transfers import FAIRNESS_WAYS
-from tests.bench.ways import BULK_WAYS, SESSION, WAYS, reference
+from tests.bench.ways import ASYNCIO_WAYS, BULK_WAYS, HTTPX, NATIVE, SESSION, WAYS, reference
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -133,12 +133,21 @@ def test_tls_is_compared_with_tls_and_each_way_with_its_own_app() -> None:
         assert (base.app, base.tls, base.caller) == (way.app, way.tls, "requests"), name
 
 
+def test_tasks_are_compared_with_httpx_and_a_mounted_listener_with_a_native_one() -> None:
+    for name, way in ASYNCIO_WAYS.items():
+        assert reference(way) == (NATIVE if way.caller in ("session", "mounted") else HTTPX), name
+        assert ASYNCIO_WAYS[reference(way)].app == way.app
+
+
 def test_a_full_run_measures_every_target(results: Results) -> None:
-    spells = [
-        {**spell(way, 0, 100), "workload": cell.workload, "threads": cell.threads}
-        for cell in full_plan(1, 1).cells
-        for way in cell.ways
-    ]
+    spells, tasks = (
+        [
+            {**spell(way, 0, 100), "workload": cell.workload, "threads": cell.threads}
+            for cell in plan.cells
+            for way in cell.ways
+        ]
+        for plan in (full_plan(1, 1), asyncio_plan(1, 1))
+    )
     bulk = [
         {"way": way, "direction": direction, "round": 0, "mb_per_s": 100.0}
         for way in BULK_WAYS
@@ -151,6 +160,7 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
     full = {
         **results,
         "rates": {"spells": spells},
+        "asyncio": {"spells": tasks},
         "transfers": {"bulk": bulk, "fairness": fairness},
         "idle": {"rows": [held], "interval": 20},
         "calls": calls,

@@ -63,11 +63,34 @@ WAYS = {
 }
 
 
+# From tasks of one asyncio loop, and from threads to a listener inside a web server.
+HTTPX = "httpx.AsyncClient"
+AIOHTTP = "aiohttp.ClientSession"
+AIO = "restsock.aio"
+AIO_DIALED = "restsock.aio, caller dials"
+HTTPX_TUNNEL = "restsock, httpx.AsyncClient + transport"
+NATIVE = "restsock.Session, FastAPI, C masking"
+MOUNTED = "restsock.Session, FastAPI, C masking, asgi.Listener in uvicorn"
+
+ASYNCIO_WAYS = {
+    HTTPX: Way("httpx", "uvicorn", "fastapi"),
+    AIOHTTP: Way("aiohttp", "uvicorn", "fastapi"),
+    AIO: Way("aio", "edge dials", "fastapi"),
+    AIO_DIALED: Way("aio", "caller dials", "fastapi"),
+    HTTPX_TUNNEL: Way("transport", "edge dials", "fastapi"),
+    NATIVE: Way("session", "edge dials", "fastapi", c_masking=True),
+    MOUNTED: Way("mounted", "edge dials", "fastapi", c_masking=True),
+}
+
+
 def reference(way: Way) -> str:
     """What a way is compared with: the same app served without restsock, TLS with TLS.
 
-    waitress has no TLS, so over https it is gunicorn with as many threads.
+    waitress has no TLS, so over https it is gunicorn with as many threads. A caller on asyncio is
+    compared with httpx, and a mounted listener with one that has a port of its own.
     """
+    if way in ASYNCIO_WAYS.values():
+        return NATIVE if way.c_masking else HTTPX
     if way.app == "flask":
         return GUNICORN_TLS if way.tls else "waitress"
     return UVICORN_TLS if way.tls else "uvicorn"
@@ -102,8 +125,10 @@ def skipped(way: Way) -> str | None:
     for peer in needs.get(way.serving, [way.serving]):
         if why := peers.missing(peer):
             return why
-    if importlib.util.find_spec(way.app) is None:
-        return f"no module {way.app}: pip install {way.app}"
+    modules = {"httpx": "httpx", "transport": "httpx", "aiohttp": "aiohttp", "mounted": "uvicorn"}
+    for module in (way.app, modules.get(way.caller, way.app)):
+        if importlib.util.find_spec(module) is None:
+            return f"no module {module}: pip install {module}"
     if way.c_masking and importlib.util.find_spec("websockets") is None:
         return "no C masking: pip install websockets"
     if way.tls and importlib.util.find_spec("trustme") is None:
@@ -151,7 +176,7 @@ class Lines:
     def open(self, way: Way) -> Line:
         """Starts what is needed, and waits until the first answer has come through."""
         line = self._tunnel(way) if way.serving.endswith("dials") else self._direct(way)
-        if way.caller == "trio" or way.serving == "caller dials":
+        if way.caller in ("trio", "aio") or way.serving == "caller dials":
             line.order("spell", workload="small", threads=1, seconds=0.05)
         return line
 
