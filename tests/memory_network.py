@@ -12,7 +12,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from restsock import Options, SocketOptions
+from restsock import Options
 from restsock.client import Address
 from restsock.connection import (
     Closed,
@@ -24,6 +24,10 @@ from restsock.connection import (
     answer,
     open_accepted,
 )
+from restsock.testing import Network
+
+# Accepts what `open_stream` dials; something to hand to a `Client` and a `Server`.
+MemoryListener = Network
 
 Answer = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -68,35 +72,6 @@ class Echo:
             yield
         finally:
             self.running_now = False
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Accepts what `open_stream` dials; something to hand to a `Client` and a `Server`."""
-
-    def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1000)
-
-    async def open(
-        self, host: str | None, port: int, sockets: SocketOptions
-    ) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [self]
-
-    async def open_stream(self, address: Address) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        ours, theirs = trio.testing.memory_stream_pair()
-        try:
-            await self._send.send(theirs)
-        except trio.BrokenResourceError:
-            raise ConnectionRefusedError("nobody listens") from None
-        return ours
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._receive.receive()
-
-    async def aclose(self) -> None:
-        self._receive.close()
-        await trio.lowlevel.checkpoint()
 
 
 class Script:
