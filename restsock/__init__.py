@@ -23,6 +23,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L1  auth, tls             credentials and authenticators; TLS from files
 #    L2  connection            a Connection over any trio stream, and the exchanges on it
 #    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
+#    L3  http_server           clients of plain HTTP, each as a connection
 #    L3  threads               where a thread or another loop meets the loop of the connections
 #    L4  apps, adapters        serve an app, a function or another server; requests and httpx
 #    L4  instruments           metrics for Prometheus, traces with OpenTelemetry

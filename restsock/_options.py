@@ -68,6 +68,10 @@ class Limits:
     max_connections: int = 10_000
     """Connections of a listener, at about 4 KiB each while they are idle."""
 
+    max_http_clients: int = 10_000
+    """Connections of clients of plain HTTP at a time, beside those of peers. Above it the one that
+    has been idle for longest makes room. For listeners that answer plain HTTP."""
+
     max_connections_per_address: int | None = None
     """Those of one address, or of one /64 network with IPv6. `None` sets no bound: all peers behind
     a reverse proxy or a NAT share one address. Set it where peers dial in directly."""
@@ -104,6 +108,7 @@ class Limits:
         between(self, "max_metadata_depth", 1, 256)
         between(self, "max_handshakes", 1, 2**31)
         between(self, "max_connections", 1, 2**31)
+        between(self, "max_http_clients", 1, 2**31)
         # Room for the largest message that the peer may send, and for a RESET.
         largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
         between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
@@ -134,6 +139,10 @@ class Timeouts:
     """How long a WSGI worker waits for the next bytes of a peer, or for it to take some; and how
     long what was sent before a failure (of an app, of a caller's body) waits to be taken."""
 
+    keep_alive: float = 75.0
+    """How long a client of plain HTTP may take until its next request; up to half as long again
+    passes before it is noticed. For listeners that answer plain HTTP."""
+
     grace: float = 30.0
     """How long what is in flight may go on when a client, a server or a connection is closed; 0
     cuts it off. Most deployments kill a process somewhat later than that, by themselves."""
@@ -152,7 +161,7 @@ class Timeouts:
     machine, or with a new token. `None` sets no bound."""
 
     def __post_init__(self) -> None:
-        for name in ("handshake", "connect", "close", "disconnect", "idle"):
+        for name in ("handshake", "connect", "close", "disconnect", "idle", "keep_alive"):
             positive(self, name)
         not_negative(self, "grace")
         for name in ("request", "connection_idle", "lifetime"):

@@ -92,6 +92,7 @@ def make_handler(
     workers: int = 32,
     queue_size: int = 256,
     max_websocket_message: int = 1024 * 1024,
+    root_path: str = "",
     options: Options | None = None,
 ) -> Handler:
     """Makes the handler that serves an app.
@@ -110,6 +111,8 @@ def make_handler(
             503. A connection adds at most `Limits.max_streams`.
         max_websocket_message: ASGI: bytes of the largest message that a WebSocket of the app
             receives; a larger one closes it with 1009.
+        root_path: the path that the app is under, without a slash at the end: `root_path` of ASGI
+            and `SCRIPT_NAME` of WSGI.
         options: the options of the connections.
 
     Raises:
@@ -133,11 +136,13 @@ def make_handler(
     if kind == "wsgi":
         from .wsgi._handler import WsgiHandler
 
-        return WsgiHandler(app, options=options, workers=workers, queue_size=queue_size)
+        return WsgiHandler(
+            app, options=options, workers=workers, queue_size=queue_size, root_path=root_path
+        )
     if kind == "asgi":
         from .asgi._request import Served
 
-        served = Served(app, options, max_websocket_message)
+        served = Served(app, options, max_websocket_message, root_path)
         if (detect_loop(app) if loop == "auto" else loop) == "trio":
             from .asgi._trio_handler import TrioHandler
 

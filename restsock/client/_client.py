@@ -262,7 +262,7 @@ class Client(AdaptedRequester):
         end = partial(self._reconnector.end, cancelled)
         endpoint = self._endpoint
         try:
-            await endpoint.life.enter(endpoint.handler, self._reconnector.start, self.aclose, end)
+            await endpoint.life.enter([endpoint.handler], self._reconnector.start, self.aclose, end)
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
         return self

@@ -121,7 +121,9 @@ class Reconnector:
             self.end(outcome)
         self.stop(outcome)
         try:
-            await self._endpoint.drain(self.alive, self._life.wait_closed, code, reason, grace)
+            await self._endpoint.drain(
+                lambda: self.alive, self._life.wait_closed, code, reason, grace
+            )
         finally:
             for scope in self._scopes:
                 scope.cancel()

@@ -14,6 +14,7 @@ from ._connection import Connection
 from ._exchange import Carrier, Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
+from ._heartbeat import heartbeat_timer
 from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
@@ -73,6 +74,7 @@ __all__ = [
     "fields_of",
     "forbid",
     "head_for",
+    "heartbeat_timer",
     "instruments_of",
     "load_of",
     "open_accepted",

@@ -112,6 +112,7 @@ async def open_accepted(
     room: Callable[[], Refused | None] | None = None,
     claim: Callable[[str | None, Any], object] | None = None,
     ping_frames: bool = False,
+    received: bytes = b"",
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
 ) -> Connection:
@@ -130,6 +131,7 @@ async def open_accepted(
         claim: told name and principal of the dialer before it is welcome; may raise
             `RemoteProtocolError`, whose close code the dialer then gets.
         ping_frames: whether to ping by frames of restsock.v1.
+        received: what has been read from the stream.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
 
@@ -140,6 +142,8 @@ async def open_accepted(
         upgrade = ServerUpgrade()
         request = None
         try:
+            if received:
+                request = upgrade.receive_data(received)
             while request is None:
                 request = upgrade.receive_data(bytes(await stream.receive_some(_READ)))
         except HandshakeError:

@@ -32,7 +32,7 @@ from restsock.protocol import CloseCode
 from ._close import CLEAN, Closed, printable
 
 if TYPE_CHECKING:
-    from restsock.protocol import WebSocket
+    from restsock.protocol import MessageLayer
 
 __all__ = ["CLOSED", "CLOSING", "DRAINING", "OPEN", "Lifecycle", "State"]
 
@@ -96,7 +96,7 @@ class Lifecycle:
         "state",
     )
 
-    def __init__(self, connection: object, websocket: WebSocket, patience: float) -> None:
+    def __init__(self, connection: object, websocket: MessageLayer, patience: float) -> None:
         self.state = OPEN
         self.announced: tuple[int, str] | None = None
         self.closing: tuple[int, str] | None = None

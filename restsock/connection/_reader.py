@@ -66,6 +66,7 @@ class Reader:
         "_pipeline",
         "_poll",
         "_reading",
+        "_resumed",
         "_size",
         "_stream",
         "_traffic",
@@ -91,6 +92,7 @@ class Reader:
         self._ending: Closed | Exception | None = None  # what was read last
         self._poll: ReadyPoll | None = None  # waits for the socket, while one does
         self._fd = -1  # the socket's number in there
+        self._resumed: trio.Event | None = None  # where a task of its own waits for that
         self._reading: trio.CancelScope | None = None  # of a task of its own that reads
         self._stream = stream
         self._pipeline = pipeline
@@ -173,6 +175,8 @@ class Reader:
         try:
             with trio.CancelScope() as self._reading:
                 while self._ending is None:
+                    if self._pipeline.websocket.paused:
+                        await self._wait_resumed()
                     direct_socket = self._writer.direct_socket
                     if direct_socket is not None:
                         await trio.lowlevel.wait_readable(direct_socket.fileno())
@@ -194,6 +198,28 @@ class Reader:
             self._reading = None
             watch.stop_standing_in(self.read_here)
         self._tell_ending()
+
+    async def _wait_resumed(self) -> None:
+        if self._resumed is None:
+            self._resumed = trio.Event()
+        await self._resumed.wait()
+
+    def resume(self) -> None:
+        """Goes on after `MessageLayer.paused`, with what has come before. On the loop."""
+        if self.ended:
+            return
+        try:
+            self._writer.run_on_loop(self._receive, b"")
+            if not self._pipeline.websocket.paused:
+                if self._poll is not None:
+                    self._poll.arm(self._fd, self)
+                if self._resumed is not None:
+                    self._resumed.set()
+                    self._resumed = None
+        except (RemoteProtocolError, OSError) as exc:
+            self._ending = exc
+        if self._ending is not None:
+            self._tell_ending()
 
     async def drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
@@ -312,7 +338,7 @@ class Reader:
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""
-        if self.ended:
+        if self.ended or self._pipeline.websocket.paused:
             return
         try:
             for _ in range(_READS):
@@ -323,6 +349,10 @@ class Reader:
                     break
                 count = self._receive(data)
                 self._size = _READ if count < _READ else _READ_MORE
+                if self._pipeline.websocket.paused:
+                    if self._poll is not None:
+                        self._poll.arm(self._fd, self, armed=False)
+                    break
                 if count < size or self._ending is not None:
                     break
         except BlockingIOError:

@@ -80,7 +80,7 @@ class Endpoint:
 
     async def drain(
         self,
-        living: Iterable[Connection],
+        living: Callable[[], Iterable[Connection]],
         wait_empty: Callable[[], Awaitable[object]],
         code: int,
         reason: str,
@@ -89,7 +89,7 @@ class Endpoint:
         """Closes connections after what is in flight, or when the grace is over.
 
         Args:
-            living: Those that have not ended, whenever it is iterated over.
+            living: Gives those that have not ended.
             wait_empty: Waits until there are none.
             code: The close code for the peer. After 1001 and 1012 (a restart) a client dials again,
                 after 1000 not.
@@ -101,11 +101,11 @@ class Endpoint:
                 1011 to 1013 and 3000 to 4999.
         """
         timeouts = self.options.timeouts
-        for connection in list(living):
+        for connection in list(living()):
             connection.drain_soon(code, reason)
         with trio.move_on_after(timeouts.grace if grace is None else grace):
             await wait_empty()
-        for connection in list(living):
+        for connection in list(living()):
             connection.close_soon(code, reason)
         with trio.move_on_after(timeouts.close):
             await wait_empty()

@@ -15,8 +15,8 @@ is left it is closed; that is at once if it was never entered, did not get up, o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +88,13 @@ class Lifecycle:
         """Waits until it is closed."""
         await self._closed.wait()
 
-    async def enter(self, handler: Handler | None, start: _Start, close: _Close, end: _End) -> None:
+    async def enter(
+        self, handlers: Iterable[Handler | None], start: _Start, close: _Close, end: _End
+    ) -> None:
         """Begins its life.
 
         Args:
-            handler: Runs as long as it does.
+            handlers: Run as long as it does.
             start: Gets it up, with tasks in this nursery. What it raises is raised here.
             close: Drains it when it is left; at once, when an error ends the block.
             end: Closes it without waiting. Is called last of all, however it has ended, and before
@@ -107,7 +109,7 @@ class Lifecycle:
         if not self.to(State.OPEN):
             raise RuntimeError(f"a {self._what} can be entered once; make another one")
         self.token = trio.lowlevel.current_trio_token()
-        self._manager = self._run(handler, start, close, end)
+        self._manager = self._run(handlers, start, close, end)
         await self._manager.__aenter__()
 
     async def leave(self, *exc: Any) -> bool | None:
@@ -117,12 +119,11 @@ class Lifecycle:
 
     @asynccontextmanager
     async def _run(
-        self, handler: Handler | None, start: _Start, close: _Close, end: _End
+        self, handlers: Iterable[Handler | None], start: _Start, close: _Close, end: _End
     ) -> AsyncIterator[None]:
         error: BaseException | None = None
-        running = nullcontext() if handler is None else handler.running()
         try:
-            async with running, trio.open_nursery() as nursery:
+            async with _running(handlers), trio.open_nursery() as nursery:
                 try:
                     try:
                         await start(nursery)
@@ -140,3 +141,12 @@ class Lifecycle:
             end()  # however this ended, what still waits has to fail
         if error is not None:
             raise error
+
+
+@asynccontextmanager
+async def _running(handlers: Iterable[Handler | None]) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for handler in handlers:
+            if handler is not None:
+                await stack.enter_async_context(handler.running())
+        yield

@@ -1,8 +1,9 @@
-"""HTTP/1.1 in the client's role, sans-IO: towards proxies, and towards servers that are mounted."""
+"""HTTP/1.1, sans-IO: towards proxies, servers that are mounted, and clients of plain HTTP."""
 
 from __future__ import annotations
 
 from ._connect_tunnel import ConnectTunnel
+from ._downstream import CREDIT, Downstream, Due
 from ._upstream import Upstream, UpstreamEvent
 
-__all__ = ["ConnectTunnel", "Upstream", "UpstreamEvent"]
+__all__ = ["CREDIT", "ConnectTunnel", "Downstream", "Due", "Upstream", "UpstreamEvent"]

@@ -50,10 +50,22 @@ from ._fields import (
     reserved_in_upgrade,
     values_of,
 )
-from ._frames import HEADER_SIZE, MAX_MESSAGE
-from ._heads import request_problem
+from ._frames import (
+    END,
+    HEADER,
+    HEADER_SIZE,
+    MAX_MESSAGE,
+    FrameType,
+    decode_reset,
+    encode_frame,
+    encode_reset,
+    encode_window,
+    flags_of,
+)
+from ._heads import encode_request, encode_trailers, is_clean_head, request_problem
+from ._heads_fast import decode_request_fast
 from ._multiplexer import Multiplexer
-from ._pipeline import Pipeline
+from ._pipeline import MessageLayer, Pipeline
 from ._tls import TLS
 from ._upgrade import (
     SUBPROTOCOL,
@@ -66,6 +78,8 @@ from ._upgrade import (
 from ._websocket import WebSocket
 
 __all__ = [
+    "END",
+    "HEADER",
     "HEADER_SIZE",
     "HOP_BY_HOP",
     "HOST",
@@ -83,10 +97,12 @@ __all__ = [
     "CloseReceived",
     "DataReceived",
     "EndReceived",
+    "FrameType",
     "GoAwayReceived",
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
+    "MessageLayer",
     "Multiplexer",
     "MultiplexerEvent",
     "Ping",
@@ -109,9 +125,18 @@ __all__ = [
     "WebSocketEvent",
     "connection_options",
     "content_length",
+    "decode_request_fast",
+    "decode_reset",
     "elements_of",
+    "encode_frame",
+    "encode_request",
+    "encode_reset",
+    "encode_trailers",
+    "encode_window",
     "end_to_end",
+    "flags_of",
     "generate_accept_token",
+    "is_clean_head",
     "request_problem",
     "reserved_in_upgrade",
     "scheme_of",

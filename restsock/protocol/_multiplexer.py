@@ -141,6 +141,12 @@ class Multiplexer(StreamTable):
         """
         self.control.append(self._handshake.hello(name, metadata))
 
+    def skip_handshake(self, connection_id: str, peer: Settings) -> None:
+        """Takes both steps of the peer's as done, for one that does not take any."""
+        self._handshake.skip(connection_id)
+        self.peer = peer
+        self.accepts_streams = False
+
     def send_welcome(self, connection_id: str) -> None:
         """The listener's answer to `HelloReceived`.
 

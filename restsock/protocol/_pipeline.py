@@ -2,7 +2,8 @@
 
     socket bytes  <->  TLS, if there is any  <->  WebSocket  <->  Multiplexer
 
-`ws` and `wss` take one path, in the loop and in any other thread.
+`ws` and `wss` take one path, in the loop and in any other thread. In the place of the WebSocket may
+be another `MessageLayer`: one that makes frames of what a client of plain HTTP sends.
 
 Order of calls: `receive_data()` with what has come (once with nothing to begin with: the handshake
 may have left something), then the events of `multiplexer`; and `data_to_send()` after anything that
@@ -11,18 +12,51 @@ may have given it something to say.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from restsock._exceptions import RemoteProtocolError
 
 from ._events import BinaryMessage, Pong, TextMessage, WebSocketEvent
 from ._multiplexer import Multiplexer
 from ._tls import TLS
-from ._websocket import WebSocket
 
-__all__ = ["Pipeline"]
+__all__ = ["MessageLayer", "Pipeline"]
 
 # Plain bytes that leave in one send: enough to make the system call cheap, little enough that a
 # frame that becomes due meanwhile does not wait long.
 _BATCH = 64 * 1024
+
+
+class MessageLayer(Protocol):
+    """What stands between the bytes and the multiplexer: a `WebSocket`, or what takes its place."""
+
+    close_sent: bool
+    close_received: bool
+    events: list[WebSocketEvent]
+
+    @property
+    def out(self) -> list[bytes | bytearray | memoryview]: ...
+
+    @property
+    def pongs(self) -> list[bytes]: ...
+
+    @property
+    def paused(self) -> bool:
+        """Whether no more bytes should be read for now."""
+
+    def receive_data(self, data: bytes) -> None: ...
+
+    def next_event(self) -> WebSocketEvent | None: ...
+
+    def send_text(self, data: str) -> None: ...
+
+    def send_binary(self, *parts: bytes | memoryview) -> int: ...
+
+    def send_ping(self, payload: bytes = ...) -> None: ...
+
+    def close(self, code: int = ..., reason: str = ...) -> None: ...
+
+    def data_to_send(self) -> bytes: ...
 
 
 class Pipeline:
@@ -30,7 +64,7 @@ class Pipeline:
 
     Attributes:
         tls: after its handshake; `None` for `ws`.
-        websocket: after its upgrade.
+        websocket: after its upgrade, or what is in its place.
         multiplexer: from its handshake on.
         ping_frames: whether it pings by frames of restsock.v1, since something in between sends no
             Ping of the WebSocket (spec, "Heartbeat").
@@ -40,7 +74,7 @@ class Pipeline:
     __slots__ = ("ended", "multiplexer", "ping_frames", "tls", "websocket")
 
     def __init__(
-        self, websocket: WebSocket, multiplexer: Multiplexer, tls: TLS | None = None
+        self, websocket: MessageLayer, multiplexer: Multiplexer, tls: TLS | None = None
     ) -> None:
         self.websocket = websocket
         self.multiplexer = multiplexer

@@ -96,7 +96,10 @@ class WebSocket:
         events: what was received, in order; the reader takes them out.
         out: bytes that are due, after the pongs.
         pongs: payloads of those that are due.
+        paused: never: its peer keeps to the windows of the streams.
     """
+
+    paused = False
 
     __slots__ = (
         "_broken",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from restsock import tls as _tls
@@ -16,6 +16,7 @@ from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike
 
 from ._accept import OpenListeners, open_listeners
+from ._front_door import FrontDoor, IngressLike
 from ._inherited import listeners_on
 from ._server import Server
 from ._unix import open_unix_listeners
@@ -38,6 +39,9 @@ def listen(
     trusted_proxies: str | Collection[str] = (),
     name: str = "listener",
     names: str = "replace",
+    ingress: IngressLike | None = None,
+    endpoints: Mapping[str, Any] | None = None,
+    health_path: str | None = None,
     options: Options | None = None,
     instrument: InstrumentLike | None = None,
     **app_options: Any,
@@ -83,6 +87,11 @@ def listen(
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
             request to one of them. See `Server`.
+        ingress: Passes requests of plain HTTP on to peers: see `restsock.ingress.Ingress`.
+        endpoints: Apps for plain HTTP on this port, by the paths that they are under:
+            `{"/hooks": app}`. The longest path wins; what is under none goes to the ingress.
+        health_path: A path for load balancers: 200 while the server is healthy, else 503. Without
+            these three a request that is no peer's upgrade gets a 426.
         options: Limits, timeouts, heartbeat and socket options.
         instrument: Is told what happens on the connections, to count, time and trace it: one
             `Instrument` or several, such as those of `restsock.instruments`.
@@ -97,6 +106,9 @@ def listen(
     """
     check_keywords(listen, app_options, make_handler)
     where, number, opener = _place(host, port, sockets)
+    front_door = None
+    if ingress is not None or endpoints is not None or health_path is not None:
+        front_door = FrontDoor(ingress, endpoints or {}, health_path, options)
     return Server(
         where,
         number,
@@ -111,6 +123,7 @@ def listen(
         instrument=instrument,
         open_listeners=opener,
         shared=sockets is not None,
+        front_door=front_door,
     )
 
 

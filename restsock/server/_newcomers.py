@@ -17,6 +17,8 @@ from restsock.tls import TLSLike, context_of, explain
 
 from ._accept import PeerOf
 from ._connection_limiter import ConnectionLimiter
+from ._front_door import read_head
+from ._http_clients import HTTPClients
 from ._proxies import TrustedProxies
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Newcomers:
         limiter: Has the room for connections; one that `handshake` returns has a slot.
         ping_frames: Whether to ping by frames of restsock.v1.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
+        http_clients: Takes those that are no peers; `None` has them answered with a 426.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Newcomers:
         limiter: ConnectionLimiter,
         claim: Callable[[str | None, Any], object],
         ping_frames: bool,
+        http_clients: HTTPClients | None,
     ) -> None:
         self.endpoint = endpoint
         self.ssl_context = ssl_context
@@ -77,6 +81,7 @@ class Newcomers:
         self.limiter = limiter
         self.claim = claim
         self.ping_frames = ping_frames
+        self.http_clients = http_clients
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
 
     def __len__(self) -> int:
@@ -104,7 +109,10 @@ class Newcomers:
     async def handshake(
         self, stream: trio.abc.Stream, scope: trio.CancelScope
     ) -> Connection | None:
-        """TLS and the handshakes. `None` when there is no connection; then the socket is closed."""
+        """TLS and the handshakes. `None` when there is none of a peer.
+
+        Then the socket is closed, or the clients of plain HTTP have it.
+        """
         try:
             return await _Newcomer(self).handshake(stream, scope)
         finally:
@@ -120,6 +128,7 @@ class _Newcomer:
         self._peer = Peer("", 0)
         self._who = "a dialer"
         self._acquired = False
+        self._taken = False  # by the clients of plain HTTP
 
     async def handshake(
         self, stream: trio.abc.Stream, scope: trio.CancelScope
@@ -135,8 +144,16 @@ class _Newcomer:
                 if tls is not None:
                     stream = secured = TLSStream(stream, context_of(tls), server_side=True)
                     await secured.do_handshake()
+                received = b""
+                if server.http_clients is not None:
+                    max_head = server.endpoint.options.limits.max_head
+                    received, is_peer = await read_head(stream, max_head)
+                    if not is_peer:
+                        self._taken = server.http_clients.add(stream, received, self._peer)
+                        return None
                 connection = await open_accepted(
                     stream,
+                    received=received,
                     peer=self._peer,
                     options=server.endpoint.options,
                     access_control=server.access_control,
@@ -164,7 +181,8 @@ class _Newcomer:
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
             _log.exception("%s: the handshake failed in an unforeseen way", self._who)
         finally:
-            if connection is None:
+            if connection is None and not self._taken:
+                server.endpoint.counters.fail()
                 if self._acquired:
                     server.limiter.release(self._peer.host)
                 with trio.CancelScope(shield=True):

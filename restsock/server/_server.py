@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable, Collection, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import trio
@@ -47,6 +48,8 @@ from ._accept import (
 )
 from ._connection_limiter import ConnectionLimiter
 from ._events import EventHub, Subscription
+from ._front_door import FrontDoor
+from ._http_clients import HTTPClients
 from ._newcomers import Newcomers
 from ._proxies import TrustedProxies
 from ._registrar import Registrar
@@ -87,6 +90,7 @@ class Server(AdaptersByName):
         peer_of: Tells where a newcomer is.
         ping_frames: Whether something in between sends no Ping of the WebSocket: then frames of
             restsock.v1 take its place.
+        front_door: Answers clients of plain HTTP; without it they get a 426.
 
     The others are those of `listen`.
     """
@@ -109,6 +113,7 @@ class Server(AdaptersByName):
         shared: bool = False,
         peer_of: PeerOf = peer_of,
         ping_frames: bool = False,
+        front_door: FrontDoor | None = None,
     ) -> None:
         self._endpoint = endpoint = Endpoint("listener", _log, handler, options, instrument)
         self.options = endpoint.options
@@ -125,6 +130,11 @@ class Server(AdaptersByName):
             threads=self.options.limits.max_handshakes,
             limit_log=self.limit_log,
         )
+        self._front_door = front_door
+        self._http_clients: HTTPClients | None = None
+        if front_door is not None:
+            self._http_clients = HTTPClients(endpoint, front_door)
+            front_door.bind(self)
         self._newcomers = Newcomers(
             endpoint,
             ssl_context,
@@ -134,6 +144,7 @@ class Server(AdaptersByName):
             self._limiter,
             self._registrar.claim,
             ping_frames,
+            self._http_clients,
         )
         self._where = (host, port)
         self._scheme = "ws" if ssl_context is None else "wss"
@@ -321,6 +332,8 @@ class Server(AdaptersByName):
             face: Makes of a connection what an app that is a function is to see of it there.
         """
         self._endpoint.serve_here(face)
+        if self._front_door is not None:
+            self._front_door.serve_here(face)
         self._access_control.asyncio_loop = self._endpoint.asyncio_loop
 
     def accept_from(self, open_listeners: OpenListeners) -> None:
@@ -355,12 +368,11 @@ class Server(AdaptersByName):
             return
         self._endpoint.life.to(State.DRAINING)
         self._close_pending()
-        empty = self._registrar.wait_empty
         try:
             if self._shared:
                 for listener in self._listeners:
                     await listener.aclose()
-            await self._endpoint.drain(self.connections, empty, code, reason, grace)
+            await self._endpoint.drain(self._living, self._wait_empty, code, reason, grace)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
         finally:
@@ -369,9 +381,19 @@ class Server(AdaptersByName):
                 self._nursery.cancel_scope.cancel()
         await self._endpoint.life.wait_closed()
 
+    def _living(self) -> Iterable[Connection]:
+        """All connections, of peers and of clients of plain HTTP."""
+        return chain(self.connections, self._http_clients or ())
+
+    async def _wait_empty(self) -> None:
+        await self._registrar.wait_empty()
+        if self._http_clients is not None:
+            await self._http_clients.wait_empty()
+
     async def __aenter__(self) -> Server:
         endpoint = self._endpoint
-        await endpoint.life.enter(endpoint.handler, self._start, self.aclose, self._finish)
+        handlers = [endpoint.handler, self._front_door]
+        await endpoint.life.enter(handlers, self._start, self.aclose, self._finish)
         return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:
@@ -390,6 +412,8 @@ class Server(AdaptersByName):
             # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                if self._http_clients is not None:
+                    self._http_clients.start(nursery)
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
@@ -400,6 +424,8 @@ class Server(AdaptersByName):
                     self._cancelled = True
                     for connection in self.connections:  # those that are idle have no task
                         self._drop(connection)
+                    if self._http_clients is not None:
+                        self._http_clients.drop_all()
         finally:
             self._finish()
 
@@ -425,7 +451,6 @@ class Server(AdaptersByName):
         """Makes a connection, and has it begin. Raises nothing: whatever happens, others go on."""
         connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
-            self._endpoint.counters.fail()
             return
         self._endpoint.counters.begin(connection)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.

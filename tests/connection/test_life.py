@@ -18,7 +18,7 @@ import trio.testing
 from restsock._exceptions import ConnectionClosed
 from restsock._options import Heartbeat, Options, Timeouts
 from restsock.connection import AsyncExchange, Connection
-from restsock.protocol import CloseReceived, DataReceived, RequestHead, ResponseReceived
+from restsock.protocol import CloseReceived, DataReceived, RequestHead, ResponseReceived, WebSocket
 from tests.tls_pair import tls_streams
 
 from .peers import handshake
@@ -75,9 +75,9 @@ async def test_pings_leave_at_the_interval_whatever_else_goes_on(autojump_clock:
 
 async def test_only_the_answer_to_the_latest_ping_is_measured(autojump_clock: Clock) -> None:
     async with alone(options=BEATS) as (dialer, far):
-        far.connection._websocket._send(
-            far.connection._websocket._protocol.pong(bytes(7) + b"\x07")
-        )
+        websocket = far.connection._websocket
+        assert isinstance(websocket, WebSocket)
+        websocket._send(websocket._protocol.pong(bytes(7) + b"\x07"))
         far.say()
         await trio.sleep(3)
         assert dialer.round_trip is None

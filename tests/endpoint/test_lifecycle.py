@@ -49,7 +49,7 @@ class Owner:
         self.life.to(CLOSED)
 
     async def __aenter__(self) -> Owner:
-        await self.life.enter(None, self.start, self.close, self.end)
+        await self.life.enter([], self.start, self.close, self.end)
         return self
 
     async def __aexit__(self, *exc: object) -> bool | None:

@@ -49,7 +49,7 @@ class HttpRequest(AsgiRequest):
 
     async def run(self) -> None:
         """See `AsgiRequest`."""
-        scope = asgi_scope("http", self._exchange, self._app_state)
+        scope = asgi_scope("http", self._exchange, self._app_state, self._root_path)
         scope["method"] = self._exchange.request.method.decode("ascii")
         scope["extensions"]["http.response.trailers"] = {}
         scope["extensions"]["http.response.early_hint"] = {}

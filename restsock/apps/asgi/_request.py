@@ -36,11 +36,13 @@ class Served:
         app: the application.
         options: those of the connections.
         max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
+        root_path: the path that the app is under.
     """
 
     app: Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
     options: Options
     max_websocket_message: int
+    root_path: str = ""
 
 
 class AsgiRequest(ABC):
@@ -58,6 +60,7 @@ class AsgiRequest(ABC):
         state: dict[str, Any] | None,
     ) -> None:
         self._app = served.app
+        self._root_path = served.root_path
         self._timeouts = served.options.timeouts
         self._exchange = exchange
         self._call = call

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["asgi_scope"]
 
 
-def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None) -> dict[str, Any]:
+def asgi_scope(
+    kind: str, exchange: ServedExchange, state: dict[str, Any] | None, root_path: str = ""
+) -> dict[str, Any]:
     """What both kinds of scope share.
 
     Besides the keys of the specification there is `restsock`, a `ConnectionInfo` about the
@@ -23,6 +25,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
         kind: `"http"` or `"websocket"`.
         exchange: the request.
         state: what the app left in `state` at its start; `None` when it has no lifespan.
+        root_path: the path that the app is under.
     """
     connection = exchange.connection
     assert connection is not None
@@ -43,7 +46,7 @@ def asgi_scope(kind: str, exchange: ServedExchange, state: dict[str, Any] | None
         "path": path.decode("utf-8", "replace"),
         "raw_path": raw_path,
         "query_string": query_string,
-        "root_path": "",
+        "root_path": root_path,
         "headers": headers,
         "client": (peer.host, peer.port) if peer.host else None,
         "server": (server.strip("[]"), port),

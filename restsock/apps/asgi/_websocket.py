@@ -98,7 +98,7 @@ class WebSocketRequest(AsgiRequest):
         return "without an answer to the WebSocket" if unanswered else None
 
     def _make_scope(self) -> dict[str, Any]:
-        scope = asgi_scope("websocket", self._exchange, self._app_state)
+        scope = asgi_scope("websocket", self._exchange, self._app_state, self._root_path)
         offered = elements_of(self._exchange.request.headers, b"sec-websocket-protocol")
         scope["subprotocols"] = [protocol.decode("latin-1") for protocol in offered]
         scope["extensions"]["websocket.http.response"] = {}

@@ -19,7 +19,9 @@ __all__ = ["FileWrapper", "wsgi_environ"]
 _BLOCK = 64 * 1024
 
 
-def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -> dict[str, Any]:
+def wsgi_environ(
+    exchange: Exchange, body: io.BufferedIOBase, *, threads: int, root_path: str = ""
+) -> dict[str, Any]:
     """Builds the environ.
 
     Besides the keys of the PEP there are `REQUEST_URI` and `RAW_URI` (the target as it was sent),
@@ -33,6 +35,7 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
         exchange: the request.
         body: `wsgi.input`.
         threads: how many may call the app at once.
+        root_path: the path that the app is under; the target begins with it.
     """
     connection = exchange.connection
     assert connection is not None
@@ -41,10 +44,12 @@ def wsgi_environ(exchange: Exchange, body: io.BufferedIOBase, *, threads: int) -
     scheme = peer.scheme_of(request)
     raw_path, _, query = request.target.partition(b"?")
     path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+    if root_path:
+        path = path[len(root_path) :]
     target = request.target.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": root_path,
         "PATH_INFO": path.decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
         "REQUEST_URI": target,

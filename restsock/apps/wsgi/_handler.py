@@ -42,9 +42,18 @@ class WsgiHandler:
         workers: how many threads there are at most. They are started as they are needed.
         queue_size: how many requests may wait for a worker; those above are answered with 503, the
             last ones first of the connection that has the most waiting.
+        root_path: the path that the app is under.
     """
 
-    def __init__(self, app: WsgiApp, *, options: Options, workers: int, queue_size: int) -> None:
+    def __init__(
+        self,
+        app: WsgiApp,
+        *,
+        options: Options,
+        workers: int,
+        queue_size: int,
+        root_path: str = "",
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         if queue_size < 0:
@@ -53,6 +62,7 @@ class WsgiHandler:
         self._options = options
         self._max_workers = workers
         self._queue_size = queue_size
+        self._root_path = root_path
         self._pool: WorkerPool[ThreadExchange] | None = None
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -136,7 +146,9 @@ class WsgiHandler:
         """Serves a request. In a worker."""
         try:
             idle = self._options.timeouts.idle
-            request = WsgiRequest(exchange, threads=self._max_workers, idle=idle)
+            request = WsgiRequest(
+                exchange, threads=self._max_workers, idle=idle, root_path=self._root_path
+            )
             # A context of its own: what one request sets, the next must not see.
             contextvars.copy_context().run(request.run, self._app)
         except BaseException:  # noqa: BLE001  # a bug here; its peer is to know, and the log

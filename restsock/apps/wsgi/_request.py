@@ -55,12 +55,16 @@ class WsgiRequest:
         exchange: the request.
         threads: how many may call the app at once.
         idle: seconds that the peer may let the thread wait.
+        root_path: the path that the app is under.
     """
 
-    def __init__(self, exchange: ThreadExchange, *, threads: int, idle: float) -> None:
+    def __init__(
+        self, exchange: ThreadExchange, *, threads: int, idle: float, root_path: str = ""
+    ) -> None:
         self._exchange = exchange
         self._threads = threads
         self._idle = idle
+        self._root_path = root_path
         self._response = _ThreadResponder(exchange, exchange.exchange.request.method)
 
     def run(self, app: WsgiApp) -> None:
@@ -79,7 +83,12 @@ class WsgiRequest:
         exchange = self._exchange
         result: Iterable[bytes] = _EMPTY
         try:
-            environ = wsgi_environ(exchange.exchange, self._input(), threads=self._threads)
+            environ = wsgi_environ(
+                exchange.exchange,
+                self._input(),
+                threads=self._threads,
+                root_path=self._root_path,
+            )
             try:
                 result = app(environ, self._start_response)
                 self._send(result)

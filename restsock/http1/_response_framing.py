@@ -1,0 +1,74 @@
+"""How the end of a response is told to a client of HTTP/1.1 (RFC 9112, section 6.3)."""
+
+from __future__ import annotations
+
+import re
+
+from ._request_head import ParsedHead
+
+__all__ = ["ResponseFraming"]
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+
+
+class ResponseFraming:
+    """What a final head says about its body on this hop.
+
+    Attributes:
+        fields: the lines that the head needs for it.
+        chunked: whether the body goes in chunks.
+        bodiless: whether no byte of a body may follow.
+        ends_with_connection: whether only the end of the connection ends the body.
+        keep_alive: whether another request may follow.
+        begun: whether the head has been dealt with: a further one has trailers.
+    """
+
+    __slots__ = ("begun", "bodiless", "chunked", "ends_with_connection", "fields", "keep_alive")
+
+    def __init__(self) -> None:
+        self.fields = b""
+        self.chunked = False
+        self.bodiless = False
+        self.ends_with_connection = False
+        self.keep_alive = True
+        self.begun = False
+
+    @classmethod
+    def of(
+        cls,
+        head: bytes,
+        status: int,
+        request: ParsedHead,
+        whole: int | None,
+        *,
+        keep_alive: bool,
+    ) -> ResponseFraming:
+        """Decides it.
+
+        Args:
+            head: with the end of its last line, and without the blank line.
+            status: of the response.
+            request: what is answered.
+            whole: the size of the body, if all of it is there; `None` if not.
+            keep_alive: whether another request may follow, as far as the client and this side are
+                concerned.
+        """
+        self = cls()
+        self.keep_alive = keep_alive
+        if status == 101:
+            return self
+        self.bodiless = request.method == b"HEAD" or status in (204, 304)
+        if not self.bodiless and _LENGTH.search(head) is None:
+            if whole is not None:
+                self.fields = b"Content-Length: %d\r\n" % whole
+            elif request.old:
+                self.ends_with_connection = True
+                self.keep_alive = False
+            else:
+                self.chunked = True
+                self.fields = b"Transfer-Encoding: chunked\r\n"
+        if not self.keep_alive:
+            self.fields += b"Connection: close\r\n"
+        elif request.old:
+            self.fields += b"Connection: keep-alive\r\n"
+        return self

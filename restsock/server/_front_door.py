@@ -1,0 +1,165 @@
+"""What a listener answers to clients of plain HTTP, besides the peers that dial in.
+
+A port that takes peers reads a head of HTTP/1.1 first anyway. One that offers restsock.v1 is a
+peer's; with any of `ingress=`, `endpoints=` and `health_path=` all others are requests, which are
+exchanges like those of peers and go to a handler by their path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from restsock._options import Options
+from restsock.apps import ignore, make_handler, on_asyncio
+from restsock.connection import Connection, Exchange, Handler, Health, answer
+from restsock.protocol import SUBPROTOCOL
+
+if TYPE_CHECKING:
+    from restsock._limit_log import LimitLog
+
+    from ._registry import Connections
+    from ._route import Route
+
+__all__ = ["FrontDoor", "IngressLike", "PeersLike", "read_head"]
+
+_READ = 16 * 1024
+# An upgrade that offers our subprotocol; whatever else is wrong with it is answered as before.
+_PEER = re.compile(
+    rb"\r\nsec-websocket-protocol:[^\r\n]*\b" + re.escape(SUBPROTOCOL.encode()) + rb"\b",
+    re.IGNORECASE,
+)
+_PREFIX = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+/?)*")
+_DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
+
+
+class PeersLike(Protocol):
+    """A `Server`, as an ingress knows it."""
+
+    options: Options
+    limit_log: LimitLog
+    connections: Connections
+
+    def route(self, name: str) -> Route:
+        """The way to the peer of this name."""
+
+    def health(self) -> Health:
+        """Whether peers can connect."""
+
+
+class IngressLike(Protocol):
+    """A `Handler` that passes requests on to the peers of a server; see `restsock.ingress`."""
+
+    def bind(self, server: PeersLike) -> None:
+        """Learns whose peers they are. Called once, before anything is served."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Handler`."""
+
+    def running(self) -> Any:
+        """See `Handler`."""
+
+
+class FrontDoor:
+    """Gives each request to what is under its path: health, an endpoint, or the ingress.
+
+    Args:
+        ingress: for what is under no endpoint.
+        endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins.
+        health_path: answered with 200 while the server is healthy, else with 503.
+        options: of the server.
+
+    Raises:
+        ValueError: a path is none.
+        TypeError: an endpoint is no app, or an argument is of a wrong type.
+    """
+
+    def __init__(
+        self,
+        ingress: IngressLike | None,
+        endpoints: Mapping[str, Any],
+        health_path: str | None,
+        options: Options | None,
+    ) -> None:
+        self.ingress = ingress
+        self._health_path = None if health_path is None else _checked_path(health_path).encode()
+        self._health: Callable[[], Health] | None = None
+        found: list[tuple[bytes, Handler]] = []
+        for prefix, app in endpoints.items():
+            path = _checked_path(prefix).rstrip("/")
+            found.append((path.encode(), make_handler(app, root_path=path, options=options)))
+        if len({path for path, _ in found}) < len(found):
+            raise ValueError("two endpoints are under the same path")
+        self._endpoints = sorted(found, key=lambda one: len(one[0]), reverse=True)
+
+    def bind(self, server: PeersLike) -> None:
+        """Learns whose front door it is."""
+        self._health = server.health
+        if self.ingress is not None:
+            self.ingress.bind(server)
+
+    def serve_here(self, face: Callable[[Connection], Any]) -> None:
+        """Has the endpoints run on the loop of asyncio that runs here; see `on_asyncio`."""
+        self._endpoints = [(path, on_asyncio(app, face)) for path, app in self._endpoints]
+
+    def handle(self, exchange: Exchange) -> None:
+        """Hands a request on. What no path is for gets a 404."""
+        path = exchange.request.target.partition(b"?")[0]
+        if path == self._health_path:
+            self._tell_health(exchange)
+            return
+        for prefix, handler in self._endpoints:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/"):
+                handler.handle(exchange)
+                return
+        if self.ingress is not None:
+            self.ingress.handle(exchange)
+        else:
+            exchange.observer = ignore
+            answer(exchange, 404, "There is nothing here.\n")
+
+    def _tell_health(self, exchange: Exchange) -> None:
+        assert self._health is not None
+        health = self._health()
+        exchange.observer = ignore
+        fields = ((b"Cache-Control", b"no-store"),)
+        answer(exchange, *((200, "ok\n") if health.ok else (503, "not ok\n")), fields)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs all endpoints and the ingress."""
+        async with AsyncExitStack() as stack:
+            for _, handler in self._endpoints:
+                await stack.enter_async_context(handler.running())
+            if self.ingress is not None:
+                await stack.enter_async_context(self.ingress.running())
+            yield
+
+
+def _checked_path(path: str) -> str:
+    if not isinstance(path, str):
+        raise TypeError(f"a path must be a str, not {type(path).__name__}")
+    if not _PREFIX.fullmatch(path) or _DOT_SEGMENT.search(path):
+        raise ValueError(f"not a path of an endpoint: {path!r}; one begins with / and is plain")
+    return path
+
+
+async def read_head(stream: trio.abc.Stream, limit: int) -> tuple[bytes, bool]:
+    """Reads until a head is whole, or cannot become one.
+
+    Returns:
+        All bytes that have come, and whether they are a peer's.
+    """
+    received = b""
+    while b"\r\n\r\n" not in received and len(received) <= limit:
+        data = bytes(await stream.receive_some(_READ))
+        if not data:
+            break
+        received += data
+        if received.lstrip(b"\r\n")[:1] < b"!":
+            break  # no head begins like this
+    return received, _PEER.search(received.partition(b"\r\n\r\n")[0]) is not None

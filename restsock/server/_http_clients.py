@@ -1,0 +1,120 @@
+"""The connections of clients of plain HTTP that a server has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._logging import about
+from restsock._options import Heartbeat
+from restsock.connection import Connection, Peer
+from restsock.http_server import HTTPConnection
+from restsock.protocol import CloseCode
+
+if TYPE_CHECKING:
+    from restsock.connection import Handler
+    from restsock.endpoint import Endpoint
+
+__all__ = ["HTTPClients"]
+
+_log = logging.getLogger("restsock.http_server")
+
+
+class HTTPClients:
+    """Keeps them while they last, in a nursery of the server.
+
+    Above `Limits.max_http_clients` the one that has been idle for longest makes room; if none is
+    idle, the newcomer is dropped.
+
+    Args:
+        endpoint: The server's.
+        handler: Answers their requests.
+    """
+
+    def __init__(self, endpoint: Endpoint, handler: Handler) -> None:
+        self._endpoint = endpoint
+        self._handler = handler
+        options = endpoint.options
+        # What finds out that a peer is gone, or keeps it for later, is not for them.
+        self._options = replace(
+            options,
+            heartbeat=Heartbeat(interval=None),
+            timeouts=replace(options.timeouts, connection_idle=None, lifetime=None),
+        )
+        self._connections: dict[Connection, None] = {}  # the oldest first
+        self._emptied = trio.lowlevel.ParkingLot()
+        self._nursery: trio.Nursery | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections))
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Where the tasks of the connections run."""
+        self._nursery = nursery
+
+    def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> bool:
+        """Takes one over, with what has come from it; tells whether there was room."""
+        if len(self._connections) >= self._endpoint.options.limits.max_http_clients:
+            self._endpoint.limit_log.note(
+                "max_http_clients", "too many clients of plain HTTP: %d", len(self._connections)
+            )
+            idle = next(
+                (one for one in self._connections if not one.multiplexer.open_streams), None
+            )
+            if idle is None:
+                return False
+            idle.close_soon(CloseCode.TRY_AGAIN_LATER)
+        connection = HTTPConnection(
+            stream,
+            received,
+            peer=peer,
+            options=self._options,
+            limit_log=self._endpoint.limit_log,
+            buffered=self._endpoint.buffered,
+        )
+        self._connections[connection] = None
+        connection.begin(self._handler, self._need_tasks)
+        if self._endpoint.life.ending:
+            connection.drain_soon()
+        return True
+
+    def _need_tasks(self, connection: Connection) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run_tasks, connection)
+
+    async def _run_tasks(self, connection: Connection) -> None:
+        try:
+            await connection.run_tasks()
+        except Exception:  # noqa: BLE001  # a bug of ours must not end the server
+            _log.exception(
+                "connection %s has failed in an unforeseen way",
+                connection.id,
+                extra=about(connection),
+            )
+        finally:
+            if connection.closed is not None:
+                self._remove(connection)
+
+    def drop_all(self) -> None:
+        """Ends those that have no task, when the server is cancelled."""
+        for connection in list(self._connections):
+            connection.drop()
+            if connection.closed is not None:
+                self._remove(connection)
+
+    def _remove(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._emptied.unpark_all()
+
+    async def wait_empty(self) -> None:
+        """Waits until there is none."""
+        while self._connections:
+            await self._emptied.park()
