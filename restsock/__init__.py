@@ -30,6 +30,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L5  openapi               hold either end to an OpenAPI document; only it imports jsonschema
 #    L6  endpoint              what a client and a server share: their life cycle, signals, sockets
 #    L7  client, server        dial and keep a connection; accept connections and know them by name
+#    L8  ingress               requests of plain HTTP, passed on to peers by name
 #    L8  sync, aio             the same API for threads, and for asyncio
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand

@@ -26,6 +26,7 @@ __all__ = [
     "bracketed_host",
     "check_socket_path",
     "host_and_port",
+    "is_loopback",
     "split_url",
     "unix_url",
     "url_host",
@@ -222,3 +223,15 @@ def _check_host(host: str, what: str, *, bracketed: bool) -> str:
 
 def _kind_of(error: ValueError) -> str:
     return "its port is not a number up to 65535" if "port" in str(error).lower() else "its host"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host to listen on is this machine alone."""
+    if host is None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(without_zone(host)).is_loopback
+    except ValueError:
+        return False

@@ -25,6 +25,8 @@ LOGGERS = (
     "restsock.auth",
     "restsock.client",
     "restsock.connection",
+    "restsock.http_server",
+    "restsock.ingress",
     "restsock.instruments",
     "restsock.openapi",
     "restsock.server",

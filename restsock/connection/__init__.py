@@ -7,7 +7,7 @@ requests, a `Handler` serves them.
 
 from __future__ import annotations
 
-from ._access_control import AccessControl, forbid
+from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
@@ -18,7 +18,7 @@ from ._heartbeat import heartbeat_timer
 from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
-from ._interfaces import Handler, TaskExchange
+from ._interfaces import Handler, Submitter, TaskExchange
 from ._leader import Wakeable
 from ._loops import check_asyncio, check_trio
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
@@ -61,6 +61,7 @@ __all__ = [
     "Started",
     "Statistics",
     "StreamedResponse",
+    "Submitter",
     "TLSStream",
     "TaskExchange",
     "Wakeable",
@@ -81,5 +82,6 @@ __all__ = [
     "open_dialed",
     "pause_before",
     "pause_if_refused",
+    "upgrade_of",
     "with_fields",
 ]

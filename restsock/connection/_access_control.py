@@ -18,7 +18,7 @@ from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._principal import Principal
 from restsock.auth import Authenticator, Basic, Bearer, CredentialStore, Refused, Upgrade
-from restsock.protocol import CloseCode, ResetCode, UpgradeRequest, values_of
+from restsock.protocol import TLS, CloseCode, RequestHead, ResetCode, UpgradeRequest, values_of
 
 from ._close import Peer
 from ._connection import Connection
@@ -29,7 +29,7 @@ from ._user_function import call_user_function, failure_of
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["AccessControl"]
+__all__ = ["AccessControl", "forbid", "upgrade_of"]
 
 _log = logging.getLogger("restsock.connection")
 
@@ -90,13 +90,19 @@ class AccessControl:
             self._check_origin(request)
             if self._auth is None:
                 return None
-            return await self._authenticate(_upgrade_of(request, stream, peer))
+            tls = stream.tls if isinstance(stream, TLSStream) else None
+            return await self.authenticate(upgrade_of(request, tls, peer))
         except Refused as exc:
             exc.limit = exc.limit or "refused"
             self._limit_log.count("refused")  # its caller logs it
             raise
 
-    async def _authenticate(self, upgrade: Upgrade) -> Principal:
+    async def authenticate(self, upgrade: Upgrade) -> Principal:
+        """Finds out who has sent a request. Does not wait where the authenticator never does.
+
+        Raises:
+            Refused: it is not to be served.
+        """
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(self._threads)
         assert self._auth is not None
@@ -207,14 +213,14 @@ def forbid(connection: Carrier) -> None:
     connection.close_soon(CloseCode.FORBIDDEN, "the credentials are not valid any more")
 
 
-def _upgrade_of(request: UpgradeRequest, stream: trio.abc.Stream, peer: Peer) -> Upgrade:
+def upgrade_of(request: UpgradeRequest | RequestHead, tls: TLS | None, peer: Peer) -> Upgrade:
+    """What an authenticator gets of a request that has come from there."""
     certificate: Any = None
     der: bytes | None = None
-    if isinstance(stream, TLSStream):
+    if tls is not None:
         # Empty where none was asked for, or none was shown; else it was verified.
-        tls = stream.tls.object
-        certificate = tls.getpeercert() or None
-        der = tls.getpeercert(binary_form=True) if certificate is not None else None
+        certificate = tls.object.getpeercert() or None
+        der = tls.object.getpeercert(binary_form=True) if certificate is not None else None
     return Upgrade(
         request.target.decode("latin-1"),
         [(name.lower(), value) for name, value in request.headers],

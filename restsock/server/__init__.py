@@ -3,6 +3,7 @@
 - `_listen`: the arguments, checked.
 - `_accept`: sockets, and the loop that accepts.
 - `_unix`: a Unix socket and its file; `_inherited`: sockets that a parent process has bound.
+- `_front_door`, `_http_clients`: what clients of plain HTTP get on the same port.
 - `_handed_over`: sockets that a web server has accepted.
 - `_newcomers`: from an accepted socket to a connection.
 - `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
@@ -17,9 +18,11 @@ from __future__ import annotations
 from restsock.endpoint import ServerStatistics
 
 from ._events import ConnectionEvent, EventType, Subscription
+from ._front_door import IngressLike, PeersLike
 from ._handed_over import HandedOver
 from ._inherited import systemd_sockets
 from ._listen import listen
+from ._proxies import TrustedProxies
 from ._registry import Connections
 from ._route import Route
 from ._server import Server
@@ -31,11 +34,14 @@ __all__ = [
     "ConnectionsView",
     "EventType",
     "HandedOver",
+    "IngressLike",
+    "PeersLike",
     "Route",
     "RouteView",
     "Server",
     "ServerStatistics",
     "Subscription",
+    "TrustedProxies",
     "listen",
     "systemd_sockets",
 ]

@@ -54,7 +54,7 @@ class PeersLike(Protocol):
 class IngressLike(Protocol):
     """A `Handler` that passes requests on to the peers of a server; see `restsock.ingress`."""
 
-    def bind(self, server: PeersLike) -> None:
+    def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose peers they are. Called once, before anything is served."""
 
     def handle(self, exchange: Exchange) -> None:
@@ -96,11 +96,11 @@ class FrontDoor:
             raise ValueError("two endpoints are under the same path")
         self._endpoints = sorted(found, key=lambda one: len(one[0]), reverse=True)
 
-    def bind(self, server: PeersLike) -> None:
-        """Learns whose front door it is."""
+    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+        """Learns whose front door it is, and whether this machine alone can reach it."""
         self._health = server.health
         if self.ingress is not None:
-            self.ingress.bind(server)
+            self.ingress.bind(server, loopback=loopback)
 
     def serve_here(self, face: Callable[[Connection], Any]) -> None:
         """Has the endpoints run on the loop of asyncio that runs here; see `on_asyncio`."""

@@ -72,7 +72,7 @@ class TrustedProxies:
             Refused: A trusted proxy let pass what cannot be read, or two fields that differ: one of
                 them is the client's own.
         """
-        if not self._trusts(peer.host):
+        if not self.trusts(peer.host):
             return peer
         ways: tuple[tuple[str, Callable[[str], Iterator[str | None]]], ...] = (
             ("X-Forwarded-For", _listed),
@@ -104,11 +104,12 @@ class TrustedProxies:
             if node is None:
                 break
             nearest = node
-            if not self._trusts(node.host):
+            if not self.trusts(node.host):
                 break
         return nearest
 
-    def _trusts(self, host: str) -> bool:
+    def trusts(self, host: str) -> bool:
+        """Whether a proxy at this address is believed."""
         if not host:
             return self._trusts_unix
         if not self._networks:

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from restsock._addresses import unix_url, url_host
+from restsock._addresses import is_loopback, unix_url, url_host
 from restsock._exceptions import PeerNotFound, PeerUnavailable, RestsockError
 from restsock._logging import about
 from restsock._options import Options
@@ -134,7 +134,7 @@ class Server(AdaptersByName):
         self._http_clients: HTTPClients | None = None
         if front_door is not None:
             self._http_clients = HTTPClients(endpoint, front_door)
-            front_door.bind(self)
+            front_door.bind(self, loopback=is_loopback(host))
         self._newcomers = Newcomers(
             endpoint,
             ssl_context,

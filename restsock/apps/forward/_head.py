@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from restsock.protocol import TOKEN, RequestHead, values_of
+from restsock.protocol import TOKEN, RequestHead, is_plain_name, told_by_gateways, values_of
 
 if TYPE_CHECKING:
     from restsock.connection import Peer
@@ -20,17 +20,6 @@ __all__ = ["IDEMPOTENT", "BadTargetError", "forwarded_head", "passes"]
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
-
-# Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
-# underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
-_PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
-
-# Fields in which a gateway tells who calls, and what was asked for. Any caller can write them.
-_TOLD_BY_GATEWAYS = re.compile(
-    rb"x-forwarded(?:-.*)?|forwarded(?:-.*)?|via|(?:x-)?real-ip"
-    rb"|(?:x-|true-|fastly-|x-cluster-)?client-ip|cf-connecting-ip(?:v6)?|x-original-.*|x-rewrite-url|x-(?:url-)?scheme|x-host|front-end-https"
-    rb"|x-envoy-external-address|x-appengine-user-ip|x-azure-clientip"
-)
 
 # A path that is encoded more often than this is an attempt to get past a check.
 _DECODINGS = 4
@@ -85,9 +74,9 @@ def passes(lower: bytes, forward: Forward) -> bool:
         lower: its name in lower case.
         forward: whether gateways are trusted.
     """
-    if not _PLAIN_NAME.fullmatch(lower) or lower == b"proxy":  # it would pass for HTTP_PROXY
+    if not is_plain_name(lower) or lower == b"proxy":  # it would pass for HTTP_PROXY
         return False
-    return forward.trust_forwarded or not _TOLD_BY_GATEWAYS.fullmatch(lower)
+    return forward.trust_forwarded or not told_by_gateways(lower)
 
 
 def _host(forward: Forward, came: bytes) -> bytes:

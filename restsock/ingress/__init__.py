@@ -1,0 +1,21 @@
+"""The ingress: requests of plain HTTP to a listener's port, passed on to peers by name.
+
+    restsock.listen("127.0.0.1", 8080, ingress=restsock.ingress.Ingress())
+    # curl http://edge-1.localhost:8080/pets
+
+- `_names`: whom a request is for.
+- `_routes`: rules for certain hosts.
+- `_fields`: what header fields become on the way.
+- `_relay`: two exchanges, joined.
+- `_rates`, `_pages`: how many requests, and what is answered here.
+- `_ingress`: all of it in its order.
+"""
+
+from __future__ import annotations
+
+from ._ingress import Ingress
+from ._names import RESERVED
+from ._request import Explanation, Passed
+from ._routes import FieldRules, Route
+
+__all__ = ["RESERVED", "Explanation", "FieldRules", "Ingress", "Passed", "Route"]

@@ -1,0 +1,308 @@
+"""One request from the ingress to a peer, and the response back: two exchanges, joined.
+
+Each observes its exchange and calls the other, on the loop, without a task: what comes on one side
+leaves on the other in the same step. The credit of a side is given back when the other has room, so
+either is as slow as the slower of the two, and neither holds more than its window.
+
+The request to the peer begins with the first that comes after the head, so that a short one leaves
+as a whole: then it can be sent once more where a peer provably has not begun with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock.connection import (
+    Exchange,
+    ExchangeEvent,
+    Failed,
+    Requeued,
+    Started,
+    Submitter,
+    Writable,
+    with_fields,
+)
+from restsock.protocol import (
+    DataReceived,
+    EndReceived,
+    Headers,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    ResponseReceived,
+    StopSending,
+    content_length,
+    values_of,
+)
+
+__all__ = ["Relay"]
+
+if TYPE_CHECKING:
+    Translate = Callable[[ResponseHead], ResponseHead]
+
+
+class Relay:
+    """Joins a request that has come to one that is sent on.
+
+    Order of calls: made when the head has come; then `start()`, or the exchange is answered here.
+
+    Args:
+        inbound: the request; its body bytes wait here, up to its window, until `start()`.
+        max_body: bytes of its body that are passed on; `None` sets no bound.
+        on_failure: is called when the request to the peer has failed and nothing was answered yet;
+            answers. It gets the error, or `None` when the body is too large.
+        on_end: is called once, when all is over.
+        on_waiting: is called when it has to wait for another stream, after it had one.
+
+    Attributes:
+        outbound: the exchange with the peer; `None` before there is one.
+        waiting: whether it has no stream yet.
+        answered: whether the peer's final head has come.
+        received: body bytes of the request so far.
+        sent: body bytes of the response so far.
+        status: of the response; 0 before it has come.
+    """
+
+    def __init__(
+        self,
+        inbound: Exchange,
+        *,
+        max_body: int | None,
+        on_failure: Callable[[RestsockError | None], object],
+        on_end: Callable[[], object],
+        on_waiting: Callable[[], object],
+    ) -> None:
+        self.outbound: Exchange | None = None
+        self.waiting = True
+        self.answered = False
+        self.over = False
+        self.received = 0
+        self.sent = 0
+        self.status = 0
+        self._inbound = inbound
+        self._max_body = max_body
+        self._on_failure = on_failure
+        self._on_end = on_end
+        self._on_waiting = on_waiting
+        self._begin: Callable[[bytes, bool], None] | None = None  # once the head may be sent on
+        self._held: list[bytes] = []
+        self._ended: Headers | None = None  # the trailers, once the request is whole
+        self._owed = 0  # body bytes whose credit waits for room at the peer
+        self._owed_back = 0  # the same, the other way
+        self._unwanted = False  # the peer wants no more of the request
+        self._head: ResponseHead | None = None  # held back until something follows it
+        self._translate: Translate | None = None
+        head = inbound.request
+        self._at_once = head.upgrade is not None or bool(values_of(head.headers, b"expect"))
+        self._length = content_length(head.headers)
+        inbound.observer = self._from_client
+
+    # --- the request ----------------------------------------------------------------------
+
+    def start(self, submitter: Submitter, head: RequestHead, translate: Translate) -> None:
+        """Sends the request on, now or with what comes next of it.
+
+        Args:
+            submitter: the way to the peer.
+            head: as the peer is to get it.
+            translate: makes of the peer's response head that for the client.
+        """
+        if self.over:
+            return
+        if submitter.instrument is not None:
+            head = with_fields(submitter.instrument, head)
+        self._translate = translate
+
+        def begin(body: bytes, end: bool) -> None:
+            exchange = Exchange(head, self._from_peer, body=body, end=end)
+            self.outbound = exchange
+            exchange.resubmit = submitter.submit
+            submitter.submit(exchange)
+
+        self._begin = begin
+        if self._at_once or self._held or self._ended is not None:
+            self._open()
+
+    def _open(self) -> None:
+        """Begins the request to the peer with what there is of it."""
+        assert self._begin is not None
+        body = b"".join(self._held)
+        self._held.clear()
+        ended, begin = self._ended, self._begin
+        self._begin = None
+        whole = ended is not None and not ended
+        begin(body, whole)
+        outbound = self.outbound
+        if outbound is None or self.over:
+            return
+        if ended:
+            self._send_end(ended)
+        self._give_credit(len(body))
+
+    def _from_client(self, event: ExchangeEvent) -> None:
+        if self.over:
+            if isinstance(event, DataReceived):
+                self._inbound.consume(len(event.data))
+        elif isinstance(event, DataReceived):
+            self._receive(event.data)
+        elif isinstance(event, EndReceived):
+            self._ended = event.trailers
+            if self.outbound is not None:
+                self._send_end(event.trailers)
+            elif self._begin is not None:
+                self._open()
+        elif isinstance(event, Writable):
+            self._give_credit_back(0)
+        elif isinstance(event, Failed):
+            self._finish()
+
+    def _receive(self, data: bytes) -> None:
+        self.received += len(data)
+        if self._max_body is not None and self.received > self._max_body:
+            self._fail(None)
+            return
+        if self._unwanted:
+            self._inbound.consume(len(data))
+        elif self.outbound is None:
+            self._held.append(data)
+            if self._begin is not None and self.received != self._length:
+                self._open()  # else the end follows at once
+        else:
+            try:
+                self.outbound.send_data(data)
+            except LocalProtocolError as exc:
+                self._fail(exc)
+                return
+            self._give_credit(len(data))
+
+    def _send_end(self, trailers: Headers) -> None:
+        assert self.outbound is not None
+        if self._unwanted:
+            return
+        try:
+            self.outbound.send_end(trailers)
+        except LocalProtocolError as exc:
+            self._fail(exc)
+
+    def _give_credit(self, nbytes: int) -> None:
+        """Lets the client send more, as far as the peer takes it."""
+        self._owed += nbytes
+        outbound = self.outbound
+        if self._owed and outbound is not None and not outbound.write_paused:
+            owed, self._owed = self._owed, 0
+            self._inbound.consume(owed)
+
+    # --- and back -------------------------------------------------------------------------
+
+    def _from_peer(self, event: ExchangeEvent) -> None:
+        if self.over:
+            return
+        try:
+            if isinstance(event, DataReceived):
+                self._receive_back(event.data)
+            elif isinstance(event, ResponseReceived):
+                self._receive_head(event.head)
+            elif isinstance(event, EndReceived):
+                self._receive_end(event.trailers)
+            elif isinstance(event, Started):
+                self.waiting = False
+            elif isinstance(event, Requeued):
+                self.waiting = True
+                self._on_waiting()
+            elif isinstance(event, Writable):
+                self._give_credit(0)
+            elif isinstance(event, StopSending):
+                self._unwanted = True
+                self._inbound.consume(self._owed)
+                self._owed = 0
+            elif isinstance(event, Failed):
+                self._fail(event.error)
+        except LocalProtocolError as exc:  # what the peer sent cannot be passed on
+            self._fail(exc)
+
+    def _receive_head(self, head: ResponseHead) -> None:
+        if head.status < 200 and head.status != 101:
+            with self._inbound.batch():
+                self._inbound.send_head(head)
+            return
+        self.answered = True
+        self.status = head.status
+        assert self._translate is not None
+        head = self._translate(head)
+        # With a length, or without a body, more follows at once: they leave together.
+        if content_length(head.headers) is not None or head.status in (204, 304):
+            self._head = head
+        else:
+            with self._inbound.batch():
+                self._inbound.send_head(head)
+
+    def _receive_back(self, data: bytes) -> None:
+        self.sent += len(data)
+        head, self._head = self._head, None
+        inbound = self._inbound
+        if head is not None and content_length(head.headers) == len(data):
+            with inbound.batch():
+                inbound.send_head(head)
+                inbound.send_data(data)
+        else:
+            with inbound.batch():
+                if head is not None:
+                    inbound.send_head(head)
+                inbound.send_data(data)
+        self._give_credit_back(len(data))
+
+    def _receive_end(self, trailers: Headers) -> None:
+        head, self._head = self._head, None
+        with self._inbound.batch():
+            if head is not None:
+                self._inbound.send_head(head)
+            self._inbound.send_end(trailers)
+        if self._inbound.request.upgrade is None or self._ended is not None:
+            self._finish(whole=True)
+
+    def _give_credit_back(self, nbytes: int) -> None:
+        """Lets the peer send more, as far as the client takes it."""
+        self._owed_back += nbytes
+        outbound = self.outbound
+        if self._owed_back and outbound is not None and not self._inbound.write_paused:
+            owed, self._owed_back = self._owed_back, 0
+            outbound.consume(owed)
+
+    # --- the end --------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """It goes no further, and is answered elsewhere."""
+        if not self.over:
+            self._finish()
+
+    def cancel(self, error: RestsockError) -> None:
+        """Gives the request up, from here."""
+        if not self.over:
+            self._fail(error)
+
+    def _fail(self, error: RestsockError | None) -> None:
+        """Answers, if nothing was answered; else the client learns that the rest is missing."""
+        if self.over:
+            return
+        self.over = True  # what the answer leads to is not for here
+        if self.answered and self._head is None:
+            self._inbound.reset(ResetCode.INTERNAL, "the rest of the response is missing")
+        else:
+            self._on_failure(error)
+        self._finish()
+
+    def _finish(self, *, whole: bool = False) -> None:
+        self.over = True
+        outbound = self.outbound
+        if outbound is not None and not outbound.closed:
+            if whole and self._ended is None:
+                outbound.reset(ResetCode.NO_ERROR, "the response is complete")
+            elif not whole:
+                outbound.reset(ResetCode.CANCEL, "the client has left")
+        if self._held or self._owed:
+            self._inbound.consume(sum(map(len, self._held)) + self._owed)
+            self._held.clear()
+        self._begin = None
+        self._on_end()

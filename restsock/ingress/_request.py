@@ -1,0 +1,100 @@
+"""One request on its way through the ingress: what is known of it, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from restsock.auth import Authenticator
+
+if TYPE_CHECKING:
+    from restsock._principal import Principal
+    from restsock.connection import AccessControl, Exchange, Peer
+
+    from ._names import Found
+    from ._relay import Relay
+
+__all__ = ["Access", "Explanation", "Passed", "Request", "words_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A request that is over, for those who count or log it.
+
+    Attributes:
+        name: of the peer; empty if that was not found out.
+        method: of the request.
+        target: its path, without the query.
+        client: the address of whoever has sent it.
+        principal: whom access has found that to be; `None` where it asks nobody.
+        status: of the response.
+        received: bytes of the body of the request.
+        sent: bytes of the body of the response.
+        seconds: from its head to its end.
+        may_have_run: whether the peer may have begun with it.
+    """
+
+    name: str
+    method: str
+    target: str
+    client: str
+    principal: str | None
+    status: int
+    received: int
+    sent: int
+    seconds: float
+    may_have_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would become of a request; see `Ingress.explain`.
+
+    Attributes:
+        name: of the peer that would get it; `None` if none would.
+        how: what says so, or why not.
+        target: path and query that the peer would get.
+        access: what has to be shown, in a few words.
+        connected: whether that peer is connected now.
+    """
+
+    name: str | None
+    how: str
+    target: str
+    access: str
+    connected: bool
+
+
+@dataclass(slots=True)
+class Request:
+    """A request on its way: what is known of it."""
+
+    exchange: Exchange
+    begun: float
+    client: Peer
+    found: Found | None = None
+    principal: Principal | None = None
+    relay: Relay | None = None
+    status: int = 0
+    may_have_run: bool = False
+    counted: str = ""  # the name whose requests in flight it is one of
+
+
+@dataclass(slots=True)
+class Access:
+    """Who may use what: an authenticator, and what asks it."""
+
+    auth: Authenticator | None
+    control: AccessControl
+    at_once: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at_once = self.auth is None or not getattr(self.auth, "waits", True)
+
+
+def words_of(request: Request) -> str:
+    """What was asked for, for the log; without the query, which may hold secrets."""
+    head = request.exchange.request
+    name = "?" if request.found is None else request.found.name
+    target = head.target.partition(b"?")[0].decode("latin-1")
+    return f"{head.method.decode('latin-1')} {target} for {name!r}"
