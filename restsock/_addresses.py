@@ -229,7 +229,7 @@ def is_loopback(host: str | None) -> bool:
     """Whether a host to listen on is this machine alone."""
     if host is None:
         return False
-    if host == "localhost":
+    if host == "localhost" or host.startswith("/"):  # a Unix socket
         return True
     try:
         return ipaddress.ip_address(without_zone(host)).is_loopback

@@ -136,7 +136,7 @@ class Ingress:
         """
         if self._access is None and not (loopback or self._public):
             raise ValueError(
-                "this ingress would let everybody in, from anywhere: give it access=, or public=True"
+                "this ingress would let everybody in from anywhere: give it access=, or public=True"
             )
         domains = self._domains
         if domains is None:

@@ -32,10 +32,10 @@ class HTTPClients:
 
     Args:
         endpoint: The server's.
-        handler: Answers their requests.
+        handler: Answers their requests; without one there are none.
     """
 
-    def __init__(self, endpoint: Endpoint, handler: Handler) -> None:
+    def __init__(self, endpoint: Endpoint, handler: Handler | None) -> None:
         self._endpoint = endpoint
         self._handler = handler
         options = endpoint.options
@@ -48,6 +48,11 @@ class HTTPClients:
         self._connections: dict[Connection, None] = {}  # the oldest first
         self._emptied = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there can be any."""
+        return self._handler is not None
 
     def __len__(self) -> int:
         return len(self._connections)

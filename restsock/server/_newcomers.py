@@ -58,7 +58,7 @@ class Newcomers:
         limiter: Has the room for connections; one that `handshake` returns has a slot.
         ping_frames: Whether to ping by frames of restsock.v1.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
-        http_clients: Takes those that are no peers; `None` has them answered with a 426.
+        http_clients: Takes those that are no peers, if they are wanted; else these get a 426.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Newcomers:
         limiter: ConnectionLimiter,
         claim: Callable[[str | None, Any], object],
         ping_frames: bool,
-        http_clients: HTTPClients | None,
+        http_clients: HTTPClients,
     ) -> None:
         self.endpoint = endpoint
         self.ssl_context = ssl_context
@@ -145,7 +145,7 @@ class _Newcomer:
                     stream = secured = TLSStream(stream, context_of(tls), server_side=True)
                     await secured.do_handshake()
                 received = b""
-                if server.http_clients is not None:
+                if server.http_clients.wanted:
                     max_head = server.endpoint.options.limits.max_head
                     received, is_peer = await read_head(stream, max_head)
                     if not is_peer:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from restsock._exceptions import PeerNotFound, PeerUnavailable, RestsockError
+
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
@@ -103,6 +105,13 @@ class Connections:
     def was_seen(self, name: str) -> bool:
         """Whether a peer of this name is or was connected (of the last 10,000 names)."""
         return name in self._by_name or name in self._seen
+
+    def absence(self, name: str, waited: float) -> RestsockError:
+        """What a request fails with that has waited for this peer, for so many seconds."""
+        seen = self.was_seen(name)
+        before = "it was, and has gone" if seen else "never was"
+        text = f"peer {name!r} is not connected ({before}); waited {round(waited, 1):g} s"
+        return PeerUnavailable(text) if seen else PeerNotFound(text)
 
     def note_failure(self, name: str | None, now: float) -> None:
         """Notes when a connection of this name has failed, for `time_away`."""

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from restsock._addresses import is_loopback, unix_url, url_host
-from restsock._exceptions import PeerNotFound, PeerUnavailable, RestsockError
+from restsock._exceptions import PeerUnavailable
 from restsock._logging import about
 from restsock._options import Options
 from restsock.auth import Authenticator
@@ -131,9 +131,8 @@ class Server(AdaptersByName):
             limit_log=self.limit_log,
         )
         self._front_door = front_door
-        self._http_clients: HTTPClients | None = None
+        self._http_clients = HTTPClients(endpoint, front_door)
         if front_door is not None:
-            self._http_clients = HTTPClients(endpoint, front_door)
             front_door.bind(self, loopback=is_loopback(host))
         self._newcomers = Newcomers(
             endpoint,
@@ -298,14 +297,8 @@ class Server(AdaptersByName):
             clock = trio.lowlevel.current_clock()
             begun = clock.current_time()
             self._endpoint.pending.add(
-                name, exchange, lambda: self._absent(name, clock.current_time() - begun)
+                name, exchange, lambda: self.connections.absence(name, clock.current_time() - begun)
             )
-
-    def _absent(self, name: str, waited: float) -> RestsockError:
-        seen = self.connections.was_seen(name)
-        before = "it was, and has gone" if seen else "never was"
-        text = f"peer {name!r} is not connected ({before}); waited {round(waited, 1):g} s"
-        return PeerUnavailable(text) if seen else PeerNotFound(text)
 
     # --- identity -------------------------------------------------------------------------
 
@@ -383,12 +376,11 @@ class Server(AdaptersByName):
 
     def _living(self) -> Iterable[Connection]:
         """All connections, of peers and of clients of plain HTTP."""
-        return chain(self.connections, self._http_clients or ())
+        return chain(self.connections, self._http_clients)
 
     async def _wait_empty(self) -> None:
         await self._registrar.wait_empty()
-        if self._http_clients is not None:
-            await self._http_clients.wait_empty()
+        await self._http_clients.wait_empty()
 
     async def __aenter__(self) -> Server:
         endpoint = self._endpoint
@@ -412,8 +404,7 @@ class Server(AdaptersByName):
             # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                if self._http_clients is not None:
-                    self._http_clients.start(nursery)
+                self._http_clients.start(nursery)
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
@@ -424,8 +415,7 @@ class Server(AdaptersByName):
                     self._cancelled = True
                     for connection in self.connections:  # those that are idle have no task
                         self._drop(connection)
-                    if self._http_clients is not None:
-                        self._http_clients.drop_all()
+                    self._http_clients.drop_all()
         finally:
             self._finish()
 
