@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._peers import PeersByHost
 from .httpx import LAZY, load, transport_for
 from .requests._call_checker import CallChecker, InvalidRequest, InvalidResponse, InvalidSpec
 from .requests._session import Session
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidRequest",
     "InvalidResponse",
     "InvalidSpec",
+    "PeersByHost",
     "Session",
     "TunnelAdapter",
     "transport_for",

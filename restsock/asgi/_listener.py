@@ -21,7 +21,7 @@ from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike, Peer, check_asyncio
-from restsock.endpoint import documented_like
+from restsock.endpoint import AdaptersByName, documented_like
 from restsock.protocol import CloseCode
 from restsock.server import HandedOver
 from restsock.server import Server as AsyncServer
@@ -277,16 +277,14 @@ class Listener:
         """A way to send requests to the peer of this name, connected now or not. For asyncio."""
         return Route(self.sync.portal, self._made.route(name))
 
-    def transport(self, name: str) -> Any:
-        """A transport for httpx and httpx2 to the peer of this name, on any loop and in threads.
+    @documented_like(AdaptersByName.transport)
+    def transport(self, name: str | None = None, *, suffix: str | None = None) -> Any:
+        """A transport for httpx and httpx2 to one peer or to all, on any loop and in threads.
 
-            async with httpx.AsyncClient(transport=listener.transport("edge-1")) as http:
-                await http.get("http://edge-1/pets")
-
-        Raises:
-            ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+        async with httpx.AsyncClient(transport=listener.transport("edge-1")) as http:
+            await http.get("http://edge-1/pets")
         """
-        return self.sync.transport(name)
+        return self.sync.transport(name, suffix=suffix)
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
@@ -313,19 +311,22 @@ class Listener:
         """
         return self._server or self._open()
 
+    @documented_like(AdaptersByName.adapter)
     def adapter(
-        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+        self,
+        name: str | None = None,
+        *,
+        suffix: str | None = None,
+        openapi: ContractLike | None = None,
+        **options: Any,
     ) -> BaseAdapter:
-        """A transport adapter for `requests` to the peer of this name, for sync endpoints.
+        """A transport adapter for `requests` to one peer or to all, for sync endpoints.
 
-            session.mount("http://edge-1/", listener.adapter("edge-1"))
+            session.mount("http://", listener.adapter(suffix=".peers"))
 
-        Both `openapi` and the options are those of `restsock.Client.adapter`.
-
-        Raises:
-            SpecError: The document cannot be read or used.
+        Both `openapi` and the options are those of `restsock.Server.adapter`.
         """
-        return self.sync.adapter(name, openapi=openapi, **options)
+        return self.sync.adapter(name, suffix=suffix, openapi=openapi, **options)
 
     def __repr__(self) -> str:
         server = self._server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from restsock.connection import Requester
@@ -10,6 +11,7 @@ from restsock.connection import Requester
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
+    from restsock.adapters import PeersByHost
     from restsock.openapi import ContractLike
 
 __all__ = ["AdaptedRequester", "Adapters", "AdaptersByName"]
@@ -78,26 +80,77 @@ class AdaptersByName(ABC):
         """A way to send requests to the peer of this name, connected now or not."""
 
     def adapter(
-        self, name: str, *, openapi: ContractLike | None = None, **options: Any
+        self,
+        name: str | None = None,
+        *,
+        suffix: str | None = None,
+        openapi: ContractLike | None = None,
+        **options: Any,
     ) -> BaseAdapter:
-        """A transport adapter for `requests` to the peer of this name.
+        """A transport adapter for `requests` to the peer of this name, or to all peers.
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
+            session.mount("http://", server.adapter(suffix=".peers"))  # http://edge-1.peers/
 
-        Both `openapi` and the options are those of `Client.adapter`.
+        Args:
+            name: The peer's.
+            suffix: What the hosts of URLs have after the peer's name, if that is not given here;
+                see `restsock.adapters.PeersByHost`.
+            openapi: As of `Client.adapter`. With `suffix` a document that is given is that of all
+                peers, and one that is to come from the peer is each peer's own.
+            options: As of `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
+            TypeError: There is neither a name nor a suffix, or both.
+            ValueError: The suffix cannot be part of a host.
         """
-        return self.route(name).adapter(openapi=openapi, **options)
+        _check_one(name, suffix)
+        if name is not None:
+            return self.route(name).adapter(openapi=openapi, **options)
+        from restsock.adapters import TunnelAdapter
 
-    def transport(self, name: str) -> Any:
-        """A transport for httpx and httpx2 to the peer of this name; see `Client.transport`.
+        return TunnelAdapter(self._peers(suffix, openapi), **options)
+
+    def transport(self, name: str | None = None, *, suffix: str | None = None) -> Any:
+        """A transport for httpx and httpx2 to the peer of this name, or to all peers.
 
             async with httpx.AsyncClient(transport=server.transport("edge-1")) as http:
                 await http.get("http://edge-1/pets")
 
+            mounts = {"all://*.peers": server.transport(suffix=".peers")}
+
+        See `Client.transport` for where it works.
+
+        Args:
+            name: The peer's.
+            suffix: As of `adapter`.
+
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
+            TypeError: There is neither a name nor a suffix, or both.
+            ValueError: The suffix cannot be part of a host.
         """
-        return self.route(name).transport()
+        _check_one(name, suffix)
+        if name is not None:
+            return self.route(name).transport()
+        from restsock.adapters import transport_for
+
+        return transport_for(self._peers(suffix))
+
+    def _peers(self, suffix: str | None, openapi: ContractLike | None = None) -> PeersByHost:
+        from restsock.adapters import PeersByHost
+
+        assert suffix is not None
+        bind = None
+        if openapi is not None:
+            from restsock.openapi import Contract, bind_contract
+
+            contract = openapi if isinstance(openapi, Contract) else Contract(openapi)
+            bind = partial(bind_contract, openapi=contract)
+        return PeersByHost(suffix, lambda name: self.route(name)._sender(), bind)
+
+
+def _check_one(name: str | None, suffix: str | None) -> None:
+    if (name is None) is (suffix is None):
+        raise TypeError("pass the name of a peer, or suffix= for all peers")

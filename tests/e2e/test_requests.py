@@ -580,7 +580,7 @@ def test_ten_thousand_requests_leave_nothing_behind(sides: Sides) -> None:
             gc.collect()
             tasks = trio.from_thread.run_sync(
                 lambda: trio.lowlevel.current_statistics().tasks_living,
-                trio_token=adapter._requester.token,
+                trio_token=sides.server.route("edge-1")._sender().token,
             )
             return tasks, threading.active_count(), len(gc.get_objects())
 

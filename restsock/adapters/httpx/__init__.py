@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from restsock.adapters._peers import PeersByHost
     from restsock.connection import Requester
 
 __all__ = ["LAZY", "load", "transport_for"]
@@ -38,7 +39,7 @@ def load(name: str) -> Any:
         ) from exc
 
 
-def transport_for(requester: Requester) -> Any:
+def transport_for(requester: Requester | PeersByHost) -> Any:
     """A transport over a requester, for clients of httpx and of httpx2, blocking and async ones.
 
     It is an instance of httpx's base classes where that is installed, else of httpx2's.

@@ -17,6 +17,7 @@ from ._network import NetworkStream
 from ._request import ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
+    from restsock.adapters._peers import PeersByHost
     from restsock.connection import Requester, TaskExchange
 
 __all__ = ["AsyncTunnelTransport"]
@@ -35,10 +36,11 @@ class AsyncTunnelTransport:
     A request that is cancelled is reset, and the peer's app learns of it.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+            `PeersByHost`, which finds that for each request.
     """
 
-    def __init__(self, requester: Requester) -> None:
+    def __init__(self, requester: Requester | PeersByHost) -> None:
         self._requester = requester
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -47,12 +49,12 @@ class AsyncTunnelTransport:
         If cancelled, the stream is reset and the peer's app learns of it.
 
         Raises:
-            httpx.TransportError, TypeError: as the blocking transport.
+            httpx.TransportError, httpx.InvalidURL, TypeError: as the blocking transport.
         """
         package = package_of(request)
-        head, body, times = parts_of(request, self._requester, upgradable=True)
+        requester, head, body, times = parts_of(request, self._requester, upgradable=True)
         try:
-            transfer, response = await self._send(head, body, times)
+            transfer, response = await self._send(requester, head, body, times)
         except RestsockError as exc:
             raise mapped(exc, request, busy=times.busy)  # noqa: B904  # has its cause
         extensions = {}
@@ -61,13 +63,13 @@ class AsyncTunnelTransport:
         return response_of(request, head.method, response, AsyncTunnelBytes, transfer, **extensions)
 
     async def _send(
-        self, head: RequestHead, body: Any, times: Times
+        self, requester: Requester, head: RequestHead, body: Any, times: Times
     ) -> tuple[Transfer, ResponseHead]:
         whole = isinstance(body, bytes) and len(body) <= INLINE
         start_by = anyio.current_time() + times.start
         attempt = 0
         while True:
-            exchange = open_here(self._requester, head, body=body if whole else b"", end=whole)
+            exchange = open_here(requester, head, body=body if whole else b"", end=whole)
             transfer = Transfer(exchange, None if whole else body, times)
             try:
                 await exchange.wait_started(max(0.0, start_by - anyio.current_time()))

@@ -22,6 +22,7 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.adapters._fields import HOP_BY_HOP, NAMES_NONE
+from restsock.adapters._peers import PeersByHost
 from restsock.protocol import Headers, RequestHead, ResponseHead, content_length, scheme_of
 
 if TYPE_CHECKING:
@@ -68,15 +69,23 @@ def _package_of(kind: Any) -> ModuleType:
 
 
 def parts_of(
-    request: Any, requester: Requester, *, upgradable: bool
-) -> tuple[RequestHead, Any, Times]:
-    """Takes a request apart: its head, its body (bytes, or the stream that gives them), its times.
+    request: Any, requester: Requester | PeersByHost, *, upgradable: bool
+) -> tuple[Requester, RequestHead, Any, Times]:
+    """Takes a request apart: what carries it, its head, its body (bytes or a stream), its times.
 
     Args:
         request: of either package.
-        requester: what it will be handed to.
+        requester: what it will be handed to, or what finds that.
         upgradable: whether a wish to upgrade is passed on.
+
+    Raises:
+        httpx.InvalidURL: its host names no peer.
     """
+    if isinstance(requester, PeersByHost):
+        try:
+            requester = requester.find(request.url.netloc.decode("ascii")).requester
+        except ValueError as exc:
+            raise package_of(request).InvalidURL(str(exc)) from exc
     target = request.extensions.get("target", request.url.raw_path)
     raw: Headers = request.headers.raw
     headers = [
@@ -97,7 +106,7 @@ def parts_of(
         # The client's own stream tells of a generator, and begins any other iterator in its middle.
         if getattr(body, "_is_stream_consumed", False) and _reads_once(body):
             raise package_of(request).StreamConsumed from None
-    return head, body, _times(request, requester)
+    return requester, head, body, _times(request, requester)
 
 
 def _reads_once(stream: Any) -> bool:

@@ -13,6 +13,7 @@ from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
 from ._request import ResponseBody, Times, mapped, package_of, parts_of, response_of
 
 if TYPE_CHECKING:
+    from restsock.adapters._peers import PeersByHost
     from restsock.connection import Requester
 
 __all__ = ["TunnelTransport"]
@@ -27,8 +28,9 @@ class TunnelTransport:
     All of a client works as over a socket: streams both ways, time-outs, redirects, cookies, auth,
     event hooks, content decoding. What differs:
 
-    - The host of the URL only fills in the Host header, and its scheme is only told to the app:
-      whether the peer is known and the wire encrypted was settled when the connection was made.
+    - The host of the URL only fills in the Host header (and tells `PeersByHost` the peer), and its
+      scheme is only told to the app: whether the peer is known and the wire encrypted was settled
+      when the connection was made.
     - The connect time-out spans the time until there is a connection to the peer, the pool time-out
       the time until a stream is free on it. `None` is `Timeouts.connect` for both.
     - A body is sent before the response is read, as by httpx itself; when the peer answers before
@@ -45,10 +47,11 @@ class TunnelTransport:
     not own its connection: `close()` leaves that open.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+            `PeersByHost`, which finds that for each request.
     """
 
-    def __init__(self, requester: Requester) -> None:
+    def __init__(self, requester: Requester | PeersByHost) -> None:
         self._requester = requester
         self._pid = os.getpid()
 
@@ -61,17 +64,18 @@ class TunnelTransport:
             httpx.ConnectError: it did not run, for another reason.
             httpx.NetworkError: the connection has ended, and it may have run.
             httpx.ProtocolError: the peer cut it off, or it cannot be sent.
+            httpx.InvalidURL: the host names no peer.
             RestsockError: called where it cannot work.
             TypeError: this is no request of httpx or httpx2.
         """
         package_of(request)  # before anything is done
         if os.getpid() != self._pid:
             raise fork_error("transport", self._pid)
-        head, body, times = parts_of(request, self._requester, upgradable=False)
+        requester, head, body, times = parts_of(request, self._requester, upgradable=False)
         upload: ThreadUpload | None = None
         try:
             if isinstance(body, bytes) and len(body) <= INLINE:
-                exchange = ThreadExchange.open(self._requester, head, body=body)
+                exchange = ThreadExchange.open(requester, head, body=body)
                 try:
                     response = exchange.receive_head(times.start, times.read)
                 except BaseException:  # Ctrl-C too: the peer's app learns of it
@@ -79,7 +83,7 @@ class TunnelTransport:
                     raise
             else:
                 exchange, response, upload = send_upload(
-                    self._requester,
+                    requester,
                     head,
                     body,
                     # Some streams of httpx can be read once, and do not tell.

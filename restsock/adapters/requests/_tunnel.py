@@ -9,10 +9,11 @@ from copy import deepcopy
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 from requests import Response, cookies
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, RequestException
+from requests.exceptions import InvalidHeader, InvalidURL, RequestException
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 from urllib3.exceptions import HTTPError, MaxRetryError
@@ -27,6 +28,7 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.adapters._fields import INLINE
+from restsock.adapters._peers import PeersByHost, Way
 from restsock.threads import Replay, ThreadExchange, send_upload
 
 from ._call_checker import CallChecker, check_request, check_response
@@ -78,9 +80,9 @@ class TunnelAdapter(HTTPAdapter):
     All of a session works as over a socket: streams both ways, timeouts, redirects, cookies, auth,
     hooks, content decoding, retries. What differs:
 
-    - The host of the URL only picks the adapter and fills in the Host header. `verify` and `cert`
-      have no meaning: whether the peer is known and the wire encrypted was settled when the
-      connection was made. `https://` may be mounted too.
+    - The host of the URL only picks the adapter and fills in the Host header; with `PeersByHost` it
+      picks the peer, too. `verify` and `cert` have no meaning: whether the peer is known and the
+      wire encrypted was settled when the connection was made. `https://` may be mounted too.
     - A connect timeout of `None` is `Timeouts.connect`. It spans the time until the request has a
       connection and a free stream on it.
     - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
@@ -104,15 +106,17 @@ class TunnelAdapter(HTTPAdapter):
     pickled, responses can. After a fork it works in the parent alone.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`.
+        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+            `PeersByHost`, which finds that for each request.
         max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
         contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
+            `PeersByHost` brings its own.
         pool_options: accepted for the sake of code that makes adapters, without effect.
     """
 
     def __init__(
         self,
-        requester: Requester,
+        requester: Requester | PeersByHost,
         *,
         max_retries: int | Retry = 0,
         contract: CallChecker | None = None,
@@ -120,8 +124,14 @@ class TunnelAdapter(HTTPAdapter):
     ) -> None:
         check_keywords(TunnelAdapter, pool_options, HTTPAdapter)
         super().__init__(max_retries=max_retries, **pool_options)
-        self._requester = requester
-        self._contract = contract
+        self._peers: PeersByHost | None = None
+        self._way: Way | None = None
+        if isinstance(requester, PeersByHost):
+            if contract is not None:
+                raise TypeError("pass the contract as `bind` of PeersByHost")
+            self._peers = requester
+        else:
+            self._way = Way(requester, contract)
         self._pid = os.getpid()
 
     def send(
@@ -151,7 +161,8 @@ class TunnelAdapter(HTTPAdapter):
             requests.exceptions.ConnectionError: any other failure of the transport; its
                 `__cause__.may_have_run` says whether the request may have run.
             requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
-            requests.exceptions.InvalidURL: the URL's host or path cannot be sent.
+            requests.exceptions.InvalidURL: the URL's host or path cannot be sent, or the host names
+                no peer.
             requests.exceptions.InvalidHeader: nor can a header, or it contradicts the body.
             requests.exceptions.UnrewindableBodyError: the body was sent before, and cannot be read
                 a second time. Nothing was sent.
@@ -168,15 +179,15 @@ class TunnelAdapter(HTTPAdapter):
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
-        times = times_of(timeout, self._requester.options.timeouts.connect)
+        requester, contract = self._way or self._find_way(request)
+        times = times_of(timeout, requester.options.timeouts.connect)
         head, body = body_of(request, head_of(request))
-        contract = self._contract
         try:
             if contract is None:
-                raw = self._send_with_retries(request, head, body, times)
+                raw = self._send_with_retries(requester, request, head, body, times)
                 return self.build_response(request, raw)
             call = self._check_request(contract, request, head, body)
-            raw = self._send_with_retries(request, head, body, times)
+            raw = self._send_with_retries(requester, request, head, body, times)
         except (RestsockError, RequestException) as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
         response = self.build_response(request, raw)
@@ -211,6 +222,14 @@ class TunnelAdapter(HTTPAdapter):
             cast("Any", cookies.extract_cookies_to_jar)(response.cookies, req, resp)
         return response
 
+    def _find_way(self, request: PreparedRequest) -> Way:
+        assert self._peers is not None
+        try:
+            authority = urlsplit(request.url or "").netloc.rpartition("@")[2]
+            return self._peers.find(authority)
+        except ValueError as exc:
+            raise InvalidURL(exc, request=request) from exc
+
     def _check_request(
         self, contract: CallChecker, request: PreparedRequest, head: RequestHead, body: Any
     ) -> object | None:
@@ -225,7 +244,12 @@ class TunnelAdapter(HTTPAdapter):
             raise request_error(retryable_error(exc, head, None), request, exc) from exc
 
     def _send_with_retries(
-        self, request: PreparedRequest, head: RequestHead, body: Any, times: Times
+        self,
+        requester: Requester,
+        request: PreparedRequest,
+        head: RequestHead,
+        body: Any,
+        times: Times,
     ) -> TunnelResponse:
         method = head.method.decode("ascii")
         target = head.target.decode("ascii")
@@ -234,7 +258,9 @@ class TunnelAdapter(HTTPAdapter):
         while True:
             try:
                 try:
-                    raw = self._attempt(head, body, times, method, target, replay, retries)
+                    raw = self._attempt(
+                        requester, head, body, times, method, target, replay, retries
+                    )
                 finally:
                     if replay is not None and not replay.possible:
                         mark_spent(request)
@@ -272,6 +298,7 @@ class TunnelAdapter(HTTPAdapter):
 
     def _attempt(
         self,
+        requester: Requester,
         head: RequestHead,
         body: Any,
         times: Times,
@@ -286,7 +313,7 @@ class TunnelAdapter(HTTPAdapter):
             RestsockError: there is no response; the stream is reset.
         """
         if replay is None:
-            exchange = ThreadExchange.open(self._requester, head, body=body)
+            exchange = ThreadExchange.open(requester, head, body=body)
             try:
                 response = exchange.receive_head(*times)
             except BaseException:  # Ctrl-C too: the peer's app learns of it
@@ -295,7 +322,7 @@ class TunnelAdapter(HTTPAdapter):
             remaining = None
         else:
             exchange, response, upload = send_upload(
-                self._requester,
+                requester,
                 head,
                 body,
                 replay,
@@ -315,7 +342,7 @@ class TunnelAdapter(HTTPAdapter):
         """Another adapter over the same connection, as a copy of a session wants one."""
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
-        for shared in (self._requester, self._contract):
+        for shared in (self._way, self._peers):
             memo[id(shared)] = shared
         state = {k: v for k, v in vars(self).items() if k not in ("poolmanager", "proxy_manager")}
         cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes the two anew

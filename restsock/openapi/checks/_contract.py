@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from os import PathLike
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from restsock.openapi.document import (
 )
 
 from ._divergence import misread
+from ._validator import Validator
 
 __all__ = ["MAX_BODY", "Contract", "ContractLike", "Refused"]
 
@@ -54,8 +56,9 @@ class Contract:
     A response is validated when its head is there: status, media type, header fields; and its
     body, unless the call streams it. Bodies that come in pieces or are larger than `max_body` pass.
 
-    It may be used for any number of peers. One that comes from the peer is fetched with the first
-    call, and kept as long as the adapter.
+    It may be used for any number of peers. A document that comes from the peer is fetched with the
+    first call, and kept as long as the adapter; that of an adapter for all peers (`suffix=`) keeps
+    those of the 1024 peers that were called last.
 
     Args:
         spec: the name of a file, a mapping, a `Document`; or a path on the peer, which begins with
@@ -108,6 +111,11 @@ class Contract:
             self.where = spec
         elif not isinstance(spec, bool):
             self.document = load(spec)
+
+    @cached_property
+    def validator(self) -> Validator | None:
+        """The validator of the document, for any number of peers; `None` if it comes from each."""
+        return None if self.document is None else Validator(self.document, seconds=self.max_time)
 
     def sampled(self) -> bool:
         """Whether the next response is one of those that are validated."""

@@ -61,10 +61,8 @@ class BoundContract:
     def __init__(self, requester: Requester, contract: Contract) -> None:
         self._requester = requester
         self._contract = contract
-        self._validator: Validator | None = None
+        self._validator = contract.validator
         self._lock = threading.Lock()
-        if contract.document is not None:
-            self._validator = Validator(contract.document, seconds=contract.max_time)
 
     @property
     def max_time(self) -> float:
