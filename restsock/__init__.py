@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from restsock.client import Proxy as Proxy
     from restsock.client import connect as connect
     from restsock.connection import OUTCOMES as OUTCOMES
+    from restsock.connection import ClientWebSocket as ClientWebSocket
     from restsock.connection import Closed as Closed
     from restsock.connection import Connection as Connection
     from restsock.connection import Handler as Handler
@@ -107,7 +108,7 @@ _NAMES = {
         ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
         ProtocolError RemoteProtocolError RequestTimeout RequestValidationError
         ResponseValidationError RestsockError SpecError StreamError StreamRefused StreamReset
-        ValidationError
+        ValidationError WebSocketClosed WebSocketError WebSocketRefused
     """,
     "_json_log": "JSONFormatter",
     "_logging": "ConnectionFields",
@@ -117,8 +118,8 @@ _NAMES = {
     "apps": "ConnectionInfo forward",
     "client": "Client ClientStatistics Proxy connect",
     "connection": """
-        OUTCOMES Closed Connection Handler Health Instrument Peer Request Requester Response
-        Statistics StreamedResponse
+        OUTCOMES ClientWebSocket Closed Connection Handler Health Instrument Peer Request Requester
+        Response Statistics StreamedResponse
     """,
     "endpoint": "drain_on_signal",
     "server": """

@@ -11,6 +11,9 @@
     ├── StreamError                one exchange has failed, the connection goes on
     │   ├── StreamReset            it was cut off after it may have reached the peer's app
     │   └── StreamRefused          it never reached the peer's app
+    ├── WebSocketError             a WebSocket to an app of the peer
+    │   ├── WebSocketRefused       the app gave another answer
+    │   └── WebSocketClosed        it is closed, for whatever reason
     ├── RequestTimeout             (also a `TimeoutError`) a phase of a request took too long
     ├── PeerNotFound               no peer of that name or id was ever seen
     ├── PeerUnavailable            the peer is known, and not connected now
@@ -45,6 +48,9 @@ __all__ = [
     "StreamRefused",
     "StreamReset",
     "ValidationError",
+    "WebSocketClosed",
+    "WebSocketError",
+    "WebSocketRefused",
 ]
 
 
@@ -192,6 +198,48 @@ class StreamRefused(StreamError):
     """The peer provably did not start on the request; sending it again is safe."""
 
     may_have_run = False
+
+
+class WebSocketError(RestsockError):
+    """A WebSocket to an app of the peer was not opened, or is closed. The app may have run."""
+
+    may_have_run = True
+
+
+class WebSocketRefused(WebSocketError):
+    """The peer's app, or what serves it, has answered a request for a WebSocket in another way.
+
+    Attributes:
+        status: 403 where the app has closed the WebSocket before it accepted it, 404 mostly where
+            the app has no such route, 200 where the route is one for plain requests.
+        response: the whole answer: `headers`, and of its `content` up to 64 KiB.
+    """
+
+    def __init__(self, message: str, *, status: int, response: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.response = response
+
+
+class WebSocketClosed(WebSocketError):
+    """The WebSocket is closed; which messages the app has taken is not known.
+
+    Its `__cause__` is what went wrong, if anything did: the error of the connection or the stream,
+    or a `RemoteProtocolError`.
+
+    Attributes:
+        code: what it was closed with, by whichever side was first (RFC 6455, section 7.4); 1005
+            when no code was given, 1006 when it ended without a close. When the connection of the
+            two peers has ended, this is the code of that: 1001 after a drain, for example.
+        reason: the words beside the code.
+        clean: whether that is in order: 1000, 1001, or a close without a code.
+    """
+
+    def __init__(self, message: str, code: int, reason: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.clean = code in (1000, 1001, 1005)
 
 
 class RequestTimeout(RestsockError, TimeoutError):

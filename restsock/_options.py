@@ -89,6 +89,10 @@ class Limits:
     """Bytes of the body of a response to this side. `None` sets no bound; set it where responses of
     peers that are not trusted are read whole."""
 
+    max_websocket_message: int = 1024 * 1024
+    """Bytes of the largest message that a WebSocket inside of a stream receives, at either end: one
+    to an app of the peer (`websocket()`), or one of the ASGI app that is served here."""
+
     buffered_total: int = 256 * 1024 * 1024
     """Body bytes that have come on all connections of a client or a server and were not taken yet.
     Above it windows do not grow, and connections that hold more than an even share of it have
@@ -112,6 +116,7 @@ class Limits:
         # Room for the largest message that the peer may send, and for a RESET.
         largest = max(self.max_frame, self.max_head, self.max_metadata, 1024 + 6)
         between(self, "max_message", min(largest + 8, _MAX_MESSAGE), _MAX_MESSAGE)
+        between(self, "max_websocket_message", 1, 2**63)
         between(self, "buffered_total", 0, 2**63)
         _between_if_set(self, "max_connections_per_address", 1, 2**31)
         _between_if_set(self, "max_body", 0, 2**63)

@@ -52,6 +52,17 @@ class _Requester:
         finally:
             response.close()
 
+    @asynccontextmanager
+    async def websocket(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
+        websocket = await _in_thread(self._blocking.websocket, *args, **options)
+        try:
+            yield _WebSocket(websocket)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await _in_thread(websocket.__exit__, type(exc), exc, None)
+            raise
+        await _in_thread(websocket.__exit__, None, None, None)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._blocking, name)
 
@@ -94,6 +105,33 @@ class _Response:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)
+
+
+class _WebSocket:
+    def __init__(self, websocket: Any) -> None:
+        self._websocket = websocket
+        self._messages = iter(websocket)
+
+    async def send(self, message: Any) -> None:
+        await _in_thread(self._websocket.send, message)
+
+    async def receive(self) -> Any:
+        return await _in_thread(self._websocket.receive)
+
+    async def aclose(self, *args: Any) -> None:
+        await _in_thread(self._websocket.close, *args)
+
+    def __aiter__(self) -> _WebSocket:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await _in_thread(next, self._messages, None)
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._websocket, name)
 
 
 class _Events:

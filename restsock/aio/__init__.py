@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from restsock import client as _async_client
 from restsock import server as _async_server
-from restsock.connection import StreamedResponse
+from restsock.connection import ClientWebSocket, StreamedResponse
 from restsock.endpoint import drain_on_signal
 from restsock.endpoint import with_arguments_of as _with_arguments_of
 
@@ -29,6 +29,7 @@ from ._server import Connections, Route, Server
 
 __all__ = [
     "Client",
+    "ClientWebSocket",
     "Connection",
     "Connections",
     "Events",

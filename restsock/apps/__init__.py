@@ -91,7 +91,7 @@ def make_handler(
     loop: str = "auto",
     workers: int = 32,
     queue_size: int = 256,
-    max_websocket_message: int = 1024 * 1024,
+    max_websocket_message: int | None = None,
     root_path: str = "",
     options: Options | None = None,
 ) -> Handler:
@@ -110,7 +110,7 @@ def make_handler(
         queue_size: WSGI: how many requests may wait for a thread; those above are answered with
             503. A connection adds at most `Limits.max_streams`.
         max_websocket_message: ASGI: bytes of the largest message that a WebSocket of the app
-            receives; a larger one closes it with 1009.
+            receives; a larger one closes it with 1009. `None` is `Limits.max_websocket_message`.
         root_path: the path that the app is under, without a slash at the end: `root_path` of ASGI
             and `SCRIPT_NAME` of WSGI.
         options: the options of the connections.
@@ -142,6 +142,8 @@ def make_handler(
     if kind == "asgi":
         from .asgi._request import Served
 
+        if max_websocket_message is None:
+            max_websocket_message = options.limits.max_websocket_message
         served = Served(app, options, max_websocket_message, root_path)
         if (detect_loop(app) if loop == "auto" else loop) == "trio":
             from .asgi._trio_handler import TrioHandler

@@ -29,6 +29,7 @@ from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
+from ._websocket import ClientWebSocket
 
 __all__ = [
     "OUTCOMES",
@@ -36,6 +37,7 @@ __all__ = [
     "AsyncExchange",
     "AsyncRequests",
     "Carrier",
+    "ClientWebSocket",
     "Closed",
     "Connection",
     "Counters",

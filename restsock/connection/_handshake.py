@@ -43,6 +43,7 @@ from restsock.tls import explain
 from ._access_control import AccessControl
 from ._close import Peer, printable
 from ._connection import Connection
+from ._mask_keys import mask_key
 from ._tls_stream import TLSStream, drain
 
 __all__ = ["open_accepted", "open_dialed"]
@@ -50,8 +51,6 @@ __all__ = ["open_accepted", "open_dialed"]
 _READ = 16 * 1024
 # Closes by the listener after which this dialer would only be turned away again.
 _FINAL = frozenset((CloseCode.HANDSHAKE_FAILED, CloseCode.FORBIDDEN))
-# Bytes of masking keys to draw at once: one system call for a hundred frames.
-_KEYS = 4 * 128
 
 
 async def open_dialed(
@@ -196,21 +195,6 @@ async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refu
     raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
-_mask_keys: list[bytes] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mask_keys.clear)
-
-
-def _mask_key() -> bytes:
-    """A random masking key, of those drawn from the system a block at a time. For any thread."""
-    while True:
-        try:
-            return _mask_keys.pop()
-        except IndexError:
-            block = os.urandom(_KEYS)
-            _mask_keys.extend(block[at : at + 4] for at in range(0, _KEYS, 4))
-
-
 def _new_id() -> str:
     return str(uuid.uuid4())
 
@@ -240,7 +224,7 @@ class _Opening:
         self.websocket = WebSocket(
             client=dialer,
             max_message=options.limits.max_message,
-            mask_key=_mask_key if dialer else None,
+            mask_key=mask_key if dialer else None,
             split=HEADER_SIZE,
         )
         self.multiplexer = Multiplexer(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
-    from restsock._options import Limits, Timeouts
+    from restsock._options import Limits, Options, Timeouts
     from restsock.protocol import Headers, ResetCode, ResponseHead
 
     from ._exchange import Exchange
@@ -34,6 +34,9 @@ class Submitter(Protocol):
 
     @property
     def instrument(self) -> Instruments | None: ...
+
+    @property
+    def options(self) -> Options: ...
 
     @property
     def limits(self) -> Limits: ...

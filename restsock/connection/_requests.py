@@ -1,20 +1,37 @@
-"""Requests as tasks make them, on whichever loop: `request`, and `stream`."""
+"""Requests as tasks make them, on whichever loop: `request`, `stream` and `websocket`."""
 
 from __future__ import annotations
 
+import base64
 import math
+import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from restsock._exceptions import LocalProtocolError, RequestTimeout, RestsockError, without_frames
-from restsock.protocol import RequestHead, ResetCode
+from restsock._exceptions import (
+    LocalProtocolError,
+    RequestTimeout,
+    RestsockError,
+    WebSocketRefused,
+    without_frames,
+)
+from restsock.protocol import (
+    CloseCode,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+    chosen_subprotocol,
+    websocket_fields,
+)
 
+from ._close import printable
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+from ._websocket import ClientWebSocket
 
 if TYPE_CHECKING:
     from ._interfaces import Submitter, TaskExchange
@@ -23,6 +40,9 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["AsyncRequests", "head_for"]
+
+# What is kept of the body of an answer that is no 101.
+_MAX_REFUSAL = 64 * 1024
 
 
 class AsyncRequests(ABC):
@@ -127,6 +147,95 @@ class AsyncRequests(ABC):
         return self._open(method, target, headers, body, scheme, connect)
 
     @asynccontextmanager
+    async def websocket(
+        self,
+        target: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: FieldsLike = (),
+        timeout: float | None = None,
+        scheme: str | None = None,
+    ) -> AsyncGenerator[ClientWebSocket, None]:
+        """Opens a WebSocket to the peer's app; its block runs once the app has accepted it.
+
+            async with route.websocket("/chat", subprotocols=["chat.v2"]) as websocket:
+                await websocket.send("hello")
+                async for message in websocket: ...
+
+        Leaving the block closes it with 1000, by an exception with 1011, and waits for the app's
+        half of the closing handshake, for at most `Timeouts.close`. A cancellation resets the
+        stream, and the app learns of it (1006).
+
+        It is one stream among the others: neither it nor its messages hold up requests. A drain
+        waits for it like for any request, up to `Timeouts.grace`. A WebSocket is never opened again
+        by itself.
+
+        Args:
+            target: path and query, percent-encoded; it begins with "/".
+            subprotocols: those that this side speaks, the best one first.
+            headers: further fields.
+            timeout: seconds until the app has accepted it; `None` leaves that to the connection's
+                heartbeat. (A connection has to come within `Timeouts.connect` in either case.)
+            scheme: as of `request`: with `"https"` the app sees `wss`.
+
+        Raises:
+            WebSocketRefused: the app, or what serves it, gave another answer: no such route, for
+                example. The answer is attached.
+            RemoteProtocolError: it has accepted something else than what was asked for.
+            LocalProtocolError: the target, a field or a subprotocol cannot be sent.
+            RequestTimeout: it took longer. The stream was reset.
+            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+        """
+        key = base64.b64encode(os.urandom(16))
+        head = head_for(self._submitter(), "GET", target, headers, None, scheme)
+        fields = websocket_fields(key, subprotocols, head.headers)
+        head = head._replace(headers=[*head.headers, *fields])
+        with closing(self._open_exchange(head, end=True)) as exchange:
+            try:
+                response = await self._upgraded(exchange, timeout)
+                chosen = chosen_subprotocol(response.headers, key, subprotocols)
+            except RestsockError as exc:
+                raise without_frames(exc)  # noqa: B904  # it is the same error
+            options = self._submitter().options
+            websocket = ClientWebSocket(exchange, response.headers, chosen, options)
+            async with _beside(websocket.run):
+                try:
+                    yield websocket
+                except Exception:
+                    await websocket.aclose(CloseCode.INTERNAL_ERROR)
+                    raise
+                await websocket.aclose()
+
+    async def _upgraded(self, exchange: TaskExchange, timeout: float | None) -> ResponseHead:
+        """Waits for the 101; raises what any other answer amounts to."""
+        begun = anyio.current_time()
+        timeouts = self._submitter().timeouts
+        connect = timeouts.connect if timeout is None else min(timeouts.connect, timeout)
+        await exchange.wait_started(connect)
+        with anyio.CancelScope(deadline=math.inf if timeout is None else begun + timeout):
+            head = await exchange.receive_head()
+            if head.status == 101:
+                return head
+            body = b""
+            with anyio.move_on_after(timeouts.close):
+                while len(body) < _MAX_REFUSAL and (data := await exchange.receive_data()):
+                    body += data
+            response = Response(head.status, head.headers, body[:_MAX_REFUSAL], exchange.trailers)
+            words = printable(response.text.strip().partition("\n")[0][:200])
+            raise WebSocketRefused(
+                f"the WebSocket was not accepted, but answered with {head.status}"
+                + (f": {words}" if words and not words.startswith("<") else ""),
+                status=head.status,
+                response=response,
+            )
+        ran = exchange.started
+        raise RequestTimeout(
+            f"no answer to the WebSocket within {timeout} s",
+            phase="head" if ran else "connect",
+            may_have_run=ran,
+        )
+
+    @asynccontextmanager
     async def _open(
         self,
         method: str,
@@ -219,11 +328,20 @@ async def _sending(
     exchange: TaskExchange, body: AsyncIterable[bytes]
 ) -> AsyncGenerator[None, None]:
     """Sends a body in pieces while the block runs, and closes the exchange after it."""
+    async with _beside(_send_body, exchange, body):
+        with closing(exchange):
+            yield
+
+
+@asynccontextmanager
+async def _beside(
+    function: Callable[..., Coroutine[Any, Any, None]], *args: Any
+) -> AsyncGenerator[None, None]:
+    """Runs a task while the block runs."""
     try:
         async with anyio.create_task_group() as tasks:
-            with closing(exchange):
-                tasks.start_soon(_send_body, exchange, body)
-                yield
+            tasks.start_soon(function, *args)
+            yield
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         # The group is no business of the caller: one error comes out as itself.

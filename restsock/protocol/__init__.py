@@ -78,6 +78,7 @@ from ._upgrade import (
     websocket_key,
 )
 from ._websocket import WebSocket
+from ._websocket_fields import chosen_subprotocol, websocket_fields
 
 __all__ = [
     "END",
@@ -125,6 +126,7 @@ __all__ = [
     "UpgradeRequest",
     "WebSocket",
     "WebSocketEvent",
+    "chosen_subprotocol",
     "connection_options",
     "content_length",
     "decode_request_fast",
@@ -145,6 +147,7 @@ __all__ = [
     "scheme_of",
     "told_by_gateways",
     "values_of",
+    "websocket_fields",
     "websocket_key",
     "weight_of",
 ]

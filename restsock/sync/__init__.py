@@ -8,6 +8,7 @@ background thread (in an async app, say), and in the child of a fork.
 
 - `_endpoint`: a client or server that is kept open, and its close.
 - `_requests`: blocking requests.
+- `_websocket`: a WebSocket to an app of the peer.
 - `_client`, `_server`, `_connection`, `_events`: the faces.
 """
 
@@ -23,9 +24,11 @@ from ._events import Events
 from ._requests import StreamedResponse
 from ._server import Connections, Route, Server
 from ._signals import drain_on_signal
+from ._websocket import ClientWebSocket
 
 __all__ = [
     "Client",
+    "ClientWebSocket",
     "Connection",
     "Connections",
     "Events",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from restsock._exceptions import RequestTimeout, RestsockError, without_frames
 from restsock.connection import Requester, Response, head_for
 from restsock.endpoint import Adapters, documented_like
 from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
+
+from ._websocket import ClientWebSocket
 
 if TYPE_CHECKING:
     from restsock.connection import FieldsLike
@@ -103,6 +106,41 @@ class BlockingRequester(Adapters):
             return self._open(method, target, headers, body, scheme, timeout, None)
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
+
+    @documented_like(Requester.websocket)
+    def websocket(
+        self,
+        target: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: FieldsLike = (),
+        timeout: float | None = None,
+        scheme: str | None = None,
+    ) -> ClientWebSocket:
+        """Open a WebSocket to the peer's app; return once the app has accepted it.
+
+            with route.websocket("/chat", subprotocols=["chat.v2"]) as websocket:
+                websocket.send("hello")
+                for message in websocket: ...
+
+        Leaving the block closes it with 1000, by an exception with 1011. A drain waits for it like
+        for any request, up to `Timeouts.grace`. A WebSocket is never opened again by itself.
+
+        Raises:
+            ConnectionClosed: This was closed.
+            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+        """
+        self._portal.check()
+        return ClientWebSocket(
+            partial(
+                self._requester.websocket,
+                target,
+                subprotocols=subprotocols,
+                headers=headers,
+                timeout=timeout,
+                scheme=scheme,
+            )
+        )
 
     def _sender(self) -> Requester:
         return self._requester

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
+import anyio.to_thread
 import httpx
 from fastapi import FastAPI, Request, Response
 from starlette.routing import WebSocketRoute
@@ -54,6 +56,38 @@ async def fetch(peer: str, path: str) -> Response:
     async with httpx.AsyncClient(transport=listener.transport(peer)) as client:
         answer = await client.get(f"http://peer/{path}", timeout=10)
         return Response(answer.content, answer.status_code)
+
+
+@app.get("/talk/{peer}/{word}")
+async def talk(peer: str, word: str) -> Response:
+    """Talks to a WebSocket of a peer from the loop of the server."""
+    try:
+        async with listener.route(peer).websocket("/echo") as websocket:
+            await websocket.send(word)
+            return Response(await websocket.receive())
+    except restsock.RestsockError as exc:
+        return Response(str(exc), 501)
+
+
+@app.get("/talk-in-a-thread/{peer}/{word}")
+def talk_in_a_thread(peer: str, word: str) -> Response:
+    """The same from a thread of the server's."""
+    with listener.sync.route(peer).websocket("/echo") as websocket:
+        websocket.send(word)
+        return Response(websocket.receive(timeout=10))
+
+
+@app.get("/find/{url:path}")
+async def find(url: str) -> Response:
+    """Calls the peer that a URL names, with httpx and in a thread with requests."""
+    async with httpx.AsyncClient(transport=listener.transport(suffix=".peers")) as client:
+        answer = await client.get(f"http://{url}", timeout=10)
+    with restsock.Session() as session:
+        session.mount("http://", listener.adapter(suffix=".peers"))
+        get = partial(session.get, f"http://{url}", timeout=10)
+        again = await anyio.to_thread.run_sync(get)
+    assert again.content == answer.content
+    return Response(answer.content, answer.status_code)
 
 
 @app.get("/next-event")

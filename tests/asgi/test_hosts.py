@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, request
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 import restsock
 import restsock.sync
@@ -70,6 +73,34 @@ def test_an_async_endpoint_calls_a_peer(host: Host, request: pytest.FixtureReque
         here = client.request("GET", "/loop", timeout=10).json()
         apart = on_trio or "daphne" in request.node.callspec.id
         assert (here == host.get("/loop").json()) is not apart
+
+
+def test_the_host_of_a_url_names_the_peer(host: Host) -> None:
+    with (
+        restsock.sync.connect(host.url("/tunnel", "ws"), app=edge, name="edge-1"),
+        restsock.sync.connect(host.url("/tunnel", "ws"), app=edge, name="shop.7"),
+    ):
+        for name in ("edge-1", "shop.7"):
+            assert host.get(f"/find/{name}.peers/hello").json() == {"hello": f"{name}.peers"}
+
+
+def test_endpoints_talk_to_a_websocket_of_a_peer(
+    host: Host, request: pytest.FixtureRequest
+) -> None:
+    app = Starlette(routes=[WebSocketRoute("/echo", _echo)])
+    with restsock.sync.connect(host.url("/tunnel", "ws"), app=app, name="edge-1"):
+        assert host.get("/talk-in-a-thread/edge-1/hello").text == "hello"
+        answer = host.get("/talk/edge-1/hello")
+        if "trio" in request.node.callspec.id:
+            assert "is for asyncio" in answer.text
+        else:
+            assert answer.text == "hello"
+
+
+async def _echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
 
 
 def test_an_async_endpoint_waits_for_events(host: Host, request: pytest.FixtureRequest) -> None:

@@ -242,6 +242,11 @@ async def test_a_websocket(server: tuple[str, str]) -> None:
     _, url = server
     async with connected_pair(app_b=forward(url)) as (dialer, _):
         await websocket_echo(dialer)
+        async with dialer.websocket("/", subprotocols=["other", "echo"]) as websocket:
+            assert websocket.subprotocol == "echo"
+            await websocket.send("hello")
+            assert await websocket.receive() == "HELLO"
+        assert (websocket.close_code, websocket.close_reason) == (1000, "")
         await trio.testing.wait_all_tasks_blocked()
 
 
