@@ -33,7 +33,7 @@ from restsock import (
     WebSocketClosed,
     WebSocketRefused,
 )
-from tests.apis import API, each_api
+from tests.apis import API, each_api, until
 from tests.e2e.test_apis import Mark
 
 OPTIONS = Options(timeouts=Timeouts(connect=5.0, close=5.0))
@@ -250,6 +250,27 @@ async def test_a_block_that_fails_is_a_1011(api: API) -> None:
             async with route.websocket("/chat/blue"):
                 raise ZeroDivisionError
     assert seen == [(1011, "")]
+
+
+@each_api
+async def test_a_cancelled_block_is_no_close(api: API) -> None:
+    if api.name == "threads":
+        return  # nothing cancels them
+    seen: list[Any] = []
+    async with peers(api, chat(seen)) as (route, _):
+        with anyio.CancelScope() as scope:
+            async with route.websocket("/chat/blue") as websocket:
+                await websocket.receive()
+                scope.cancel()
+                await websocket.receive()
+        assert scope.cancelled_caught
+        with pytest.raises(TimeoutError):
+            async with route.websocket("/chat/blue") as websocket:
+                await websocket.receive()
+                with anyio.fail_after(0.05):
+                    await websocket.receive()
+        await until(lambda: len(seen) == 2)
+    assert seen == [(1006, ""), (1011, "")]
 
 
 @each_api
