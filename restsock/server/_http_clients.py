@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._logging import about
 from restsock._options import Heartbeat
 from restsock.connection import Connection, Peer
 from restsock.http_server import HTTPConnection
 from restsock.protocol import CloseCode
+
+from ._connection_tasks import ConnectionTasks
 
 if TYPE_CHECKING:
     from restsock.connection import Handler
     from restsock.endpoint import Endpoint
 
 __all__ = ["HTTPClients"]
-
-_log = logging.getLogger("restsock.http_server")
 
 
 class HTTPClients:
@@ -33,6 +31,9 @@ class HTTPClients:
     Args:
         endpoint: The server's.
         handler: Answers their requests; without one there are none.
+
+    Attributes:
+        tasks: Those of the connections.
     """
 
     def __init__(self, endpoint: Endpoint, handler: Handler | None) -> None:
@@ -47,7 +48,7 @@ class HTTPClients:
         )
         self._connections: dict[Connection, None] = {}  # the oldest first
         self._emptied = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
+        self.tasks = ConnectionTasks(self._remove)
 
     @property
     def wanted(self) -> bool:
@@ -59,10 +60,6 @@ class HTTPClients:
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections))
-
-    def start(self, nursery: trio.Nursery) -> None:
-        """Where the tasks of the connections run."""
-        self._nursery = nursery
 
     def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> bool:
         """Takes one over, with what has come from it; tells whether there was room."""
@@ -85,34 +82,10 @@ class HTTPClients:
             buffered=self._endpoint.buffered,
         )
         self._connections[connection] = None
-        connection.begin(self._handler, self._need_tasks)
+        connection.begin(self._handler, self.tasks.need)
         if self._endpoint.life.ending:
             connection.drain_soon()
         return True
-
-    def _need_tasks(self, connection: Connection) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._run_tasks, connection)
-
-    async def _run_tasks(self, connection: Connection) -> None:
-        try:
-            await connection.run_tasks()
-        except Exception:  # noqa: BLE001  # a bug of ours must not end the server
-            _log.exception(
-                "connection %s has failed in an unforeseen way",
-                connection.id,
-                extra=about(connection),
-            )
-        finally:
-            if connection.closed is not None:
-                self._remove(connection)
-
-    def drop_all(self) -> None:
-        """Ends those that have no task, when the server is cancelled."""
-        for connection in list(self._connections):
-            connection.drop()
-            if connection.closed is not None:
-                self._remove(connection)
 
     def _remove(self, connection: Connection) -> None:
         self._connections.pop(connection, None)

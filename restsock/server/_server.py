@@ -47,6 +47,7 @@ from ._accept import (
     peer_of,
 )
 from ._connection_limiter import ConnectionLimiter
+from ._connection_tasks import ConnectionTasks
 from ._events import EventHub, Subscription
 from ._front_door import FrontDoor
 from ._http_clients import HTTPClients
@@ -152,8 +153,8 @@ class Server(AdaptersByName):
         self._listeners: Sequence[Listener] = ()
         self._address: tuple[str, int] | None = None
         self._nursery: trio.Nursery | None = None
-        self._cancelled = False
-        self._need = self._need_tasks  # one object for all connections
+        self._tasks = ConnectionTasks(self._strike_out)
+        self._need = self._tasks.need  # one object for all connections
 
     # --- what it is -----------------------------------------------------------------------
 
@@ -404,7 +405,8 @@ class Server(AdaptersByName):
             # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._http_clients.start(nursery)
+                self._tasks.start(nursery)
+                self._http_clients.tasks.start(nursery)
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
@@ -412,10 +414,8 @@ class Server(AdaptersByName):
                 try:
                     await trio.sleep_forever()
                 finally:
-                    self._cancelled = True
-                    for connection in self.connections:  # those that are idle have no task
-                        self._drop(connection)
-                    self._http_clients.drop_all()
+                    self._tasks.drop_all(self.connections)
+                    self._http_clients.tasks.drop_all(self._http_clients)
         finally:
             self._finish()
 
@@ -453,33 +453,6 @@ class Server(AdaptersByName):
             )
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.begin(self._endpoint.handler, self._need)
-
-    def _need_tasks(self, connection: Connection) -> None:
-        """A connection that was idle has a task."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._run_tasks, connection)
-
-    async def _run_tasks(self, connection: Connection) -> None:
-        """Runs what one connection needs tasks for. Raises nothing: the others go on."""
-        try:
-            await connection.run_tasks()
-        except Exception:  # noqa: BLE001  # a bug of ours must not end the server
-            _log.exception(
-                "connection %s has failed in an unforeseen way",
-                connection.id,
-                extra=about(connection),
-            )
-        finally:
-            if connection.closed is not None:
-                self._strike_out(connection)
-            elif self._cancelled:
-                self._drop(connection)
-
-    def _drop(self, connection: Connection) -> None:
-        """Ends a connection that has no task, when the server is cancelled."""
-        connection.drop()
-        if connection.closed is not None:
-            self._strike_out(connection)
 
     def _strike_out(self, connection: Connection) -> None:
         """Notes that a connection has ended."""
