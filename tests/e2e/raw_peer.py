@@ -131,6 +131,13 @@ class RawPeer:
         except trio.BrokenResourceError:
             pass  # it has closed on us already; what it said is read next
 
+    async def eof(self) -> None:
+        """Say no more, whether the other end still listens or not."""
+        try:
+            await self.stream.send_eof()
+        except trio.BrokenResourceError:
+            pass  # it has reset the connection already
+
     async def text(self, payload: bytes) -> None:
         await self.raw(websocket_frame(TEXT, payload, masked=self.dialer))
 

@@ -334,7 +334,7 @@ async def test_random_bytes_behind_the_handshake(listener: Listener, seed: int) 
     dice = random.Random(seed)
     peer = await listener.ready()
     await peer.raw(dice.randbytes(5000))
-    await peer.stream.send_eof()
+    await peer.eof()
     await peer.rest()
 
 
@@ -350,7 +350,7 @@ async def test_random_frames_behind_the_handshake(listener: Listener, seed: int)
         if stream_id in (0, 2) and dice.random() < 0.9:
             stream_id = 1
         await peer.frame(type, dice.randrange(4), stream_id, payload)
-    await peer.stream.send_eof()
+    await peer.eof()
     await peer.rest()
 
 
@@ -358,7 +358,7 @@ async def test_random_bytes_in_front_of_the_upgrade(listener: Listener) -> None:
     for size in (1, 10, 1000, 100_000):
         peer = await listener.stranger()
         await peer.raw(os.urandom(size))
-        await peer.stream.send_eof()
+        await peer.eof()
         await peer.rest()
 
 

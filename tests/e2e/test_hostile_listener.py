@@ -90,7 +90,7 @@ def answer(data: bytes) -> Behaviour:
         await peer.head()
         await peer.raw(data)
         with suppress(trio.BrokenResourceError):  # it has had enough already
-            await peer.stream.send_eof()
+            await peer.eof()
 
     return behave
 
@@ -114,7 +114,7 @@ async def silence_behind_the_upgrade(peer: RawPeer) -> None:
 
 async def the_end_behind_the_upgrade(peer: RawPeer) -> None:
     await peer.accept_upgrade()
-    await peer.stream.send_eof()
+    await peer.eof()
 
 
 def text(payload: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """A peer that vanishes without a word is noticed, within the heartbeat's interval and timeout.
 
-A stopped process keeps its sockets, so nothing but its silence tells. What happens here takes real
-time: a process cannot be stopped by a virtual clock.
+A stopped process keeps its sockets, so nothing but its silence tells. What happens to processes
+takes real time: none can be stopped by a virtual clock.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 import restsock
+from restsock.client import Address, Client, parse_url
 from restsock.connection import Request, Response
-from restsock.server import ConnectionEvent, Subscription
-from restsock.testing import FaultyProxy
+from restsock.server import ConnectionEvent, Server, Subscription
+from restsock.testing import FaultyProxy, FaultyStream
+from tests.memory_network import Echo, MemoryListener
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped"
@@ -176,28 +179,39 @@ async def test_a_stopped_listener() -> None:
             assert (await client.request("PUT", "/", body=b"123")).text == "child 3"
 
 
-async def test_a_wire_that_swallows_everything() -> None:
+async def test_a_wire_that_swallows_everything(autojump_clock: MockClock) -> None:
     """Both ends notice by themselves; nothing that either says arrives."""
-    async with restsock.listen("127.0.0.1", 0, app=own_app, options=OPTIONS) as server:
+    network = MemoryListener()
+    wires: list[FaultyStream] = []
+
+    async def dial(address: Address) -> trio.abc.Stream:
+        wires.append(FaultyStream(await network.open_stream(address)))
+        return wires[-1]
+
+    server = Server(None, 0, open_listeners=network.open, handler=Echo("hub"), options=OPTIONS)
+    client = Client(
+        parse_url("ws://hub/"),
+        open_stream=dial,
+        handler=Echo("edge"),
+        name="edge",
+        options=OPTIONS,
+        backoff=QUICK,
+    )
+    async with server, client:
         events = server.events()
-        async with FaultyProxy(*server.address) as proxy:
-            url = f"ws://127.0.0.1:{proxy.port}/"
-            async with restsock.connect(
-                url, app=own_app, name="edge", options=OPTIONS, backoff=QUICK
-            ) as client:
-                connection = client.connection
-                assert connection is not None
-                received = await next_of(events, "ConnectionReceived")
-                proxy.drop()
-                start = trio.current_time()
-                closed = await connection.wait_closed()
-                failure = await next_of(events, "ConnectionFailure")
-                assert trio.current_time() - start <= LIMIT + SLACK
-                assert closed.code == failure.code == 4003
-                assert failure.connection_id == received.connection_id == connection.id
-                proxy.resume()
-                assert (await client.request("GET", "/")).text == "own"
-                assert (await server.route("edge").request("GET", "/")).text == "own"
+        received = await next_of(events, "ConnectionReceived")
+        connection = client.connection
+        assert connection is not None
+        wires[0].drop()
+        start = trio.current_time()
+        closed = await connection.wait_closed()
+        failure = await next_of(events, "ConnectionFailure")
+        assert trio.current_time() - start <= LIMIT
+        assert closed.code == failure.code == 4003
+        assert failure.connection_id == received.connection_id == connection.id
+        assert (await client.request("GET", "/")).text == "hub: GET /"
+        assert (await server.route("edge").request("GET", "/")).text == "edge: GET /"
+        assert len(wires) == 2
 
 
 async def test_a_slow_peer_is_not_a_silent_one() -> None:
