@@ -22,6 +22,7 @@ class Config:
         urls: to dial, each with a client of its own.
         name: what the clients call themselves.
         app: "asgi", "wsgi" or "": none.
+        leak: bytes that the app keeps of each request, for a test of what is to find them.
         interval: of the heartbeat, in seconds; None: none.
         timeout: of the heartbeat.
         handshake: time-out.
@@ -40,6 +41,7 @@ class Config:
     urls: tuple[str, ...] = ()
     name: str | None = None
     app: str = "asgi"
+    leak: int = 0
     interval: float | None = 0.3
     timeout: float = 0.3
     handshake: float = 0.5

@@ -45,8 +45,21 @@ def _wishes(query: str) -> tuple[int, float]:
     return int(wishes.get("reply", ["0"])[0]), float(wishes.get("pause", ["0"])[0])
 
 
-def asgi_work(ledger: Ledger) -> Callable[..., Any]:
+class _Leak:
+    """Keeps so many bytes of each request."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._kept: list[bytes] = []
+
+    def request(self) -> None:
+        if self._nbytes:
+            self._kept.append(bytes(self._nbytes))
+
+
+def asgi_work(ledger: Ledger, leak: int = 0) -> Callable[..., Any]:
     """The app for the loop. With the WebSocket."""
+    leaking = _Leak(leak)
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -56,6 +69,7 @@ def asgi_work(ledger: Ledger) -> Callable[..., Any]:
             raise NotImplementedError(scope["type"])
         id_ = dict(scope["headers"])[_ID].decode()
         ledger.note("R", id_)
+        leaking.request()
         nbytes = crc = 0
         more = True
         while more:
@@ -93,12 +107,14 @@ async def _echo(ledger: Ledger, scope: dict[str, Any], receive: Any, send: Any) 
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-def wsgi_work(ledger: Ledger) -> Callable[..., Iterable[bytes]]:
+def wsgi_work(ledger: Ledger, leak: int = 0) -> Callable[..., Iterable[bytes]]:
     """The app for threads."""
+    leaking = _Leak(leak)
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         id_ = environ["HTTP_X_REQUEST_ID"]
         ledger.note("R", id_)
+        leaking.request()
         nbytes = crc = 0
         while data := environ["wsgi.input"].read(65536):
             nbytes += len(data)

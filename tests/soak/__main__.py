@@ -2,10 +2,11 @@
 
     make soak                   five minutes
     make soak MINUTES=30 ARGS=--page    and write the figures into docs/reliability.md
+    make soak MINUTES=3 ARGS="--leak 100"   must fail
     python -m tests.soak --minutes 30 --seed 7 --json build/soak.json
 
 At the end memory, tasks, threads and open files of the processes that lived all the time have to be
-where they were behind the warm-up, and the ledger of all requests has to be clean: none answered
+where they were after the warm-up, and the ledger of all requests has to be clean: none answered
 twice, none wrongly, none never.
 """
 
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--every", type=float, default=3.0, help="seconds between two faults")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--leak", type=int, default=0, help="bytes of each request, on purpose")
     parser.add_argument("--json", type=Path, default=Path("build/soak.json"))
     parser.add_argument("--page", action="store_true", help="write them into docs/reliability.md")
     arguments = parser.parse_args()
@@ -41,6 +43,7 @@ def main() -> int:
             every=arguments.every,
             seed=arguments.seed,
             memory=seconds >= 120,
+            leak=arguments.leak,
             folder=arguments.json.parent,
         )
         print(figures.text())

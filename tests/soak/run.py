@@ -21,11 +21,9 @@ import json
 import os
 import random
 import signal
-import statistics as stat
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,80 +33,15 @@ from restsock.testing import FaultyProxy
 from tests.bench.processes import cpu_seconds, rss_bytes
 from tests.faults.config import Config
 from tests.faults.field import Child, Family, until
-from tests.faults.ledger import Counts, Ledger, judge, read
+from tests.faults.ledger import Ledger, judge, read
+from tests.soak.figures import Figures, problems
 
-__all__ = ["Figures", "soak"]
+__all__ = ["soak"]
 
 _KINDS = ("small", "small", "small", "impatient", "large", "both", "upload", "stream", "leave")
 _WITH_WEBSOCKET = (*_KINDS, "websocket")
 
 _MIB = 1024 * 1024
-
-# What a process may hold more of at the end than behind the warm-up.
-_MORE_MEMORY = 0.10  # of what it had, or ...
-_MORE_MIB = 8.0
-_MORE_OBJECTS = 0.05
-_MORE_THREADS = 2  # of a pool, that have not gone home yet
-
-
-@dataclass
-class Figures:
-    """What a soak came to.
-
-    Attributes:
-        seconds: of load with faults, behind the warm-up.
-        faults: how often each was done.
-        counts: of the requests.
-        processes: for each process that must not grow, what it held behind the warm-up and at the
-            end, and its memory every few seconds in between (MiB).
-        problems: what is not as it must be; empty: the soak was clean.
-    """
-
-    seconds: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
-    counts: Counts = field(default_factory=Counts)
-    connections: int = 0
-    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "seconds": round(self.seconds, 1),
-            "faults": dict(self.faults),
-            "connections": self.connections,
-            "requests": self.counts.as_json(),
-            "processes": self.processes,
-            "problems": self.problems,
-        }
-
-    def text(self) -> str:
-        """For people."""
-        counts = self.counts
-        faults = ", ".join(f"{name}: {number}" for name, number in sorted(self.faults.items()))
-        columns = (("MiB", 16), ("tasks", 14), ("threads", 12), ("files", 12), ("objects", 20))
-        head = "".join(f"{name:>{width}}" for name, width in columns)
-        outcomes = (
-            f"answered {counts.answered:,}, left early {counts.left:,}, not started "
-            f"{counts.not_started:,}, may have run {counts.may_have_run:,} (ran {counts.ran:,}), "
-            f"caller killed {counts.unknown:,}"
-        )
-        number = sum(self.faults.values())
-        lines = [
-            f"{self.seconds:.0f} s, {self.connections} connections, {number} faults: {faults}",
-            f"{counts.sent:,} requests: {outcomes}",
-            f"answered twice {counts.twice}, wrongly {counts.wrong}, never {counts.hung}",
-            "",
-            f"{'process':<10}{head}{'CPU s':>9}",
-        ]
-        for name, found in self.processes.items():
-            before, after = found["before"], found["after"]
-            cells = "".join(
-                f"{f'{before[key.lower()]:,} -> {after[key.lower()]:,}':>{width}}"
-                for key, width in columns
-            )
-            lines.append(f"{name:<10}{cells}{found['cpu_seconds']:>9.1f}")
-        lines += [f"NOT AS IT MUST BE: {what}" for what in self.problems]
-        return "\n".join(lines)
 
 
 class _Tail:
@@ -139,14 +72,20 @@ class _Tail:
 class _Soak:
     """One run."""
 
-    def __init__(self, family: Family, ledger: Ledger, seed: int) -> None:
+    def __init__(self, family: Family, ledger: Ledger, seed: int, leak: int) -> None:
         self.family = family
         self.ledger = ledger
         self.dice = random.Random(seed)
         self.figures = Figures()
         self._tail = _Tail(ledger.path)
         self.base = Config(
-            who="", ledger=str(ledger.path), interval=0.5, timeout=0.5, handshake=1.0, pause=0.02
+            who="",
+            ledger=str(ledger.path),
+            leak=leak,
+            interval=0.5,
+            timeout=0.5,
+            handshake=1.0,
+            pause=0.02,
         )
         self.proxy: FaultyProxy
         self.listener: Child
@@ -350,6 +289,7 @@ async def soak(
     every: float = 3.0,
     seed: int = 1,
     memory: bool = True,
+    leak: int = 0,
     folder: Path | None = None,
 ) -> Figures:
     """Runs it.
@@ -360,6 +300,7 @@ async def soak(
         every: seconds between two faults, on average.
         seed: of all that is drawn.
         memory: whether memory is judged: a short run has not filled what it fills once.
+        leak: bytes that each app keeps of each request on purpose: the judgement must find them.
         folder: where the ledger goes, and stays when it has something to tell; by default it is
             removed in any case.
     """
@@ -370,7 +311,7 @@ async def soak(
         ledger = Ledger(folder / f"ledger.{os.getpid()}")
         stack.callback(ledger.close)
         async with Family() as family:
-            one = _Soak(family, ledger, seed)
+            one = _Soak(family, ledger, seed, leak)
             async with one.everybody():
                 await one.run(warm_up, every)
                 before = await one.weigh()
@@ -392,7 +333,7 @@ async def soak(
             figures.processes[name]["cpu_seconds"] = after[name]["cpu"] - before[name]["cpu"]
         figures.counts = judge(ledger.path)
         figures.connections = _connections(ledger)
-        figures.problems = _problems(figures, memory=memory)
+        figures.problems = problems(figures, memory=memory)
         if figures.problems:
             figures.problems.append(f"the ledger of it all: {ledger.path}")
         else:
@@ -402,35 +343,6 @@ async def soak(
 
 def _connections(ledger: Ledger) -> int:
     return len({line.words[1] for line in read(ledger.path) if line.kind == "O"})
-
-
-def _problems(figures: Figures, *, memory: bool) -> list[str]:
-    found = list(figures.counts.faults)
-    if not figures.counts.clean:
-        found.append("the ledger is not clean")
-    if not figures.counts.answered:
-        found.append("nothing was answered")
-    for name, process in figures.processes.items():
-        before, after = process["before"], process["after"]
-        # Each thread that has waited has a file of its own to wait in, and each connection that
-        # threads have waited for another one.
-        files = after["threads"] + after["workers"] + 1
-        for what, more in (("tasks", 0), ("files", files), ("threads", _MORE_THREADS)):
-            if after[what] > before[what] + more:
-                found.append(f"{name}: {before[what]} {what}, then {after[what]}")
-        if not memory:
-            continue
-        if after["objects"] > before["objects"] * (1 + _MORE_OBJECTS):
-            found.append(f"{name}: {before['objects']} objects, then {after['objects']}")
-        if after["mib"] > before["mib"] + max(_MORE_MIB, before["mib"] * _MORE_MEMORY):
-            found.append(f"{name}: {before['mib']} MiB, then {after['mib']}")
-        samples = process["samples"]
-        third = len(samples) // 3
-        if third >= 10:
-            early, late = stat.median(samples[:third]), stat.median(samples[-third:])
-            if late > early + max(_MORE_MIB, early * _MORE_MEMORY):
-                found.append(f"{name}: {early} MiB in its first third, {late} MiB in its last")
-    return found
 
 
 def _mib(pid: int) -> float:
