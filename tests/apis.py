@@ -1,5 +1,7 @@
 """The three APIs, for tests that have to hold of each: trio, threads and asyncio.
 
+A listener in a web server has them as well: that for asyncio, or else that for threads.
+
 Such a test is an async function of an `API`, marked with `each_api`. It uses the names of the API
 for trio; that for threads is called in threads, from trio.
 """
@@ -20,7 +22,9 @@ import trio
 
 import restsock
 import restsock.aio
+import restsock.asgi
 import restsock.sync
+from tests.mounted import SERVERS, Mounted
 
 __all__ = ["API", "APIS", "each_api"]
 
@@ -187,30 +191,52 @@ class _Threads:
         return _Endpoint(functools.partial(restsock.sync.listen, *args, **options))
 
 
-# --- all three ---------------------------------------------------------------------------------
+def _face_for_threads(listener: restsock.asgi.Listener) -> _Endpoint:
+    face = _Endpoint(lambda: listener.sync)
+    face._blocking = listener.sync
+    return face
+
+
+def _face_for_asyncio(listener: restsock.asgi.Listener) -> restsock.asgi.Listener:
+    return listener
+
+
+# --- all of them -------------------------------------------------------------------------------
 
 
 class API:
-    """One of the three: `connect` and `listen`, and what runs an async function on its loop."""
+    """One of them: `connect` and `listen`, and what runs an async function on its loop.
+
+    Attributes:
+        in_threads: Whether a listener's calls are made in threads.
+        tells_close_codes: Whether a listener learns how a peer has closed.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        module: Any = {"trio": restsock, "asyncio": restsock.aio}.get(name, _Threads)
+        self.in_threads = name in ("threads", "hypercorn, trio")
+        self.tells_close_codes = not name.startswith("hypercorn")
+        self.on_trio = self.in_threads or name == "trio"
+        modules: dict[str, Any] = {"trio": restsock, "threads": _Threads, "asyncio": restsock.aio}
+        module = modules.get(name, restsock if self.on_trio else restsock.aio)
         self.connect: Callable[..., Any] = module.connect
         self.listen: Callable[..., Any] = module.listen
+        if name in SERVERS:
+            face: Any = _face_for_threads if self.on_trio else _face_for_asyncio
+            self.listen = functools.partial(Mounted, SERVERS[name], face)
 
     def run(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         async def bounded() -> None:
             with anyio.fail_after(20):
                 await function(*args)
 
-        if self.name == "asyncio":
-            asyncio.run(bounded())
-        else:
+        if self.on_trio:
             trio.run(bounded)
+        else:
+            asyncio.run(bounded())
 
 
-APIS = [API(name) for name in ("trio", "threads", "asyncio")]
+APIS = [API(name) for name in ("trio", "threads", "asyncio", *SERVERS)]
 
 
 def each_api(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What the APIs for trio, threads and asyncio have in common: one set of tests for the three."""
+"""What the APIs for trio, threads and asyncio have in common, and listeners in web servers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from restsock import (
     Request,
     RequestTimeout,
     Response,
+    RestsockError,
     Timeouts,
 )
 from restsock.apps import make_handler
@@ -262,6 +263,43 @@ async def test_a_drain_waits_for_what_is_in_flight(api: API) -> None:
 
 
 @each_api
+async def test_a_drain_of_the_listener_waits_as_well(api: API) -> None:
+    app = App()
+    answers = []
+    async with api.listen("127.0.0.1", 0, app=app) as server:
+        async with api.connect(server.url, app=App(), name="edge-1", backoff=QUICK) as client:
+
+            async def ask() -> None:
+                answers.append(await client.request("POST", "/slow", body=b"x"))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await app.begun.wait()
+                tasks.start_soon(server.aclose)
+                await until(lambda: not server.health().ok)
+                with pytest.raises(RestsockError) as caught:
+                    await server.request("edge-1", "GET", "/")
+                assert caught.value.may_have_run is False
+                app.go_on.set()
+            assert answers[0].text == "x"
+
+
+@each_api
+async def test_a_cancelled_request_reaches_the_app(api: API) -> None:
+    if api.in_threads:
+        pytest.skip("a call in a thread cannot be cancelled")
+    app = App()
+    async with linked(api, app) as server:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.request, "edge-1", "GET", "/slow")
+            await app.begun.wait()
+            tasks.cancel_scope.cancel()
+        app.go_on.set()  # it waits in a thread, which cannot be cancelled
+        await app.left.wait()
+        assert (await server.request("edge-1", "GET", "/")).status == 200
+
+
+@each_api
 async def test_events(api: API) -> None:
     async with api.listen("127.0.0.1", 0) as server:
         events = server.events()
@@ -272,7 +310,8 @@ async def test_events(api: API) -> None:
                 "edge-1",
                 {"a": 1},
             )
-    assert [event.type async for event in events] == ["ConnectionClosed"]
+    end = "ConnectionClosed" if api.tells_close_codes else "ConnectionFailure"
+    assert [event.type async for event in events] == [end]
 
 
 @each_api
