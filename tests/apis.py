@@ -26,7 +26,7 @@ import restsock.asgi
 import restsock.sync
 from tests.mounted import SERVERS, Mounted
 
-__all__ = ["API", "APIS", "each_api"]
+__all__ = ["API", "APIS", "each_api", "each_native_api", "until"]
 
 
 # --- threads, as an async API ---------------------------------------------------------------------
@@ -237,18 +237,27 @@ class API:
 
 
 APIS = [API(name) for name in ("trio", "threads", "asyncio", *SERVERS)]
+NATIVE = APIS[:3]
 
 
 def each_api(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Runs a test on each of them."""
+    return _on_each(APIS, function)
 
+
+def each_native_api(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Runs a test on each of those that listen themselves, not in a web server."""
+    return _on_each(NATIVE, function)
+
+
+def _on_each(apis: list[API], function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     def test(api: API, **fixtures: Any) -> None:
         api.run(functools.partial(function, **fixtures), api)
 
     functools.update_wrapper(test, function)
     del test.__wrapped__  # type: ignore[attr-defined]  # pytest would see that it is async
     test.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    decorate: Any = pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+    decorate: Any = pytest.mark.parametrize("api", apis, ids=lambda api: api.name)
     decorated: Callable[..., None] = decorate(test)
     return decorated
 

@@ -50,6 +50,9 @@ class PeersByHost:
         route: makes what carries requests to the peer of a name.
         bind: makes what they are held to.
 
+    Attributes:
+        has_contracts: whether they are held to anything.
+
     Raises:
         ValueError: such a suffix cannot be part of a host.
     """
@@ -65,6 +68,7 @@ class PeersByHost:
             raise ValueError(f'suffix is "" or like ".peers", not {suffix!r}')
         self._route = route
         self._bind = bind
+        self.has_contracts = bind is not None
         self.find = lru_cache(_MAX_KEPT)(self._find)
 
     def _find(self, authority: str) -> Way:

@@ -173,7 +173,7 @@ class ClientWebSocket(Fields):
             self._exchange.close()  # nothing, if both halves are complete
 
     async def run(self) -> None:
-        """Reads until the end. Runs as long as the WebSocket is kept open."""
+        """Reads until the end. Raises nothing: those who receive get the error."""
         try:
             while data := await self._exchange.receive_data():
                 self._take(data)

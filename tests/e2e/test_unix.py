@@ -18,7 +18,7 @@ import trustme
 import restsock
 import restsock.sync
 from restsock import Backoff, HandshakeError, Limits, Options, SocketOptions
-from tests.apis import API, each_api, until
+from tests.apis import API, each_native_api, until
 from tests.e2e.test_apis import PIECE, QUICK, App
 from tests.server.socket_file import socket_path as socket_path
 
@@ -31,7 +31,7 @@ def where(path: Path) -> str:
     return f"unix:{path}"
 
 
-@each_api
+@each_native_api
 async def test_requests_both_ways(api: API, socket_path: Path) -> None:
     async with api.listen(where(socket_path), app=App()) as server:
         assert server.url == f"ws+unix://{socket_path}"
@@ -46,7 +46,7 @@ async def test_requests_both_ways(api: API, socket_path: Path) -> None:
     assert not socket_path.exists()
 
 
-@each_api
+@each_native_api
 async def test_long_bodies(api: API, socket_path: Path) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(64):
@@ -64,7 +64,7 @@ async def test_long_bodies(api: API, socket_path: Path) -> None:
                     assert size == 64 * len(PIECE)
 
 
-@each_api
+@each_native_api
 async def test_a_restart_of_the_listener(api: API, socket_path: Path) -> None:
     async with api.listen(where(socket_path), app=App()) as first:
         client = api.connect(first.url, name="edge-1", backoff=QUICK)
@@ -78,7 +78,7 @@ async def test_a_restart_of_the_listener(api: API, socket_path: Path) -> None:
                 assert client.statistics().reconnects == 1
 
 
-@each_api
+@each_native_api
 async def test_a_drain_waits_for_what_is_in_flight(api: API, socket_path: Path) -> None:
     app = App()
     answers: list[Any] = []
@@ -102,7 +102,7 @@ async def test_a_drain_waits_for_what_is_in_flight(api: API, socket_path: Path) 
     assert not socket_path.exists()
 
 
-@each_api
+@each_native_api
 async def test_the_mode_of_the_file(api: API, socket_path: Path) -> None:
     async with api.listen(where(socket_path)):
         assert stat.S_IMODE(socket_path.lstat().st_mode) == 0o600
@@ -111,7 +111,7 @@ async def test_the_mode_of_the_file(api: API, socket_path: Path) -> None:
         assert stat.S_IMODE(socket_path.lstat().st_mode) == 0o666
 
 
-@each_api
+@each_native_api
 async def test_a_path_that_is_in_use(api: API, socket_path: Path) -> None:
     async with api.listen(where(socket_path), app=App()) as server:
         with pytest.raises(OSError, match="Address already in use; stop the program"):
@@ -121,7 +121,7 @@ async def test_a_path_that_is_in_use(api: API, socket_path: Path) -> None:
             assert (await client.request("GET", "/")).status == 200
 
 
-@each_api
+@each_native_api
 async def test_nothing_listens_there(api: API, socket_path: Path) -> None:
     url = f"ws+unix://{socket_path}:/path?token=sesame"
     with pytest.raises(HandshakeError, match=r"hub\.sock: No such file") as caught:
@@ -137,7 +137,7 @@ async def test_nothing_listens_there(api: API, socket_path: Path) -> None:
     assert caught.value.retryable
 
 
-@each_api
+@each_native_api
 async def test_a_listener_with_a_full_queue(api: API, socket_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as busy:
         busy.bind(str(socket_path))
@@ -150,7 +150,7 @@ async def test_a_listener_with_a_full_queue(api: API, socket_path: Path) -> None
             assert caught.value.retryable
 
 
-@each_api
+@each_native_api
 async def test_tls(api: API, socket_path: Path) -> None:
     ca = trustme.CA()
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -164,7 +164,7 @@ async def test_tls(api: API, socket_path: Path) -> None:
             assert client.connection.peer == restsock.Peer("", 0, tls=True)
 
 
-@each_api
+@each_native_api
 async def test_what_the_upgrade_says(api: API, socket_path: Path) -> None:
     seen: list[Any] = []
 
@@ -182,7 +182,7 @@ async def test_what_the_upgrade_says(api: API, socket_path: Path) -> None:
                     pass
 
 
-@each_api
+@each_native_api
 async def test_a_reverse_proxy_that_comes_over_it(api: API, socket_path: Path) -> None:
     headers = {"X-Forwarded-For": "203.0.113.9"}
     for trusted, host in ((["unix:"], "203.0.113.9"), ([], "")):

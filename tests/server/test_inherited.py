@@ -20,7 +20,7 @@ import pytest
 import restsock
 import restsock.sync
 from restsock import Backoff, listen, systemd_sockets
-from tests.apis import API, each_api, until
+from tests.apis import API, each_native_api, until
 from tests.e2e.test_apis import App
 from tests.server.socket_file import socket_path as socket_path
 
@@ -98,8 +98,8 @@ async def app(request: restsock.Request) -> restsock.Response:
     return restsock.Response(200, body="hub")
 
 
-@each_api
-async def test_each_api(api: API, held: tuple[str, socket.socket]) -> None:
+@each_native_api
+async def test_each_native_api(api: API, held: tuple[str, socket.socket]) -> None:
     url, sock = held
     for _ in range(2):  # ours is open afterwards, and so is the file
         mine = sock.dup()
@@ -112,7 +112,7 @@ async def test_each_api(api: API, held: tuple[str, socket.socket]) -> None:
         dialer.connect(sock.getsockname())
 
 
-@each_api
+@each_native_api
 async def test_who_drains_leaves_newcomers_to_the_next(
     api: API, held: tuple[str, socket.socket]
 ) -> None:

@@ -222,6 +222,16 @@ class TunnelAdapter(HTTPAdapter):
             cast("Any", cookies.extract_cookies_to_jar)(response.cookies, req, resp)
         return response
 
+    @property
+    def has_contract(self) -> bool:
+        """Whether it holds calls to a contract of its own."""
+        way, peers = self._way, self._peers
+        return (
+            peers.has_contracts
+            if peers is not None
+            else way is not None and way.contract is not None
+        )
+
     def _find_way(self, request: PreparedRequest) -> Way:
         assert self._peers is not None
         try:

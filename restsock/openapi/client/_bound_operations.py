@@ -208,7 +208,7 @@ class BlockingOperation(BoundOperation):
             )
         url = self._options.base_url + call.target
         checks = None
-        if getattr(session.get_adapter(url), "_contract", None) is None:
+        if not getattr(session.get_adapter(url), "has_contract", False):
             checks = self._check(*self._completed(call))
         # By the jar of the session, so that its own cookies go along. Of cookies with one name it
         # would keep the last, so they are one to it.
