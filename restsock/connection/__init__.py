@@ -19,7 +19,7 @@ from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
 from ._interfaces import Handler, Submitter, TaskExchange
-from ._leader import Wakeable
+from ._leader import Borrower, Lendable, Wakeable
 from ._loops import check_asyncio, check_trio
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 from ._request import Request
@@ -36,6 +36,7 @@ __all__ = [
     "AccessControl",
     "AsyncExchange",
     "AsyncRequests",
+    "Borrower",
     "Carrier",
     "ClientWebSocket",
     "Closed",
@@ -53,6 +54,7 @@ __all__ = [
     "Instrument",
     "InstrumentLike",
     "Instruments",
+    "Lendable",
     "Load",
     "Peer",
     "Request",

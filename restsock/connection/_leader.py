@@ -10,6 +10,10 @@ others wait on their queues. While no thread leads, the loop does.
 - A thread that reads a long body comes back for the next piece at once, and to wake the loop for
   what comes in between costs more than the piece. So it leaves the socket disarmed, and the loop
   looks in by the clock, as long as the thread goes on coming back.
+- An asyncio loop whose tasks wait cannot wait for one socket only. So it leads for longer: once its
+  requests follow one another closely, it is lent the socket, in an epoll object of its own. The
+  connection's loop looks by the clock whether it still makes requests or reads. If it does not, the
+  loan is over: a loop that is blocked, or was closed, does not hold up others for long.
 - Who leads waits for two things: the socket, and its own queue, which others fill as well. They see
   that it sleeps, and wake it. It says that it is going to sleep before it looks at the queue for
   the last time, and they look at that after they have put something in: no wake-up is lost.
@@ -19,16 +23,27 @@ Where there is no epoll no thread takes the lead, and threads wait on their queu
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import select
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-if TYPE_CHECKING:
-    from ._ready_poll import Readable, ReadyPoll
+from ._ready_poll import Readable
 
-__all__ = ["Lead", "Sleeper", "Waiter", "Wakeable", "sleeper"]
+if TYPE_CHECKING:
+    from ._ready_poll import ReadyPoll
+
+__all__ = ["LOAN", "Borrower", "Lead", "Lendable", "Sleeper", "Waiter", "Wakeable", "sleeper"]
+
+# In seconds: how close requests of another loop have to follow one another for it to read, and how
+# often the loop looks whether they still do.
+LOAN = 20e-3
+# How long a thread that reads a long body may stay away, in seconds, before the loop reads for the
+# others on its connection.
+LOOK_IN = 2e-3
 
 _CAN_LEAD = hasattr(select, "epoll") and hasattr(os, "eventfd")
 
@@ -109,6 +124,33 @@ class Waiter(Protocol):
     def queue(self) -> queue.SimpleQueue[Any]: ...
 
 
+class Borrower(Protocol):
+    """What another loop waits for sockets with. Calls are made with the lock of a connection."""
+
+    def open(self, reader: Lendable) -> bool:
+        """Gets ready for a connection, on the thread of its loop; tells whether it can."""
+
+    def arm(self, fd: int, reader: Lendable) -> bool:
+        """Waits for a socket, if it can. For any thread."""
+
+    def disarm(self, fd: int) -> None:
+        """Waits for it no more. For any thread."""
+
+    def forget(self, reader: Lendable) -> None:
+        """A connection has ended, or has another borrower. For any thread."""
+
+
+class Lendable(Protocol):
+    """A connection, as far as another loop reads it."""
+
+    def read_lent(self) -> None:
+        """Reads what the socket has, on the thread of that loop."""
+
+
+class Led(Readable, Lendable, Protocol):
+    """A connection, as far as either loop reads it."""
+
+
 class Lead:
     """The lead of one connection. All calls are made with the connection's lock.
 
@@ -118,47 +160,122 @@ class Lead:
         reader: the connection.
 
     Attributes:
-        holder: what the thread that leads sleeps in; `None` while the loop leads.
+        holder: what the thread that leads sleeps in; `None` while a loop leads.
         shared: whether the loop looks in by the clock, for a thread that comes back at once.
         soon: whether the thread that had it last does.
+        borrower: the other loop that wants to read, or does.
+        lent: whether it does.
+        used: whether that one has made a request, or read, since the connection's loop has looked.
     """
 
-    __slots__ = ("_armed", "_fd", "_poll", "_reader", "_returned", "holder", "shared", "soon")
+    __slots__ = (
+        "_armed",
+        "_asked_at",
+        "_fd",
+        "_poll",
+        "_reader",
+        "_returned",
+        "borrower",
+        "holder",
+        "lent",
+        "shared",
+        "soon",
+        "used",
+    )
 
-    def __init__(self, fd: int, poll: ReadyPoll, reader: Readable) -> None:
+    def __init__(self, fd: int, poll: ReadyPoll, reader: Led) -> None:
         self.holder: Sleeper | None = None
         self.shared = False
         self.soon = False
+        self.borrower: Borrower | None = None
+        self.lent = False
+        self.used = False
+        self._asked_at = -math.inf  # when another loop has sent a request
         self._fd = fd
         self._poll = poll
         self._reader = reader
         self._armed = True
         self._returned = False  # since the loop has looked in
 
+    @property
+    def pause(self) -> float | None:
+        """How often the loop is to look in, in seconds; `None` if the socket is to wake it."""
+        return LOAN if self.lent else LOOK_IN if self.shared else None
+
     def take(self, holder: Sleeper) -> None:
         """Takes it. It must be free."""
         self.holder = holder
         if self._armed:
-            self._arm(False)
+            self._disarm()
 
     def give_back(self, *, soon: bool) -> None:
         """Gives it back to the loop; `soon` tells whether the thread is going to take it again."""
         self.holder = None
         self._returned = True
-        self.soon = soon
-        if not ((soon and self.shared) or self._armed):
-            self._arm(True)
+        self.soon = soon and not self.lent
+        if not ((self.soon and self.shared) or self._armed):
+            self._arm()
 
     def look_in(self) -> None:
         """The loop was woken, or its time has come: is it to look in again, or to be woken?"""
-        self.shared = self.soon = self.soon and self._returned
-        self._returned = False
-        if self.holder is None:
-            self._arm(not self.shared)
+        if self.lent:
+            if not self.used:
+                self._lend(False)
+            self.used = False
+        elif self.borrower is not None and self.used:
+            self._lend(True)
+        else:
+            self.shared = self.soon = self.soon and self._returned
+            self._returned = False
+            if self.holder is None:
+                (self._disarm if self.shared else self._arm)()
 
-    def _arm(self, armed: bool) -> None:
-        self._armed = armed
-        self._poll.arm(self._fd, self._reader, armed=armed)
+    def ask(self, borrower: Borrower) -> None:
+        """Another loop, here, has sent a request. If they follow closely, it wants to read."""
+        now = time.monotonic()
+        asked_at, self._asked_at = self._asked_at, now
+        if now - asked_at > LOAN or self.lent:
+            return
+        if self.borrower is not borrower:
+            if not borrower.open(self._reader):
+                return
+            if self.borrower is not None:
+                self.borrower.forget(self._reader)
+            self.borrower = borrower
+        self.used = True
+
+    def leave(self) -> None:
+        """The connection has ended: no other loop reads it any more."""
+        if self.lent:
+            self._lend(False)
+        if self.borrower is not None:
+            self.borrower.forget(self._reader)
+            self.borrower = None
+
+    def _lend(self, lent: bool) -> None:
+        """Has the other loop read from now on, or the connection's own."""
+        if self._armed:
+            self._disarm()
+        self.lent = lent
+        self.shared = self.soon = False
+        if self.holder is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._armed = True
+        if self.lent:
+            assert self.borrower is not None
+            self.lent = self.borrower.arm(self._fd, self._reader)
+        if not self.lent:
+            self._poll.arm(self._fd, self._reader, armed=True)
+
+    def _disarm(self) -> None:
+        self._armed = False
+        if self.lent:
+            assert self.borrower is not None
+            self.borrower.disarm(self._fd)
+        else:
+            self._poll.arm(self._fd, self._reader, armed=False)
 
 
 _here = threading.local()

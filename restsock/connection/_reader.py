@@ -7,6 +7,7 @@ so what comes is handled in order. Which one reads, and which waits for the sock
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,7 @@ from restsock._blocked import loop_watch
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import CloseReceived, Pong
 
-from ._leader import Lead, Waiter, sleeper
+from ._leader import Borrower, Lead, Waiter, sleeper
 from ._ready_poll import ready_poll
 
 if TYPE_CHECKING:
@@ -141,9 +142,9 @@ class Reader:
         if direct_socket is None:
             return
         lead = self.lead
-        streams = lead is not None and (lead.soon or lead.shared)
+        looks = lead is not None and (lead.soon or lead.shared or lead.lent or lead.used)
         try:
-            self._writer.run_on_loop(self._look_in if streams else self._read, direct_socket)
+            self._writer.run_on_loop(self._look_in if looks else self._read, direct_socket)
             if self._ending is not None:
                 self._tell_ending()
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is this connection's alone
@@ -163,6 +164,8 @@ class Reader:
         """The loop waits for the socket no more."""
         with self._writer.lock:
             poll, self._poll = self._poll, None
+            if self.lead is not None:
+                self.lead.leave()
             if poll is not None:
                 poll.remove(self._fd, self)
         if self._reading is not None:
@@ -277,14 +280,8 @@ class Reader:
         sends = False
         try:
             with writer.lock:
-                if self.ended:
-                    return False
-                if self._poll is None:
-                    return False
-                lead = self.lead
-                if lead is None:
-                    lead = self.lead = Lead(self._fd, self._poll, self)
-                if lead.holder is not None:
+                lead = self._open_lead()
+                if lead is None or lead.holder is not None:
                     return False
                 lead.take(holder)
                 if send:
@@ -325,16 +322,56 @@ class Reader:
             if self.lead is not None and self.lead.holder is None:
                 self.lead.give_back(soon=False)
 
+    # --- other loops --------------------------------------------------------------------------
+
+    def note_request(self, borrower: Borrower) -> None:
+        """Another loop has sent a request, and may want to read. On its thread; takes the lock."""
+        lead = self.lead
+        if lead is not None and lead.lent and lead.borrower is borrower:
+            lead.used = True
+        else:
+            with self._writer.lock:
+                lead = self._open_lead()
+                if lead is not None:
+                    lead.ask(borrower)
+
+    def read_lent(self) -> None:
+        """Reads what the socket has, on the thread of the loop that it was lent to."""
+        lead, writer = self.lead, self._writer
+        direct_socket = writer.direct_socket
+        if lead is None or direct_socket is None or os.getpid() != writer.pid:
+            return
+        lead.used = True
+        try:
+            writer.run_here(self._read, direct_socket)
+            lost = self.ended
+        except BaseException:
+            lost = True  # the loop ends it, and this one is not to come back before
+            raise
+        finally:
+            if lost:
+                with writer.lock:
+                    lead.leave()
+
     # --- with the lock, corked ----------------------------------------------------------------
 
     def _look_in(self, direct_socket: DirectSocket) -> None:
-        """Reads for the others while a thread that reads a long body is away. On the loop."""
-        assert self.lead is not None
-        self.lead.look_in()
+        """Reads, unless another one does that, and looks whether it should. On the loop."""
+        lead = self.lead
+        assert lead is not None
+        lead.look_in()
         if self._poll is not None:
-            self._poll.by_clock(self._fd, self.lead.shared)
-        if self.lead.holder is None:
+            self._poll.by_clock(self._fd, lead.pause)
+        if lead.holder is None and not lead.lent:
             self._read(direct_socket)
+
+    def _open_lead(self) -> Lead | None:
+        """The lead, if another one than the loop may have it."""
+        if self.ended or self._poll is None:
+            return None
+        if self.lead is None:
+            self.lead = Lead(self._fd, self._poll, self)
+        return self.lead
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""

@@ -35,9 +35,6 @@ _log = logging.getLogger("restsock.connection")
 _HAS_EPOLL = hasattr(select, "epoll")
 # Connections that read before the other tasks of the loop have their turn.
 _AT_ONCE = 64
-# How long a thread that reads a long body may stay away, in seconds, before the loop reads for the
-# others on its connection.
-_LOOK_IN = 2e-3
 
 
 class Readable(Protocol):
@@ -56,8 +53,8 @@ class ReadyPoll:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Readable] = {}
-        self._by_clock: dict[int, None] = {}  # sockets that a thread leaves disarmed
-        self._due = 0.0  # when these are to be read
+        # Sockets that others leave disarmed: when they are to be looked at, and how often.
+        self._by_clock: dict[int, tuple[float, float]] = {}
         self._watch = loop_watch()
 
     def add(self, fd: int, reader: Readable, interval: float | None) -> None:
@@ -94,14 +91,12 @@ class ReadyPoll:
         if fd in self._readers and self._readers[fd] is reader:
             self._epoll.modify(fd, select.EPOLLIN if armed else 0)
 
-    def by_clock(self, fd: int, whether: bool) -> None:
-        """Has a connection read every `_LOOK_IN` seconds, whether its socket is armed or not."""
-        if not whether:
+    def by_clock(self, fd: int, seconds: float | None) -> None:
+        """Has a connection look in so often, whether its socket is armed or not; or no more."""
+        if seconds is None:
             self._by_clock.pop(fd, None)
-        else:
-            if not self._by_clock:
-                self._due = trio.current_time() + _LOOK_IN
-            self._by_clock[fd] = None
+        elif self._by_clock.get(fd, (0.0, None))[1] != seconds:
+            self._by_clock[fd] = trio.current_time() + seconds, seconds
 
     def read_here(self) -> None:
         """Has those that are ready read, on a thread that is not the loop's: that is blocked."""
@@ -128,7 +123,7 @@ class ReadyPoll:
         try:
             while not epoll.closed:
                 if self._by_clock:
-                    with trio.move_on_at(self._due):
+                    with trio.move_on_at(min(self._by_clock.values())[0]):
                         await trio.lowlevel.wait_readable(number)
                     self._look_in()
                 else:
@@ -145,13 +140,12 @@ class ReadyPoll:
                 self._close()
 
     def _look_in(self) -> None:
-        """Reads what threads that read long bodies have left, if it is time."""
+        """Has those look in whose time it is."""
         now = trio.current_time()
-        if now >= self._due:
-            self._due = now + _LOOK_IN
-            for fd in list(self._by_clock):
-                if fd in self._readers:
-                    self._readers[fd].read_ready()
+        for fd, (due, seconds) in list(self._by_clock.items()):
+            if now >= due and fd in self._readers:
+                self._by_clock[fd] = now + seconds, seconds
+                self._readers[fd].read_ready()
 
 
 _poll: trio.lowlevel.RunVar[ReadyPoll | None] = trio.lowlevel.RunVar("restsock-ready-poll", None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -15,9 +15,11 @@ from restsock.connection import AsyncExchange, TaskExchange
 from restsock.protocol import Headers, RequestHead, ResponseHead
 
 from ._driver import LOOK_AFTER, WITHDRAWAL, ExchangeDriver
-from ._wakeups import TaskSleeper
+from ._wakeups import TaskSleeper, borrower_here
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from restsock._exceptions import RestsockError
     from restsock.connection import Requester
 
@@ -47,6 +49,16 @@ class LoopExchange(ExchangeDriver):
     """
 
     __slots__ = ()
+
+    @classmethod
+    def open(cls, *args: Any, **kwargs: Any) -> Self:
+        """Sends a request. See `ExchangeDriver.open`."""
+        self = super().open(*args, **kwargs)
+        connection = self.exchange.connection
+        borrower = borrower_here()
+        if borrower is not None and connection is not None:
+            connection.reader.note_request(borrower)
+        return self
 
     @property
     def started(self) -> bool:

@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ._loop_poll import LoopPoll
+
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
-__all__ = ["TaskSleeper"]
+    from restsock.connection import Borrower
+
+__all__ = ["TaskSleeper", "borrower_here"]
 
 
 class _Loop(ABC):
-    """The box of one loop."""
+    """The box of one loop.
+
+    Attributes:
+        borrower: what the loop reads with itself; `None` if it cannot.
+    """
 
     def __init__(self) -> None:
         self._box: deque[TaskSleeper] = deque()
+        self.borrower: Borrower | None = None
         # Whether the loop was woken for it. It is taken down before the box is emptied: what comes
         # in between wakes once too often, and is never missed.
         self._woken = False
@@ -73,9 +83,18 @@ class _Asyncio(_Loop):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop
+        self.borrower = LoopPoll(loop, self._read)
 
     def _wake(self) -> None:
         self._loop.call_soon_threadsafe(self._empty)
+
+    def _read(self, read: Callable[[], None]) -> None:
+        """Reads on the loop, which need not be woken for what comes of it."""
+        self._woken = True
+        try:
+            read()
+        finally:
+            self._empty()
 
     async def wait(self, waiters: list[Any], seconds: float) -> None:
         waiter = _Future(self._loop.create_future())
@@ -118,6 +137,11 @@ def _loop_here() -> _Loop:
         _here.box = kind(loop)
     box: _Loop = _here.box
     return box
+
+
+def borrower_here() -> Borrower | None:
+    """What the loop that runs here reads with itself; `None` if it cannot."""
+    return _loop_here().borrower
 
 
 class TaskSleeper:

@@ -16,6 +16,7 @@ all requests the one at the lower quarter is taken. It is the same in every run.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -24,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -40,7 +42,7 @@ _LOOKS = 3
 _PAUSE = 0.0005  # seconds
 
 _NAME = "bench"
-KINDS = ("adapter", "session")
+KINDS = ("adapter", "session", "aio")
 SCHEMES = ("ws", "wss")
 
 # Thread, function, and whether it has called one in C or was called itself.
@@ -126,13 +128,55 @@ def _role(name: str) -> str:
     return "server's worker" if name.startswith("restsock-wsgi") else _ROLES.get(name, name)
 
 
-def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, str]]:
-    """The calls of each request, and which thread does what."""
+@contextlib.contextmanager
+def _threads(kind: str, folder: str | None) -> Iterator[Callable[[int], object]]:
+    """What makes so many requests from this thread."""
     import requests
 
     import restsock.sync
     from tests.bench import app_flask, spells
 
+    tls = certificates.listener_tls(folder)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(restsock.sync.listen(certificates.HOST, 0, tls=tls))
+        with server.events() as events:
+            stack.enter_context(_served(server.url, app_flask.app, certificates.dialer_tls(folder)))
+            next(iter(events))
+        session = stack.enter_context(
+            restsock.Session() if kind == "session" else requests.Session()
+        )
+        base = f"http://{_NAME}"
+        session.mount(base, server.adapter(_NAME))
+        yield partial(spells.calls, session, base)
+
+
+@contextlib.contextmanager
+def _tasks(folder: str | None) -> Iterator[Callable[[int], object]]:
+    """What makes so many requests from a task of an asyncio loop on this thread."""
+    import restsock.aio
+    from tests.bench import app_flask
+    from tests.bench.workloads import WORKLOADS, check
+
+    async def calls(route: restsock.aio.Route, count: int) -> None:
+        workload = WORKLOADS["small"]
+        for _ in range(count):
+            response = await route.request(workload.method, workload.path, timeout=10)
+            check(workload, response.status, response.content)
+
+    tls = certificates.listener_tls(folder)
+    with contextlib.ExitStack() as stack:
+        loop = asyncio.new_event_loop()
+        stack.callback(loop.close)
+        server = restsock.aio.listen(certificates.HOST, 0, tls=tls)
+        loop.run_until_complete(server.__aenter__())
+        stack.callback(lambda: loop.run_until_complete(server.aclose()))
+        stack.enter_context(_served(server.url, app_flask.app, certificates.dialer_tls(folder)))
+        route = server.route(_NAME)
+        yield lambda count: loop.run_until_complete(calls(route, count))
+
+
+def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, str]]:
+    """The calls of each request, and which thread does what."""
     recorder = Recorder()
     with contextlib.ExitStack() as stack:
         stack.enter_context(recorder.installed())
@@ -140,21 +184,10 @@ def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, st
         if scheme == "wss":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="restsock-bench-"))
             certificates.issue(Path(folder))
-        tls = certificates.listener_tls(folder)
-        server = stack.enter_context(restsock.sync.listen(certificates.HOST, 0, tls=tls))
-        with server.events() as events:
-            stack.enter_context(_served(server.url, app_flask.app, certificates.dialer_tls(folder)))
-            next(iter(events))
-        make = restsock.Session if kind == "session" else requests.Session
-        session = stack.enter_context(make())
-        base = f"http://{_NAME}"
-        session.mount(base, server.adapter(_NAME))
-
-        def once() -> None:
-            spells.calls(session, base, 1)
-
-        spells.calls(session, base, WARM_UP)
-        counted = [recorder.count(once) for _ in range(REQUESTS)]
+        opened = _tasks(folder) if kind == "aio" else _threads(kind, folder)
+        calls = stack.enter_context(opened)
+        calls(WARM_UP)
+        counted = [recorder.count(partial(calls, 1)) for _ in range(REQUESTS)]
         threads = {
             thread.ident: _role(thread.name)
             for thread in threading.enumerate()
@@ -235,7 +268,7 @@ def measure_one(kind: str, scheme: str) -> dict[str, Any]:
 
 
 def measure() -> list[dict[str, Any]]:
-    """`requests` with the adapter and `restsock.Session`, over ws and wss."""
+    """`requests` with the adapter, `restsock.Session` and `restsock.aio`, over ws and wss."""
     return [
         {"kind": kind, "scheme": scheme, **measure_one(kind, scheme)}
         for kind in KINDS

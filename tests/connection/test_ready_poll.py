@@ -207,8 +207,8 @@ async def test_one_that_is_disarmed_is_read_by_the_clock(autojump_clock: Clock) 
     with some(2) as (poll, (one, busy)):
         poll.arm(one.fd, one, armed=False)
         busy.there.send(b"x")  # it is ready all the time
-        poll.by_clock(one.fd, True)
-        poll.by_clock(one.fd, True)
+        poll.by_clock(one.fd, 0.002)
+        poll.by_clock(one.fd, 0.002)
         for reads in range(3):
             await turns(10)
             assert one.reads == reads
@@ -216,8 +216,8 @@ async def test_one_that_is_disarmed_is_read_by_the_clock(autojump_clock: Clock) 
             await turns(10)
             assert one.reads == reads + 1
         assert busy.reads > 10
-        poll.by_clock(one.fd, False)
-        poll.by_clock(one.fd, False)
+        poll.by_clock(one.fd, None)
+        poll.by_clock(one.fd, None)
         autojump_clock.jump(0.01)
         await turns(10)
         assert one.reads == 3
@@ -225,7 +225,7 @@ async def test_one_that_is_disarmed_is_read_by_the_clock(autojump_clock: Clock) 
 
 async def test_one_that_is_read_by_the_clock_may_end() -> None:
     with some(1) as (poll, (one,)):
-        poll.by_clock(one.fd, True)
+        poll.by_clock(one.fd, 0.002)
         one.then = one.close
         with trio.fail_after(5):
             while not poll._epoll.closed:
@@ -240,7 +240,7 @@ async def test_a_thread_reads_for_those_that_are_ready(caplog: pytest.LogCapture
         for each in (one, three):
             each.there.send(b"x")
         poll.arm(three.fd, three, armed=False)
-        poll.by_clock(three.fd, True)
+        poll.by_clock(three.fd, 0.002)
         while_the_loop_stands(poll.read_here)
         assert [one.reads, two.reads, three.reads] == [1, 0, 1]
         assert "ZeroDivisionError" in caplog.text
