@@ -35,7 +35,7 @@ class AsyncioExchange:
     Attributes:
         exchange: the same.
         observer: is told the events, on the asyncio loop. To be set there before the first comes.
-        complete: whether the response has been sent. On trio.
+        complete: whether the response has been sent.
     """
 
     __slots__ = (
@@ -66,10 +66,10 @@ class AsyncioExchange:
         self.observer: Callable[[ExchangeEvent], None] = _unobserved
         self.complete = False
         self._loop = loop
-        # Bytes of the response, each count with one writer: `_queued` and `_acknowledged` are
-        # asyncio's, `_pumped` and `_told` (as acknowledged) trio's. What was pumped is told when it
-        # is half of the limit, so small responses cost nothing, and not while the exchange's
-        # writing is paused. An app so waits before its peer holds up twice the limit.
+        # Bytes of the response. `_queued` and `_acknowledged` are asyncio's; `_pumped` and `_told`
+        # (as acknowledged) are of whoever sends, with the lock of the connection. What was pumped
+        # is told when it is half of the limit, so small responses cost nothing, and not while the
+        # exchange's writing is paused. An app so waits before its peer holds up twice the limit.
         self._limit = connection.limits.send_buffer
         self._queued = 0
         self._acknowledged = 0
@@ -85,7 +85,7 @@ class AsyncioExchange:
         self._stopped = False
         exchange.observer = self._take
 
-    # --- on trio --------------------------------------------------------------------------
+    # --- on trio, or with the lock of the connection ------------------------------------------
 
     def _take(self, event: ExchangeEvent) -> None:
         if isinstance(event, DataReceived):
@@ -149,7 +149,7 @@ class AsyncioExchange:
         self.observer(DataReceived(self.exchange.id, self._coming.take_all()))
 
     def _tell_acknowledged(self, pumped: int) -> None:
-        self._acknowledged = pumped
+        self._acknowledged = max(self._acknowledged, pumped)  # two threads may have told it
         self.observer(Writable())
 
     @property

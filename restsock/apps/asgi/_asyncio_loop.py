@@ -4,8 +4,9 @@ Rules:
 
 - Neither loop ever waits for the other one's thread. Each leaves what it wants done in the other
   one's box, and wakes it unless that has been done already; a box is emptied in one go.
-- What asyncio leaves in the box of trio while one turn of its loop lasts wakes trio once, and what
-  then goes out on a connection leaves together. So a small request costs one wake-up each way.
+- What asyncio leaves in the box of trio while one turn of its loop lasts wakes trio once. What goes
+  out on a connection in that turn leaves together: asyncio sends it itself, as a thread does, and
+  leaves it to trio where it cannot.
 - What is left in a box must not raise. What does is logged, and the rest is done.
 
 The loop is the caller's own (`CallersLoop`), or one in a thread (`AsyncioThread`).
@@ -21,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -46,6 +47,9 @@ class _Performer(Protocol):
     def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None: ...
 
 
+_Step: TypeAlias = tuple[_Performer | None, Callable[..., object], tuple[Any, ...]]
+
+
 class AsyncioLoop(ABC):
     """A loop of asyncio, while `running` is open."""
 
@@ -57,8 +61,9 @@ class AsyncioLoop(ABC):
         # front of the emptying: what comes in between wakes once too often, and is never missed.
         self._to_asyncio: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._asyncio_woken = False
-        self._to_trio: deque[tuple[_Performer | None, Callable[..., object], tuple[Any, ...]]]
-        self._to_trio = deque()
+        self._to_trio: deque[_Step] = deque()
+        # What this turn of the asyncio loop has for each connection.
+        self._steps: dict[Carrier, list[_Step]] = {}
         self._trio_woken = False
         self._flush_due = False
 
@@ -134,7 +139,11 @@ class AsyncioLoop(ABC):
             function: what to call.
             args: its arguments.
         """
-        self._to_trio.append((performer, function, args))
+        if performer is None:
+            self._to_trio.append((None, function, args))
+        else:
+            steps = self._steps.setdefault(performer.connection, [])
+            steps.append((performer, function, args))
         if not self._flush_due:
             self._flush_due = True
             assert self._loop is not None
@@ -142,6 +151,12 @@ class AsyncioLoop(ABC):
 
     def _flush(self) -> None:
         self._flush_due = False
+        all_steps, self._steps = self._steps, {}
+        for connection, steps in all_steps.items():
+            if connection.can_run_here:
+                connection.writer.run_here(_perform, steps)
+            else:
+                self._to_trio.extend(steps)
         if self._to_trio and not self._trio_woken:
             self._trio_woken = True
             assert self._token is not None
@@ -162,6 +177,12 @@ class AsyncioLoop(ABC):
 
     def _trio_ended(self) -> None:  # noqa: B027  # a loop that is not ours goes on
         """There was no orderly end, and there is nothing left to serve."""
+
+
+def _perform(steps: list[_Step]) -> None:
+    for performer, function, args in steps:
+        assert performer is not None
+        performer.perform(function, args)
 
 
 class CallersLoop(AsyncioLoop):

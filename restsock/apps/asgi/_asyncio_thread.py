@@ -121,11 +121,7 @@ class AsyncioThread(AsyncioLoop):
             loop.close()
             self._to_trio.append((None, self._ended.set, ()))
             self._to_trio.append((None, self._started.set, ()))  # so that its wait ends
-            assert self._token is not None
-            try:
-                self._token.run_sync_soon(self._empty_to_trio)
-            except trio.RunFinishedError:
-                pass  # there is no loop left to be told
+            self._flush()
 
     async def _live(self) -> None:
         self._stopping = asyncio.Event()

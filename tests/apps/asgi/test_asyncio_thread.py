@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,7 +81,8 @@ async def test_one_turn_of_asyncio_wakes_trio_once(monkeypatch: pytest.MonkeyPat
     assert turns == [100]
 
 
-async def test_what_goes_out_on_a_connection_leaves_together() -> None:
+@pytest.mark.parametrize("here", [True, False], ids=["sent here", "sent by trio"])
+async def test_what_goes_out_on_a_connection_leaves_together(here: bool) -> None:
     steps: list[str] = []
 
     class FakeWriter:
@@ -90,8 +92,13 @@ async def test_what_goes_out_on_a_connection_leaves_together() -> None:
         def uncork(self) -> None:
             steps.append("uncork")
 
+        def run_here(self, function: Callable[..., None], *args: Any) -> None:
+            steps.append(threading.current_thread().name.rpartition("-")[0])
+            function(*args)
+
     class FakeConnection:
         writer = FakeWriter()
+        can_run_here = here
 
     performer: Any = SimpleNamespace(
         connection=FakeConnection(), perform=lambda function, args: function(*args)
@@ -107,7 +114,8 @@ async def test_what_goes_out_on_a_connection_leaves_together() -> None:
     async with thread.running():
         thread.tell(speak)
         await done.wait()
-    assert steps == ["cork", "0", "1", "2", "uncork"]
+    there = ["restsock-asyncio", "0", "1", "2"]
+    assert steps == (there if here else ["cork", "0", "1", "2", "uncork"])
 
 
 async def test_an_error_in_the_box_costs_the_others_nothing(
