@@ -266,6 +266,7 @@ class Lead:
         if self.lent:
             assert self.borrower is not None
             self.lent = self.borrower.arm(self._fd, self._reader)
+            self.used = self.used or not self.lent  # the loop is to look in, and to see that
         if not self.lent:
             self._poll.arm(self._fd, self._reader, armed=True)
 

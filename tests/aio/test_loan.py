@@ -209,6 +209,25 @@ async def test_without_descriptors_the_background_thread_reads(
         assert not lead.lent
 
 
+@pytest.mark.usefixtures("_kept")
+@on_asyncio
+async def test_a_loop_that_cannot_wait_for_one_more_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with peers() as (server, _):
+        lead = await until_lent(server)
+        monkeypatch.setattr(_loop_poll.LoopPoll, "arm", lambda *args: False)
+
+        def ask() -> None:
+            with requests.Session() as session:
+                session.mount("http://edge-1", server.adapter("edge-1"))
+                assert session.get("http://edge-1/y").content == b"/y"
+
+        await asyncio.to_thread(ask)  # takes the lead, and cannot give it back to the loop
+        for _ in range(5):
+            assert (await server.request("edge-1", "GET", "/")).content == b"/"
+        assert not lead.lent
+        assert lead.pause is None
+
+
 # --- all at once ------------------------------------------------------------------------------
 
 
