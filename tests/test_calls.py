@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(
 BUDGETS = {
     ("session", "ws"): (249, 377),
     ("session", "wss"): (259, 381),
-    ("aio", "ws"): (282, 364),
-    ("aio", "wss"): (292, 368),
+    ("aio", "ws"): (285, 364),
+    ("aio", "wss"): (295, 368),
 }
 
 
