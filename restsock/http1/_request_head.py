@@ -31,6 +31,7 @@ __all__ = ["BadRequestError", "ParsedHead", "parse_request_head"]
 _ORIGIN = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*|\*")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]*)([/?][\x21\x22\x24-\x7e\x80-\xff]*)?", re.IGNORECASE)
 _LENGTH_FIELD = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
+_KEEP_ALIVE = b"\r\nConnection: keep-alive\r\n"
 # Protocols that are for one hop, or for TLS (RFC 9113, section 3.1; RFC 2817).
 _NEVER_SWITCHED = re.compile(rb"(?:h2c?|http/2|tls)(?:[/.0-9]*)\Z", re.IGNORECASE)
 # Of an HTTP/1.0 client that does not say whom it asks: whoever listens here.
@@ -84,9 +85,11 @@ def parse_request_head(head: bytes, *, max_head: int) -> ParsedHead:
     Raises:
         BadRequestError: it is malformed, ambiguous, or asks for what is not served.
     """
-    plain = decode_request_fast(head)
-    if plain is not None and b"expect:" not in head.lower():
-        return ParsedHead(head, plain[0].method, plain[1])
+    # What many clients say all the same; a second Connection field is still there after this.
+    payload = head.replace(_KEEP_ALIVE, b"\r\n", 1)
+    plain = decode_request_fast(payload)
+    if plain is not None and b"\r\nexpect:" not in payload.lower():
+        return ParsedHead(payload, plain[0].method, plain[1])
     if not is_clean_head(head):
         raise BadRequestError(400, "a malformed request head")
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=max(max_head, len(head) + 1))

@@ -283,8 +283,6 @@ class Ingress:
             return head_for_client(answer, found, host)
 
         relay.start(self._server.route(name), head, translate)
-        if relay.waiting and not relay.over:
-            self._bound_wait(request)
         if self._timeout is not None:
             self._start_soon(self._time_out, request, self._timeout)
 

@@ -137,6 +137,8 @@ class Relay:
         outbound = self.outbound
         if outbound is None or self.over:
             return
+        if self.waiting:
+            self._on_waiting()
         if ended:
             self._send_end(ended)
         self._give_credit(len(body))

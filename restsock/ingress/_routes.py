@@ -49,7 +49,7 @@ class FieldRules:
 _NO_RULES = FieldRules()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """A host, or a part of its paths, that is a peer.
 

@@ -38,6 +38,7 @@ from tests.bench.ways import (
     ADAPTER_TLS,
     ASYNCIO_WAYS,
     GUNICORN_TLS,
+    INGRESS,
     SESSION,
     SESSION_FASTAPI,
     SESSION_FASTAPI_TLS,
@@ -57,7 +58,7 @@ _VERSIONS = (
 )
 
 _HEADLINE = (
-    *("waitress", "ssh -R", ADAPTER, SESSION),
+    *("waitress", "nginx", "ssh -R", INGRESS, ADAPTER, SESSION),
     *(GUNICORN_TLS, ADAPTER_TLS, SESSION_TLS),
     *("uvicorn", SESSION_FASTAPI, UVICORN_TLS, SESSION_FASTAPI_TLS),
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.certificates import Certificates
-from tests.bench.processes import python, running, tree
+from tests.bench.processes import hear, python, running, tree
 from tests.bench.serve import WORKERS
 
 _SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
@@ -42,6 +42,7 @@ def missing(peer: str) -> str | None:
         "waitress": ["waitress", "flask"],
         "gunicorn": ["gunicorn", "flask"],
         "uvicorn": ["uvicorn", "uvloop", "httptools", "fastapi"],
+        "ingress": ["flask"],
     }
     for module in modules.get(peer, []):
         if importlib.util.find_spec(module) is None:
@@ -168,6 +169,19 @@ def nginx(folder: Path, behind: Peer) -> Iterator[Peer]:
     with running(command, log=log) as process:
         wait_for_port(port, process, log)
         yield Peer(f"http://127.0.0.1:{port}", behind.server, tree(process.pid))
+
+
+@contextlib.contextmanager
+def ingress(folder: Path) -> Iterator[Peer]:
+    """A listener that passes plain HTTP on, and the app that has dialed it."""
+    log = folder / "ingress.log"
+    name = "edge"
+    with running(python("serve", "ingress", name), log=log) as hub:
+        url = hear(hub)["url"]
+        with running(python("serve", "dial", url, name, "flask"), log=log) as edge:
+            plain = url.replace("ws://", "http://").rstrip("/")
+            wait_until_served(plain)
+            yield Peer(plain, [edge.pid], [hub.pid])
 
 
 _SSHD = """\

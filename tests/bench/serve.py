@@ -4,6 +4,7 @@ python -m tests.bench.serve waitress FD
 python -m tests.bench.serve uvicorn FD [FOLDER]
 python -m tests.bench.serve dial URL NAME flask|fastapi [FOLDER]
 python -m tests.bench.serve listen flask|fastapi [FOLDER]
+python -m tests.bench.serve ingress NAME
 
 With the FOLDER of its certificates it serves with TLS.
 """
@@ -88,6 +89,17 @@ def serve_listening(app: str, folder: str | None = None) -> None:
         sys.stdin.read()
 
 
+def serve_ingress(name: str) -> None:
+    """Whoever asks it over plain HTTP reaches the peer of this name."""
+    import restsock.sync
+    from restsock.ingress import Ingress, Route
+
+    ingress = Ingress(routes=[Route("127.0.0.1", name)])
+    with restsock.sync.listen("127.0.0.1", 0, ingress=ingress) as server:
+        print(json.dumps({"url": server.url}), flush=True)
+        sys.stdin.read()
+
+
 def main() -> None:
     hide_c_masking()
     kind, *args = sys.argv[1:]
@@ -97,6 +109,8 @@ def main() -> None:
         serve_uvicorn(int(args[0]), *args[1:])
     elif kind == "dial":
         serve_dialing(*args)
+    elif kind == "ingress":
+        serve_ingress(*args)
     else:
         serve_listening(*args)
 

@@ -32,6 +32,7 @@ class Way(NamedTuple):
     tls: bool = False
 
 
+INGRESS = "requests, restsock's ingress"
 ADAPTER = "restsock, requests + adapter"
 SESSION = "restsock.Session"
 TRIO = "restsock, trio API"
@@ -49,6 +50,7 @@ WAYS = {
     "gunicorn": Way("requests", "gunicorn", "flask"),
     "nginx": Way("requests", "nginx", "flask"),
     "ssh -R": Way("requests", "ssh", "flask"),
+    INGRESS: Way("requests", "ingress", "flask"),
     ADAPTER: Way("adapter", "edge dials", "flask"),
     SESSION: Way("session", "edge dials", "flask"),
     TRIO: Way("trio", "edge dials", "flask"),
@@ -217,6 +219,7 @@ class Lines:
                 "gunicorn": lambda: peers.gunicorn(folder, files),
                 "uvicorn": lambda: peers.uvicorn(folder, files),
                 "nginx": lambda: peers.nginx(folder, self._peer("waitress")),
+                "ingress": lambda: peers.ingress(folder),
                 "ssh": lambda: peers.ssh(folder, self._peer("waitress")),
             }
             self._peers[key] = self._stack.enter_context(starters[name]())
