@@ -32,9 +32,10 @@ from ._certificates import CertificateSubject
 from ._credential_store import CredentialStore
 from ._credentials import Basic, Bearer, Credentials
 from ._tokens import BasicUsers, BearerTokens
-from ._upgrade import Authenticator, Refused, Upgrade
+from ._upgrade import Answered, Authenticator, Refused, Upgrade
 
 __all__ = [
+    "Answered",
     "Authenticator",
     "Authorization",
     "Basic",

@@ -48,6 +48,8 @@ class CredentialStore(ABC):
 
     # Read by the caller of authenticators: this one never waits.
     waits = False
+    # So that the ingress keeps the field to itself.
+    takes_authorization = True
 
     def __init__(
         self,

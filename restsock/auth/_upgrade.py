@@ -11,11 +11,17 @@ from restsock._principal import Principal
 
 from ._authorization import Authorization, parse_authorization
 
-__all__ = ["Authenticator", "Refused", "Upgrade"]
+__all__ = ["Answered", "Authenticator", "Refused", "Upgrade"]
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
+_OF_THIS_HOP = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer"),
+        *(b"transfer-encoding", b"upgrade", b"content-length"),
+    )
+)
 _WORDS = {
     400: "The request is malformed.",
     401: "This listener wants to know who you are.",
@@ -35,6 +41,8 @@ class Upgrade:
         certificate: what `ssl.SSLSocket.getpeercert()` tells of a client certificate that was
             verified; `None` without one.
         certificate_der: the same certificate as it came, in DER.
+        method: of the request; a dialer's is GET.
+        scheme: `"http"` or `"https"`: what the client has used, as far as this side knows.
     """
 
     target: str
@@ -43,6 +51,8 @@ class Upgrade:
     port: int
     certificate: Mapping[str, Any] | None = None
     certificate_der: bytes | None = None
+    method: str = "GET"
+    scheme: str = "http"
 
     @property
     def path(self) -> str:
@@ -124,3 +134,26 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.text}"
+
+
+class Answered(Refused):
+    """An authenticator raises this to answer a request itself, with a redirect for example.
+
+    Args:
+        status: 300 to 599.
+        headers: of the answer; those of this hop and its length are left out.
+        body: of the answer.
+
+    Raises:
+        ValueError: the status is none of such an answer.
+    """
+
+    def __init__(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> None:
+        if type(status) is not int or not 300 <= status <= 599:
+            raise ValueError(f"{status!r} is not a status to answer with: 300 to 599")
+        super().__init__(max(status, 400))
+        self.status = status
+        self.body = body
+        self.headers = [(n, v) for n, v in headers if n.lower() not in _OF_THIS_HOP]

@@ -228,6 +228,8 @@ def upgrade_of(request: UpgradeRequest | RequestHead, tls: TLS | None, peer: Pee
         peer.port,
         certificate,
         der,
+        request.method.decode("latin-1") if isinstance(request, RequestHead) else "GET",
+        "http" if tls is None else "https",
     )
 
 

@@ -7,7 +7,9 @@
 - `_routes`: rules for certain hosts.
 - `_fields`: what header fields become on the way.
 - `_relay`: two exchanges, joined.
+- `_webhooks`: bodies that are signed.
 - `_rates`, `_pages`: how many requests, and what is answered here.
+- `_rules`: all that is decided beforehand.
 - `_ingress`: all of it in its order.
 """
 
@@ -17,5 +19,6 @@ from ._ingress import Ingress
 from ._names import RESERVED
 from ._request import Explanation, Passed
 from ._routes import FieldRules, Route
+from ._webhooks import Webhook
 
-__all__ = ["RESERVED", "Explanation", "FieldRules", "Ingress", "Passed", "Route"]
+__all__ = ["RESERVED", "Explanation", "FieldRules", "Ingress", "Passed", "Route", "Webhook"]

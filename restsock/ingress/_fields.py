@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from restsock.protocol import (
+    HOST,
     TOKEN,
     RequestHead,
     ResponseHead,
@@ -23,12 +24,22 @@ if TYPE_CHECKING:
     from restsock.connection import Peer
 
     from ._names import Found
+    from ._routes import Route
 
-__all__ = ["IDENTITY_FIELD", "MAY_HAVE_RUN", "head_for_client", "head_for_peer", "host_of"]
+__all__ = [
+    "IDENTITY_FIELD",
+    "head_for_client",
+    "head_for_peer",
+    "host_of",
+    "scheme_for",
+]
 
 IDENTITY_FIELD = b"Restsock-Identity"
-MAY_HAVE_RUN = b"Restsock-May-Have-Run"
 
+# What they say holds for the whole origin, which peers with a path prefix share.
+_OF_THE_ORIGIN = frozenset(
+    (b"service-worker-allowed", b"clear-site-data", b"strict-transport-security", b"alt-svc")
+)
 _COOKIE_DOMAIN = re.compile(rb";[ \t]*domain[ \t]*=[^;]*", re.IGNORECASE)
 _COOKIE_PATH = re.compile(rb"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*)", re.IGNORECASE)
 
@@ -70,16 +81,16 @@ def head_for_peer(
                 before.setdefault(lower, []).append(value)
             continue
         headers.append((name, value))
-    scheme = client.scheme_of(request)
-    told = before.get(b"x-forwarded-proto", [b""])[0].lower()
-    if told in (b"http", b"https"):
-        scheme = told.decode()
+    scheme = scheme_for(request, client, trusted=trusted)
     address = client.host.partition("%")[0].encode("latin-1", "replace")
-    headers.append((b"X-Forwarded-For", b", ".join([*before.get(b"x-forwarded-for", ()), address])))
+    way = [*before.get(b"x-forwarded-for", ()), *([address] if address else [])]
+    if way:  # over a Unix socket there is no address
+        headers.append((b"X-Forwarded-For", b", ".join(way)))
     headers.append((b"X-Forwarded-Host", before.get(b"x-forwarded-host", [host])[0]))
     headers.append((b"X-Forwarded-Proto", scheme.encode()))
-    if found.prefix:
-        headers.append((b"X-Forwarded-Prefix", found.prefix.encode("latin-1")))
+    prefix = b"".join(before.get(b"x-forwarded-prefix", ())).rstrip(b"/") + found.prefix.encode()
+    if prefix:
+        headers.append((b"X-Forwarded-Prefix", prefix))
     node = b'"[%s]"' % address if b":" in address else address
     named = host if TOKEN.fullmatch(host) else b'"%s"' % host
     element = b"for=%s;host=%s;proto=%s" % (node or b"unknown", named, scheme.encode())
@@ -88,7 +99,17 @@ def head_for_peer(
         headers.append((IDENTITY_FIELD, principal.name.encode("utf-8")))
     if found.route is not None:
         headers = found.route.request_fields.apply(headers)
+        if found.route.upstream_host != "keep":
+            host = _upstream_host(found.route)
+            headers = [(n, host if n.lower() == b"host" else v) for n, v in headers]
     return RequestHead(request.method, found.target, headers, scheme)
+
+
+def _upstream_host(route: Route) -> bytes:
+    if route.upstream_host != "name":
+        return route.upstream_host.encode("latin-1")
+    name = route.peer.encode("utf-8")
+    return name if HOST.fullmatch(name) else b"restsock"
 
 
 def head_for_client(head: ResponseHead, found: Found, host: bytes) -> ResponseHead:
@@ -101,19 +122,20 @@ def head_for_client(head: ResponseHead, found: Found, host: bytes) -> ResponseHe
     """
     headers: list[tuple[bytes, bytes]] = []
     prefix = found.prefix.encode("latin-1")
+    narrow = found.route is None or found.route.cookie_domain != "keep"
     for name, value in head.headers:
         lower = name.lower()
         if lower.startswith(b"restsock-"):
             continue  # these are the ingress's words
         if lower == b"set-cookie":
             # Peers are neighbours below one domain: none may set a cookie for the others.
-            value = _COOKIE_DOMAIN.sub(b"", value)
+            value = _COOKIE_DOMAIN.sub(b"", value) if narrow else value
             if prefix:
                 value = _COOKIE_PATH.sub(lambda m: m[1] + prefix + m[2], value)
         elif prefix and lower in (b"location", b"content-location"):
             value = _below(value, prefix, host)
-        elif prefix and lower == b"service-worker-allowed":
-            continue  # its scope would be that of all peers
+        elif prefix and lower in _OF_THE_ORIGIN:
+            continue
         headers.append((name, value))
     if found.route is not None:
         headers = found.route.response_fields.apply(headers)
@@ -131,6 +153,14 @@ def _below(location: bytes, prefix: bytes, host: bytes) -> bytes:
             if rest[:1] in (b"", b"/", b"?"):
                 return own + prefix + (rest if rest.startswith(b"/") else b"/" + rest)
     return location
+
+
+def scheme_for(request: RequestHead, client: Peer, *, trusted: bool) -> str:
+    """The scheme that the client has used, as far as a trusted proxy says it."""
+    told = values_of(request.headers, b"x-forwarded-proto") if trusted else []
+    if told and told[0].lower() in (b"http", b"https"):
+        return told[0].lower().decode()
+    return client.scheme_of(request)
 
 
 def host_of(request: RequestHead) -> bytes:

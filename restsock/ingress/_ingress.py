@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import (
-    LocalProtocolError,
-    PeerNotFound,
-    PeerUnavailable,
-    RequestTimeout,
-    RestsockError,
-    StreamRefused,
-)
-from restsock.auth import Authenticator, CredentialStore, Refused
-from restsock.connection import AccessControl, Exchange, upgrade_of
-from restsock.protocol import ResponseHead
-from restsock.server import TrustedProxies
+from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
+from restsock._limit_log import LimitLog
+from restsock.auth import Answered, Authenticator, Refused
+from restsock.connection import Exchange, upgrade_of
+from restsock.protocol import ResponseHead, values_of
+from restsock.server import network_of
 
-from ._fields import MAY_HAVE_RUN, head_for_client, head_for_peer, host_of
-from ._names import RESERVED, Found, Naming
-from ._pages import answer_problem
+from ._explain import explain
+from ._fields import head_for_client, head_for_peer, host_of, scheme_for
+from ._names import RESERVED, nobody
+from ._pages import Pages, problem_of
 from ._rates import Rate
 from ._relay import Relay
-from ._request import Access, Explanation, Passed, Request, words_of
+from ._request import Explanation, Passed, Request, words_of
 from ._routes import Route
+from ._rules import Rules
 
 if TYPE_CHECKING:
+    import asyncio
+
     from restsock._principal import Principal
     from restsock.server import PeersLike
 
@@ -42,9 +42,11 @@ _log = logging.getLogger("restsock.ingress")
 # Seconds after its start in which a name that was never seen is waited for, as one that is away:
 # its peer has yet to come back to a server that was restarted.
 _NEWLY_STARTED = 30.0
-
-_NO_SUCH_PEER = Refused(404, "There is no such host here.")
 _REFRESH = 1.0
+# Credentials of one address that may be wrong, before all its requests wait.
+_FAILURES = "10/m"
+# Lines about refused and failed requests that may follow each other without a pause.
+_LINES = 20
 
 
 class Ingress:
@@ -75,10 +77,13 @@ class Ingress:
         max_body: Bytes of the body of a request; `None` sets no bound.
         max_in_flight: Requests of one peer at a time; those above get a 503.
         rate: Requests of one caller, `"50/s"` for example; `None` sets no bound.
+        pages: A folder with own answers to what no peer answers: files such as `404.html` and
+            `503.json`, with the places `{status}`, `{title}` and `{detail}`.
         on_passed: Is told of each request when it is over. Must not block or raise.
 
     Raises:
         ValueError: An argument is not valid.
+        OSError: The folder of the pages cannot be read.
     """
 
     def __init__(
@@ -97,28 +102,33 @@ class Ingress:
         max_body: int | None = 100 * 1024 * 1024,
         max_in_flight: int = 1000,
         rate: str | None = None,
+        pages: str | os.PathLike[str] | None = None,
         on_passed: Callable[[Passed], object] | None = None,
     ) -> None:
-        self._domains = domains
-        self._routes = tuple(routes)
-        self._access = access
-        self._public = public
-        self._header = header
-        self._path_prefix = path_prefix
-        self._proxies = TrustedProxies(trusted_proxies)
-        self._reserved = reserved
-        self._wait = wait
-        self._timeout = timeout
-        self._max_body = max_body
-        self._max_in_flight = max_in_flight
-        self._rate = None if rate is None else Rate(rate)
-        self._route_rates = {r: Rate(r.rate) for r in self._routes if r.rate is not None}
+        self._rules = Rules(
+            domains=domains,
+            routes=routes,
+            access=access,
+            public=public,
+            header=header,
+            path_prefix=path_prefix,
+            trusted_proxies=trusted_proxies,
+            reserved=reserved,
+            wait=wait,
+            timeout=timeout,
+            max_body=max_body,
+            max_in_flight=max_in_flight,
+            rate=rate,
+            pages=Pages(pages),
+        )
         self.on_passed = on_passed
-        self._naming: Naming | None = None
         self._server: PeersLike | None = None
-        self._controls: dict[int, Access] = {}
+        self._loopback = False
+        self._asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._nursery: trio.Nursery | None = None
         self._in_flight: dict[str, int] = {}
+        self._failures = Rate(_FAILURES)
+        self._lines = LimitLog(_log)
         self._clock: Callable[[], float] = float
         self._started = -math.inf
 
@@ -134,25 +144,15 @@ class Ingress:
         Raises:
             ValueError: everybody would be let in from elsewhere, and `public` does not say so.
         """
-        if self._access is None and not (loopback or self._public):
-            raise ValueError(
-                "this ingress would let everybody in from anywhere: give it access=, or public=True"
-            )
-        domains = self._domains
-        if domains is None:
-            domains = ("localhost",) if loopback else ()
-        self._naming = Naming(
-            domains,
-            self._routes,
-            header=self._header,
-            path_prefix=loopback if self._path_prefix is None else self._path_prefix,
-            reserved=self._reserved,
-        )
         self._server = server
-        for auth in (self._access, *(route.access for route in self._routes)):
-            if id(auth) not in self._controls:
-                control = AccessControl(auth=auth, name="ingress", limit_log=server.limit_log)
-                self._controls[id(auth)] = Access(auth, control)
+        self._loopback = loopback
+        self._rules.bind(server.limit_log, self._asyncio_loop, loopback=loopback)
+
+    def serve_here(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Has authenticators that are async run on this loop. For the server, before it runs."""
+        assert self._server is not None
+        self._asyncio_loop = loop
+        self._rules.bind(self._server.limit_log, loop, loopback=self._loopback)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -169,23 +169,21 @@ class Ingress:
                 nursery.cancel_scope.cancel()
 
     async def _refresh_forever(self) -> None:
-        """Has credentials that come from files be those of the files."""
         while True:
-            for access in list(self._controls.values()):
-                access.control.refresh()
+            self._rules.refresh()
             await trio.sleep(_REFRESH)
 
     def swap(self, other: Ingress) -> None:
         """Takes the rules of another one, which is not to be used itself, for requests to come.
 
         Those in flight keep the rules that they came under.
+
+        Raises:
+            ValueError: as of `bind`; then the rules stay what they were.
         """
-        for name in (
-            *("_domains", "_routes", "_access", "_public", "_header", "_path_prefix", "_proxies"),
-            *("_reserved", "_wait", "_timeout", "_max_body", "_max_in_flight", "_rate"),
-            *("_route_rates", "_naming", "_controls"),
-        ):
-            setattr(self, name, getattr(other, name))
+        if self._server is not None:
+            other._rules.bind(self._server.limit_log, self._asyncio_loop, loopback=self._loopback)
+        self._rules = other._rules
 
     # --- a request ------------------------------------------------------------------------
 
@@ -193,26 +191,29 @@ class Ingress:
         """Takes over a request; see `Handler`."""
         connection = exchange.connection
         assert connection is not None
-        assert self._naming is not None
-        request = Request(exchange, self._clock(), connection.peer)
+        rules = self._rules
+        request = Request(exchange, rules, self._clock(), connection.peer)
         request.relay = Relay(
             exchange,
-            max_body=self._max_body,
+            max_body=rules.max_body,
             on_failure=lambda error: self._answer_failure(request, error),
             on_end=lambda: self._end(request),
             on_waiting=lambda: self._bound_wait(request),
         )
         try:
-            request.client = self._proxies.locate(connection.peer, exchange.request.headers)
-            request.found = self._naming.find(exchange.request)
+            request.client = rules.proxies.locate(connection.peer, exchange.request.headers)
+            request.found = rules.naming.find(exchange.request)
             route = request.found.route
-            auth = self._access if route is None or route.access is None else route.access
-            access = self._controls[id(auth)]
+            access = request.access = rules.access(route)
+            if access.auth is not None or (route is not None and route.webhook is not None):
+                self._check_failures(request)
             if access.auth is None:
                 self._pass_on(request)
                 return
+            trusted = rules.proxies.trusts(connection.peer.host)
+            scheme = scheme_for(exchange.request, connection.peer, trusted=trusted)
             upgrade = upgrade_of(exchange.request, connection.tls, request.client)
-            admission = access.control.authenticate(upgrade)
+            admission = access.control.authenticate(replace(upgrade, scheme=scheme))
             if access.at_once:
                 request.principal = _result_of(admission)
                 self._admit(request)
@@ -227,9 +228,15 @@ class Ingress:
     async def _authenticate(
         self, request: Request, admission: Coroutine[Any, Any, Principal]
     ) -> None:
+        assert self._server is not None
         try:
-            request.principal = await admission
-            self._admit(request)
+            with trio.CancelScope() as scope:
+                request.timers.append(scope)  # it ends if the client leaves
+                with trio.move_on_after(self._server.options.timeouts.handshake):
+                    request.principal = await admission
+                    self._admit(request)
+                    return
+                raise Refused(503, "It takes too long to find out who you are.")
         except Refused as exc:
             self._refuse(request, exc)
 
@@ -237,7 +244,7 @@ class Ingress:
         assert request.principal is not None
         assert request.found is not None
         if not request.principal.calls(request.found.name):
-            raise _NO_SUCH_PEER  # to those who may not know of it, as if it were not there
+            raise nobody()  # to those who may not know of it, as if it were not there
         self._pass_on(request)
 
     def _pass_on(self, request: Request) -> None:
@@ -246,35 +253,39 @@ class Ingress:
         Raises:
             Refused: there are too many, or there is no such peer.
         """
-        found, exchange, relay = request.found, request.exchange, request.relay
+        found, exchange, relay, rules = (
+            request.found,
+            request.exchange,
+            request.relay,
+            request.rules,
+        )
         assert found is not None
         assert relay is not None
+        assert request.access is not None
         assert self._server is not None
         if relay.over or exchange.closed:
             return
-        self._check_rate(request, found)
+        self._check_rate(request)
         name = found.name
         if not (
             self._server.connections.was_seen(name)
             or self._clock() - self._started < _NEWLY_STARTED
         ):
-            raise _NO_SUCH_PEER
-        if self._in_flight.get(name, 0) >= self._max_in_flight:
+            raise nobody()
+        if self._in_flight.get(name, 0) >= rules.max_in_flight:
             self._server.limit_log.note("max_in_flight", "too many requests at once to %r", name)
             raise Refused(503, "This host has too much to do.", headers={"Retry-After": "1"})
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
         request.counted = name
         connection = exchange.connection
         assert connection is not None
-        route = found.route
-        auth = self._access if route is None or route.access is None else route.access
         head = head_for_peer(
             exchange.request,
             found,
             client=connection.peer,
-            trusted=self._proxies.trusts(connection.peer.host),
+            trusted=rules.proxies.trusts(connection.peer.host),
             principal=request.principal,
-            own_authorization=isinstance(auth, CredentialStore),
+            own_authorization=request.access.takes_authorization,
         )
         host = host_of(exchange.request)
 
@@ -282,46 +293,81 @@ class Ingress:
             request.status = answer.status
             return head_for_client(answer, found, host)
 
-        relay.start(self._server.route(name), head, translate)
-        if self._timeout is not None:
-            self._start_soon(self._time_out, request, self._timeout)
+        def check(body: bytes) -> None:
+            assert found.route is not None
+            assert found.route.webhook is not None
+            found.route.webhook.check(exchange.request.headers, body)
 
-    def _check_rate(self, request: Request, found: Found) -> None:
-        rate = self._rate
-        if found.route is not None:
-            rate = self._route_rates.get(found.route, rate)
+        signed = found.route is not None and found.route.webhook is not None
+        relay.start(self._server.route(name), head, translate, check if signed else None)
+        if rules.timeout is not None:
+            self._start_timer(request, rules.timeout, self._time_out)
+
+    # --- bounds ---------------------------------------------------------------------------
+
+    def _check_failures(self, request: Request) -> None:
+        seconds = self._failures.wait(network_of(request.client.host), self._clock())
+        if seconds:
+            raise Refused(
+                429,
+                "Too many credentials from this address were wrong.",
+                headers={"Retry-After": str(seconds)},
+            )
+
+    def _check_rate(self, request: Request) -> None:
+        assert request.found is not None
+        route = request.found.route
+        rate = request.rules.rate(route)
         if rate is None:
             return
-        caller = request.client.host if request.principal is None else request.principal.name
-        seconds = rate.take(f"{caller}\n{found.route or ''}", self._clock())
+        principal = request.principal
+        caller = network_of(request.client.host) if principal is None else principal.name
+        seconds = rate.take(f"{principal is None} {caller}\n{route or ''}", self._clock())
         if seconds is not None:
             raise Refused(
                 429,
                 f"There are more requests than {rate.text}.",
-                headers={"Retry-After": str(int(seconds))},
+                headers={"Retry-After": str(seconds)},
             )
 
     # --- time -----------------------------------------------------------------------------
 
-    def _start_soon(self, function: Callable[..., Any], *args: object) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(function, *args)
+    def _start_timer(
+        self, request: Request, seconds: float, function: Callable[[Request], object]
+    ) -> None:
+        """Has a function called after so many seconds, unless the request is over by then."""
+        relay = request.relay
+        if self._nursery is None or relay is None or relay.over:
+            return
+        scope = trio.CancelScope()
+        request.timers.append(scope)
+
+        async def run() -> None:
+            with scope:
+                await trio.sleep(seconds)
+                function(request)
+
+        self._nursery.start_soon(run)
 
     def _bound_wait(self, request: Request) -> None:
-        """Its peer is away: it waits for a while."""
-        self._start_soon(self._stop_waiting, request, self._wait)
+        """Its peer is away, or has no stream free: it waits for a while."""
+        request.waits += 1
+        waits = request.waits
 
-    async def _stop_waiting(self, request: Request, seconds: float) -> None:
-        await trio.sleep(seconds)
+        def stop(request: Request) -> None:
+            if request.waits == waits:  # not for a stream that it had meanwhile
+                self._stop_waiting(request)
+
+        self._start_timer(request, request.rules.wait, stop)
+
+    def _stop_waiting(self, request: Request) -> None:
         relay = request.relay
         assert relay is not None
         if relay.waiting and not relay.over:
             explain = None if relay.outbound is None else relay.outbound.explain
-            error = PeerUnavailable("the peer is away") if explain is None else explain()
-            relay.cancel(error)
+            relay.cancel(PeerUnavailable("the peer is away") if explain is None else explain())
 
-    async def _time_out(self, request: Request, seconds: float) -> None:
-        await trio.sleep(seconds)
+    def _time_out(self, request: Request) -> None:
         relay = request.relay
         assert relay is not None
         if not (relay.answered or relay.over):
@@ -337,40 +383,58 @@ class Ingress:
         assert relay is not None
         if relay.over:
             return
-        request.status = refused.status
-        if refused.status in (401, 403):
-            _log.info(
-                "refused with %d: %s %s", refused.status, request.client.host, words_of(request)
-            )
+        relay.over = True
+        self._answer_refusal(request, refused)
         relay.stop()
-        answer_problem(request.exchange, refused.status, refused.text, refused.headers)
 
-    def _answer_failure(self, request: Request, error: RestsockError | None) -> None:
-        """Answers a request that its peer has not answered."""
-        may_have_run = bool(getattr(error, "may_have_run", False))
-        request.may_have_run = may_have_run
-        fields = [(MAY_HAVE_RUN, b"?1" if may_have_run else b"?0")]
-        if error is None:
-            status, detail = 413, "The body of the request is too large."
-        elif isinstance(error, PeerNotFound):
-            status, detail = 404, _NO_SUCH_PEER.text
-        elif isinstance(error, (PeerUnavailable, StreamRefused)):
-            status, detail = 503, "This host is not available now."
-            fields.append((b"Retry-After", b"2"))
-        elif isinstance(error, RequestTimeout):
-            status, detail = 504, "This host does not answer in time."
-        elif isinstance(error, LocalProtocolError):
-            status, detail = 400, "The request, or its answer, is malformed."
+    def _answer_refusal(self, request: Request, refused: Refused) -> None:
+        status = request.status = refused.status
+        host = request.client.host
+        if status in (401, 403):
+            self._lines.say(
+                "refused",
+                "refused with %d: %s: %s",
+                status,
+                request.client,
+                words_of(request),
+                level=logging.INFO,
+                burst=_LINES,
+            )
+            found = request.found
+            signed = found is not None and found.route is not None and found.route.webhook
+            # Asking without any is no failure: browsers do that first.
+            if signed or values_of(request.exchange.request.headers, b"authorization"):
+                self._failures.take(network_of(host), self._clock())
+        if isinstance(refused, Answered):
+            request.rules.pages.pass_on(request.exchange, refused)
         else:
-            status, detail = 502, "The connection to this host was lost."
+            fields = refused.headers
+            request.rules.pages.answer(request.exchange, status, refused.text, fields)
+
+    def _answer_failure(self, request: Request, error: RestsockError | Refused | None) -> None:
+        """Answers a request that its peer has not answered."""
+        if isinstance(error, Refused):
+            self._answer_refusal(request, error)
+            return
+        problem = problem_of(error)
+        request.status, request.may_have_run = problem.status, problem.may_have_run
         if error is not None:
-            _log.info("%s: %d: %s", words_of(request), status, error)
-        request.status = status
-        answer_problem(request.exchange, status, detail, fields)
+            self._lines.say(
+                "failed",
+                "%s: %d: %s",
+                words_of(request),
+                problem.status,
+                error,
+                level=logging.INFO,
+                burst=_LINES,
+            )
+        request.rules.pages.answer(request.exchange, problem.status, problem.detail, problem.fields)
 
     def _end(self, request: Request) -> None:
         relay, exchange = request.relay, request.exchange
         assert relay is not None
+        for timer in request.timers:
+            timer.cancel()
         if request.counted:
             left = self._in_flight[request.counted] - 1
             if left:
@@ -408,30 +472,8 @@ class Ingress:
         Raises:
             ValueError: the URL cannot be one.
         """
-        from urllib.parse import urlsplit
-
-        from restsock.protocol import RequestHead
-
-        assert self._naming is not None
         assert self._server is not None
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        if not any(name.lower() == b"host" for name, _ in fields):
-            fields.insert(0, (b"Host", parts.netloc.rpartition("@")[2].encode("latin-1")))
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            found = self._naming.find(RequestHead(method.encode(), target.encode(), fields))
-        except Refused as exc:
-            return Explanation(None, f"{exc.status}: {exc.text}", "", "", False)
-        route = found.route
-        auth = self._access if route is None or route.access is None else route.access
-        return Explanation(
-            found.name,
-            found.how,
-            found.target.decode("latin-1"),
-            "open" if auth is None else type(auth).__name__,
-            self._server.connections.by_name(found.name) is not None,
-        )
+        return explain(self._rules, self._server.connections, method, url, headers)
 
 
 def _result_of(admission: Coroutine[Any, Any, Principal]) -> Principal:

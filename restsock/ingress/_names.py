@@ -8,13 +8,19 @@ In this order, and a request that says two different things is refused:
 4. the field Restsock-Peer, on the ingress's own hosts;
 5. the path prefix `/_/edge-1/`, on the ingress's own hosts, where it is on.
 
-Names of peers are compared as labels of hosts are: in lower case.
+The ingress's own hosts are those that are nobody else's. Where this machine alone can reach it,
+they are only addresses, `localhost` and the domains: a web page whose name was pointed at this
+machine (DNS rebinding) has another host.
+
+Labels are compared as those of hosts are: in lower case. A name in the field is taken as it is.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import posixpath
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -25,7 +31,7 @@ from restsock.protocol import RequestHead, values_of
 if TYPE_CHECKING:
     from ._routes import Route
 
-__all__ = ["PEER_FIELD", "RESERVED", "Found", "Naming", "is_label"]
+__all__ = ["PEER_FIELD", "RESERVED", "Found", "Naming", "is_label", "nobody"]
 
 PEER_FIELD = b"restsock-peer"
 
@@ -34,9 +40,18 @@ RESERVED = frozenset(("admin", "api", "hub", "localhost", "www"))
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PREFIX = re.compile(rb"/_/([^/?]+)(/[^?]*)?(\?.*)?")
-_NAME = re.compile(r"[\x21-\x7e]{1,255}")
+_ENCODED_NAME = re.compile(rb"[\x21-\x7e]+")
+_MAX_NAME = 255
 
-_NOBODY = Refused(404, "There is no such host here.")
+# A path that all servers read in the same way, and what else some of them make of others.
+_PLAIN_PATH = re.compile(r"(?:/(?!\.{0,2}(?:/|\Z))[0-9A-Za-z._~!$&'()*+,=:@-]+)*/?|\*")
+_PARAMETERS = re.compile(r";[^/]*")
+_SLASHES = re.compile(r"/+")
+
+
+def nobody() -> Refused:
+    """What a request gets that is for nobody here, or for somebody of whom it may not know."""
+    return Refused(404, "There is no such host here.")
 
 
 def is_label(name: str, reserved: Collection[str] = RESERVED) -> bool:
@@ -73,6 +88,11 @@ class Naming:
         header: whether the field counts.
         path_prefix: whether the path prefix counts.
         reserved: labels that are no peers.
+        own_hosts_only: whether the field and the prefix count on addresses, `localhost` and the
+            domains alone, and not on any host that is no peer's.
+
+    Raises:
+        ValueError: two routes are for the same place.
     """
 
     def __init__(
@@ -83,16 +103,20 @@ class Naming:
         header: bool,
         path_prefix: bool,
         reserved: Collection[str] = RESERVED,
+        own_hosts_only: bool = False,
     ) -> None:
         self.domains = tuple(domain.lower().strip(".") for domain in domains)
         self.header = header
         self.path_prefix = path_prefix
         self.reserved = frozenset(reserved)
+        self._own_hosts_only = own_hosts_only
         self._routes: dict[str, list[Route]] = {}
         for route in routes:
-            self._routes.setdefault(route.host.lower(), []).append(route)
-        for found in self._routes.values():
-            found.sort(key=lambda route: len(route.path), reverse=True)
+            self._routes.setdefault(_folded(route.host), []).append(route)
+        for host, found in self._routes.items():
+            if len({route.path.rstrip("/") for route in found}) < len(found):
+                raise ValueError(f"two routes are for the same path of {host}")
+            found.sort(key=lambda route: len(route.path.rstrip("/")), reverse=True)
 
     def find(self, request: RequestHead) -> Found:
         """Says whom a request is for.
@@ -101,7 +125,7 @@ class Naming:
             Refused: with 400: it says two things; with 404: it is for nobody here.
         """
         host = values_of(request.headers, b"host")[0].decode("latin-1")
-        host = host_and_port(host)[0].lower().rstrip(".")
+        host = _folded(host_and_port(host)[0])
         asked = values_of(request.headers, PEER_FIELD)
         if len(asked) > 1:
             raise Refused(400, "There is more than one Restsock-Peer.")
@@ -110,6 +134,8 @@ class Naming:
             if asked and self._name_in(asked[0]) != found.name:
                 raise Refused(400, "Host and Restsock-Peer name different peers.")
             return found
+        if self._own_hosts_only and not self._is_own(host):
+            raise nobody()
         by_path = _PREFIX.fullmatch(request.target) if self.path_prefix else None
         name = None if by_path is None else self._label(unquote(by_path[1].decode("latin-1")))
         if asked:
@@ -121,22 +147,28 @@ class Naming:
             if name is None:
                 return Found(wanted, request.target, "", None, "the field Restsock-Peer")
         if by_path is None or name is None:
-            raise _NOBODY
+            raise nobody()
         target = (by_path[2] or b"/") + (by_path[3] or b"")
         return Found(name, target, f"/_/{name}", None, "the path prefix")
 
     def _by_route(self, host: str, target: bytes) -> Found | None:
+        routes = self._routes.get(host)
+        if routes is None:
+            return None
         path = target.partition(b"?")[0].decode("latin-1")
-        for route in self._routes.get(host, ()):
-            if route.covers(path):
-                prefix = route.path.rstrip("/") if route.strip else ""
-                rest = target[len(prefix) :]
-                if not rest.startswith(b"/") and target != b"*":
-                    rest = b"/" + rest
-                return Found(route.peer, rest, prefix, route, f"the route {route}")
-        if host in self._routes:
-            raise _NOBODY
-        return None
+        route = _covering(routes, path)
+        if not _PLAIN_PATH.fullmatch(path) and any(
+            _covering(routes, reading) is not route for reading in _readings(path)
+        ):
+            # Rules that are for a path must be for what the app takes it for.
+            raise Refused(400, "The path can be read in more than one way.")
+        if route is None:
+            raise nobody()
+        prefix = route.path.rstrip("/") if route.strip else ""
+        rest = target[len(prefix) :]
+        if not rest.startswith(b"/") and target != b"*":
+            rest = b"/" + rest
+        return Found(route.peer, rest, prefix, route, f"the route {route}")
 
     def _by_host(self, host: str, target: bytes) -> Found | None:
         label, dot, rest = host.partition(".")
@@ -145,17 +177,51 @@ class Naming:
         if rest in self.domains:
             return Found(self._label(label), target, "", None, f"the domain {rest}")
         if any(host.endswith(f".{domain}") for domain in self.domains):
-            raise _NOBODY
+            raise nobody()
         return None
 
     def _label(self, text: str) -> str:
         name = text.lower()
         if not is_label(name, self.reserved):
-            raise _NOBODY
+            raise nobody()
         return name
 
+    def _is_own(self, host: str) -> bool:
+        if host == "localhost" or host in self.domains:
+            return True
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
     def _name_in(self, value: bytes) -> str:
-        name = unquote(value.decode("latin-1"))
-        if not _NAME.fullmatch(name):
+        try:
+            name = unquote(value.decode("latin-1"), errors="strict")
+        except UnicodeDecodeError:
+            name = ""
+        if (
+            not _ENCODED_NAME.fullmatch(value)
+            or not 0 < len(name) <= _MAX_NAME
+            or not name.isprintable()
+        ):
             raise Refused(400, "Restsock-Peer is not the name of a peer.")
         return name
+
+
+def _folded(host: str) -> str:
+    """A host as it is compared: in lower case, and without the dot that may stand at its end."""
+    return host.lower().removesuffix(".")
+
+
+def _covering(routes: Sequence[Route], path: str) -> Route | None:
+    return next((route for route in routes if route.covers(path)), None)
+
+
+def _readings(path: str) -> Iterator[str]:
+    """What servers may take a path for: decoded, without parameters, slashes or dots."""
+    yield (path := unquote(path, "latin-1"))
+    yield (path := path.replace("\\", "/"))
+    yield (path := _PARAMETERS.sub("", path))
+    yield (path := _SLASHES.sub("/", path))
+    yield posixpath.normpath(path)

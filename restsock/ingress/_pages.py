@@ -3,68 +3,176 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from pathlib import Path
+from typing import NamedTuple
 
+from restsock._exceptions import (
+    LocalProtocolError,
+    PeerNotFound,
+    PeerUnavailable,
+    RequestTimeout,
+    RestsockError,
+    StreamRefused,
+)
 from restsock.apps import PROBLEM, Responder, ignore
+from restsock.auth import Answered
 from restsock.connection import Exchange
 from restsock.protocol import elements_of
 
-__all__ = ["answer_problem"]
+from ._names import nobody
+
+__all__ = ["MAY_HAVE_RUN", "Pages", "Problem", "problem_of"]
+
+MAY_HAVE_RUN = b"Restsock-May-Have-Run"
 
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{title}</title>
+<title>{status} {title}</title>
 <body style="font: 1rem/1.5 sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem">
-<h1>{title}</h1>
+<h1>{status} {title}</h1>
 <p>{detail}</p>
 """
 _HTML = [
     (b"Content-Type", b"text/html; charset=utf-8"),
-    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:"),
     (b"X-Content-Type-Options", b"nosniff"),
 ]
+_JSON = [(b"Content-Type", b"application/json")]
+_PROBLEM = [(b"Content-Type", PROBLEM)]
+_FIELDS = [(b"Cache-Control", b"no-store"), (b"Vary", b"Accept")]
+
+_FILE = re.compile(r"([45][0-9]{2})\.(html|json)")
+_MAX_FILE = 64 * 1024
+_PLACE = re.compile(r"\{(status|title|detail)\}")
 
 
-def answer_problem(
-    exchange: Exchange, status: int, detail: str, fields: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    """Answers a request in place of a peer.
+class Problem(NamedTuple):
+    """How a failure is answered: in words that tell nothing of what is inside."""
+
+    status: int
+    detail: str
+    fields: list[tuple[bytes, bytes]]
+    may_have_run: bool
+
+
+def problem_of(error: RestsockError | None) -> Problem:
+    """How to answer a request that its peer has not answered.
 
     Args:
-        exchange: not answered yet.
-        status: 400 to 599.
-        detail: a sentence for people; it must not tell what is inside.
-        fields: further ones, Retry-After for example.
+        error: why; `None` where the body was too large.
     """
-    exchange.observer = ignore
-    if exchange.closed:
-        return
-    response = Responder(exchange, exchange.request.method)
-    title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
-    extra = [(b"Cache-Control", b"no-store"), *fields]
-    if _wants_html(exchange):
-        page = _PAGE.format(title=html.escape(f"{status} {title}"), detail=html.escape(detail))
-        response.start(status, [*_HTML, *extra])
-        response.body(page.encode(), more=False)
+    may_have_run = bool(getattr(error, "may_have_run", False))
+    fields = [(MAY_HAVE_RUN, b"?1" if may_have_run else b"?0")]
+    if error is None:
+        status, detail = 413, "The body of the request is too large."
+    elif isinstance(error, PeerNotFound):
+        status, detail = 404, nobody().text
+    elif isinstance(error, (PeerUnavailable, StreamRefused)):
+        status, detail = 503, "This host is not available now."
+        fields.append((b"Retry-After", b"2"))
+    elif isinstance(error, RequestTimeout):
+        status, detail = 504, "This host does not answer in time."
+    elif isinstance(error, LocalProtocolError):
+        status, detail = 400, "The request, or its answer, is malformed."
     else:
-        response.start(status, [(b"Content-Type", PROBLEM), *extra])
-        response.body(_problem(status, title, detail), more=False)
+        status, detail = 502, "The connection to this host was lost."
+    return Problem(status, detail, fields, may_have_run)
+
+
+class Pages:
+    """Answers requests in place of peers.
+
+    Args:
+        folder: has files such as `404.html` and `503.json` for some statuses. In them `{status}`,
+            `{title}` and `{detail}` are filled in; in JSON the two texts come with their quotes.
+
+    Raises:
+        OSError: the folder or a file cannot be read.
+        ValueError: a file is not text in UTF-8, is longer than 64 KiB, or is no JSON.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._files: dict[tuple[int, str], str] = {}
+        for path in [] if folder is None else sorted(Path(folder).iterdir()):
+            if found := _FILE.fullmatch(path.name):
+                self._files[int(found[1]), found[2]] = _read(path)
+
+    def answer(
+        self, exchange: Exchange, status: int, detail: str, fields: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        """Answers a request.
+
+        Args:
+            exchange: not answered yet.
+            status: 400 to 599.
+            detail: a sentence for people; it must not tell what is inside.
+            fields: further ones, Retry-After for example.
+        """
+        exchange.observer = ignore
+        if exchange.closed:
+            return
+        kind = "html" if _wants_html(exchange) else "json"
+        template = self._files.get((status, kind))
+        if kind == "html":
+            head = _HTML
+            body = _filled(template or _PAGE, status, detail, html.escape)
+        elif template is not None:
+            head = _JSON
+            body = _filled(template, status, detail, json.dumps)
+        else:
+            head = _PROBLEM
+            problem = {"title": _title(status), "status": status, "detail": detail}
+            body = json.dumps(problem)
+        response = Responder(exchange, exchange.request.method)
+        response.start(status, [*head, *_FIELDS, *fields])
+        response.body(body.encode(), more=False)
+
+    def pass_on(self, exchange: Exchange, answer: Answered) -> None:
+        """Answers a request with what an authenticator has for it."""
+        exchange.observer = ignore
+        if not exchange.closed:
+            response = Responder(exchange, exchange.request.method)
+            response.start(answer.status, answer.headers)
+            response.body(answer.body, more=False)
+
+
+def _read(path: Path) -> str:
+    if path.stat().st_size > _MAX_FILE:
+        raise ValueError(f"{path} is longer than {_MAX_FILE} bytes")
+    try:
+        text = path.read_text("utf-8")
+        if path.suffix == ".json":
+            json.loads(_filled(text, 500, "", json.dumps))
+    except ValueError as exc:  # of both: not UTF-8, not JSON
+        raise ValueError(f"{path} is no page: {exc}") from None
+    return text
+
+
+def _filled(template: str, status: int, detail: str, escape: Callable[[str], str]) -> str:
+    """A template with its places filled in, all in one pass: what is put in is not looked at."""
+    texts = {"status": str(status), "title": escape(_title(status)), "detail": escape(detail)}
+    return _PLACE.sub(lambda found: texts[found[1]], template)
+
+
+def _title(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
 
 
 def _wants_html(exchange: Exchange) -> bool:
     """Whether the client names HTML, and names it before JSON: browsers do, API clients do not."""
     for accepted in elements_of(exchange.request.headers, b"accept"):
-        kind = accepted.partition(b";")[0].strip().lower()
+        kind, _, parameters = accepted.partition(b";")
+        if re.fullmatch(rb"q=0(?:\.0*)?", parameters.strip().lower()):
+            continue  # not acceptable (RFC 9110, section 12.4.2)
+        kind = kind.strip().lower()
         if kind in (b"text/html", b"application/xhtml+xml"):
             return True
         if kind.endswith(b"json") or kind == b"*/*":
             return False
     return False
-
-
-def _problem(status: int, title: str, detail: str) -> bytes:
-    import json  # what loads this package may never need it
-
-    return json.dumps({"title": title, "status": status, "detail": detail}).encode()

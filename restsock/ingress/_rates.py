@@ -33,7 +33,7 @@ class Rate:
         self._burst = max(1.0, float(found[1]))
         self._callers: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
-    def take(self, caller: str, now: float) -> float | None:
+    def take(self, caller: str, now: float) -> int | None:
         """Takes a token for a request.
 
         Args:
@@ -43,10 +43,25 @@ class Rate:
         Returns:
             `None` if there was one; else the seconds until there is.
         """
-        tokens, then = self._callers.pop(caller, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._per_second)
-        allowed = tokens >= 1
-        self._callers[caller] = (tokens - 1 if allowed else tokens, now)
+        tokens = self._tokens(caller, now)
+        self._callers.pop(caller, None)
+        self._callers[caller] = (tokens - 1 if not self._seconds(tokens) else tokens, now)
         if len(self._callers) > _CALLERS:
             self._callers.popitem(last=False)
-        return None if allowed else math.ceil((1 - tokens) / self._per_second)
+        return self._seconds(tokens) or None
+
+    def wait(self, caller: str, now: float) -> int:
+        """The seconds until there is a token for a caller; 0 if there is one. Takes none."""
+        return self._seconds(self._tokens(caller, now))
+
+    def _tokens(self, caller: str, now: float) -> float:
+        tokens, then = self._callers.get(caller, (self._burst, now))
+        return min(self._burst, tokens + (now - then) * self._per_second)
+
+    def _seconds(self, tokens: float) -> int:
+        # A little less than one is one: sums of fractions are not exact.
+        return max(0, math.ceil((1 - tokens) / self._per_second - 1e-9))
+
+    def __len__(self) -> int:
+        """How many callers are known."""
+        return len(self._callers)

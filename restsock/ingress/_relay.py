@@ -5,7 +5,8 @@ leaves on the other in the same step. The credit of a side is given back when th
 either is as slow as the slower of the two, and neither holds more than its window.
 
 The request to the peer begins with the first that comes after the head, so that a short one leaves
-as a whole: then it can be sent once more where a peer provably has not begun with it.
+as a whole: then it can be sent once more where a peer provably has not begun with it. While it
+waits for a peer it holds no more than the window, either.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock.auth import Refused
 from restsock.connection import (
     Exchange,
     ExchangeEvent,
@@ -37,10 +39,14 @@ from restsock.protocol import (
     values_of,
 )
 
-__all__ = ["Relay"]
+__all__ = ["MAX_CHECKED", "Relay"]
 
 if TYPE_CHECKING:
     Translate = Callable[[ResponseHead], ResponseHead]
+    Check = Callable[[bytes], object]
+
+# Bytes of a body that is checked as a whole before any of it is sent on.
+MAX_CHECKED = 1024 * 1024
 
 
 class Relay:
@@ -52,7 +58,8 @@ class Relay:
         inbound: the request; its body bytes wait here, up to its window, until `start()`.
         max_body: bytes of its body that are passed on; `None` sets no bound.
         on_failure: is called when the request to the peer has failed and nothing was answered yet;
-            answers. It gets the error, or `None` when the body is too large.
+            answers. It gets the error, what its check has refused it with, or `None` when the body
+            is too large.
         on_end: is called once, when all is over.
         on_waiting: is called when it has to wait for another stream, after it had one.
 
@@ -70,7 +77,7 @@ class Relay:
         inbound: Exchange,
         *,
         max_body: int | None,
-        on_failure: Callable[[RestsockError | None], object],
+        on_failure: Callable[[RestsockError | Refused | None], object],
         on_end: Callable[[], object],
         on_waiting: Callable[[], object],
     ) -> None:
@@ -88,26 +95,39 @@ class Relay:
         self._on_waiting = on_waiting
         self._begin: Callable[[bytes, bool], None] | None = None  # once the head may be sent on
         self._held: list[bytes] = []
+        self._check: Check | None = None  # of the whole body, before any of it is sent on
         self._ended: Headers | None = None  # the trailers, once the request is whole
+        self._end_due = False  # whether the peer has yet to be told of the end
+        self._answered_whole = False
+        self._finished = False
         self._owed = 0  # body bytes whose credit waits for room at the peer
         self._owed_back = 0  # the same, the other way
         self._unwanted = False  # the peer wants no more of the request
         self._head: ResponseHead | None = None  # held back until something follows it
         self._translate: Translate | None = None
         head = inbound.request
-        self._at_once = head.upgrade is not None or bool(values_of(head.headers, b"expect"))
+        self._upgrades = head.upgrade is not None
+        self._expects = bool(values_of(head.headers, b"expect"))
         self._length = content_length(head.headers)
         inbound.observer = self._from_client
 
     # --- the request ----------------------------------------------------------------------
 
-    def start(self, submitter: Submitter, head: RequestHead, translate: Translate) -> None:
+    def start(
+        self,
+        submitter: Submitter,
+        head: RequestHead,
+        translate: Translate,
+        check: Check | None = None,
+    ) -> None:
         """Sends the request on, now or with what comes next of it.
 
         Args:
             submitter: the way to the peer.
             head: as the peer is to get it.
             translate: makes of the peer's response head that for the client.
+            check: is called with the whole body before any of it is sent on, and raises `Refused`
+                if it is not to be. Then the body has at most `MAX_CHECKED` bytes.
         """
         if self.over:
             return
@@ -122,26 +142,54 @@ class Relay:
             submitter.submit(exchange)
 
         self._begin = begin
-        if self._at_once or self._held or self._ended is not None:
+        if check is None:
+            if self._upgrades or self._expects or self._held or self._ended is not None:
+                self._open()
+            return
+        self._check = check
+        self._max_body = MAX_CHECKED if self._max_body is None else min(MAX_CHECKED, self._max_body)
+        if self.received > self._max_body:
+            self._fail(None)
+            return
+        self._inbound.consume(self.received)
+        if self._upgrades or self._ended is not None:
             self._open()
+        elif self._expects:
+            self._inbound.send_head(ResponseHead(100, [], b"Continue"))
 
     def _open(self) -> None:
         """Begins the request to the peer with what there is of it."""
-        assert self._begin is not None
         body = b"".join(self._held)
         self._held.clear()
+        if self._check is None:
+            self._owed += len(body)
+        else:
+            try:
+                self._check(body)
+            except Refused as exc:
+                self._fail(exc)
+                return
         ended, begin = self._ended, self._begin
+        assert begin is not None
         self._begin = None
-        whole = ended is not None and not ended
-        begin(body, whole)
-        outbound = self.outbound
-        if outbound is None or self.over:
-            return
-        if self.waiting:
+        # Trailers follow when it has a stream.
+        self._end_due = bool(ended)
+        begin(body, ended is not None and not ended)
+        if self.waiting and not self.over:
             self._on_waiting()
-        if ended:
-            self._send_end(ended)
-        self._give_credit(len(body))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Has the peer get what waited for it to begin with the request, or for room."""
+        outbound = self.outbound
+        if self.over or self.waiting or outbound is None:
+            return
+        if self._end_due:
+            self._end_due = False
+            self._send_end(self._ended or ())
+        if self._owed and not outbound.write_paused:
+            owed, self._owed = self._owed, 0
+            self._inbound.consume(owed)
 
     def _from_client(self, event: ExchangeEvent) -> None:
         if self.over:
@@ -150,11 +198,7 @@ class Relay:
         elif isinstance(event, DataReceived):
             self._receive(event.data)
         elif isinstance(event, EndReceived):
-            self._ended = event.trailers
-            if self.outbound is not None:
-                self._send_end(event.trailers)
-            elif self._begin is not None:
-                self._open()
+            self._receive_request_end(event.trailers)
         elif isinstance(event, Writable):
             self._give_credit_back(0)
         elif isinstance(event, Failed):
@@ -167,17 +211,33 @@ class Relay:
             return
         if self._unwanted:
             self._inbound.consume(len(data))
-        elif self.outbound is None:
-            self._held.append(data)
-            if self._begin is not None and self.received != self._length:
-                self._open()  # else the end follows at once
-        else:
+        elif self.outbound is not None:
             try:
                 self.outbound.send_data(data)
             except LocalProtocolError as exc:
                 self._fail(exc)
                 return
-            self._give_credit(len(data))
+            self._owed += len(data)
+            self._go_on()
+        else:
+            self._held.append(data)
+            if self._check is not None:
+                self._inbound.consume(len(data))
+            elif self._begin is not None and self.received != self._length:
+                self._open()  # else the end follows at once
+
+    def _receive_request_end(self, trailers: Headers) -> None:
+        self._ended = trailers
+        if self._answered_whole:  # an upgrade, of which the peer has ended its half first
+            self._send_end(trailers)
+            self._finish(whole=True)
+        elif self._begin is not None:
+            self._open()
+        elif self.outbound is not None and trailers:
+            self._end_due = True
+            self._go_on()
+        elif self.outbound is not None:
+            self._send_end(())
 
     def _send_end(self, trailers: Headers) -> None:
         assert self.outbound is not None
@@ -187,14 +247,6 @@ class Relay:
             self.outbound.send_end(trailers)
         except LocalProtocolError as exc:
             self._fail(exc)
-
-    def _give_credit(self, nbytes: int) -> None:
-        """Lets the client send more, as far as the peer takes it."""
-        self._owed += nbytes
-        outbound = self.outbound
-        if self._owed and outbound is not None and not outbound.write_paused:
-            owed, self._owed = self._owed, 0
-            self._inbound.consume(owed)
 
     # --- and back -------------------------------------------------------------------------
 
@@ -210,11 +262,12 @@ class Relay:
                 self._receive_end(event.trailers)
             elif isinstance(event, Started):
                 self.waiting = False
+                self._go_on()
             elif isinstance(event, Requeued):
                 self.waiting = True
                 self._on_waiting()
             elif isinstance(event, Writable):
-                self._give_credit(0)
+                self._go_on()
             elif isinstance(event, StopSending):
                 self._unwanted = True
                 self._inbound.consume(self._owed)
@@ -233,26 +286,34 @@ class Relay:
         self.status = head.status
         assert self._translate is not None
         head = self._translate(head)
-        # With a length, or without a body, more follows at once: they leave together.
+        # With a length, or without a body, more mostly follows at once: they leave together.
         if content_length(head.headers) is not None or head.status in (204, 304):
             self._head = head
+            connection = self._inbound.connection
+            assert connection is not None
+            connection.writer.leave_to_loop(self._send_held_head)
         else:
             with self._inbound.batch():
                 self._inbound.send_head(head)
 
+    def _send_held_head(self) -> None:
+        """Nothing has followed it: the client gets it now."""
+        head, self._head = self._head, None
+        if head is None or self.over:
+            return
+        try:
+            with self._inbound.batch():
+                self._inbound.send_head(head)
+        except LocalProtocolError as exc:
+            self._fail(exc)
+
     def _receive_back(self, data: bytes) -> None:
         self.sent += len(data)
         head, self._head = self._head, None
-        inbound = self._inbound
-        if head is not None and content_length(head.headers) == len(data):
-            with inbound.batch():
-                inbound.send_head(head)
-                inbound.send_data(data)
-        else:
-            with inbound.batch():
-                if head is not None:
-                    inbound.send_head(head)
-                inbound.send_data(data)
+        with self._inbound.batch():
+            if head is not None:
+                self._inbound.send_head(head)
+            self._inbound.send_data(data)
         self._give_credit_back(len(data))
 
     def _receive_end(self, trailers: Headers) -> None:
@@ -261,7 +322,8 @@ class Relay:
             if head is not None:
                 self._inbound.send_head(head)
             self._inbound.send_end(trailers)
-        if self._inbound.request.upgrade is None or self._ended is not None:
+        self._answered_whole = True
+        if not self._upgrades or self._ended is not None:
             self._finish(whole=True)
 
     def _give_credit_back(self, nbytes: int) -> None:
@@ -284,7 +346,7 @@ class Relay:
         if not self.over:
             self._fail(error)
 
-    def _fail(self, error: RestsockError | None) -> None:
+    def _fail(self, error: RestsockError | Refused | None) -> None:
         """Answers, if nothing was answered; else the client learns that the rest is missing."""
         if self.over:
             return
@@ -297,14 +359,19 @@ class Relay:
 
     def _finish(self, *, whole: bool = False) -> None:
         self.over = True
+        if self._finished:
+            return
+        self._finished = True
         outbound = self.outbound
         if outbound is not None and not outbound.closed:
-            if whole and self._ended is None:
-                outbound.reset(ResetCode.NO_ERROR, "the response is complete")
-            elif not whole:
+            if not whole:
                 outbound.reset(ResetCode.CANCEL, "the client has left")
-        if self._held or self._owed:
-            self._inbound.consume(sum(map(len, self._held)) + self._owed)
-            self._held.clear()
+            elif self._ended is None:
+                outbound.reset(ResetCode.NO_ERROR, "the response is complete")
+        if self._check is None:
+            self._owed += sum(map(len, self._held))
+        if self._owed:
+            self._inbound.consume(self._owed)
+        self._held.clear()
         self._begin = None
         self._on_end()

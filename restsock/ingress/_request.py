@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from restsock.auth import Authenticator
-
 if TYPE_CHECKING:
+    import trio
+
     from restsock._principal import Principal
-    from restsock.connection import AccessControl, Exchange, Peer
+    from restsock.connection import Exchange, Peer
 
     from ._names import Found
     from ._relay import Relay
+    from ._rules import Access, Rules
 
-__all__ = ["Access", "Explanation", "Passed", "Request", "words_of"]
+__all__ = ["Explanation", "Passed", "Request", "words_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +71,18 @@ class Request:
     """A request on its way: what is known of it."""
 
     exchange: Exchange
+    rules: Rules
     begun: float
     client: Peer
+    access: Access | None = None
     found: Found | None = None
     principal: Principal | None = None
     relay: Relay | None = None
     status: int = 0
     may_have_run: bool = False
     counted: str = ""  # the name whose requests in flight it is one of
-
-
-@dataclass(slots=True)
-class Access:
-    """Who may use what: an authenticator, and what asks it."""
-
-    auth: Authenticator | None
-    control: AccessControl
-    at_once: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.at_once = self.auth is None or not getattr(self.auth, "waits", True)
+    waits: int = 0  # how often it had to wait for a stream
+    timers: list[trio.CancelScope] = field(default_factory=list)  # that end with it
 
 
 def words_of(request: Request) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from restsock.endpoint import ServerStatistics
 
+from ._connection_limiter import network_of
 from ._events import ConnectionEvent, EventType, Subscription
 from ._front_door import IngressLike, PeersLike
 from ._handed_over import HandedOver
@@ -43,5 +44,6 @@ __all__ = [
     "Subscription",
     "TrustedProxies",
     "listen",
+    "network_of",
     "systemd_sockets",
 ]

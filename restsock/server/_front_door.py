@@ -20,6 +20,8 @@ from restsock.connection import Connection, Exchange, Handler, Health, answer
 from restsock.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:
+    import asyncio
+
     from restsock._limit_log import LimitLog
 
     from ._registry import Connections
@@ -56,6 +58,9 @@ class IngressLike(Protocol):
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose peers they are. Called once, before anything is served."""
+
+    def serve_here(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Has its authenticators that are async run on this loop. Before it runs."""
 
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
@@ -102,8 +107,12 @@ class FrontDoor:
         if self.ingress is not None:
             self.ingress.bind(server, loopback=loopback)
 
-    def serve_here(self, face: Callable[[Connection], Any]) -> None:
+    def serve_here(
+        self, face: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         """Has the endpoints run on the loop of asyncio that runs here; see `on_asyncio`."""
+        if self.ingress is not None:
+            self.ingress.serve_here(loop)
         self._endpoints = [(path, on_asyncio(app, face)) for path, app in self._endpoints]
 
     def handle(self, exchange: Exchange) -> None:

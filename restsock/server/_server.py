@@ -327,7 +327,7 @@ class Server(AdaptersByName):
         """
         self._endpoint.serve_here(face)
         if self._front_door is not None:
-            self._front_door.serve_here(face)
+            self._front_door.serve_here(face, self._endpoint.asyncio_loop)
         self._access_control.asyncio_loop = self._endpoint.asyncio_loop
 
     def accept_from(self, open_listeners: OpenListeners) -> None:
