@@ -13,6 +13,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _exceptions, _options  the tree of errors; limits, timeouts, heartbeat, backoff
 #    L0  _addresses            hosts and URLs, read strictly
 #    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
+#    L0  _http_date            the time as HTTP writes it
 #    L0  _json_log             records as JSON, one line each
 #    L0  _logging              the connection of each record, and no line that a peer has forged
 #    L0  _patterns             names and paths against patterns, in linear time
@@ -22,7 +23,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
 #    L1  auth, tls             credentials and authenticators; TLS from files
 #    L2  connection            a Connection over any trio stream, and the exchanges on it
-#    L2  http1                 HTTP/1.1 towards proxies and mounted servers, sans-IO as well
+#    L2  http1                 HTTP/1.1 towards proxies, mounted servers and clients, sans-IO
 #    L3  http_server           clients of plain HTTP, each as a connection
 #    L3  threads               where a thread or another loop meets the loop of the connections
 #    L4  apps, adapters        serve an app, a function or another server; requests and httpx

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+from restsock._http_date import http_date
 from restsock.protocol import (
     LENGTH,
     TOKEN,
@@ -41,7 +40,6 @@ __all__ = [
     "checked_field",
     "expects_continue",
     "fail_response",
-    "http_date",
 ]
 
 # A field as nearly all are, its parts kept apart by what neither has: no space around its value.
@@ -302,19 +300,6 @@ def fail_response(exchange: ServedExchange, response: Responder) -> None:
         exchange.reset(ResetCode.INTERNAL, "the app failed")
     else:
         response.plain(500, "Internal Server Error\n")
-
-
-def http_date() -> bytes:
-    """The time now as in a Date field (RFC 9110, section 5.6.7)."""
-    global _date  # noqa: PLW0603  # a cache: formatting costs more than all else in a head
-    now = int(time.time())
-    cached = _date
-    if cached[0] != now:
-        _date = cached = (now, formatdate(now, usegmt=True).encode("ascii"))
-    return cached[1]
-
-
-_date = (0, b"")
 
 
 def _reason_of(status: int) -> bytes:

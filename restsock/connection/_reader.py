@@ -18,7 +18,7 @@ from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import CloseReceived, Pong
 
 from ._leader import Borrower, Lead, Waiter, sleeper
-from ._ready_poll import ready_poll
+from ._ready_poll import is_broken_off, ready_poll
 
 if TYPE_CHECKING:
     from restsock.protocol import Pipeline
@@ -141,6 +141,8 @@ class Reader:
         direct_socket = self._writer.direct_socket
         if direct_socket is None:
             return
+        if self._pipeline.websocket.paused and self._poll is not None and is_broken_off(self._fd):
+            self._ending = self._lost()
         lead = self.lead
         looks = lead is not None and (lead.soon or lead.shared or lead.lent or lead.used)
         try:

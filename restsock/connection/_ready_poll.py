@@ -28,13 +28,23 @@ import trio
 
 from restsock._blocked import loop_watch
 
-__all__ = ["Readable", "ReadyPoll", "ready_poll"]
+__all__ = ["Readable", "ReadyPoll", "is_broken_off", "ready_poll"]
 
 _log = logging.getLogger("restsock.connection")
 
 _HAS_EPOLL = hasattr(select, "epoll")
 # Connections that read before the other tasks of the loop have their turn.
 _AT_ONCE = 64
+
+
+def is_broken_off(fd: int) -> bool:
+    """Whether the peer has broken a socket off, or both sides have closed it.
+
+    An epoll object tells that of a socket that is disarmed, too, again and again.
+    """
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
 
 
 class Readable(Protocol):

@@ -355,7 +355,7 @@ class Writer:
         if self._mute:
             return False
         with self.lock:
-            if self._written is None:
+            if self._written is None or self._written.is_set():
                 self._written = trio.Event()
             self.flush()
             if not self.writing and not self._unsent:

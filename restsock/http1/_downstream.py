@@ -23,14 +23,11 @@ from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
 
-import h11
-
 from restsock._options import Limits
 from restsock.protocol import (
     END,
     HEADER,
     HEADER_SIZE,
-    NOT_IN_TRAILERS,
     BinaryMessage,
     FrameType,
     ResetCode,
@@ -42,19 +39,20 @@ from restsock.protocol import (
     flags_of,
 )
 
+from ._chunked import ChunkedBody
 from ._request_head import BadRequestError, ParsedHead, parse_request_head
-from ._response_framing import ResponseFraming
+from ._response_framing import ResponseFraming, without_length
+from ._trailers import allowed_trailers
 
 __all__ = ["CREDIT", "Downstream", "Due"]
 
 # Bytes that have come and cannot be used yet, above which no more are read.
 _BACKLOG = 64 * 1024
-# The payload of a frame of a body.
-_FRAME = 64 * 1024
 # The client takes bytes as its socket does; the credit of the stream never is what it waits for.
 CREDIT = 2**31 - 1
 _MORE_CREDIT = 2**30
 _LAST_ID = 2**32 - 3
+_BLANK_LINE = b"\r\n\r\n"
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -85,11 +83,13 @@ class Downstream:
     Args:
         limits: of this side.
         scheme: what the client has used, `"http"` or `"https"`, as far as this hop knows.
+        date: the time now, as in a Date field.
         on_turn: is called, with the lock of the connection, whenever there is something to do for
             it that is neither to read nor to write: `over` was set, or input can be gone on with.
 
     Attributes:
         due: what the client is to send next.
+        stream_id: of the latest request; -1 before the first.
         over: whether nothing more is read, and what is due is the last that leaves.
         broken: whether a response was cut off that only a broken connection tells from a whole one.
         problem: why the client's request was not accepted; `None` while all are.
@@ -98,16 +98,21 @@ class Downstream:
     """
 
     __slots__ = (
-        *("_buffer", "_credit", "_keep_alive", "_limits", "_request", "_response", "_scheme"),
-        *("_sent", "_stream_id", "_turning", "_whole", "broken", "close_received", "close_sent"),
-        *("due", "events", "on_turn", "out", "over", "pongs", "problem", "_left", "_parser"),
+        *("_buffer", "_chunks", "_credit", "_date", "_keep_alive", "_left", "_limits", "_request"),
+        *("_response", "_scheme", "_sent", "_turning", "_whole", "broken", "close_received"),
+        *("close_sent", "due", "events", "on_turn", "out", "over", "pongs", "problem", "stream_id"),
     )
 
     def __init__(
-        self, limits: Limits, scheme: str, on_turn: Callable[[], object] | None = None
+        self,
+        limits: Limits,
+        scheme: str,
+        date: Callable[[], bytes],
+        on_turn: Callable[[], object] | None = None,
     ) -> None:
         self.on_turn = on_turn
         self.due = Due.REQUEST
+        self.stream_id = -1
         self.over = False
         self.broken = False
         self.problem: str | None = None
@@ -118,11 +123,11 @@ class Downstream:
         self.pongs: list[bytes] = []
         self._limits = limits
         self._scheme = flags_of(scheme)
+        self._date = date
         self._buffer = bytearray()
-        self._stream_id = -1
         self._request: ParsedHead | None = None  # of the exchange that is under way
         self._response: ResponseFraming | None = None  # of its final head, once that has come
-        self._parser: h11.Connection | None = None
+        self._chunks: ChunkedBody | None = None  # of a body in chunks, until all of it has come
         self._left = 0  # bytes of the body that have not come
         self._credit = 0
         self._sent = 0  # body bytes since the client's credit was renewed
@@ -136,6 +141,21 @@ class Downstream:
     def paused(self) -> bool:
         """Whether no more bytes should be read for now."""
         return len(self._buffer) > _BACKLOG
+
+    @property
+    def waiting(self) -> bool:
+        """Whether more of a body is due, and would be taken."""
+        return self.due in (Due.BODY, Due.CHUNKS) and self._credit > 0
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a response is or, if the connection ended now, would be cut off like that."""
+        return self.broken or (self._response is not None and self._response.ends_with_connection)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a request has begun to come whose response is not complete."""
+        return self._request is not None
 
     def receive_data(self, data: bytes) -> None:
         """Takes in bytes, or goes on with those that are there. Raises nothing."""
@@ -170,40 +190,40 @@ class Downstream:
         if self.due is Due.REQUEST:
             while buffer[:2] == b"\r\n":  # RFC 9112, section 2.2
                 del buffer[:2]
-            if not buffer:
+            if not buffer or buffer == b"\r":
                 return False
             self.due = Due.HEAD
         limit = self._limits.max_head
-        at = buffer.find(b"\r\n\r\n", 0, 2 * limit)
+        at = buffer.find(_BLANK_LINE, 0, limit)
         if at < 0:
-            if len(buffer) > limit:
+            if buffer[:1] < b"!" or buffer.find(b"\n\n", 0, limit) >= 0:
+                raise BadRequestError(400, "a malformed request head")
+            if len(buffer) >= limit:
                 raise BadRequestError(431, "a request head that is too long")
-            if buffer[:1] < b"!" or b"\n\n" in buffer:
-                raise BadRequestError(400, "not an HTTP request")
             return False
         head = bytes(buffer[: at + 4])
         del buffer[: at + 4]
-        request = parse_request_head(head, max_head=limit)
-        self._begin(request)
+        self._begin(parse_request_head(head))
         return True
 
     def _begin(self, request: ParsedHead) -> None:
         self._request = request
         self._response = None
-        self._stream_id += 2
-        self._keep_alive = self._keep_alive and request.keep_alive and self._stream_id < _LAST_ID
+        self.stream_id += 2
+        self._keep_alive = self._keep_alive and request.keep_alive and self.stream_id < _LAST_ID
         self._credit = self._limits.initial_window
         self._sent = 0
         self._whole = False
         flags = self._scheme
         body = b""
         if request.chunked:
-            self.due, self._parser = Due.CHUNKS, request.parser
+            self.due, self._chunks = Due.CHUNKS, ChunkedBody(self._limits.max_head)
         elif request.upgrade:
             self.due = Due.NOTHING
         elif request.length:
             self.due, self._left = Due.BODY, request.length
-            if request.length <= min(len(self._buffer), self._credit, _FRAME // 2):
+            room = min(self._credit, self._limits.max_frame - len(request.payload))
+            if request.length <= min(len(self._buffer), room):
                 body = self._take(request.length)
                 self._left = 0
         if not (request.chunked or request.upgrade or self._left):
@@ -215,7 +235,7 @@ class Downstream:
         """All of the request is there."""
         self._whole = True
         self._left = 0
-        self._parser = None
+        self._chunks = None
         self.due = Due.NOTHING
 
     def _take(self, nbytes: int) -> bytes:
@@ -225,7 +245,7 @@ class Downstream:
         return data
 
     def _receive_body(self) -> bool:
-        size = min(len(self._buffer), self._left, self._credit, _FRAME)
+        size = min(len(self._buffer), self._left, self._credit, self._limits.max_frame)
         if size <= 0:
             return False
         data = self._take(size)
@@ -237,50 +257,31 @@ class Downstream:
         return True
 
     def _receive_raw(self) -> bool:
-        size = min(len(self._buffer), self._credit, _FRAME)
+        size = min(len(self._buffer), self._credit, self._limits.max_frame)
         if size <= 0:
             return False
         self._tell(FrameType.DATA, 0, self._take(size))
         return True
 
     def _receive_chunks(self) -> bool:
-        parser, buffer = self._parser, self._buffer
-        assert parser is not None
-        if self._credit <= 0:
-            return False
-        size = min(len(buffer), self._credit)  # what comes out is no more than what goes in
-        if size:
-            parser.receive_data(bytes(buffer[:size]))
-            del buffer[:size]
-        while True:
-            try:
-                event = parser.next_event()
-            except h11.RemoteProtocolError:
-                raise BadRequestError(400, "a malformed chunk") from None
-            if isinstance(event, h11.Data):
-                self._receive_chunk(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                buffer[:0] = parser.trailing_data[0]
-                self._complete()
-                self._tell_end(event.headers.raw_items())
-                return True
+        chunks, request = self._chunks, self._request
+        assert chunks is not None
+        assert request is not None
+        data = chunks.take(self._buffer, min(self._credit, self._limits.max_frame))
+        if data:
+            self._credit -= len(data)
+            self._tell(FrameType.DATA, 0, data)
+        elif chunks.trailers is not None:
+            self._complete()
+            trailers = allowed_trailers(chunks.trailers, request.named)
+            if trailers:
+                self._tell(FrameType.HEAD, END, encode_trailers(trailers))
             else:
-                return bool(size and buffer)
-
-    def _receive_chunk(self, data: bytes) -> None:
-        self._credit -= len(data)
-        for at in range(0, len(data), _FRAME):
-            self._tell(FrameType.DATA, 0, data[at : at + _FRAME])
-
-    def _tell_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        kept = [field for field in trailers if field[0].lower() not in NOT_IN_TRAILERS]
-        if kept:
-            self._tell(FrameType.HEAD, END, encode_trailers(kept))
-        else:
-            self._tell(FrameType.DATA, END, b"")
+                self._tell(FrameType.DATA, END, b"")
+        return bool(data)
 
     def _tell(self, type: FrameType, flags: int, payload: bytes) -> None:
-        header = HEADER.pack(type, flags, 0, self._stream_id)
+        header = HEADER.pack(type, flags, 0, self.stream_id)
         if payload:
             self.events.append(BinaryMessage(header, payload))
         else:
@@ -295,7 +296,7 @@ class Downstream:
         """Answers what is no request, if that can be, and ends the connection."""
         self.problem = str(error)
         if self._request is not None and not self._whole:
-            reset = encode_reset(self._stream_id, ResetCode.PROTOCOL, str(error))
+            reset = encode_reset(self.stream_id, ResetCode.PROTOCOL, str(error))
             self.events.append(BinaryMessage(reset))
         self._end_with(error.status, f"{error}.\n")
 
@@ -313,7 +314,7 @@ class Downstream:
         type, flags, _, stream_id = HEADER.unpack_from(parts[0])
         if type == FrameType.GOAWAY:
             self._keep_alive = False
-        elif self.over or self._request is None or stream_id != self._stream_id:
+        elif self.over or self._request is None or stream_id != self.stream_id:
             pass  # it concerns an exchange that is over
         elif type == FrameType.WINDOW:
             self._credit += int.from_bytes(parts[0][HEADER_SIZE:], "big")
@@ -329,7 +330,7 @@ class Downstream:
     def _send_frame(self, type: int, end: bool, parts: list[bytes | memoryview]) -> None:
         response = self._response
         if type == FrameType.HEAD and response is None:
-            head, _, rest = bytes(parts[0]).partition(b"\r\n\r\n")
+            head, _, rest = bytes(parts[0]).partition(_BLANK_LINE)
             parts = [rest, *parts[1:]] if rest else parts[1:]
             response = self._send_head(head + b"\r\n", sum(map(len, parts)) if end else None)
             if response is None:
@@ -351,17 +352,22 @@ class Downstream:
         status = int(head[9:12])
         if head[12:15] == b" \r\n" and status in _PHRASES:  # for people, who may read it
             head = head[:13] + _PHRASES[status] + head[13:]
+        if status < 200 or status == 204:
+            head = without_length(head)
         if status < 200 and status != 101:
             if not request.old:
                 self.out += (head, b"\r\n")
             return None
-        if not (self._whole or request.upgrade):
-            # What is left of the request would have to be read before the next one.
+        if status != 101 and not self._whole and (self._buffer or not request.upgrade):
+            # What is left of the request would have to be read before the next one. What came after
+            # an upgrade that is declined may be no request at all.
             self._keep_alive = False
         response = ResponseFraming.of(head, status, request, whole, keep_alive=self._keep_alive)
         self._response = response
         self._keep_alive = response.keep_alive
         self.out += (head, response.fields, b"\r\n")
+        if status != 101 and b"\r\ndate:" not in head.lower():  # RFC 9110, section 6.6.1
+            self.out.insert(-1, b"Date: %s\r\n" % self._date())
         if status == 101:
             self.due = Due.RAW
             if self._buffer:
@@ -374,15 +380,15 @@ class Downstream:
 
     def _send_body(self, response: ResponseFraming, parts: list[bytes | memoryview]) -> None:
         size = sum(map(len, parts))
-        if response.chunked:
+        if response.chunked and size:  # a chunk without bytes would be the last
             self.out.append(b"%x\r\n" % size)
             self.out += parts
             self.out.append(b"\r\n")
-        elif not response.bodiless:
+        elif not (response.chunked or response.bodiless):
             self.out += parts
         self._sent += size
         if self._sent >= _MORE_CREDIT:
-            self.events.append(BinaryMessage(encode_window(self._stream_id, self._sent)))
+            self.events.append(BinaryMessage(encode_window(self.stream_id, self._sent)))
             self._sent = 0
             self._turn()
 
@@ -399,31 +405,29 @@ class Downstream:
     def _send_reset(self, code: int, reason: str) -> None:
         if code == ResetCode.NO_ERROR:
             return  # the response is complete, and `_finish` has seen that the request is not
-        if self._response is None:
-            self._end_with(_STATUS.get(code, 500), "")
-        else:
-            self.broken = self._response.ends_with_connection
-            self._end()
+        # One that was refused has not been started, and may be welcome at the next moment.
+        fields = b"Retry-After: 1\r\n" if code == ResetCode.REFUSED else b""
+        self._end_with(_STATUS.get(code, 500), fields=fields)
 
-    def _end_with(self, status: int, text: str) -> None:
+    def _end_with(self, status: int, text: str = "", fields: bytes = b"") -> None:
         """Answers in place of an app, if nothing was answered, and ends the connection."""
         if self._response is None:
             phrase = HTTPStatus(status).phrase
             body = (text or f"{phrase}.\n").encode()
-            if self._request is not None and self._request.method == b"HEAD":
-                body = b""
-            fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(
-                body
+            self.out.append(
+                b"HTTP/1.1 %d %s\r\nDate: %s\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+                % (status, phrase.encode(), self._date(), fields, len(body))
             )
-            start = b"HTTP/1.1 %d %s\r\n" % (status, phrase.encode())
-            self.out.append(start + fields + b"Connection: close\r\n\r\n" + body)
+            if self._request is None or self._request.method != b"HEAD":
+                self.out.append(body)
         else:
             self.broken = self._response.ends_with_connection
         self._end()
 
     def _end(self) -> None:
         self.over = True
-        self._request = self._response = self._parser = None
+        self._request = self._response = self._chunks = None
         self._buffer.clear()
         self._turn()
 
@@ -439,8 +443,12 @@ class Downstream:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Nothing more is sent after what is due, nor read."""
         self.close_sent = self.close_received = True
-        if not self.over:
+        if self.over:
+            return
+        if self._request is None:
             self._end()
+        else:
+            self._end_with(503)
 
     def data_to_send(self) -> bytes:
         """Takes what is due."""

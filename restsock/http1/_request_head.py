@@ -58,11 +58,11 @@ class ParsedHead(NamedTuple):
         payload: the head as it crosses: nothing of this hop is in it.
         method: of the request.
         length: its Content-Length; `None` without one.
-        chunked: whether its body comes in chunks. Then the parser that has read the head reads it.
+        chunked: whether its body comes in chunks.
         upgrade: whether it asks to switch to another protocol.
         keep_alive: whether the client wants to send more after it.
         old: whether the client speaks HTTP/1.0: no chunks, no 1xx, no upgrade for it.
-        parser: what has read the head, if the body comes in chunks.
+        named: the fields that are for this hop by the word of the Connection field: trailers, too.
     """
 
     payload: bytes
@@ -72,15 +72,11 @@ class ParsedHead(NamedTuple):
     upgrade: bool = False
     keep_alive: bool = True
     old: bool = False
-    parser: h11.Connection | None = None
+    named: frozenset[bytes] = frozenset()
 
 
-def parse_request_head(head: bytes, *, max_head: int) -> ParsedHead:
+def parse_request_head(head: bytes) -> ParsedHead:
     """Reads a whole head, its blank line included.
-
-    Args:
-        head: the bytes.
-        max_head: bytes that a line of a chunked body, or its trailers, may have.
 
     Raises:
         BadRequestError: it is malformed, ambiguous, or asks for what is not served.
@@ -92,7 +88,7 @@ def parse_request_head(head: bytes, *, max_head: int) -> ParsedHead:
         return ParsedHead(payload, plain[0].method, plain[1])
     if not is_clean_head(head):
         raise BadRequestError(400, "a malformed request head")
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=max(max_head, len(head) + 1))
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
     try:
         parser.receive_data(head)
         request = parser.next_event()
@@ -102,16 +98,16 @@ def parse_request_head(head: bytes, *, max_head: int) -> ParsedHead:
         raise BadRequestError(status, "a malformed request head") from None
     if not isinstance(request, h11.Request):
         raise BadRequestError(400, "a malformed request head")
-    return _checked(head, request, parser)
+    return _checked(head, request)
 
 
-def _checked(raw: bytes, request: h11.Request, parser: h11.Connection) -> ParsedHead:
+def _checked(raw: bytes, request: h11.Request) -> ParsedHead:
     fields = request.headers.raw_items()
     if request.http_version not in (b"1.0", b"1.1"):
         raise BadRequestError(505, "a version of HTTP that is not spoken here")
     old = request.http_version == b"1.0"
     if request.method == b"CONNECT":
-        raise BadRequestError(405, "CONNECT, which is not served here")
+        raise BadRequestError(501, "CONNECT, which is not served here")
     chunked = _is_chunked(raw, request, old=old)
     length = None if chunked else _length_of(raw)
     expected = [value.lower() for value in elements_of(fields, b"expect")]
@@ -140,7 +136,7 @@ def _checked(raw: bytes, request: h11.Request, parser: h11.Connection) -> Parsed
         upgrade=head.upgrade is not None,
         keep_alive=keep_alive and b"close" not in options,
         old=old,
-        parser=parser if chunked else None,
+        named=options,
     )
 
 
@@ -170,17 +166,17 @@ def _resolved(
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """Target in origin form and fields with exactly one Host (RFC 9112, sections 3.2 and 3.3)."""
     hosts = values_of(fields, b"host")
+    absolute = _ABSOLUTE.fullmatch(target)
     if not hosts and old:
-        hosts = [_NO_HOST]
-        fields = [(b"Host", _NO_HOST), *fields]
+        hosts = [_NO_HOST if absolute is None else absolute[1]]
+        fields = [(b"Host", hosts[0]), *fields]
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
         raise BadRequestError(400, "no Host, more than one, or a malformed one")
     if _ORIGIN.fullmatch(target):
         return target, fields
-    absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None or not HOST.fullmatch(absolute[1]):
         raise BadRequestError(400, "a malformed request target")
-    if absolute[1].lower() != hosts[0].lower() and hosts[0] != _NO_HOST:
+    if absolute[1].lower() != hosts[0].lower():
         raise BadRequestError(400, "a request target and a Host that differ")
     rest = absolute[2] or b"/"
     fields = [(n, absolute[1]) if n.lower() == b"host" else (n, v) for n, v in fields]

@@ -6,9 +6,14 @@ import re
 
 from ._request_head import ParsedHead
 
-__all__ = ["ResponseFraming"]
+__all__ = ["ResponseFraming", "without_length"]
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*[0-9]+[ \t]*\r\n", re.IGNORECASE)
+
+
+def without_length(head: bytes) -> bytes:
+    """A head without its Content-Length, which a 1xx and a 204 have not (RFC 9110, 8.6)."""
+    return _LENGTH.sub(b"\r\n", head)
 
 
 class ResponseFraming:

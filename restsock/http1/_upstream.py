@@ -21,7 +21,6 @@ import h11
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import (
-    NOT_IN_TRAILERS,
     DataReceived,
     EndReceived,
     Headers,
@@ -34,27 +33,11 @@ from restsock.protocol import (
     request_problem,
 )
 
+from ._trailers import allowed_trailers
+
 __all__ = ["Upstream", "UpstreamEvent"]
 
 UpstreamEvent: TypeAlias = ResponseReceived | DataReceived | EndReceived
-
-# What a trailer may not say (RFC 9110, section 6.5.1): a recipient that merges trailers into the
-# head would see another routing, authentication, condition or kind of content than all before it.
-_TOO_LATE = NOT_IN_TRAILERS | frozenset(
-    (
-        # request modifiers
-        *(b"cache-control", b"expect", b"max-forwards", b"pragma", b"range", b"if-match"),
-        *(b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"prefer"),
-        # authentication and state
-        *(b"authorization", b"proxy-authorization", b"www-authenticate", b"proxy-authenticate"),
-        *(b"cookie", b"set-cookie"),
-        # control of responses
-        *(b"age", b"date", b"expires", b"location", b"retry-after", b"vary", b"warning"),
-        # the content
-        *(b"content-encoding", b"content-type", b"content-range", b"content-language"),
-        *(b"content-location", b"content-disposition"),
-    )
-)
 
 # There is one exchange at a time; the events are those of a multiplexer all the same.
 _STREAM = 0
@@ -151,7 +134,7 @@ class Upstream:
         Raises:
             LocalProtocolError: the body is shorter than its Content-Length, or a trailer malformed.
         """
-        fields = _trailers(trailers) if self._chunked else []
+        fields = allowed_trailers(trailers) if self._chunked else []
         try:
             return self._http.send(h11.EndOfMessage(headers=fields)) or b""
         except h11.LocalProtocolError:
@@ -183,8 +166,8 @@ class Upstream:
         if isinstance(event, (h11.Response, h11.InformationalResponse)):
             return self._response(event)
         if isinstance(event, h11.EndOfMessage):
-            trailers = _trailers(event.headers.raw_items())
-            return EndReceived(_STREAM, [f for f in trailers if f[0].lower() not in self._named])
+            trailers = allowed_trailers(event.headers.raw_items(), self._named)
+            return EndReceived(_STREAM, trailers)
         return None
 
     def _response(self, event: h11.Response | h11.InformationalResponse) -> ResponseReceived:
@@ -208,8 +191,3 @@ class Upstream:
         if self._http.their_state is h11.ERROR and self._http.trailing_data[1]:
             return "the server closed the connection in the middle of its response"
         return "the server's response is not valid HTTP/1.1"
-
-
-def _trailers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Those of the fields that may come as trailers."""
-    return [field for field in headers if field[0].lower() not in _TOO_LATE]

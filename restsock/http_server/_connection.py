@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import trio
 
+from restsock._http_date import http_date
 from restsock._logging import about
 from restsock.connection import Closed, Connection, Peer, TLSStream, heartbeat_timer
 from restsock.http1 import CREDIT, Downstream, Due
@@ -45,9 +46,10 @@ class HTTPConnection(Connection):
             between two requests, `Timeouts.idle` that in which nothing moves in the middle of one.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
+        on_active: is told, every few seconds, that it is in use.
     """
 
-    __slots__ = ("_due", "_entry", "_layer", "_moved", "_parting", "_since")
+    __slots__ = ("_entry", "_layer", "_moved", "_on_active", "_parting", "_since")
 
     def __init__(
         self,
@@ -58,9 +60,11 @@ class HTTPConnection(Connection):
         options: Options,
         limit_log: LimitLog | None = None,
         buffered: Buffered | None = None,
+        on_active: Callable[[Connection], object] | None = None,
     ) -> None:
         tls = stream.tls if isinstance(stream, TLSStream) else None
-        layer = self._layer = Downstream(options.limits, "http" if tls is None else "https")
+        scheme = "http" if tls is None else "https"
+        layer = self._layer = Downstream(options.limits, scheme, http_date)
         multiplexer = Multiplexer(
             dialer=False,
             limits=options.limits,
@@ -87,8 +91,8 @@ class HTTPConnection(Connection):
         self._parting = False
         self._entry: list[Any] | None = None
         # What was seen at the last check, and since when it has not changed.
-        self._due = layer.due
-        self._moved = 0
+        self._on_active = on_active
+        self._moved = self._where()
         self._since = trio.current_time()
 
     def begin(self, handler: Handler | None, need: Callable[[Connection], object]) -> None:
@@ -130,25 +134,38 @@ class HTTPConnection(Connection):
                 extra=about(self),
             )
         self.reader.resume()  # frames that are still to be told
-        self.close_soon(CloseCode.NORMAL)
         if not self._parting:
             self._parting = True
             self.lifecycle.start_soon(self._say_goodbye)
 
     async def _say_goodbye(self) -> None:
-        """Tells the client, after the last byte, that no more will come."""
+        """Tells the client, after the last byte, that no more will come.
+
+        Then it drops what still comes until the client closes, for `Timeouts.close` seconds: closed
+        at once, the system would break the connection off, and the client might lose the response
+        (RFC 9112, section 9.6).
+        """
         if self._layer.broken:
             self._abort("a response was cut off")
-        elif await self.writer.wait_written():
+            return
+        # However long that takes: a client that takes nothing is left to `_check`.
+        await self.writer.wait_written()
+        self.close_soon(CloseCode.NORMAL)
+        if await self.writer.wait_written():
             with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 if isinstance(self._stream, trio.SocketStream):
                     await self._stream.send_eof()
 
+    async def end(self, ending: Closed | Exception) -> None:
+        """See `Owner` of the reader. What is complete is still sent to one that says no more."""
+        if not (self._layer.answering or self._layer.broken):
+            await self.writer.wait_written()
+        await super().end(ending)
+
     def _abort(self, reason: str) -> None:
         """Breaks the connection off, so that the client sees it."""
-        if isinstance(self._stream, trio.SocketStream):
-            with suppress(OSError):
-                self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        with self.lock:
+            self._layer.broken = True
         self.lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
 
     # --- time -----------------------------------------------------------------------------
@@ -158,13 +175,22 @@ class HTTPConnection(Connection):
         times = self.timeouts
         return min(times.handshake, times.keep_alive, times.idle) / 2
 
+    def _where(self) -> tuple[Due, int, int]:
+        """Differs from what it was if the client has done what it was waited for."""
+        layer, counters = self._layer, self.counters
+        # A head is waited for as a whole, however its bytes come.
+        nbytes = 0 if layer.due is Due.HEAD else counters.bytes_received + counters.bytes_sent
+        return layer.due, layer.stream_id, nbytes
+
     def _check(self, now: float) -> float:
         """Ends it if the client lets it wait for too long; returns when to look again."""
         layer, times = self._layer, self.timeouts
-        moved = self.counters.bytes_received + self.counters.bytes_sent
-        if layer.due is not self._due or (moved != self._moved and layer.due is not Due.HEAD):
+        moved = self._where()
+        if moved != self._moved:
+            self._moved = moved
             self._since = now
-        self._due, self._moved = layer.due, moved
+            if self._on_active is not None:
+                self._on_active(self)
         if self.writer.writing:
             bound = times.idle
         elif layer.due is Due.REQUEST:
@@ -172,7 +198,7 @@ class HTTPConnection(Connection):
         elif layer.due is Due.HEAD:
             bound = times.handshake
         else:
-            bound = times.idle if layer.due in (Due.BODY, Due.CHUNKS) else math.inf
+            bound = times.idle if layer.waiting else math.inf
         if now - self._since >= bound:
             try:
                 self._give_up()
@@ -196,4 +222,7 @@ class HTTPConnection(Connection):
         entry, self._entry = self._entry, None
         if entry is not None:
             heartbeat_timer().remove(entry)
+        if self._layer.cut_off and isinstance(self._stream, trio.SocketStream):
+            with suppress(OSError):
+                self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         super()._finish()

@@ -64,7 +64,13 @@ from ._frames import (
     encode_window,
     flags_of,
 )
-from ._heads import encode_request, encode_trailers, is_clean_head, request_problem
+from ._heads import (
+    decode_trailers,
+    encode_request,
+    encode_trailers,
+    is_clean_head,
+    request_problem,
+)
 from ._heads_fast import decode_request_fast
 from ._multiplexer import Multiplexer
 from ._pipeline import MessageLayer, Pipeline
@@ -131,6 +137,7 @@ __all__ = [
     "content_length",
     "decode_request_fast",
     "decode_reset",
+    "decode_trailers",
     "elements_of",
     "encode_frame",
     "encode_request",

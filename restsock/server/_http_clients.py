@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._options import Heartbeat
-from restsock.connection import Connection, Peer
+from restsock.connection import Closed, Connection, Peer
 from restsock.http_server import HTTPConnection
 from restsock.protocol import CloseCode
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from restsock.endpoint import Endpoint
 
 __all__ = ["HTTPClients"]
+
+_DROPPED = Closed(False, CloseCode.TRY_AGAIN_LATER, "others need the room", by_peer=False)
 
 
 class HTTPClients:
@@ -46,7 +48,8 @@ class HTTPClients:
             heartbeat=Heartbeat(interval=None),
             timeouts=replace(options.timeouts, connection_idle=None, lifetime=None),
         )
-        self._connections: dict[Connection, None] = {}  # the oldest first
+        # That which was in use last is the last, as far as it is looked at every few seconds.
+        self._connections: dict[Connection, None] = {}
         self._emptied = trio.lowlevel.ParkingLot()
         self.tasks = ConnectionTasks(self._remove)
 
@@ -62,17 +65,16 @@ class HTTPClients:
         return iter(list(self._connections))
 
     def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> bool:
-        """Takes one over, with what has come from it; tells whether there was room."""
+        """Takes one over, with what has come from it; tells whether there was room.
+
+        Once the server is ending, its request is answered with 503.
+        """
         if len(self._connections) >= self._endpoint.options.limits.max_http_clients:
             self._endpoint.limit_log.note(
                 "max_http_clients", "too many clients of plain HTTP: %d", len(self._connections)
             )
-            idle = next(
-                (one for one in self._connections if not one.multiplexer.open_streams), None
-            )
-            if idle is None:
+            if not self._make_room():
                 return False
-            idle.close_soon(CloseCode.TRY_AGAIN_LATER)
         connection = HTTPConnection(
             stream,
             received,
@@ -80,12 +82,31 @@ class HTTPClients:
             options=self._options,
             limit_log=self._endpoint.limit_log,
             buffered=self._endpoint.buffered,
+            on_active=self._note_active,
         )
         self._connections[connection] = None
+        ending = self._endpoint.life.ending
+        if ending:
+            connection.multiplexer.send_goaway(CloseCode.GOING_AWAY)
         connection.begin(self._handler, self.tasks.need)
-        if self._endpoint.life.ending:
+        if ending:
             connection.drain_soon()
         return True
+
+    def _make_room(self) -> bool:
+        """Drops the one that has been idle for longest; tells whether there was one."""
+        for connection in self._connections:
+            if not connection.multiplexer.open_streams:
+                # Counted as gone at once: else it would make room for all that come meanwhile.
+                del self._connections[connection]
+                connection.lifecycle.abort(_DROPPED)
+                return True
+        return False
+
+    def _note_active(self, connection: Connection) -> None:
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
 
     def _remove(self, connection: Connection) -> None:
         self._connections.pop(connection, None)

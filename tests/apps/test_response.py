@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restsock._exceptions import LocalProtocolError
+from restsock._http_date import http_date
 from restsock.apps._errors import BadResponseError
-from restsock.apps._response import Responder, checked_field, expects_continue, http_date
+from restsock.apps._response import Responder, checked_field, expects_continue
 from restsock.protocol import Headers, RequestHead, ResponseHead
 from restsock.protocol._heads import encode_response
 
