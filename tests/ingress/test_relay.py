@@ -443,7 +443,7 @@ def test_a_request_is_sent_again_where_the_peer_provably_has_not_begun() -> None
     scene.peer = FakeCarrier()
     again.connection, again.id = None, 0
     scene.from_peer(Requeued(StreamRefused("busy")))
-    assert (scene.relay.waiting, scene.waits) == (True, 1)
+    assert (scene.relay.waiting, scene.waits) == (True, 2)
     scene.connect()
     assert (scene.peer.waiting, scene.peer.ended) == (b"ab", ())
 
