@@ -19,6 +19,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _patterns             names and paths against patterns, in linear time
 #    L0  _principal, _watch    who a peer was found to be; files that change
 #    L0  _blocked              event loops that something blocks
+#    L0  _version              of the package
 #    L1  _arguments            arguments that a call does not have
 #    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
 #    L1  auth, tls             credentials and authenticators; TLS from files
@@ -35,6 +36,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L8  sync, aio             the same API for threads, and for asyncio
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
+#    L10 hub                   peers, ingress and admin API in one process, from one file
 #    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
@@ -47,6 +49,7 @@ from typing import TYPE_CHECKING, Any
 
 # At once: it puts the filters on the loggers of the package, whichever part of it is used first.
 from restsock._logging import ConnectionFields as ConnectionFields
+from restsock._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from restsock import adapters as adapters
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from restsock import client as client
     from restsock import connection as connection
     from restsock import http1 as http1
+    from restsock import hub as hub
+    from restsock import ingress as ingress
     from restsock import instruments as instruments
     from restsock import openapi as openapi
     from restsock import protocol as protocol
@@ -99,8 +104,6 @@ if TYPE_CHECKING:
     from restsock.server import Subscription as Subscription
     from restsock.server import listen as listen
     from restsock.server import systemd_sockets as systemd_sockets
-
-__version__ = "0.2.0"
 
 # Which part of the package each public name is in; the imports for types say the same.
 _NAMES = {

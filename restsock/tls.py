@@ -64,6 +64,13 @@ class _FromFiles(ABC):
         self._watch.renew(self._renew, self)
         return self._context
 
+    def swap(self, other: _FromFiles) -> None:
+        """Takes the files of another one, which is not to be used itself, for connections to come.
+
+        Those that are open keep what they have.
+        """
+        vars(self).update(vars(other))
+
     def _renew(self) -> None:
         self._context = self._make()
 

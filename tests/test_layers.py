@@ -38,6 +38,8 @@ HOMES = {
     "prometheus_client": {"instruments"},
     "opentelemetry": {"instruments"},
     "click": {"cli"},
+    "msgspec": {"hub"},
+    "tomli": {"hub"},
     "pytest": {"_pytest"},
     "python_socks": {"client"},
 }
@@ -52,7 +54,7 @@ NOT_IN_SANS_IO = {
 HEAVY = {
     *("requests", "urllib3", "httpx", "httpx2"),
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
-    *("python_socks", "click", "flask", "fastapi", "starlette"),
+    *("python_socks", "click", "msgspec", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
 }
 # What `import restsock` alone, without any use, does not load either.

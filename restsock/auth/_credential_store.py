@@ -102,6 +102,18 @@ class CredentialStore(ABC):
         watch = self._watch
         return watch is not None and watch.renew(lambda: self._load(_read(watch.paths[0])), self)
 
+    def follow(self, file: str | os.PathLike[str]) -> None:
+        """Reads another file from now on. Principals that are the same in it stay known.
+
+        Raises:
+            OSError: the file cannot be read; nothing was changed.
+            ValueError: something in it is not right; likewise.
+        """
+        watch = Watch(file, log=_log)
+        self._load(_read(Path(file)))
+        self._watch = watch
+        self._where = f"file={os.fspath(file)!r}"
+
     def knows(self, principal: Principal) -> bool:
         """Whether this principal, found here earlier, still stands here, unchanged."""
         return id(principal) in self._alive

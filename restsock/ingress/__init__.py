@@ -16,9 +16,18 @@
 from __future__ import annotations
 
 from ._ingress import Ingress
-from ._names import RESERVED
+from ._names import RESERVED, is_label
 from ._request import Explanation, Passed
 from ._routes import FieldRules, Route
 from ._webhooks import Webhook
 
-__all__ = ["RESERVED", "Explanation", "FieldRules", "Ingress", "Passed", "Route", "Webhook"]
+__all__ = [
+    "RESERVED",
+    "Explanation",
+    "FieldRules",
+    "Ingress",
+    "Passed",
+    "Route",
+    "Webhook",
+    "is_label",
+]

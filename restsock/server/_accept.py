@@ -104,6 +104,10 @@ async def _bind(host: str | None, port: int, options: SocketOptions) -> list[tri
                 listeners.append(trio.SocketListener(sock))
             except OSError as exc:
                 sock.close()
+                # Nor may its loopback have IPv6, while its "localhost" does.
+                if exc.errno == errno.EADDRNOTAVAIL and where[0] == "::1":
+                    unknown = _explained(exc, *where[:2])
+                    continue
                 raise _explained(exc, *where[:2]) from exc
             except BaseException:
                 sock.close()

@@ -77,6 +77,7 @@ class FrontDoor:
         endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins.
         health_path: answered with 200 while the server is healthy, else with 503.
         options: of the server.
+        peers: whether peers may dial in, too.
 
     Raises:
         ValueError: a path is none.
@@ -89,8 +90,11 @@ class FrontDoor:
         endpoints: Mapping[str, Any],
         health_path: str | None,
         options: Options | None,
+        *,
+        peers: bool = True,
     ) -> None:
         self.ingress = ingress
+        self.peers = peers
         self._health_path = None if health_path is None else _checked_path(health_path).encode()
         self._health: Callable[[], Health] | None = None
         found: list[tuple[bytes, Handler]] = []

@@ -16,8 +16,9 @@ from restsock.protocol import CloseCode
 from ._connection_tasks import ConnectionTasks
 
 if TYPE_CHECKING:
-    from restsock.connection import Handler
     from restsock.endpoint import Endpoint
+
+    from ._front_door import FrontDoor
 
 __all__ = ["HTTPClients"]
 
@@ -32,15 +33,15 @@ class HTTPClients:
 
     Args:
         endpoint: The server's.
-        handler: Answers their requests; without one there are none.
+        front_door: Answers their requests; without one there are none.
 
     Attributes:
         tasks: Those of the connections.
     """
 
-    def __init__(self, endpoint: Endpoint, handler: Handler | None) -> None:
+    def __init__(self, endpoint: Endpoint, front_door: FrontDoor | None) -> None:
         self._endpoint = endpoint
-        self._handler = handler
+        self._front_door = front_door
         options = endpoint.options
         # What finds out that a peer is gone, or keeps it for later, is not for them.
         self._options = replace(
@@ -56,7 +57,12 @@ class HTTPClients:
     @property
     def wanted(self) -> bool:
         """Whether there can be any."""
-        return self._handler is not None
+        return self._front_door is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether all newcomers are such clients."""
+        return self._front_door is not None and not self._front_door.peers
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -88,7 +94,7 @@ class HTTPClients:
         ending = self._endpoint.life.ending
         if ending:
             connection.multiplexer.send_goaway(CloseCode.GOING_AWAY)
-        connection.begin(self._handler, self.tasks.need)
+        connection.begin(self._front_door, self.tasks.need)
         if ending:
             connection.drain_soon()
         return True

@@ -42,6 +42,7 @@ def listen(
     ingress: IngressLike | None = None,
     endpoints: Mapping[str, Any] | None = None,
     health_path: str | None = None,
+    peers: bool = True,
     options: Options | None = None,
     instrument: InstrumentLike | None = None,
     **app_options: Any,
@@ -92,6 +93,8 @@ def listen(
             `{"/hooks": app}`. The longest path wins; what is under none goes to the ingress.
         health_path: A path for load balancers: 200 while the server is healthy, else 503. Without
             these three a request that is no peer's upgrade gets a 426.
+        peers: Whether peers may dial in; otherwise all that comes is plain HTTP, for `ingress`,
+            `endpoints` and `health_path`.
         options: Limits, timeouts, heartbeat and socket options.
         instrument: Is told what happens on the connections, to count, time and trace it: one
             `Instrument` or several, such as those of `restsock.instruments`.
@@ -108,7 +111,9 @@ def listen(
     where, number, opener = _place(host, port, sockets)
     front_door = None
     if ingress is not None or endpoints is not None or health_path is not None:
-        front_door = FrontDoor(ingress, endpoints or {}, health_path, options)
+        front_door = FrontDoor(ingress, endpoints or {}, health_path, options, peers=peers)
+    elif not peers:
+        raise ValueError("peers=False needs something else to serve: ingress=, or endpoints=")
     return Server(
         where,
         number,

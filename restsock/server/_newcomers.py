@@ -148,7 +148,7 @@ class _Newcomer:
                 if server.http_clients.wanted:
                     max_head = server.endpoint.options.limits.max_head
                     received, is_peer = await read_head(stream, max_head)
-                    if not is_peer:
+                    if not is_peer or server.http_clients.alone:
                         self._taken = server.http_clients.add(stream, received, self._peer)
                         return None
                 connection = await open_accepted(

@@ -41,6 +41,7 @@ class Registrar:
 
     Attributes:
         connections: Those that were entered.
+        fold: Gives the same text for names that are not told apart; see `Server.keep_apart`.
 
     Raises:
         ValueError: `names` is none of the three.
@@ -50,6 +51,8 @@ class Registrar:
         self.connections = Connections()
         if names not in ("replace", "reject", "share"):
             raise ValueError(f'names must be "replace", "reject" or "share", not {names!r}')
+        self.fold: Callable[[str], str] | None = None
+        self._spellings: dict[str, str] = {}  # by what they fold to: of those that are connected
         self._names = names
         self._hub = hub
         self._limit_log = limit_log
@@ -57,8 +60,11 @@ class Registrar:
 
     def objection(self, name: str | None, principal: Any) -> str | None:
         """Why a newcomer cannot have this name, if it cannot."""
-        holders = () if name is None else self.connections.holders(name)
-        return objection(holders, principal, self._names)
+        if name is None:
+            return objection((), principal, self._names)
+        if self.fold is not None and self._spellings.get(self.fold(name), name) != name:
+            return "the name is taken in another spelling"
+        return objection(self.connections.holders(name), principal, self._names)
 
     def claim(self, name: str | None, principal: Any) -> None:
         """Looks whether a newcomer can have this name.
@@ -73,6 +79,8 @@ class Registrar:
     def add(self, connection: Connection) -> Connection | None:
         """Enters one that there is no objection to; returns the one whose name it takes over."""
         older = self.connections.add(connection, share=self._names == "share")
+        if self.fold is not None and connection.name is not None:
+            self._spellings[self.fold(connection.name)] = connection.name
         away = self.connections.time_away(connection.name, trio.current_time())
         self._limit_log.say(
             "connected" if away is None else "back",
@@ -100,6 +108,9 @@ class Registrar:
     def remove(self, connection: Connection, closed: Closed) -> None:
         """Strikes one out that has ended."""
         self.connections.remove(connection)
+        name = connection.name
+        if self.fold is not None and name is not None and not self.connections.holders(name):
+            self._spellings.pop(self.fold(name), None)
         if not closed.clean:
             self.connections.note_failure(connection.name, trio.current_time())
         self._limit_log.say(

@@ -330,6 +330,17 @@ class Server(AdaptersByName):
             self._front_door.serve_here(face, self._endpoint.asyncio_loop)
         self._access_control.asyncio_loop = self._endpoint.asyncio_loop
 
+    def keep_apart(self, fold: Callable[[str], str]) -> None:
+        """Refuses a name that differs from a connected one, but not once both are folded.
+
+        For those who find peers by labels of hosts, in which case has no meaning. Before it is
+        entered.
+
+        Args:
+            fold: Gives the same text for names that are not told apart.
+        """
+        self._registrar.fold = fold
+
     def accept_from(self, open_listeners: OpenListeners) -> None:
         """Has it accept from something else than TCP. Before it is entered."""
         self._open_listeners = open_listeners

@@ -1,0 +1,45 @@
+"""The hub: peers, ingress and admin API in one process, from one configuration.
+
+    async with restsock.hub.Hub(restsock.hub.load("hub.toml")) as hub:
+        await hub.run_until_signal()
+
+Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md says what stands in the file.
+
+- `_tables`, `_reading`, `_config`: the file, key by key.
+- `_access`, `_parts`: what is made of it, checked before anything is bound.
+- `_listening`, `_state`, `_notify`: addresses, the hub's folder, systemd.
+- `_tokens`: files of tokens.
+- `_records`: what is remembered of requests and events.
+- `_hub`, `_restart`, `_status`: all of it as one.
+- `admin`: the admin API.
+"""
+
+from __future__ import annotations
+
+from ._config import Config, json_schema, load, parse
+from ._errors import ConfigError
+from ._hub import Hub
+from ._parts import check
+from ._records import NameCounters, PassedLog, Record, Ring
+from ._state import ADMIN_TOKEN, state_folder
+from ._tokens import SCOPES, Token, Tokens, scopes_of
+
+__all__ = [
+    "ADMIN_TOKEN",
+    "SCOPES",
+    "Config",
+    "ConfigError",
+    "Hub",
+    "NameCounters",
+    "PassedLog",
+    "Record",
+    "Ring",
+    "Token",
+    "Tokens",
+    "check",
+    "json_schema",
+    "load",
+    "parse",
+    "scopes_of",
+    "state_folder",
+]

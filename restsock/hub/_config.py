@@ -1,0 +1,177 @@
+"""`load`: a hub's configuration, from a TOML file and from what is given beside it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, inspect
+
+from restsock._options import Options
+
+from ._errors import ConfigError
+from ._reading import Reader
+from ._tables import Tables
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Config", "json_schema", "load", "parse"]
+
+_WHERE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_OPTIONS = ("limits", "timeouts", "heartbeat", "sockets")
+
+
+class Config(Tables, frozen=True, kw_only=True):
+    """A configuration that was read and checked. Made by `load`.
+
+    Attributes:
+        path: the file that it comes from; `None` without one.
+        overrides: what was given beside the file, which a reload puts on top again.
+        variables: the keys whose values come from environment variables, and the names of these.
+        options: limits, timeouts, heartbeat and sockets.
+    """
+
+    path: Path | None = None
+    overrides: Mapping[str, Any] = {}
+    variables: Mapping[str, str] = {}
+    options: Options = Options()
+
+    def shown(self) -> dict[str, Any]:
+        """The tables as builtins, ready for JSON. Of variables it shows the names alone."""
+        tables = Tables(**{name: getattr(self, name) for name in Tables.__struct_fields__})
+        shown: dict[str, Any] = _with_variables(msgspec.to_builtins(tables), "", self.variables)
+        return shown
+
+
+def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads a TOML file, and checks each of its keys.
+
+    `check` also opens the files that it names.
+
+    Args:
+        path: the file; `None` is one that holds nothing.
+        overrides: values by key, as in `{"peers.listen": "0.0.0.0:8443"}`, that take the place of
+            those in the file. Those that are `None` are left out.
+
+    Raises:
+        ConfigError: something in it is wrong; it says which key, and the nearest one.
+        OSError: the file cannot be read.
+    """
+    text = ""
+    if path is not None:
+        path = Path(path).absolute()
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError("", f"{path} is not UTF-8") from None
+    return parse(text, path=path, overrides=overrides)
+
+
+def parse(
+    text: str, *, path: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """The same from the text of such a file.
+
+    Args:
+        text: TOML.
+        path: where it stands, or would; names of files start from its folder.
+        overrides: as of `load`.
+
+    Raises:
+        ConfigError: as of `load`.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError("", f"not TOML: {exc}") from None
+    for key, value in given.items():
+        _put(found, key, value)
+    folder = Path.cwd() if path is None else path.parent
+    reader = Reader(folder)
+    read = reader.read(inspect.type_info(Tables), found)
+    try:
+        tables = msgspec.convert(read, Tables)
+    except msgspec.ValidationError as exc:
+        match = _WHERE.fullmatch(str(exc))
+        assert match is not None
+        raise ConfigError(match[2] or "", match[1]) from None
+    return Config(
+        **{name: getattr(tables, name) for name in Tables.__struct_fields__},
+        path=path,
+        overrides=given,
+        variables=reader.variables,
+        options=_options_of(tables),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors."""
+    schema = _with_texts(msgspec.json.schema(Tables))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The configuration of a restsock hub",
+        **schema,
+    }
+
+
+def _put(tables: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value of a key with dots."""
+    *parents, last = key.split(".")
+    for name in parents:
+        tables = tables.setdefault(name, {})
+        if not isinstance(tables, dict):
+            raise ConfigError(key, f"{name} is not a table")
+    tables[last] = [*value] if isinstance(value, tuple) else value
+
+
+def _options_of(tables: Tables) -> Options:
+    given = {}
+    for name in _OPTIONS:
+        table = getattr(tables, name)
+        values = {key: getattr(table, key) for key in table.__struct_fields__}
+        given[name] = {key: value for key, value in values.items() if value is not UNSET}
+        try:
+            Options.from_mapping({name: given[name]})
+        except ValueError as exc:
+            raise ConfigError(name, str(exc)) from None
+    if tables.hub.grace is not None:
+        given["timeouts"].setdefault("grace", tables.hub.grace)
+    return Options.from_mapping(given)
+
+
+def _with_variables(value: Any, key: str, variables: Mapping[str, str]) -> Any:
+    """A value with `${NAME}` in the place of what these variables hold."""
+    if key in variables:
+        return f"${{{variables[key]}}}"
+    if isinstance(value, dict):
+        return {
+            name: _with_variables(item, f"{key}.{name}" if key else name, variables)
+            for name, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [
+            _with_variables(item, f"{key}[{number}]", variables)
+            for number, item in enumerate(value)
+        ]
+    return value
+
+
+def _with_texts(node: Any) -> Any:
+    """The schema with texts where a number may be given with its unit."""
+    if isinstance(node, dict):
+        node = {name: _with_texts(value) for name, value in node.items()}
+        example = node.pop("x-text", None)
+        if example is not None:
+            node["type"] = [node["type"], "string"]
+            node["examples"] = [example]
+    elif isinstance(node, (list, tuple)):
+        return [_with_texts(value) for value in node]
+    return node

@@ -1,0 +1,410 @@
+"""`Hub`: the listeners of peers, of the ingress and of the admin API, as one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import trio
+
+from restsock._version import __version__
+from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
+from restsock.endpoint import drain_on_signal
+from restsock.ingress import RESERVED, Ingress, Passed, is_label
+from restsock.protocol import CloseCode
+from restsock.server import ConnectionEvent, Server, listen, systemd_sockets
+
+from ._config import Config, load
+from ._errors import ConfigError
+from ._listening import Place, http_url
+from ._notify import beat_forever, notify, reloading
+from ._parts import ListenerName, Parts, Places, places_of
+from ._records import PassedLog, Ring
+from ._restart import restart_needed
+from ._state import admin_token, state_folder
+from ._tokens import SCOPES
+from .admin import AdminAPI
+
+__all__ = ["Hub"]
+
+_log = logging.getLogger("restsock.hub")
+_access_log = logging.getLogger("restsock.hub.access")
+
+_ADMIN = "admin"
+# Seconds for what is in flight at the admin API when all else is closed: event streams have ended.
+_ADMIN_GRACE = 2.0
+
+
+class Hub:
+    """Accepts peers, passes requests of plain HTTP on to them, and answers its admin API. For trio.
+
+        async with restsock.hub.Hub(restsock.hub.load("hub.toml")) as hub:
+            await hub.run_until_signal()
+
+    Entering binds all listeners. Leaving closes them after what is in flight (`hub.grace`):
+    clients of the ingress first, then the peers, then the admin API.
+
+    Args:
+        config: made by `load`.
+        sockets: sockets that listen already, by the listener that they are for: `"peers"`,
+            `"ingress"`, `"admin"`. `None` takes those of systemd with these names; one of another
+            name is for the peers. They take the place of the addresses in the configuration.
+
+    Attributes:
+        config: what holds now.
+        server: of the peers, and of the ingress unless that has a listener of its own.
+        ingress: passes requests on.
+        passed: the last requests through the ingress, with counters.
+        events: the last events of the connections of peers.
+        reloads: how often the configuration was changed.
+
+    Raises:
+        ConfigError: on entering: the configuration cannot be used, or is not safe.
+        OSError: on entering: an address cannot be bound, or a file cannot be read.
+    """
+
+    server: Server
+    ingress: Ingress
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sockets: Mapping[ListenerName, Collection[socket.socket]] | None = None,
+    ) -> None:
+        self.config = config
+        self.passed = PassedLog()
+        self.events: Ring[ConnectionEvent] = Ring()
+        self.reloads = 0
+        self._given = sockets
+        self._handed_over = False
+        self._begun = config
+        self._began_at = time.time()
+        self._parts: Parts
+        self._places: Places
+        self._admin_auth: BearerTokens
+        self._servers: dict[ListenerName, Server] = {}
+        self._reloading = trio.Lock()
+        self._closing = False
+        self._manager: AbstractAsyncContextManager[None] | None = None
+
+    # --- what it is -----------------------------------------------------------------------
+
+    @property
+    def peers_url(self) -> str:
+        """What a client on the same network dials."""
+        return self.server.url
+
+    @property
+    def ingress_url(self) -> str:
+        """The ingress, for browsers and other clients of HTTP."""
+        return self._url_of("ingress" if "ingress" in self._servers else "peers")
+
+    @property
+    def admin_url(self) -> str:
+        """The admin API; `unix:` and a path where it listens on a Unix socket."""
+        return self._url_of("admin")
+
+    def url_for(self, name: str) -> str | None:
+        """The URL of a peer at the ingress; `None` if its name is none that hosts can have.
+
+        Then the header field Restsock-Peer reaches it, or a route.
+        """
+        domains = self.config.hub.domain
+        if domains is None:
+            domains = ("localhost",) if self._at_ingress.loopback else ()
+        reserved = self.config.ingress.reserved
+        scheme, separator, where = self.ingress_url.partition("://")
+        if not (domains and separator) or not is_label(
+            name, RESERVED if reserved is None else reserved
+        ):
+            return None
+        return f"{scheme}://{name}.{domains[0]}:{where.rpartition(':')[2]}"
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more newcomers."""
+        return self._closing
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was made."""
+        return time.time() - self._began_at
+
+    def status(self) -> dict[str, Any]:
+        """What it is and does, ready for JSON."""
+        health = self.server.health()
+        return {
+            "name": self.config.hub.name,
+            "version": __version__,
+            "uptime": round(self.uptime, 3),
+            "healthy": health.ok,
+            "reasons": list(health.reasons),
+            "draining": self._closing,
+            "peers_url": self.peers_url,
+            "ingress_url": self.ingress_url,
+            "admin_url": self.admin_url,
+            "config": None if self.config.path is None else str(self.config.path),
+            "reloads": self.reloads,
+            "statistics": asdict(self.server.statistics()),
+            "ingress": asdict(self.passed.total),
+        }
+
+    def admin_principal(self, upgrade: Upgrade) -> Principal | None:
+        """Who has sent a request to the admin API, by its token.
+
+        Raises:
+            restsock.auth.Refused: it is not known.
+        """
+        return self._admin_auth(upgrade)
+
+    @property
+    def _at_ingress(self) -> Place:
+        return self._places.get("ingress", self._places["peers"])
+
+    def _url_of(self, name: ListenerName) -> str:
+        return http_url(self._servers[name].address, tls=self._parts.tls[name] is not None)
+
+    # --- life -----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Hub:
+        self._manager = self._run()
+        await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        assert self._manager is not None
+        return await self._manager.__aexit__(*exc)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        self._places = places_of(self.config, self._inherited())
+        self._parts = await trio.to_thread.run_sync(Parts.of, self.config, self._places)
+        self._admin_auth = self._parts.admin or await self._own_token(self.config)
+        _set_level(self.config)
+        self._make_servers()
+        error: BaseException | None = None
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            try:
+                for server in self._servers.values():
+                    await stack.enter_async_context(server)
+                await nursery.start(self._follow_peers)
+                nursery.start_soon(beat_forever)
+                _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url)
+                notify("READY=1", f"STATUS=peers at {self.peers_url}")
+                yield
+            # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+            except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
+                error = exc
+            await self.aclose(grace=None if error is None else 0)
+            nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
+
+    def _inherited(self) -> dict[ListenerName, Place]:
+        """Where sockets were handed over."""
+        given: Mapping[ListenerName, Collection[socket.socket]]
+        if self._given is not None:
+            given = self._given
+        else:
+            names: tuple[ListenerName, ...] = ("ingress", "admin", "peers")
+            found = {name: systemd_sockets(name) for name in names}
+            given = {**found, "peers": [*found["peers"], *systemd_sockets()]}
+        places = {name: Place.on(sockets) for name, sockets in given.items() if sockets}
+        self._handed_over = "peers" in places
+        return places
+
+    async def _own_token(self, config: Config) -> BearerTokens:
+        folder = state_folder(config.hub.state)
+        token = await trio.to_thread.run_sync(partial(admin_token, folder, new=config.hub.dev))
+        return BearerTokens({token: Principal(_ADMIN, claims={"scopes": SCOPES})})
+
+    def _make_servers(self) -> None:
+        config, parts, places = self.config, self._parts, self._places
+        self.ingress = parts.ingress
+        self.ingress.on_passed = self._note
+        shared: dict[str, Any] = {
+            "trusted_proxies": config.hub.trusted_proxies,
+            "options": config.options,
+        }
+        separate = "ingress" in places
+        at_ingress = self._at_ingress
+        self.server = listen(
+            **places["peers"].arguments(),
+            **shared,
+            tls=parts.tls["peers"],
+            auth=parts.peers,
+            origins=config.peers.origins,
+            name=config.hub.name,
+            names=config.peers.names,
+            # The hub binds the ingress itself, to these peers, wherever it listens.
+            endpoints=None if separate else {"/": self.ingress},
+        )
+        if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
+            self.server.keep_apart(str.lower)
+        self.ingress.bind(self.server, loopback=at_ingress.loopback)
+        self._servers["peers"] = self.server
+        if separate:
+            self._servers["ingress"] = listen(
+                **at_ingress.arguments(),
+                **shared,
+                tls=parts.tls["ingress"],
+                endpoints={"/": self.ingress},
+                peers=False,
+            )
+        self._servers["admin"] = listen(
+            **places["admin"].arguments(),
+            tls=parts.tls["admin"],
+            endpoints={"/": AdminAPI(self)},
+            peers=False,
+        )
+
+    async def _follow_peers(self, task_status: trio.TaskStatus[None]) -> None:
+        async with self.server.events() as events:
+            task_status.started()
+            async for event in events:
+                self.events.add(event)
+
+    def _note(self, passed: Passed) -> None:
+        self.passed.note(passed, known=self.server.connections.was_seen(passed.name))
+        if self.config.log.access:
+            _access_log.info(
+                "%s %s %s %s -> %d, %.3f s",
+                passed.client or "-",
+                passed.name or "-",
+                passed.method,
+                passed.target,
+                passed.status,
+                passed.seconds,
+                extra={
+                    "client": passed.client,
+                    "peer": passed.name,
+                    "principal": passed.principal,
+                    "status": passed.status,
+                    "received": passed.received,
+                    "sent": passed.sent,
+                    "seconds": round(passed.seconds, 6),
+                },
+            )
+
+    async def aclose(self, *, grace: float | None = None) -> None:
+        """Closes all listeners after what is in flight.
+
+        Peers are told 1012 where the sockets were handed over, since the next process is about to
+        take them, and else 1001; clients dial again after both. A second call waits for the first;
+        one with a shorter grace shortens it. When it is cancelled, all is dropped at once.
+
+        Args:
+            grace: seconds; `None` is `hub.grace`.
+        """
+        if not self._closing:
+            self._closing = True
+            notify("STOPPING=1")
+        for ring in (self.passed, self.events):
+            ring.end()
+        seconds = self.config.options.timeouts.grace if grace is None else grace
+        deadline = trio.current_time() + seconds
+        code = CloseCode.SERVICE_RESTART if self._handed_over else CloseCode.GOING_AWAY
+        try:
+            if "ingress" in self._servers:
+                await self._servers["ingress"].aclose(grace=seconds)
+            if "peers" in self._servers:
+                left = max(0.0, deadline - trio.current_time())
+                await self.server.aclose(code, grace=left)
+        finally:
+            if "admin" in self._servers:
+                await self._servers["admin"].aclose(grace=min(seconds, _ADMIN_GRACE))
+
+    async def wait_closed(self) -> None:
+        """Waits until no connection is left."""
+        for server in self._servers.values():
+            await server.wait_closed()
+
+    async def run_until_signal(self) -> None:
+        """Serves until SIGTERM or SIGINT, of which a second one ends at once; SIGHUP reloads.
+
+        What is in flight goes on for `hub.grace` after the first one. In the main thread only.
+        """
+        async with drain_on_signal(self):
+            await self._reload_on_signal()
+
+    async def _reload_on_signal(self) -> None:
+        if not hasattr(signal, "SIGHUP"):
+            await trio.sleep_forever()
+        with trio.open_signal_receiver(signal.SIGHUP) as caught:
+            async for _ in caught:
+                try:
+                    await self.reload()
+                except (ConfigError, OSError):
+                    pass  # the log has it
+
+    # --- another configuration ------------------------------------------------------------
+
+    async def reload(self, config: Config | None = None) -> list[str]:
+        """Takes another configuration, once all of it is found to be right.
+
+        Rules of the ingress, routes, access, tokens, certificates, log and grace change for what
+        comes from now on; connections stay, and requests in flight go on.
+
+        Args:
+            config: the new one; `None` reads the file of the present one again, if there is one.
+
+        Returns:
+            The keys whose new values need a restart; until then the old ones hold.
+
+        Raises:
+            ConfigError: it cannot be used; nothing was changed.
+            OSError: a file cannot be read; likewise.
+        """
+        async with self._reloading:
+            reloading()
+            try:
+                return await self._reload(config)
+            except (ConfigError, OSError) as exc:
+                _log.error("the configuration stays as it is: %s", exc)
+                raise
+            finally:
+                notify("READY=1")
+
+    async def _reload(self, config: Config | None) -> list[str]:
+        if config is None:
+            config = await trio.to_thread.run_sync(load, self.config.path, self.config.overrides)
+        # An address that was handed over, or was chosen for port 0, stays.
+        places = {**places_of(config, {}), **self._places}
+        new = await trio.to_thread.run_sync(Parts.of, config, places)
+        new.ingress.bind(self.server, loopback=self._at_ingress.loopback)
+        await self._swap_tokens(config)
+        for name, old in self._parts.tls.items():
+            fresh = new.tls[name]
+            if old is not None and fresh is not None:
+                old.swap(fresh)
+        self.ingress.swap(new.ingress)
+        self.config = config
+        self.reloads += 1
+        _set_level(config)
+        needed = restart_needed(self._begun, config)
+        hint = f"; these need a restart: {', '.join(needed)}" if needed else ""
+        _log.info("a new configuration is in use%s", hint)
+        return needed
+
+    async def _swap_tokens(self, config: Config) -> None:
+        """Has peers and callers of the admin API be those of other files, where these are named."""
+        for store, old, file in (
+            (self._parts.peers, self.config.peers.tokens, config.peers.tokens),
+            (self._parts.admin, self.config.admin.tokens, config.admin.tokens),
+        ):
+            if isinstance(store, CredentialStore) and None not in (old, file) and old != file:
+                assert file is not None
+                await trio.to_thread.run_sync(store.follow, file)
+
+
+def _set_level(config: Config) -> None:
+    level = "debug" if config.hub.dev else config.log.level
+    logging.getLogger("restsock").setLevel(level.upper())

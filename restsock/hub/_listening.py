@@ -1,0 +1,76 @@
+"""Where the listeners of a hub listen."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from restsock._addresses import is_loopback, url_host
+
+from ._errors import ConfigError
+
+__all__ = ["Place"]
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]*):([0-9]{1,5})")
+
+
+class Place(NamedTuple):
+    """An address to listen on, or sockets that listen already.
+
+    Attributes:
+        host: as `restsock.listen` takes it.
+        port: likewise.
+        sockets: those that were handed over; then host and port are `None`.
+        loopback: whether this machine alone can reach it.
+    """
+
+    host: str | None
+    port: int | None
+    sockets: tuple[socket.socket, ...]
+    loopback: bool
+
+    @classmethod
+    def at(cls, text: str, key: str) -> Place:
+        """Reads `host:port`, `[address]:port`, `:port` (everywhere) or `unix:/path`.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        if text.startswith("unix:"):
+            return cls(text, None, (), True)
+        found = _ADDRESS.fullmatch(text)
+        if found is None or int(found[2]) > 65535:
+            raise ConfigError(
+                key, f'not an address: {text!r}; one is "127.0.0.1:8080", ":8080" or "unix:/path"'
+            )
+        host = found[1].strip("[]")
+        where = None if host in ("", "*") else host
+        return cls(where, int(found[2]), (), is_loopback(where))
+
+    @classmethod
+    def on(cls, sockets: Iterable[socket.socket]) -> Place:
+        """The place of sockets that a parent process has bound."""
+        found = tuple(sockets)
+        return cls(None, None, found, all(map(_on_loopback, found)))
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of `restsock.listen`."""
+        if self.sockets:
+            return {"sockets": self.sockets}
+        return {"host": self.host, "port": self.port}
+
+
+def _on_loopback(sock: socket.socket) -> bool:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return is_loopback(sock.getsockname()[0])
+
+
+def http_url(address: tuple[str, int], *, tls: bool) -> str:
+    """The URL of a listener of plain HTTP; of a Unix socket, `unix:` and its path."""
+    host, port = address
+    if host.startswith(("/", "@")):
+        return f"unix:{host}"
+    return f"{'https' if tls else 'http'}://{url_host(host)}:{port}/"

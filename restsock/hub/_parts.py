@@ -1,0 +1,193 @@
+"""What a configuration amounts to: all that can be made of it before anything is bound.
+
+A configuration is right if this can be made of it. So a reload makes all parts first, and only then
+puts them in the place of the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from restsock.auth import Authenticator, BearerTokens
+from restsock.ingress import RESERVED, FieldRules, Ingress, Route
+from restsock.tls import ServerTLS
+
+from ._access import AccessRules, opened
+from ._config import Config
+from ._errors import ConfigError
+from ._listening import Place
+from ._tables import FieldsTable, RouteTable, TLSTable
+
+__all__ = ["ListenerName", "Parts", "Places", "check", "places_of"]
+
+ListenerName: TypeAlias = Literal["peers", "ingress", "admin"]
+Places: TypeAlias = Mapping[ListenerName, Place]
+"""Where the listeners are; without one for the ingress, that is on the port of the peers."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a hub.
+
+    Attributes:
+        config: what they were made of.
+        tls: of each listener.
+        peers: tells who dials in; `None` lets everybody in.
+        admin: the tokens of the admin API; `None` stands for the one in the state folder.
+        ingress: the rules for requests, not bound yet.
+    """
+
+    config: Config
+    tls: Mapping[ListenerName, ServerTLS | None]
+    peers: Authenticator | None
+    admin: BearerTokens | None
+    ingress: Ingress
+
+    @classmethod
+    def of(cls, config: Config, places: Places) -> Parts:
+        """Makes them. Reads files, so it belongs into a thread.
+
+        Args:
+            config: the configuration.
+            places: where the listeners are, or will be.
+
+        Raises:
+            ConfigError: something in it cannot be used, or is not safe.
+        """
+        access = AccessRules(config)
+        peers = _peers_access(config, access)
+        if peers is None and not (places["peers"].loopback or config.peers.public):
+            raise ConfigError(
+                "peers.tokens",
+                "everybody could dial in from anywhere: name a file, or set public = true",
+            )
+        if config.admin.tokens is None and not places["admin"].loopback:
+            raise ConfigError(
+                "admin.tokens", "an admin API that others can reach needs a file of tokens"
+            )
+        if config.hub.dev and not all(place.loopback for place in places.values()):
+            raise ConfigError("hub.dev", "it is for listeners on loopback")
+        admin = None
+        if config.admin.tokens is not None:
+            with opened("admin.tokens"):
+                admin = BearerTokens(file=config.admin.tokens)
+        own = _tls(config.tls, "tls")
+        return cls(
+            config,
+            {
+                "peers": own,
+                "ingress": _tls(config.ingress.tls, "ingress.tls") or own,
+                "admin": _tls(config.admin.tls, "admin.tls")
+                or (None if places["admin"].loopback else own),
+            },
+            peers,
+            admin,
+            _ingress(config, access, loopback=places.get("ingress", places["peers"]).loopback),
+        )
+
+
+def places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[ListenerName, Place]:
+    """Where the listeners of a configuration are, unless they were handed over.
+
+    Raises:
+        ConfigError: an address is none, or two listeners are to be at the same one.
+    """
+    places: dict[ListenerName, Place] = {
+        "peers": Place.at(config.peers.listen, "peers.listen"),
+        "admin": Place.at(config.admin.listen, "admin.listen"),
+    }
+    if config.ingress.listen is not None and config.ingress.listen != config.peers.listen:
+        places["ingress"] = Place.at(config.ingress.listen, "ingress.listen")
+    elif config.ingress.tls is not None:
+        raise ConfigError("ingress.tls", "the ingress is on the port of the peers, which has [tls]")
+    places.update(given)
+    for name, place in places.items():
+        if name != "admin" and place.port and place[:2] == places["admin"][:2]:
+            raise ConfigError("admin.listen", f"it has to be another address than that of {name}")
+    return places
+
+
+def check(config: Config) -> None:
+    """Checks all that can be checked without binding anything: files, addresses, rules.
+
+    Raises:
+        ConfigError: a hub would not start with it.
+    """
+    Parts.of(config, places_of(config, {}))
+
+
+def _peers_access(config: Config, access: AccessRules) -> Authenticator | None:
+    table = config.peers
+    if table.tokens is not None and table.access is not None:
+        raise ConfigError("peers.access", "give tokens, or access, and not both")
+    if table.tokens is None:
+        return access.named(table.access, "peers.access")
+    with opened("peers.tokens"):
+        return BearerTokens(file=table.tokens)
+
+
+def _tls(table: TLSTable | None, key: str) -> ServerTLS | None:
+    if table is None:
+        return None
+    password = table.password
+    with opened(key):
+        if table.password_file is not None:
+            if password is not None:
+                raise ValueError("give password, or password_file, and not both")
+            password = Path(table.password_file).read_text("utf-8").rstrip("\r\n")
+        return ServerTLS(
+            table.certificate,
+            table.key,
+            client_ca=table.client_ca,
+            client_certificate=table.client_certificate,
+            password=password,
+        )
+
+
+def _ingress(config: Config, access: AccessRules, *, loopback: bool) -> Ingress:
+    table = config.ingress
+    auth = access.named(table.access, "ingress.access")
+    if auth is None and not (loopback or table.public):
+        raise ConfigError(
+            "ingress.access",
+            "everybody could send requests from anywhere: name a table, or set public = true",
+        )
+    routes = [_route(route, f"route[{n}]", access) for n, route in enumerate(config.route)]
+    with opened("ingress"):
+        return Ingress(
+            domains=config.hub.domain,
+            routes=routes,
+            access=auth,
+            public=table.public,
+            header=table.header,
+            path_prefix=table.path_prefix,
+            trusted_proxies=config.hub.trusted_proxies,
+            reserved=RESERVED if table.reserved is None else table.reserved,
+            wait=table.wait,
+            timeout=table.timeout,
+            max_body=table.max_body,
+            max_in_flight=table.max_in_flight,
+            rate=table.rate,
+        )
+
+
+def _route(table: RouteTable, key: str, access: AccessRules) -> Route:
+    auth = access.named(table.access, f"{key}.access")
+    with opened(key):
+        return Route(
+            table.host,
+            table.peer,
+            path=table.path,
+            strip=table.strip,
+            access=auth,
+            request_fields=_rules(table.request_headers),
+            response_fields=_rules(table.response_headers),
+            rate=table.rate,
+        )
+
+
+def _rules(table: FieldsTable) -> FieldRules:
+    return FieldRules(table.set, table.remove)

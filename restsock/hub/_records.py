@@ -1,0 +1,156 @@
+"""What a hub remembers of what has happened: rings of the last records, and counters by name."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from restsock.ingress import Passed
+
+__all__ = ["NameCounters", "PassedLog", "Record", "Ring"]
+
+_KEPT = 1000
+# Names with counters of their own; of more, the one that was not asked for longest is forgotten.
+_NAMES = 10_000
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[_T]):
+    """One of a ring.
+
+    Attributes:
+        id: tells it from all others, of other runs of the hub as well.
+        number: from 1, in the order of the ring.
+        time: seconds since 1970.
+        value: what was recorded.
+    """
+
+    id: str
+    number: int
+    time: float
+    value: _T
+
+
+class Ring(Generic[_T]):
+    """The last records, for those who look now and those who follow. On the loop."""
+
+    def __init__(self, size: int = _KEPT) -> None:
+        self._records: deque[Record[_T]] = deque(maxlen=size)
+        self._run = secrets.token_hex(8)
+        self._count = 0
+        self._news = trio.lowlevel.ParkingLot()
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record[_T]]:
+        """Those that are kept, oldest first: a snapshot."""
+        return iter(list(self._records))
+
+    def add(self, value: _T) -> None:
+        """Records something. Never waits."""
+        self._count += 1
+        id = f"{self._run}-{self._count}"
+        self._records.append(Record(id, self._count, time.time(), value))
+        self._news.unpark_all()
+
+    def end(self) -> None:
+        """Lets those who follow see the end."""
+        self._ended = True
+        self._news.unpark_all()
+
+    def after(self, id: str | None) -> list[Record[_T]]:
+        """Those after the record of this id; all that are kept if it is unknown, or `None`."""
+        run, _, number = (id or "").rpartition("-")
+        known = int(number) if run == self._run and number.isdecimal() else 0
+        return [record for record in self._records if record.number > known]
+
+    @property
+    def latest(self) -> str:
+        """The id of the latest record, or of what was before the first."""
+        return f"{self._run}-{self._count}"
+
+    async def wait(self, id: str | None) -> list[Record[_T]]:
+        """Those after the record of this id, once there are any; empty at the end."""
+        while True:
+            found = self.after(id)
+            if found or self._ended:
+                return found
+            await self._news.park()
+
+
+@dataclass(slots=True)
+class NameCounters:
+    """Counts the requests through the ingress to one name.
+
+    Attributes:
+        requests: that are over.
+        by_class: those, by the class of their status: `"2xx"`.
+        received: bytes of their bodies.
+        sent: bytes of the bodies of their responses.
+        seconds: that they have taken together.
+    """
+
+    requests: int = 0
+    by_class: dict[str, int] = field(default_factory=dict)
+    received: int = 0
+    sent: int = 0
+    seconds: float = 0.0
+
+    def count(self, passed: Passed) -> None:
+        """Counts one more."""
+        self.requests += 1
+        kind = f"{passed.status // 100}xx" if passed.status else "none"
+        self.by_class[kind] = self.by_class.get(kind, 0) + 1
+        self.received += passed.received
+        self.sent += passed.sent
+        self.seconds += passed.seconds
+
+
+class PassedLog(Ring[Passed]):
+    """The last requests through the ingress, with counters.
+
+    Attributes:
+        total: counts all of them.
+        by_name: counts those of names that are, or were, peers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = NameCounters()
+        self.by_name: OrderedDict[str, NameCounters] = OrderedDict()
+
+    def note(self, passed: Passed, *, known: bool) -> None:
+        """Takes in a request that is over.
+
+        Args:
+            passed: the request.
+            known: whether there is, or was, such a peer. Names that strangers make up are not
+                counted one by one.
+        """
+        self.add(passed)
+        self.total.count(passed)
+        if known:
+            counters = self.by_name.pop(passed.name, None) or NameCounters()
+            counters.count(passed)
+            self.by_name[passed.name] = counters
+            if len(self.by_name) > _NAMES:
+                self.by_name.popitem(last=False)
+
+    def of(self, name: str) -> NameCounters:
+        """The counters of a name; those of one that was never asked for are zero."""
+        return self.by_name.get(name) or NameCounters()
+
+
+def as_members(value: Any) -> dict[str, Any]:
+    """The fields of a record's value, for JSON."""
+    return {name: getattr(value, name) for name in value.__slots__}

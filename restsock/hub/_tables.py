@@ -1,0 +1,207 @@
+"""The tables of a hub's TOML file, as msgspec structs: every key, its type and its default.
+
+docs/hub.md and packaging/hub.toml say what they mean; a test compares the latter with this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
+
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+
+from restsock._options import Heartbeat, Limits, SocketOptions, Timeouts
+
+__all__ = [
+    "AccessTable",
+    "AdminTable",
+    "Duration",
+    "FieldsTable",
+    "HubTable",
+    "IngressTable",
+    "JWTTable",
+    "LogTable",
+    "PeersTable",
+    "RouteTable",
+    "TLSTable",
+    "Tables",
+]
+
+Duration = Annotated[float, Meta(extra={"unit": "duration"}, extra_json_schema={"x-text": "30s"})]
+"""Seconds, or a text such as `"30s"`, `"500ms"`, `"5m"`, `"1h"`."""
+
+Size = Annotated[int, Meta(extra={"unit": "size"}, extra_json_schema={"x-text": "100MiB"})]
+"""Bytes, or a text such as `"64KiB"`, `"100MiB"`, `"1GB"`."""
+
+File = Annotated[str, Meta(extra={"file": True})]
+"""The name of a file; one that is relative starts from the folder of the TOML file."""
+
+Secret = Annotated[str, Meta(extra={"secret": True})]
+"""Given by `"${NAME}"` only, the name of an environment variable."""
+
+Texts = tuple[str, ...]
+"""Several texts, or one alone."""
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all tables have in common."""
+
+
+class HubTable(_Table, frozen=True, kw_only=True):
+    """`[hub]`: the process as a whole."""
+
+    name: str = "hub"
+    domain: Texts | None = None
+    state: File | None = None
+    grace: Duration | None = None
+    trusted_proxies: Texts = ()
+    dev: bool = False
+
+
+class TLSTable(_Table, frozen=True, kw_only=True):
+    """`[tls]`, `[ingress.tls]` and `[admin.tls]`: PEM files, read again when they change."""
+
+    certificate: File
+    key: File | None = None
+    client_ca: File | None = None
+    client_certificate: Literal["required", "optional"] = "required"
+    password: Secret | None = None
+    password_file: File | None = None
+
+
+class PeersTable(_Table, frozen=True, kw_only=True):
+    """`[peers]`: who dials in, and where."""
+
+    listen: str = "localhost:8080"
+    names: Literal["replace", "reject", "share"] = "replace"
+    tokens: File | None = None
+    access: str | None = None
+    origins: Texts | None = None
+    public: bool = False
+
+
+class IngressTable(_Table, frozen=True, kw_only=True):
+    """`[ingress]`: requests of plain HTTP, passed on to peers."""
+
+    listen: str | None = None
+    public: bool = False
+    access: str | None = None
+    header: bool = True
+    path_prefix: bool | None = None
+    reserved: Texts | None = None
+    wait: Duration = 5.0
+    timeout: Duration | None = None
+    max_body: Size | None = 100 * 1024 * 1024
+    max_in_flight: int = 1000
+    rate: str | None = None
+    tls: TLSTable | None = None
+
+
+class AdminTable(_Table, frozen=True, kw_only=True):
+    """`[admin]`: the admin API."""
+
+    listen: str = "127.0.0.1:4480"
+    tokens: File | None = None
+    hosts: Texts = ()
+    metrics: Literal["token", "open"] = "token"
+    tls: TLSTable | None = None
+
+
+class LogTable(_Table, frozen=True, kw_only=True):
+    """`[log]`: what is written to stderr."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = False
+
+
+class FieldsTable(_Table, frozen=True, kw_only=True):
+    """`request_headers` and `response_headers` of a route."""
+
+    set: dict[str, str] = {}
+    remove: Texts = ()
+
+
+class RouteTable(_Table, frozen=True, kw_only=True):
+    """One `[[route]]`: a host that is a certain peer."""
+
+    host: str
+    peer: str
+    path: str = "/"
+    strip: bool = False
+    access: str | None = None
+    request_headers: FieldsTable = FieldsTable()
+    response_headers: FieldsTable = FieldsTable()
+    rate: str | None = None
+
+
+class JWTTable(_Table, frozen=True, kw_only=True):
+    """`jwt` of an access table."""
+
+    audience: Texts
+    jwks: str | None = None
+    issuer: str | None = None
+
+
+class AccessTable(_Table, frozen=True, kw_only=True):
+    """One `[access.NAME]`: who may send requests, or dial in."""
+
+    bearer: File | None = None
+    basic: File | None = None
+    certificate: str | None = None
+    cidr: Texts = ()
+    jwt: JWTTable | None = None
+    forward_auth: str | None = None
+    any: bool = False
+
+
+def _table_of(kind: type) -> Any:
+    """The table of a class of options: the same keys, of which none has to be there."""
+    hints = get_type_hints(kind)
+    fields = []
+    for field in dataclasses.fields(kind):
+        hint: Any = hints[field.name]
+        for plain, with_unit in ((float, Duration), (int, Size)):
+            if hint == plain:
+                hint = with_unit
+            elif hint == (plain | None):
+                hint = with_unit | None
+        fields.append((field.name, hint | UnsetType, UNSET))
+    return defstruct(
+        f"{kind.__name__}Table",
+        fields,
+        bases=(_Table,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        namespace={"__module__": __name__},
+    )
+
+
+if TYPE_CHECKING:
+    LimitsTable: TypeAlias = Any
+    TimeoutsTable: TypeAlias = Any
+    HeartbeatTable: TypeAlias = Any
+    SocketsTable: TypeAlias = Any
+else:
+    LimitsTable = _table_of(Limits)
+    TimeoutsTable = _table_of(Timeouts)
+    HeartbeatTable = _table_of(Heartbeat)
+    SocketsTable = _table_of(SocketOptions)
+
+
+class Tables(_Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    hub: HubTable = HubTable()
+    peers: PeersTable = PeersTable()
+    ingress: IngressTable = IngressTable()
+    tls: TLSTable | None = None
+    admin: AdminTable = AdminTable()
+    log: LogTable = LogTable()
+    route: tuple[RouteTable, ...] = ()
+    access: dict[str, AccessTable] = {}
+    limits: LimitsTable = LimitsTable()
+    timeouts: TimeoutsTable = TimeoutsTable()
+    heartbeat: HeartbeatTable = HeartbeatTable()
+    sockets: SocketsTable = SocketsTable()

@@ -1,0 +1,210 @@
+"""The tokens of peers, and those of the admin API: a file that is kept as hashes.
+
+The file is that of `restsock.auth.BearerTokens`, with three claims more: `id`, by which a token is
+listed and revoked; `created`, in seconds since 1970; and `scopes`, for the admin API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from restsock.auth import BearerTokens, Principal
+
+__all__ = ["SCOPES", "Token", "Tokens", "scopes_of"]
+
+SCOPES = ("read", "write")
+"""What tokens of the admin API may do: ask, and change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; its value is not.
+
+    Attributes:
+        id: random; by which it is revoked. Of one that was written by hand, a part of its hash.
+        name: of its principal.
+        created: seconds since 1970; `None` where the file does not say.
+        may_register: patterns of the names under which it may dial in; `None` is its own.
+        may_call: patterns of the peers that it may call.
+        scopes: for the admin API.
+    """
+
+    id: str
+    name: str
+    created: float | None
+    may_register: tuple[str, ...] | None
+    may_call: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
+class Tokens:
+    """A file of tokens, to be listed and changed.
+
+    A hub that uses the file reads it again within a second, and disconnects those whose token was
+    revoked. Several processes may change the file at a time.
+
+    Args:
+        file: its name; it need not exist yet.
+    """
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self.file = Path(file)
+
+    def ls(self) -> list[Token]:
+        """All tokens, the oldest first.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it does not hold what it should.
+        """
+        return [_described(secret, value) for secret, value in self._read().items()]
+
+    def new(
+        self,
+        name: str,
+        *,
+        may_register: Collection[str] | None = None,
+        may_call: Collection[str] = ("*",),
+        scopes: Collection[str] = (),
+    ) -> tuple[Token, str]:
+        """Makes a token.
+
+        Args:
+            name: of its principal.
+            may_register: see `Principal`.
+            may_call: see `Principal`.
+            scopes: for the admin API, of `SCOPES`.
+
+        Returns:
+            What is known of it from now on, and its value, which nothing can tell again.
+
+        Raises:
+            OSError: the file cannot be read, or written.
+            ValueError: it does not hold what it should; or an argument is not valid.
+        """
+        for scope in scopes:
+            if scope not in SCOPES:
+                raise ValueError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
+        principal = Principal(name, may_register=may_register, may_call=may_call)
+        claims: dict[str, Any] = {"id": secrets.token_hex(16), "created": int(time.time())}
+        if scopes:
+            claims["scopes"] = list(scopes)
+        value: dict[str, Any] = {"name": name, "may_call": list(principal.may_call)}
+        if principal.may_register is not None:
+            value["may_register"] = list(principal.may_register)
+        value["claims"] = claims
+        token = secrets.token_urlsafe(32)
+        hashed = f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
+        with self._changed() as entries:
+            entries[hashed] = value
+        return _described(hashed, value), token
+
+    def revoke(self, id: str) -> bool:
+        """Removes the token of this id; tells whether there was one.
+
+        Raises:
+            OSError: the file cannot be read, or written.
+            ValueError: it does not hold what it should.
+        """
+        with self._changed() as entries:
+            found = [secret for secret, value in entries.items() if _id_of(secret, value) == id]
+            for secret in found:
+                del entries[secret]
+        return bool(found)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            text = self.file.read_text("utf-8")
+        except FileNotFoundError:
+            return {}
+        try:
+            entries = json.loads(text)
+        except ValueError:  # which would quote it
+            raise ValueError(f"{self.file} does not hold JSON") from None
+        if not isinstance(entries, dict):
+            raise ValueError(f"{self.file} does not hold a JSON object")
+        BearerTokens(entries)  # says what is wrong
+        return entries
+
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, Any]]:
+        """Reads the entries, and writes what becomes of them in one step."""
+        with _alone(self.file):
+            entries = self._read()
+            yield entries
+            fresh = self.file.with_name(f"{self.file.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                    json.dump(entries, out, indent=2)
+                    out.write("\n")
+                    out.flush()
+                    os.fsync(out.fileno())
+                with suppress(FileNotFoundError):  # whoever may read the old one goes on doing so
+                    fresh.chmod(self.file.stat().st_mode & 0o777)
+                fresh.replace(self.file)
+            except BaseException:
+                fresh.unlink()
+                raise
+
+
+def scopes_of(principal: Principal) -> frozenset[str]:
+    """What somebody may do by the admin API."""
+    scopes = principal.claims.get("scopes", ())
+    if not isinstance(scopes, (list, tuple)):
+        return frozenset()
+    return frozenset(scope for scope in scopes if scope in SCOPES)
+
+
+def _described(secret: str, value: Any) -> Token:
+    members: dict[str, Any] = {"name": value} if isinstance(value, str) else value
+    claims = members.get("claims") or {}
+    principal = Principal(
+        members["name"],
+        may_register=members.get("may_register"),
+        may_call=members.get("may_call", ("*",)),
+        claims=claims,
+    )
+    created = claims.get("created")
+    registers = principal.may_register
+    return Token(
+        id=_id_of(secret, value),
+        name=principal.name,
+        created=created if isinstance(created, (int, float)) else None,
+        may_register=None if registers is None else tuple(registers),
+        may_call=tuple(principal.may_call),
+        scopes=tuple(scope for scope in SCOPES if scope in scopes_of(principal)),
+    )
+
+
+def _id_of(secret: str, value: Any) -> str:
+    claims = value.get("claims") if isinstance(value, dict) else None
+    id = claims.get("id") if isinstance(claims, dict) else None
+    if isinstance(id, str) and id:
+        return id
+    return hashlib.sha256(f"id of {secret}".encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Has one process at a time change a file."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where one has to take care oneself
+        yield
+        return
+    descriptor = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # gives the lock back

@@ -1,0 +1,42 @@
+"""What the admin API knows of its hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from restsock._principal import Principal
+    from restsock.auth import Upgrade
+    from restsock.hub._config import Config
+    from restsock.hub._records import PassedLog, Ring
+    from restsock.ingress import Ingress
+    from restsock.server import ConnectionEvent, Server
+
+__all__ = ["HubLike"]
+
+
+class HubLike(Protocol):
+    """A `Hub`; see there."""
+
+    config: Config
+    server: Server
+    ingress: Ingress
+    passed: PassedLog
+    events: Ring[ConnectionEvent]
+
+    @property
+    def ingress_url(self) -> str: ...
+
+    @property
+    def closing(self) -> bool: ...
+
+    @property
+    def uptime(self) -> float: ...
+
+    def url_for(self, name: str) -> str | None: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def admin_principal(self, upgrade: Upgrade) -> Principal | None: ...
+
+    async def reload(self, config: Config | None = None) -> list[str]: ...
