@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,7 @@ class Hub:
         self._places: Places
         self._admin_auth: BearerTokens
         self._servers: dict[ListenerName, Server] = {}
+        self._since: dict[str, float] = {}  # when connections began, by their ids
         self._reloading = trio.Lock()
         self._closing = False
         self._manager: AbstractAsyncContextManager[None] | None = None
@@ -119,7 +120,7 @@ class Hub:
         """
         domains = self.config.hub.domain
         if domains is None:
-            domains = ("localhost",) if self._at_ingress.loopback else ()
+            domains = ("localhost",) if self.loopback else ()
         reserved = self.config.ingress.reserved
         scheme, separator, where = self.ingress_url.partition("://")
         if not (domains and separator) or not is_label(
@@ -137,6 +138,20 @@ class Hub:
     def uptime(self) -> float:
         """Seconds since it was made."""
         return time.time() - self._began_at
+
+    def age_of(self, connection_id: str) -> float | None:
+        """Seconds since a peer's connection began; `None` if that is not known."""
+        began = self._since.get(connection_id)
+        return None if began is None else trio.current_time() - began
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach the ingress."""
+        return self._at_ingress.loopback
+
+    def restart_needed(self, config: Config) -> list[str]:
+        """The keys of a configuration that a reload would not bring into use."""
+        return restart_needed(self._begun, config)
 
     def status(self) -> dict[str, Any]:
         """What it is and does, ready for JSON."""
@@ -270,7 +285,15 @@ class Hub:
         async with self.server.events() as events:
             task_status.started()
             async for event in events:
-                self.events.add(event)
+                # Metadata may be large, and connections have it.
+                self.events.add(replace(event, metadata=None))
+                if event.type == "ConnectionReceived":
+                    self._since[event.connection_id] = trio.current_time()
+                elif event.type == "EventsLost":
+                    alive = self.server.connections
+                    self._since = {id: t for id, t in self._since.items() if alive.by_id(id)}
+                else:
+                    self._since.pop(event.connection_id, None)
 
     def _note(self, passed: Passed) -> None:
         self.passed.note(passed, known=self.server.connections.was_seen(passed.name))
@@ -389,7 +412,7 @@ class Hub:
         self.config = config
         self.reloads += 1
         _set_level(config)
-        needed = restart_needed(self._begun, config)
+        needed = self.restart_needed(config)
         hint = f"; these need a restart: {', '.join(needed)}" if needed else ""
         _log.info("a new configuration is in use%s", hint)
         return needed

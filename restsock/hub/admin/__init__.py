@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from ._api import AdminAPI
+from ._api import DOCUMENT, AdminAPI
+from ._operations import OPERATIONS
 
-__all__ = ["AdminAPI"]
+__all__ = ["DOCUMENT", "OPERATIONS", "AdminAPI"]

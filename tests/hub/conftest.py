@@ -1,0 +1,30 @@
+"""What the tests of hubs share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _answers_keep_to_the_document(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The admin API logs an answer that breaks its document; no test may cause one."""
+    yield
+    errors = [
+        record.getMessage()
+        for when in ("setup", "call")
+        for record in caplog.get_records(when)  # type: ignore[arg-type]
+        if record.name == "restsock.openapi" and record.levelno >= logging.ERROR
+    ]
+    assert errors == []
+
+
+@pytest.fixture(autouse=True)
+def _level_of_the_log() -> Iterator[None]:
+    """A hub sets it."""
+    logger = logging.getLogger("restsock")
+    level = logger.level
+    yield
+    logger.setLevel(level)

@@ -1,0 +1,78 @@
+"""A hub on free ports of loopback, its admin client, and a peer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+import restsock
+from restsock.hub import ADMIN_TOKEN, Config, Hub, load
+
+FREE = {"peers.listen": "localhost:0", "admin.listen": "127.0.0.1:0", "ingress.wait": "100ms"}
+
+
+def config_for(folder: Path, toml: str = "", **more: Any) -> Config:
+    """A configuration whose file and state are in this folder."""
+    path = folder / "hub.toml"
+    path.write_text(toml, "utf-8")
+    overrides = {**FREE, "hub.state": str(folder / "state")}
+    return load(path, {**overrides, **{key.replace("__", "."): v for key, v in more.items()}})
+
+
+def admin_token_of(hub: Hub) -> str:
+    assert hub.config.hub.state is not None
+    return (Path(hub.config.hub.state) / ADMIN_TOKEN).read_text("ascii").strip()
+
+
+@asynccontextmanager
+async def admin_of(hub: Hub, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the admin API with its token, or another one."""
+    headers = {"Authorization": f"Bearer {token or admin_token_of(hub)}"}
+    async with httpx.AsyncClient(base_url=hub.admin_url, headers=headers) as client:
+        yield client
+
+
+@asynccontextmanager
+async def events_of(
+    hub: Hub, target: str, last_event_id: str | None = None
+) -> AsyncIterator[AsyncIterator[Any]]:
+    """The data of server-sent events of the admin API, as they come."""
+    host, _, port = hub.admin_url.removeprefix("http://").strip("/").rpartition(":")
+    head = [f"GET {target} HTTP/1.1", f"Host: {host}:{port}", "Accept: text/event-stream"]
+    head.append(f"Authorization: Bearer {admin_token_of(hub)}")
+    if last_event_id is not None:
+        head.append(f"Last-Event-ID: {last_event_id}")
+
+    async def data(stream: trio.SocketStream) -> AsyncIterator[Any]:
+        unread = b""
+        async for received in stream:
+            *lines, unread = (unread + received).split(b"\n")
+            for line in lines:
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        await stream.send_all("\r\n".join([*head, "\r\n"]).encode())
+        assert await stream.receive_some() != b""  # the head
+        async with aclosing(data(stream)) as found:
+            yield found
+
+
+async def echo(request: restsock.Request) -> restsock.Response:
+    """An app that answers with what it was asked."""
+    return restsock.Response(200, body=f"{request.method} {request.target}")
+
+
+@asynccontextmanager
+async def peer_of(hub: Hub, name: str = "edge-1", **options: Any) -> AsyncIterator[restsock.Client]:
+    """A peer of this name."""
+    options.setdefault("app", echo)
+    async with restsock.connect(hub.peers_url, name=name, **options) as client:
+        await client.wait_connected()
+        yield client
