@@ -15,7 +15,7 @@ def _answers_keep_to_the_document(caplog: pytest.LogCaptureFixture) -> Iterator[
     errors = [
         record.getMessage()
         for when in ("setup", "call")
-        for record in caplog.get_records(when)  # type: ignore[arg-type]
+        for record in caplog.get_records(when)
         if record.name == "restsock.openapi" and record.levelno >= logging.ERROR
     ]
     assert errors == []

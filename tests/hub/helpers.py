@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ async def events_of(
     if last_event_id is not None:
         head.append(f"Last-Event-ID: {last_event_id}")
 
-    async def data(stream: trio.SocketStream) -> AsyncIterator[Any]:
+    async def data(stream: trio.SocketStream) -> AsyncGenerator[Any, None]:
         unread = b""
         async for received in stream:
             *lines, unread = (unread + received).split(b"\n")
