@@ -190,9 +190,7 @@ class Client(AdaptedRequester):
         exchange.resubmit = self.submit
         connection = self.connection
         # A connection that is about to be closed takes no more, and the next one will.
-        if connection is not None and connection.takes_requests:
-            connection.submit(exchange)
-        else:
+        if connection is None or not connection.offer(exchange):
             self._endpoint.pending.add(KEY, exchange, self._too_late)
 
     def _too_late(self) -> RestsockError:

@@ -237,7 +237,7 @@ class Reconnector:
             connection.close_soon()
             return
         self._changed.unpark_all()
-        self._endpoint.pending.submit_all(KEY, connection)
+        self._endpoint.pending.offer_all(KEY, connection)
 
 
 def _gave_up(error: RestsockError) -> Closed:

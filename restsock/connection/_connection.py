@@ -168,6 +168,10 @@ class Connection(Requester):
     def submit(self, exchange: Exchange) -> None:
         self.exchange_table.submit(exchange)
 
+    def offer(self, exchange: Exchange) -> bool:
+        """See `ExchangeTable.offer`."""
+        return self.exchange_table.offer(exchange)
+
     @property
     def takes_requests(self) -> bool:
         """Whether it will ever carry a request of this side again.

@@ -161,18 +161,29 @@ class ExchangeTable:
 
     def submit(self, exchange: Exchange) -> None:
         """See `Requester.submit`. On the loop; takes the lock."""
-        if exchange.closed:
-            return
-        with self._writer.lock:
+        if not self.offer(exchange):
             if self._lifecycle.state is CLOSED:
                 exchange.fail(self._lifecycle.closed_error(may_have_run=False))
-            elif not self._connection.takes_requests:
+            else:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
-            elif self._multiplexer.can_open and not self._waiting:
+
+    def offer(self, exchange: Exchange) -> bool:
+        """Takes an exchange over, unless the connection takes no requests; tells whether it has.
+
+        On the loop; takes the lock. A thread may read a GOAWAY at any time, so whoever has another
+        place for the exchange asks here, and not before.
+        """
+        with self._writer.lock:
+            if exchange.closed:
+                return True
+            if not self._connection.takes_requests:
+                return False
+            if self._multiplexer.can_open and not self._waiting:
                 self._start(exchange)
                 self._writer.flush()
             else:
                 self._wait(exchange)
+            return True
 
     def _start(self, exchange: Exchange) -> None:
         exchange.start(self._connection)

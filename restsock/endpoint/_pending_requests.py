@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
-    from restsock.connection import Exchange, Requester
+    from restsock.connection import Connection, Exchange
 
 __all__ = ["PendingRequests"]
 
@@ -52,14 +52,15 @@ class PendingRequests:
         if self._count >= self._sweep_at:
             self._sweep()
 
-    def submit_all(self, key: str, requester: Requester) -> None:
-        """Submits all that wait for this key, the oldest first."""
+    def offer_all(self, key: str, connection: Connection) -> None:
+        """Offers all that wait for this key, the oldest first. Those not taken go on waiting."""
         waiting = self._waiting.pop(key, [])
         self._count -= len(waiting)
         for exchange in waiting:
-            if not exchange.closed:
-                exchange.explain = None
-                requester.submit(exchange)
+            explain, exchange.explain = exchange.explain, None
+            if not connection.offer(exchange):
+                assert explain is not None
+                self.add(key, exchange, explain)
 
     def close(self, explain: Callable[[], RestsockError]) -> None:
         """Fails all that wait, and whatever comes from now on. A second call changes nothing."""

@@ -292,9 +292,7 @@ class Server(AdaptersByName):
     def _submit(self, name: str, exchange: Exchange) -> None:
         connection = self.connections.pick(name)
         # A connection that is about to close takes no more, and the peer's next one will.
-        if connection is not None and connection.takes_requests:
-            connection.submit(exchange)
-        else:
+        if connection is None or not connection.offer(exchange):
             clock = trio.lowlevel.current_clock()
             begun = clock.current_time()
             self._endpoint.pending.add(
@@ -484,4 +482,4 @@ class Server(AdaptersByName):
         if self.closed:
             connection.close_soon(CloseCode.GOING_AWAY)
         elif connection.name is not None:
-            self._endpoint.pending.submit_all(connection.name, connection)
+            self._endpoint.pending.offer_all(connection.name, connection)
