@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 from restsock.auth import Authenticator, BasicUsers, BearerTokens, CertificateSubject
 
 from ._errors import ConfigError, nearest
-from ._tables import AccessTable, Tables
+from ._tables import AccessTable, JWTTable, Tables
 
 __all__ = ["AccessRules", "opened"]
 
@@ -52,28 +54,50 @@ def opened(key: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (OSError, ValueError, TypeError) as exc:
+    except (ImportError, OSError, ValueError, TypeError) as exc:
         raise ConfigError(key, str(exc)) from exc
 
 
 def _authenticator(table: AccessTable, key: str) -> Authenticator:
-    makers: dict[str, Callable[[], Authenticator]] = {}
-    if table.bearer is not None:
-        bearer = table.bearer
-        makers["bearer"] = lambda: BearerTokens(file=bearer)
-    if table.basic is not None:
-        basic = table.basic
-        makers["basic"] = lambda: BasicUsers(file=basic)
-    if table.certificate is not None:
-        field = table.certificate
-        makers["certificate"] = lambda: CertificateSubject(field=field)
-    for name in ("cidr", "jwt", "forward_auth"):
-        if getattr(table, name):
-            raise ConfigError(f"{key}.{name}", "this version does not have it yet")
-    if not makers:
+    ways: list[Authenticator] = []
+    if table.deny and not table.cidr:
+        raise ConfigError(f"{key}.deny", "it takes addresses off those of cidr, which is not there")
+    for name, value, make in _ways(table):
+        if value:
+            with opened(f"{key}.{name}"):
+                ways.append(make(value))
+    if not ways:
         raise ConfigError(key, "it names nothing that tells who is let in")
-    if len(makers) > 1:
-        raise ConfigError(f"{key}.any", "this version takes one way for each table")
-    ((name, make),) = makers.items()
-    with opened(f"{key}.{name}"):
-        return make()
+    if len(ways) == 1:
+        return ways[0]
+    with opened(key):
+        combined: Authenticator = _maker("any_of" if table.any else "all_of")(*ways)
+        return combined
+
+
+def _ways(table: AccessTable) -> Iterator[tuple[str, Any, Callable[[Any], Authenticator]]]:
+    """Those that a table may name, in the order in which they are asked."""
+    yield "cidr", table.cidr, lambda allow: _maker("Addresses")(allow, table.deny)
+    yield "certificate", table.certificate, lambda field: CertificateSubject(field=field)
+    yield "bearer", table.bearer, lambda file: BearerTokens(file=file)
+    yield "basic", table.basic, lambda file: BasicUsers(file=file)
+    yield "jwt", table.jwt, _jwt
+    yield "forward_auth", table.forward_auth, _forward_auth
+
+
+def _jwt(table: JWTTable) -> Authenticator:
+    made: Authenticator = _maker("JWT")(table.jwks, audience=table.audience, issuer=table.issuer)
+    return made
+
+
+def _forward_auth(url: str) -> Authenticator:
+    made: Authenticator = _maker("ForwardAuth")(url)
+    return made
+
+
+def _maker(name: str) -> Any:
+    """One of `restsock.auth` that only some hubs need."""
+    found = getattr(import_module("restsock.auth"), name, None)
+    if found is None:
+        raise ValueError("this version does not have it yet")
+    return found

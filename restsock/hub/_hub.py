@@ -402,7 +402,6 @@ class Hub:
         # An address that was handed over, or was chosen for port 0, stays.
         places = {**places_of(config, {}), **self._places}
         new = await trio.to_thread.run_sync(Parts.of, config, places)
-        new.ingress.bind(self.server, loopback=self._at_ingress.loopback)
         await self._swap_tokens(config)
         for name, old in self._parts.tls.items():
             fresh = new.tls[name]

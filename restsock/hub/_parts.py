@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from restsock.auth import Authenticator, BearerTokens
-from restsock.ingress import RESERVED, FieldRules, Ingress, Route
+from restsock.ingress import RESERVED, FieldRules, Ingress, Route, Webhook
 from restsock.tls import ServerTLS
 
 from ._access import AccessRules, opened
 from ._config import Config
 from ._errors import ConfigError
 from ._listening import Place
-from ._tables import FieldsTable, RouteTable, TLSTable
+from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
 __all__ = ["ListenerName", "Parts", "Places", "check", "places_of"]
 
@@ -171,6 +171,7 @@ def _ingress(config: Config, access: AccessRules, *, loopback: bool) -> Ingress:
             max_body=table.max_body,
             max_in_flight=table.max_in_flight,
             rate=table.rate,
+            pages=table.pages,
         )
 
 
@@ -183,10 +184,19 @@ def _route(table: RouteTable, key: str, access: AccessRules) -> Route:
             path=table.path,
             strip=table.strip,
             access=auth,
+            webhook=_webhook(table.webhook),
             request_fields=_rules(table.request_headers),
             response_fields=_rules(table.response_headers),
             rate=table.rate,
+            upstream_host=table.upstream_host,
+            cookie_domain=table.cookie_domain,
         )
+
+
+def _webhook(table: WebhookTable | None) -> Webhook | None:
+    if table is None:
+        return None
+    return Webhook(table.scheme, table.secret, file=table.secret_file)
 
 
 def _rules(table: FieldsTable) -> FieldRules:

@@ -25,6 +25,7 @@ __all__ = [
     "RouteTable",
     "TLSTable",
     "Tables",
+    "WebhookTable",
 ]
 
 Duration = Annotated[float, Meta(extra={"unit": "duration"}, extra_json_schema={"x-text": "30s"})]
@@ -94,6 +95,7 @@ class IngressTable(_Table, frozen=True, kw_only=True):
     max_body: Size | None = 100 * 1024 * 1024
     max_in_flight: int = 1000
     rate: str | None = None
+    pages: File | None = None
     tls: TLSTable | None = None
 
 
@@ -122,6 +124,14 @@ class FieldsTable(_Table, frozen=True, kw_only=True):
     remove: Texts = ()
 
 
+class WebhookTable(_Table, frozen=True, kw_only=True):
+    """`webhook` of a route."""
+
+    scheme: Literal["github", "stripe", "slack", "standard"]
+    secret: Secret | None = None
+    secret_file: File | None = None
+
+
 class RouteTable(_Table, frozen=True, kw_only=True):
     """One `[[route]]`: a host that is a certain peer."""
 
@@ -130,16 +140,19 @@ class RouteTable(_Table, frozen=True, kw_only=True):
     path: str = "/"
     strip: bool = False
     access: str | None = None
+    webhook: WebhookTable | None = None
     request_headers: FieldsTable = FieldsTable()
     response_headers: FieldsTable = FieldsTable()
     rate: str | None = None
+    upstream_host: str = "keep"
+    cookie_domain: Literal["host", "keep"] = "host"
 
 
 class JWTTable(_Table, frozen=True, kw_only=True):
     """`jwt` of an access table."""
 
+    jwks: str
     audience: Texts
-    jwks: str | None = None
     issuer: str | None = None
 
 
@@ -150,6 +163,7 @@ class AccessTable(_Table, frozen=True, kw_only=True):
     basic: File | None = None
     certificate: str | None = None
     cidr: Texts = ()
+    deny: Texts = ()
     jwt: JWTTable | None = None
     forward_auth: str | None = None
     any: bool = False

@@ -113,8 +113,10 @@ class Guard:
         config = self._hub.config.admin
         given = values_of(request.headers, b"host")[0].decode("latin-1").lower()
         host = host_and_port(given)[0].strip("[]").rstrip(".")
-        listening = host_and_port(config.listen)[0].strip("[]").lower()
-        if host not in (*_OWN_HOSTS, listening, *(name.lower() for name in config.hosts)):
+        own = [*_OWN_HOSTS, *(name.lower() for name in config.hosts)]
+        if not config.listen.startswith("unix:"):
+            own.append(config.listen.rpartition(":")[0].strip("[]").lower())
+        if host not in own or not host:
             raise Refused(421, "This host is not the admin API's; admin.hosts may list it.")
         return given
 

@@ -1,0 +1,199 @@
+"""A hub as a whole: its listeners, what it refuses, its folder, and what it remembers."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+import restsock
+from restsock.auth import Bearer
+from restsock.hub import ADMIN_TOKEN, ConfigError, Hub, Tokens
+from tests.hub.helpers import admin_of, admin_token_of, config_for, echo, peer_of
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes of files, Unix sockets")
+
+
+async def test_peers_and_ingress_share_a_port(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub), httpx.AsyncClient() as web:
+        assert hub.ingress_url == hub.peers_url.replace("ws:", "http:")
+        host = {"host": "edge-1.localhost"}
+        assert (await web.get(hub.ingress_url + "a?b", headers=host)).text == "GET /a?b"
+        assert hub.url_for("edge-1") == f"http://edge-1.localhost:{hub.server.address[1]}/"
+        assert hub.url_for("Not a label") is None
+        assert [each.value.target for each in hub.passed] == ["/a"]
+        assert hub.passed.of("edge-1").requests == 1
+        assert hub.status()["healthy"]
+
+
+async def test_localhost_is_both_loopbacks(tmp_path: Path) -> None:
+    with trio.socket.socket(trio.socket.AF_INET6) as probe:
+        try:
+            await probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    if len(await trio.socket.getaddrinfo("localhost", 1, type=trio.socket.SOCK_STREAM)) < 2:
+        pytest.skip("its localhost has no IPv6")
+    async with Hub(config_for(tmp_path)) as hub, httpx.AsyncClient() as web:
+        port = hub.server.address[1]
+        for host in ("127.0.0.1", "[::1]"):
+            assert (await web.get(f"http://{host}:{port}/")).status_code == 404
+
+
+async def test_the_ingress_may_have_a_listener_of_its_own(tmp_path: Path) -> None:
+    config = config_for(tmp_path, ingress__listen="127.0.0.1:0")
+    async with Hub(config) as hub, peer_of(hub), httpx.AsyncClient() as web:
+        to_peer = {"Restsock-Peer": "edge-1"}
+        assert (await web.get(hub.ingress_url, headers=to_peer)).status_code == 200
+        # On the port of the peers there is nothing else, and on that of the ingress there are none.
+        at_peers = hub.peers_url.replace("ws:", "http:")
+        assert (await web.get(at_peers, headers=to_peer)).status_code == 426
+        with pytest.raises(restsock.HandshakeError, match="404"):
+            async with restsock.connect(hub.ingress_url.replace("http:", "ws:")) as client:
+                await client.wait_connected()
+
+
+async def test_the_admin_api_is_no_part_of_the_ingress(tmp_path: Path) -> None:
+    """Nor is it reached through a peer that forwards to it, without its token."""
+    async with Hub(config_for(tmp_path)) as hub, httpx.AsyncClient() as web:
+        answer = await web.get(f"{hub.ingress_url}api/v1/status")
+        assert answer.status_code == 404
+        forwarding = restsock.forward(hub.admin_url)
+        async with peer_of(hub, app=forwarding):
+            for host in ("edge-1.localhost", "127.0.0.1"):
+                fields = {"host": host, "Restsock-Peer": "edge-1"}
+                answer = await web.get(f"{hub.ingress_url}api/v1/status", headers=fields)
+                assert answer.status_code in (401, 421)
+
+
+async def test_names_that_are_one_label_are_not_both_taken(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path, '[peers]\nnames = "share"')) as hub:
+        async with hub.server.events() as events:
+            async with peer_of(hub, "Edge-1"), peer_of(hub, "Edge-1"):
+                with pytest.raises(restsock.HandshakeError, match="another spelling"):
+                    async with peer_of(hub, "edge-1", backoff=restsock.Backoff(tries=1)):
+                        pass
+            for _ in range(4):  # two have come, and two have gone
+                await events.receive()
+        async with peer_of(hub, "edge-1"):
+            pass
+
+
+async def test_peers_show_tokens_of_the_file(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "tokens.json")
+    token, value = tokens.new("edge-1", may_register=["edge-*"])
+    async with Hub(config_for(tmp_path, '[peers]\ntokens = "tokens.json"')) as hub:
+        for wrong in (None, Bearer("wrong")):
+            with pytest.raises(restsock.HandshakeError, match="401"):
+                async with peer_of(hub, auth=wrong):
+                    pass
+        with pytest.raises(restsock.RestsockError, match="may not have this name"):
+            async with peer_of(hub, "other", auth=Bearer(value)):
+                pass
+        async with peer_of(hub, "edge-7", auth=Bearer(value)) as client:
+            (connection,) = hub.server.connections
+            assert connection.principal is not None
+            assert connection.principal.name == "edge-1"
+            assert tokens.revoke(token.id)
+            closed = await client.wait_closed()
+            assert "401" in closed.reason
+
+
+@posix
+async def test_the_folder_and_the_token_are_its_own(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    folder = tmp_path / "state"
+    async with Hub(config) as hub:
+        first = admin_token_of(hub)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / ADMIN_TOKEN).stat().st_mode) == 0o600
+        assert len(first) >= 40
+    async with Hub(config) as hub:
+        assert admin_token_of(hub) == first  # it outlives a restart
+    async with Hub(config_for(tmp_path, hub__dev=True)) as hub:
+        assert admin_token_of(hub) != first  # and is new each time for development
+    (folder / ADMIN_TOKEN).chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read"):
+        async with Hub(config):
+            pass
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match="others may write"):
+        async with Hub(config):
+            pass
+
+
+@posix
+async def test_the_admin_api_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    async with Hub(config_for(tmp_path, admin__listen=f"unix:{path}")) as hub:
+        assert hub.admin_url == f"unix:{path}"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        fields = {"Authorization": f"Bearer {admin_token_of(hub)}"}
+        async with httpx.AsyncClient(transport=transport) as web:
+            url = "http://localhost/api/v1/status"
+            assert (await web.get(url)).status_code == 401
+            assert (await web.get(url, headers=fields)).status_code == 200
+
+
+async def test_the_access_log_has_no_secrets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    config = config_for(tmp_path, "[log]\naccess = true\nlevel = 'debug'")
+    async with Hub(config) as hub, peer_of(hub), admin_of(hub) as admin:
+        async with httpx.AsyncClient() as web:
+            fields = {
+                "Restsock-Peer": "edge-1",
+                "Authorization": "Bearer canary-1",
+                "Cookie": "session=canary-2",
+                "Referer": "http://127.0.0.1/?token=canary-3",
+            }
+            await web.post(f"{hub.ingress_url}x?token=canary-4", headers=fields, json="canary-5")
+        shown = ""
+        for path in ("requests", "events", "status", "peers", "config", "tokens"):
+            shown += (await admin.get(f"/api/v1/{path}")).text
+        token = admin_token_of(hub)
+    (line,) = [r for r in caplog.records if r.name == "restsock.hub.access"]
+    assert "edge-1 POST /x -> 200" in line.getMessage()
+    assert "canary" not in caplog.text
+    assert "canary" not in shown
+    assert token not in caplog.text + shown
+
+
+async def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub:
+        address = f"127.0.0.1:{hub.server.address[1]}"
+        with pytest.raises(OSError, match="cannot listen"):
+            async with Hub(config_for(tmp_path, admin__listen=address)):
+                pass
+
+
+async def test_an_error_in_the_block_comes_out_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("how", ["file", "variable", "override"])
+async def test_each_way_to_set_a_secret_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A file of tokens that is named in the file, by a variable, and beside the file."""
+    _, value = Tokens(tmp_path / "t.json").new("edge-1")
+    monkeypatch.setenv("TOKENS", str(tmp_path / "t.json"))
+    toml = {"file": 'tokens = "t.json"', "variable": 'tokens = "${TOKENS}"', "override": ""}[how]
+    more = {"peers__tokens": str(tmp_path / "t.json")} if how == "override" else {}
+    async with Hub(config_for(tmp_path, f"[peers]\n{toml}", **more)) as hub:
+        with pytest.raises(restsock.HandshakeError, match="401"):
+            async with peer_of(hub, auth=Bearer("wrong")):
+                pass
+        async with peer_of(hub, auth=Bearer(value), app=echo):
+            pass
