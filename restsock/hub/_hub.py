@@ -213,7 +213,6 @@ class Hub:
                 await nursery.start(self._follow_peers)
                 nursery.start_soon(beat_forever)
                 _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url)
-                notify("READY=1", f"STATUS=peers at {self.peers_url}")
                 yield
             # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
@@ -353,7 +352,8 @@ class Hub:
     async def run_until_signal(self) -> None:
         """Serves until SIGTERM or SIGINT, of which a second one ends at once; SIGHUP reloads.
 
-        What is in flight goes on for `hub.grace` after the first one. In the main thread only.
+        What is in flight goes on for `hub.grace` after the first one. systemd is told that the
+        service is ready (`Type=notify-reload`). In the main thread only.
         """
         async with drain_on_signal(self):
             await self._reload_on_signal()
@@ -362,6 +362,7 @@ class Hub:
         if not hasattr(signal, "SIGHUP"):
             await trio.sleep_forever()
         with trio.open_signal_receiver(signal.SIGHUP) as caught:
+            notify("READY=1", f"STATUS=peers at {self.peers_url}")
             async for _ in caught:
                 try:
                     await self.reload()

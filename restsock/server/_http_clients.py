@@ -34,13 +34,18 @@ class HTTPClients:
     Args:
         endpoint: The server's.
         front_door: Answers their requests; without one there are none.
+        serves_late: Whether the first request of one that comes once the server is ending is
+            served; else it is answered with 503.
 
     Attributes:
         tasks: Those of the connections.
     """
 
-    def __init__(self, endpoint: Endpoint, front_door: FrontDoor | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, front_door: FrontDoor | None, *, serves_late: bool = False
+    ) -> None:
         self._endpoint = endpoint
+        self._serves_late = serves_late
         self._front_door = front_door
         options = endpoint.options
         # What finds out that a peer is gone, or keeps it for later, is not for them.
@@ -71,10 +76,7 @@ class HTTPClients:
         return iter(list(self._connections))
 
     def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> bool:
-        """Takes one over, with what has come from it; tells whether there was room.
-
-        Once the server is ending, its request is answered with 503.
-        """
+        """Takes one over, with what has come from it; tells whether there was room."""
         if len(self._connections) >= self._endpoint.options.limits.max_http_clients:
             self._endpoint.limit_log.note(
                 "max_http_clients", "too many clients of plain HTTP: %d", len(self._connections)
@@ -92,7 +94,7 @@ class HTTPClients:
         )
         self._connections[connection] = None
         ending = self._endpoint.life.ending
-        if ending:
+        if ending and not self._serves_late:
             connection.multiplexer.send_goaway(CloseCode.GOING_AWAY)
         connection.begin(self._front_door, self.tasks.need)
         if ending:

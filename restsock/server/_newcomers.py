@@ -83,6 +83,7 @@ class Newcomers:
         self.ping_frames = ping_frames
         self.http_clients = http_clients
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
+        self._emptied = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._scopes)
@@ -117,6 +118,13 @@ class Newcomers:
             return await _Newcomer(self).handshake(stream, scope)
         finally:
             self._scopes.pop(scope, None)
+            if not self._scopes:
+                self._emptied.unpark_all()
+
+    async def wait_empty(self) -> None:
+        """Waits until there is none."""
+        while self._scopes:
+            await self._emptied.park()
 
 
 class _Newcomer:

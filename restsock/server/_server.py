@@ -60,6 +60,10 @@ __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
 
+# Seconds to wait for the first request of a client that was accepted from a socket that another
+# process takes over: it has been sent, or will not be soon.
+_PATIENCE = 1.0
+
 
 class Server(AdaptersByName):
     """Listens for dialing peers. Made by `listen`.
@@ -132,7 +136,7 @@ class Server(AdaptersByName):
             limit_log=self.limit_log,
         )
         self._front_door = front_door
-        self._http_clients = HTTPClients(endpoint, front_door)
+        self._http_clients = HTTPClients(endpoint, front_door, serves_late=shared)
         if front_door is not None:
             front_door.bind(self, loopback=is_loopback(host))
         self._newcomers = Newcomers(
@@ -353,14 +357,16 @@ class Server(AdaptersByName):
     ) -> None:
         """Closes all connections after what is in flight, stops listening, ends all subscriptions.
 
-        From the call on no request is started on any connection, by neither side; those that wait
-        for a peer fail. Requests in flight go on, both ways. A connection closes after its last
-        one, at once if it has none, or when the grace is over. Then this waits up to
-        `Timeouts.close` seconds for the peers' halves of the closing handshakes, and drops what is
-        left. When it is cancelled, all is dropped at once.
+        Clients of plain HTTP come first, while peers still answer what those have asked. From then
+        on no request is started on any connection, by neither side; those that wait for a peer
+        fail. Requests in flight go on, both ways. A connection closes after its last one, at once
+        if it has none, or when the grace is over. Then this waits up to `Timeouts.close` seconds
+        for the peers' halves of the closing handshakes, and drops what is left. When it is
+        cancelled, all is dropped at once.
 
         Until then newcomers are answered with 503 and Retry-After; then the sockets close. Sockets
-        that were handed over close at once: newcomers wait there for the next process.
+        that were handed over close at once: newcomers wait there for the next process, and those
+        that were accepted before are served once.
 
         A second call waits for the first; one with a shorter grace shortens it.
         """
@@ -375,7 +381,12 @@ class Server(AdaptersByName):
             if self._shared:
                 for listener in self._listeners:
                     await listener.aclose()
-            await self._endpoint.drain(self._living, self._wait_empty, code, reason, grace)
+            begun = trio.current_time()
+            grace = self.options.timeouts.grace if grace is None else grace
+            if self._http_clients.wanted:
+                await self._drain_http_clients(grace)
+            left = max(0.0, begun + grace - trio.current_time())
+            await self._endpoint.drain(self._living, self._wait_empty, code, reason, left)
             if len(self.connections):
                 _log.warning("%d connections did not close in time", len(self.connections))
         finally:
@@ -383,6 +394,16 @@ class Server(AdaptersByName):
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
         await self._endpoint.life.wait_closed()
+
+    async def _drain_http_clients(self, grace: float) -> None:
+        """Answers what clients of plain HTTP have asked, for so many seconds."""
+        with trio.move_on_after(grace):
+            if self._shared:
+                with trio.move_on_after(_PATIENCE):
+                    await self._newcomers.wait_empty()
+            for client in self._http_clients:
+                client.drain_soon()
+            await self._http_clients.wait_empty()
 
     def _living(self) -> Iterable[Connection]:
         """All connections, of peers and of clients of plain HTTP."""

@@ -69,6 +69,43 @@ async def echo(request: restsock.Request) -> restsock.Response:
     return restsock.Response(200, body=f"{request.method} {request.target}")
 
 
+class Load:
+    """Requests one after another, over several connections, as long as its block runs.
+
+    Attributes:
+        statuses: of the answers.
+    """
+
+    def __init__(self, url: str, **fields: str) -> None:
+        self.statuses: list[int] = []
+        self._url = url
+        self._fields = {"Restsock-Peer": "edge-1", **fields}
+        self._done = False
+        self._progress = trio.lowlevel.ParkingLot()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Load]:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(self._send)
+            try:
+                yield self
+            finally:
+                self._done = True
+
+    async def _send(self) -> None:
+        async with httpx.AsyncClient(headers=self._fields, timeout=20) as web:
+            while not self._done:
+                self.statuses.append((await web.get(self._url)).status_code)
+                self._progress.unpark_all()
+
+    async def more(self, number: int) -> None:
+        """Waits until so many more have been answered."""
+        wanted = len(self.statuses) + number
+        while len(self.statuses) < wanted:
+            await self._progress.park()
+
+
 @asynccontextmanager
 async def peer_of(hub: Hub, name: str = "edge-1", **options: Any) -> AsyncIterator[restsock.Client]:
     """A peer of this name."""

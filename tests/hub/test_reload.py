@@ -1,0 +1,156 @@
+"""Another configuration: what changes at once, what needs a restart, and what a wrong one does."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+import restsock
+from restsock.auth import Bearer
+from restsock.hub import ConfigError, Hub, Tokens
+from tests.hub.helpers import Load, admin_of, config_for, peer_of
+
+TO_PEER = {"Restsock-Peer": "edge-1"}
+
+
+def rewrite(folder: Path, toml: str) -> None:
+    (folder / "hub.toml").write_text(toml, "utf-8")
+
+
+async def test_no_request_is_lost_by_reloads_under_load(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
+        (connection,) = hub.server.connections
+        async with Load(hub.ingress_url).running() as load:
+            for number in range(10):
+                rewrite(tmp_path, f'[ingress]\nmax_in_flight = {100 + number}\nrate = "9999/s"')
+                assert await hub.reload() == []
+                await load.more(5)
+        assert set(load.statuses) == {200}
+        assert hub.config.ingress.max_in_flight == 109
+        assert hub.reloads == 10
+        assert list(hub.server.connections) == [connection]
+
+
+async def test_routes_and_access_change_for_connections_that_are_open(tmp_path: Path) -> None:
+    _, value = Tokens(tmp_path / "partners.json").new("acme")
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
+        async with httpx.AsyncClient() as web:
+            assert (await web.get(hub.ingress_url, headers=TO_PEER)).status_code == 200
+            host = {"host": "api.example"}
+            assert (await web.get(hub.ingress_url, headers=host)).status_code == 404
+            rewrite(
+                tmp_path,
+                '[[route]]\nhost = "api.example"\npeer = "edge-1"\n'
+                '[ingress]\naccess = "partners"\n[access.partners]\nbearer = "partners.json"',
+            )
+            assert await hub.reload() == []
+            assert (await web.get(hub.ingress_url, headers=TO_PEER)).status_code == 401
+            assert (await web.get(hub.ingress_url, headers=host)).status_code == 401
+            fields = {**host, "Authorization": f"Bearer {value}"}
+            assert (await web.get(hub.ingress_url, headers=fields)).status_code == 200
+            rewrite(tmp_path, "")
+            await hub.reload()
+            assert (await web.get(hub.ingress_url, headers=host)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("toml", "key"),
+    [
+        ("[peers]\nlissten = 'x'", "peers.lissten"),
+        ("[ingress]\naccess = 'nobody'", "ingress.access"),
+        ("[[route]]\nhost = 'x.example'\npeer = ''", "route[0]"),
+        ("[tls]\ncertificate = 'missing.pem'", "tls"),
+        ("nonsense", ""),
+    ],
+)
+async def test_a_wrong_file_changes_nothing(tmp_path: Path, toml: str, key: str) -> None:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub), admin_of(hub) as admin:
+        before = hub.config
+        rewrite(tmp_path, toml)
+        with pytest.raises(ConfigError) as caught:
+            await hub.reload()
+        assert caught.value.key == key
+        assert hub.config is before
+        assert hub.reloads == 0
+        answer = await admin.post("/api/v1/config/reload", json={})
+        assert answer.status_code == 409
+        checked = (await admin.post("/api/v1/config/check", json={})).json()
+        assert (checked["ok"], checked["key"]) == (False, key or None)
+        async with httpx.AsyncClient(headers=TO_PEER) as web:
+            assert (await web.get(hub.ingress_url)).status_code == 200
+
+
+async def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub, admin_of(hub) as admin:
+        toml = (
+            '[hub]\nname = "other"\ngrace = "1s"\n[peers]\nnames = "share"\n'
+            "[limits]\nmax_streams = 5\n[log]\nlevel = 'error'"
+        )
+        checked = (await admin.post("/api/v1/config/check", json={"text": toml})).json()
+        assert checked["restart_needed"] == ["hub.name", "peers.names", "limits"]
+        assert hub.config.hub.name == "hub"
+        rewrite(tmp_path, toml)
+        answer = (await admin.post("/api/v1/config/reload", json={})).json()
+        assert answer == {"restart_needed": ["hub.name", "peers.names", "limits"]}
+        assert await hub.reload() == answer["restart_needed"]  # it is still so
+        assert hub.config.options.timeouts.grace == 1
+        rewrite(tmp_path, "")
+        assert await hub.reload() == []
+
+
+async def test_tokens_of_another_file_end_those_that_it_lacks(tmp_path: Path) -> None:
+    """And leave those that both files have."""
+    both = Tokens(tmp_path / "old.json")
+    _, stays = both.new("stays")
+    (tmp_path / "new.json").write_bytes((tmp_path / "old.json").read_bytes())
+    _, goes = both.new("goes")
+    async with Hub(config_for(tmp_path, '[peers]\ntokens = "old.json"')) as hub:
+        async with (
+            peer_of(hub, "stays", auth=Bearer(stays)) as first,
+            peer_of(hub, "goes", auth=Bearer(goes)) as second,
+        ):
+            kept = hub.server.connections.by_name("stays")
+            rewrite(tmp_path, '[peers]\ntokens = "new.json"')
+            assert await hub.reload() == []
+            assert "401" in (await second.wait_closed()).reason
+            assert hub.server.connections.by_name("stays") is kept
+            assert not first.closed
+
+
+async def test_certificates_of_other_files_are_used(tmp_path: Path) -> None:
+    authorities = {}
+    for name in ("old", "new"):
+        ca = authorities[name] = trustme.CA()
+        leaf = ca.issue_cert("127.0.0.1", "localhost")
+        leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / f"{name}.pem")
+        ca.cert_pem.write_to_path(tmp_path / f"{name}-ca.pem")
+    toml = '[tls]\ncertificate = "{}.pem"'
+    config = config_for(tmp_path, toml.format("old"))
+    async with Hub(config) as hub:
+
+        async def dial(name: str) -> bool:
+            tls = restsock.tls.client(ca=tmp_path / f"{name}-ca.pem")
+            with contextlib.suppress(restsock.HandshakeError):
+                async with peer_of(hub, tls=tls):
+                    return True
+            return False
+
+        assert hub.peers_url.startswith("wss:")
+        assert hub.ingress_url.startswith("https:")
+        assert hub.admin_url.startswith("http:")  # on loopback
+        assert await dial("old")
+        rewrite(tmp_path, toml.format("new"))
+        assert await hub.reload() == []
+        assert await dial("new")
+        assert not await dial("old")
+
+
+async def test_a_configuration_of_its_own_takes_the_place_of_the_file(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub:
+        other = config_for(tmp_path, ingress__max_in_flight=3)
+        assert await hub.reload(other) == []
+        assert hub.config is other
