@@ -38,6 +38,7 @@ HOMES = {
     "prometheus_client": {"instruments"},
     "opentelemetry": {"instruments"},
     "click": {"cli"},
+    "joserfc": {"auth"},
     "msgspec": {"hub"},
     "tomli": {"hub"},
     "pytest": {"_pytest"},
@@ -54,7 +55,7 @@ NOT_IN_SANS_IO = {
 HEAVY = {
     *("requests", "urllib3", "httpx", "httpx2"),
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
-    *("python_socks", "click", "msgspec", "flask", "fastapi", "starlette"),
+    *("python_socks", "click", "joserfc", "msgspec", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
 }
 # What `import restsock` alone, without any use, does not load either.

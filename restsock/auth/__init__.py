@@ -5,9 +5,10 @@
 
 - For `connect(auth=...)`: `Bearer`, `Basic`, or any function, async or not, that gives header
   fields. It is called for each attempt to connect.
-- For `listen(auth=...)`: `BearerTokens`, `BasicUsers`, `CertificateSubject`, or any function, async
-  or not, that gets an `Upgrade` and gives a `Principal`. `None` refuses with 401, raising `Refused`
-  with whatever status it has.
+- For `listen(auth=...)` and for the ingress: `BearerTokens`, `BasicUsers`, `CertificateSubject`,
+  `Addresses`, `JWT`, `ForwardAuth`, several of them with `any_of` and `all_of`, or any function,
+  async or not, that gets an `Upgrade` and gives a `Principal`. `None` refuses with 401, raising
+  `Refused` with whatever status it has.
 
 A function that is not async runs in a thread of its own, since it may wait. One that never does
 may say so with an attribute `waits = False`, and is called on the loop. Functions that take too
@@ -20,7 +21,9 @@ No secret is shown by any `repr`, log line or error text of restsock.
 - `_authorization`: the Authorization field, read strictly.
 - `_credentials`: the dialer's.
 - `_credential_store`, `_tokens`: secrets and whose they are, from a mapping, a variable or a file.
-- `_certificates`: the subject of a client certificate.
+- `_certificates`: the subject of a client certificate. `_networks`: the address.
+- `_jwt`, `_forward_auth`: what another server says; `_fetch` asks it.
+- `_combined`: several authenticators as one.
 """
 
 from __future__ import annotations
@@ -29,12 +32,18 @@ from restsock._principal import Principal
 
 from ._authorization import Authorization, parse_authorization
 from ._certificates import CertificateSubject
+from ._combined import Combined, all_of, any_of, stores_of
 from ._credential_store import CredentialStore
 from ._credentials import Basic, Bearer, Credentials
+from ._forward_auth import ForwardAuth
+from ._jwt import JWT
+from ._networks import Addresses
 from ._tokens import BasicUsers, BearerTokens
 from ._upgrade import Answered, Authenticator, Refused, Upgrade
 
 __all__ = [
+    "JWT",
+    "Addresses",
     "Answered",
     "Authenticator",
     "Authorization",
@@ -43,10 +52,15 @@ __all__ = [
     "Bearer",
     "BearerTokens",
     "CertificateSubject",
+    "Combined",
     "CredentialStore",
     "Credentials",
+    "ForwardAuth",
     "Principal",
     "Refused",
     "Upgrade",
+    "all_of",
+    "any_of",
     "parse_authorization",
+    "stores_of",
 ]

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +26,9 @@ from ._upgrade import Upgrade
 __all__ = ["CredentialStore", "principal_from"]
 
 _log = logging.getLogger("restsock.auth")
+
+# Seconds for which it is known of a principal that it was withdrawn. Listeners look every second.
+_WITHDRAWN = 600.0
 
 _MEMBERS = frozenset(("name", "may_register", "may_call", "claims"))
 
@@ -64,6 +68,8 @@ class CredentialStore(ABC):
         self._watch: Watch | None = None
         self._by_digest: dict[bytes, Principal] = {}
         self._alive: dict[int, Principal] = {}
+        # Kept for a while, until all that asks has heard of it: with the time when that is over.
+        self._withdrawn: dict[int, tuple[Principal, float]] = {}
         if file is not None:
             self._where = f"file={os.fspath(file)!r}"
             self._watch = Watch(file, log=_log)
@@ -118,6 +124,10 @@ class CredentialStore(ABC):
         """Whether this principal, found here earlier, still stands here, unchanged."""
         return id(principal) in self._alive
 
+    def withdrew(self, principal: Principal) -> bool:
+        """Whether this principal stood here, and does not any more."""
+        return id(principal) in self._withdrawn
+
     def _find(self, secret: bytes) -> Principal | None:
         self.refresh()
         return self._by_digest.get(self._digest(secret))
@@ -135,8 +145,13 @@ class CredentialStore(ABC):
             old = self._by_digest.get(digest)
             # A copy: one object that stands for two secrets would outlive either of them.
             found[digest] = old if old == principal and old is not None else replace(principal)
-        self._by_digest = found
-        self._alive = {id(principal): principal for principal in found.values()}
+        alive = {id(principal): principal for principal in found.values()}
+        now = time.monotonic()
+        withdrawn = {id: one for id, one in self._withdrawn.items() if one[1] > now}
+        for key, principal in self._alive.items():
+            if key not in alive:
+                withdrawn[key] = (principal, now + _WITHDRAWN)
+        self._by_digest, self._alive, self._withdrawn = found, alive, withdrawn
 
     def __len__(self) -> int:
         return len(self._by_digest)

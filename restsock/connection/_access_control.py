@@ -17,7 +17,15 @@ from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._principal import Principal
-from restsock.auth import Authenticator, Basic, Bearer, CredentialStore, Refused, Upgrade
+from restsock.auth import (
+    Authenticator,
+    Basic,
+    Bearer,
+    Combined,
+    Refused,
+    Upgrade,
+    stores_of,
+)
 from restsock.protocol import TLS, CloseCode, RequestHead, ResetCode, UpgradeRequest, values_of
 
 from ._close import Peer
@@ -74,7 +82,7 @@ class AccessControl:
         self._limit_log = LimitLog(_log) if limit_log is None else limit_log
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of `auth`, if not trio's
         self._limiter: trio.CapacityLimiter | None = None
-        self._store = auth if isinstance(auth, CredentialStore) else None
+        self._stores = tuple(stores_of(auth))
 
     # --- before the upgrade ---------------------------------------------------------------
 
@@ -107,9 +115,7 @@ class AccessControl:
             self._limiter = trio.CapacityLimiter(self._threads)
         assert self._auth is not None
         try:
-            principal = await call_user_function(
-                self._auth, upgrade, limiter=self._limiter, loop=self.asyncio_loop
-            )
+            principal = await self._ask(self._auth, upgrade)
         except Refused as exc:
             raise self._challenged(exc)  # noqa: B904  # it is the same refusal
         except Exception as exc:  # noqa: BLE001  # anybody's code, and it must not let anybody in
@@ -121,6 +127,13 @@ class AccessControl:
             words = "the authenticator gave neither a Principal nor None, but: %s"
             raise self._failure(words, kind)
         return principal
+
+    async def _ask(self, auth: Authenticator, upgrade: Upgrade) -> Any:
+        if isinstance(auth, Combined):
+            return await auth.decide(lambda member: self._ask(member, upgrade))
+        return await call_user_function(
+            auth, upgrade, limiter=self._limiter, loop=self.asyncio_loop
+        )
 
     def _failure(self, message: str, what: str) -> Refused:
         self._limit_log.note("auth_failed", message, what, level=logging.ERROR)
@@ -198,14 +211,16 @@ class AccessControl:
 
     def still_accepts(self, principal: Principal) -> bool:
         """Whether the authenticator, as far as it can tell, would still say the same."""
-        return self._store is None or self._store.knows(principal)
+        if isinstance(self._auth, Combined):  # it may be another one's than a store's
+            return not any(store.withdrew(principal) for store in self._stores)
+        return all(store.knows(principal) for store in self._stores)
 
     def refresh(self) -> bool:
         """Has the authenticator look for news; tells whether there may ever be any."""
-        if self._store is None or not self._store.renewable:
-            return False
-        self._store.refresh()
-        return True
+        renewable = [store for store in self._stores if store.renewable]
+        for store in renewable:
+            store.refresh()
+        return bool(renewable)
 
 
 def forbid(connection: Carrier) -> None:

@@ -1,0 +1,81 @@
+"""The authenticator for addresses: who calls from where."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from typing import TypeAlias
+
+from restsock._principal import Principal
+
+from ._credential_store import principal_from
+from ._upgrade import Refused, Upgrade
+
+__all__ = ["Addresses"]
+
+_Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+
+
+class Addresses:
+    """Lets in who calls from certain addresses. An address shows nobody's identity.
+
+        Ingress(access=Addresses(allow=["10.0.0.0/8"], deny=["10.9.0.0/16"]))
+        Ingress(access=all_of(Addresses(allow=["10.0.0.0/8"]), BearerTokens(...)))
+
+    All others are refused with 403, and so is who calls over a Unix socket. Behind a reverse proxy
+    the address is the proxy's, unless `trusted_proxies` names it.
+
+    Args:
+        allow: addresses and networks (CIDR), one or several.
+        deny: those of them that are not let in all the same.
+        principal: whom they all are; by default the principal has its address for a name.
+
+    Raises:
+        ValueError: something is no address or network, or there is none.
+    """
+
+    waits = False
+
+    def __init__(
+        self,
+        allow: str | Collection[str],
+        deny: str | Collection[str] = (),
+        *,
+        principal: Principal | str | None = None,
+    ) -> None:
+        self._allow = _networks(allow)
+        self._deny = _networks(deny)
+        if not self._allow:
+            raise ValueError("allow= names no address or network")
+        self._principal = None if principal is None else principal_from(principal, "principal")
+
+    def __call__(self, upgrade: Upgrade) -> Principal:
+        """The principal of the address."""
+        address = _address(upgrade.host)
+        if (
+            address is None
+            or not any(address in network for network in self._allow)
+            or any(address in network for network in self._deny)
+        ):
+            raise Refused(403, "You may not do this from where you are.")
+        return Principal(str(address)) if self._principal is None else self._principal
+
+    def __repr__(self) -> str:
+        return f"Addresses({[str(network) for network in self._allow]})"
+
+
+def _networks(texts: str | Collection[str]) -> list[_Network]:
+    listed = (texts,) if isinstance(texts, str) else texts
+    try:
+        return [ipaddress.ip_network(text) for text in listed]
+    except ValueError as exc:
+        raise ValueError(f"not an address or network such as '10.0.0.0/8': {exc}") from None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
