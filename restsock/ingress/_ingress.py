@@ -383,9 +383,9 @@ class Ingress:
         assert relay is not None
         if relay.over:
             return
-        relay.over = True
-        self._answer_refusal(request, refused)
+        request.status = refused.status
         relay.stop()
+        self._answer_refusal(request, refused)
 
     def _answer_refusal(self, request: Request, refused: Refused) -> None:
         status = request.status = refused.status

@@ -61,7 +61,7 @@ class Relay:
             answers. It gets the error, what its check has refused it with, or `None` when the body
             is too large.
         on_end: is called once, when all is over.
-        on_waiting: is called whenever it has to wait for a stream.
+        on_waiting: is called when it has to wait for a stream, the first or another one.
 
     Attributes:
         outbound: the exchange with the peer; `None` before there is one.
