@@ -377,7 +377,11 @@ class Reader:
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""
-        if self.ended or self._pipeline.websocket.paused:
+        if self.ended:
+            return
+        if self._pipeline.websocket.paused:
+            if self._poll is not None:
+                self._poll.arm(self._fd, self, armed=False)
             return
         try:
             for _ in range(_READS):
@@ -388,11 +392,8 @@ class Reader:
                     break
                 count = self._receive(data)
                 self._size = _READ if count < _READ else _READ_MORE
-                if self._pipeline.websocket.paused:
-                    if self._poll is not None:
-                        self._poll.arm(self._fd, self, armed=False)
-                    break
-                if count < size or self._ending is not None:
+                full = count == size and self._ending is None
+                if not full or self._pipeline.websocket.paused:
                     break
         except BlockingIOError:
             pass  # somebody else was quicker

@@ -175,12 +175,12 @@ class HTTPConnection(Connection):
         times = self.timeouts
         return min(times.handshake, times.keep_alive, times.idle) / 2
 
-    def _where(self) -> tuple[Due, int, int]:
-        """Differs from what it was if the client has done what it was waited for."""
+    def _where(self) -> tuple[Due, int, bool, int]:
+        """Changes whenever the client does what it is waited for, or is waited for anew."""
         layer, counters = self._layer, self.counters
         # A head is waited for as a whole, however its bytes come.
         nbytes = 0 if layer.due is Due.HEAD else counters.bytes_received + counters.bytes_sent
-        return layer.due, layer.stream_id, nbytes
+        return layer.due, layer.stream_id, self.writer.writing, nbytes
 
     def _check(self, now: float) -> float:
         """Ends it if the client lets it wait for too long; returns when to look again."""
