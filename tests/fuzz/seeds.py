@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from restsock.protocol._frames import encode_frame
-from tests.fuzz import handshake, listener, multiplexer, websocket_fast
+from tests.fuzz import handshake, listener, multiplexer, plain_http, websocket_fast
 from tests.fuzz.choices import blob
 from tests.fuzz.h11_alone import RS
 from tests.protocol.vectors import as_bytes, envelope, load
@@ -186,6 +186,15 @@ def _listener() -> Iterator[bytes]:
     yield b"\0\0" + right.replace(b"GET /", b"GET /\xfc")
 
 
+def _plain_http() -> Iterator[bytes]:
+    document = load("plain_http.json")
+    for case in [*document["good"], *document["bad"]]:
+        wire = as_bytes(case["receive"])
+        yield b"\0\0" + wire
+        yield bytes([plain_http.OCTETS | plain_http.CHUNKED, 0]) + wire
+        yield bytes([plain_http.EARLY, 2, 0, 20, 0, 50]) + wire + wire
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -194,4 +203,5 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "handshake": _handshake,
     "multiplexer": _multiplexer,
     "listener": _listener,
+    "plain_http": _plain_http,
 }

@@ -17,6 +17,7 @@ TARGETS = (
     "handshake",
     "multiplexer",
     "listener",
+    "plain_http",
 )
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from restsock.http1 import _chunked as chunked
 from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _frames as frame_layout
 from restsock.protocol import _handshake as handshakes
@@ -92,6 +93,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "handshake": (handshakes, "_is_name", lambda _: True),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
+    "plain_http": (chunked, "_SIZE", re.compile(rb"([0-9A-Fa-f]{1,16}).*", re.DOTALL)),
 }
 
 
