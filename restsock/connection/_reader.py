@@ -141,8 +141,6 @@ class Reader:
         direct_socket = self._writer.direct_socket
         if direct_socket is None:
             return
-        if self._pipeline.websocket.paused and self._poll is not None and is_broken_off(self._fd):
-            self._ending = self._lost()
         lead = self.lead
         looks = lead is not None and (lead.soon or lead.shared or lead.lent or lead.used)
         try:
@@ -379,12 +377,11 @@ class Reader:
         """Reads what the socket has; `_ending` tells when that was the last."""
         if self.ended:
             return
-        if self._pipeline.websocket.paused:
-            if self._poll is not None:
-                self._poll.arm(self._fd, self, armed=False)
-            return
         try:
             for _ in range(_READS):
+                if self._pipeline.websocket.paused:
+                    self._disarm()
+                    break
                 size = self._size
                 data = direct_socket.read_now(size)
                 if not data:
@@ -392,8 +389,7 @@ class Reader:
                     break
                 count = self._receive(data)
                 self._size = _READ if count < _READ else _READ_MORE
-                full = count == size and self._ending is None
-                if not full or self._pipeline.websocket.paused:
+                if count < size or self._ending is not None:
                     break
         except BlockingIOError:
             pass  # somebody else was quicker
@@ -404,6 +400,13 @@ class Reader:
             if self._writer.off_loop:
                 # It need not be woken by the socket any more. What was left to it comes first.
                 self._writer.leave_to_loop(self._tell_ending)
+
+    def _disarm(self) -> None:
+        """Waits for nothing but `resume`, and for the peer to break the socket off."""
+        if self._poll is not None:
+            self._poll.arm(self._fd, self, armed=False)
+            if is_broken_off(self._fd):  # which wakes the loop again and again, armed or not
+                self._ending = self._lost()
 
     def _lost(self) -> Closed:
         return self._lifecycle.lost("the socket ended without a close")

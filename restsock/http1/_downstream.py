@@ -204,7 +204,7 @@ class Downstream:
         head = bytes(buffer[: at + 4])
         del buffer[: at + 4]
         self._begin(parse_request_head(head))
-        return True
+        return bool(buffer)
 
     def _begin(self, request: ParsedHead) -> None:
         self._request = request

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
@@ -42,7 +43,7 @@ _LOOKS = 3
 _PAUSE = 0.0005  # seconds
 
 _NAME = "bench"
-KINDS = ("adapter", "session", "aio")
+KINDS = ("adapter", "session", "aio", "plain")
 SCHEMES = ("ws", "wss")
 
 # Thread, function, and whether it has called one in C or was called itself.
@@ -95,26 +96,34 @@ class Recorder:
 # --- one process ------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _served(url: str, app: Any, tls: Any) -> Iterator[None]:
+def _served(url: str, app: Any, tls: Any) -> AbstractContextManager[Any]:
     """An app, dialing from a loop in a thread of its own."""
-    import trio
-
     import restsock
     from tests.bench.serve import WORKERS
 
+    return _entered(restsock.connect(url, app=app, name=_NAME, tls=tls, workers=WORKERS))
+
+
+@contextlib.contextmanager
+def _entered(endpoint: Any) -> Iterator[Any]:
+    """A client or a server, on a loop in a thread of its own."""
+    import trio
+
     tokens: list[trio.lowlevel.TrioToken] = []
     over = trio.Event()
+    entered = threading.Event()
 
     async def serve() -> None:
         tokens.append(trio.lowlevel.current_trio_token())
-        async with restsock.connect(url, app=app, name=_NAME, tls=tls, workers=WORKERS):
+        async with endpoint:
+            entered.set()
             await over.wait()
 
     thread = threading.Thread(target=trio.run, args=(serve,), name=SERVER_LOOP)
     thread.start()
+    entered.wait()
     try:
-        yield
+        yield endpoint
     finally:
         tokens[0].run_sync_soon(over.set)
         thread.join()
@@ -147,6 +156,28 @@ def _threads(kind: str, folder: str | None) -> Iterator[Callable[[int], object]]
         )
         base = f"http://{_NAME}"
         session.mount(base, server.adapter(_NAME))
+        yield partial(spells.calls, session, base)
+
+
+@contextlib.contextmanager
+def _plain(folder: str | None) -> Iterator[Callable[[int], object]]:
+    """What makes so many requests of plain HTTP to an endpoint of a listener."""
+    import requests
+
+    import restsock
+    from restsock.apps import make_handler
+    from tests.bench import app_flask, spells
+    from tests.bench.serve import WORKERS
+
+    tls = certificates.listener_tls(folder)
+    app = make_handler(app_flask.app, workers=WORKERS)
+    listener = restsock.listen(certificates.HOST, 0, tls=tls, endpoints={"/": app})
+    with _entered(listener) as server, requests.Session() as session:
+        session.trust_env = False
+        if folder is not None:
+            session.verify = str(certificates.files_in(Path(folder)).ca)
+        scheme = "http" if folder is None else "https"
+        base = f"{scheme}://{certificates.HOST}:{server.address[1]}"
         yield partial(spells.calls, session, base)
 
 
@@ -186,7 +217,10 @@ def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, st
         if scheme == "wss":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="restsock-bench-"))
             certificates.issue(Path(folder))
-        opened = _tasks(folder) if kind == "aio" else _threads(kind, folder)
+        if kind == "aio":
+            opened = _tasks(folder)
+        else:
+            opened = _plain(folder) if kind == "plain" else _threads(kind, folder)
         calls = stack.enter_context(opened)
         calls(WARM_UP)
         counted = [recorder.count(partial(calls, 1)) for _ in range(REQUESTS)]
@@ -270,7 +304,10 @@ def measure_one(kind: str, scheme: str) -> dict[str, Any]:
 
 
 def measure() -> list[dict[str, Any]]:
-    """`requests` with the adapter, `restsock.Session` and `restsock.aio`, over ws and wss."""
+    """`requests` with the adapter, `restsock.Session` and `restsock.aio`, over ws and wss.
+
+    And plain HTTP to an endpoint of a listener, over http and https.
+    """
     return [
         {"kind": kind, "scheme": scheme, **measure_one(kind, scheme)}
         for kind in KINDS

@@ -24,7 +24,12 @@ from tests.bench.ways import ASYNCIO_WAYS, BULK_WAYS, GUNICORN_TLS, WAYS, Way, r
 from tests.bench.workloads import WORKLOADS
 
 _NONE = "-"
-_KINDS = {"adapter": "requests + adapter", "session": "restsock.Session", "aio": "restsock.aio"}
+_KINDS = {
+    "adapter": "requests + adapter",
+    "session": "restsock.Session",
+    "aio": "restsock.aio",
+    "plain": "plain HTTP to an endpoint",
+}
 
 
 @dataclass
