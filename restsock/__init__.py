@@ -38,6 +38,8 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #    L10 hub                   peers, ingress and admin API in one process, from one file
 #    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
+#    L11 cli                   the command `restsock`; only it imports click and rich
+#    L12 __main__              the same, as `python -m restsock`
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
 # clock, a socket, a thread or a source of randomness: those are handed in.

@@ -27,7 +27,7 @@ HOMES = {
     "wsproto": {"protocol"},
     "h11": {"protocol", "http1"},
     "anyio": {"connection", "adapters", "endpoint", "asgi"},
-    "requests": {"adapters"},
+    "requests": {"adapters", "cli"},
     "urllib3": {"adapters"},
     "httpx": {"adapters"},
     "httpx2": {"adapters"},
@@ -39,6 +39,7 @@ HOMES = {
     "opentelemetry": {"instruments"},
     "click": {"cli"},
     "joserfc": {"auth"},
+    "rich": {"cli"},
     "msgspec": {"hub"},
     "tomli": {"hub"},
     "pytest": {"_pytest"},
@@ -55,7 +56,7 @@ NOT_IN_SANS_IO = {
 HEAVY = {
     *("requests", "urllib3", "httpx", "httpx2"),
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
-    *("python_socks", "click", "joserfc", "msgspec", "flask", "fastapi", "starlette"),
+    *("python_socks", "click", "joserfc", "msgspec", "rich", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
 }
 # What `import restsock` alone, without any use, does not load either.

@@ -17,7 +17,7 @@ from restsock.endpoint import ClientStatistics
 from ._client import Client
 from ._connect import connect
 from ._dial import OpenStream
-from ._proxy import Proxy, ProxyLike
+from ._proxy import Proxy, ProxyLike, choose_proxy
 from ._url import Address, parse_url
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "OpenStream",
     "Proxy",
     "ProxyLike",
+    "choose_proxy",
     "connect",
     "parse_url",
 ]

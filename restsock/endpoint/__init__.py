@@ -20,7 +20,7 @@ from ._endpoint import Endpoint
 from ._entered import Entered
 from ._lifecycle import Lifecycle, State
 from ._pending_requests import PendingRequests
-from ._signals import SIGNALS, drain_on_signal, tell_closing
+from ._signals import SIGNALS, Drainable, drain_on_signal, tell_closing
 from ._socket_options import (
     UNIX,
     apply_socket_options,
@@ -38,6 +38,7 @@ __all__ = [
     "AdaptersByName",
     "ClientStatistics",
     "ConnectionView",
+    "Drainable",
     "Endpoint",
     "EndpointCounters",
     "Entered",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -408,8 +408,7 @@ class Ingress:
         if isinstance(refused, Answered):
             request.rules.pages.pass_on(request.exchange, refused)
         else:
-            fields = refused.headers
-            request.rules.pages.answer(request.exchange, status, refused.text, fields)
+            self._answer(request, refused.text, refused.headers)
 
     def _answer_failure(self, request: Request, error: RestsockError | Refused | None) -> None:
         """Answers a request that its peer has not answered."""
@@ -428,7 +427,12 @@ class Ingress:
                 level=logging.INFO,
                 burst=_LINES,
             )
-        request.rules.pages.answer(request.exchange, problem.status, problem.detail, problem.fields)
+        self._answer(request, problem.detail, problem.fields)
+
+    def _answer(self, request: Request, detail: str, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        request.rules.pages.answer(
+            request.exchange, request.status, detail, fields, may_have_run=request.may_have_run
+        )
 
     def _end(self, request: Request) -> None:
         relay, exchange = request.relay, request.exchange

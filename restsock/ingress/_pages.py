@@ -26,9 +26,10 @@ from restsock.protocol import elements_of
 
 from ._names import nobody
 
-__all__ = ["MAY_HAVE_RUN", "Pages", "Problem", "problem_of"]
+__all__ = ["Pages", "Problem", "problem_of"]
 
-MAY_HAVE_RUN = b"Restsock-May-Have-Run"
+# On all that the ingress answers itself, and on nothing else: no peer can send it.
+_MAY_HAVE_RUN = b"Restsock-May-Have-Run"
 
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
@@ -68,7 +69,7 @@ def problem_of(error: RestsockError | None) -> Problem:
         error: why; `None` where the body was too large.
     """
     may_have_run = bool(getattr(error, "may_have_run", False))
-    fields = [(MAY_HAVE_RUN, b"?1" if may_have_run else b"?0")]
+    fields: list[tuple[bytes, bytes]] = []
     if error is None:
         status, detail = 413, "The body of the request is too large."
     elif isinstance(error, PeerNotFound):
@@ -104,7 +105,13 @@ class Pages:
                 self._files[int(found[1]), found[2]] = _read(path)
 
     def answer(
-        self, exchange: Exchange, status: int, detail: str, fields: Iterable[tuple[bytes, bytes]]
+        self,
+        exchange: Exchange,
+        status: int,
+        detail: str,
+        fields: Iterable[tuple[bytes, bytes]],
+        *,
+        may_have_run: bool,
     ) -> None:
         """Answers a request.
 
@@ -113,6 +120,7 @@ class Pages:
             status: 400 to 599.
             detail: a sentence for people; it must not tell what is inside.
             fields: further ones, Retry-After for example.
+            may_have_run: whether the peer may have begun with it.
         """
         exchange.observer = ignore
         if exchange.closed:
@@ -130,7 +138,8 @@ class Pages:
             problem = {"title": _title(status), "status": status, "detail": detail}
             body = json.dumps(problem)
         response = Responder(exchange, exchange.request.method)
-        response.start(status, [*head, *_FIELDS, *fields])
+        ran = (_MAY_HAVE_RUN, b"?1" if may_have_run else b"?0")
+        response.start(status, [*head, *_FIELDS, *fields, ran])
         response.body(body.encode(), more=False)
 
     def pass_on(self, exchange: Exchange, answer: Answered) -> None:

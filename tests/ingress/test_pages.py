@@ -39,7 +39,7 @@ def answer(
         headers.append((b"Accept", accept.encode()))
     request = RequestHead(method, target.encode(), headers)
     exchange = Answered(request, lambda event: None)
-    pages.answer(exchange, status, detail, fields)
+    pages.answer(exchange, status, detail, fields, may_have_run=False)
     assert exchange.head is not None
     return exchange.head, exchange.sent
 

@@ -1,0 +1,147 @@
+"""Imports apps by their names, and puts them in order to be served."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from restsock.connection import Exchange, Handler, answer
+
+from ._failures import Failure
+
+__all__ = ["OnlyPaths", "RunsAlready", "load_app", "null_app"]
+
+_FRAMES = 4  # of the app's own code, in the traceback of one that does not import
+
+
+def load_app(reference: str, app_dir: Path, *, factory: bool = False) -> Any:
+    """Imports an app.
+
+    Args:
+        reference: `module:attribute`; the attribute may have dots.
+        app_dir: Where modules are looked for first.
+        factory: Whether it has to be called to make the app.
+
+    Raises:
+        UsageError: The reference is none.
+        Failure: It does not import, or there is nothing of that name in it.
+    """
+    module_name, colon, path = reference.partition(":")
+    if not module_name or not colon or not path:
+        raise click.UsageError(f"{reference!r} is not MODULE:APP, such as main:app")
+    sys.path.insert(0, str(app_dir.resolve()))
+    try:
+        found: Any = import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and f"{module_name}.".startswith(f"{exc.name}."):
+            raise Failure(
+                f"there is no module {exc.name!r} in {app_dir.resolve()}",
+                "name the folder that it is in with --app-dir",
+            ) from None
+        raise _broken(reference, exc) from None
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever the app's own code raises
+        raise _broken(reference, exc) from None
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            close = get_close_matches(name, dir(found), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "check what stands after the colon"
+            raise Failure(f"{module_name!r} has no {path!r}", hint) from None
+    if not factory:
+        return found
+    try:
+        return found()
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever the app's own code raises
+        raise _broken(reference, exc) from None
+
+
+def _broken(reference: str, error: BaseException) -> Failure:
+    """What an app has raised: its own frames, and none of the import system or of ours."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and frame.filename != __file__
+    ]
+    lines = traceback.format_list(frames[-_FRAMES:])
+    lines += traceback.format_exception_only(type(error), error)
+    return Failure(
+        f"{reference!r} cannot be imported: {type(error).__name__}",
+        "the lines above say where",
+        details="".join(lines),
+    )
+
+
+class OnlyPaths:
+    """A `Handler` that passes on what is under certain paths. Everything else gets a 404.
+
+    Paths that are not in their plain form, with `..` or a percent-encoded letter for example, are
+    under none: a server might read them as another path than this does.
+
+    Args:
+        handler: What serves the rest.
+        paths: Each with what is below it.
+
+    Raises:
+        UsageError: One is no path.
+    """
+
+    def __init__(self, handler: Handler, paths: Collection[str]) -> None:
+        for path in paths:
+            if not path.startswith("/"):
+                raise click.UsageError(f"--only: {path!r} does not begin with /")
+        self._handler = handler
+        self._paths = [path.rstrip("/").encode() for path in paths]
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """See `Handler`."""
+        return self._handler.running()
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Handler`."""
+        path = exchange.request.target.partition(b"?")[0]
+        plain = b"%" not in path and b"\\" not in path and b"//" not in path
+        plain = plain and not any(part in (b".", b"..") for part in path.split(b"/"))
+        if plain and any(path == one or path.startswith(one + b"/") for one in self._paths):
+            self._handler.handle(exchange)
+        else:
+            exchange.observer = _ignore
+            answer(exchange, 404, "There is nothing here.\n")
+
+
+@dataclass
+class RunsAlready:
+    """A `Handler` whose life is another's business: for one that stands in two places."""
+
+    handler: Handler
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """See `Handler`."""
+        yield
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Handler`."""
+        self.handler.handle(exchange)
+
+
+def null_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A WSGI app that answers everything with an empty 200."""
+    body = environ["wsgi.input"]
+    while body.read(64 * 1024):
+        pass
+    start_response("200 OK", [("Content-Length", "0")])
+    return [b""]
+
+
+def _ignore(event: object) -> None:
+    """Observes nothing: the answer has been given."""

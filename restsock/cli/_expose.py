@@ -1,0 +1,93 @@
+"""`restsock expose`: a local port that reaches a peer, through the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import click
+
+from ._hub_address import HubAddress
+from ._options import ADDRESS, complete_names, hub_options, json_option, output_options
+
+if TYPE_CHECKING:
+    from restsock.connection import Exchange, Handler
+
+    from ._output import Output
+
+__all__ = ["WithFields", "command"]
+
+
+class WithFields:
+    """A `Handler` that sets header fields of each request before it passes it on.
+
+    Args:
+        handler: What gets them.
+        fields: Names and values; those of the same names are dropped.
+    """
+
+    def __init__(self, handler: Handler, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        self._handler = handler
+        self._fields = list(fields)
+        self._names = {name.lower() for name, _ in fields}
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """See `Handler`."""
+        return self._handler.running()
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Handler`."""
+        request = exchange.request
+        kept = [one for one in request.headers if one[0].lower() not in self._names]
+        exchange.request = request._replace(headers=kept + self._fields)
+        self._handler.handle(exchange)
+
+
+@click.command("expose", short_help="Open a local port that reaches a peer, through the hub.")
+@click.argument("name", shell_complete=complete_names)
+@click.argument("address", type=ADDRESS, default="127.0.0.1:0")
+@click.option(
+    "--host",
+    metavar="keep|upstream|HOST",
+    default="keep",
+    show_default=True,
+    help="The Host that the hub sees: the caller's, its own, or another.",
+)
+@json_option
+@hub_options
+@output_options
+def command(
+    name: str, address: tuple[str, int], *, hub: HubAddress, output: Output, host: str
+) -> int:
+    """Open a local port whose HTTP goes to the peer NAME, through the ingress of the hub.
+
+    \b
+    restsock expose edge-1 9000
+    curl http://127.0.0.1:9000/pets
+
+    ADDRESS is [HOST:]PORT; without it the system chooses a port. WebSockets and streams pass, too.
+    With a token for the hub, an Authorization field of the caller is replaced by it.
+    """
+    from urllib.parse import quote
+
+    from restsock.apps import forward, make_handler
+
+    from ._listening import Listening
+
+    tls = hub.tls
+    fields = [(b"Restsock-Peer", quote(name, safe="!$&'()*+,;=:@-._~").encode())]
+    if hub.authorization is not None:
+        fields.append((b"Authorization", hub.authorization.encode()))
+    try:
+        upstream = forward(
+            hub.http_url,
+            host=host,
+            forwarded=None,
+            ssl_context=None if tls is None else tls.context(),
+            response_timeout=None,
+        )
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    handler = WithFields(make_handler(upstream), fields)
+    return Listening(address, handler, f"{name} through {hub.address}", output).run()

@@ -1,0 +1,88 @@
+"""`restsock forward`: a peer in front of an HTTP server that runs already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ._hub_address import HubAddress, name_of_this_host
+from ._options import hub_options, json_option, output_options, peer_options
+
+if TYPE_CHECKING:
+    from ._output import Output
+
+__all__ = ["command", "upstream_url"]
+
+
+def upstream_url(target: str) -> str:
+    """The URL of what is forwarded to: a port, `host:port`, a URL, or `unix:/path`."""
+    if target.isdigit():
+        return f"http://127.0.0.1:{target}"
+    if target.startswith("unix:"):
+        return f"http+unix://{target.removeprefix('unix:').removeprefix('//')}"
+    return target if "://" in target else f"http://{target}"
+
+
+@click.command("forward", short_help="Be a peer in front of an HTTP server that runs already.")
+@click.argument("target", metavar="PORT|URL|unix:PATH", required=False)
+@peer_options
+@click.option(
+    "--host",
+    metavar="keep|upstream|HOST",
+    default="keep",
+    show_default=True,
+    help="The Host that the server sees: the caller's, its own, or another.",
+)
+@click.option("--only", metavar="PATH", multiple=True, help="Publish this path, and no other.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that the server may take until its response begins.",
+)
+@click.option("--null", is_flag=True, help="No server: answer everything with an empty 200.")
+@json_option
+@hub_options
+@output_options
+def command(
+    target: str | None,
+    *,
+    hub: HubAddress,
+    output: Output,
+    name: str | None,
+    metadata: tuple[tuple[str, str], ...],
+    host: str,
+    only: tuple[str, ...],
+    timeout: float,
+    null: bool,
+) -> int:
+    """Be a peer in front of an HTTP server that runs already, in any language.
+
+    \b
+    restsock forward 5000 --name edge-1
+    restsock forward https://intranet.example --host upstream --only /api
+    restsock forward --null --name hooks --json
+
+    The public URL is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight first.
+    """
+    if null != (target is None):
+        raise click.UsageError("give a port, a URL or unix:PATH, or else --null")
+    from restsock.apps import forward, make_handler
+
+    from ._apps import OnlyPaths, null_app
+    from ._peer import Peer
+
+    if target is None:
+        handler, served, what = make_handler(null_app, interface="wsgi"), "nothing", "null"
+    else:
+        try:
+            upstream = forward(upstream_url(target), host=host, response_timeout=timeout)
+        except ValueError as exc:
+            raise click.UsageError(str(exc)) from None
+        handler, served = make_handler(upstream), str(upstream.origin)
+        what = target if target.isdigit() else served.partition("://")[2]
+    if only:
+        handler = OnlyPaths(handler, only)
+    return Peer(hub, name or name_of_this_host(what), dict(metadata), handler, served, output).run()

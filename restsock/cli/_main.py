@@ -1,0 +1,97 @@
+"""The list of verbs. Each is loaded when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from restsock._exceptions import RestsockError
+from restsock._version import __version__
+
+from ._exit_codes import ExitCode
+from ._failures import Failure, failure_of
+
+__all__ = ["VERBS", "command", "run"]
+
+# Section -> verb -> module, and the first line of its help: a test holds the two together.
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "Peers": {
+        "serve": ("_serve", "Serve an app as a peer of a hub."),
+        "forward": ("_forward", "Be a peer in front of an HTTP server that runs already."),
+        "demo-app": ("_demo_app", "Run a tiny web server to try things with."),
+    },
+    "Calls": {
+        "call": ("_call", "Send a request to a peer, through the hub."),
+        "expose": ("_expose", "Open a local port that reaches a peer, through the hub."),
+    },
+    "Help": {
+        "doctor": ("_doctor", "Find out why a hub cannot be reached."),
+        "completion": ("_completion", "Print the completion script of a shell."),
+        "service": ("_service", "Run a verb as a service of the system."),
+    },
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verbs in VERBS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        for verbs in VERBS.values():
+            if name in verbs:
+                module = import_module(f"restsock.cli.{verbs[name][0]}")
+                found: click.Command = module.command
+                return found
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, verbs in VERBS.items():
+            with formatter.section(section):
+                formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()])
+
+
+@click.group(
+    "restsock",
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="restsock %(version)s")
+def command() -> None:
+    """HTTP over one WebSocket, in both directions: hubs, peers, and calls to them.
+
+    Data goes to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 wrong use,
+    3 no such peer, 4 refused, 5 time-out, 130 interrupted.
+    """
+
+
+def run(args: Sequence[str] | None) -> int:
+    """Runs the command, and turns what it raises into a line and an exit code."""
+    try:
+        result: Any = command.main(
+            None if args is None else list(args), prog_name="restsock", standalone_mode=False
+        )
+    except click.Abort:  # what click makes of a KeyboardInterrupt
+        return ExitCode.INTERRUPTED
+    except Failure as exc:
+        exc.show()
+        return exc.code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except RestsockError as exc:
+        failure = failure_of(exc)
+        failure.show()
+        return failure.code
+    except BrokenPipeError:
+        # Whoever read stdout has left; nothing more is to be written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except OSError as exc:
+        Failure(str(exc)).show()
+        return ExitCode.FAILURE
+    return result if isinstance(result, int) else ExitCode.OK

@@ -1,0 +1,184 @@
+"""The options that several verbs have, and their types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ._hub_address import HubAddress
+from ._output import Output
+
+__all__ = [
+    "ADDRESS",
+    "ADMIN",
+    "HUB",
+    "PATH",
+    "Pair",
+    "complete_names",
+    "hub_options",
+    "json_option",
+    "output_options",
+    "peer_options",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HUB = "ws://127.0.0.1:8080"
+ADMIN = "http://127.0.0.1:4480"
+PATH = click.Path(path_type=Path, dir_okay=False)
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """`key=value`; an empty value is one."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """The two halves; see `click.ParamType`."""
+        if isinstance(value, tuple):
+            return value  # as click passes on what was converted
+        key, equals, rest = value.partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is not key=value", param, ctx)
+        return key, rest
+
+
+class _Address(click.ParamType[tuple[str, int]]):
+    name = "[host:]port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = value.rpartition(":")
+        if not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not [HOST:]PORT", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+ADDRESS = _Address()
+"""`host:port`, or a port of this machine; an IPv6 address is in brackets."""
+
+
+def complete_names(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    """The names of the peers of the hub, for the completion of a shell."""
+    from ._names import names_of_peers
+
+    return [name for name in names_of_peers() if name.startswith(text)]
+
+
+def json_option(function: F) -> F:
+    """Adds `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")(function)
+
+
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what is said of the output. The verb gets `output`."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+    @click.option("-v", "--verbose", count=True, help="More on stderr; -vv for everything.")
+    @click.option(
+        "--log-format",
+        type=click.Choice(["text", "json", "logfmt"]),
+        default="text",
+        help="How lines on stderr look.",
+    )
+    @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR says the same.")
+    @wraps(function)
+    def with_output(
+        *args: Any, quiet: bool, verbose: int, log_format: str, no_color: bool, **others: Any
+    ) -> Any:
+        output = Output(
+            as_json=others.pop("as_json", False),
+            quiet=quiet,
+            verbose=verbose,
+            log_format=log_format,
+            color=not no_color,
+        )
+        output.start_logging()
+        return function(*args, output=output, **others)
+
+    return with_output
+
+
+def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds which hub, and the token for it. The verb gets `hub`."""
+
+    @click.option(
+        "--hub",
+        "url",
+        metavar="URL",
+        envvar="RESTSOCK_HUB",
+        default=HUB,
+        show_default=True,
+        show_envvar=True,
+        help="The hub.",
+    )
+    @token_options
+    @click.option("--ca", type=PATH, help="A PEM file with the CAs to trust, for wss.")
+    @wraps(function)
+    def with_hub(
+        *args: Any,
+        url: str,
+        token: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **others: Any,
+    ) -> Any:
+        return function(*args, hub=HubAddress(url, token, token_file, ca), **others)
+
+    return with_hub
+
+
+def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds where the token is. The verb gets `token` and `token_file`, of which one is `None`."""
+
+    @click.option("--token-file", type=PATH, help="A file that holds the token.")
+    @click.option(
+        "--token",
+        metavar="VALUE",
+        envvar="RESTSOCK_TOKEN",
+        show_envvar=True,
+        help="The token itself. Other users of this machine can see it: prefer the others.",
+    )
+    @wraps(function)
+    def with_token(*args: Any, token: str | None, token_file: Path | None, **others: Any) -> Any:
+        ctx = click.get_current_context()
+        if ctx.get_parameter_source("token") is click.core.ParameterSource.COMMANDLINE:
+            if token_file is not None:
+                raise click.UsageError("--token and --token-file are two tokens: give one")
+            click.echo(
+                "restsock: warning: other users can see --token in the list of processes;"
+                " use --token-file or RESTSOCK_TOKEN",
+                err=True,
+            )
+        elif token_file is not None:
+            token = None
+        return function(*args, token=token or None, token_file=token_file, **others)
+
+    return with_token
+
+
+def peer_options(function: F) -> F:
+    """Adds what a peer tells of itself."""
+    for option in (
+        click.option(
+            "--meta",
+            "metadata",
+            type=Pair(),
+            multiple=True,
+            help="What the hub is to know of this peer; may be repeated.",
+        ),
+        click.option(
+            "--name", help="The name of the peer; by default of this host and what it serves."
+        ),
+    ):
+        function = option(function)
+    return function

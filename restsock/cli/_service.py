@@ -1,0 +1,67 @@
+"""`restsock service print`: a unit of systemd. Nothing is installed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+__all__ = ["command"]
+
+_UNIT = """\
+[Unit]
+Description=restsock {verb}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type={kind}
+ExecStart={command}
+Environment=PYTHONUNBUFFERED=1
+# The token: RESTSOCK_TOKEN=... in this file, readable by root alone.
+EnvironmentFile=-/etc/restsock/environment
+Restart=on-failure
+RestartSec=2
+# Longer than what is in flight may take (30 s).
+TimeoutStopSec=40
+DynamicUser=yes
+StateDirectory=restsock
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@click.group("service", short_help="Run a verb as a service of the system.")
+def command() -> None:
+    """Run a verb as a service of the system."""
+
+
+@command.command(
+    "print",
+    short_help="Print a unit of systemd for a verb.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("args", nargs=-1, required=True, type=click.UNPROCESSED)
+def print_unit(args: tuple[str, ...]) -> None:
+    """Print a unit of systemd that runs `restsock ARGS`. Nothing is installed.
+
+    \b
+    restsock service print forward 5000 --name edge-1 > restsock-edge-1.service
+    """
+    words = [sys.executable, "-m", "restsock", *args]
+    kind = "notify-reload" if args[0] == "hub" else "exec"
+    click.echo(
+        _UNIT.format(verb=" ".join(args), kind=kind, command=" ".join(map(_quoted, words))),
+        nl=False,
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it: % and $ mean something, and spaces need quotes."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{word}"' if not word or any(c in word for c in " \t\"'\\;") else word

@@ -1,0 +1,143 @@
+"""`restsock forward`: servers that run already."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from restsock.cli._apps import OnlyPaths
+from restsock.cli._forward import upstream_url
+from restsock.protocol import RequestHead
+
+from .command import Process, Run
+from .conftest import Hub
+
+Start = Callable[..., Process]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['PATH_INFO']} at {environ['HTTP_HOST']}".encode()]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[int]:
+    with make_server("127.0.0.1", 0, _app, handler_class=_Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_port(start: Start, hub: Hub, upstream: int, run: Run) -> None:
+    served = start("forward", str(upstream), "--name", "fwd", "--hub", hub.url)
+    assert served.out.next().startswith("http://fwd.localhost:")
+    host = hub.url.removeprefix("ws://").strip("/")
+    assert run("call", "fwd", "/x", "--hub", hub.url).out == f"/x at {host}"
+
+
+def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
+    url = f"http://127.0.0.1:{upstream}/base"
+    served = start(
+        *("forward", url, "--name", "some", "--host", "upstream", "--timeout", "5"),
+        *("--only", "/open", "--only", "/more/", "--meta", "a=b", "--hub", hub.url),
+    )
+    served.out.next()
+    done = run("call", "some", "/open/x", "--hub", hub.url)
+    assert done.out == f"/base/open/x at 127.0.0.1:{upstream}"
+    assert run("call", "some", "/more", "--hub", hub.url).code == 0
+    closed = run("call", "some", "/opened", "--hub", hub.url, "--json")
+    assert json.loads(closed.out)["status"] == 404
+
+
+def test_no_server_at_all(start: Start, hub: Hub, run: Run) -> None:
+    served = start("forward", "--null", "--name", "hooks", "--json", "--hub", hub.url)
+    assert json.loads(served.out.next())["url"].startswith("http://hooks.localhost")
+    done = run("call", "hooks", "/hook", "a=1", "--hub", hub.url)
+    assert (done.code, done.out) == (0, "")
+    assert json.loads(served.out.next())["path"] == "/hook"
+
+
+def test_a_server_that_is_not_there(start: Start, hub: Hub, run: Run) -> None:
+    served = start("forward", "1", "--name", "gone", "--hub", hub.url)
+    served.out.next()
+    done = run("call", "gone", "/", "--hub", hub.url, "--json")
+    assert (done.code, json.loads(done.out)["status"]) == (1, 502)
+
+
+def test_wrong_use(run: Run) -> None:
+    assert run("forward").code == 2
+    assert run("forward", "5000", "--null").code == 2
+    assert run("forward", "ftp://host").code == 2
+    assert run("forward", "5000", "--host", "a b").code == 2
+    assert run("forward", "5000", "--only", "api").code == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("5000", "http://127.0.0.1:5000"),
+        ("box:5000", "http://box:5000"),
+        ("https://box/api", "https://box/api"),
+        ("unix:/run/app.sock", "http+unix:///run/app.sock"),
+        ("unix:///run/app.sock", "http+unix:///run/app.sock"),
+    ],
+)
+def test_what_a_target_means(target: str, url: str) -> None:
+    assert upstream_url(target) == url
+
+
+class _Exchange:
+    """What `OnlyPaths` uses of an exchange."""
+
+    def __init__(self, target: bytes) -> None:
+        self.request = RequestHead(b"GET", target, [])
+        self.observer: object = None
+        self.status = 0
+
+    def respond(self, head: Any, body: bytes) -> None:
+        self.status = head.status
+
+
+class _Inner:
+    def __init__(self) -> None:
+        self.seen = False
+
+    def handle(self, exchange: Any) -> None:
+        self.seen = True
+
+
+@pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        (b"/api", True),
+        (b"/api?x=/../y", True),
+        (b"/api/x", True),
+        (b"/apis", False),
+        (b"/", False),
+        (b"/api/../secret", False),
+        (b"/api/%2e%2e/secret", False),
+        (b"/api/..%2fsecret", False),
+        (b"/api\\..\\secret", False),
+        (b"//api", False),
+        (b"/%61pi", False),
+        (b"*", False),
+    ],
+)
+def test_only_what_is_under_a_path_passes(target: bytes, passes: bool) -> None:
+    inner, exchange = _Inner(), _Exchange(target)
+    handler: Any = OnlyPaths(inner, ["/api/"])  # type: ignore[arg-type]  # it has what is used
+    handler.handle(exchange)
+    assert inner.seen is passes
+    assert exchange.status == (0 if passes else 404)

@@ -1,0 +1,98 @@
+"""What goes to stdout and to stderr, and in which form; and where peers are found."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from restsock.cli._hub_address import HubAddress, label_of, name_of_this_host
+from restsock.cli._output import LogfmtFormatter, Output
+
+from .command import Run
+
+
+def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a\x1b[2J", "tags": ["x", "y"]},
+        {"name": "bb", "age": 3},
+    ]
+    columns = {"name": "NAME", "age": "AGE", "tags": "TAGS"}
+    Output().table(rows, columns)
+    assert capsys.readouterr().out.split("\n") == [
+        "NAME      AGE  TAGS",
+        "a\\x1b[2J  -    x, y",
+        "bb        3    -",
+        "",
+    ]
+    Output(as_json=True).table(rows, columns)
+    assert json.loads(capsys.readouterr().out) == rows
+    Output().table([], columns)
+    assert capsys.readouterr().out == ""
+
+
+def test_events_go_to_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().event("x", "in words", a=1)
+    assert capsys.readouterr() == ("", "in words\n")
+    Output(as_json=True).event("x", "in words", a=1)
+    assert capsys.readouterr() == ('{"event": "x", "a": 1}\n', "")
+    Output(quiet=True).event("x", "in words", a=1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_logfmt() -> None:
+    record = logging.LogRecord("restsock.x", logging.INFO, "", 0, 'it is "%s"', ("a b",), None)
+    line = LogfmtFormatter().format(record)
+    assert ' level=INFO logger=restsock.x message="it is \\"a b\\""' in line
+
+
+@pytest.mark.parametrize(
+    ("args", "level"), [((), 30), (("-q",), 40), (("-v",), 20), (("-vv",), 10)]
+)
+def test_levels(run: Run, args: tuple[str, ...], level: int) -> None:
+    run("call", "x", "/", "--curl", *args, "--log-format", "logfmt")
+    assert logging.getLogger().level == level
+
+
+@pytest.mark.parametrize(
+    ("hub", "name", "url"),
+    [
+        ("ws://127.0.0.1:8080", "edge-1", "http://edge-1.localhost:8080/"),
+        ("ws://[::1]:8080", "edge-1", "http://edge-1.localhost:8080/"),
+        ("wss://hub.example", "Edge-1", "https://edge-1.hub.example/"),
+        ("https://hub.example:8443/x?y", "edge-1", "https://edge-1.hub.example:8443/"),
+        ("ws://192.0.2.7:8080", "edge-1", None),
+        ("ws://[2001:db8::1]", "edge-1", None),
+        ("ws://hub.example", "edge.1", None),
+        ("ws+unix:///run/x.sock", "edge-1", None),
+    ],
+)
+def test_where_a_peer_is_found(hub: str, name: str, url: str | None) -> None:
+    assert HubAddress(hub).public_url(name) == url
+
+
+def test_what_is_dialed() -> None:
+    assert HubAddress("https://hub.example/x?y=1").websocket_url == "wss://hub.example/x?y=1"
+    assert HubAddress("http+unix:///run/x.sock").websocket_url == "ws+unix:///run/x.sock"
+    assert HubAddress("wss://hub.example/x").http_url == "https://hub.example"
+    with pytest.raises(click.UsageError):
+        _ = HubAddress("hub.example").address
+
+
+def test_credentials(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("from-the-file\n")
+    assert HubAddress("ws://x", token_file=path).authorization == "Bearer from-the-file"
+    assert HubAddress("ws://x", "given").authorization == "Bearer given"
+    assert HubAddress("ws://x").authorization is None
+
+
+def test_names() -> None:
+    assert label_of("My App_1") == "my-app-1"
+    assert label_of("---") == "peer"
+    assert len(label_of("x" * 100)) == 63
+    assert name_of_this_host("5000") == name_of_this_host("5000")

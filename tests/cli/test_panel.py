@@ -1,0 +1,160 @@
+"""The panel, on a terminal of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import pytest
+import requests
+from rich.console import Console
+
+from restsock.cli._panel import MAX_LINES, View, render
+from restsock.cli._traffic import Served, Traffic
+
+from .command import PATIENCE, environment
+from .conftest import Hub
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A terminal of 24 lines with the command in it."""
+
+    def __init__(self, *args: str, **env: str) -> None:
+        self._fd, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "restsock", *args],
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            env=environment({"TERM": "xterm", **env}),
+            start_new_session=True,
+        )
+        os.close(child)
+        self.raw = ""
+
+    def until(self, words: str) -> str:
+        """Reads until these words are there; returns all, without escapes."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in (text := _ESCAPES.sub("", self.raw)):
+            assert time.monotonic() < deadline, text
+            if select.select([self._fd], [], [], 0.5)[0]:
+                try:
+                    self.raw += os.read(self._fd, 65536).decode()
+                except OSError:  # Linux, once the other end is closed
+                    assert words in _ESCAPES.sub("", self.raw), self.raw
+        return text
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        deadline = time.monotonic() + PATIENCE
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if select.select([self._fd], [], [], 0.1)[0]:  # or it would wait for a reader
+                try:
+                    self.raw += os.read(self._fd, 65536).decode()
+                except OSError:
+                    break
+        return self._process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._fd)
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    found: list[Terminal] = []
+    yield found
+    for terminal in found:
+        terminal.close()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_peer_has_a_panel(
+    terminals: list[Terminal], hub: Hub, number: signal.Signals, code: int
+) -> None:
+    terminal = Terminal("serve", "restsock.cli.demo:app", "--name", "seen", "--hub", hub.url)
+    terminals.append(terminal)
+    text = terminal.until("Round trip")
+    port = hub.url.rpartition(":")[2].strip("/")
+    assert f"\nhttp://seen.localhost:{port}/\r\n" in text  # alone on its line
+    for words in ("Status", "connected", "Name", "seen", "Public URL", "Local", "0 in flight"):
+        assert words in terminal.until(words)
+    url = hub.url.replace("ws", "http")
+    requests.get(f"{url}nothing", headers={"Restsock-Peer": "seen"})
+    terminal.until("4xx 1")
+    terminal.until("GET     404")
+    terminal.signal(number)
+    assert terminal.wait() == code
+    shown, hidden = "\x1b[?25h", "\x1b[?25l"
+    assert terminal.raw.rindex(shown) > terminal.raw.rindex(hidden)  # the cursor is back
+
+
+def test_without_colours(terminals: list[Terminal], hub: Hub) -> None:
+    terminal = Terminal(
+        "serve", "restsock.cli.demo:app", "--name", "plain", "--hub", hub.url, NO_COLOR="1"
+    )
+    terminals.append(terminal)
+    terminal.until("Round trip")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.raw)
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 0
+
+
+def test_lines_and_no_panel_when_asked_for(terminals: list[Terminal], hub: Hub) -> None:
+    terminal = Terminal("serve", "restsock.cli.demo:app", "--name", "v", "--hub", hub.url, "-v")
+    terminals.append(terminal)
+    assert "Round trip" not in terminal.until("http://v.localhost")
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 0
+
+
+def drawn(view: View) -> list[str]:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(view))
+    return console.export_text().rstrip("\n").split("\n")
+
+
+def test_it_has_twelve_lines_at_most() -> None:
+    traffic = Traffic()
+    traffic.last = deque(
+        [Served("GET", f"/{number}", 500 * (number % 2), 0.1) for number in range(100)]
+    )
+    traffic.classes = {2: 3, 5: 1, 0: 1}
+    rows = tuple((f"row {number}", "x" * 200) for number in range(4))
+    lines = drawn(View(False, "not connected: why", rows, traffic))
+    assert len(lines) == MAX_LINES
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0] == "Status      not connected: why".ljust(len(lines[0]))
+    assert "/99" in lines[-1]
+
+
+def test_paths_cannot_write_over_the_panel() -> None:
+    traffic = Traffic()
+    traffic.last.append(Served("GET", "/\x1b[2J\nx[red]y", 200, 0.1))
+    lines = drawn(View(True, "connected", (), traffic))
+    assert "/\\x1b[2J\\nx[red]y" in lines[-1]
+
+
+def test_percentiles() -> None:
+    traffic = Traffic()
+    assert traffic.percentiles(0.5) == [0.0]
+    traffic._latencies.extend(number / 100 for number in range(100))
+    assert traffic.percentiles(0.5, 0.95) == [0.5, 0.95]

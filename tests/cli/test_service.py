@@ -1,0 +1,81 @@
+"""`restsock service print`, `completion` and `demo-app`: small verbs that write text."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from restsock.cli.demo import app
+
+from .command import Process, Run, environment
+
+Start = Callable[..., Process]
+
+
+def test_a_unit(run: Run) -> None:
+    done = run("service", "print", "forward", "5000", "--name", "50% off", "--meta", "a=$b")
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says
+    unit.read_string(done.out)
+    words = shlex.split(unit["Service"]["ExecStart"])
+    expected = [sys.executable, "-m", "restsock", "forward", "5000", "--name", "50%% off"]
+    assert words == [*expected, "--meta", "a=$$b"]
+    assert unit["Service"]["Type"] == "exec"
+    assert "notify-reload" in run("service", "print", "hub").out
+
+
+def test_a_unit_of_nothing(run: Run) -> None:
+    assert run("service", "print").code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(run: Run, shell: str) -> None:
+    done = run("completion", shell)
+    assert done.code == 0
+    assert "_RESTSOCK_COMPLETE" in done.out
+
+
+def test_completion_of_verbs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "restsock"],
+        env=environment(
+            {"_RESTSOCK_COMPLETE": "bash_complete", "COMP_WORDS": "restsock fo", "COMP_CWORD": "1"}
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "plain,forward\n"
+
+
+def test_the_demo_app_runs(start: Start) -> None:
+    demo = start("demo-app", "--listen", "0", "--json")
+    url = json.loads(demo.out.next())["url"]
+    assert "It works" in requests.get(url).text
+
+
+def answer(method: str, path: str, body: bytes = b"") -> tuple[str, bytes]:
+    import io
+
+    said: list[Any] = []
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(body)}
+    content = b"".join(app(environ, lambda *args: said.append(args)))
+    return said[0][0], content
+
+
+def test_the_demo_app() -> None:
+    assert answer("GET", "/")[0] == "200 OK"
+    status, pets = answer("POST", "/pets", b'"Ada"')
+    assert (status, json.loads(pets)[-1]) == ("201 Created", "Ada")
+    for _ in range(30):
+        answer("POST", "/pets", b"x" * 1000)
+    assert len(answer("GET", "/pets")[1]) < 2000
+    assert answer("GET", "/nothing")[0] == "404 Not Found"
