@@ -5,7 +5,10 @@
 - `_output`: stdout for data, stderr for all else; logs. `_panel`: the panel of a terminal.
 - `_exit_codes`, `_failures`: exit codes, and errors in one line with what to do next.
 - `_peer`: runs a peer, or a listener, until a signal; `_traffic` counts its requests.
-- `_serve`, `_forward`, `_call`, `_expose`, ...: one module for each verb.
+- `_serve`, `_forward`, `_listening`: apps and servers as peers, or behind a port; `_apps` imports
+  and wraps them. `_call`, `_expose`: requests through the ingress.
+- `_hub`: a hub. `_admin`: its admin API; `_peers`, `_watching`, `_rules`, `_token`: verbs for it.
+- `_doctor`, `_setup`, `_demo_app`: help.
 """
 
 from __future__ import annotations

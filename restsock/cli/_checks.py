@@ -193,7 +193,7 @@ def _check_clock(hub: HubAddress, timeout: float) -> Finding:
 
     try:
         begun = time.time()
-        with new_session(hub) as session:
+        with new_session(hub.http_url, hub.authorization, hub.ca) as session:
             answer = session.get(
                 f"{hub.http_url}/", timeout=timeout, allow_redirects=False, verify=session.verify
             )

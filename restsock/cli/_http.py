@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
+
+from restsock._addresses import is_loopback
 
 from ._exit_codes import ExitCode
 from ._failures import Failure
@@ -40,10 +44,16 @@ class Request:
     body: bytes | None
 
 
-def new_session(hub: HubAddress) -> requests.Session:
-    """A session that shows the token of the hub, and no password of a `.netrc`."""
+def new_session(url: str, value: str | None, ca: Path | None) -> requests.Session:
+    """A session that shows a token, and no password of a `.netrc`.
+
+    Args:
+        url: Whom it is for: this machine is asked through no proxy.
+        value: Of the field Authorization; `None` sends none.
+        ca: A file of CAs to trust instead of the system's.
+    """
     session = requests.Session()
-    value = hub.authorization
+    session.trust_env = not is_loopback(urlsplit(url).hostname or "")
 
     def show_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
         if value is not None:
@@ -51,8 +61,8 @@ def new_session(hub: HubAddress) -> requests.Session:
         return request
 
     session.auth = show_token
-    if hub.ca is not None:
-        session.verify = str(hub.ca)
+    if ca is not None:
+        session.verify = str(ca)
     return session
 
 
@@ -109,7 +119,7 @@ def open_response(request: Request, hub: HubAddress, timeout: float) -> Iterator
     for name, value in request.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     with explained(f"the hub at {hub.http_url}", hint="is it running? try: restsock doctor"):
-        with new_session(hub) as session:
+        with new_session(hub.http_url, hub.authorization, hub.ca) as session:
             response = session.request(
                 request.method,
                 request.url,

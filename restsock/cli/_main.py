@@ -18,21 +18,35 @@ from ._failures import Failure, failure_of
 
 __all__ = ["VERBS", "command", "run"]
 
-# Section -> verb -> module, and the first line of its help: a test holds the two together.
+# Section -> verb -> where it is, and the first line of its help: a test holds the two together.
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "Hub": {
+        "hub": ("_hub:command", "Run a hub: peers, ingress and admin API."),
+        "check-config": ("_rules:check_config", "Check the file of a hub."),
+    },
     "Peers": {
-        "serve": ("_serve", "Serve an app as a peer of a hub."),
-        "forward": ("_forward", "Be a peer in front of an HTTP server that runs already."),
-        "demo-app": ("_demo_app", "Run a tiny web server to try things with."),
+        "serve": ("_serve:command", "Serve an app as a peer of a hub."),
+        "forward": ("_forward:command", "Be a peer in front of an HTTP server that runs already."),
+        "demo-app": ("_demo_app:command", "Run a tiny web server to try things with."),
     },
     "Calls": {
-        "call": ("_call", "Send a request to a peer, through the hub."),
-        "expose": ("_expose", "Open a local port that reaches a peer, through the hub."),
+        "call": ("_call:command", "Send a request to a peer, through the hub."),
+        "expose": ("_expose:command", "Open a local port that reaches a peer, through the hub."),
+    },
+    "Administration": {
+        "ls": ("_peers:ls", "List the peers of a hub."),
+        "events": ("_watching:events", "Tell which peers come and go."),
+        "top": ("_watching:top", "Show what the peers of a hub are doing."),
+        "kick": ("_peers:kick", "Close the connections of a peer."),
+        "drain": ("_peers:drain", "Have a peer dial again, after what is in flight."),
+        "route": ("_rules:route", "Explain which peer a request would reach, and why."),
+        "reload": ("_rules:reload", "Have a hub read its file again."),
+        "token": ("_token:command", "Make, list and revoke tokens."),
     },
     "Help": {
-        "doctor": ("_doctor", "Find out why a hub cannot be reached."),
-        "completion": ("_completion", "Print the completion script of a shell."),
-        "service": ("_service", "Run a verb as a service of the system."),
+        "doctor": ("_doctor:command", "Find out why a hub cannot be reached."),
+        "completion": ("_setup:completion", "Print the completion script of a shell."),
+        "service": ("_setup:service", "Run a verb as a service of the system."),
     },
 }
 
@@ -44,8 +58,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         for verbs in VERBS.values():
             if name in verbs:
-                module = import_module(f"restsock.cli.{verbs[name][0]}")
-                found: click.Command = module.command
+                module, _, attribute = verbs[name][0].partition(":")
+                found: click.Command = getattr(import_module(f"restsock.cli.{module}"), attribute)
                 return found
         return None
 

@@ -18,6 +18,7 @@ __all__ = [
     "HUB",
     "PATH",
     "Pair",
+    "admin_options",
     "complete_names",
     "hub_options",
     "json_option",
@@ -69,9 +70,9 @@ ADDRESS = _Address()
 
 def complete_names(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
     """The names of the peers of the hub, for the completion of a shell."""
-    from ._names import names_of_peers
+    from ._admin import names_of_peers
 
-    return [name for name in names_of_peers() if name.startswith(text)]
+    return [name for name in names_of_peers(ADMIN) if name.startswith(text)]
 
 
 def json_option(function: F) -> F:
@@ -87,13 +88,12 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--log-format",
         type=click.Choice(["text", "json", "logfmt"]),
-        default="text",
-        help="How lines on stderr look.",
+        help="How lines on stderr look: text by default.",
     )
     @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR says the same.")
     @wraps(function)
     def with_output(
-        *args: Any, quiet: bool, verbose: int, log_format: str, no_color: bool, **others: Any
+        *args: Any, quiet: bool, verbose: int, log_format: str | None, no_color: bool, **others: Any
     ) -> Any:
         output = Output(
             as_json=others.pop("as_json", False),
@@ -113,7 +113,7 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(
         "--hub",
-        "url",
+        "hub_url",
         metavar="URL",
         envvar="RESTSOCK_HUB",
         default=HUB,
@@ -126,13 +126,13 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def with_hub(
         *args: Any,
-        url: str,
+        hub_url: str,
         token: str | None,
         token_file: Path | None,
         ca: Path | None,
         **others: Any,
     ) -> Any:
-        return function(*args, hub=HubAddress(url, token, token_file, ca), **others)
+        return function(*args, hub=HubAddress(hub_url, token, token_file, ca), **others)
 
     return with_hub
 
@@ -164,6 +164,37 @@ def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, token=token or None, token_file=token_file, **others)
 
     return with_token
+
+
+def admin_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds which admin API, and the token for it. The verb gets `admin`."""
+
+    @click.option(
+        "--admin",
+        "admin_url",
+        metavar="URL",
+        envvar="RESTSOCK_ADMIN",
+        default=ADMIN,
+        show_default=True,
+        show_envvar=True,
+        help="The admin API of the hub.",
+    )
+    @token_options
+    @click.option("--ca", type=PATH, help="A PEM file with the CAs to trust, for https.")
+    @wraps(function)
+    def with_admin(
+        *args: Any,
+        admin_url: str,
+        token: str | None,
+        token_file: Path | None,
+        ca: Path | None,
+        **others: Any,
+    ) -> Any:
+        from ._admin import Admin
+
+        return function(*args, admin=Admin(admin_url, token, token_file, ca), **others)
+
+    return with_admin
 
 
 def peer_options(function: F) -> F:

@@ -13,8 +13,6 @@ import click
 
 __all__ = ["LogfmtFormatter", "Output"]
 
-_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
-
 
 class Output:
     """Where and how to write.
@@ -23,7 +21,7 @@ class Output:
         as_json: Whether stdout gets JSON: an object for each event, or one for a listing.
         quiet: Whether only errors are worth a line.
         verbose: How much more than usual is: 0, 1 or 2.
-        log_format: `"text"`, `"json"` or `"logfmt"`, for stderr.
+        log_format: `"text"`, `"json"` or `"logfmt"`, for stderr; `None` is the verb's, mostly text.
         color: Whether a terminal may get colours.
     """
 
@@ -33,7 +31,7 @@ class Output:
         as_json: bool = False,
         quiet: bool = False,
         verbose: int = 0,
-        log_format: str = "text",
+        log_format: str | None = None,
         color: bool = True,
     ) -> None:
         self.as_json = as_json
@@ -46,7 +44,7 @@ class Output:
     @property
     def panel(self) -> bool:
         """Whether a panel is to be shown: stderr is a terminal, and nothing else was asked for."""
-        plain = self.as_json or self.quiet or self.verbose or self.log_format != "text"
+        plain = self.as_json or self.quiet or self.verbose or self.log_format
         return not plain and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     # --- stdout ---------------------------------------------------------------------------
@@ -104,11 +102,20 @@ class Output:
         """Has lines for stderr written by a function from now on; `None` writes them as before."""
         self._write_line = write or _to_stderr
 
-    def start_logging(self) -> None:
-        """Has the logs of this process go to stderr."""
+    def start_logging(self, log_format: str = "text", level: int = logging.WARNING) -> None:
+        """Has the logs of this process go to stderr.
+
+        Args:
+            log_format: For those who want no other.
+            level: Likewise.
+        """
         handler = _LineHandler(self._write)
-        handler.setFormatter(_formatter(self.log_format, bool(self.verbose)))
-        level = _LEVELS.get(-1 if self.quiet else self.verbose, logging.DEBUG)
+        handler.setFormatter(_formatter(self.log_format or log_format, bool(self.verbose)))
+        if self.quiet:
+            level = logging.ERROR
+        elif self.verbose:
+            level = logging.INFO if self.verbose == 1 else logging.DEBUG
+        handler.setLevel(level)
         logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -40,20 +40,26 @@ class Signals:
     SIGTERM and SIGHUP are a wish to end, which is then done in good order. SIGINT is the same, but
     the exit code tells of it. A second one cuts off what is in flight.
 
+    Args:
+        endpoint: What to drain.
+        hangup: Whether SIGHUP counts.
+
     Attributes:
         exit_code: What to exit with; `None` before a signal.
     """
 
-    def __init__(self, endpoint: Drainable) -> None:
+    def __init__(self, endpoint: Drainable, *, hangup: bool = True) -> None:
         self.exit_code: ExitCode | None = None
         self._endpoint = endpoint
+        self._hangup = hangup
 
     @asynccontextmanager
     async def drained(self) -> AsyncIterator[None]:
         """Around all that is to end at a signal."""
         terminating = [signal.SIGTERM]
+        hangup = self._hangup and hasattr(signal, "SIGHUP")
         # Under nohup it is ignored, and is to stay so.
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             terminating.append(signal.SIGHUP)
         terminated = _Noted(self, ExitCode.OK)
         interrupted = _Noted(self, ExitCode.INTERRUPTED)

@@ -47,6 +47,7 @@ class Traffic(Instrument):
         in_flight: Requests under way.
         classes: First digit of the status -> how many.
         last: The latest ones, oldest first.
+        latencies: Seconds that the latest ones took.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Traffic(Instrument):
         self.in_flight = 0
         self.classes: dict[int, int] = {}
         self.last: deque[Served] = deque(maxlen=_SHOWN)
-        self._latencies: deque[float] = deque(maxlen=_KEPT)
+        self.latencies: deque[float] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
 
     def serving_begun(self, connection: Connection, head: RequestHead) -> tuple[RequestHead, float]:
@@ -77,7 +78,7 @@ class Traffic(Instrument):
         with self._lock:
             self.in_flight -= 1
             self.classes[status // 100] = self.classes.get(status // 100, 0) + 1
-            self._latencies.append(served.seconds)
+            self.latencies.append(served.seconds)
             self.last.append(served)
         if self.on_served is not None:
             self.on_served(served)
@@ -85,7 +86,7 @@ class Traffic(Instrument):
     def percentiles(self, *shares: float) -> list[float]:
         """Seconds within which these shares of the latest requests were served."""
         with self._lock:
-            return percentiles(self._latencies, *shares)
+            return percentiles(self.latencies, *shares)
 
 
 def percentiles(values: deque[float] | list[float], *shares: float) -> list[float]:

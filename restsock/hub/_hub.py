@@ -356,9 +356,10 @@ class Hub:
         service is ready (`Type=notify-reload`). In the main thread only.
         """
         async with drain_on_signal(self):
-            await self._reload_on_signal()
+            await self.reload_on_signal()
 
-    async def _reload_on_signal(self) -> None:
+    async def reload_on_signal(self) -> None:
+        """Reloads at each SIGHUP, until it is cancelled. In the main thread only."""
         if not hasattr(signal, "SIGHUP"):
             await trio.sleep_forever()
         with trio.open_signal_receiver(signal.SIGHUP) as caught:

@@ -338,8 +338,7 @@ class Relay:
 
     def stop(self) -> None:
         """It goes no further, and is answered elsewhere."""
-        if not self.over:
-            self._finish()
+        self._finish()
 
     def cancel(self, error: RestsockError) -> None:
         """Gives the request up, from here."""

@@ -26,7 +26,7 @@ def _help_of(found: click.Command, parent: click.Context, name: str) -> str:
 
 
 def _sections() -> Iterator[str]:
-    root = click.Context(command, info_name="restsock")
+    root = click.Context(command, info_name="restsock", **command.context_settings)
     for section, verbs in VERBS.items():
         yield f"## {section}\n"
         for verb in verbs:

@@ -123,6 +123,10 @@ _SHARED = {"--quiet", "--verbose", "--log-format", "--no-color", "--token", "--t
 _SHARED |= {"--json", "--hub", "--admin"}
 
 
+# Functions of tests that run one verb.
+_HELPERS = {"echoed": "call", "findings": "doctor"}
+
+
 def exercised() -> dict[str, set[str]]:
     """Verb -> options that a test runs it with, read from the calls in the tests."""
     found: dict[str, set[str]] = {}
@@ -130,7 +134,9 @@ def exercised() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
-            words = [
+            helper = node.func.id if isinstance(node.func, ast.Name) else ""
+            words = [_HELPERS[helper]] if helper in _HELPERS else []
+            words += [
                 inner.value
                 for arg in node.args
                 for inner in ast.walk(arg)

@@ -16,6 +16,7 @@ import termios
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -107,6 +108,29 @@ def test_a_peer_has_a_panel(
     assert terminal.raw.rindex(shown) > terminal.raw.rindex(hidden)  # the cursor is back
 
 
+def test_a_hub_has_a_panel(terminals: list[Terminal], tmp_path: Path) -> None:
+    terminal = Terminal(
+        *("hub", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"), XDG_STATE_HOME=str(tmp_path)
+    )
+    terminals.append(terminal)
+    text = terminal.until("in flight")
+    found = re.search(r"\nIngress +(http://\S+)", text)
+    assert found is not None
+    assert f"\n{found[1]}\r\n" in text  # alone on its line, above the panel
+    requests.get(f"{found[1]}nothing")
+    terminal.until("4xx 1")
+    admin = re.search(r"\nAdmin API +(http://\S+)", text)
+    assert admin is not None
+    token = str(tmp_path / "restsock" / "admin-token")
+    top = Terminal("top", "--interval", "0.2", "--admin", admin[1], "--token-file", token)
+    terminals.append(top)
+    top.until("IN FLIGHT")
+    top.signal(signal.SIGINT)
+    assert top.wait() == 130
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 0
+
+
 def test_without_colours(terminals: list[Terminal], hub: Hub) -> None:
     terminal = Terminal(
         "serve", "restsock.cli.demo:app", "--name", "plain", "--hub", hub.url, NO_COLOR="1"
@@ -156,5 +180,5 @@ def test_paths_cannot_write_over_the_panel() -> None:
 def test_percentiles() -> None:
     traffic = Traffic()
     assert traffic.percentiles(0.5) == [0.0]
-    traffic._latencies.extend(number / 100 for number in range(100))
+    traffic.latencies.extend(number / 100 for number in range(100))
     assert traffic.percentiles(0.5, 0.95) == [0.5, 0.95]

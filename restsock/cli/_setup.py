@@ -1,4 +1,4 @@
-"""`restsock service print`: a unit of systemd. Nothing is installed."""
+"""`restsock completion` and `service`: the command as a part of a system."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import sys
 
 import click
 
-__all__ = ["command"]
+__all__ = ["completion", "service"]
+
+
+@click.command("completion", short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    bash  eval "$(restsock completion bash)"       in ~/.bashrc
+    zsh   eval "$(restsock completion zsh)"        in ~/.zshrc
+    fish  restsock completion fish | source        in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    made = kind(ctx.find_root().command, {}, "restsock", "_RESTSOCK_COMPLETE")
+    # Not `source()`: that of bash runs bash first, to see how old it is.
+    click.echo(made.source_template % made.source_vars())
+
 
 _UNIT = """\
 [Unit]
@@ -37,11 +58,11 @@ WantedBy=multi-user.target
 
 
 @click.group("service", short_help="Run a verb as a service of the system.")
-def command() -> None:
+def service() -> None:
     """Run a verb as a service of the system."""
 
 
-@command.command(
+@service.command(
     "print",
     short_help="Print a unit of systemd for a verb.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},

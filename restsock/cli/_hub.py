@@ -1,0 +1,152 @@
+"""`restsock hub`: peers, ingress and admin API in one process."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._failures import Failure
+from ._options import PATH, json_option, output_options
+
+if TYPE_CHECKING:
+    from restsock.hub import Config, Hub
+
+    from ._output import Output
+    from ._panel import View
+
+__all__ = ["command", "read_config"]
+
+
+@click.command("hub", short_help="Run a hub: peers, ingress and admin API.")
+@click.option("-c", "--config", "path", type=PATH, help="The file of the hub, in TOML.")
+@click.option("--listen", metavar="HOST:PORT", help="Where peers dial in.")
+@click.option("--ingress", metavar="HOST:PORT", help="Where HTTP comes in; by default there, too.")
+@click.option("--admin", metavar="HOST:PORT", help="Where the admin API is.")
+@click.option("--domain", multiple=True, help="Peers are hosts below it: NAME.DOMAIN.")
+@click.option("--tls-cert", type=PATH, help="The certificate, in PEM.")
+@click.option("--tls-key", type=PATH, help="Its private key.")
+@click.option("--tokens", type=PATH, help="The tokens of peers: see restsock token.")
+@click.option("--dev", is_flag=True, help="For development: on loopback, with a new admin token.")
+@json_option
+@output_options
+def command(
+    *,
+    output: Output,
+    path: Path | None,
+    listen: str | None,
+    ingress: str | None,
+    admin: str | None,
+    domain: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tokens: Path | None,
+    dev: bool,
+) -> int:
+    """Run a hub: it takes peers, passes HTTP on to them, and answers its admin API.
+
+    \b
+    restsock hub
+    restsock hub -c /etc/restsock/hub.toml
+
+    Options take the place of what is in the file. Without both, it listens on this machine alone.
+    The URL of the ingress is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight
+    first; SIGHUP has the file read again.
+    """
+    overrides = {
+        "peers.listen": listen,
+        "ingress.listen": ingress,
+        "admin.listen": admin,
+        "hub.domain": list(domain) or None,
+        "tls.certificate": _absolute(tls_cert),
+        "tls.key": _absolute(tls_key),
+        "peers.tokens": _absolute(tokens),
+        "hub.dev": True if dev else None,
+    }
+    config = read_config(path, overrides)
+    output.start_logging(config.log.format, logging.WARNING if output.panel else logging.NOTSET)
+    import trio
+
+    return trio.run(_run, config, output)
+
+
+def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Reads the file of a hub, and checks all that it says and names.
+
+    Raises:
+        Failure: It cannot be used.
+    """
+    from restsock.hub import ConfigError, check, load
+
+    try:
+        config = load(path, overrides)
+        check(config)
+    except ConfigError as exc:
+        raise _wrong(exc, path) from None
+    except OSError as exc:
+        name = exc.filename or path
+        raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
+    return config
+
+
+def _wrong(error: ValueError, path: Path | None) -> Failure:
+    where = f"{path}: " if path is not None else ""
+    hint = "" if path is None else f"correct it, then: restsock check-config {path}"
+    return Failure(f"{where}{error}", hint)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+async def _run(config: Config, output: Output) -> int:
+    from restsock.hub import ConfigError, Hub
+
+    from ._peer import Signals, reporting
+    from ._traffic import Traffic
+
+    hub = Hub(config)
+    signals = Signals(hub, hangup=False)
+    try:
+        async with signals.drained(), hub:
+            output.event(
+                "listening",
+                f"peers at {hub.peers_url}, admin API at {hub.admin_url}",
+                peers=hub.peers_url,
+                ingress=hub.ingress_url,
+                admin=hub.admin_url,
+            )
+            if not output.as_json:
+                output.data(hub.ingress_url)
+            async with reporting(output, Traffic(), lambda: _look(hub)):
+                await hub.reload_on_signal()
+    except ConfigError as exc:
+        raise _wrong(exc, config.path) from None
+    return 0 if signals.exit_code is None else signals.exit_code
+
+
+def _look(hub: Hub) -> View:
+    from ._panel import View
+    from ._traffic import Served, Traffic
+
+    health, traffic = hub.server.health(), Traffic()
+    counted = hub.passed.total
+    traffic.total = counted.requests
+    traffic.in_flight = hub.server.statistics().traffic.open_streams
+    traffic.classes = {
+        int(kind[0]) if kind[0].isdigit() else 0: count for kind, count in counted.by_class.items()
+    }
+    for record in hub.passed:
+        passed = record.value
+        place = f"{passed.name or '-'} {passed.target}"
+        traffic.last.append(Served(passed.method, place, passed.status, passed.seconds))
+        traffic.latencies.append(passed.seconds)
+    status = "listening" if health.ok else f"not well: {'; '.join(health.reasons)}"
+    rows = (
+        ("Peers", f"{len(hub.server.connections)} at {hub.peers_url}"),
+        ("Ingress", hub.ingress_url),
+        ("Admin API", hub.admin_url),
+    )
+    return View(health.ok, status, rows, traffic)

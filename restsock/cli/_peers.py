@@ -1,0 +1,104 @@
+"""`restsock ls`, `kick` and `drain`: the peers of a hub, through its admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import admin_options, complete_names, json_option, output_options
+
+if TYPE_CHECKING:
+    from ._admin import Admin
+    from ._output import Output
+
+__all__ = ["drain", "kick", "ls", "readable"]
+
+_COLUMNS = {
+    "name": "NAME",
+    "id": "ID",
+    "state": "STATE",
+    "age": "AGE",
+    "round_trip": "RTT",
+    "in_flight": "IN FLIGHT",
+    "requests": "REQUESTS",
+    "principal": "PRINCIPAL",
+    "address": "ADDRESS",
+    "url": "URL",
+}
+
+
+_UNITS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
+
+
+@click.command("ls", short_help="List the peers of a hub.")
+@click.argument("name", required=False, shell_complete=complete_names)
+@json_option
+@admin_options
+@output_options
+def ls(name: str | None, *, admin: Admin, output: Output) -> None:
+    """List the peers of a hub: all of them, or those of NAME, in which * is any text."""
+    peers = admin.pages("peers", name=name)
+    output.table(peers if output.as_json else [readable(peer) for peer in peers], _COLUMNS)
+    if not peers and not output.as_json:
+        output.say("no peer is connected" if name is None else f"no peer {name!r} is connected")
+
+
+def readable(peer: Mapping[str, Any]) -> dict[str, Any]:
+    """A peer with its numbers as people read them."""
+    trip, age = peer["round_trip"], peer["age"]
+    return {
+        **peer,
+        "id": peer["id"][:8],
+        "age": None if age is None else _duration(age),
+        "round_trip": None if trip is None else f"{trip * 1000:.1f} ms",
+    }
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in one or two units: `5s`, `2m10s`, `3h5m`, `4d2h`."""
+    whole = int(seconds)
+    for unit, size, below, part in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "m", 60),
+        ("m", 60, "s", 1),
+    ):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size}{unit}" + (f"{rest}{below}" if rest else "")
+    return f"{whole}s"
+
+
+@click.command("kick", short_help="Close the connections of a peer.")
+@click.argument("name", metavar="NAME|ID", shell_complete=complete_names)
+@click.option("--reconnect", is_flag=True, help="Have it dial again.")
+@json_option
+@admin_options
+@output_options
+def kick(name: str, *, admin: Admin, output: Output, reconnect: bool) -> None:
+    """Close the connections of a peer at once; what is in flight on them fails.
+
+    It does not dial again by itself, unless with --reconnect. `restsock token revoke` keeps
+    it away.
+    """
+    members = admin.members(name)
+    for member in members:
+        admin.delete(f"peers/{member['id']}", reconnect="true" if reconnect else None)
+    output.event("kicked", f"{len(members)} closed", ids=[member["id"] for member in members])
+
+
+@click.command("drain", short_help="Have a peer dial again, after what is in flight.")
+@click.argument("name", metavar="NAME|ID", shell_complete=complete_names)
+@json_option
+@admin_options
+@output_options
+def drain(name: str, *, admin: Admin, output: Output) -> None:
+    """Close the connections of a peer after what is in flight. Its client dials again.
+
+    It may find another hub then, behind a load balancer, or bring a new token.
+    """
+    members = admin.members(name)
+    for member in members:
+        admin.post(f"peers/{member['id']}/drain")
+    output.event("drained", f"{len(members)} leaving", ids=[member["id"] for member in members])
