@@ -264,7 +264,7 @@ def _registry() -> Any:
     """What joserfc is to accept."""
     from joserfc.jws import JWSRegistry
 
-    class Registry(JWSRegistry):  # type: ignore[misc]  # it is an extra
+    class Registry(JWSRegistry):
         def get_alg(self, name: str) -> Any:
             if name not in _ALGORITHMS:
                 raise ValueError("an algorithm that is not accepted")

@@ -168,11 +168,7 @@ class ExchangeTable:
                 exchange.fail(StreamRefused("the connection takes no new requests; it is ending"))
 
     def offer(self, exchange: Exchange) -> bool:
-        """Takes an exchange over, unless the connection takes no requests; tells whether it has.
-
-        On the loop; takes the lock. A thread may read a GOAWAY at any time, so whoever has another
-        place for the exchange asks here, and not before.
-        """
+        """Takes an exchange over if it takes requests; tells whether. On the loop; with a lock."""
         with self._writer.lock:
             if exchange.closed:
                 return True

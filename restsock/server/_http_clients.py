@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClients"]
 
 _DROPPED = Closed(False, CloseCode.TRY_AGAIN_LATER, "others need the room", by_peer=False)
+
+# Seconds to wait for the first request of a client that was accepted from a socket that another
+# process takes over: it has been sent, or will not be soon.
+_PATIENCE = 1.0
 
 
 class HTTPClients:
@@ -125,3 +129,22 @@ class HTTPClients:
         """Waits until there is none."""
         while self._connections:
             await self._emptied.park()
+
+    async def drain(
+        self, grace: float, wait_newcomers: Callable[[], Awaitable[object]] | None
+    ) -> None:
+        """Answers what they have asked, for so many seconds.
+
+        Args:
+            grace: that this may take.
+            wait_newcomers: waits for those that have been accepted and may ask something yet.
+        """
+        if not self.wanted:
+            return
+        with trio.move_on_after(grace):
+            if wait_newcomers is not None:
+                with trio.move_on_after(_PATIENCE):
+                    await wait_newcomers()
+            for client in self:
+                client.drain_soon()
+            await self.wait_empty()

@@ -60,10 +60,6 @@ __all__ = ["Server"]
 
 _log = logging.getLogger("restsock.server")
 
-# Seconds to wait for the first request of a client that was accepted from a socket that another
-# process takes over: it has been sent, or will not be soon.
-_PATIENCE = 1.0
-
 
 class Server(AdaptersByName):
     """Listens for dialing peers. Made by `listen`.
@@ -383,8 +379,8 @@ class Server(AdaptersByName):
                     await listener.aclose()
             begun = trio.current_time()
             grace = self.options.timeouts.grace if grace is None else grace
-            if self._http_clients.wanted:
-                await self._drain_http_clients(grace)
+            newcomers = self._newcomers.wait_empty if self._shared else None
+            await self._http_clients.drain(grace, newcomers)
             left = max(0.0, begun + grace - trio.current_time())
             await self._endpoint.drain(self._living, self._wait_empty, code, reason, left)
             if len(self.connections):
@@ -394,16 +390,6 @@ class Server(AdaptersByName):
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
         await self._endpoint.life.wait_closed()
-
-    async def _drain_http_clients(self, grace: float) -> None:
-        """Answers what clients of plain HTTP have asked, for so many seconds."""
-        with trio.move_on_after(grace):
-            if self._shared:
-                with trio.move_on_after(_PATIENCE):
-                    await self._newcomers.wait_empty()
-            for client in self._http_clients:
-                client.drain_soon()
-            await self._http_clients.wait_empty()
 
     def _living(self) -> Iterable[Connection]:
         """All connections, of peers and of clients of plain HTTP."""
