@@ -21,6 +21,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 demo: $(VENV)/.with-demo
 	$(BIN)/python -m examples.petstore
+	$(BIN)/python -m examples.hub
 
 # All that .ci/run runs: lint, types, tests, examples, demo.
 test: lint suite

@@ -171,6 +171,29 @@ def test_demo() -> None:
     assert seconds < 20
 
 
+def test_demo_of_the_command() -> None:
+    assert_in_order(
+        [
+            "$ restsock hub",
+            "http://127.0.0.1:",
+            "$ restsock forward",
+            "http://web.localhost:",
+            "$ restsock serve examples.hub.shop:app --name shop",
+            "http://shop.localhost:",
+            "$ restsock call shop /prices/dates",
+            '"fruit":"dates"',
+            "$ restsock ls",
+            "shop ",
+            "$ restsock events",
+            "connected  shop",
+            "SIGTERM to the hub",
+            "requests answered, 0 lost",
+            "done",
+        ],
+        run("-m", "examples.hub"),
+    )
+
+
 def programs() -> dict[str, str]:
     """The README's Python blocks, by the name in the comment that each begins with."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
