@@ -150,7 +150,8 @@ def _check_requests(app: _App, wire: bytes) -> None:
             while isinstance(event := reader.next_event(), h11.Data):
                 body += bytes(event.data)
         except h11.RemoteProtocolError:
-            assert app.layer.over
+            # h11 knows it of a part of it already, or takes what is after the last for a request.
+            assert app.layer.over or number >= app.whole
             event = h11.NEED_DATA
         if number < app.whole and head.upgrade is None and not app.layer.over:
             assert isinstance(event, h11.EndOfMessage), event

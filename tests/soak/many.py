@@ -2,7 +2,8 @@
 
     python -m tests.soak.many                              5,000 idle, 200 busy
     python -m tests.soak.many --idle 10000 --busy 500 --seconds 30 --json FILE
-    python -m tests.soak.many listen|busy ...              internal: the processes
+    python -m tests.soak.many --plain                      the idle ones are clients of plain HTTP
+    python -m tests.soak.many listen|busy|plain ...        internal: the processes
 
 One process listens. Two hold the idle connections, two the busy ones, whose requests go to the
 listener's app; and the listener calls the app of each busy peer by its name. The busy ones send at
@@ -30,12 +31,14 @@ from tests.faults.page import put
 
 _PROCESSES = 2  # for each kind of dialers
 _MIB = 1024 * 1024
+_AT_ONCE = 64  # clients of plain HTTP that connect
 
 
 def _options() -> Any:
     import restsock
 
-    return restsock.Options(timeouts=restsock.Timeouts(handshake=60, connect=60))
+    times = restsock.Timeouts(handshake=60, connect=60, keep_alive=3600)
+    return restsock.Options(timeouts=times)
 
 
 # --- the processes ----------------------------------------------------------------------------
@@ -47,11 +50,14 @@ async def _listen() -> None:
     async def app(request: restsock.Request) -> restsock.Response:
         return restsock.Response(200, {}, request.path)
 
-    async with restsock.listen("127.0.0.1", 0, app=app, options=_options()) as server:
+    async with restsock.listen(
+        "127.0.0.1", 0, app=app, options=_options(), endpoints={"/": app}
+    ) as server:
         print(json.dumps({"port": server.address[1]}), flush=True)
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             command = json.loads(line)
-            answer: dict[str, Any] = {"connections": len(server.connections)}
+            here = len(server.connections) + len(server._http_clients)
+            answer: dict[str, Any] = {"connections": here}
             if "names" in command:
                 routes = [server.route(name) for name in command["names"]]
                 answer.update(await _call(routes, command["seconds"], command["pause"]))
@@ -77,6 +83,26 @@ async def _busy(port: int, prefix: str, count: int) -> None:
             answer = await _call(clients, command["seconds"], command["pause"])
             answer["connections"] = sum(client.statistics().connections for client in clients)
             print(json.dumps(answer), flush=True)
+
+
+async def _plain(port: int) -> None:
+    """Clients of plain HTTP: each asks once, and keeps its connection."""
+    get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    free = trio.CapacityLimiter(_AT_ONCE)
+    streams: list[trio.SocketStream] = []
+
+    async def one() -> None:
+        async with free:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            streams.append(stream)
+            await stream.send_all(get)
+            assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 200 ")
+
+    while line := await trio.to_thread.run_sync(sys.stdin.readline):
+        async with trio.open_nursery() as nursery:
+            for _ in range(json.loads(line)["open"]):
+                nursery.start_soon(one)
+        print(json.dumps({"open": len(streams)}), flush=True)
 
 
 async def _call(requesters: list[Any], seconds: float, pause: float) -> dict[str, Any]:
@@ -174,7 +200,9 @@ def site(stack: contextlib.ExitStack, busy: int) -> Site:
     return Site(listener, port, callers, names)
 
 
-def measure(idle: int, busy: int, seconds: float, pause: float) -> dict[str, Any]:
+def measure(
+    idle: int, busy: int, seconds: float, pause: float, *, plain: bool = False
+) -> dict[str, Any]:
     """One run."""
     wanted = idle + busy + 300
     if raise_file_limit() < wanted:
@@ -186,7 +214,8 @@ def measure(idle: int, busy: int, seconds: float, pause: float) -> dict[str, Any
         rows = figures["rows"]
         rows.append(busy_site.spell("busy alone, steady", seconds, pause))
         begin = time.perf_counter()
-        dial = [sys.executable, "-m", "tests.bench.idle", "dial", busy_site.port]
+        kind = ["tests.soak.many", "plain"] if plain else ["tests.bench.idle", "dial"]
+        dial = [sys.executable, "-m", *kind, busy_site.port]
         dialers = [stack.enter_context(running(dial)) for _ in range(_PROCESSES)]
         before = rss_bytes(listener.pid) or 0
         for dialer in dialers:
@@ -245,15 +274,26 @@ def main() -> int:
         raise_file_limit()
         trio.run(_busy, int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
         return 0
+    if sys.argv[1:2] == ["plain"]:
+        raise_file_limit()
+        trio.run(_plain, int(sys.argv[2]))
+        return 0
     parser = argparse.ArgumentParser(prog="python -m tests.soak.many", description=__doc__)
     parser.add_argument("--idle", type=int, default=5000)
     parser.add_argument("--busy", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each row")
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between two requests")
+    parser.add_argument("--plain", action="store_true", help="idle clients of plain HTTP")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", action="store_true", help="write them into docs/reliability.md")
     arguments = parser.parse_args()
-    figures = measure(arguments.idle, arguments.busy, arguments.seconds, arguments.pause)
+    figures = measure(
+        arguments.idle,
+        arguments.busy,
+        arguments.seconds,
+        arguments.pause,
+        plain=arguments.plain,
+    )
     print(report(figures))
     if arguments.page:
         put("many", report(figures))
