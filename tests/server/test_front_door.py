@@ -18,6 +18,7 @@ import restsock.aio
 import restsock.sync
 from restsock import Limits, Options, Request, Response, Timeouts
 from tests.apis import until
+from tests.e2e.raw_peer import CLOSE, TEXT, UPGRADE, websocket_frame
 from tests.plain_client import GET, PlainClient, dial, statuses
 from tests.tls_pair import contexts
 
@@ -251,6 +252,40 @@ async def test_plain_http_to_a_port_with_tls(caplog: pytest.LogCaptureFixture) -
         async with dial(server, contexts()[0]) as client:
             assert (await client.get())[0] == 200
     assert "it speaks plain HTTP, and this listener has TLS" in caplog.text
+
+
+async def websocket_echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] != "websocket":
+        raise NotImplementedError(scope["type"])
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        text = f"{scope['root_path']}|{scope['path']}|{scope['scheme']}|{message['text']}"
+        await send({"type": "websocket.send", "text": text})
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_websocket_to_an_endpoint(*, tls: bool) -> None:
+    here, there = contexts()
+    async with (
+        listening(endpoints={"/w": websocket_echo}, tls=there if tls else None) as server,
+        dial(server, here if tls else None) as client,
+    ):
+        upgrade = UPGRADE.replace(b"GET / ", b"GET /w/x ").replace(
+            b"Sec-WebSocket-Protocol: restsock.v1\r\n", b""
+        )
+        await client.send(upgrade + websocket_frame(TEXT, b"early"))
+        for text in ("early", "late"):
+            data = await client.receive()
+            while text.encode() not in data:
+                data += await client.receive()
+            scheme = "wss" if tls else "ws"
+            assert data.endswith(f"/w|/w/x|{scheme}|{text}".encode())
+            await client.send(websocket_frame(TEXT, b"late"))
+        await client.send(websocket_frame(CLOSE, b"\x03\xe8"))
+        assert b"\x88\x02\x03\xe8" in await client.rest()
+        await client.aclose()
+        await emptied(server)
 
 
 # --- bodies -----------------------------------------------------------------------------------
