@@ -113,6 +113,7 @@ class Rules:
             reserved=self._reserved,
             own_hosts_only=loopback,
         )
+        self._accesses.clear()
         for auth in (None, self._access, *(route.access for route in self._routes)):
             if id(auth) not in self._accesses:
                 control = AccessControl(auth=auth, name="ingress", limit_log=limit_log)
