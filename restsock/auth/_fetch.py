@@ -78,17 +78,19 @@ def fetch(
         )
     else:
         connection = http.client.HTTPConnection(place.host, place.port, timeout=timeout)
+    response = None
     try:
         connection.putrequest("GET", place.target, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name.decode("latin-1"), value)
         connection.endheaders()
-        _bound(connection.sock, deadline)
+        sock = connection.sock
+        _bound(sock, deadline)
         response = connection.getresponse()
         body = b""
         while True:
             # So that one that drips does not hold a thread.
-            _bound(connection.sock, deadline)
+            _bound(sock, deadline)
             piece = response.read1(_READ)
             if not piece:
                 break
@@ -101,11 +103,13 @@ def fetch(
         raise OSError(f"a malformed answer ({type(exc).__name__})") from None
     finally:
         connection.close()
+        if response is not None:  # it outlives the connection that it came over
+            response.close()
 
 
-def _bound(sock: socket.socket | None, deadline: float) -> None:
+def _bound(sock: socket.socket, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("no answer in time")
-    if sock is not None:  # http.client drops it once the whole answer is there
+    if sock.fileno() >= 0:  # it is closed once the whole answer is there
         sock.settimeout(left)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -136,6 +138,31 @@ def test_no_answer_in_time() -> None:
     with pytest.raises(Refused) as refused:  # nobody is there
         ForwardAuth(url, timeout=5)(UPGRADE)
     assert refused.value.status == 503
+
+
+def test_an_answer_that_drips_has_no_more_time_than_another() -> None:
+    """Each byte comes in time, and all of them would take ten seconds."""
+
+    def drip(listener: socket.socket) -> None:
+        stream, _ = listener.accept()
+        with stream, contextlib.suppress(OSError):
+            stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not over.wait(0.05):
+                stream.sendall(b"x")
+
+    over = threading.Event()
+    limit = threading.Timer(10, over.set)
+    limit.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        with pytest.raises(Refused) as refused:
+            ForwardAuth(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)(UPGRADE)
+        assert refused.value.status == 503
+        over.set()
+        thread.join()
+    limit.cancel()
+    limit.join()
 
 
 @pytest.mark.parametrize(
