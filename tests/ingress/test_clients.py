@@ -9,19 +9,22 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
 import requests
 import trio
+import trustme
 import wsproto
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
 
 import restsock
 import restsock.aio
 import restsock.sync
-from restsock.auth import BearerTokens, Principal, Upgrade
+import restsock.tls
+from restsock.auth import BearerTokens, CertificateSubject, Principal, Upgrade
 from restsock.ingress import Ingress, Route
 
 HOST = "edge-1.localhost"
@@ -281,6 +284,41 @@ def test_a_websocket_that_is_declined() -> None:
             here = Socket(server.address[1], "/no")
             assert here.receive().status_code == 403
             here.socket.close()
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+def test_by_certificate_over_tls(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, cert in (
+        ("hub", ca.issue_cert("localhost", "127.0.0.1")),
+        ("anna", ca.issue_cert("anna@example", common_name="anna")),
+    ):
+        cert.private_key_and_cert_chain_pem.write_to_path(tmp_path / f"{name}.pem")
+    tls = restsock.tls.server(
+        certificate=tmp_path / "hub.pem",
+        client_ca=tmp_path / "ca.pem",
+        client_certificate="optional",
+    )
+    ingress = Ingress(access=CertificateSubject())
+    with restsock.sync.listen("127.0.0.1", 0, tls=tls, ingress=ingress) as server:
+        trust = restsock.tls.client(ca=tmp_path / "ca.pem")
+        with restsock.sync.connect(server.url, app=app, name="edge-1", tls=trust):
+            url = server.url.replace("wss://", "https://").rstrip("/")
+            with requests.Session() as session:
+                session.trust_env = False  # where a variable may name other authorities
+                session.verify = str(tmp_path / "ca.pem")
+                session.headers["Host"] = HOST
+                assert session.get(f"{url}/echo", timeout=20).status_code == 403
+            with requests.Session() as session:
+                session.trust_env = False
+                session.verify = str(tmp_path / "ca.pem")
+                session.cert = str(tmp_path / "anna.pem")
+                session.headers["Host"] = HOST
+                told = session.get(f"{url}/echo", timeout=20).json()
+                assert (told["who"], told["url"]) == ("anna", f"https://{HOST}/echo")
 
 
 # --- the three APIs -----------------------------------------------------------------------------
