@@ -16,7 +16,7 @@ import logging
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-__all__ = ["LOGGERS", "ConnectionFields", "Known", "about", "escaped", "serving"]
+__all__ = ["LOGGERS", "ConnectionFields", "Known", "about", "escaped", "serving", "set_level"]
 
 LOGGERS = (
     "restsock.adapters",
@@ -26,6 +26,10 @@ LOGGERS = (
     "restsock.client",
     "restsock.connection",
     "restsock.http_server",
+    "restsock.hub",
+    "restsock.hub.access",
+    "restsock.hub.admin",
+    "restsock.hub.audit",
     "restsock.ingress",
     "restsock.instruments",
     "restsock.openapi",
@@ -115,3 +119,8 @@ def _install() -> None:
 
 
 _install()
+
+
+def set_level(level: str) -> None:
+    """Sets the level of the whole package: `"DEBUG"`, `"INFO"`, `"WARNING"` or `"ERROR"`."""
+    logging.getLogger(__name__.partition(".")[0]).setLevel(level)

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from restsock._logging import set_level
 from restsock._version import __version__
 from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
@@ -430,5 +431,4 @@ class Hub:
 
 
 def _set_level(config: Config) -> None:
-    level = "debug" if config.hub.dev else config.log.level
-    logging.getLogger("restsock").setLevel(level.upper())
+    set_level(("debug" if config.hub.dev else config.log.level).upper())

@@ -112,7 +112,7 @@ class AdminTable(_Table, frozen=True, kw_only=True):
 class LogTable(_Table, frozen=True, kw_only=True):
     """`[log]`: what is written to stderr."""
 
-    format: Literal["text", "json"] = "text"
+    format: Literal["text", "json", "logfmt"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = False
 

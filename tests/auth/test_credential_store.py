@@ -295,3 +295,20 @@ def test_a_reload_is_said(tmp_path: Path, eager: None, caplog: pytest.LogCapture
     (record,) = caplog.records
     assert "new files are in use" in record.getMessage()
     assert SECRET not in caplog.text
+
+
+def test_another_file_is_followed(tmp_path: Path) -> None:
+    """Principals that are in both stay known, so their connections live on."""
+    (tmp_path / "a").write_text('{"one": "edge-1", "two": "edge-2"}')
+    (tmp_path / "b").write_text('{"one": "edge-1", "three": "edge-3"}')
+    store = BearerTokens(file=tmp_path / "a")
+    one, two = (store(bearer(value)) for value in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    with pytest.raises(OSError, match="missing"):
+        store.follow(tmp_path / "missing")
+    assert store.knows(two)
+    store.follow(tmp_path / "b")
+    assert store.knows(one)
+    assert not store.knows(two)
+    assert store(bearer("three")) is not None

@@ -49,18 +49,21 @@ async def events_of(
     if last_event_id is not None:
         head.append(f"Last-Event-ID: {last_event_id}")
 
-    async def data(stream: trio.SocketStream) -> AsyncGenerator[Any, None]:
-        unread = b""
-        async for received in stream:
-            *lines, unread = (unread + received).split(b"\n")
+    async def data(stream: trio.SocketStream, unread: bytes) -> AsyncGenerator[Any, None]:
+        while True:
+            *lines, unread = unread.split(b"\n")
             for line in lines:
                 if line.startswith(b"data: "):
                     yield json.loads(line.removeprefix(b"data: "))
+            received = await stream.receive_some()
+            if not received:
+                return
+            unread += received
 
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         await stream.send_all("\r\n".join([*head, "\r\n"]).encode())
-        assert await stream.receive_some() != b""  # the head
-        async with aclosing(data(stream)) as found:
+        begun = await stream.receive_some()  # from here on it misses nothing
+        async with aclosing(data(stream, begun)) as found:
             yield found
 
 

@@ -144,3 +144,36 @@ async def test_gives_up_when_no_port_is_free_everywhere(monkeypatch: pytest.Monk
     monkeypatch.setattr(_accept, "_bind", never)
     with pytest.raises(OSError, match="no port is free"):
         await open_listeners("localhost", 0, SocketOptions())
+
+
+async def test_a_localhost_whose_ipv6_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers whose hosts file lists ::1."""
+    found = [
+        (trio.socket.AF_INET6, trio.socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0)),
+        (trio.socket.AF_INET, trio.socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)),
+    ]
+    make = trio.socket.socket
+
+    async def both(*_: object, **__: object) -> list[object]:
+        return list(found)
+
+    def no_ipv6(family: int, *arguments: int) -> object:
+        # A socket that can have no IPv6 address says what one says whose address is not there.
+        sock = make(trio.socket.AF_INET, *arguments)
+        if family == trio.socket.AF_INET6:
+
+            async def bind(_: object) -> None:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+            sock.bind = bind  # type: ignore[method-assign, assignment]
+            sock.setsockopt = lambda *_: None  # type: ignore[method-assign]
+        return sock
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", both)
+    monkeypatch.setattr(trio.socket, "socket", no_ipv6)
+    (listener,) = await open_listeners("localhost", 0, SocketOptions())
+    async with listener:
+        assert listener.socket.getsockname()[0] == "127.0.0.1"
+    del found[1]
+    with pytest.raises(OSError, match="this machine has no such address"):
+        await open_listeners("localhost", 0, SocketOptions())
