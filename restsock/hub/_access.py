@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
-from restsock.auth import Authenticator, BasicUsers, BearerTokens, CertificateSubject
+from restsock.auth import (
+    JWT,
+    Addresses,
+    Authenticator,
+    BasicUsers,
+    BearerTokens,
+    CertificateSubject,
+    ForwardAuth,
+    all_of,
+    any_of,
+)
 
 from ._errors import ConfigError, nearest
 from ._tables import AccessTable, JWTTable, Tables
@@ -71,33 +80,18 @@ def _authenticator(table: AccessTable, key: str) -> Authenticator:
     if len(ways) == 1:
         return ways[0]
     with opened(key):
-        combined: Authenticator = _maker("any_of" if table.any else "all_of")(*ways)
-        return combined
+        return any_of(*ways) if table.any else all_of(*ways)
 
 
 def _ways(table: AccessTable) -> Iterator[tuple[str, Any, Callable[[Any], Authenticator]]]:
     """Those that a table may name, in the order in which they are asked."""
-    yield "cidr", table.cidr, lambda allow: _maker("Addresses")(allow, table.deny)
+    yield "cidr", table.cidr, lambda allow: Addresses(allow, table.deny)
     yield "certificate", table.certificate, lambda field: CertificateSubject(field=field)
     yield "bearer", table.bearer, lambda file: BearerTokens(file=file)
     yield "basic", table.basic, lambda file: BasicUsers(file=file)
     yield "jwt", table.jwt, _jwt
-    yield "forward_auth", table.forward_auth, _forward_auth
+    yield "forward_auth", table.forward_auth, ForwardAuth
 
 
 def _jwt(table: JWTTable) -> Authenticator:
-    made: Authenticator = _maker("JWT")(table.jwks, audience=table.audience, issuer=table.issuer)
-    return made
-
-
-def _forward_auth(url: str) -> Authenticator:
-    made: Authenticator = _maker("ForwardAuth")(url)
-    return made
-
-
-def _maker(name: str) -> Any:
-    """One of `restsock.auth` that only some hubs need."""
-    found = getattr(import_module("restsock.auth"), name, None)
-    if found is None:
-        raise ValueError("this version does not have it yet")
-    return found
+    return JWT(table.jwks, audience=table.audience, issuer=table.issuer)

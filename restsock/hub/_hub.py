@@ -87,7 +87,7 @@ class Hub:
         self._given = sockets
         self._handed_over = False
         self._begun = config
-        self._began_at = time.time()
+        self._began_at = time.monotonic()
         self._parts: Parts
         self._places: Places
         self._admin_auth: BearerTokens
@@ -138,7 +138,7 @@ class Hub:
     @property
     def uptime(self) -> float:
         """Seconds since it was made."""
-        return time.time() - self._began_at
+        return time.monotonic() - self._began_at
 
     def age_of(self, connection_id: str) -> float | None:
         """Seconds since a peer's connection began; `None` if that is not known."""
@@ -402,9 +402,8 @@ class Hub:
     async def _reload(self, config: Config | None) -> list[str]:
         if config is None:
             config = await trio.to_thread.run_sync(load, self.config.path, self.config.overrides)
-        # An address that was handed over, or was chosen for port 0, stays.
-        places = {**places_of(config, {}), **self._places}
-        new = await trio.to_thread.run_sync(Parts.of, config, places)
+        places_of(config, {})  # its addresses are right, and wait for a restart
+        new = await trio.to_thread.run_sync(Parts.of, config, self._places)
         await self._swap_tokens(config)
         for name, old in self._parts.tls.items():
             fresh = new.tls[name]

@@ -119,7 +119,7 @@ class Reader:
             )
         elif "${" in value:
             raise ConfigError(key, 'a variable stands alone, as in "${NAME}"')
-        if extra.get("file"):
+        if extra.get("file") and "://" not in value:
             return str(self._folder / Path(value).expanduser())
         unit = extra.get("unit")
         return value if unit is None else _quantity(unit, value, key)

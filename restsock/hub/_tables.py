@@ -35,7 +35,7 @@ Size = Annotated[int, Meta(extra={"unit": "size"}, extra_json_schema={"x-text": 
 """Bytes, or a text such as `"64KiB"`, `"100MiB"`, `"1GB"`."""
 
 File = Annotated[str, Meta(extra={"file": True})]
-"""The name of a file; one that is relative starts from the folder of the TOML file."""
+"""The name of a file; one that is relative starts from the folder of the TOML file. Or a URL."""
 
 Secret = Annotated[str, Meta(extra={"secret": True})]
 """Given by `"${NAME}"` only, the name of an environment variable."""
@@ -151,7 +151,7 @@ class RouteTable(_Table, frozen=True, kw_only=True):
 class JWTTable(_Table, frozen=True, kw_only=True):
     """`jwt` of an access table."""
 
-    jwks: str
+    jwks: File
     audience: Texts
     issuer: str | None = None
 

@@ -154,3 +154,15 @@ async def test_a_configuration_of_its_own_takes_the_place_of_the_file(tmp_path: 
         other = config_for(tmp_path, ingress__max_in_flight=3)
         assert await hub.reload(other) == []
         assert hub.config is other
+
+
+async def test_an_address_that_is_new_waits_for_a_restart(tmp_path: Path) -> None:
+    """Until then the rules are those of the address that there is."""
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
+        rewrite(tmp_path, '[ingress]\nlisten = "127.0.0.1:1"\n')
+        assert await hub.reload() == ["ingress.listen"]
+        async with httpx.AsyncClient(headers=TO_PEER) as web:
+            assert (await web.get(hub.ingress_url)).status_code == 200
+        rewrite(tmp_path, '[ingress]\nlisten = "nonsense"\n')
+        with pytest.raises(ConfigError, match="not an address"):
+            await hub.reload()
