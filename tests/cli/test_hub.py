@@ -72,7 +72,7 @@ def ask(run: Run, running: Running) -> Run:
 
 def objects(ask: Run, *args: str) -> Any:
     done = ask(*args, "--json")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
     return json.loads(done.out)
 
 
@@ -87,7 +87,7 @@ def test_ls(ask: Run, demo: object, running: Running) -> None:
     assert "http://demo.localhost:" in line
     [peer] = objects(ask, "ls", "de*")
     assert peer["principal"] == "demo"
-    assert ask("ls", "other").err == "no peer 'other' is connected\n"
+    assert "no peer 'other' is connected\n" in ask("ls", "other").err
     assert objects(ask, "ls", "other") == []
 
 
@@ -119,21 +119,19 @@ def test_kick(ask: Run, demo: restsock.sync.Client) -> None:
     assert len(objects(ask, "kick", "demo", "--reconnect")["ids"]) == 1
     assert demo.wait_connected(timeout=10) is not None
     [peer] = objects(ask, "ls")
-    assert ask("kick", peer["id"]).err == "1 closed\n"
+    assert "1 closed\n" in ask("kick", peer["id"]).err
     closed = demo.wait_closed(timeout=10)
     assert closed is not None
     assert closed.code == 1000
     missing = ask("kick", "nobody")
-    assert (missing.code, missing.err) == (
-        3,
-        "restsock: there is no peer 'nobody'; 'restsock ls' shows all\n",
-    )
+    assert missing.code == 3
+    assert "restsock: there is no peer 'nobody'; 'restsock ls' shows all\n" in missing.err
 
 
 def test_drain(ask: Run, demo: restsock.sync.Client) -> None:
     before = demo.connection
     assert before is not None
-    assert ask("drain", "demo").err == "1 leaving\n"
+    assert "1 leaving\n" in ask("drain", "demo").err
     before.wait_closed(timeout=10)
     again = demo.wait_connected(timeout=10)
     assert again is not None
@@ -309,8 +307,8 @@ def test_all_options(start: Start, tmp_path: Path, ca: trustme.CA, ca_file: str)
         auth=Bearer("t" * 32),
         tls=restsock.tls.client(ca=ca_file),
     ):
-        answer = requests.get(f"{url}pets", headers={"Host": "edge-1.hub.example"}, verify=ca_file)
-        assert answer.json()
+        host = {"Host": "edge-1.hub.example"}
+        assert requests.get(f"{url}pets", headers=host, verify=ca_file).json()
     hub.signal(signal.SIGINT)
     assert hub.wait() == 130
     assert hub.out.rest() == []
