@@ -67,21 +67,20 @@ def new_session(url: str, value: str | None, ca: Path | None) -> requests.Sessio
 
 
 @contextmanager
-def explained(what: str, *, hint: str) -> Iterator[None]:
+def explained(what: str, *, hint: str, slow: str = "") -> Iterator[None]:
     """Turns what `requests` raises into a `Failure`.
 
     Args:
         what: Whom the request is for, in words.
         hint: What to do where that cannot be reached.
+        slow: What to do where it takes too long.
     """
     try:
         yield
     except requests.exceptions.SSLError as exc:
         raise Failure(f"TLS with {what} fails: {_root(exc)}", "try: restsock doctor") from None
     except requests.exceptions.Timeout:
-        raise Failure(
-            f"{what} does not answer in time", "allow more with --timeout", ExitCode.TIMEOUT
-        ) from None
+        raise Failure(f"{what} does not answer in time", slow, ExitCode.TIMEOUT) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
         raise Failure(f"cannot reach {what}: {_root(exc)}", hint) from None
     except requests.exceptions.RequestException as exc:
@@ -118,7 +117,11 @@ def open_response(request: Request, hub: HubAddress, timeout: float) -> Iterator
     headers: dict[str, Any] = {}
     for name, value in request.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    with explained(f"the hub at {hub.http_url}", hint="is it running? try: restsock doctor"):
+    with explained(
+        f"the hub at {hub.http_url}",
+        hint="is it running? try: restsock doctor",
+        slow="allow more time with --timeout",
+    ):
         with new_session(hub.http_url, hub.authorization, hub.ca) as session:
             response = session.request(
                 request.method,

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,66 +21,71 @@ _PAUSE = 0.5  # seconds between two looks
 _SKIPPED = {"__pycache__", "node_modules"}
 
 
+class _Ended(BaseException):
+    """A signal has come; raised wherever the main thread is."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
 def run_with_reload(folder: Path, args: Sequence[str]) -> int:
     """Runs the command with these arguments as a child, and again after each change.
 
-    A child that ends by itself is started again at the next change. A signal ends the child, then
-    this process, with the exit code of the child.
+    A child that ends by itself is started again at the next change. A signal ends the child, in
+    good order, and then this process.
 
     Args:
         folder: Whose files are watched: those of Python, with those below.
         args: Without `--reload`.
     """
-    ended = threading.Event()
     child: subprocess.Popen[bytes] | None = None
 
     def end(number: int, frame: object) -> None:
-        ended.set()
-        # From the keyboard it reaches the child by itself.
-        if number != signal.SIGINT and child is not None and child.poll() is None:
+        raise _Ended(number)
+
+    def pass_on(number: int, frame: object) -> None:
+        # From the keyboard a signal reaches the child by itself.
+        if number != signal.SIGINT and child is not None:
             child.send_signal(number)
 
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), end)
-    for changed in changes(folder, ended):
-        if changed is not None:
-            click.echo(f"restsock: {changed} has changed; starting again", err=True)
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        for changed in changes(folder):
+            if changed is not None:
+                click.echo(f"restsock: {changed} has changed; starting again", err=True)
+            _stop(child)
+            command = [sys.executable, "-m", "restsock", *args]
+            child = subprocess.Popen(command)  # noqa: S603  # ourselves
+    except _Ended as ended:
+        for number in numbers:
+            signal.signal(number, pass_on)
         _stop(child)
-        if ended.is_set():
-            break
-        child = subprocess.Popen([sys.executable, "-m", "restsock", *args])  # noqa: S603  # ourselves
-    return ExitCode.OK if child is None else _wait(child)
+        return ExitCode.INTERRUPTED if ended.number == signal.SIGINT else ExitCode.OK
+    return ExitCode.OK
 
 
 def _stop(child: subprocess.Popen[bytes] | None) -> None:
-    if child is not None and child.poll() is None:
+    if child is not None:
         child.terminate()
         child.wait()
 
 
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    code = child.wait()
-    return code if code >= 0 else 128 - code
-
-
-def changes(folder: Path, ended: threading.Event) -> Iterator[str | None]:
-    """Gives `None` at once, then the name of a file each time that one has changed.
-
-    Args:
-        folder: With those below it.
-        ended: Ends the iteration, when it is set.
-    """
+def changes(folder: Path) -> Iterator[str | None]:
+    """Gives `None` at once, then the name of a file each time that one has changed, without end."""
     if find_spec("watchfiles") is not None:
         from watchfiles import PythonFilter, watch
 
         yield None
-        for found in watch(folder, watch_filter=PythonFilter(), stop_event=ended):
+        for found in watch(folder, watch_filter=PythonFilter()):
             yield min(path for _, path in found)
         return
     known = stamps(folder)
     yield None
-    while not ended.wait(_PAUSE):
+    while True:
+        time.sleep(_PAUSE)
         now = stamps(folder)
         if now != known:
             changed = dict(set(now.items()) ^ set(known.items()))

@@ -116,10 +116,14 @@ def test_events(ask: Run, running: Running, start: Start) -> None:
 
 
 def test_kick(ask: Run, demo: restsock.sync.Client) -> None:
-    assert len(objects(ask, "kick", "demo", "--reconnect")["ids"]) == 1
-    assert demo.wait_connected(timeout=10) is not None
-    [peer] = objects(ask, "ls")
-    assert "1 closed\n" in ask("kick", peer["id"]).err
+    before = demo.connection
+    assert before is not None
+    assert objects(ask, "kick", "demo", "--reconnect")["ids"] == [before.id]
+    before.wait_closed(timeout=10)
+    again = demo.wait_connected(timeout=10)
+    assert again is not None
+    again.request("GET", "/")  # once it is answered, the hub knows the new connection
+    assert "1 closed\n" in ask("kick", again.id).err
     closed = demo.wait_closed(timeout=10)
     assert closed is not None
     assert closed.code == 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,7 +116,10 @@ def test_behind_a_port_of_its_own(start: Start, folder: Path, run: Run) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; stop" in taken.err
 
 
-def test_it_starts_again_after_a_change(start: Start, hub: Hub, folder: Path, run: Run) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_starts_again_after_a_change(
+    start: Start, hub: Hub, folder: Path, run: Run, number: signal.Signals, code: int
+) -> None:
     served = start(
         *("serve", "main:app", "--reload", "--name", "changing", "--hub", hub.url), cwd=folder
     )
@@ -125,6 +129,8 @@ def test_it_starts_again_after_a_change(start: Start, hub: Hub, folder: Path, ru
     served.err.until("main.py has changed; starting again")
     served.out.next()
     assert run("call", "changing", "/", "--hub", hub.url).out == "version two"
+    served.signal(number)
+    assert served.wait() == code
 
 
 @pytest.mark.parametrize(

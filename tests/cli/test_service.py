@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 import requests
 
-from restsock.cli.demo import app
+from restsock.cli import demo
+from restsock.cli._main import command
 
-from .command import Process, Run, environment
+from .command import ROOT, Process, Run, environment
 
 Start = Callable[..., Process]
 
@@ -34,6 +37,26 @@ def test_a_unit(run: Run) -> None:
 
 def test_a_unit_of_nothing(run: Run) -> None:
     assert run("service", "print").code == 2
+
+
+def test_what_is_packaged_is_a_command_line_that_is_understood() -> None:
+    found = []
+    for path in (ROOT / "packaging").rglob("*"):
+        if path.is_file():
+            text = path.read_text("utf-8")
+            found += re.findall(r"^ExecStart=\S+/restsock (.+)$", text, re.MULTILINE)
+            found += [
+                " ".join(json.loads(words))
+                for words in re.findall(r"^CMD (\[.+\])$", text, re.MULTILINE)
+            ]
+    assert len(found) == 3
+    for line in found:
+        verb, *args = shlex.split(line)
+        verbs = click.Context(command)
+        chosen = command.get_command(verbs, verb)
+        assert chosen is not None
+        with chosen.make_context(verb, args, parent=verbs):
+            pass
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -57,8 +80,8 @@ def test_completion_of_verbs() -> None:
 
 
 def test_the_demo_app_runs(start: Start) -> None:
-    demo = start("demo-app", "--listen", "0", "--json")
-    url = json.loads(demo.out.next())["url"]
+    served = start("demo-app", "--listen", "0", "--json")
+    url = json.loads(served.out.next())["url"]
     assert "It works" in requests.get(url).text
 
 
@@ -67,11 +90,12 @@ def answer(method: str, path: str, body: bytes = b"") -> tuple[str, bytes]:
 
     said: list[Any] = []
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(body)}
-    content = b"".join(app(environ, lambda *args: said.append(args)))
+    content = b"".join(demo.app(environ, lambda *args: said.append(args)))
     return said[0][0], content
 
 
-def test_the_demo_app() -> None:
+def test_the_demo_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_pets", ["Rex"])
     assert answer("GET", "/")[0] == "200 OK"
     status, pets = answer("POST", "/pets", b'"Ada"')
     assert (status, json.loads(pets)[-1]) == ("201 Created", "Ada")

@@ -120,6 +120,14 @@ def test_another_peer_takes_the_name(start: Start, hub: Hub) -> None:
         assert served.wait() == 1
 
 
+def test_a_name_that_is_taken_is_waited_for(start: Start) -> None:
+    with restsock.sync.listen("127.0.0.1", 0, names="reject") as server:
+        with restsock.sync.connect(server.url, name="wanted"):
+            served = start("forward", "1", "--name", "wanted", "--hub", server.url)
+            assert "dialing again in" in served.err.until("the name is taken")
+        assert "wanted.localhost" in served.out.next()
+
+
 def test_the_hub_forgets_the_token(start: Start) -> None:
     tokens = {TOKEN.encode(): restsock.Principal("edge-1")}
 
