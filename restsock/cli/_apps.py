@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from restsock.apps import ignore
 from restsock.connection import Exchange, Handler, answer
 
 from ._failures import Failure
@@ -114,7 +115,7 @@ class OnlyPaths:
         if plain and any(path == one or path.startswith(one + b"/") for one in self._paths):
             self._handler.handle(exchange)
         else:
-            exchange.observer = _ignore
+            exchange.observer = ignore
             answer(exchange, 404, "There is nothing here.\n")
 
 
@@ -141,7 +142,3 @@ def null_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> lis
         pass
     start_response("200 OK", [("Content-Length", "0")])
     return [b""]
-
-
-def _ignore(event: object) -> None:
-    """Observes nothing: the answer has been given."""

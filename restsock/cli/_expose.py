@@ -8,29 +8,39 @@ from typing import TYPE_CHECKING
 
 import click
 
+from restsock._addresses import is_loopback
+
 from ._hub_address import HubAddress
 from ._options import ADDRESS, complete_names, hub_options, json_option, output_options
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange, Handler
+    from restsock.protocol import Headers
 
     from ._output import Output
 
-__all__ = ["WithFields", "command"]
+__all__ = ["Exposed", "command"]
 
 
-class WithFields:
+class Exposed:
     """A `Handler` that sets header fields of each request before it passes it on.
 
+    On loopback, pages of the web are no callers: what they can reach has the rights of the token.
+    So Host and Origin have to name this machine there.
+
     Args:
-        handler: What gets them.
+        handler: What gets the requests.
         fields: Names and values; those of the same names are dropped.
+        loopback: Whether this machine alone can reach it.
     """
 
-    def __init__(self, handler: Handler, fields: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, handler: Handler, fields: Sequence[tuple[bytes, bytes]], *, loopback: bool
+    ) -> None:
         self._handler = handler
         self._fields = list(fields)
         self._names = {name.lower() for name, _ in fields}
+        self._loopback = loopback
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """See `Handler`."""
@@ -38,10 +48,31 @@ class WithFields:
 
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
+        from restsock.apps import ignore
+        from restsock.connection import answer
+
         request = exchange.request
+        if self._loopback and not all(map(_is_here, _places_in(request.headers))):
+            exchange.observer = ignore
+            answer(exchange, 403, "Host and Origin have to be this machine.\n")
+            return
         kept = [one for one in request.headers if one[0].lower() not in self._names]
         exchange.request = request._replace(headers=kept + self._fields)
         self._handler.handle(exchange)
+
+
+def _places_in(headers: Headers) -> list[str]:
+    """The hosts, with their ports, that the fields Host and Origin name."""
+    from restsock.protocol import values_of
+
+    places = values_of(headers, b"host")
+    places += [value.rpartition(b"://")[2] for value in values_of(headers, b"origin")]
+    return [place.decode("latin-1") for place in places]
+
+
+def _is_here(place: str) -> bool:
+    host = place if place.count(":") < 1 or place.endswith("]") else place.rpartition(":")[0]
+    return is_loopback(host.strip("[]").lower())
 
 
 @click.command("expose", short_help="Open a local port that reaches a peer, through the hub.")
@@ -67,7 +98,8 @@ def command(
     curl http://127.0.0.1:9000/pets
 
     ADDRESS is [HOST:]PORT; without it the system chooses a port. WebSockets and streams pass, too.
-    With a token for the hub, an Authorization field of the caller is replaced by it.
+    With a token for the hub, an Authorization field of the caller is replaced by it: whoever can
+    reach the port has the rights of that token. Pages of other hosts cannot, on loopback.
     """
     from urllib.parse import quote
 
@@ -89,5 +121,5 @@ def command(
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
-    handler = WithFields(make_handler(upstream), fields)
+    handler = Exposed(make_handler(upstream), fields, loopback=is_loopback(address[0]))
     return Listening(address, handler, f"{name} through {hub.address}", output).run()

@@ -13,6 +13,7 @@ from restsock._exceptions import (
     RequestTimeout,
     RestsockError,
 )
+from restsock._logging import escaped
 
 from ._exit_codes import ExitCode
 
@@ -44,7 +45,7 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Writes it to stderr."""
         hint = f"; {self.hint}" if self.hint else ""
-        message = " ".join(self.message.split())
+        message = escaped(" ".join(self.message.split()))  # it may have words of a peer
         click.echo(f"{self.details}restsock: {message}{hint}", file=file, err=file is None)
 
 

@@ -1,4 +1,4 @@
-"""A listener that serves an app, to peers and to clients of plain HTTP."""
+"""A listener that serves an app, to clients of plain HTTP and perhaps to peers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ class Listening:
         handler: What serves.
         served: What that is, for people.
         output: Where to write.
+        peers: Whether peers may dial in, and call it.
     """
 
     address: tuple[str, int]
     handler: Handler
     served: str
     output: Output
+    peers: bool = False
 
     def run(self) -> int:
         """Runs until a signal; returns the exit code.
@@ -50,8 +52,9 @@ class Listening:
         server = listen(
             host,
             port,
-            app=self.handler,
-            endpoints={"/": RunsAlready(self.handler)},
+            app=self.handler if self.peers else None,
+            endpoints={"/": RunsAlready(self.handler) if self.peers else self.handler},
+            peers=self.peers,
             instrument=traffic,
         )
         return trio.run(self._run, server, traffic)
@@ -75,6 +78,7 @@ class Listening:
     def _look(self, server: Server, traffic: Traffic, url: str) -> View:
         from ._panel import View
 
-        peers = f"{len(server.connections)} connected"
-        rows = (("URL", url), ("Serves", self.served), ("Peers", peers))
-        return View(True, "listening", rows, traffic)
+        rows = [("URL", url), ("Serves", self.served)]
+        if self.peers:
+            rows.append(("Peers", f"{len(server.connections)} connected"))
+        return View(True, "listening", tuple(rows), traffic)

@@ -86,7 +86,7 @@ def command(
     if listen is not None:
         from ._listening import Listening
 
-        return Listening(listen, handler, app, output).run()
+        return Listening(listen, handler, app, output, peers=True).run()
     from ._peer import Peer
 
     name = name or name_of_this_host(app.partition(":")[0].rpartition(".")[2])

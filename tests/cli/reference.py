@@ -17,6 +17,11 @@ _START = "<!-- From here on written by tests/cli/reference.py -->\n"
 _WIDTH = 96
 
 
+def root_context() -> click.Context:
+    """That of the command itself. Each verb keeps the help option of the first one it is in."""
+    return click.Context(command, info_name="restsock", **command.context_settings)
+
+
 def _help_of(found: click.Command, parent: click.Context, name: str) -> str:
     context = click.Context(
         found, parent=parent, info_name=name, max_content_width=_WIDTH, terminal_width=_WIDTH
@@ -26,7 +31,7 @@ def _help_of(found: click.Command, parent: click.Context, name: str) -> str:
 
 
 def _sections() -> Iterator[str]:
-    root = click.Context(command, info_name="restsock", **command.context_settings)
+    root = root_context()
     for section, verbs in VERBS.items():
         yield f"## {section}\n"
         for verb in verbs:

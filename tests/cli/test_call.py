@@ -13,6 +13,9 @@ import pytest
 import requests
 
 import restsock.sync
+from restsock.apps import make_handler
+from restsock.cli._apps import null_app
+from restsock.cli._expose import Exposed
 from restsock.cli._items import read_items
 from restsock.cli._messages import _file_name
 
@@ -283,6 +286,31 @@ def _fields(environ: dict[str, Any], start_response: Callable[..., Any]) -> list
     assert "HTTP_AUTHORIZATION" not in environ
     start_response("200 OK", [])
     return [environ["HTTP_HOST"].encode()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "[::1]"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:80"}, 403),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_pages_of_the_web_are_no_callers(fields: dict[str, str], status: int) -> None:
+    assert answered(fields, loopback=True) == status
+    assert answered(fields, loopback=False) == 200
+
+
+def answered(fields: dict[str, str], *, loopback: bool) -> int:
+    """What `expose` answers to a request with these fields."""
+    handler = Exposed(make_handler(null_app), [(b"X", b"1")], loopback=loopback)
+    with restsock.sync.listen("127.0.0.1", 0, endpoints={"/": handler}) as server:
+        return requests.get(server.url.replace("ws", "http"), headers=fields).status_code
 
 
 def test_expose_wrong_use(run: Run) -> None:

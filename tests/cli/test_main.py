@@ -16,6 +16,7 @@ import restsock.cli
 from restsock.cli._main import VERBS, command
 
 from .command import Run, environment
+from .reference import root_context
 
 _HEAVY = (
     *("trio", "asyncio", "ssl", "socket", "requests", "urllib3", "rich", "msgspec", "h11"),
@@ -25,7 +26,7 @@ _HEAVY = (
 
 def verbs() -> Iterator[tuple[str, click.Command]]:
     """All verbs; those of a group as `token new`."""
-    ctx = click.Context(command)
+    ctx = root_context()
     for verb in command.list_commands(ctx):
         found = command.get_command(ctx, verb)
         assert found is not None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import pytest
 
+from restsock.cli._failures import Failure
 from restsock.cli._hub_address import HubAddress, label_of, name_of_this_host
 from restsock.cli._output import LogfmtFormatter, Output
 
@@ -42,6 +43,11 @@ def test_events_go_to_one_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ('{"event": "x", "a": 1}\n', "")
     Output(quiet=True).event("x", "in words", a=1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_failure_is_one_line_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    Failure("a\n  b \x1b[2J", "do this").show()
+    assert capsys.readouterr() == ("", "restsock: a b \\x1b[2J; do this\n")
 
 
 def test_logfmt() -> None:

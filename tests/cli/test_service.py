@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import click
 import pytest
 import requests
 
@@ -19,6 +18,7 @@ from restsock.cli import demo
 from restsock.cli._main import command
 
 from .command import ROOT, Process, Run, environment
+from .reference import root_context
 
 Start = Callable[..., Process]
 
@@ -52,7 +52,7 @@ def test_what_is_packaged_is_a_command_line_that_is_understood() -> None:
     assert len(found) == 3
     for line in found:
         verb, *args = shlex.split(line)
-        verbs = click.Context(command)
+        verbs = root_context()
         chosen = command.get_command(verbs, verb)
         assert chosen is not None
         with chosen.make_context(verb, args, parent=verbs):
