@@ -162,6 +162,7 @@ async def _check_peer(hub: HubAddress, timeout: float) -> list[Finding]:
         timeouts=Timeouts(handshake=timeout), heartbeat=Heartbeat(interval=0.1, timeout=timeout)
     )
     pong = _Pong()
+    token = "" if hub.credentials is None else ", and this token"
     client = connect(
         **hub.connect_arguments(), options=options, backoff=Backoff(tries=1), instrument=pong
     )
@@ -169,7 +170,7 @@ async def _check_peer(hub: HubAddress, timeout: float) -> list[Finding]:
         async with client:
             connection = await client.wait_connected()
             findings = [
-                Finding("upgrade", "ok", "the hub takes peers, and this token"),
+                Finding("upgrade", "ok", f"the hub takes peers{token}"),
                 Finding("handshake", "ok", f"connection {connection.id}"),
             ]
             with trio.move_on_after(timeout):

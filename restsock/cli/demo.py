@@ -28,8 +28,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
         return _answer(start_response, "200 OK", _PAGE, "text/html; charset=utf-8")
     if path == "/pets":
         if method == "POST":
-            name = _body_of(environ).decode("utf-8", "replace").strip('"')[:40]
-            _pets[:] = [*_pets, name][-20:]
+            _pets[:] = [*_pets, _name_in(_body_of(environ))][-20:]
             return _json(start_response, "201 Created", _pets)
         return _json(start_response, "200 OK", _pets)
     if path == "/echo":
@@ -49,6 +48,17 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
         start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
         return _count()
     return _answer(start_response, "404 Not Found", b"There is nothing here.\n")
+
+
+def _name_in(body: bytes) -> str:
+    """A name: `name` in a JSON object, a JSON text, or the body as it is."""
+    text = body.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    name = value.get("name") if isinstance(value, dict) else value
+    return str(name)[:40]
 
 
 def _count() -> Iterator[bytes]:

@@ -97,8 +97,9 @@ def answer(method: str, path: str, body: bytes = b"") -> tuple[str, bytes]:
 def test_the_demo_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_pets", ["Rex"])
     assert answer("GET", "/")[0] == "200 OK"
-    status, pets = answer("POST", "/pets", b'"Ada"')
-    assert (status, json.loads(pets)[-1]) == ("201 Created", "Ada")
+    for body in (b'"Ada"', b'{"name": "Ada"}', b"Ada"):
+        status, pets = answer("POST", "/pets", body)
+        assert (status, json.loads(pets)[-1]) == ("201 Created", "Ada")
     for _ in range(30):
         answer("POST", "/pets", b"x" * 1000)
     assert len(answer("GET", "/pets")[1]) < 2000
