@@ -131,6 +131,18 @@ def test_a_hub_has_a_panel(terminals: list[Terminal], tmp_path: Path) -> None:
     assert terminal.wait() == 0
 
 
+def test_a_download_has_a_bar(
+    terminals: list[Terminal], hub: Hub, demo: str, tmp_path: Path
+) -> None:
+    target = str(tmp_path / "pets")
+    terminal = Terminal("call", demo, "/pets", "--download", "-o", target, "--hub", hub.url)
+    terminals.append(terminal)
+    text = terminal.until(f"bytes in {target}")
+    assert "━" in text
+    assert terminal.wait() == 0
+    assert (tmp_path / "pets").read_bytes()
+
+
 def test_without_colours(terminals: list[Terminal], hub: Hub) -> None:
     terminal = Terminal(
         "serve", "restsock.cli.demo:app", "--name", "plain", "--hub", hub.url, NO_COLOR="1"
