@@ -1,6 +1,6 @@
 """Mistakes that others have made at this place, each with the test that would catch it here.
 
-The table in docs/hub.md names them; the docstring of each test begins with the mistake.
+The table in docs/ingress.md names them; the docstring of each test begins with the mistake.
 """
 
 from __future__ import annotations
@@ -396,7 +396,7 @@ def test_secrets_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_table_names_each_of_these_tests() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "ingress.md").read_text(encoding="utf-8")
     table = text.partition("## Mistakes of others")[2]
     named = set(re.findall(r"`(test_\w+)`", table))
     assert named == set(mistakes())
