@@ -56,8 +56,8 @@ class Ingress:
         restsock.listen("0.0.0.0", 8080, ingress=ingress)      # http://edge-1.hub.example:8080/
 
     Whom a request is for is said by its host, or by the field `Restsock-Peer`: docs/ingress.md.
-    Peers get Host as it came, X-Forwarded-For, -Host and -Proto, Forwarded, and Restsock-Identity with
-    the name of the principal; what clients send under these names is dropped.
+    Peers get Host as it came, X-Forwarded-For, -Host and -Proto, Forwarded, and Restsock-Identity
+    with the name of the principal; what clients send under these names is dropped.
 
     Args:
         domains: Below each of them every peer has a host, by its name. `None` is `localhost` if the

@@ -131,6 +131,8 @@ class Portal:
             answer = answers.get()
         except KeyboardInterrupt:
             job.withdraw()
+            # It may have hit between the answer and the next step here: then there is no other.
+            self.post(lambda: answers.put((None, None)) if job.answered else None)
             answers.get()  # a second Ctrl-C leaves without waiting
             raise
         return unwrap(answer)
@@ -241,6 +243,9 @@ class Job(Generic[T]):
         function: what to run.
         done: is called once, on the loop, with the answer. How the other thread waits for it is its
             own affair; a loop there would have itself woken.
+
+    Attributes:
+        answered: whether it has been called. To be read on the loop.
     """
 
     def __init__(
@@ -254,6 +259,7 @@ class Job(Generic[T]):
         self._done = done
         self._scope = trio.CancelScope()
         self._posted = False  # and the loop has seen it
+        self.answered = False
 
     def post(self) -> None:
         """Has the function started. May be called from any thread."""
@@ -266,12 +272,12 @@ class Job(Generic[T]):
     def _start(self) -> None:
         self._posted = True
         if not self._portal.start_soon(self._run):
-            self._done((None, closed_error()))
+            self._answer((None, closed_error()))
 
     def _withdraw(self) -> None:
         self._scope.cancel()
         if not self._posted:
-            self._done((None, closed_error()))
+            self._answer((None, closed_error()))
 
     async def _run(self) -> None:
         answer: Answer[T] = (None, closed_error())
@@ -281,7 +287,11 @@ class Job(Generic[T]):
         except Exception as error:  # noqa: BLE001  # raised again in the calling thread
             answer = (None, error)
         finally:
-            self._done(answer)
+            self._answer(answer)
+
+    def _answer(self, answer: Answer[T]) -> None:
+        self.answered = True
+        self._done(answer)
 
 
 def closed_error() -> ConnectionClosed:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -140,6 +142,27 @@ def test_run_returns_and_raises() -> None:
         context.portal.run(double, -1)
     with pytest.raises(ZeroDivisionError):
         context.portal.call(lambda: 1 // 0)
+    context.close()
+
+
+def test_an_interrupt_right_after_the_answer_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(queue.SimpleQueue[Any]):
+        interrupted = False
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            answer = super().get(block, 10)
+            if not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt  # the answer was taken, and is lost
+            return answer
+
+    context = BlockingContext(Thing().open)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "SimpleQueue", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            context.portal.run(trio.lowlevel.checkpoint)
     context.close()
 
 
