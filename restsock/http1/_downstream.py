@@ -267,18 +267,26 @@ class Downstream:
         chunks, request = self._chunks, self._request
         assert chunks is not None
         assert request is not None
-        data = chunks.take(self._buffer, min(self._credit, self._limits.max_frame))
-        if data:
-            self._credit -= len(data)
-            self._tell(FrameType.DATA, 0, data)
-        elif chunks.trailers is not None:
+        # Joined: a frame for each of many tiny chunks would cost much more than they did.
+        pieces = []
+        room = min(self._credit, self._limits.max_frame)
+        try:
+            while piece := chunks.take(self._buffer, room):
+                pieces.append(piece)
+                room -= len(piece)
+        finally:  # what came before a malformed chunk is told, however the bytes were cut
+            if pieces:
+                data = b"".join(pieces)
+                self._credit -= len(data)
+                self._tell(FrameType.DATA, 0, data)
+        if chunks.trailers is not None:
             self._complete()
             trailers = allowed_trailers(chunks.trailers, request.named)
             if trailers:
                 self._tell(FrameType.HEAD, END, encode_trailers(trailers))
             else:
                 self._tell(FrameType.DATA, END, b"")
-        return bool(data)
+        return bool(pieces)
 
     def _tell(self, type: FrameType, flags: int, payload: bytes) -> None:
         header = HEADER.pack(type, flags, 0, self.stream_id)

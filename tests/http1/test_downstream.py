@@ -338,6 +338,13 @@ def test_a_body_in_chunks_keeps_to_the_credit_too() -> None:
     assert not any(isinstance(e, StreamFailed) for e in front.events)
 
 
+def test_tiny_chunks_make_no_tiny_frames() -> None:
+    front = Front()
+    front.pipeline.receive_data(CHUNKED)
+    front.layer.receive_data(b"1\r\na\r\n" * 3000)
+    assert len(front.layer.events) == 1
+
+
 def test_a_long_response_renews_the_credit_of_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_downstream, "_MORE_CREDIT", 1000)
     front = begun()
