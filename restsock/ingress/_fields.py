@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from restsock.protocol import (
     HOST,
     TOKEN,
+    Headers,
     RequestHead,
     ResponseHead,
     is_plain_name,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IDENTITY_FIELD",
+    "clean_trailers",
     "head_for_client",
     "head_for_peer",
     "host_of",
@@ -39,6 +41,9 @@ IDENTITY_FIELD = b"Restsock-Identity"
 # What they say holds for the whole origin, which peers with a path prefix share.
 _OF_THE_ORIGIN = frozenset(
     (b"service-worker-allowed", b"clear-site-data", b"strict-transport-security", b"alt-svc")
+)
+_OF_THE_HEAD = frozenset(
+    (b"authorization", b"cookie", b"set-cookie", b"location", b"content-location")
 )
 _COOKIE_DOMAIN = re.compile(rb";[ \t]*domain[ \t]*=[^;]*", re.IGNORECASE)
 _COOKIE_PATH = re.compile(rb"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*)", re.IGNORECASE)
@@ -70,9 +75,7 @@ def head_for_peer(
         lower = name.lower()
         if lower == b"host":
             host = value
-        if not is_plain_name(lower) or lower == b"proxy" or lower.startswith(b"restsock-"):
-            continue
-        if lower in (b"proxy-authorization", b"proxy-connection", b"http2-settings"):
+        if _is_forged(lower):
             continue
         if lower == b"authorization" and own_authorization:
             continue
@@ -103,6 +106,32 @@ def head_for_peer(
             host = _upstream_host(found.route)
             headers = [(n, host if n.lower() == b"host" else v) for n, v in headers]
     return RequestHead(request.method, found.target, headers, scheme)
+
+
+def clean_trailers(trailers: Headers) -> Headers:
+    """Trailers, either way, without what would be dropped or changed in a head.
+
+    Some servers add them to the fields of the head.
+    """
+    return [field for field in trailers if _may_trail(field[0].lower())]
+
+
+def _may_trail(lower: bytes) -> bool:
+    return not (
+        _is_forged(lower)
+        or told_by_gateways(lower)
+        or lower in _OF_THE_HEAD
+        or lower in _OF_THE_ORIGIN
+    )
+
+
+def _is_forged(lower: bytes) -> bool:
+    """Whether a field is never taken from a client."""
+    return (
+        not is_plain_name(lower)
+        or lower.startswith(b"restsock-")
+        or lower in (b"proxy", b"proxy-authorization", b"proxy-connection", b"http2-settings")
+    )
 
 
 def _upstream_host(route: Route) -> bytes:

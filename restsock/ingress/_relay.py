@@ -39,6 +39,8 @@ from restsock.protocol import (
     values_of,
 )
 
+from ._fields import clean_trailers
+
 __all__ = ["MAX_CHECKED", "Relay"]
 
 if TYPE_CHECKING:
@@ -125,7 +127,8 @@ class Relay:
         Args:
             submitter: the way to the peer.
             head: as the peer is to get it.
-            translate: makes of the peer's response head that for the client.
+            translate: makes of a response head of the peer, the early ones as well, that for the
+                client.
             check: is called with the whole body before any of it is sent on, and raises `Refused`
                 if it is not to be. Then the body has at most `MAX_CHECKED` bytes.
         """
@@ -198,7 +201,7 @@ class Relay:
         elif isinstance(event, DataReceived):
             self._receive(event.data)
         elif isinstance(event, EndReceived):
-            self._receive_request_end(event.trailers)
+            self._receive_request_end(clean_trailers(event.trailers))
         elif isinstance(event, Writable):
             self._give_credit_back(0)
         elif isinstance(event, Failed):
@@ -259,7 +262,7 @@ class Relay:
             elif isinstance(event, ResponseReceived):
                 self._receive_head(event.head)
             elif isinstance(event, EndReceived):
-                self._receive_end(event.trailers)
+                self._receive_end(clean_trailers(event.trailers))
             elif isinstance(event, Started):
                 self.waiting = False
                 self._go_on()
@@ -278,14 +281,14 @@ class Relay:
             self._fail(exc)
 
     def _receive_head(self, head: ResponseHead) -> None:
+        assert self._translate is not None
+        head = self._translate(head)
         if head.status < 200 and head.status != 101:
             with self._inbound.batch():
                 self._inbound.send_head(head)
             return
         self.answered = True
         self.status = head.status
-        assert self._translate is not None
-        head = self._translate(head)
         # With a length, or without a body, more mostly follows at once: they leave together.
         if content_length(head.headers) is not None or head.status in (204, 304):
             self._head = head

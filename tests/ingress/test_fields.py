@@ -7,7 +7,7 @@ import pytest
 from restsock import Principal
 from restsock.connection import Peer
 from restsock.ingress import FieldRules, Route
-from restsock.ingress._fields import head_for_client, head_for_peer
+from restsock.ingress._fields import clean_trailers, head_for_client, head_for_peer
 from restsock.ingress._names import Found
 from restsock.protocol import RequestHead, ResponseHead, told_by_gateways, values_of
 
@@ -246,6 +246,16 @@ def test_what_is_said_of_the_whole_origin_does_not_cross_below_a_prefix(name: st
 def test_a_peer_does_not_speak_for_the_ingress() -> None:
     head = at_client((b"Restsock-May-Have-Run", b"?0"), (b"RESTSOCK-X", b"1"), (b"X", b"2"))
     assert head.headers == [(b"X", b"2")]
+
+
+FORGED_TRAILERS = [*FORGED, "Authorization", "Cookie", "Set-Cookie", "Location", "Clear-Site-Data"]
+
+
+@pytest.mark.parametrize("name", FORGED_TRAILERS)
+def test_what_may_not_be_in_a_head_does_not_come_after_the_body(name: str) -> None:
+    """Some servers add trailers to the fields of the head."""
+    trailers = [(b"X-Sum", b"1"), (name.encode(), b"forged"), (name.lower().encode(), b"forged")]
+    assert clean_trailers(trailers) == [(b"X-Sum", b"1")]
 
 
 def test_rules_of_the_route_for_responses() -> None:

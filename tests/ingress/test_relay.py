@@ -127,8 +127,13 @@ class Scene:
     def submit(self, exchange: Exchange) -> None:
         self.submitted.append(exchange)
 
-    def start(self, check: Callable[[bytes], object] | None = None) -> None:
-        self.relay.start(cast("Any", self), HEAD, lambda head: head, check)
+    def start(
+        self, check: Callable[[bytes], object] | None = None, *, hide: bytes | None = None
+    ) -> None:
+        def translate(head: ResponseHead) -> ResponseHead:
+            return head._replace(headers=[f for f in head.headers if f[0].lower() != hide])
+
+        self.relay.start(cast("Any", self), HEAD, translate, check)
 
     @property
     def outbound(self) -> Exchange:
@@ -349,6 +354,19 @@ def test_trailers_of_a_request_that_waits_for_its_peer_follow_later() -> None:
     assert scene.failures == []
     scene.connect()
     assert (scene.peer.waiting, scene.peer.ended) == (b"ab", [(b"X-Sum", b"1")])
+
+
+def test_trailers_and_early_heads_are_held_to_the_same_rules() -> None:
+    scene = Scene()
+    scene.start(hide=b"x-secret")
+    scene.from_client(data(b"a"))
+    scene.connect()
+    scene.from_client(end((b"X-Sum", b"1"), (b"Restsock-Identity", b"root")))
+    assert scene.peer.ended == [(b"X-Sum", b"1")]
+    scene.from_peer(response(103, (b"Link", b"</a>"), (b"X-Secret", b"1")), response())
+    scene.from_peer(end((b"X-Sum", b"2"), (b"Set-Cookie", b"a=b; Domain=example")))
+    assert scene.client.heads[0].headers == [(b"Link", b"</a>")]
+    assert scene.client.ended == [(b"X-Sum", b"2")]
 
 
 def test_a_head_that_nothing_follows_is_not_kept() -> None:
