@@ -153,7 +153,7 @@ class Answered(Refused):
     ) -> None:
         if type(status) is not int or not 300 <= status <= 599:
             raise ValueError(f"{status!r} is not a status to answer with: 300 to 599")
-        super().__init__(max(status, 400))
+        super().__init__(max(status, 400), "Refused.")
         self.status = status
         self.body = body
         self.headers = [(n, v) for n, v in headers if n.lower() not in _OF_THIS_HOP]

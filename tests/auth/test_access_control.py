@@ -26,7 +26,15 @@ from restsock import (
     Timeouts,
     listen,
 )
-from restsock.auth import Basic, Bearer, BearerTokens, CertificateSubject, Refused, Upgrade
+from restsock.auth import (
+    Answered,
+    Basic,
+    Bearer,
+    BearerTokens,
+    CertificateSubject,
+    Refused,
+    Upgrade,
+)
 from restsock.connection import AccessControl, Connection, Peer, open_accepted, open_dialed
 from restsock.protocol import ClientUpgrade, Headers
 from tests.memory_network import Echo
@@ -76,6 +84,15 @@ async def ask(
                 data += piece
         await here.aclose()
     return Answer(data)
+
+
+async def test_an_authenticator_may_answer_by_itself() -> None:
+    def answer(upgrade: Upgrade) -> Principal | None:
+        raise Answered(302, [(b"Location", b"/login"), (b"Connection", b"keep-alive")], b"go")
+
+    found = await ask(AccessControl(auth=answer))
+    assert (found.status, found.fields["location"]) == (302, "/login")
+    assert found.fields["connection"] == "close"
 
 
 class NotMetError(Exception):

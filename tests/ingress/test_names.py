@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restsock.auth import Refused
 from restsock.ingress import Route
 from restsock.ingress._names import Found, Naming, is_label
-from restsock.protocol import RequestHead
+from restsock.protocol import HOST, RequestHead
 
 ROUTES = (
     Route("api.example.com", "edge-1", path="/v1", strip=True),
@@ -262,3 +265,28 @@ def test_refusing_often_keeps_nothing() -> None:
             find("unknown.example")
         depths.add(len(traceback.extract_tb(refused.value.__traceback__)))
     assert len(depths) == 1
+
+
+ASCII = st.characters(codec="ascii")
+
+
+@given(
+    host=st.from_regex(
+        HOST.pattern.decode(), fullmatch=True, alphabet=st.characters(codec="ascii")
+    ),
+    target=st.from_regex(r"(/[!-~]*){1,4}|\*", fullmatch=True),
+    peers=st.lists(st.from_regex(r"[!-~]{0,20}", fullmatch=True), max_size=2),
+    own=st.booleans(),
+)
+def test_whatever_is_asked_there_is_a_name_or_a_refusal(
+    host: str, target: str, peers: list[str], own: bool
+) -> None:
+    asked = request(host, target, *peers)
+    with contextlib.suppress(Refused):
+        found = naming(own_hosts_only=own).find(asked)
+        assert found.name
+        assert found.name.isprintable()
+        assert found.target.startswith(b"/") or found.target == b"*"
+        assert target.encode().endswith(found.target.lstrip(b"/"))
+        if peers:
+            assert [found.name] == [unquote(peer) for peer in peers]
