@@ -23,7 +23,8 @@ import restsock
 FOR_PROGRAMS = [
     "restsock",
     *("restsock.adapters", "restsock.aio", "restsock.apps", "restsock.asgi", "restsock.auth"),
-    *("restsock.ingress", "restsock.instruments", "restsock.instruments.opentelemetry"),
+    *("restsock.hub", "restsock.ingress"),
+    *("restsock.instruments", "restsock.instruments.opentelemetry"),
     *("restsock.instruments.prometheus", "restsock.openapi", "restsock.sync"),
     *("restsock.testing", "restsock.tls"),
 ]

@@ -322,7 +322,8 @@ class Hub:
 
         Peers are told 1012 where the sockets were handed over, since the next process is about to
         take them, and else 1001; clients dial again after both. A second call waits for the first;
-        one with a shorter grace shortens it. When it is cancelled, all is dropped at once.
+        one with a shorter grace shortens it. When it is cancelled, all is dropped at once. It
+        raises no error of its own.
 
         Args:
             grace: seconds; `None` is `hub.grace`.
@@ -346,7 +347,7 @@ class Hub:
                 await self._servers["admin"].aclose(grace=min(seconds, _ADMIN_GRACE))
 
     async def wait_closed(self) -> None:
-        """Waits until no connection is left."""
+        """Waits until no connection is left: no error is raised."""
         for server in self._servers.values():
             await server.wait_closed()
 
@@ -354,13 +355,22 @@ class Hub:
         """Serves until SIGTERM or SIGINT, of which a second one ends at once; SIGHUP reloads.
 
         What is in flight goes on for `hub.grace` after the first one. systemd is told that the
-        service is ready (`Type=notify-reload`). In the main thread only.
+        service is ready (`Type=notify-reload`).
+
+        Raises:
+            RuntimeError: This is not the main thread, which alone gets signals.
         """
         async with drain_on_signal(self):
             await self.reload_on_signal()
 
     async def reload_on_signal(self) -> None:
-        """Reloads at each SIGHUP, until it is cancelled. In the main thread only."""
+        """Reloads at each SIGHUP, until it is cancelled.
+
+        systemd is told that the service is ready. A wrong file is an error in the log.
+
+        Raises:
+            RuntimeError: This is not the main thread, which alone gets signals.
+        """
         if not hasattr(signal, "SIGHUP"):
             await trio.sleep_forever()
         with trio.open_signal_receiver(signal.SIGHUP) as caught:

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
@@ -18,6 +18,8 @@ __all__ = ["NameCounters", "PassedLog", "Record", "Ring"]
 _KEPT = 1000
 # Names with counters of their own; of more, the one that was not asked for longest is forgotten.
 _NAMES = 10_000
+
+_CLASSES = {n: f"{n}xx" for n in range(1, 10)}  # of statuses
 
 _T = TypeVar("_T")
 
@@ -43,36 +45,43 @@ class Ring(Generic[_T]):
     """The last records, for those who look now and those who follow. On the loop."""
 
     def __init__(self, size: int = _KEPT) -> None:
-        self._records: deque[Record[_T]] = deque(maxlen=size)
+        # Number, time and value: what else a record has is for those who look.
+        self._kept: deque[tuple[int, float, _T]] = deque(maxlen=size)
         self._run = secrets.token_hex(8)
         self._count = 0
         self._news = trio.lowlevel.ParkingLot()
         self._ended = False
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._kept)
 
     def __iter__(self) -> Iterator[Record[_T]]:
         """Those that are kept, oldest first: a snapshot."""
-        return iter(list(self._records))
+        return iter(self.after(None))
 
     def add(self, value: _T) -> None:
         """Records something. Never waits."""
         self._count += 1
-        id = f"{self._run}-{self._count}"
-        self._records.append(Record(id, self._count, time.time(), value))
-        self._news.unpark_all()
+        self._kept.append((self._count, time.time(), value))
+        if self._news:
+            self._news.unpark_all()
 
     def end(self) -> None:
-        """Lets those who follow see the end."""
+        """Lets those who follow see the end. Raises nothing."""
         self._ended = True
         self._news.unpark_all()
 
     def after(self, id: str | None) -> list[Record[_T]]:
         """Those after the record of this id; all that are kept if it is unknown, or `None`."""
         run, _, number = (id or "").rpartition("-")
-        known = int(number) if run == self._run and number.isdecimal() else 0
-        return [record for record in self._records if record.number > known]
+        known = 0
+        if run == self._run and number.isascii() and number.isdecimal() and len(number) < 19:
+            known = int(number)
+        return [
+            Record(f"{self._run}-{count}", count, at, value)
+            for count, at, value in self._kept
+            if count > known
+        ]
 
     @property
     def latest(self) -> str:
@@ -80,7 +89,10 @@ class Ring(Generic[_T]):
         return f"{self._run}-{self._count}"
 
     async def wait(self, id: str | None) -> list[Record[_T]]:
-        """Those after the record of this id, once there are any; empty at the end."""
+        """Those after the record of this id, once there are any; empty at the end.
+
+        Raises no error. Cancelled, it has taken nothing.
+        """
         while True:
             found = self.after(id)
             if found or self._ended:
@@ -109,7 +121,7 @@ class NameCounters:
     def count(self, passed: Passed) -> None:
         """Counts one more."""
         self.requests += 1
-        kind = f"{passed.status // 100}xx" if passed.status else "none"
+        kind = _CLASSES.get(passed.status // 100, "none")
         self.by_class[kind] = self.by_class.get(kind, 0) + 1
         self.received += passed.received
         self.sent += passed.sent
@@ -140,17 +152,15 @@ class PassedLog(Ring[Passed]):
         self.add(passed)
         self.total.count(passed)
         if known:
-            counters = self.by_name.pop(passed.name, None) or NameCounters()
+            counters = self.by_name.get(passed.name)
+            if counters is None:
+                counters = self.by_name[passed.name] = NameCounters()
+                if len(self.by_name) > _NAMES:
+                    self.by_name.popitem(last=False)
+            else:
+                self.by_name.move_to_end(passed.name)
             counters.count(passed)
-            self.by_name[passed.name] = counters
-            if len(self.by_name) > _NAMES:
-                self.by_name.popitem(last=False)
 
     def of(self, name: str) -> NameCounters:
         """The counters of a name; those of one that was never asked for are zero."""
         return self.by_name.get(name) or NameCounters()
-
-
-def as_members(value: Any) -> dict[str, Any]:
-    """The fields of a record's value, for JSON."""
-    return {name: getattr(value, name) for name in value.__slots__}

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from restsock import _watch
 from restsock.hub import ConfigError, Hub, Tokens, check
 from tests.hub.helpers import config_for, peer_of
 
@@ -67,3 +68,24 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, table: str, key: str) -> N
     with pytest.raises(ConfigError) as caught:
         check(config)
     assert caught.value.key == f"access.a.{key}"
+
+
+async def test_a_token_that_is_revoked_counts_no_more_on_open_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watch, "_INTERVAL", 0.0)
+    tokens = Tokens(tmp_path / "t.json")
+    tokens.new("stays")
+    token, value = tokens.new("acme", may_call=["edge-*"])
+    toml = '[ingress]\naccess = "a"\n[access.a]\nbearer = "t.json"'
+    async with Hub(config_for(tmp_path, toml)) as hub, peer_of(hub), peer_of(hub, "other"):
+        fields = {"Restsock-Peer": "edge-1", "Authorization": f"Bearer {value}"}
+        async with httpx.AsyncClient(headers=fields) as web:
+            assert (await web.get(hub.ingress_url)).status_code == 200
+            # What it may not call looks as if it were not there.
+            forbidden = await web.get(hub.ingress_url, headers={"Restsock-Peer": "other"})
+            unknown = await web.get(hub.ingress_url, headers={"Restsock-Peer": "nobody"})
+            assert forbidden.status_code == unknown.status_code == 404
+            assert forbidden.content == unknown.content
+            tokens.revoke(token.id)
+            assert (await web.get(hub.ingress_url)).status_code == 401

@@ -311,3 +311,19 @@ async def test_head_and_unknown_paths(tmp_path: Path) -> None:
         assert (await admin.get("/api/v1/status", headers=upgrade)).status_code == 400
         document = (await admin.get("/openapi.json")).json()
         assert document["info"]["title"] == SPEC.title
+
+
+async def test_the_configuration_has_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "canary")
+    toml = (
+        '[[route]]\nhost = "hooks.example"\npeer = "edge-1"\n'
+        'webhook = { scheme = "github", secret = "${CANARY}" }'
+    )
+    async with Hub(config_for(tmp_path, toml)) as hub, admin_of(hub) as admin:
+        shown = (await admin.get("/api/v1/config")).json()
+        assert shown["path"] == str(tmp_path / "hub.toml")
+        assert shown["config"]["route"][0]["webhook"]["secret"] == "${CANARY}"
+        for path in ("config", "routes", "status"):
+            assert "canary" not in (await admin.get(f"/api/v1/{path}")).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from msgspec import inspect
 
 from restsock.hub import Config, ConfigError, Tokens, check, json_schema, load, parse
 from restsock.hub._tables import Tables
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 EXAMPLE = Path(__file__).parents[2] / "packaging" / "hub.toml"
 # A table that is described once, and may stand at several places.
@@ -212,8 +218,6 @@ def test_what_is_shown_has_no_value_of_a_variable(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_schema_takes_what_loads() -> None:
-    import tomllib
-
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
