@@ -261,8 +261,8 @@ class ExchangeTable:
 
     def dispatch(self) -> None:
         """Hands events, and news of room to send, to the exchanges that they concern."""
-        if self._dispatching:  # an observer has sent something: the loop below takes it along
-            return
+        if self._dispatching or self._writer.distrusted:
+            return  # an observer has sent something: the loop below takes it along
         if self._write_paused:
             self._resume_writing()
         if self._writer.off_loop and self._left:

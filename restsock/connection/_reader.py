@@ -375,7 +375,7 @@ class Reader:
 
     def _read(self, direct_socket: DirectSocket) -> None:
         """Reads what the socket has; `_ending` tells when that was the last."""
-        if self.ended:
+        if self.ended or self._writer.distrusted:
             return
         try:
             for _ in range(_READS):

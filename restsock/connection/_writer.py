@@ -21,8 +21,9 @@ do the work itself, under these rules:
   that stays to send a long body (`stays`, `take_over`).
 - Fairness. A thread that gives the lock back and takes it again is quicker than those that have to
   wake up. So who wants the lock says so, and who sends or reads at length lets them pass first.
-- An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes. The connection
-  stays corked, so that nothing more is sent, and the loop ends it.
+- An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes, and between an
+  event and the exchange that it is for. From then on the connection is `distrusted`: nothing more
+  is sent, read or told, and the loop ends it.
 - A fork shares the socket and not the lock's holders: a child must not touch it (`pid`).
 """
 
@@ -74,6 +75,7 @@ class Writer:
     Attributes:
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         direct_socket: where threads can use the socket; `None` once nothing may be sent any more.
+        distrusted: whether a thread was interrupted in the middle of using the connection.
         off_loop: whether the lock is held by a thread that is not the loop's.
         pid: the process that it belongs to.
         token: of the loop.
@@ -95,6 +97,7 @@ class Writer:
         "_unsent",
         "_written",
         "direct_socket",
+        "distrusted",
         "lock",
         "off_loop",
         "pid",
@@ -118,6 +121,7 @@ class Writer:
         self.pid = os.getpid()
         self.writing = True
         self.off_loop = False
+        self.distrusted = False
         self.wanting: list[int] = []  # a set would weigh four times as much
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
@@ -164,8 +168,8 @@ class Writer:
                     self.flush()
                     return result
                 except BaseException:
-                    # A KeyboardInterrupt, somewhere between two bytes. It stays corked: nothing
-                    # more is sent, and the loop ends it.
+                    # A KeyboardInterrupt, somewhere between two bytes.
+                    self.distrusted = True
                     self.leave_to_loop(self.distrust)
                     raise
                 finally:
@@ -243,7 +247,7 @@ class Writer:
         To be called where all that belongs together has been queued. It spares a short message the
         way through that task, and changes neither order nor batches.
         """
-        if self._corked or self.writing or self._unsent:
+        if self._corked or self.writing or self._unsent or self.distrusted:
             return  # the writer knows already
         if not self._pipeline.has_output and self._lifecycle.closing is None:
             return

@@ -463,6 +463,40 @@ async def test_an_interrupt_in_a_step_ends_the_connection(monkeypatch: pytest.Mo
         assert kinds(far.arrived()) == [RequestReceived, RequestReceived]
 
 
+async def test_what_an_interrupt_has_lost_is_not_missing_without_a_word() -> None:
+    """The thread that reads for all is interrupted between an event and the one it is for."""
+    async with alone(options=QUIET) as (dialer, far):
+        other = while_the_loop_stands(lambda: ThreadExchange.open(dialer, HEAD))
+        stream_id = other.exchange.id
+        far.arrived()
+        far.multiplexer.send_head(stream_id, ResponseHead(200, []))
+        far.multiplexer.send_data(stream_id, b"the body")
+        far.multiplexer.send_end(stream_id)
+        told = other.exchange.observer
+
+        def tell(event: ExchangeEvent) -> None:
+            if isinstance(event, DataReceived):
+                raise Interrupt
+            told(event)
+
+        other.exchange.observer = tell
+        direct_socket = dialer.writer.direct_socket
+        assert direct_socket is not None
+
+        def read() -> None:
+            far.say()
+            dialer.writer.run_here(dialer.reader._read, direct_socket)
+
+        with pytest.raises(Interrupt):
+            while_the_loop_stands(read)
+        other.exchange.observer = told
+        # The loop may come here, with more to read, before it ends the connection.
+        far.connection._websocket.send_ping(b"8 bytes.")
+        far.say()
+        dialer.reader.read_ready()
+        await interrupted(dialer, {other: True})
+
+
 @pytest.mark.parametrize("direct_socket", [_Before, _Behind, _AtTheRest])
 @pytest.mark.parametrize("taken", [0, 7, None])
 async def test_an_interrupt_between_two_bytes_is_followed_by_none(
