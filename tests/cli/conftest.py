@@ -43,20 +43,20 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.setLevel(level)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub() -> Iterator[Hub]:
     with restsock.sync.listen("127.0.0.1", 0, ingress=Ingress(wait=0.05)) as server:
         yield Hub(server.url, server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(hub: Hub) -> Iterator[str]:
     """The name of a peer that serves the demo app."""
     with restsock.sync.connect(hub.url, app=app, name="demo"):
         yield "demo"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded() -> Iterator[Hub]:
     """A hub that wants a token."""
     tokens = BearerTokens({TOKEN: Principal("edge-1")})
@@ -65,19 +65,19 @@ def guarded() -> Iterator[Hub]:
         yield Hub(server.url, server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ca() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     ca.cert_pem.write_to_path(str(path))
     return str(path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secure(ca: trustme.CA) -> Iterator[Hub]:
     """A hub that speaks TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import requests
 
 import restsock.sync
 
-from .command import Process
+from .command import PATIENCE, Process
 from .conftest import TOKEN, Hub
 
 Start = Callable[..., Process]
@@ -67,6 +68,14 @@ def test_what_is_in_flight_is_finished(
     assert served.out.rest() == []
 
 
+def wait_for_a_peer(server: restsock.sync.Server) -> None:
+    """The peer has its last step of the handshake done a moment before the hub has."""
+    deadline = time.monotonic() + PATIENCE
+    while not len(server.connections):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_second_signal_cuts_off(start: Start, hub: Hub, folder: Path) -> None:
     served = start("serve", "slow:app", "--name", "cut", "--hub", hub.url, cwd=folder)
     served.out.next()
@@ -98,6 +107,7 @@ def test_a_hub_that_is_not_there_yet(start: Start) -> None:
     assert "Connection refused; dialing again in" in served.err.until("no connection")
     with restsock.sync.listen("127.0.0.1", port) as server:
         assert served.out.next() == f"http://early.localhost:{port}/"
+        wait_for_a_peer(server)
         server.close(1000, "no more use for you")
     served.err.until("restsock: the hub has ended the connection")
     assert served.wait() == 1
@@ -141,6 +151,7 @@ def test_the_hub_forgets_the_token(start: Start) -> None:
             RESTSOCK_TOKEN=TOKEN,
         )
         served.out.next()
+        wait_for_a_peer(server)
         tokens.clear()
         assert server.revoke("edge-1") == 1
         assert served.wait() == 4
