@@ -400,9 +400,13 @@ class Downstream:
             self._sent = 0
             self._turn()
 
+    def serve_last(self) -> None:
+        """The next response is the last, and says so."""
+        self._keep_alive = False
+
     def _finish(self, response: ResponseFraming) -> None:
         """The response is complete."""
-        if self.due is Due.RAW or not (self._keep_alive and self._whole):
+        if self.due is Due.RAW or not (response.keep_alive and self._whole):
             self._end()
             return
         self._request = self._response = None

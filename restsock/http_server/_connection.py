@@ -102,6 +102,11 @@ class HTTPConnection(Connection):
         if self._layer.over:
             self._turn_soon()
 
+    def serve_last(self) -> None:
+        """Answers one more request, and tells the client that it is the last."""
+        with self.lock:
+            self._layer.serve_last()
+
     # --- turns ----------------------------------------------------------------------------
 
     def _turn_soon(self) -> None:

@@ -27,6 +27,9 @@ _DROPPED = Closed(False, CloseCode.TRY_AGAIN_LATER, "others need the room", by_p
 # Seconds to wait for the first request of a client that was accepted from a socket that another
 # process takes over: it has been sent, or will not be soon.
 _PATIENCE = 1.0
+# Seconds to wait for the next request of clients that keep their connections, before those are
+# closed: who asks without a pause asks once more, and learns that it has to connect again.
+_NEXT_REQUEST = 0.5
 
 
 class HTTPClients:
@@ -145,6 +148,12 @@ class HTTPClients:
             if wait_newcomers is not None:
                 with trio.move_on_after(_PATIENCE):
                     await wait_newcomers()
+            # To close a connection that is in use would be to lose the request that is on its way.
+            for client in self:
+                assert isinstance(client, HTTPConnection)
+                client.serve_last()
+            with trio.move_on_after(_NEXT_REQUEST):
+                await self.wait_empty()
             for client in self:
                 client.drain_soon()
             await self.wait_empty()
