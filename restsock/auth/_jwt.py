@@ -89,7 +89,7 @@ class JWT:
             raise ImportError("JWT needs joserfc: pip install 'restsock[jwt]'")
         self._audience = (audience,) if isinstance(audience, str) else tuple(audience)
         if not self._audience or not all(self._audience):
-            raise ValueError("audience= names none; a token for anybody is one for nobody")
+            raise ValueError("audience= names none; without it tokens for other services pass")
         if not 0 <= leeway <= _MAX_LEEWAY:
             raise ValueError(f"leeway= must be in 0..{_MAX_LEEWAY:g} seconds, not {leeway!r}")
         self._issuer = issuer

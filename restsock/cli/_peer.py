@@ -101,7 +101,7 @@ async def reporting(
                 try:
                     send.send_nowait(served)
                 except (trio.WouldBlock, trio.BrokenResourceError):
-                    pass  # whoever reads this is too slow, or it has just ended
+                    pass  # the reader is too slow, or has just ended
 
             traffic.on_served = lambda served: token.run_sync_soon(put, served)
             nursery.start_soon(_write_requests, receive, output)

@@ -34,7 +34,7 @@ _LENGTH_FIELD = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
 _KEEP_ALIVE = b"\r\nConnection: keep-alive\r\n"
 # Protocols that are for one hop, or for TLS (RFC 9113, section 3.1; RFC 2817).
 _NEVER_SWITCHED = re.compile(rb"(?:h2c?|http/2|tls)(?:[/.0-9]*)\Z", re.IGNORECASE)
-# Of an HTTP/1.0 client that does not say whom it asks: whoever listens here.
+# Of an HTTP/1.0 client that does not say whom it asks: this listener.
 _NO_HOST = b"localhost"
 
 

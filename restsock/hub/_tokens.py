@@ -149,7 +149,7 @@ class Tokens:
                     out.write("\n")
                     out.flush()
                     os.fsync(out.fileno())
-                with suppress(FileNotFoundError):  # whoever may read the old one goes on doing so
+                with suppress(FileNotFoundError):  # who may read the old one may read the new one
                     fresh.chmod(self.file.stat().st_mode & 0o777)
                 fresh.replace(self.file)
             except BaseException:

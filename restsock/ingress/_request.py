@@ -26,7 +26,7 @@ class Passed:
         name: of the peer; empty if that was not found out.
         method: of the request.
         target: its path, without the query.
-        client: the address of whoever has sent it.
+        client: the address that it has come from.
         principal: whom access has found that to be; `None` where it asks nobody.
         status: of the response.
         received: bytes of the body of the request.

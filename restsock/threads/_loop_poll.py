@@ -30,7 +30,7 @@ class LoopPoll:
     """Waits for sockets that were lent; a `Borrower`.
 
     The epoll object exists while there are connections that lend. It is opened and closed on the
-    loop; if that is closed first, by whoever forgets the last connection.
+    loop; if that is closed first, by the one that forgets the last connection.
 
     Args:
         loop: of asyncio.

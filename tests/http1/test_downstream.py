@@ -549,6 +549,33 @@ def test_a_request_after_goaway_is_refused() -> None:
     assert front.layer.over
 
 
+def test_the_last_request_is_answered_and_told_so() -> None:
+    front = Front()
+    front.layer.serve_last()
+    front.receive(GET)
+    front.answer(1, body=b"ab")
+    assert statuses(front.out) == [200]
+    assert front.out.count(b"\r\nConnection: close\r\n") == 1
+    assert front.layer.over
+
+
+def test_a_client_that_was_told_to_stay_may_ask_once_more() -> None:
+    front = begun(GET)
+    front.multiplexer.send_head(1, ResponseHead(200, [(b"Content-Length", b"2")]))
+    front.settle()
+    front.layer.serve_last()
+    front.multiplexer.send_data(1, b"ab")
+    front.multiplexer.send_end(1)
+    front.settle()
+    assert b"Connection: close" not in front.out
+    assert not front.layer.over
+    front.receive(GET)
+    front.answer(3, body=b"cd")
+    assert statuses(front.out) == [200, 200]
+    assert front.out.count(b"\r\nConnection: close\r\n") == 1
+    assert front.layer.over
+
+
 def test_closing_answers_what_was_not_answered() -> None:
     front = begun(GET)
     front.layer.close(1001, "bye")
