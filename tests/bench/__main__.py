@@ -120,7 +120,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Results:
-    """Runs the sections that were asked for."""
+    """Runs the sections that were asked for; after each, `args.json` has what is known by then."""
     plan = (quick_plan if args.quick else full_plan)(args.rounds, args.scale)
     large = {
         "bulk_mib": max(8, int(256 * args.scale)),
@@ -154,9 +154,15 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         if isinstance(results[name], dict):
             results["skipped"] += results[name].pop("skipped")
         print(f"\r{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+        write_json(results, args.json)
     results["import"] = parts.measure_import(15)
     results["skipped"] = list(dict.fromkeys(results["skipped"]))
     return results
+
+
+def write_json(results: Results, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -189,8 +195,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(prefix="restsock-bench-") as folder:
             results = measure(args, Path(folder))
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(results, indent=1))
+        write_json(results, args.json)
     print(page.describe(results["machine"]))
     for table in tables(results):
         print("\n" + table.text())

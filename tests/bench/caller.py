@@ -118,7 +118,7 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
             elif what == "bulk":
                 say(spells.bulk(new_session, base, **order))
             elif what == "profile":
-                post = adapter._requester.token.run_sync_soon if order["loop"] else None
+                post = adapter._way.requester.token.run_sync_soon if order["loop"] else None
                 with new_session() as session:
                     run = partial(spells.calls, session, base, order["calls"])
                     run()

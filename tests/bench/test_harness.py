@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import page
+from tests.bench import page, profiles
 from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
@@ -39,6 +39,14 @@ def spell(way: str, turn: int, requests: int) -> dict[str, Any]:
         "p50_ms": 1.0,
         "p99_ms": 2.0,
     }
+
+
+def test_calls_are_profiled_on_each_way(tmp_path: Path) -> None:
+    """It looks into an adapter for the loop that carries it."""
+    found = profiles.measure(tmp_path, calls=3)
+    assert set(found["ways"]) == set(profiles.PROFILED)
+    for way in found["ways"].values():
+        assert set(way["shares"]) == {"calling thread", "caller's loop"}
 
 
 @pytest.fixture
