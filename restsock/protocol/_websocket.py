@@ -32,6 +32,7 @@ from ._websocket_fast import (
     BINARY,
     PING,
     PONG,
+    TEXT,
     FrameHeader,
     encode_control,
     encode_header,
@@ -182,10 +183,13 @@ class WebSocket:
                 if header is None:
                     break
                 end = header.start + header.length
-                if header.plain and (
+                whole = end <= len(buffer)
+                # wsproto tells of text that is none before all of it has come.
+                plain = header.plain and (whole or buffer[at] != TEXT)
+                if plain and (
                     header.control or (not self._fragmented and header.length <= self._max_message)
                 ):
-                    if end > len(buffer):
+                    if not whole:
                         if self._begin_long(buffer, header):
                             at = len(buffer)
                         break
@@ -223,7 +227,16 @@ class WebSocket:
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        self._send(self._protocol.send_data(data))
+        if self._client and self._mask_key is None:
+            self._send(self._protocol.send_data(data))
+            return
+        payload = data.encode("utf-8")
+        key = self._mask_key() if self._mask_key is not None else None
+        if not self._client:
+            self._send(encode_header(len(payload), None, TEXT), payload)
+        else:
+            assert key is not None
+            self._send(encode_header(len(payload), key, TEXT), apply_mask(payload, key))
 
     def send_binary(self, *parts: bytes | memoryview) -> int:
         """Queues a binary message; returns its size. `data_to_send()` joins, and copies, its parts.
@@ -289,6 +302,8 @@ class WebSocket:
             self._receive_ping(payload)
         elif first == PONG:
             self.events.append(Pong(payload))
+        elif first == TEXT:
+            self.events.append(TextMessage(_text(payload)))
         else:
             self.events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
 
@@ -393,3 +408,12 @@ class WebSocket:
             self.events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
         else:
             self.events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise RemoteProtocolError(
+            "not a WebSocket: text that is not UTF-8", close_code=CloseCode.INVALID_TEXT
+        ) from exc

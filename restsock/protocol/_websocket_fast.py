@@ -1,6 +1,6 @@
 """The few WebSocket frames that nearly all traffic consists of, without a detour.
 
-A whole binary message in one frame, a ping, a pong; no extension, masked as the direction demands:
+A whole message in one frame, a ping, a pong; no extension, masked as the direction demands:
 that is recognised to the letter here, and everything else is left to wsproto. Tests hold both to
 the same result for the same bytes.
 """
@@ -16,6 +16,7 @@ __all__ = [
     "BINARY",
     "PING",
     "PONG",
+    "TEXT",
     "FrameHeader",
     "encode_control",
     "encode_header",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 # First bytes: FIN, no extension, opcode.
+TEXT = 0x81
 BINARY = 0x82
 PING = 0x89
 PONG = 0x8A
@@ -69,20 +71,20 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     first, second = data[at], data[at + 1]
     length = second & 0x7F
     start = at + 2
-    plain = first in (BINARY, PING, PONG) and bool(second & _MASKED) == masked
+    plain = first in (BINARY, TEXT, PING, PONG) and bool(second & _MASKED) == masked
     if length == _TWO_BYTES:
         if available < 4:
             return None
         (length,) = _LENGTH_2.unpack_from(data, start)
         start += 2
         # A length has to be as short as it can be, and a control frame is never this long.
-        plain = plain and length >= _TWO_BYTES and first == BINARY
+        plain = plain and length >= _TWO_BYTES and first in (BINARY, TEXT)
     elif length == _EIGHT_BYTES:
         if available < 10:
             return None
         (length,) = _LENGTH_8.unpack_from(data, start)
         start += 8
-        plain = plain and 0x10000 <= length < 1 << 63 and first == BINARY
+        plain = plain and 0x10000 <= length < 1 << 63 and first in (BINARY, TEXT)
     if second & _MASKED:
         start += 4
         if len(data) < start:
@@ -90,20 +92,21 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     return FrameHeader(plain, bool(first & 0x80), bool(first & 0x08), start, length)
 
 
-def encode_header(size: int, key: bytes | None) -> bytes:
-    """Returns the header of a binary message in one frame: all but its payload.
+def encode_header(size: int, key: bytes | None, first: int = BINARY) -> bytes:
+    """Returns the header of a message in one frame: all but its payload.
 
     Args:
         size: of the payload.
         key: with which the payload is masked, if it is.
+        first: `BINARY` or `TEXT`.
     """
     bit = 0 if key is None else _MASKED
     if size < _TWO_BYTES:
-        head = bytes((BINARY, bit | size))
+        head = bytes((first, bit | size))
     elif size < 0x10000:
-        head = _HEAD_2.pack(BINARY, bit | _TWO_BYTES, size)
+        head = _HEAD_2.pack(first, bit | _TWO_BYTES, size)
     else:
-        head = _HEAD_8.pack(BINARY, bit | _EIGHT_BYTES, size)
+        head = _HEAD_8.pack(first, bit | _EIGHT_BYTES, size)
     return head if key is None else head + key
 
 
