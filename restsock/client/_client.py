@@ -22,6 +22,7 @@ from restsock.connection import (
     Health,
     HealthReport,
     InstrumentLike,
+    MessagingLike,
     check_close_code,
 )
 from restsock.endpoint import (
@@ -95,8 +96,11 @@ class Client(AdaptedRequester):
         open_stream: OpenStream | None = None,
         proxy: Proxy | None = None,
         instrument: InstrumentLike | None = None,
+        messaging: MessagingLike | None = None,
     ) -> None:
-        self._endpoint = endpoint = Endpoint("dialer", _log, handler, options, instrument)
+        self._endpoint = endpoint = Endpoint(
+            "dialer", _log, handler, options, instrument, messaging
+        )
         self.options = endpoint.options
         self.limit_log = endpoint.limit_log
         self.instrument = endpoint.instrument
@@ -259,6 +263,8 @@ class Client(AdaptedRequester):
         cancelled = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         end = partial(self._reconnector.end, cancelled)
         endpoint = self._endpoint
+        if endpoint.messaging is not None:
+            endpoint.messaging.check_running()
         try:
             await endpoint.life.enter([endpoint.handler], self._reconnector.start, self.aclose, end)
         except RestsockError as exc:

@@ -11,7 +11,7 @@ from restsock._arguments import check_keywords
 from restsock._options import Backoff, Limits, Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Credentials
-from restsock.connection import FieldsLike, InstrumentLike
+from restsock.connection import FieldsLike, InstrumentLike, MessagingLike
 from restsock.protocol import weight_of
 
 from ._client import Client
@@ -42,6 +42,7 @@ def connect(
     backoff: Backoff | None = None,
     instrument: InstrumentLike | None = None,
     proxy: ProxyLike = None,
+    messaging: MessagingLike | None = None,
     **app_options: Any,
 ) -> Client:
     """Dials a listener; the result is to be entered with `async with`.
@@ -77,6 +78,7 @@ def connect(
             `https://…`, `socks5://…` or `socks5h://…`. `None` takes what the environment says
             (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none. A Unix
             socket is always dialed directly.
+        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -118,6 +120,7 @@ def connect(
         backoff=backoff,
         instrument=instrument,
         proxy=choose_proxy(address, proxy),
+        messaging=messaging,
     )
 
 

@@ -166,6 +166,7 @@ class Dialer:
                     options=endpoint.options,
                     limit_log=endpoint.limit_log,
                     buffered=endpoint.buffered,
+                    messaging=None if endpoint.messaging is None else endpoint.messaging.settings,
                 )
         except LocalProtocolError as exc:
             # What this side would send cannot be sent. That is an error of the program, but it is

@@ -183,7 +183,7 @@ class Reconnector:
                 replaced = connection.on_leaving is None
                 connection.on_leaving = None
                 del self.alive[connection]
-                self._endpoint.counters.end(connection)
+                self._endpoint.end(connection)
                 if self._connection is connection:
                     self._connection = None
                     self._dialer.lose()
@@ -227,7 +227,7 @@ class Reconnector:
 
     def _adopt(self, connection: Connection) -> None:
         counters, instrument = self._endpoint.counters, self._endpoint.instrument
-        counters.begin(connection)
+        self._endpoint.begin(connection)
         if instrument is not None and counters.handshakes > 1:
             instrument.reconnected(connection)
         self._connection = connection

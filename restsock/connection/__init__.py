@@ -21,6 +21,7 @@ from ._instruments import Direction, Instruments, Side, with_fields
 from ._interfaces import Handler, Submitter, TaskExchange
 from ._leader import Borrower, Lendable, Wakeable
 from ._loops import check_asyncio, check_trio
+from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of
 from ._request import Request
 from ._requester import Requester
@@ -56,6 +57,9 @@ __all__ = [
     "Instruments",
     "Lendable",
     "Load",
+    "MessageLane",
+    "MessageReceiver",
+    "MessagingLike",
     "Peer",
     "Request",
     "Requester",

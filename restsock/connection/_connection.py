@@ -34,7 +34,7 @@ from restsock.protocol import TLS, CloseCode, Pipeline
 from ._close import Closed, Peer, check_close_code
 from ._counters import ConnectionCounters
 from ._deadlines import bound_idleness, bound_lifetime
-from ._exchange import Exchange
+from ._exchange import Exchange, Lane
 from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
 from ._heartbeat import ConnectionHeartbeat
@@ -57,8 +57,7 @@ _NOBODYS = LimitLog(_log, pause=0)
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
-# How long to go on reading (and dropping) after a close frame of ours, so that the peer's unread
-# bytes do not make the system throw that frame away. Seconds.
+# Seconds to go on reading after a close frame of ours: unread bytes might cost the peer that frame.
 _LINGER = 1.0
 
 
@@ -73,6 +72,7 @@ class Connection(Requester):
         metadata: what the dialer told, at both ends.
         peer: where the other end is.
         principal: whom authentication has found the peer to be; `None` without authentication.
+        lane: the way of messages, if there is one.
         multiplexer: carries the exchanges on it.
     """
 
@@ -88,6 +88,7 @@ class Connection(Requester):
         "heartbeat",
         "id",
         "instrument",
+        "lane",
         "lifecycle",
         "limit_log",
         "lock",
@@ -127,6 +128,7 @@ class Connection(Requester):
         self.instrument: Instruments | None = None
         self.admit: Callable[[Exchange], bool] | None = None
         self.on_leaving: Callable[[int], object] | None = None
+        self.lane: Lane | None = None
         self.multiplexer = multiplexer
         self._stream = stream
         self._pipeline = pipeline
@@ -418,8 +420,6 @@ class Connection(Requester):
             if waiting:
                 report.warning(f"{waiting} requests wait for a free stream")
         return report.health()
-
-    # --- in -------------------------------------------------------------------------------
 
     def _reject(self, error: RemoteProtocolError) -> Closed:
         """The peer broke the protocol: closes with the reason."""

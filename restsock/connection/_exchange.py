@@ -21,6 +21,8 @@ from restsock._exceptions import LocalProtocolError, RestsockError
 from restsock.protocol import (
     DataReceived,
     EndReceived,
+    EnvelopeReceived,
+    EnvelopesSent,
     Headers,
     RequestHead,
     ResetCode,
@@ -51,6 +53,7 @@ __all__ = [
     "Exchange",
     "ExchangeEvent",
     "Failed",
+    "Lane",
     "Requeued",
     "Started",
     "Writable",
@@ -114,6 +117,12 @@ class Table(Protocol):
     def reset(self, exchange: Exchange, code: int, reason: str) -> None: ...
 
 
+class Lane(Protocol):
+    """The messages of a connection, as its reader knows them. See `MessageLane`."""
+
+    def take(self, event: EnvelopeReceived | EnvelopesSent) -> None: ...
+
+
 class Carrier(Protocol):
     """A connection, as what it carries and those who serve it know it. See `Connection`."""
 
@@ -128,6 +137,7 @@ class Carrier(Protocol):
     limit_log: LimitLog
     admit: Callable[[Exchange], bool] | None
     on_leaving: Callable[[int], object] | None
+    lane: Lane | None
     token: trio.lowlevel.TrioToken
     multiplexer: Multiplexer
     lock: threading.RLock

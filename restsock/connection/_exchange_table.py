@@ -303,6 +303,8 @@ class ExchangeTable:
                     freed = True
                     if self._connection.on_leaving is not None:
                         self._connection.on_leaving(event.code)
+                elif self._connection.lane is not None:
+                    self._connection.lane.take(event)  # type: ignore[arg-type]  # what is left
         finally:
             self._dispatching = False
         if freed and (

@@ -30,6 +30,7 @@ from restsock.protocol import (
     HandshakeCompleted,
     Headers,
     HelloReceived,
+    MessagingSettings,
     Multiplexer,
     MultiplexerEvent,
     Pipeline,
@@ -65,6 +66,7 @@ async def open_dialed(
     options: Options,
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
+    messaging: MessagingSettings | None = None,
 ) -> Connection:
     """The dialer's side, over a stream that is connected (and encrypted, if it is to be).
 
@@ -79,6 +81,7 @@ async def open_dialed(
         options: of this side.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
+        messaging: how this side takes messages; `None` if it takes none.
 
     Raises:
         HandshakeError: refused, malformed, or too slow.
@@ -91,7 +94,7 @@ async def open_dialed(
         await stream.send_all(upgrade.request)
         while not upgrade.receive_data(bytes(await stream.receive_some(_READ))):
             pass
-        opening = _Opening(stream, options, limit_log, buffered, dialer=True)
+        opening = _Opening(stream, options, limit_log, buffered, messaging, dialer=True)
         opening.multiplexer.send_hello(name, metadata)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
@@ -114,6 +117,7 @@ async def open_accepted(
     received: bytes = b"",
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
+    messaging: MessagingSettings | None = None,
 ) -> Connection:
     """The listener's side, over a stream that was accepted.
 
@@ -133,6 +137,7 @@ async def open_accepted(
         received: what has been read from the stream.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
+        messaging: how this side takes messages; `None` if it takes none.
 
     Raises:
         HandshakeError: not a dialer of ours, malformed, or too slow.
@@ -171,7 +176,7 @@ async def open_accepted(
         if refused is not None:
             await _refuse(stream, upgrade, refused)
         await stream.send_all(upgrade.accept())
-        opening = _Opening(stream, options, limit_log, buffered, dialer=False)
+        opening = _Opening(stream, options, limit_log, buffered, messaging, dialer=False)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
             hello = await opening.wait_for(HelloReceived)
@@ -212,6 +217,7 @@ class _Opening:
         options: Options,
         limit_log: LimitLog | None,
         buffered: Buffered | None,
+        messaging: MessagingSettings | None,
         *,
         dialer: bool,
     ) -> None:
@@ -234,6 +240,7 @@ class _Opening:
             new_id=_new_id,
             unix_ms=_unix_ms,
             buffered=buffered,
+            messaging=messaging,
         )
         self.pipeline = Pipeline(self.websocket, self.multiplexer, tls)
 

@@ -19,6 +19,7 @@ from restsock.connection import (
     Health,
     HealthReport,
     InstrumentLike,
+    MessagingLike,
     Side,
     check_asyncio,
     instruments_of,
@@ -50,6 +51,7 @@ class Endpoint:
         handler: Handler | None,
         options: Options | None,
         instrument: InstrumentLike | None,
+        messaging: MessagingLike | None = None,
     ) -> None:
         self.handler = handler
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # that it was entered on
@@ -61,6 +63,19 @@ class Endpoint:
         self.counters = EndpointCounters(side, self.instrument, self.limit_log)
         self.buffered = Buffered(self.options.limits.buffered_total)
         self.pending = PendingRequests()
+        self.messaging = messaging
+
+    def begin(self, connection: Connection) -> None:
+        """Notes a connection that is about to begin."""
+        self.counters.begin(connection)
+        if self.messaging is not None:
+            self.messaging.attach_connection(connection)
+
+    def end(self, connection: Connection) -> None:
+        """Notes a connection that has ended."""
+        self.counters.end(connection)
+        if self.messaging is not None:
+            self.messaging.detach_connection(connection)
 
     @property
     def queued(self) -> int | None:

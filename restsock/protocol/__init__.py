@@ -8,13 +8,15 @@ here for the packages above, too.
 
 from __future__ import annotations
 
-from ._envelopes import Settings, weight_of
+from ._envelopes import Envelope, MessagingSettings, Settings, weight_of
 from ._events import (
     BinaryMessage,
     CloseCode,
     CloseReceived,
     DataReceived,
     EndReceived,
+    EnvelopeReceived,
+    EnvelopesSent,
     GoAwayReceived,
     HandshakeCompleted,
     Headers,
@@ -106,12 +108,16 @@ __all__ = [
     "CloseReceived",
     "DataReceived",
     "EndReceived",
+    "Envelope",
+    "EnvelopeReceived",
+    "EnvelopesSent",
     "FrameType",
     "GoAwayReceived",
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
     "MessageLayer",
+    "MessagingSettings",
     "Multiplexer",
     "MultiplexerEvent",
     "Ping",

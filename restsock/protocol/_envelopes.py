@@ -12,7 +12,16 @@ from typing import Any, NoReturn
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock._options import Heartbeat, Limits
 
-__all__ = ["Envelope", "Settings", "decode_envelope", "encode_envelope", "weight_of"]
+__all__ = [
+    "Envelope",
+    "MessagingSettings",
+    "Settings",
+    "decode_envelope",
+    "encode_envelope",
+    "weight_of",
+]
+
+_MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,47 @@ class Envelope:
 
 
 @dataclass(frozen=True)
+class MessagingSettings:
+    """How a peer takes messages (spec, "Messages"); see `Settings.messaging`.
+
+    Attributes:
+        max_message: the longest envelope that it takes, in bytes, 16 to 64 KiB.
+        credit_messages: how many `data` envelopes may be on their way to it at first.
+        credit_bytes: how many bytes these may have in all.
+    """
+
+    max_message: int = 64 * 1024
+    credit_messages: int = 64
+    credit_bytes: int = 1024 * 1024
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of the handshake."""
+        credit = {"messages": self.credit_messages, "bytes": self.credit_bytes}
+        return {"version": 1, "max_message": self.max_message, "credit": credit}
+
+    @classmethod
+    def from_json(cls, value: object) -> MessagingSettings | None:
+        """Reads those of the peer; `None` of a version that is not known here.
+
+        Raises:
+            RemoteProtocolError: a value is of the wrong type or out of its range.
+        """
+        if not isinstance(value, dict):
+            raise RemoteProtocolError("the setting messaging is not an object")
+        if _whole(value, "version", 0, 0, _MOST) != 1:
+            return None
+        credit = value.get("credit", {})
+        if not isinstance(credit, dict):
+            raise RemoteProtocolError("the setting credit is not an object")
+        default = cls()
+        return cls(
+            max_message=_whole(value, "max_message", default.max_message, 16 * 1024, 64 * 1024),
+            credit_messages=_whole(credit, "messages", default.credit_messages, 1, _MOST),
+            credit_bytes=_whole(credit, "bytes", default.credit_bytes, 64 * 1024, _MOST),
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a peer is willing to receive (spec, "Settings"). Sizes in bytes, times in seconds."""
 
@@ -36,9 +86,12 @@ class Settings:
     heartbeat_interval: float | None = None
     heartbeat_timeout: float | None = None
     ping_frames: bool = False
+    messaging: MessagingSettings | None = None
 
     @classmethod
-    def of(cls, limits: Limits, heartbeat: Heartbeat) -> Settings:
+    def of(
+        cls, limits: Limits, heartbeat: Heartbeat, messaging: MessagingSettings | None = None
+    ) -> Settings:
         """The settings that these options amount to."""
         return _shared(
             max_frame=limits.max_frame,
@@ -48,11 +101,17 @@ class Settings:
             heartbeat_interval=heartbeat.interval,
             heartbeat_timeout=heartbeat.timeout,
             ping_frames=True,
+            messaging=messaging,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the handshake."""
-        return dict(vars(self))
+        found = dict(vars(self))
+        if self.messaging is None:
+            del found["messaging"]
+        else:
+            found["messaging"] = self.messaging.to_json()
+        return found
 
     @classmethod
     def from_json(cls, value: object) -> Settings:
@@ -74,6 +133,9 @@ class Settings:
             heartbeat_interval=_seconds(value, "heartbeat_interval"),
             heartbeat_timeout=_seconds(value, "heartbeat_timeout"),
             ping_frames=_flag(value, "ping_frames"),
+            messaging=(
+                MessagingSettings.from_json(value["messaging"]) if "messaging" in value else None
+            ),
         )
 
 

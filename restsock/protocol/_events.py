@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
+from ._envelopes import Envelope
+
 __all__ = [
     "BinaryMessage",
     "CloseCode",
     "CloseReceived",
     "DataReceived",
     "EndReceived",
+    "EnvelopeReceived",
+    "EnvelopesSent",
     "GoAwayReceived",
     "HandshakeCompleted",
     "Headers",
@@ -262,6 +266,19 @@ class GoAwayReceived:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class EnvelopeReceived:
+    """A text message after the handshake (spec, "Messages")."""
+
+    envelope: Envelope
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopesSent:
+    """There is room again for `Multiplexer.send_envelope()`."""
+
+
 StreamEvent: TypeAlias = (
     RequestReceived
     | ResponseReceived
@@ -272,4 +289,11 @@ StreamEvent: TypeAlias = (
     | StreamClosed
     | StreamRejected
 )
-MultiplexerEvent: TypeAlias = HelloReceived | HandshakeCompleted | StreamEvent | GoAwayReceived
+MultiplexerEvent: TypeAlias = (
+    HelloReceived
+    | HandshakeCompleted
+    | StreamEvent
+    | GoAwayReceived
+    | EnvelopeReceived
+    | EnvelopesSent
+)

@@ -18,6 +18,7 @@ concerns one stream alone ends that stream, by a RESET and a `StreamFailed`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,8 @@ from restsock._buffered import Buffered
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock._options import Heartbeat, Limits
 
-from ._envelopes import Settings, decode_envelope
-from ._events import Headers, RequestHead, ResetCode, ResponseHead
+from ._envelopes import MessagingSettings, Settings, decode_envelope
+from ._events import EnvelopeReceived, Headers, RequestHead, ResetCode, ResponseHead
 from ._fields import connection_options, content_length
 from ._flow import Budget
 from ._frames import (
@@ -42,7 +43,7 @@ from ._heads import encode_request, encode_response, encode_trailers
 from ._heads_fast import encode_request_fast, encode_response_fast
 from ._receiver import receive_frame
 from ._stream import HalfState, Part
-from ._stream_table import StreamTable
+from ._stream_table import ENVELOPE_BUFFER, StreamTable
 
 __all__ = ["Multiplexer"]
 
@@ -61,12 +62,13 @@ class Multiplexer(StreamTable):
         new_id: makes the id of an envelope.
         unix_ms: the time, for envelopes, in milliseconds.
         buffered: counts what all connections hold, this one among them.
+        messaging: told to the peer, where this side takes messages.
 
     Attributes:
         round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
     """
 
-    __slots__ = ("_handshake", "round_trip")
+    __slots__ = ("_handshake", "_messaging", "round_trip")
 
     def __init__(
         self,
@@ -77,13 +79,15 @@ class Multiplexer(StreamTable):
         new_id: Callable[[], str],
         unix_ms: Callable[[], int],
         buffered: Buffered | None = None,
+        messaging: MessagingSettings | None = None,
     ) -> None:
         budget = Budget(limits.receive_budget, buffered)
         super().__init__(dialer=dialer, limits=limits, budget=budget)
         self.round_trip: float | None = None
+        self._messaging = messaging
         self._handshake = Handshake(
             dialer=dialer,
-            settings=Settings.of(limits, heartbeat),
+            settings=Settings.of(limits, heartbeat, messaging),
             limits=limits,
             new_id=new_id,
             unix_ms=unix_ms,
@@ -337,6 +341,41 @@ class Multiplexer(StreamTable):
         if credit and stream.receiving.state is not HalfState.DONE:
             self.control.append(encode_window(stream_id, credit))
 
+    @property
+    def envelope_room(self) -> int:
+        """How many characters of envelopes may still wait for their turn."""
+        return max(0, ENVELOPE_BUFFER - self.envelope_bytes)
+
+    def send_envelope(self, text: str, size: int, *, first: bool = False) -> None:
+        """Queues an envelope (spec, "Messages"). Envelopes and streams take turns.
+
+        Args:
+            text: all of it, of a type that is not of the handshake.
+            size: its length in UTF-8, in bytes.
+            first: whether it leaves before all streams, and before other envelopes: for answers,
+                which are short. An `EnvelopesSent` tells when there is room for others.
+
+        Raises:
+            LocalProtocolError: the peer takes no messages, or none of this length. Nothing was
+                sent.
+        """
+        most = 0 if self.peer.messaging is None else self.peer.messaging.max_message
+        if size > most:
+            raise LocalProtocolError(
+                f"an envelope of {size} bytes, where the peer takes {most}"
+                if most
+                else "the peer takes no messages"
+            )
+        if first:
+            self.control.append(text)
+            return
+        if self.envelopes is None:
+            self.envelopes = deque()
+        if not self.envelopes:
+            self.ring.append(None)
+        self.envelopes.append(text)
+        self.envelope_bytes += len(text)
+
     def send_goaway(self, code: int, reason: str = "") -> None:
         """Tells the peer that no further stream of its will be started. Only the first is sent."""
         if self._handshake.done and not self.going_away:
@@ -369,10 +408,14 @@ class Multiplexer(StreamTable):
         if not self._handshake.done:
             self._receive_handshake(message)
         elif isinstance(message, str):
-            # Every type but those of the handshake is reserved, and ignored until it means
-            # something.
-            if decode_envelope(message).type in STEPS:
+            envelope = decode_envelope(message)
+            if envelope.type in STEPS:
                 raise RemoteProtocolError("a handshake message after the handshake")
+            # Where this side has not said that it takes messages, all types are reserved, and
+            # ignored.
+            if self._messaging is not None:
+                size = len(message) if message.isascii() else len(message.encode())
+                self.events.ready.append(EnvelopeReceived(envelope, size))
         else:
             receive_frame(self, message, rest)
             if len(self.control) > _MAX_CONTROL:

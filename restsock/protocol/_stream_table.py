@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from restsock._options import Limits
 
 from ._envelopes import Settings
 from ._event_buffer import EventBuffer
 from ._events import (
+    EnvelopesSent,
     ResetCode,
     ResponseHead,
     StreamClosed,
@@ -18,7 +21,10 @@ from ._frames import END, HEADER, FrameType, encode_frame, encode_reset, encode_
 from ._heads import encode_response
 from ._stream import HalfState, Stream
 
-__all__ = ["StreamTable"]
+__all__ = ["ENVELOPE_BUFFER", "StreamTable"]
+
+# Characters of envelopes that may wait for their turn; who has more of them keeps them.
+ENVELOPE_BUFFER = 128 * 1024
 
 _MAX_ID = 2**32 - 1
 
@@ -52,7 +58,9 @@ class StreamTable:
         streams: by number.
         events: what is to be told of them; `take()` it after every call.
         control: messages that leave before any frame of the ring.
-        ring: streams that can send, in turn.
+        ring: streams that can send, in turn; `None` stands for the envelopes.
+        envelopes: text messages that take turns with the streams; `None` before the first.
+        envelope_bytes: how long these are.
         next_id: of the next stream that this side opens.
         last_peer_stream_id: the highest one that the peer has opened; 0 before the first.
         own_streams: how many of this side's are open.
@@ -71,6 +79,8 @@ class StreamTable:
         "budget",
         "control",
         "dialer",
+        "envelope_bytes",
+        "envelopes",
         "events",
         "exhausted",
         "going_away",
@@ -93,7 +103,9 @@ class StreamTable:
         self.streams: dict[int, Stream] = {}
         self.events = EventBuffer()
         self.control: list[str | bytes] = []
-        self.ring: list[Stream] = []
+        self.ring: list[Stream | None] = []
+        self.envelopes: deque[str] | None = None
+        self.envelope_bytes = 0
         self.next_id = 1 if dialer else 2
         self.last_peer_stream_id = 0
         self.own_streams = 0
@@ -166,6 +178,8 @@ class StreamTable:
             return message if isinstance(message, str) else (message,)
         while self.ring:
             stream = self.ring.pop(0)
+            if stream is None:
+                return self._next_envelope()
             stream.queued = False
             size = self.peer.max_frame
             taken = stream.take(min(size, _SHARED_FRAME) if self.ring else size)
@@ -188,6 +202,16 @@ class StreamTable:
             flags, stream.opening = stream.opening, 0
             return HEADER.pack(type, flags | END if end else flags, 0, stream.id), *parts
         return None
+
+    def _next_envelope(self) -> str:
+        assert self.envelopes is not None
+        text = self.envelopes.popleft()
+        before, self.envelope_bytes = self.envelope_bytes, self.envelope_bytes - len(text)
+        if self.envelopes:
+            self.ring.append(None)
+        if self.envelope_bytes <= ENVELOPE_BUFFER // 2 < before or not self.envelopes:
+            self.events.ready.append(EnvelopesSent())
+        return text
 
     # --- how streams end before their time ------------------------------------------------
 

@@ -13,7 +13,7 @@ from restsock._arguments import check_keywords
 from restsock._options import Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
-from restsock.connection import InstrumentLike
+from restsock.connection import InstrumentLike, MessagingLike
 
 from ._accept import OpenListeners, open_listeners
 from ._front_door import FrontDoor, IngressLike
@@ -45,6 +45,7 @@ def listen(
     peers: bool = True,
     options: Options | None = None,
     instrument: InstrumentLike | None = None,
+    messaging: MessagingLike | None = None,
     **app_options: Any,
 ) -> Server:
     """Listens for dialing peers; the result is to be entered with `async with`.
@@ -98,6 +99,7 @@ def listen(
         options: Limits, timeouts, heartbeat and socket options.
         instrument: Is told what happens on the connections, to count, time and trace it: one
             `Instrument` or several, such as those of `restsock.instruments`.
+        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -129,6 +131,7 @@ def listen(
         open_listeners=opener,
         shared=sockets is not None,
         front_door=front_door,
+        messaging=messaging,
     )
 
 

@@ -159,6 +159,7 @@ class _Newcomer:
                     if not is_peer or server.http_clients.alone:
                         self._taken = server.http_clients.add(stream, received, self._peer)
                         return None
+                messaging = server.endpoint.messaging
                 connection = await open_accepted(
                     stream,
                     received=received,
@@ -171,6 +172,7 @@ class _Newcomer:
                     ping_frames=server.ping_frames,
                     limit_log=self._limit_log,
                     buffered=server.endpoint.buffered,
+                    messaging=None if messaging is None else messaging.settings,
                 )
             if connection is None:
                 text = "%s: dropped: its handshake took too long"

@@ -23,6 +23,7 @@ from restsock.connection import (
     Health,
     HealthReport,
     InstrumentLike,
+    MessagingLike,
     Requester,
     Response,
     check_close_code,
@@ -115,8 +116,11 @@ class Server(AdaptersByName):
         peer_of: PeerOf = peer_of,
         ping_frames: bool = False,
         front_door: FrontDoor | None = None,
+        messaging: MessagingLike | None = None,
     ) -> None:
-        self._endpoint = endpoint = Endpoint("listener", _log, handler, options, instrument)
+        self._endpoint = endpoint = Endpoint(
+            "listener", _log, handler, options, instrument, messaging
+        )
         self.options = endpoint.options
         self.limit_log = endpoint.limit_log
         self.instrument = endpoint.instrument
@@ -401,6 +405,8 @@ class Server(AdaptersByName):
 
     async def __aenter__(self) -> Server:
         endpoint = self._endpoint
+        if endpoint.messaging is not None:
+            endpoint.messaging.check_running()
         handlers = [endpoint.handler, self._front_door]
         await endpoint.life.enter(handlers, self._start, self.aclose, self._finish)
         return self
@@ -458,7 +464,7 @@ class Server(AdaptersByName):
         connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
             return
-        self._endpoint.counters.begin(connection)
+        self._endpoint.begin(connection)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
         problem = self._registrar.objection(connection.name, connection.principal)
         if problem is None:
@@ -474,7 +480,7 @@ class Server(AdaptersByName):
         """Notes that a connection has ended."""
         assert connection.closed is not None
         self._limiter.release(connection.peer.host)
-        self._endpoint.counters.end(connection)
+        self._endpoint.end(connection)
         if connection in self.connections:  # else there was an objection
             self._registrar.remove(connection, connection.closed)
 

@@ -11,6 +11,8 @@ from restsock._options import Limits
 from restsock.protocol import (
     DataReceived,
     EndReceived,
+    EnvelopeReceived,
+    EnvelopesSent,
     GoAwayReceived,
     HandshakeCompleted,
     HelloReceived,
@@ -121,7 +123,7 @@ class Oracle:
             stream = _Stream(local=False, method=event.head.method)
             stream.due = content_length(event.head.headers)
             self.streams[event.stream_id] = stream
-        else:
+        elif not isinstance(event, (EnvelopeReceived, EnvelopesSent)):
             stream = self.streams[event.stream_id]
             assert not stream.closed, "an event behind StreamClosed"
             self._check_stream(stream, event)

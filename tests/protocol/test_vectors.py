@@ -24,7 +24,7 @@ from restsock.protocol import (
     TextMessage,
     WebSocket,
 )
-from restsock.protocol._envelopes import Settings, decode_envelope
+from restsock.protocol._envelopes import MessagingSettings, Settings, decode_envelope
 from restsock.protocol._frames import (
     MAX_MESSAGE,
     FrameType,
@@ -162,7 +162,10 @@ def test_bad_envelope(case: Case) -> None:
 def test_good_settings(case: Case) -> None:
     multiplexer = make_multiplexer("listener")
     multiplexer.receive_message(envelope("hello", {"version": 1, "settings": case["json"]}))
-    assert multiplexer.peer == Settings(**case["settings"])
+    settings = dict(case["settings"])
+    if "messaging" in settings:
+        settings["messaging"] = MessagingSettings(**settings["messaging"])
+    assert multiplexer.peer == Settings(**settings)
     # What a peer says about itself reads back as the same.
     assert Settings.from_json(multiplexer.peer.to_json()) == multiplexer.peer
 

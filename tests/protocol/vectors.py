@@ -14,6 +14,8 @@ from restsock._options import Heartbeat, Limits
 from restsock.protocol import (
     DataReceived,
     EndReceived,
+    EnvelopeReceived,
+    EnvelopesSent,
     GoAwayReceived,
     HandshakeCompleted,
     HelloReceived,
@@ -331,6 +333,7 @@ def _words(event: MultiplexerEvent) -> Case:
         return {"event": "established", "connection_id": event.connection_id}
     if isinstance(event, GoAwayReceived):
         return {"event": "goaway", "last": event.last_stream_id, "code": event.code}
+    assert not isinstance(event, (EnvelopeReceived, EnvelopesSent))
     out: Case = {"stream": event.stream_id}
     if isinstance(event, RequestReceived):
         head = event.head

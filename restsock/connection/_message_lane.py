@@ -1,0 +1,114 @@
+"""Messages beside the exchanges of a connection: its envelopes (spec, "Messages").
+
+What they mean is for others to know (`restsock.messaging`). Here is how they leave and arrive: they
+take turns with the frames of the streams, so that neither waits for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from restsock.protocol import EnvelopeReceived
+
+from ._lifecycle import CLOSING
+
+if TYPE_CHECKING:
+    from restsock.protocol import Envelope, EnvelopesSent, MessagingSettings
+
+    from ._connection import Connection
+
+__all__ = ["MessageLane", "MessageReceiver", "MessagingLike"]
+
+
+class MessagingLike(Protocol):
+    """What a client or a server gives the messages of its connections to. Calls are on the loop."""
+
+    @property
+    def settings(self) -> MessagingSettings:
+        """What peers are told of it."""
+
+    def check_running(self) -> None:
+        """Raises `RuntimeError` unless it runs, on this loop."""
+
+    def attach_connection(self, connection: Connection) -> None:
+        """Learns of a connection that is about to begin, and may open a `MessageLane` on it."""
+
+    def detach_connection(self, connection: Connection) -> None:
+        """Learns that it has ended."""
+
+
+class MessageReceiver(Protocol):
+    """Whom the envelopes of one connection are for. Calls are on the loop, and must not wait."""
+
+    def receive(self, envelope: Envelope, size: int) -> None:
+        """Takes one, of so many bytes. It is JSON and an envelope, and no more is known of it."""
+
+    def resume(self) -> None:
+        """There is room to send again."""
+
+
+class MessageLane:
+    """The way of envelopes to and from a peer. On the loop.
+
+    Args:
+        connection: It has not begun, and has no other lane.
+        receiver: Gets what the peer sends.
+
+    Attributes:
+        peer: What the peer has told of how it takes messages; `None` if it takes none.
+    """
+
+    __slots__ = ("_lifecycle", "_multiplexer", "_receiver", "_writer", "peer")
+
+    def __init__(self, connection: Connection, receiver: MessageReceiver) -> None:
+        self.peer: MessagingSettings | None = connection.multiplexer.peer.messaging
+        self._receiver = receiver
+        self._multiplexer = connection.multiplexer
+        self._lifecycle = connection.lifecycle
+        self._writer = connection.writer
+        connection.lane = self
+
+    @property
+    def room(self) -> int:
+        """How many characters may be queued by now; who has more waits for `resume`."""
+        return 0 if self._lifecycle.state >= CLOSING else self._multiplexer.envelope_room
+
+    def send(self, text: str, size: int, *, first: bool = False) -> bool:
+        """Queues an envelope, and sends it if the socket takes it; see `room`.
+
+        Args:
+            text: All of it.
+            size: Its length in UTF-8, in bytes.
+            first: Whether it goes before streams and other envelopes: for short answers.
+
+        Returns:
+            Whether it was queued; not once the connection is closing.
+
+        Raises:
+            LocalProtocolError: The peer takes no messages, or none of this length. Nothing was
+                sent.
+        """
+        if self._lifecycle.state >= CLOSING:
+            return False
+        with self._writer.lock:
+            self._multiplexer.send_envelope(text, size, first=first)
+            self._writer.flush()
+        return True
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Has all that is sent in the block leave together."""
+        self._writer.cork()
+        try:
+            yield
+        finally:
+            self._writer.uncork()
+
+    def take(self, event: EnvelopeReceived | EnvelopesSent) -> None:
+        """Hands on what the multiplexer tells of envelopes."""
+        if isinstance(event, EnvelopeReceived):
+            self._receiver.receive(event.envelope, event.size)
+        else:
+            self._receiver.resume()
