@@ -92,7 +92,7 @@ async def test_a_restart_on_sockets_that_are_handed_over_loses_nothing(
         nonlocal restart
         for number in range(4):
             given = {name: [sock.dup() for sock in found] for name, found in sockets.items()}
-            config = config_for(tmp_path, '[ingress]\nwait = "10s"\n')
+            config = config_for(tmp_path, ingress__wait="10s")
             async with Hub(config, sockets=given):  # type: ignore[arg-type]
                 if number == 0:
                     task_status.started()
