@@ -6,8 +6,6 @@ take turns with the frames of the streams, so that neither waits for the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from restsock.protocol import EnvelopeReceived
@@ -60,10 +58,11 @@ class MessageLane:
         peer: What the peer has told of how it takes messages; `None` if it takes none.
     """
 
-    __slots__ = ("_lifecycle", "_multiplexer", "_receiver", "_writer", "peer")
+    __slots__ = ("_due", "_lifecycle", "_multiplexer", "_receiver", "_writer", "peer")
 
     def __init__(self, connection: Connection, receiver: MessageReceiver) -> None:
         self.peer: MessagingSettings | None = connection.multiplexer.peer.messaging
+        self._due = False  # whether the loop is going to send what was queued
         self._receiver = receiver
         self._multiplexer = connection.multiplexer
         self._lifecycle = connection.lifecycle
@@ -76,7 +75,7 @@ class MessageLane:
         return 0 if self._lifecycle.state >= CLOSING else self._multiplexer.envelope_room
 
     def send(self, text: str, size: int, *, first: bool = False) -> bool:
-        """Queues an envelope, and sends it if the socket takes it; see `room`.
+        """Queues an envelope; see `room`. What is queued in one step of the loop leaves together.
 
         Args:
             text: All of it.
@@ -94,17 +93,15 @@ class MessageLane:
             return False
         with self._writer.lock:
             self._multiplexer.send_envelope(text, size, first=first)
-            self._writer.flush()
+        if not self._due:
+            self._due = True
+            self._writer.token.run_sync_soon(self._flush)
         return True
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Has all that is sent in the block leave together."""
-        self._writer.cork()
-        try:
-            yield
-        finally:
-            self._writer.uncork()
+    def _flush(self) -> None:
+        self._due = False
+        with self._writer.lock:
+            self._writer.flush()
 
     def take(self, event: EnvelopeReceived | EnvelopesSent) -> None:
         """Hands on what the multiplexer tells of envelopes."""

@@ -165,10 +165,9 @@ async def test_the_size_that_is_told_is_in_bytes() -> None:
 async def test_what_leaves_first_overtakes_what_waits() -> None:
     dialer, listener = Ends(), Ends()
     async with joined(dialer, listener):
-        with dialer.lane.batch():
-            for number in range(4):
-                send(dialer.lane, number)
-            send(dialer.lane, 99, first=True)
+        for number in range(4):
+            send(dialer.lane, number)
+        send(dialer.lane, 99, first=True)
         assert numbers(await listener.wait(5)) == [99, 0, 1, 2, 3]
 
 
@@ -176,11 +175,10 @@ async def test_there_is_an_end_to_what_waits_and_a_call_when_there_is_room() -> 
     dialer, listener = Ends(), Ends()
     async with joined(dialer, listener):
         sent = 0
-        with dialer.lane.batch():
-            while dialer.lane.room:
-                send(dialer.lane, sent, pad=1000)
-                sent += 1
-            assert 100 < sent < 140
+        while dialer.lane.room:
+            send(dialer.lane, sent, pad=1000)
+            sent += 1
+        assert 100 < sent < 140
         await listener.wait(sent)
         with trio.fail_after(10):
             while not dialer.resumed:
