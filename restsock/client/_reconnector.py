@@ -227,7 +227,8 @@ class Reconnector:
 
     def _adopt(self, connection: Connection) -> None:
         counters, instrument = self._endpoint.counters, self._endpoint.instrument
-        self._endpoint.begin(connection)
+        counters.begin(connection)
+        self._endpoint.attach(connection)
         if instrument is not None and counters.handshakes > 1:
             instrument.reconnected(connection)
         self._connection = connection

@@ -34,7 +34,7 @@ class MessagingLike(Protocol):
         """Learns of a connection that is about to begin, and may open a `MessageLane` on it."""
 
     def detach_connection(self, connection: Connection) -> None:
-        """Learns that it has ended."""
+        """Learns that it has ended; or one that was never attached."""
 
 
 class MessageReceiver(Protocol):

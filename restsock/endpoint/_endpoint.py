@@ -65,9 +65,8 @@ class Endpoint:
         self.pending = PendingRequests()
         self.messaging = messaging
 
-    def begin(self, connection: Connection) -> None:
-        """Notes a connection that is about to begin."""
-        self.counters.begin(connection)
+    def attach(self, connection: Connection) -> None:
+        """Notes a connection that is about to begin, and is to stay."""
         if self.messaging is not None:
             self.messaging.attach_connection(connection)
 

@@ -464,7 +464,7 @@ class Server(AdaptersByName):
         connection = await self._newcomers.handshake(stream, scope)
         if connection is None:
             return
-        self._endpoint.begin(connection)
+        self._endpoint.counters.begin(connection)
         # Once more, in one step with its entry: another one may have been quicker meanwhile.
         problem = self._registrar.objection(connection.name, connection.principal)
         if problem is None:
@@ -486,6 +486,7 @@ class Server(AdaptersByName):
 
     def _register(self, connection: Connection) -> None:
         older = self._registrar.add(connection)
+        self._endpoint.attach(connection)
         assert self._nursery is not None
         if older is not None:
             # One that has been announced to close carries what its peer still has in flight.

@@ -37,8 +37,8 @@ class Ends:
         self._tell()
 
     def detach_connection(self, connection: Connection) -> None:
-        del self.lanes[connection]
-        self.detached += 1
+        if self.lanes.pop(connection, None) is not None:
+            self.detached += 1
         self._tell()
 
     def receive(self, envelope: Envelope, size: int) -> None:
@@ -199,6 +199,21 @@ async def test_messages_and_a_download_take_turns() -> None:
             assert got < 16 * 1024 * 1024
             assert numbers(listener.received) == list(range(20))
             assert got + len(await response.read()) == 32 * 1024 * 1024
+
+
+async def test_one_that_is_turned_away_is_not_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that come at once under one name: the second is closed right after its handshake."""
+    listener = Ends()
+    async with restsock.listen("127.0.0.1", 0, messaging=listener, names="reject") as server:
+        monkeypatch.setattr(server._newcomers, "claim", lambda name, principal: None)
+        async with restsock.connect(server.url, name="edge-1"):
+            await listener.wait_attached()
+            backoff = restsock.Backoff(initial=0.01)
+            async with restsock.connect(server.url, name="edge-1", backoff=backoff):
+                with trio.fail_after(10):
+                    while server.statistics().handshakes < 3:  # noqa: ASYNC110  # nothing tells of it
+                        await trio.sleep(0.01)
+            assert len(listener.lanes) == 1
 
 
 async def test_nothing_is_sent_once_it_closes() -> None:
