@@ -8,7 +8,8 @@ for each newcomer, at most once a second), and those that are open keep what the
 files cannot be used, those that were read before are; they are tried again every second, and the
 log says so.
 
-TLS 1.2 and later only; ALPN says `http/1.1`. For anything else pass an `ssl.SSLContext` instead.
+TLS 1.2 and later only; ALPN says `http/1.1`. For anything else pass an `ssl.SSLContext` instead. If
+its `minimum_version` was left open, that is set to TLS 1.2; one that was set lower is refused.
 """
 
 from __future__ import annotations
@@ -192,9 +193,12 @@ client = ClientTLS
 def check_context(tls: object, ssl_context: object = None, *, listener: bool) -> TLSLike | None:
     """Checks what was given as `tls`, or as `ssl_context`, which is the same.
 
+    A context whose `minimum_version` is open (`MINIMUM_SUPPORTED`) gets TLS 1.2 as its minimum.
+    Those that Python makes are like that where the system sets the bound: on Debian, for example.
+
     Raises:
         TypeError: it is no SSL context, or one for the other end.
-        ValueError: it would speak versions of TLS that are broken, or both were given.
+        ValueError: it was set to speak versions of TLS that are broken, or both were given.
     """
     if tls is not None and ssl_context is not None:
         raise ValueError("tls and ssl_context are the same: give one of them")
@@ -204,10 +208,29 @@ def check_context(tls: object, ssl_context: object = None, *, listener: bool) ->
     if not isinstance(tls, ssl.SSLContext):
         maker = "restsock.tls.server(...)" if listener else "restsock.tls.client(...)"
         raise TypeError(f"tls must be an ssl.SSLContext or {maker}, not {type(tls).__name__}")
-    # MINIMUM_SUPPORTED is a number below all of them.
-    if tls.minimum_version < ssl.TLSVersion.TLSv1_2:
-        raise ValueError("set minimum_version of the SSL context to TLSv1_2 or later")
+    _raise_minimum(tls)
     return tls
+
+
+def _raise_minimum(context: ssl.SSLContext) -> None:
+    """Sees to it that the context speaks TLS 1.2 and later only."""
+    lowest, wanted = ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2
+    if context.protocol is ssl.PROTOCOL_TLSv1_2:
+        return  # and no other: it has no minimum
+    one_version = context.protocol in (ssl.PROTOCOL_TLSv1, ssl.PROTOCOL_TLSv1_1)
+    # The names for "as high as possible" and "as low as possible" are numbers below all others.
+    too_low = lowest != context.minimum_version < wanted
+    if (
+        one_version
+        or too_low
+        or ssl.TLSVersion.MAXIMUM_SUPPORTED != context.maximum_version < wanted
+    ):
+        raise ValueError(
+            "the SSL context is for versions of TLS before 1.2, too; "
+            "set its minimum_version to TLSv1_2 or later"
+        )
+    if context.minimum_version == lowest:
+        context.minimum_version = wanted
 
 
 def explain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
+import restsock
 from restsock import _watch, tls
 
 
@@ -107,3 +109,67 @@ def test_the_end_of_a_failure_is_as_loud_as_the_failure(
         (files / "key.pem").write_bytes(contents)
         server.context()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+
+
+# --- the versions that a context of the caller's own may speak ------------------------------
+
+
+def context_from(minimum: str, maximum: str = "MAXIMUM_SUPPORTED") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion[minimum]
+        context.maximum_version = ssl.TLSVersion[maximum]
+    return context
+
+
+def context_for(protocol: str) -> ssl.SSLContext:
+    """For the one version that the protocol is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return ssl.SSLContext(getattr(ssl, protocol))
+
+
+@pytest.mark.parametrize("listener", [False, True])
+def test_a_minimum_that_was_left_open_becomes_tls_1_2(listener: bool) -> None:
+    """As in the contexts that Python makes on Debian."""
+    context = context_from("MINIMUM_SUPPORTED")
+    assert tls.check_context(context, listener=listener) is context
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.maximum_version == ssl.TLSVersion.MAXIMUM_SUPPORTED
+    assert tls.check_context(context, listener=listener) is context  # and another time
+
+
+@pytest.mark.parametrize("context", [context_from("TLSv1_2"), context_from("TLSv1_3")])
+def test_a_minimum_that_will_do_stays(context: ssl.SSLContext) -> None:
+    before = context.minimum_version
+    tls.check_context(context, listener=False)
+    assert context.minimum_version == before
+
+
+def test_a_context_for_tls_1_2_alone_stays() -> None:
+    tls.check_context(context_for("PROTOCOL_TLSv1_2"), listener=False)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        context_from("TLSv1"),
+        context_from("TLSv1_1"),
+        context_from("MINIMUM_SUPPORTED", "TLSv1_1"),
+        context_for("PROTOCOL_TLSv1"),
+        context_for("PROTOCOL_TLSv1_1"),
+    ],
+)
+def test_a_version_that_was_set_too_low_is_refused(context: ssl.SSLContext) -> None:
+    before = context.minimum_version
+    with pytest.raises(ValueError, match="minimum_version to TLSv1_2"):
+        tls.check_context(context, listener=False)
+    assert context.minimum_version == before
+
+
+def test_the_default_context_is_welcome() -> None:
+    """However this Python was built."""
+    context = ssl.create_default_context()
+    restsock.connect("wss://hub/", tls=context)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2

@@ -68,7 +68,9 @@ def connect(
         auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
             function, async or not, that returns header fields. Called for each attempt to dial.
         tls: For `wss` and `wss+unix`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL
-            context. By default the certificates that this system trusts are accepted.
+            context. By default the certificates that this system trusts are accepted. A context
+            whose `minimum_version` was left open (`MINIMUM_SUPPORTED`, the default on Debian) is
+            set to TLS 1.2; one that was set to an earlier version is a `ValueError`.
         ssl_context: The same, by another name.
         options: Limits, timeouts, heartbeat and socket options.
         backoff: How to dial again.

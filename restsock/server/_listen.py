@@ -72,7 +72,9 @@ def listen(
         loop: The event loop of an ASGI app: asyncio, unless it is an app of Quart-Trio or this is
             `"trio"`; see `restsock.apps.make_handler`.
         tls: `restsock.tls.server(certificate=..., ...)`, or an SSL context with a certificate;
-            `None` speaks plain TCP.
+            `None` speaks plain TCP. A context whose `minimum_version` was left open
+            (`MINIMUM_SUPPORTED`, the default on Debian) is set to TLS 1.2; one that was set to an
+            earlier version is a `ValueError`.
         ssl_context: The same, by another name.
         auth: Tells who dials in: `restsock.auth.BearerTokens`, `BasicUsers`, `CertificateSubject`,
             or a function, async or not, that gets a `restsock.auth.Upgrade` and returns a
