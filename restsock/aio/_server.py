@@ -88,7 +88,7 @@ class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials."""
+        """What a client on the same network dials; with `peers=False` it begins with `http`."""
         return self._server.url
 
     @property

@@ -151,7 +151,8 @@ class Server(AdaptersByName):
             self._http_clients,
         )
         self._where = (host, port)
-        self._scheme = "ws" if ssl_context is None else "wss"
+        scheme = "http" if self._http_clients.alone else "ws"
+        self._scheme = scheme if ssl_context is None else f"{scheme}s"
         self._open_listeners = open_listeners
         self._shared = shared
         self._listeners: Sequence[Listener] = ()
@@ -177,7 +178,7 @@ class Server(AdaptersByName):
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials."""
+        """What a client on the same network dials; with `peers=False` it begins with `http`."""
         host, port = self.address
         if host.startswith(("/", "@")):
             return unix_url(self._scheme, host)

@@ -75,7 +75,7 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials."""
+        """What a client on the same network dials; with `peers=False` it begins with `http`."""
         return self._server.url
 
     def statistics(self) -> ServerStatistics:

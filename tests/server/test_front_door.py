@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
 import threading
@@ -123,6 +124,20 @@ async def test_endpoints_by_prefix(*, tls: bool) -> None:
             assert (await client.get(target))[0] == 404
         await client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.response())[0] == 404
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_url_is_for_those_who_are_taken(
+    caplog: pytest.LogCaptureFixture, *, tls: bool
+) -> None:
+    caplog.set_level(logging.INFO, "restsock.server")
+    secure = "s" if tls else ""
+    options: dict[str, Any] = {"tls": contexts()[1] if tls else None}
+    for peers, scheme in ((True, f"ws{secure}"), (False, f"http{secure}")):
+        async with listening(peers=peers, **options) as server:
+            assert server.url == f"{scheme}://127.0.0.1:{server.address[1]}/"
+            assert caplog.messages[-1] == f"listening on {server.url}"
+            assert server.url in repr(server)
 
 
 @pytest.mark.parametrize("path", ["", "a", "/a//b", "/a/../b", "/a?b", "/a b", "/ä", "/%61", "/."])

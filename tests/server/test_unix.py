@@ -239,3 +239,8 @@ def test_a_system_without(monkeypatch: pytest.MonkeyPatch) -> None:
         connect("ws+unix:///run/hub.sock")
     with pytest.raises(ValueError, match=r"listen on: this system .* has no Unix sockets"):
         listen("unix:/run/hub.sock")
+
+
+async def test_the_url_of_one_for_plain_http(socket_path: Path) -> None:
+    async with listen(f"unix:{socket_path}", peers=False, health_path="/healthz") as server:
+        assert server.url == f"http+unix://{socket_path}"
