@@ -70,8 +70,8 @@ class Limits:
 
     max_http_clients: int = 10_000
     """Connections of clients of plain HTTP at a time, beside those of peers, at about 5 KiB each
-    while they are idle. Above it the one that has been idle for longest makes room. For listeners
-    that answer plain HTTP."""
+    while they are idle. Above it the one that has been idle for longest makes room; if none is, the
+    newcomer gets a 503 with Retry-After. For listeners that answer plain HTTP."""
 
     max_connections_per_address: int | None = None
     """Those of one address, or of one /64 network with IPv6. `None` sets no bound: all peers behind

@@ -28,7 +28,7 @@ from ._requester import Requester
 from ._requests import AsyncRequests, head_for
 from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
-from ._tls_stream import TLSStream
+from ._tls_stream import TLSStream, linger
 from ._user_function import call_user_function, failure_of
 from ._websocket import ClientWebSocket
 
@@ -85,6 +85,7 @@ __all__ = [
     "head_for",
     "heartbeat_timer",
     "instruments_of",
+    "linger",
     "load_of",
     "open_accepted",
     "open_dialed",

@@ -45,7 +45,7 @@ from ._access_control import AccessControl
 from ._close import Peer, printable
 from ._connection import Connection
 from ._mask_keys import mask_key
-from ._tls_stream import TLSStream, drain
+from ._tls_stream import TLSStream, linger
 
 __all__ = ["open_accepted", "open_dialed"]
 
@@ -153,7 +153,7 @@ async def open_accepted(
         except HandshakeError:
             if upgrade.data_to_send:
                 await stream.send_all(upgrade.data_to_send)
-                await drain(stream)
+                await linger(stream)
             raise
         principal: Principal | None = None
         refused: Refused | None = None
@@ -196,7 +196,7 @@ async def open_accepted(
 
 async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refused) -> NoReturn:
     await stream.send_all(upgrade.refuse(refused.status, refused.headers, f"{refused.text}\n"))
-    await drain(stream)
+    await linger(stream)
     raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
@@ -315,7 +315,7 @@ class _Opening:
         # Where it does not arrive, the reason for it is still what there is to tell.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             await self.flush()
-            await drain(self.stream)
+            await linger(self.stream)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import trio
 
 from restsock.protocol import TLS
 
-__all__ = ["TLSStream"]
+__all__ = ["TLSStream", "linger"]
 
 _READ = 64 * 1024
 
@@ -158,12 +158,12 @@ class TLSStream(trio.abc.Stream):
         try:
             await self._flush()
             if self.tls.object.server_side:
-                await drain(self.transport_stream)
+                await linger(self.transport_stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # it has gone
 
 
-async def drain(stream: trio.abc.Stream) -> None:
+async def linger(stream: trio.abc.Stream) -> None:
     """Reads what still comes, for a moment: closing on unread bytes would discard our last."""
     if isinstance(stream, trio.abc.HalfCloseableStream):
         try:

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from ._connect_tunnel import ConnectTunnel
 from ._downstream import CREDIT, Downstream, Due
+from ._last_answer import last_answer
 from ._upstream import Upstream, UpstreamEvent
 
-__all__ = ["CREDIT", "ConnectTunnel", "Downstream", "Due", "Upstream", "UpstreamEvent"]
+__all__ = [
+    "CREDIT",
+    "ConnectTunnel",
+    "Downstream",
+    "Due",
+    "Upstream",
+    "UpstreamEvent",
+    "last_answer",
+]

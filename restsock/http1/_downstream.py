@@ -40,6 +40,7 @@ from restsock.protocol import (
 )
 
 from ._chunked import ChunkedBody
+from ._last_answer import last_answer
 from ._request_head import BadRequestError, ParsedHead, parse_request_head
 from ._response_framing import ResponseFraming, without_length
 from ._trailers import allowed_trailers
@@ -84,6 +85,7 @@ class Downstream:
         limits: of this side.
         scheme: what the client has used, `"http"` or `"https"`, as far as this hop knows.
         date: the time now, as in a Date field.
+        clock: seconds, of any clock that only moves forward.
         on_turn: is called, with the lock of the connection, whenever there is something to do for
             it that is neither to read nor to write: `over` was set, or input can be gone on with.
 
@@ -91,6 +93,8 @@ class Downstream:
         due: what the client is to send next.
         stream_id: of the latest request; -1 before the first.
         over: whether nothing more is read, and what is due is the last that leaves.
+        answered_at: when the latest response was complete, if another request may follow it.
+        closed_idle: whether it was closed between two requests, so that no response has told of it.
         broken: whether a response was cut off that only a broken connection tells from a whole one.
         problem: why the client's request was not accepted; `None` while all are.
         events: frames for the multiplexer.
@@ -98,9 +102,10 @@ class Downstream:
     """
 
     __slots__ = (
-        *("_buffer", "_chunks", "_credit", "_date", "_keep_alive", "_left", "_limits", "_request"),
-        *("_response", "_scheme", "_sent", "_turning", "_whole", "broken", "close_received"),
-        *("close_sent", "due", "events", "on_turn", "out", "over", "pongs", "problem", "stream_id"),
+        *("_buffer", "_chunks", "_clock", "_credit", "_date", "_keep_alive", "_left", "_limits"),
+        *("_request", "_response", "_scheme", "_sent", "_turning", "_whole", "answered_at"),
+        *("broken", "close_received", "close_sent", "closed_idle", "due", "events", "on_turn"),
+        *("out", "over", "pongs", "problem", "stream_id"),
     )
 
     def __init__(
@@ -108,9 +113,12 @@ class Downstream:
         limits: Limits,
         scheme: str,
         date: Callable[[], bytes],
+        clock: Callable[[], float],
         on_turn: Callable[[], object] | None = None,
     ) -> None:
         self.on_turn = on_turn
+        self.answered_at = clock()
+        self.closed_idle = False
         self.due = Due.REQUEST
         self.stream_id = -1
         self.over = False
@@ -124,6 +132,7 @@ class Downstream:
         self._limits = limits
         self._scheme = flags_of(scheme)
         self._date = date
+        self._clock = clock
         self._buffer = bytearray()
         self._request: ParsedHead | None = None  # of the exchange that is under way
         self._response: ResponseFraming | None = None  # of its final head, once that has come
@@ -411,6 +420,7 @@ class Downstream:
             return
         self._request = self._response = None
         self.due = Due.REQUEST
+        self.answered_at = self._clock()
         if self._buffer:
             self._turn()
 
@@ -424,15 +434,8 @@ class Downstream:
     def _end_with(self, status: int, text: str = "", fields: bytes = b"") -> None:
         """Answers in place of an app, if nothing was answered, and ends the connection."""
         if self._response is None:
-            phrase = HTTPStatus(status).phrase
-            body = (text or f"{phrase}.\n").encode()
-            self.out.append(
-                b"HTTP/1.1 %d %s\r\nDate: %s\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
-                b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-                % (status, phrase.encode(), self._date(), fields, len(body))
-            )
-            if self._request is None or self._request.method != b"HEAD":
-                self.out.append(body)
+            head_only = self._request is not None and self._request.method == b"HEAD"
+            self.out.append(last_answer(status, self._date(), text, fields, head_only=head_only))
         else:
             self.broken = self._response.ends_with_connection
         self._end()
@@ -458,6 +461,7 @@ class Downstream:
         if self.over:
             return
         if self._request is None:
+            self.closed_idle = self.due is Due.REQUEST
             self._end()
         else:
             self._end_with(503)

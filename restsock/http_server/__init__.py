@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from ._connection import HTTPConnection
+from ._connection import NEXT_REQUEST, HTTPConnection
+from ._refusal import turn_away
 
-__all__ = ["HTTPConnection"]
+__all__ = ["NEXT_REQUEST", "HTTPConnection", "turn_away"]

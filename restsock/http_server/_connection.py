@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from restsock._options import Options
     from restsock.connection import Handler
 
-__all__ = ["HTTPConnection"]
+__all__ = ["NEXT_REQUEST", "HTTPConnection"]
 
 _log = logging.getLogger("restsock.http_server")
 
+# Seconds within which a client that asks without a pause has sent its next request, or got an end.
+NEXT_REQUEST = 0.5
 # SO_LINGER of zero seconds: a close that the client cannot take for the end of a response.
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -64,7 +66,8 @@ class HTTPConnection(Connection):
     ) -> None:
         tls = stream.tls if isinstance(stream, TLSStream) else None
         scheme = "http" if tls is None else "https"
-        layer = self._layer = Downstream(options.limits, scheme, http_date)
+        clock = trio.lowlevel.current_clock().current_time  # for any thread
+        layer = self._layer = Downstream(options.limits, scheme, http_date, clock)
         multiplexer = Multiplexer(
             dialer=False,
             limits=options.limits,
@@ -101,6 +104,13 @@ class HTTPConnection(Connection):
         self._entry = heartbeat_timer().add(trio.current_time() + self._interval, self._check)
         if self._layer.over:
             self._turn_soon()
+
+    @property
+    def idle_time(self) -> float:
+        """Seconds since the latest response left; 0 while more is to be done. On the loop."""
+        if self._layer.due is not Due.REQUEST or self.writer.writing:
+            return 0.0
+        return trio.current_time() - self._layer.answered_at
 
     def serve_last(self) -> None:
         """Answers one more request, and tells the client that it is the last."""
@@ -148,7 +158,8 @@ class HTTPConnection(Connection):
 
         Then it drops what still comes until the client closes, for `Timeouts.close` seconds: closed
         at once, the system would break the connection off, and the client might lose the response
-        (RFC 9112, section 9.6).
+        (RFC 9112, section 9.6). A client that is idle has its response, and may not look: that is
+        not waited for.
         """
         if self._layer.broken:
             self._abort("a response was cut off")
@@ -160,6 +171,8 @@ class HTTPConnection(Connection):
             with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 if isinstance(self._stream, trio.SocketStream):
                     await self._stream.send_eof()
+        if self._layer.closed_idle:
+            self.lifecycle.bound(self._layer.answered_at + NEXT_REQUEST)
 
     async def end(self, ending: Closed | Exception) -> None:
         """See `Owner` of the reader. What is complete is still sent to one that says no more."""

@@ -8,10 +8,11 @@ from restsock._limit_log import LimitLog
 from restsock._options import Limits
 from restsock.auth import Refused
 
-__all__ = ["ConnectionLimiter", "network_of"]
+__all__ = ["RETRY_AFTER", "ConnectionLimiter", "network_of"]
 
-# Seconds that a refused dialer is asked to wait. Our clients have a backoff of their own.
-_RETRY_AFTER = "5"
+# Seconds that one for whom there is no room is asked to wait. Our clients have a backoff of their
+# own.
+RETRY_AFTER = "5"
 
 
 class ConnectionLimiter:
@@ -56,7 +57,7 @@ class ConnectionLimiter:
 
     def _refused(self, status: int, text: str, limit: str) -> Refused:
         self._limit_log.count(limit)  # the caller that answers with it logs it
-        refused = Refused(status, text, headers={"Retry-After": _RETRY_AFTER})
+        refused = Refused(status, text, headers={"Retry-After": RETRY_AFTER})
         refused.limit = limit
         return refused
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._options import Heartbeat
+from restsock.auth import Refused
 from restsock.connection import Closed, Connection, Peer
-from restsock.http_server import HTTPConnection
+from restsock.http_server import NEXT_REQUEST, HTTPConnection
 from restsock.protocol import CloseCode
 
+from ._connection_limiter import RETRY_AFTER
 from ._connection_tasks import ConnectionTasks
 
 if TYPE_CHECKING:
@@ -27,16 +29,13 @@ _DROPPED = Closed(False, CloseCode.TRY_AGAIN_LATER, "others need the room", by_p
 # Seconds to wait for the first request of a client that was accepted from a socket that another
 # process takes over: it has been sent, or will not be soon.
 _PATIENCE = 1.0
-# Seconds to wait for the next request of clients that keep their connections, before those are
-# closed: who asks without a pause asks once more, and learns that it has to connect again.
-_NEXT_REQUEST = 0.5
 
 
 class HTTPClients:
     """Keeps them while they last, in a nursery of the server.
 
     Above `Limits.max_http_clients` the one that has been idle for longest makes room; if none is
-    idle, the newcomer is dropped.
+    idle, the newcomer is turned away.
 
     Args:
         endpoint: The server's.
@@ -82,14 +81,15 @@ class HTTPClients:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections))
 
-    def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> bool:
-        """Takes one over, with what has come from it; tells whether there was room."""
+    def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> Refused | None:
+        """Takes one over, with what has come from it, or returns what to turn it away with."""
         if len(self._connections) >= self._endpoint.options.limits.max_http_clients:
             self._endpoint.limit_log.note(
                 "max_http_clients", "too many clients of plain HTTP: %d", len(self._connections)
             )
             if not self._make_room():
-                return False
+                text = "There are too many clients, and none of them is idle."
+                return Refused(503, text, headers={"Retry-After": RETRY_AFTER})
         connection = HTTPConnection(
             stream,
             received,
@@ -106,7 +106,7 @@ class HTTPClients:
         connection.begin(self._front_door, self.tasks.need)
         if ending:
             connection.drain_soon()
-        return True
+        return None
 
     def _make_room(self) -> bool:
         """Drops the one that has been idle for longest; tells whether there was one."""
@@ -145,15 +145,25 @@ class HTTPClients:
         if not self.wanted:
             return
         with trio.move_on_after(grace):
+            self._drain_idle()
             if wait_newcomers is not None:
                 with trio.move_on_after(_PATIENCE):
                     await wait_newcomers()
-            # To close a connection that is in use would be to lose the request that is on its way.
-            for client in self:
-                assert isinstance(client, HTTPConnection)
-                client.serve_last()
-            with trio.move_on_after(_NEXT_REQUEST):
+                self._drain_idle()
+            # Who asks without a pause asks once more, and learns that it has to connect again.
+            with trio.move_on_after(NEXT_REQUEST):
                 await self.wait_empty()
             for client in self:
                 client.drain_soon()
             await self.wait_empty()
+
+    def _drain_idle(self) -> None:
+        """Closes those that ask nothing; for others the next response is the last.
+
+        To close a connection that is in use would be to lose the request that is on its way.
+        """
+        for client in self:
+            assert isinstance(client, HTTPConnection)
+            client.serve_last()
+            if client.idle_time >= NEXT_REQUEST:
+                client.drain_soon()

@@ -13,6 +13,7 @@ from restsock._exceptions import HandshakeError
 from restsock.auth import Refused
 from restsock.connection import AccessControl, Connection, Peer, TLSStream, open_accepted
 from restsock.endpoint import apply_socket_options
+from restsock.http_server import turn_away
 from restsock.tls import TLSLike, context_of, explain
 
 from ._accept import PeerOf
@@ -136,7 +137,8 @@ class _Newcomer:
         self._peer = Peer("", 0)
         self._who = "a dialer"
         self._acquired = False
-        self._taken = False  # by the clients of plain HTTP
+        self._plain = False  # whether it is a client of plain HTTP
+        self._taken = False  # by those
 
     async def handshake(
         self, stream: trio.abc.Stream, scope: trio.CancelScope
@@ -157,7 +159,11 @@ class _Newcomer:
                     max_head = server.endpoint.options.limits.max_head
                     received, is_peer = await read_head(stream, max_head)
                     if not is_peer or server.http_clients.alone:
-                        self._taken = server.http_clients.add(stream, received, self._peer)
+                        self._plain = True
+                        refused = server.http_clients.add(stream, received, self._peer)
+                        self._taken = refused is None
+                        if refused is not None:
+                            await turn_away(stream, received, refused)
                         return None
                 messaging = server.endpoint.messaging
                 connection = await open_accepted(
@@ -174,7 +180,7 @@ class _Newcomer:
                     buffered=server.endpoint.buffered,
                     messaging=None if messaging is None else messaging.settings,
                 )
-            if connection is None:
+            if connection is None and not self._plain:
                 text = "%s: dropped: its handshake took too long"
                 self._limit_log.note("handshake", text, self._who, level=logging.INFO)
         except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
@@ -192,7 +198,8 @@ class _Newcomer:
             _log.exception("%s: the handshake failed in an unforeseen way", self._who)
         finally:
             if connection is None and not self._taken:
-                server.endpoint.counters.fail()
+                if not self._plain:
+                    server.endpoint.counters.fail()
                 if self._acquired:
                     server.limiter.release(self._peer.host)
                 with trio.CancelScope(shield=True):

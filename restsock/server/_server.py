@@ -358,12 +358,13 @@ class Server(AdaptersByName):
     ) -> None:
         """Closes all connections after what is in flight, stops listening, ends all subscriptions.
 
-        Clients of plain HTTP come first, while peers still answer what those have asked. From then
-        on no request is started on any connection, by neither side; those that wait for a peer
-        fail. Requests in flight go on, both ways. A connection closes after its last one, at once
-        if it has none, or when the grace is over. Then this waits up to `Timeouts.close` seconds
-        for the peers' halves of the closing handshakes, and drops what is left. When it is
-        cancelled, all is dropped at once.
+        Clients of plain HTTP come first, while peers still answer what those have asked; idle ones
+        are closed at once, or half a second after their latest response. From then on no request is
+        started on any connection, by neither side; those that wait for a peer fail. Requests in
+        flight go on, both ways. A connection closes after its last one, at once if it has none, or
+        when the grace is over. Then this waits up to `Timeouts.close` seconds for the peers' halves
+        of the closing handshakes, and drops what is left. When it is cancelled, all is dropped at
+        once.
 
         Until then newcomers are answered with 503 and Retry-After; then the sockets close. Sockets
         that were handed over close at once: newcomers wait there for the next process, and those

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -27,7 +29,8 @@ from restsock import (
 from restsock.apps import make_handler
 from restsock.connection import Exchange
 from restsock.protocol import ResetCode
-from tests.apis import API, each_api, until
+from tests.apis import API, each_api, each_native_api, until
+from tests.tls_pair import contexts
 
 PIECE = bytes(range(256)) * 256  # 64 KiB
 QUICK = Backoff(initial=0.02, factor=2, cap=0.1)
@@ -343,3 +346,29 @@ async def test_a_restart_of_the_listener(api: API) -> None:
             async with api.listen("127.0.0.1", port, app=App()):
                 assert (await client.request("GET", "/")).status == 200
                 assert client.statistics().reconnects == 1
+
+
+@each_native_api
+async def test_an_idle_client_of_plain_http_does_not_keep_a_listener(api: API) -> None:
+    """It has asked once, and keeps its connection in a pool."""
+    patient = Options(timeouts=Timeouts(close=300, grace=300))
+    for dialing, listening in ((None, None), contexts()):
+        server = api.listen("127.0.0.1", 0, health_path="/h", tls=listening, options=patient)
+        async with server as server:
+            client = await anyio.to_thread.run_sync(ask_once, server.address, dialing)
+            try:
+                await server.aclose()
+                assert client.sock.recv(100) == b""
+            finally:
+                client.close()
+
+
+def ask_once(address: tuple[str, int], tls: ssl.SSLContext | None) -> Any:
+    """Asks for /h, and returns the connection that this was done on."""
+    client = http.client.HTTPConnection(*address, timeout=10)
+    client.connect()
+    if tls is not None:
+        client.sock = tls.wrap_socket(client.sock, server_hostname="hub")
+    client.request("GET", "/h")
+    assert client.getresponse().read() == b"ok\n"
+    return client

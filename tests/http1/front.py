@@ -35,7 +35,7 @@ class Front:
     """
 
     def __init__(self, limits: Limits = ROOMY, scheme: str = "http") -> None:
-        self.layer = Downstream(limits, scheme, lambda: DATE, self._note_turn)
+        self.layer = Downstream(limits, scheme, lambda: DATE, float, self._note_turn)
         self.multiplexer = Multiplexer(
             dialer=False, limits=limits, heartbeat=Heartbeat(), new_id=str, unix_ms=int
         )

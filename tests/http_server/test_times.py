@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from restsock import Limits, Options, Timeouts
 from restsock.client import parse_url
 from restsock.connection import Exchange, ExchangeEvent
+from restsock.http_server import NEXT_REQUEST
 from restsock.protocol import DataReceived, EndReceived, ResponseHead
 from restsock.server import Server
 from restsock.server._front_door import FrontDoor
@@ -199,3 +201,66 @@ async def test_a_slow_client_gets_all_of_the_last_response(autojump_clock: MockC
         app.exchanges[0].send_data(b"x" * 60_000)
         app.exchanges[0].send_end()
         assert (await client.response())[2] == b"x" * 60_000
+
+
+# --- a drain ----------------------------------------------------------------------------------
+
+
+async def test_an_idle_client_is_closed_at_once(autojump_clock: MockClock) -> None:
+    """It keeps its end open, as a client does that has a pool and nothing to ask."""
+    async with served() as (client, _, server):
+        await client.get()
+        await trio.sleep(NEXT_REQUEST)
+        begin = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() == begin
+        assert await client.rest() == b""
+
+
+async def test_one_that_was_just_answered_may_ask_once_more(autojump_clock: MockClock) -> None:
+    async with served() as (client, app, server), trio.open_nursery() as nursery:
+        await client.get()
+        begin = trio.current_time()
+        nursery.start_soon(server.aclose)
+        await trio.sleep(NEXT_REQUEST / 2)
+        assert (await client.get("/again"))[1][b"connection"] == b"close"
+        await client.aclose()
+        await server.wait_closed()
+        assert trio.current_time() - begin < NEXT_REQUEST
+        assert app.seen == ["/", "/again"]
+
+
+async def test_one_that_asks_no_more_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with served() as (client, _, server):
+        await client.get()
+        begin = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() - begin == pytest.approx(NEXT_REQUEST)
+        assert await client.rest() == b""
+
+
+async def test_one_whose_response_was_under_way_is_not_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    """Its head, which has left before, did not say that it is the last."""
+    async with served() as (client, app, server), trio.open_nursery() as nursery:
+        await client.send(GET.replace(b"/ ", b"/stream "))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(server.aclose)
+        await trio.sleep(7)
+        begin = trio.current_time()
+        app.exchanges[0].send_data(b"the end")
+        app.exchanges[0].send_end()
+        _, fields, body = await client.response()
+        assert b"connection" not in fields
+        assert body == b"the end"
+        await server.wait_closed()
+        assert trio.current_time() - begin == pytest.approx(NEXT_REQUEST)
+
+
+async def test_one_that_was_told_is_waited_for(autojump_clock: MockClock) -> None:
+    async with served() as (client, _, server):
+        assert (await client.get("/", "Connection: close"))[1][b"connection"] == b"close"
+        begin = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() - begin == pytest.approx(TIMES.close)

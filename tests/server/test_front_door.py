@@ -425,9 +425,7 @@ async def test_one_that_breaks_off_while_it_is_not_read() -> None:
             await client.send(GET * 4_000)  # more than is read, less than sockets hold
             (connection,) = server._http_clients
             await until(lambda: connection._pipeline.websocket.paused)
-            client.stream.socket.setsockopt(
-                trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-            )
+            break_off(client)
         await app.cancelled.wait()
         await emptied(server)
 
@@ -523,19 +521,57 @@ async def test_each_that_makes_room_does_so_once() -> None:
             await client.aclose()
 
 
-async def test_where_none_is_idle_the_newcomer_goes() -> None:
+@pytest.mark.parametrize("tls", [False, True])
+async def test_where_none_is_idle_the_newcomer_is_turned_away(*, tls: bool) -> None:
+    here, there = contexts() if tls else (None, None)
     app = Held()
     async with (
-        listening(trio_app(app), limits=Limits(max_http_clients=1)) as server,
-        dial(server) as busy,
-        dial(server) as late,
+        listening(trio_app(app), limits=Limits(max_http_clients=1), tls=there) as server,
+        dial(server, here) as busy,
+        dial(server, here) as late,
+        dial(server, here) as later,
     ):
         await busy.send(GET)
         await app.begun.wait()
         await late.send(GET)
-        await gone(late)
+        status, fields, body = await late.response()
+        assert (status, fields[b"connection"], fields[b"retry-after"]) == (503, b"close", b"5")
+        assert body == b"There are too many clients, and none of them is idle.\n"
+        assert await late.rest() == b""
+        await later.send(GET.replace(b"GET", b"HEAD"))
+        status, fields, body = await later.response("HEAD")
+        assert (status, fields[b"connection"], body) == (503, b"close", b"")
+        assert await later.rest() == b""
         app.go.set()
         assert (await busy.response())[2] == b" done"
+        # No handshake has failed: they wanted none.
+        assert server.statistics().handshakes_failed == 0
+        assert server.statistics().limits["max_http_clients"] == 2
+
+
+async def test_one_that_is_turned_away_may_have_gone(caplog: pytest.LogCaptureFixture) -> None:
+    app = Held()
+    async with (
+        listening(trio_app(app), limits=Limits(max_http_clients=1)) as server,
+        dial(server) as busy,
+    ):
+        await busy.send(GET)
+        await app.begun.wait()
+        async with dial(server) as late:
+            break_off(late)
+            await late.send(GET)
+            await until(lambda: server.statistics().limits.get("max_http_clients") == 1)
+        await until(lambda: not server.statistics().handshaking)
+        app.go.set()
+        assert (await busy.response())[2] == b" done"
+    assert [record.message for record in caplog.records] == ["too many clients of plain HTTP: 1"]
+
+
+def break_off(client: PlainClient) -> None:
+    """Has its socket end with a reset, once that is closed."""
+    client.stream.socket.setsockopt(
+        trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+    )
 
 
 async def gone(client: PlainClient) -> None:
