@@ -150,11 +150,11 @@ class Client(AdaptedRequester):
 
     def statistics(self) -> ClientStatistics:
         """Numbers of the whole life of this client, all its connections together."""
-        connections = self._endpoint.counters.handshakes
+        connections = self._endpoint.counters.begun
         return ClientStatistics(
             connections=connections,
             reconnects=max(0, connections - 1),
-            failures=self._endpoint.counters.handshakes_failed,
+            failures=self._endpoint.counters.failed,
             waiting=len(self._endpoint.pending),
             queued=self._endpoint.queued,
             limits=self.limit_log.counts,

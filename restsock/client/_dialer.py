@@ -128,7 +128,7 @@ class Dialer:
                     if self._redial.gives_up(
                         exc,
                         failures=failures,
-                        connected_before=counters.handshakes > 0,
+                        connected_before=counters.begun > 0,
                         # Whether its credentials may be others the next time.
                         renewable=getattr(self._auth, "renewable", self._auth is not None),
                     ):
@@ -171,7 +171,7 @@ class Dialer:
         except LocalProtocolError as exc:
             # What this side would send cannot be sent. That is an error of the program, but it is
             # not to end a client that was connected: the next attempt may have something else.
-            if not endpoint.counters.handshakes:
+            if not endpoint.counters.begun:
                 raise
             raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc
         except trio.TooSlowError as exc:

@@ -229,7 +229,7 @@ class Reconnector:
         counters, instrument = self._endpoint.counters, self._endpoint.instrument
         counters.begin(connection)
         self._endpoint.attach(connection)
-        if instrument is not None and counters.handshakes > 1:
+        if instrument is not None and counters.begun > 1:
             instrument.reconnected(connection)
         self._connection = connection
         self.alive[connection] = None

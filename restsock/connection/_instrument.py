@@ -90,6 +90,29 @@ class Instrument:
             seconds: from its opening to the last byte that came or was sent.
         """
 
+    # --- clients of plain HTTP ------------------------------------------------------------
+
+    def http_client_opened(self, connection: Connection) -> None:
+        """A client of plain HTTP, which is no peer, has connected to a listener and asks."""
+
+    def http_client_closed(self, connection: Connection, closed: Closed) -> None:
+        """Its connection has ended; its requests have been told to be closed before."""
+
+    def http_request_opened(self, connection: Connection) -> None:
+        """A request of such a client has come. What passes it on to a peer tells of another one."""
+
+    def http_request_closed(
+        self, connection: Connection, outcome: str, status: int, seconds: float
+    ) -> None:
+        """A request of such a client is over; see `stream_closed`.
+
+        Args:
+            connection: what carried it.
+            outcome: one of `restsock.OUTCOMES`.
+            status: of the final response (or 101) whose head has been sent; else 0.
+            seconds: from its opening to the last byte that came or was sent.
+        """
+
     # --- trouble --------------------------------------------------------------------------
 
     def error(self, connection: Connection, kind: str) -> None:

@@ -76,6 +76,20 @@ class Instruments:
     ) -> None:
         self._tell("stream_closed", connection, direction, outcome, status, seconds)
 
+    def http_client_opened(self, connection: object) -> None:
+        self._tell("http_client_opened", connection)
+
+    def http_client_closed(self, connection: object, closed: Closed) -> None:
+        self._tell("http_client_closed", connection, closed)
+
+    def http_request_opened(self, connection: object) -> None:
+        self._tell("http_request_opened", connection)
+
+    def http_request_closed(
+        self, connection: object, outcome: str, status: int, seconds: float
+    ) -> None:
+        self._tell("http_request_closed", connection, outcome, status, seconds)
+
     def error(self, connection: object, kind: str) -> None:
         self._tell("error", connection, kind)
 

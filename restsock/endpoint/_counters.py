@@ -1,4 +1,4 @@
-"""The counters of a client or a server: all its connections together."""
+"""The counters of a client or a server: all its connections of one kind together."""
 
 from __future__ import annotations
 
@@ -8,37 +8,33 @@ from typing import TYPE_CHECKING
 from restsock.connection import Counters, Statistics
 
 if TYPE_CHECKING:
-    from restsock._limit_log import LimitLog
     from restsock.connection import Connection, Instruments, Side
 
 __all__ = ["EndpointCounters"]
 
 
 class EndpointCounters:
-    """Counts handshakes and keeps the counters of connections that have ended. On the loop.
+    """Counts connections and keeps the counters of those that have ended. On the loop.
 
     Args:
         side: which end of its connections this is.
-        instrument: is told of them, and of what goes over a limit.
-        limit_log: of the same client or server.
+        instrument: is told of them.
 
     Attributes:
-        handshakes: how many connections there have been.
-        handshakes_failed: how many attempts came to nothing.
+        begun: how many connections there have been.
+        failed: how many attempts came to nothing.
     """
 
-    def __init__(self, side: Side, instrument: Instruments | None, limit_log: LimitLog) -> None:
-        self.handshakes = 0
-        self.handshakes_failed = 0
+    def __init__(self, side: Side, instrument: Instruments | None) -> None:
+        self.begun = 0
+        self.failed = 0
         self._side = side
         self._instrument = instrument
         self._past = Counters()
-        if instrument is not None:
-            limit_log.on_hit = instrument.limit_hit
 
     def begin(self, connection: Connection) -> None:
         """Notes a connection that is about to run."""
-        self.handshakes += 1
+        self.begun += 1
         connection.observe(self._instrument)
 
     def end(self, connection: Connection) -> None:
@@ -47,7 +43,7 @@ class EndpointCounters:
 
     def fail(self) -> None:
         """Notes an attempt that came to nothing."""
-        self.handshakes_failed += 1
+        self.failed += 1
         if self._instrument is not None:
             self._instrument.handshake_failed(self._side)
 

@@ -60,7 +60,9 @@ class Endpoint:
         self.instrument = instruments_of(instrument)
         self.limit_log = LimitLog(logger)
         self.life = Lifecycle("client" if side == "dialer" else "server")
-        self.counters = EndpointCounters(side, self.instrument, self.limit_log)
+        if self.instrument is not None:
+            self.limit_log.on_hit = self.instrument.limit_hit
+        self.counters = EndpointCounters(side, self.instrument)
         self.buffered = Buffered(self.options.limits.buffered_total)
         self.pending = PendingRequests()
         self.messaging = messaging

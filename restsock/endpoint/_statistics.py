@@ -45,7 +45,12 @@ class ServerStatistics:
         waiting: Requests that wait for a peer who is away.
         queued: Requests that wait for a thread of the app; `None` where it has no such queue.
         limits: How often each limit was in the way, by its name: those that were, at all.
-        traffic: The sum over all connections, with those that have ended.
+        traffic: The sum over all connections of peers, with those that have ended.
+        http_clients: Clients of plain HTTP that are connected now. They are no peers, and in none
+            of the numbers above but `limits`.
+        http_clients_total: How many there have been, with those.
+        http_traffic: The sum over all their connections, with those that have ended; their requests
+            are `requests_received` and `received`.
     """
 
     connections: int
@@ -56,3 +61,6 @@ class ServerStatistics:
     queued: int | None
     limits: Mapping[str, int]
     traffic: Statistics
+    http_clients: int
+    http_clients_total: int
+    http_traffic: Statistics

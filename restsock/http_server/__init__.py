@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._connection import NEXT_REQUEST, HTTPConnection
+from ._instruments import HTTPInstruments
 from ._refusal import turn_away
 
-__all__ = ["NEXT_REQUEST", "HTTPConnection", "turn_away"]
+__all__ = ["NEXT_REQUEST", "HTTPConnection", "HTTPInstruments", "turn_away"]

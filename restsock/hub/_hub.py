@@ -20,7 +20,13 @@ from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
 from restsock.ingress import RESERVED, Ingress, Passed, is_label
 from restsock.protocol import CloseCode
-from restsock.server import ConnectionEvent, Server, listen, systemd_sockets
+from restsock.server import (
+    ConnectionEvent,
+    Server,
+    ServerStatistics,
+    listen,
+    systemd_sockets,
+)
 
 from ._config import Config, load
 from ._errors import ConfigError
@@ -154,6 +160,19 @@ class Hub:
         """The keys of a configuration that a reload would not bring into use."""
         return restart_needed(self._begun, config)
 
+    def statistics(self) -> ServerStatistics:
+        """Those of the server of the peers; clients of plain HTTP are those of the ingress."""
+        found = self.server.statistics()
+        if "ingress" not in self._servers:
+            return found
+        ingress = self._servers["ingress"].statistics()
+        return replace(
+            found,
+            http_clients=ingress.http_clients,
+            http_clients_total=ingress.http_clients_total,
+            http_traffic=ingress.http_traffic,
+        )
+
     def status(self) -> dict[str, Any]:
         """What it is and does, ready for JSON."""
         health = self.server.health()
@@ -169,7 +188,7 @@ class Hub:
             "admin_url": self.admin_url,
             "config": None if self.config.path is None else str(self.config.path),
             "reloads": self.reloads,
-            "statistics": asdict(self.server.statistics()),
+            "statistics": asdict(self.statistics()),
             "ingress": asdict(self.passed.total),
         }
 

@@ -114,6 +114,33 @@ class PrometheusInstrument(Instrument):
             buckets=buckets,
         )
         self._streams = metric(Gauge, "streams", "Requests that are under way", "direction")
+        self._http_clients = metric(
+            Gauge, "http_clients", "Clients of plain HTTP that are connected now"
+        )
+        self._http_clients_opened = metric(
+            Counter, "http_clients_opened_total", "Clients of plain HTTP that have connected"
+        )
+        self._http_requests = metric(
+            Counter,
+            "http_requests_total",
+            "Requests of clients of plain HTTP that are over, by how they ended",
+            "outcome",
+        )
+        self._http_responses = metric(
+            Counter,
+            "http_responses_total",
+            "Requests of clients of plain HTTP that are over, by the class of the status",
+            "status",
+        )
+        self._http_seconds = metric(
+            Histogram,
+            "http_request_seconds",
+            "From the head of a request of a client of plain HTTP to the last byte",
+            buckets=buckets,
+        )
+        self._http_streams = metric(
+            Gauge, "http_requests_in_flight", "Requests of clients of plain HTTP under way"
+        )
         self._sent = metric(Counter, "sent_bytes_total", "Bytes handed to sockets, frames and all")
         self._received = metric(Counter, "received_bytes_total", "Bytes that came from sockets")
         self._round_trip = metric(
@@ -133,6 +160,8 @@ class PrometheusInstrument(Instrument):
         # There from the beginning, so that the first event is a step from 0.
         for side in ("dialer", "listener"):
             self._handshakes.labels(side)
+        for outcome in OUTCOMES:
+            self._http_requests.labels(outcome)
         if not peer:
             for direction in _DIRECTIONS:
                 for outcome in OUTCOMES:
@@ -194,6 +223,28 @@ class PrometheusInstrument(Instrument):
     def error(self, connection: Connection, kind: str) -> None:
         """See `Instrument`."""
         self._errors.labels(kind).inc()
+
+    def http_client_opened(self, connection: Connection) -> None:
+        """See `Instrument`."""
+        self._http_clients.inc()
+        self._http_clients_opened.inc()
+
+    def http_client_closed(self, connection: Connection, closed: Closed) -> None:
+        """See `Instrument`."""
+        self._http_clients.dec()
+
+    def http_request_opened(self, connection: Connection) -> None:
+        """See `Instrument`."""
+        self._http_streams.inc()
+
+    def http_request_closed(
+        self, connection: Connection, outcome: str, status: int, seconds: float
+    ) -> None:
+        """See `Instrument`."""
+        self._http_streams.dec()
+        self._http_requests.labels(outcome).inc()
+        self._http_responses.labels(_class(status)).inc()
+        self._http_seconds.observe(seconds)
 
     def limit_hit(self, kind: str) -> None:
         """See `Instrument`."""

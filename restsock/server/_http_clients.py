@@ -11,7 +11,8 @@ import trio
 from restsock._options import Heartbeat
 from restsock.auth import Refused
 from restsock.connection import Closed, Connection, Peer
-from restsock.http_server import NEXT_REQUEST, HTTPConnection
+from restsock.endpoint import EndpointCounters
+from restsock.http_server import NEXT_REQUEST, HTTPConnection, HTTPInstruments
 from restsock.protocol import CloseCode
 
 from ._connection_limiter import RETRY_AFTER
@@ -45,6 +46,7 @@ class HTTPClients:
 
     Attributes:
         tasks: Those of the connections.
+        counters: Of all of them.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class HTTPClients:
         )
         # That which was in use last is the last, as far as it is looked at every few seconds.
         self._connections: dict[Connection, None] = {}
+        told = None if endpoint.instrument is None else HTTPInstruments([endpoint.instrument])
+        self.counters = EndpointCounters("listener", told)
         self._emptied = trio.lowlevel.ParkingLot()
         self.tasks = ConnectionTasks(self._remove)
 
@@ -103,6 +107,7 @@ class HTTPClients:
         ending = self._endpoint.life.ending
         if ending and not self._serves_late:
             connection.multiplexer.send_goaway(CloseCode.GOING_AWAY)
+        self.counters.begin(connection)
         connection.begin(self._front_door, self.tasks.need)
         if ending:
             connection.drain_soon()
@@ -113,7 +118,7 @@ class HTTPClients:
         for connection in self._connections:
             if not connection.multiplexer.open_streams:
                 # Counted as gone at once: else it would make room for all that come meanwhile.
-                del self._connections[connection]
+                self._remove(connection)
                 connection.lifecycle.abort(_DROPPED)
                 return True
         return False
@@ -124,7 +129,9 @@ class HTTPClients:
             self._connections[connection] = None
 
     def _remove(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+        if connection in self._connections:
+            del self._connections[connection]
+            self.counters.end(connection)
         if not self._connections:
             self._emptied.unpark_all()
 

@@ -200,13 +200,16 @@ class Server(AdaptersByName):
         """
         return ServerStatistics(
             connections=len(self.connections),
-            handshakes=self._endpoint.counters.handshakes,
-            handshakes_failed=self._endpoint.counters.handshakes_failed,
+            handshakes=self._endpoint.counters.begun,
+            handshakes_failed=self._endpoint.counters.failed,
             handshaking=len(self._newcomers),
             waiting=len(self._endpoint.pending),
             queued=self._endpoint.queued,
             limits=self.limit_log.counts,
             traffic=self._endpoint.counters.statistics(self.connections),
+            http_clients=len(self._http_clients),
+            http_clients_total=self._http_clients.counters.begun,
+            http_traffic=self._http_clients.counters.statistics(self._http_clients),
         )
 
     def health(self) -> Health:

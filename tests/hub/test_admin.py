@@ -295,6 +295,13 @@ async def test_metrics_and_readiness(tmp_path: Path) -> None:
         prometheus = pytest.importorskip("prometheus_client.parser")
         names = {each.name for each in prometheus.text_string_to_metric_families(metrics)}
         assert "restsock_hub_uptime_seconds" in names
+        assert "restsock_http_clients 0" in metrics  # those of the ingress, not of this API
+        for _ in range(2):
+            await web.get(hub.ingress_url)
+        metrics = (await web.get("/metrics")).text
+        assert "restsock_http_clients 1" in metrics
+        assert "restsock_http_clients_opened_total 1" in metrics
+        assert 'restsock_http_requests_total{outcome="answered"} 2' in metrics
         assert (await web.get("/readyz")).status_code == 200
         assert (await web.get("/api/v1/status")).status_code == 401
 

@@ -50,6 +50,9 @@ async def test_the_ingress_may_have_a_listener_of_its_own(tmp_path: Path) -> Non
     async with Hub(config) as hub, peer_of(hub), httpx.AsyncClient() as web:
         to_peer = {"Restsock-Peer": "edge-1"}
         assert (await web.get(hub.ingress_url, headers=to_peer)).status_code == 200
+        found = hub.status()["statistics"]
+        assert (found["http_clients"], found["http_clients_total"]) == (1, 1)
+        assert found["http_traffic"]["requests_received"] == 1
         # On the port of the peers there is nothing else, and on that of the ingress there are none.
         at_peers = hub.peers_url.replace("ws:", "http:")
         assert (await web.get(at_peers, headers=to_peer)).status_code == 426

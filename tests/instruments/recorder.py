@@ -61,6 +61,21 @@ class Recorder(Instrument):
         assert seconds >= 0
         self._note("stream_closed", direction, outcome, status)
 
+    def http_client_opened(self, connection: Any) -> None:
+        self._note("http_client_opened", connection.id)
+
+    def http_client_closed(self, connection: Any, closed: Any) -> None:
+        self._note("http_client_closed", connection.id, closed.code)
+
+    def http_request_opened(self, connection: Any) -> None:
+        self._note("http_request_opened")
+
+    def http_request_closed(
+        self, connection: Any, outcome: str, status: int, seconds: float
+    ) -> None:
+        assert seconds >= 0
+        self._note("http_request_closed", outcome, status)
+
     def error(self, connection: Any, kind: str) -> None:
         self._note("error", kind)
 

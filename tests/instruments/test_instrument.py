@@ -20,6 +20,7 @@ from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
 from tests.instruments.recorder import Broken, Recorder, app, until
 from tests.memory_network import MemoryListener
+from tests.plain_client import dial
 from tests.server.test_server import client_of, server_of, settled
 
 
@@ -300,6 +301,8 @@ async def test_no_event_lets_an_error_through(
     assert instruments is not None
     arguments: dict[str, tuple[Any, ...]] = {
         "connection_closed": (None, restsock.Closed(True, 1000, "", False)),
+        "http_client_closed": (None, restsock.Closed(True, 1000, "", False)),
+        "http_request_closed": (None, "answered", 200, 0.1),
         "round_trip": (None, 0.1),
         "bytes_sent": (None, 1),
         "bytes_received": (None, 1),
@@ -379,3 +382,48 @@ async def test_a_rejected_request_is_counted_at_its_receiver(
     assert there.all("error") == [("rejected",)]
     assert there.all("limit_hit") == [("malformed",)]
     assert there.all("stream_opened") == []
+
+
+async def test_clients_of_plain_http() -> None:
+    there = Recorder()
+    async with restsock.listen("127.0.0.1", 0, endpoints={"/": app}, instrument=there) as server:
+        async with dial(server) as client:
+            await client.get()
+            await client.get("/status/404")
+            await client.get("/fail")
+            assert there.told[0][0] == "http_client_opened"
+            assert there.all("http_request_opened") == [()] * 3
+            closed = [("answered", 200), ("answered", 404), ("answered", 500)]
+            assert there.all("http_request_closed") == closed
+            assert there.all("serving_ended") == [
+                (b"/", 200),
+                (b"/status/404", 404),
+                (b"/fail", 500),
+            ]
+            await client.send(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: len(there.all("http_request_opened")) == 4)
+        await until(lambda: there.all("http_client_closed"))
+        assert there.all("http_request_closed")[3] == ("lost", 0)
+        (opened,) = there.all("http_client_opened")
+        (ended,) = there.all("http_client_closed")
+        assert opened[0] == ended[0]
+    # All else is about peers.
+    for what in ("connection_opened", "connection_closed", "stream_opened", "handshake_failed"):
+        assert there.all(what) == []
+
+
+async def test_what_passes_through_an_ingress_is_told_on_both_sides() -> None:
+    there = Recorder()
+    ingress = restsock.ingress.Ingress(public=True)
+    async with (
+        restsock.listen("127.0.0.1", 0, ingress=ingress, instrument=there) as server,
+        restsock.connect(server.url, app=app, name="edge-1") as peer,
+        dial(server) as client,
+    ):
+        await peer.wait_connected()
+        fields = b"Host: localhost\r\nRestsock-Peer: edge-1\r\n"
+        await client.send(b"GET /status/418 HTTP/1.1\r\n" + fields + b"\r\n")
+        assert (await client.response())[0] == 418
+        await until(lambda: there.all("http_request_closed") and there.all("stream_closed"))
+    assert there.all("http_request_closed") == [("answered", 418)]
+    assert there.all("stream_closed") == [("sent", "answered", 418)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -28,6 +28,7 @@ from restsock.instruments.opentelemetry import OpenTelemetryInstrument
 from restsock.protocol import RequestHead
 from restsock.testing import connected_pair
 from tests.instruments.recorder import until
+from tests.plain_client import dial
 
 
 class Traces:
@@ -411,3 +412,31 @@ print("fine")
         timeout=30,
     )
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+async def test_a_client_of_plain_http(traces: Traces) -> None:
+    with traces.tracer.start_as_current_span("outside"):
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+    async with restsock.listen(
+        "127.0.0.1", 0, endpoints={"/hooks": noticing(traces.tracer)}, instrument=traces.instrument
+    ) as server:
+        async with dial(server) as client:
+            field = f"traceparent: {carrier['traceparent']}"
+            assert (await client.get("/hooks/x", field))[0] == 200
+        await until(lambda: traces.named("GET"))
+    served = traces.one("GET")
+    assert child_of(served, traces.one("outside"))
+    assert child_of(traces.one("inside"), served)
+    assert served.attributes is not None
+    assert served.attributes["url.path"] == "/hooks/x"
+    assert served.attributes["http.response.status_code"] == 200
+    assert "restsock.connection.name" not in served.attributes
+
+
+def noticing(tracer: trace.Tracer) -> Callable[[Request], Awaitable[Response]]:
+    async def function(request: Request) -> Response:
+        with tracer.start_as_current_span("inside"):
+            return Response(200)
+
+    return function

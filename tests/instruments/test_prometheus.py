@@ -18,6 +18,7 @@ from restsock.connection import Closed
 from restsock.instruments.prometheus import PrometheusInstrument
 from restsock.testing import connected_pair
 from tests.instruments.recorder import app, until
+from tests.plain_client import GET, dial
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -228,3 +229,34 @@ def test_neither_library_is_loaded_unless_it_is_used() -> None:
     import restsock.instruments
 
     assert not hasattr(restsock.instruments, "PrometheusInstrument")
+
+
+async def test_clients_of_plain_http() -> None:
+    registry = CollectorRegistry()
+    instrument = PrometheusInstrument(registry=registry)
+    async with restsock.listen(
+        "127.0.0.1", 0, endpoints={"/": app}, instrument=instrument
+    ) as server:
+        async with dial(server) as one, dial(server) as other:
+            for target in ("/", "/status/404", "/fail"):
+                await one.get(target)
+            await other.send(GET.replace(b"/ ", b"/hang "))
+            await until(lambda: value(registry, "restsock_http_requests_in_flight"))
+            assert value(registry, "restsock_http_clients") == 2
+        await until(lambda: not value(registry, "restsock_http_clients"))
+        found = samples(registry)
+
+    def got(name: str, **labels: str) -> float:
+        return found[f"restsock_{name}", tuple(sorted(labels.items()))]
+
+    assert got("http_clients_opened_total") == 2
+    assert got("http_requests_in_flight") == 0
+    assert got("http_requests_total", outcome="answered") == 3
+    assert got("http_requests_total", outcome="lost") == 1
+    assert got("http_requests_total", outcome="timed_out") == 0
+    for status in ("2xx", "4xx", "5xx", "none"):
+        assert got("http_responses_total", status=status) == 1
+    assert got("http_request_seconds_count") == 4
+    # All else is about peers.
+    assert got("connections") == got("connections_opened_total") == 0
+    assert got("requests_total", direction="received", outcome="answered") == 0

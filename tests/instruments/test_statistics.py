@@ -10,11 +10,13 @@ import trio
 from trio.testing import MockClock
 
 import restsock
-from restsock import OUTCOMES, Statistics
+import restsock.sync
+from restsock import OUTCOMES, Limits, Options, Statistics
 from restsock.connection import Counters
 from restsock.testing import connected_pair
-from tests.instruments.recorder import app
+from tests.instruments.recorder import app, until
 from tests.memory_network import MemoryListener
+from tests.plain_client import GET, dial
 from tests.server.test_server import client_of, server_of, settled
 
 
@@ -186,3 +188,43 @@ async def test_in_threads_and_behind_the_end() -> None:
         assert server.health() == restsock.Health(False, ("the server is closed",))
 
     await trio.to_thread.run_sync(work)
+
+
+async def test_clients_of_plain_http_are_counted_apart() -> None:
+    options = Options(limits=Limits(max_http_clients=2))
+    async with (
+        restsock.listen("127.0.0.1", 0, endpoints={"/": app}, options=options) as server,
+        restsock.connect(server.url) as peer,
+    ):
+        await peer.request("GET", "/")
+        async with dial(server) as one, dial(server) as other, dial(server) as third:
+            await one.get()
+            await other.get("/status/404")
+            await other.get("/fail")
+            now = server.statistics()
+            assert (now.http_clients, now.http_clients_total) == (2, 2)
+            add_up(now.http_traffic)
+            assert now.http_traffic.requests_received == now.http_traffic.received["answered"] == 3
+            assert now.http_traffic.bytes_sent > now.http_traffic.bytes_received > 0
+            # One of them makes room, and what it has asked stays counted.
+            await third.get()
+            now = server.statistics()
+            assert (now.http_clients, now.http_clients_total) == (2, 3)
+            assert now.http_traffic.requests_received == 4
+            # A peer is no such client, nor the other way round.
+            assert (now.connections, now.handshakes, now.handshakes_failed) == (1, 1, 0)
+            assert now.traffic.requests_received == 1
+            # What a client leaves is over.
+            await third.send(GET.replace(b"/ ", b"/hang "))
+            await until(lambda: server.statistics().http_traffic.open_streams)
+        await until(lambda: not server.statistics().http_clients)
+        now = server.statistics()
+        assert now.http_clients_total == 3
+        assert now.http_traffic.received == dict.fromkeys(OUTCOMES, 0) | {"answered": 4, "lost": 1}
+        assert now.http_traffic.open_streams == 0
+
+
+def test_the_numbers_of_a_server_are_ready_for_json() -> None:
+    with restsock.sync.listen("127.0.0.1", 0, health_path="/h") as server:
+        found = json.loads(json.dumps(dataclasses.asdict(server.statistics())))
+    assert found["http_clients"] == found["http_traffic"]["requests_received"] == 0

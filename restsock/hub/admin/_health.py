@@ -37,7 +37,7 @@ def _lines(hub: HubLike) -> Iterator[str]:
 
     No label has values that strangers choose.
     """
-    found = hub.server.statistics()
+    found = hub.statistics()
     traffic = found.traffic
     yield from _metric("hub_uptime_seconds", "gauge", {"": hub.uptime})
     yield from _metric("connections", "gauge", {"": found.connections})
@@ -50,6 +50,12 @@ def _lines(hub: HubLike) -> Iterator[str]:
     ended = {f'direction="sent",outcome="{kind}"': n for kind, n in traffic.sent.items()}
     ended |= {f'direction="received",outcome="{kind}"': n for kind, n in traffic.received.items()}
     yield from _metric("requests_total", "counter", ended)
+    yield from _metric("http_clients", "gauge", {"": found.http_clients})
+    yield from _metric("http_clients_opened_total", "counter", {"": found.http_clients_total})
+    plain = found.http_traffic
+    yield from _metric("http_requests_in_flight", "gauge", {"": plain.open_streams})
+    ended = {f'outcome="{kind}"': n for kind, n in plain.received.items()}
+    yield from _metric("http_requests_total", "counter", ended)
     limits = {f'limit="{name}"': number for name, number in found.limits.items()}
     yield from _metric("limits_hit_total", "counter", limits)
     total = hub.passed.total

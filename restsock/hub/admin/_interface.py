@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from restsock.hub._config import Config
     from restsock.hub._records import PassedLog, Ring
     from restsock.ingress import Ingress
-    from restsock.server import ConnectionEvent, Server
+    from restsock.server import ConnectionEvent, Server, ServerStatistics
 
 __all__ = ["HubLike"]
 
@@ -41,6 +41,8 @@ class HubLike(Protocol):
     def restart_needed(self, config: Config) -> list[str]: ...
 
     def url_for(self, name: str) -> str | None: ...
+
+    def statistics(self) -> ServerStatistics: ...
 
     def status(self) -> dict[str, Any]: ...
 
