@@ -27,6 +27,7 @@ __all__ = [
     "check_socket_path",
     "host_and_port",
     "is_loopback",
+    "is_loopback_socket",
     "split_url",
     "unix_url",
     "url_host",
@@ -235,3 +236,10 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(without_zone(host)).is_loopback
     except ValueError:
         return False
+
+
+def is_loopback_socket(sock: socket.socket) -> bool:
+    """Whether a socket that listens can be reached from this machine alone."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return True  # a Unix socket
+    return is_loopback(sock.getsockname()[0])

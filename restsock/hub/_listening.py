@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from restsock._addresses import is_loopback, url_host
+from restsock._addresses import is_loopback, is_loopback_socket, url_host
 
 from ._errors import ConfigError
 
@@ -53,19 +53,13 @@ class Place(NamedTuple):
     def on(cls, sockets: Iterable[socket.socket]) -> Place:
         """The place of sockets that a parent process has bound."""
         found = tuple(sockets)
-        return cls(None, None, found, all(map(_on_loopback, found)))
+        return cls(None, None, found, all(map(is_loopback_socket, found)))
 
     def arguments(self) -> dict[str, Any]:
         """Those of `restsock.listen`."""
         if self.sockets:
             return {"sockets": self.sockets}
         return {"host": self.host, "port": self.port}
-
-
-def _on_loopback(sock: socket.socket) -> bool:
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return True
-    return is_loopback(sock.getsockname()[0])
 
 
 def http_url(address: tuple[str, int], *, tls: bool) -> str:

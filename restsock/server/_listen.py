@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from restsock import tls as _tls
-from restsock._addresses import check_socket_path
+from restsock._addresses import check_socket_path, is_loopback, is_loopback_socket
 from restsock._arguments import check_keywords
 from restsock._options import Options
 from restsock.apps import make_handler, optional_handler
@@ -81,7 +81,8 @@ def listen(
             `Principal`, or `None` for 401. Without it all dialers are let in.
         origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
             or several, or `"*"` for any; `()` is none. `None` is pages of the host and port that
-            were dialed. Only browsers send an origin.
+            were dialed; on loopback without `auth` it is none, since a hostile page can have any
+            host there (DNS rebinding). Only browsers send an origin.
         trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
             proxies in front of this listener. Through these a peer is where their X-Forwarded-For
             or Forwarded field says: in `Connection.peer`, logs, limits for each address,
@@ -112,7 +113,11 @@ def listen(
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
     """
     check_keywords(listen, app_options, make_handler)
+    if sockets is not None:
+        sockets = list(sockets)
     where, number, opener = _place(host, port, sockets)
+    if origins is None and auth is None and _on_loopback(where, sockets):
+        origins = ()
     front_door = None
     if ingress is not None or endpoints is not None or health_path is not None:
         front_door = FrontDoor(ingress, endpoints or {}, health_path, options, peers=peers)
@@ -138,7 +143,7 @@ def listen(
 
 
 def _place(
-    host: str | None, port: int | None, sockets: Iterable[socket.socket] | None
+    host: str | None, port: int | None, sockets: Collection[socket.socket] | None
 ) -> tuple[str | None, int, OpenListeners]:
     """Checks where to listen; returns it, with what opens the listeners there."""
     if sockets is not None:
@@ -157,3 +162,8 @@ def _place(
     if not 0 <= port <= 65535:
         raise ValueError(f"the port must be in 0..65535, not {port}")
     return host, port, open_listeners
+
+
+def _on_loopback(host: str | None, sockets: Collection[socket.socket] | None) -> bool:
+    """Whether this machine alone can reach it."""
+    return is_loopback(host) if sockets is None else all(map(is_loopback_socket, sockets))
