@@ -10,6 +10,7 @@ import click
 
 from ._failures import Failure
 from ._options import PATH, json_option, output_options
+from ._variables import check_variables
 
 if TYPE_CHECKING:
     from restsock.hub import Config, Hub
@@ -77,11 +78,13 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
 
     Raises:
         Failure: It cannot be used.
+        UsageError: There is a variable that looks like ours, and that neither we nor the file read.
     """
     from restsock.hub import ConfigError, check, load
 
     try:
         config = load(path, overrides)
+        check_variables(config.variables.values())
         check(config)
     except ConfigError as exc:
         raise _wrong(exc, path) from None

@@ -11,6 +11,7 @@ import click
 
 from ._hub_address import HubAddress
 from ._output import Output
+from ._variables import check_variables
 
 __all__ = [
     "ADDRESS",
@@ -24,6 +25,7 @@ __all__ = [
     "json_option",
     "output_options",
     "peer_options",
+    "warn_of_token",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,6 +139,15 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_hub
 
 
+def warn_of_token() -> None:
+    """Says that a token on the command line is no secret."""
+    click.echo(
+        "restsock: warning: other users can see --token in the list of processes;"
+        " use --token-file or RESTSOCK_TOKEN",
+        err=True,
+    )
+
+
 def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds where the token is. The verb gets `token` and `token_file`, of which one is `None`."""
 
@@ -150,15 +161,14 @@ def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(function)
     def with_token(*args: Any, token: str | None, token_file: Path | None, **others: Any) -> Any:
+        check_variables()
         ctx = click.get_current_context()
         if ctx.get_parameter_source("token") is click.core.ParameterSource.COMMANDLINE:
+            if not token:
+                raise click.UsageError("--token is empty")
             if token_file is not None:
                 raise click.UsageError("--token and --token-file are two tokens: give one")
-            click.echo(
-                "restsock: warning: other users can see --token in the list of processes;"
-                " use --token-file or RESTSOCK_TOKEN",
-                err=True,
-            )
+            warn_of_token()
         elif token_file is not None:
             token = None
         return function(*args, token=token or None, token_file=token_file, **others)

@@ -18,15 +18,15 @@ __all__ = ["check_config", "reload", "route"]
 
 
 @click.command("check-config", short_help="Check the file of a hub.")
-@click.argument("path", metavar="FILE", type=PATH)
+@click.argument("path", metavar="[FILE]", type=PATH, required=False)
 @click.option("--schema", is_flag=True, help="Write the JSON Schema of such files, for editors.")
 @json_option
 @output_options
-def check_config(path: Path, *, output: Output, schema: bool) -> None:
+def check_config(path: Path | None, *, output: Output, schema: bool) -> None:
     """Check the file of a hub: its keys, their values, and the files that it names.
 
-    With --json the configuration is written as the hub would use it, without secrets. With --schema
-    FILE is not read.
+    With --json the configuration is written as the hub would use it, without secrets. --schema
+    needs no FILE.
     """
     from ._hub import read_config
 
@@ -35,6 +35,8 @@ def check_config(path: Path, *, output: Output, schema: bool) -> None:
 
         output.json(json_schema())
         return
+    if path is None:
+        raise click.UsageError("give the FILE to check")
     config = read_config(path)
     if output.as_json:
         output.json(config.shown())
@@ -73,7 +75,7 @@ def route(url: str, headers: tuple[str, ...], *, admin: Admin, output: Output, m
 
     \b
     restsock route http://edge-1.localhost:8080/pets
-    restsock route http://hub.example/pets Restsock-Peer:edge-1
+    restsock route http://127.0.0.1:8080/pets Restsock-Peer:edge-1
 
     The exit code is 3 where no peer would get it.
     """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import click
+
+from ._options import warn_of_token
 
 __all__ = ["completion", "service"]
 
@@ -28,6 +32,9 @@ def completion(ctx: click.Context, shell: str) -> None:
     # Not `source()`: that of bash runs bash first, to see how old it is.
     click.echo(made.source_template % made.source_vars())
 
+
+# What `ProtectHome=yes` hides.
+_HOMES = re.compile(r"/(?:home|root|run/user)(?=/)")
 
 _UNIT = """\
 [Unit]
@@ -74,12 +81,24 @@ def print_unit(args: tuple[str, ...]) -> None:
     \b
     restsock service print forward 5000 --name edge-1 > restsock-edge-1.service
     """
+    if any(word.partition("=")[0] == "--token" for word in args):
+        warn_of_token()
+    for word in args:
+        if not word.startswith(("-", "/")) and Path(word).exists():
+            _warn(f"the service runs in /: name {word} by its whole path, {Path(word).absolute()}")
+    home = _HOMES.match(sys.executable)
+    if home is not None:
+        _warn(f"services see no files in {home[0]}, where this Python is: install restsock in /opt")
     words = [sys.executable, "-m", "restsock", *args]
     kind = "notify-reload" if args[0] == "hub" else "exec"
     click.echo(
         _UNIT.format(verb=" ".join(args), kind=kind, command=" ".join(map(_quoted, words))),
         nl=False,
     )
+
+
+def _warn(text: str) -> None:
+    click.echo(f"restsock: warning: {text}", err=True)
 
 
 def _quoted(word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,8 +35,8 @@ class Hub:
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of this machine; and the command's set-up of logging ends with the test."""
-    for name in ("HUB", "TOKEN", "ADMIN"):
-        monkeypatch.delenv(f"RESTSOCK_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("RESTSOCK_")]:
+        monkeypatch.delenv(name)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

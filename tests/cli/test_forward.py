@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -14,7 +20,7 @@ from restsock.cli._apps import OnlyPaths
 from restsock.cli._forward import upstream_url
 from restsock.protocol import RequestHead
 
-from .command import Process, Run
+from .command import ROOT, Process, Run, environment
 from .conftest import Hub
 
 Start = Callable[..., Process]
@@ -141,3 +147,28 @@ def test_only_what_is_under_a_path_passes(target: bytes, passes: bool) -> None:
     handler.handle(exchange)
     assert inner.seen is passes
     assert exchange.status == (0 if passes else 404)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_a_script_reads_the_url_and_goes_on(hub: Hub, tmp_path: Path) -> None:
+    """As docs/cli.md says."""
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    found = re.search(r"`(read -r URL < <\(restsock forward 5000 [^`]+)`", page)
+    assert found is not None
+    line = found[1].replace("forward 5000", "forward --null")
+    command = tmp_path / "restsock"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m restsock "$@"\n')
+    command.chmod(0o700)
+    env = environment({"RESTSOCK_HUB": hub.url})
+    env["PATH"] = f"{tmp_path}{os.pathsep}{env['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", f'{line}; echo "$URL"; kill $!; wait $!; echo "$?"'],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    url, code = done.stdout.splitlines()
+    assert url.startswith("http://edge-1.localhost:")
+    assert code == "0"

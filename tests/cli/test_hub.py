@@ -270,7 +270,8 @@ def test_check_config(run: Run, tmp_path: Path) -> None:
     assert "did you mean 'listen'?" in wrong.err
     missing = run("check-config", str(tmp_path / "nothing"))
     assert (missing.code, "No such file" in missing.err) == (1, True)
-    assert "$schema" in json.loads(run("check-config", str(file), "--schema").out)
+    assert "$schema" in json.loads(run("check-config", "--schema").out)
+    assert run("check-config").code == 2
 
 
 def test_a_hub_that_would_not_be_safe(run: Run) -> None:

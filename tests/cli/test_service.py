@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,21 @@ def test_a_unit(run: Run) -> None:
     assert words == [*expected, "--meta", "a=$$b"]
     assert unit["Service"]["Type"] == "exec"
     assert "notify-reload" in run("service", "print", "hub").out
+
+
+def test_a_unit_that_would_not_start_is_warned_of(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hub.toml").write_text("")
+    monkeypatch.setattr(sys, "executable", "/opt/restsock/bin/python")
+    assert run("service", "print", "hub", "-c", f"{tmp_path}/hub.toml").err == ""
+    relative = run("service", "print", "hub", "-c", "hub.toml")
+    assert f"whole path, {tmp_path}/hub.toml" in relative.err
+    monkeypatch.setattr(sys, "executable", "/home/ann/.venv/bin/python")
+    at_home = run("service", "print", "hub")
+    assert "no files in /home, where this Python is" in at_home.err
+    assert "ExecStart=/home/ann" in at_home.out
 
 
 def test_a_unit_of_nothing(run: Run) -> None:
