@@ -38,6 +38,7 @@ class AccessRules:
         self._by_name = {
             name: _authenticator(table, f"access.{name}") for name, table in tables.access.items()
         }
+        self._unused = set(self._by_name)
 
     def named(self, name: str | None, key: str) -> Authenticator | None:
         """The one of this name; `None` for none.
@@ -53,7 +54,20 @@ class AccessRules:
             return None
         if name not in self._by_name:
             raise ConfigError(key, f"there is no [access.{name}]{nearest(name, self._by_name)}")
+        self._unused.discard(name)
         return self._by_name[name]
+
+    def check_used(self) -> None:
+        """Checks that each was asked for: one that keeps nobody out was meant to keep somebody out.
+
+        Raises:
+            ConfigError: a table is not used.
+        """
+        for name in sorted(self._unused):
+            raise ConfigError(
+                f"access.{name}",
+                "nothing uses it: name it as ingress.access, peers.access, or access of a route",
+            )
 
 
 @contextmanager

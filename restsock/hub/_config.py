@@ -13,7 +13,7 @@ from msgspec import UNSET, inspect
 
 from restsock._options import Options
 
-from ._errors import ConfigError
+from ._errors import ConfigError, unquoted
 from ._reading import Reader
 from ._tables import Tables
 
@@ -42,6 +42,10 @@ class Config(Tables, frozen=True, kw_only=True):
     overrides: Mapping[str, Any] = {}
     variables: Mapping[str, str] = {}
     options: Options = Options()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """As `shown`."""
+        return list(self.shown().items())
 
     def shown(self) -> dict[str, Any]:
         """The tables as builtins, ready for JSON. Of variables it shows the names alone."""
@@ -92,23 +96,22 @@ def parse(
         found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError("", f"not TOML: {exc}") from None
+    except RecursionError:
+        raise ConfigError("", "not TOML: it is nested too deeply") from None
     for key, value in given.items():
         _put(found, key, value)
     folder = Path.cwd() if path is None else path.parent
     reader = Reader(folder)
-    read = reader.read(inspect.type_info(Tables), found)
-    try:
-        tables = msgspec.convert(read, Tables)
-    except msgspec.ValidationError as exc:
-        match = _WHERE.fullmatch(str(exc))
-        assert match is not None
-        raise ConfigError(match[2] or "", match[1]) from None
+    with unquoted(reader.variables):
+        read = reader.read(inspect.type_info(Tables), found)
+        tables = _converted(read)
+        options = _options_of(tables)
     return Config(
         **{name: getattr(tables, name) for name in Tables.__struct_fields__},
         path=path,
         overrides=given,
         variables=reader.variables,
-        options=_options_of(tables),
+        options=options,
     )
 
 
@@ -120,6 +123,15 @@ def json_schema() -> dict[str, Any]:
         "title": "The configuration of a restsock hub",
         **schema,
     }
+
+
+def _converted(read: Any) -> Tables:
+    try:
+        return msgspec.convert(read, Tables)
+    except msgspec.ValidationError as exc:
+        match = _WHERE.fullmatch(str(exc))
+        assert match is not None
+        raise ConfigError(match[2] or "", match[1]) from None
 
 
 def _put(tables: dict[str, Any], key: str, value: Any) -> None:

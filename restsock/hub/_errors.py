@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "nearest"]
+__all__ = ["ConfigError", "nearest", "unquoted"]
+
+# What is shorter is no secret, and its letters are in other words, too.
+_SHORT = 4
 
 
 class ConfigError(ValueError):
@@ -18,6 +23,30 @@ class ConfigError(ValueError):
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}" if key else problem)
         self.key = key
+        self._problem = problem
+
+    def without(self, variables: Iterable[str]) -> ConfigError:
+        """The same error, which names environment variables in the place of what they hold."""
+        problem = self._problem
+        values = {os.environ.get(name, ""): name for name in variables}
+        for value in sorted(values, key=len, reverse=True):
+            if len(value) >= _SHORT:
+                for quoted in (value, repr(value)[1:-1]):
+                    problem = problem.replace(quoted, f"${{{values[value]}}}")
+        return ConfigError(self.key, problem)
+
+
+@contextmanager
+def unquoted(variables: Mapping[str, str]) -> Iterator[None]:
+    """Has a `ConfigError` of the block not quote what environment variables hold.
+
+    Args:
+        variables: by the keys whose values they are; looked at when there is an error.
+    """
+    try:
+        yield
+    except ConfigError as exc:
+        raise exc.without(variables.values()) from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from restsock.tls import ServerTLS
 
 from ._access import AccessRules, opened
 from ._config import Config
-from ._errors import ConfigError
+from ._errors import ConfigError, unquoted
 from ._listening import Place
 from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
@@ -57,6 +57,11 @@ class Parts:
         Raises:
             ConfigError: something in it cannot be used, or is not safe.
         """
+        with unquoted(config.variables):
+            return cls._of(config, places)
+
+    @classmethod
+    def _of(cls, config: Config, places: Places) -> Parts:
         access = AccessRules(config)
         peers = _peers_access(config, access)
         if peers is None and not (places["peers"].loopback or config.peers.public):
@@ -74,6 +79,8 @@ class Parts:
         if config.admin.tokens is not None:
             with opened("admin.tokens"):
                 admin = BearerTokens(file=config.admin.tokens)
+        ingress = _ingress(config, access, loopback=_at_ingress(places).loopback)
+        access.check_used()
         own = _tls(config.tls, "tls")
         return cls(
             config,
@@ -85,7 +92,7 @@ class Parts:
             },
             peers,
             admin,
-            _ingress(config, access, loopback=places.get("ingress", places["peers"]).loopback),
+            ingress,
         )
 
 
@@ -95,6 +102,11 @@ def places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[Liste
     Raises:
         ConfigError: an address is none, or two listeners are to be at the same one.
     """
+    with unquoted(config.variables):
+        return _places_of(config, given)
+
+
+def _places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[ListenerName, Place]:
     places: dict[ListenerName, Place] = {
         "peers": Place.at(config.peers.listen, "peers.listen"),
         "admin": Place.at(config.admin.listen, "admin.listen"),
@@ -104,10 +116,17 @@ def places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[Liste
     elif config.ingress.tls is not None:
         raise ConfigError("ingress.tls", "the ingress is on the port of the peers, which has [tls]")
     places.update(given)
+    if config.hub.trusted_proxies:  # through these others reach what is on loopback
+        for name in places.keys() - {"admin"}:
+            places[name] = places[name]._replace(loopback=False)
     for name, place in places.items():
         if name != "admin" and place.port and place[:2] == places["admin"][:2]:
             raise ConfigError("admin.listen", f"it has to be another address than that of {name}")
     return places
+
+
+def _at_ingress(places: Places) -> Place:
+    return places.get("ingress", places["peers"])
 
 
 def check(config: Config) -> None:

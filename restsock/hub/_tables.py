@@ -40,12 +40,24 @@ File = Annotated[str, Meta(extra={"file": True})]
 Secret = Annotated[str, Meta(extra={"secret": True})]
 """Given by `"${NAME}"` only, the name of an environment variable."""
 
+# The fields that have this type.
+_SECRETS = frozenset(("password", "secret"))
+
 Texts = tuple[str, ...]
 """Several texts, or one alone."""
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all tables have in common."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Names and values, for `repr` and rich; of a secret it tells only that there is one."""
+        found = [(field, getattr(self, field)) for field in self.__struct_fields__]
+        return [(name, ... if name in _SECRETS and value else value) for name, value in found]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
 
 
 class HubTable(_Table, frozen=True, kw_only=True):

@@ -163,7 +163,11 @@ def test_what_is_wrong_is_named(text: str, key: str, words: str) -> None:
         ("[ingress.tls]\ncertificate = 'missing.pem'", "ingress.tls"),
         ("[[route]]\nhost = 'a.example:80'\npeer = 'b'", "route[0]"),
         ("[ingress]\nrate = '50/fortnight'", "ingress"),
-        ("[hub]\ntrusted_proxies = 'x'", "ingress"),
+        (
+            "[hub]\ntrusted_proxies = 'x'\n[peers]\npublic = true\n[ingress]\npublic = true",
+            "ingress",
+        ),
+        ("[hub]\ntrusted_proxies = '127.0.0.1'", "peers.tokens"),
     ],
 )
 def test_what_a_hub_would_not_start_with_is_found(tmp_path: Path, text: str, key: str) -> None:
