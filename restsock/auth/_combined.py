@@ -9,7 +9,7 @@ from typing import Any
 from restsock._principal import Principal
 
 from ._credential_store import CredentialStore
-from ._upgrade import Authenticator, Refused, Upgrade
+from ._upgrade import Answered, Authenticator, Refused, Upgrade
 
 __all__ = ["Combined", "all_of", "any_of", "stores_of"]
 
@@ -66,6 +66,7 @@ class AnyOf(Combined):
     async def decide(self, ask: Ask) -> Any:
         """The first that lets in."""
         refused: list[Refused] = []
+        asking = False  # one of them, for credentials of which there were none
         for member in self.members:
             try:
                 principal = await ask(member)
@@ -74,11 +75,16 @@ class AnyOf(Combined):
                 continue
             if principal is not None:
                 return principal
-            refused.append(Refused(401))
-        # One that could not tell might have let in; one that asks for credentials might, too.
+            asking = True
+        # One that could not tell might have let in.
         if unclear := [one for one in refused if one.status >= 500]:
             raise unclear[0]
-        if any(one.status == 401 for one in refused):
+        # Wrong credentials are those of a program; who has shown none may be a person.
+        wrong = any(one.status == 401 for one in refused)
+        logins = [one for one in refused if isinstance(one, Answered) and one.status < 400]
+        if logins and not wrong:
+            raise logins[0]
+        if wrong or asking:
             raise Refused(401)
         raise refused[0]
 
@@ -101,8 +107,9 @@ def any_of(*authenticators: Authenticator) -> Combined:
 
         Ingress(access=any_of(BearerTokens(file="tokens.json"), BasicUsers(file="users.json")))
 
-    If none does: 503 where one could not tell, else 401 if one asks for credentials, with all of
-    their challenges, else what the first one says.
+    If none does: 503 where one could not tell. Else the redirect to a login that one answers with,
+    for those who have shown no credentials. Else 401 if one asks for credentials, with all of their
+    challenges, else what the first one says.
 
     Raises:
         ValueError: there are fewer than two.

@@ -108,6 +108,20 @@ async def test_an_answer_of_one_is_an_answer() -> None:
     assert (refused.status, refused.headers) == (302, [(b"Location", b"/login")])
 
 
+async def test_people_get_the_login_and_programs_a_challenge() -> None:
+    def login(upgrade: Upgrade) -> Principal:
+        raise Answered(302, [(b"Location", b"/login")], b"")
+
+    for auth in (any_of(TOKENS, login), any_of(login, TOKENS), any_of(LAN, login, USERS)):
+        found = await refusal(auth, upgrade(None, "192.0.2.1"))
+        assert isinstance(found, Answered)
+        assert found.headers == [(b"Location", b"/login")]
+    for auth in (any_of(TOKENS, login), any_of(login, TOKENS)):
+        assert (await ask(auth, upgrade(BEARER))).name == "bot"
+        found = await refusal(auth, upgrade(b"Bearer wrong"))
+        assert (found.status, type(found)) == (401, Refused)
+
+
 def test_what_it_says_of_itself() -> None:
     assert any_of(TOKENS, LAN).waits is False
     assert any_of(TOKENS, lambda upgrade: None).waits is True
