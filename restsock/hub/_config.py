@@ -156,7 +156,10 @@ def _options_of(tables: Tables) -> Options:
             raise ConfigError(name, str(exc)) from None
     if tables.hub.grace is not None:
         given["timeouts"].setdefault("grace", tables.hub.grace)
-    return Options.from_mapping(given)
+    try:
+        return Options.from_mapping(given)
+    except ValueError as exc:  # all else has passed above
+        raise ConfigError("hub.grace", str(exc)) from None
 
 
 def _with_variables(value: Any, key: str, variables: Mapping[str, str]) -> Any:

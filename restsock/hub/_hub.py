@@ -28,6 +28,7 @@ from restsock.server import (
     systemd_sockets,
 )
 
+from ._access import opened
 from ._config import Config, load
 from ._errors import ConfigError
 from ._listening import Place, http_url
@@ -399,6 +400,8 @@ class Hub:
                     await self.reload()
                 except (ConfigError, OSError):
                     pass  # the log has it
+                except Exception:  # noqa: BLE001  # a bug in it is no reason to drop everybody
+                    _log.exception("the reload has failed in an unforeseen way")
 
     # --- another configuration ------------------------------------------------------------
 
@@ -449,13 +452,14 @@ class Hub:
 
     async def _swap_tokens(self, config: Config) -> None:
         """Has peers and callers of the admin API be those of other files, where these are named."""
-        for store, old, file in (
-            (self._parts.peers, self.config.peers.tokens, config.peers.tokens),
-            (self._parts.admin, self.config.admin.tokens, config.admin.tokens),
+        for key, store, old, file in (
+            ("peers.tokens", self._parts.peers, self.config.peers.tokens, config.peers.tokens),
+            ("admin.tokens", self._parts.admin, self.config.admin.tokens, config.admin.tokens),
         ):
             if isinstance(store, CredentialStore) and None not in (old, file) and old != file:
                 assert file is not None
-                await trio.to_thread.run_sync(store.follow, file)
+                with opened(key):  # it may be another one than a moment ago
+                    await trio.to_thread.run_sync(store.follow, file)
 
 
 def _set_level(config: Config) -> None:

@@ -18,7 +18,7 @@ from ._errors import ConfigError, nearest
 __all__ = ["Reader"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]*)")
 _UNITS: dict[str, dict[str, float]] = {
     "duration": {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400},
     "size": {
@@ -120,7 +120,10 @@ class Reader:
         elif "${" in value:
             raise ConfigError(key, 'a variable stands alone, as in "${NAME}"')
         if extra.get("file") and "://" not in value:
-            return str(self._folder / Path(value).expanduser())
+            try:
+                return str(self._folder / Path(value).expanduser())
+            except RuntimeError:
+                raise ConfigError(key, f"there is no such home: {value!r}") from None
         unit = extra.get("unit")
         return value if unit is None else _quantity(unit, value, key)
 

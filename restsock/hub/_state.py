@@ -23,14 +23,20 @@ def state_folder(given: str | None = None) -> Path:
 
     Args:
         given: what the configuration says, `hub.state`.
+
+    Raises:
+        ConfigError: there is none of these.
     """
     if given is not None:
         return Path(given)
     by_systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if by_systemd:
         return Path(by_systemd)
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "restsock"
+    base = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "restsock"
+    except RuntimeError:
+        raise ConfigError("hub.state", "this user has no home: name a folder") from None
 
 
 def admin_token(folder: Path, *, new: bool = False) -> str:

@@ -40,6 +40,7 @@ RESERVED = frozenset(("admin", "api", "hub", "localhost", "www"))
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PREFIX = re.compile(rb"/_/([^/?]+)(/[^?]*)?(\?.*)?")
+_DOMAIN = re.compile(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*")
 _ENCODED_NAME = re.compile(rb"[\x21-\x7e]+")
 _MAX_NAME = 255
 
@@ -92,7 +93,7 @@ class Naming:
             domains alone, and not on any host that is no peer's.
 
     Raises:
-        ValueError: two routes are for the same place.
+        ValueError: a domain is none, or two routes are for the same place.
     """
 
     def __init__(
@@ -106,6 +107,9 @@ class Naming:
         own_hosts_only: bool = False,
     ) -> None:
         self.domains = tuple(domain.lower().strip(".") for domain in domains)
+        for domain in self.domains:
+            if not _DOMAIN.fullmatch(domain):
+                raise ValueError(f"not a domain: {domain!r}; one is a name such as hub.example")
         self.header = header
         self.path_prefix = path_prefix
         self.reserved = frozenset(reserved)

@@ -67,6 +67,15 @@ class Rules:
         rate: str | None,
         pages: Pages,
     ) -> None:
+        for what, number, least in (
+            ("wait", wait, 0),
+            ("timeout", timeout, 0),
+            ("max_body", max_body, 0),
+            ("max_in_flight", max_in_flight, 1),
+        ):
+            if number is not None and not number >= least:  # as NaN is not
+                raise ValueError(f"{what} must be {least} or more, not {number!r}")
+        Naming(domains or (), routes, header=header, path_prefix=False)  # says what is wrong
         self.proxies = TrustedProxies(trusted_proxies)
         self.wait = wait
         self.timeout = timeout

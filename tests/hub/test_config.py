@@ -129,6 +129,9 @@ def test_defaults_need_no_file() -> None:
             "route[0].webhook.secret",
             "secret_file",
         ),
+        ("[hub]\ngrace = -1", "hub.grace", "grace"),
+        ("[ingress]\nmax_body = '" + "9" * 400 + "GiB'", "ingress.max_body", "not a size"),
+        ("[peers]\ntokens = '~nobody-of-this-name/x'", "peers.tokens", "no such home"),
         ("hub = 3", "hub", "Expected `object`"),
         ("[hub", "", "not TOML"),
     ],
@@ -168,6 +171,17 @@ def test_what_is_wrong_is_named(text: str, key: str, words: str) -> None:
             "ingress",
         ),
         ("[hub]\ntrusted_proxies = '127.0.0.1'", "peers.tokens"),
+        ("[hub]\ndomain = 'https://hub.example'", "ingress"),
+        ("[hub]\ndomain = '*.hub.example'", "ingress"),
+        ("[ingress]\nwait = -1", "ingress"),
+        ("[ingress]\nwait = nan", "ingress"),
+        ("[ingress]\ntimeout = -1", "ingress"),
+        ("[ingress]\nmax_body = -1", "ingress"),
+        ("[ingress]\nmax_in_flight = 0", "ingress"),
+        (
+            "[[route]]\nhost = 'a.example'\npeer = 'b'\n[[route]]\nhost = 'A.example.'\npeer = 'c'",
+            "ingress",
+        ),
     ],
 )
 def test_what_a_hub_would_not_start_with_is_found(tmp_path: Path, text: str, key: str) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
+import trio.testing
 import trustme
 
 import restsock
 from restsock.auth import Bearer
-from restsock.hub import ConfigError, Hub, Tokens
+from restsock.hub import Config, ConfigError, Hub, Tokens
 from tests.hub.helpers import Load, admin_of, config_for, peer_of
 
 TO_PEER = {"Restsock-Peer": "edge-1"}
@@ -65,6 +69,9 @@ async def test_routes_and_access_change_for_connections_that_are_open(tmp_path: 
         ("[[route]]\nhost = 'x.example'\npeer = ''", "route[0]"),
         ("[tls]\ncertificate = 'missing.pem'", "tls"),
         ("nonsense", ""),
+        ("[peers]\ntokens = '~nobody-of-this-name/x'", "peers.tokens"),
+        ("[ingress]\ntimeout = -1", "ingress"),
+        ("[[route]]\nhost = 'x'\npeer = 'a'\n[[route]]\nhost = 'X'\npeer = 'b'", "ingress"),
     ],
 )
 async def test_a_wrong_file_changes_nothing(tmp_path: Path, toml: str, key: str) -> None:
@@ -82,6 +89,35 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path, toml: str, key: str)
         assert (checked["ok"], checked["key"]) == (False, key or None)
         async with httpx.AsyncClient(headers=TO_PEER) as web:
             assert (await web.get(hub.ingress_url)).status_code == 200
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no such signals here")
+async def test_no_reload_ends_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even one that fails in a way that nobody has thought of."""
+    failed, done = trio.Event(), trio.Event()
+    reload = Hub._reload
+
+    async def failing_once(self: Hub, config: Config | None) -> list[str]:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a bug")
+        needed = await reload(self, config)
+        done.set()
+        return needed
+
+    monkeypatch.setattr(Hub, "_reload", failing_once)
+    async with Hub(config_for(tmp_path)) as hub, trio.open_nursery() as nursery:
+        nursery.start_soon(hub.reload_on_signal)
+        await trio.testing.wait_all_tasks_blocked()
+        for event in (failed, done):
+            os.kill(os.getpid(), signal.SIGHUP)
+            with trio.fail_after(10):
+                await event.wait()
+            await trio.testing.wait_all_tasks_blocked()  # nobody would get the next one now
+        nursery.cancel_scope.cancel()
+    assert "unforeseen" in caplog.text
 
 
 async def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
