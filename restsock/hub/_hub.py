@@ -437,15 +437,16 @@ class Hub:
         places_of(config, {})  # its addresses are right, and wait for a restart
         new = await trio.to_thread.run_sync(Parts.of, config, self._places)
         await self._swap_tokens(config)
+        needed = self.restart_needed(config)
         for name, old in self._parts.tls.items():
             fresh = new.tls[name]
-            if old is not None and fresh is not None:
+            # One that is to leave [tls] has to wait: it is that of other listeners, too.
+            if old is not None and fresh is not None and f"{name}.tls" not in needed:
                 old.swap(fresh)
         self.ingress.swap(new.ingress)
         self.config = config
         self.reloads += 1
         _set_level(config)
-        needed = self.restart_needed(config)
         hint = f"; these need a restart: {', '.join(needed)}" if needed else ""
         _log.info("a new configuration is in use%s", hint)
         return needed

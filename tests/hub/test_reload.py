@@ -157,32 +157,45 @@ async def test_tokens_of_another_file_end_those_that_it_lacks(tmp_path: Path) ->
             assert not first.closed
 
 
-async def test_certificates_of_other_files_are_used(tmp_path: Path) -> None:
-    authorities = {}
+def certificates(folder: Path) -> None:
+    """Makes `old.pem` and `new.pem`, each with the CA that has signed it."""
     for name in ("old", "new"):
-        ca = authorities[name] = trustme.CA()
+        ca = trustme.CA()
         leaf = ca.issue_cert("127.0.0.1", "localhost")
-        leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / f"{name}.pem")
-        ca.cert_pem.write_to_path(tmp_path / f"{name}-ca.pem")
+        leaf.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+        ca.cert_pem.write_to_path(folder / f"{name}-ca.pem")
+
+
+async def can_dial(hub: Hub, ca: Path) -> bool:
+    """Whether the certificate that peers get to see is one of this CA."""
+    with contextlib.suppress(restsock.HandshakeError):
+        async with peer_of(hub, tls=restsock.tls.client(ca=ca)):
+            return True
+    return False
+
+
+async def test_certificates_of_other_files_are_used(tmp_path: Path) -> None:
+    certificates(tmp_path)
     toml = '[tls]\ncertificate = "{}.pem"'
-    config = config_for(tmp_path, toml.format("old"))
-    async with Hub(config) as hub:
-
-        async def dial(name: str) -> bool:
-            tls = restsock.tls.client(ca=tmp_path / f"{name}-ca.pem")
-            with contextlib.suppress(restsock.HandshakeError):
-                async with peer_of(hub, tls=tls):
-                    return True
-            return False
-
+    async with Hub(config_for(tmp_path, toml.format("old"))) as hub:
         assert hub.peers_url.startswith("wss:")
         assert hub.ingress_url.startswith("https:")
         assert hub.admin_url.startswith("http:")  # on loopback
-        assert await dial("old")
+        assert await can_dial(hub, tmp_path / "old-ca.pem")
         rewrite(tmp_path, toml.format("new"))
         assert await hub.reload() == []
-        assert await dial("new")
-        assert not await dial("old")
+        assert await can_dial(hub, tmp_path / "new-ca.pem")
+        assert not await can_dial(hub, tmp_path / "old-ca.pem")
+
+
+async def test_a_certificate_for_one_listener_does_not_get_to_another(tmp_path: Path) -> None:
+    """Listeners without a table of their own share that of [tls]."""
+    certificates(tmp_path)
+    toml = '[tls]\ncertificate = "old.pem"\n[ingress]\nlisten = "127.0.0.1:0"\n'
+    async with Hub(config_for(tmp_path, toml)) as hub:
+        rewrite(tmp_path, toml + '[ingress.tls]\ncertificate = "new.pem"')
+        assert await hub.reload() == ["ingress.tls"]
+        assert await can_dial(hub, tmp_path / "old-ca.pem")
 
 
 async def test_a_configuration_of_its_own_takes_the_place_of_the_file(tmp_path: Path) -> None:
