@@ -30,7 +30,7 @@ from restsock.server import (
 
 from ._access import opened
 from ._config import Config, load
-from ._errors import ConfigError
+from ._errors import ConfigError, unquoted
 from ._listening import Place, http_url
 from ._notify import beat_forever, notify, reloading
 from ._parts import ListenerName, Parts, Places, places_of
@@ -221,8 +221,9 @@ class Hub:
 
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
-        self._places = places_of(self.config, self._inherited())
-        self._parts = await trio.to_thread.run_sync(Parts.of, self.config, self._places)
+        with unquoted(self.config.variables):
+            self._places = places_of(self.config, self._inherited())
+            self._parts = await trio.to_thread.run_sync(Parts.of, self.config, self._places)
         self._admin_auth = self._parts.admin or await self._own_token(self.config)
         _set_level(self.config)
         self._make_servers()
@@ -434,8 +435,9 @@ class Hub:
     async def _reload(self, config: Config | None) -> list[str]:
         if config is None:
             config = await trio.to_thread.run_sync(load, self.config.path, self.config.overrides)
-        places_of(config, {})  # its addresses are right, and wait for a restart
-        new = await trio.to_thread.run_sync(Parts.of, config, self._places)
+        with unquoted(config.variables):
+            places_of(config, {})  # its addresses are right, and wait for a restart
+            new = await trio.to_thread.run_sync(Parts.of, config, self._places)
         await self._swap_tokens(config)
         needed = self.restart_needed(config)
         for name, old in self._parts.tls.items():

@@ -235,6 +235,29 @@ def test_what_is_shown_has_no_value_of_a_variable(monkeypatch: pytest.MonkeyPatc
     assert shown.count("${CANARY}") == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[peers]\nlisten = '{}'",
+        "[log]\nformat = '{}'",
+        "[hub]\ngrace = '{}'",
+        "[hub]\nname = 'x'\ndomain = '{}'",
+        "[peers]\ntokens = '{}'",
+        "[ingress]\nrate = '{}'",
+        "[ingress]\naccess = '{}'",
+        "[[route]]\nhost = '{}'\npeer = 'x'",
+        "[[route]]\nhost = 'x'\npeer = 'x'\nwebhook = {{scheme = 'standard', secret = '{}'}}",
+    ],
+)
+def test_no_error_tells_what_a_variable_holds(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a secret: of the wrong variable, or of one that an administrator may not read."""
+    monkeypatch.setenv("CANARY", "s3cr3t 'and' \"more\"\\")
+    with pytest.raises(ConfigError) as caught:
+        check(parse(text.format("${CANARY}")))
+    assert "s3cr3t" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
 def test_the_schema_takes_what_loads() -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
