@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
+
+from restsock._addresses import is_loopback, split_url
 
 from ._exit_codes import ExitCode
 from ._failures import Failure
@@ -30,7 +32,8 @@ class Admin:
     Attributes:
         url: Where it is.
         token: The token itself, if it is known.
-        token_file: The file that holds it. Without both, that of a hub of this user counts.
+        token_file: The file that holds it. Without both, on this machine, that of a hub of this
+            user counts.
         ca: A file with the CAs to trust.
         timeout: Seconds for an answer.
     """
@@ -112,11 +115,10 @@ class Admin:
     ) -> Iterator[Any]:
         from ._http import explained, new_session
 
-        if not self.url.startswith(("http://", "https://")):
-            raise click.UsageError("--admin must begin with http:// or https://")
         hint = "is 'restsock hub' running? --admin says where"
+        authorization = self._authorization
         with explained(f"the admin API at {self.url}", hint=hint):
-            with new_session(self.url, self._authorization, self.ca) as session:
+            with new_session(self.url, authorization, self.ca) as session:
                 response = session.request(
                     method,
                     f"{self.url.rstrip('/')}/api/v1/{path}",
@@ -134,13 +136,18 @@ class Admin:
 
     @property
     def _authorization(self) -> str | None:
-        """With the token given, or that which a hub of this user has written."""
+        """With the token given, or on this machine that which a hub of this user has written."""
         file = self.token_file
-        if file is None and self.token is None:
-            from restsock.hub import ADMIN_TOKEN, state_folder
+        try:
+            host = split_url(self.url, "--admin", ("http", "https")).host
+        except ValueError as exc:
+            raise click.UsageError(str(exc)) from None
+        if file is None and self.token is None and is_loopback(host):
+            from restsock.hub import ADMIN_TOKEN, ConfigError, state_folder
 
-            own = state_folder() / ADMIN_TOKEN
-            file = own if own.is_file() else None
+            with suppress(ConfigError):  # this user has no folder
+                own = state_folder() / ADMIN_TOKEN
+                file = own if own.is_file() else None
         return HubAddress("", self.token, file).authorization
 
 
@@ -169,6 +176,6 @@ def names_of_peers(default: str) -> list[str]:
     admin = Admin(url, os.environ.get("RESTSOCK_TOKEN"), timeout=_PATIENCE)
     try:
         page = admin.get("peers")
-    except Failure:
+    except click.ClickException:
         return []
     return sorted({peer["name"] for peer in page["items"] if peer["name"] is not None})
