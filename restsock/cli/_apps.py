@@ -16,6 +16,7 @@ import click
 
 from restsock.apps import ignore
 from restsock.connection import Exchange, Handler, answer
+from restsock.ingress import is_plain_path
 
 from ._failures import Failure
 
@@ -85,8 +86,8 @@ def _broken(reference: str, error: BaseException) -> Failure:
 class OnlyPaths:
     """A `Handler` that passes on what is under certain paths. Everything else gets a 404.
 
-    Paths that are not in their plain form, with `..` or a percent-encoded letter for example, are
-    under none: a server might read them as another path than this does.
+    Paths that are not in their plain form, with `..`, a semicolon or a percent-encoded letter for
+    example, are under none: a server might read them as another path than this does.
 
     Args:
         handler: What serves the rest.
@@ -98,10 +99,10 @@ class OnlyPaths:
 
     def __init__(self, handler: Handler, paths: Collection[str]) -> None:
         for path in paths:
-            if not path.startswith("/"):
-                raise click.UsageError(f"--only: {path!r} does not begin with /")
+            if not path.startswith("/") or not is_plain_path(path):
+                raise click.UsageError(f"--only: {path!r} has to begin with /, and to be plain")
         self._handler = handler
-        self._paths = [path.rstrip("/").encode() for path in paths]
+        self._paths = [path.rstrip("/") for path in paths]
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """See `Handler`."""
@@ -109,10 +110,9 @@ class OnlyPaths:
 
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
-        path = exchange.request.target.partition(b"?")[0]
-        plain = b"%" not in path and b"\\" not in path and b"//" not in path
-        plain = plain and not any(part in (b".", b"..") for part in path.split(b"/"))
-        if plain and any(path == one or path.startswith(one + b"/") for one in self._paths):
+        path = exchange.request.target.partition(b"?")[0].decode("latin-1")
+        below = any(path == one or path.startswith(f"{one}/") for one in self._paths)
+        if below and is_plain_path(path):
             self._handler.handle(exchange)
         else:
             exchange.observer = ignore

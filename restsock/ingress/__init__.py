@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from ._ingress import Ingress
-from ._names import RESERVED, is_label
+from ._names import RESERVED, is_label, is_plain_path
 from ._request import Explanation, Passed
 from ._routes import FieldRules, Route
 from ._webhooks import Webhook
@@ -30,4 +30,5 @@ __all__ = [
     "Route",
     "Webhook",
     "is_label",
+    "is_plain_path",
 ]

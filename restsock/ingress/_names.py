@@ -31,7 +31,7 @@ from restsock.protocol import RequestHead, values_of
 if TYPE_CHECKING:
     from ._routes import Route
 
-__all__ = ["PEER_FIELD", "RESERVED", "Found", "Naming", "is_label", "nobody"]
+__all__ = ["PEER_FIELD", "RESERVED", "Found", "Naming", "is_label", "is_plain_path", "nobody"]
 
 PEER_FIELD = b"restsock-peer"
 
@@ -60,6 +60,11 @@ def is_label(name: str, reserved: Collection[str] = RESERVED) -> bool:
     return (
         _LABEL.fullmatch(name) is not None and not name.startswith("xn--") and name not in reserved
     )
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether all servers read a path in the same way: it has no dots, escapes or parameters."""
+    return _PLAIN_PATH.fullmatch(path) is not None
 
 
 class Found(NamedTuple):
@@ -161,7 +166,7 @@ class Naming:
             return None
         path = target.partition(b"?")[0].decode("latin-1")
         route = _covering(routes, path)
-        if not _PLAIN_PATH.fullmatch(path) and any(
+        if not is_plain_path(path) and any(
             _covering(routes, reading) is not route for reading in _readings(path)
         ):
             # Rules that are for a path must be for what the app takes it for.

@@ -88,6 +88,7 @@ def test_wrong_use(run: Run) -> None:
     assert run("forward", "ftp://host").code == 2
     assert run("forward", "5000", "--host", "a b").code == 2
     assert run("forward", "5000", "--only", "api").code == 2
+    assert run("forward", "5000", "--only", "/api/../x").code == 2
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,9 @@ class _Inner:
         (b"/api/%2e%2e/secret", False),
         (b"/api/..%2fsecret", False),
         (b"/api\\..\\secret", False),
+        (b"/api/..;/secret", False),
+        (b"/api/x;a=b", False),
+        (b"/api/x/", True),
         (b"//api", False),
         (b"/%61pi", False),
         (b"*", False),
