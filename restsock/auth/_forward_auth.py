@@ -79,9 +79,13 @@ class ForwardAuth:
             raise self._unavailable(f"{type(exc).__name__}: {exc}") from None
         if 200 <= answer.status < 300:
             return self._principal_of(answer)
-        if 300 <= answer.status < 500:
-            raise Answered(answer.status, answer.headers, answer.body)
-        raise self._unavailable(f"a status of {answer.status}")
+        if not 300 <= answer.status < 500:
+            raise self._unavailable(f"a status of {answer.status}")
+        try:
+            answered = Answered(answer.status, answer.headers, answer.body)
+        except ValueError as exc:
+            raise self._unavailable(str(exc)) from None
+        raise answered
 
     def _principal_of(self, answer: Answer) -> Principal:
         user = _first(answer, self._user_fields)

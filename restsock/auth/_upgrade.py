@@ -15,6 +15,9 @@ __all__ = ["Answered", "Authenticator", "Refused", "Upgrade"]
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
+# A field that is passed on as it came: a name, a line end, and a value.
+_PASSED_ON = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\n[\t\x20-\x7e\x80-\xff]*")
+_MAX_FIELDS = 32 * 1024  # bytes
 
 _OF_THIS_HOP = frozenset(
     (
@@ -145,7 +148,8 @@ class Answered(Refused):
         body: of the answer.
 
     Raises:
-        ValueError: the status is none of such an answer.
+        ValueError: the status is none of such an answer, or the headers cannot be sent.
+        TypeError: a header is not two byte strings.
     """
 
     def __init__(
@@ -157,3 +161,6 @@ class Answered(Refused):
         self.status = status
         self.body = body
         self.headers = [(n, v) for n, v in headers if n.lower() not in _OF_THIS_HOP]
+        lines = [name + b"\n" + value for name, value in self.headers]
+        if not all(map(_PASSED_ON.fullmatch, lines)) or sum(map(len, lines)) > _MAX_FIELDS:
+            raise ValueError("a header field of this answer cannot be sent, or they are too long")

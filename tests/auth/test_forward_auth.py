@@ -99,6 +99,14 @@ def test_other_answers_are_passed_on(server: Server, status: int) -> None:
     assert b"Connection" not in kept
 
 
+@pytest.mark.parametrize("value", ["a\x01b", "a\x00b", "x" * 33_000])
+def test_an_answer_that_cannot_be_passed_on(server: Server, value: str) -> None:
+    server.reply = lambda target, asked: (302, {"Location": value}, b"")
+    with pytest.raises(Refused) as refused:
+        ForwardAuth(server.url)(UPGRADE)
+    assert (refused.value.status, type(refused.value)) == (503, Refused)
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_server_that_fails_lets_nobody_in(
     server: Server, status: int, caplog: pytest.LogCaptureFixture

@@ -355,6 +355,19 @@ async def test_authenticators_of_any_kind(autojump_clock: MockClock) -> None:
         assert (await here.ask()).status == 401
 
 
+async def test_an_authenticator_whose_answer_cannot_be_sent(autojump_clock: MockClock) -> None:
+    async def split(upgrade: Upgrade) -> Principal | None:
+        await trio.lowlevel.checkpoint()
+        if upgrade.path == "/login":
+            raise Answered(302, [(b"Location", b"/\r\nSet-Cookie: a=b")])
+        return Principal("anna")
+
+    async with site(access=split) as here:
+        answer = await here.ask("/login")
+        assert (answer.status, answer.all("Set-Cookie")) == (500, [])
+        assert (await here.ask()).status == 200
+
+
 async def test_an_authenticator_that_takes_too_long(autojump_clock: MockClock) -> None:
     async def slow(upgrade: Upgrade) -> Principal | None:
         await trio.sleep_forever()
