@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Collection
 
+from restsock._gateway_fields import is_plain_name, told_by_gateways
 from restsock._limit_log import LimitLog
 from restsock._principal import Principal
 
@@ -21,10 +22,8 @@ _log = logging.getLogger("restsock.auth")
 # this side, or that server, speaks.
 _NOT_SENT = re.compile(
     rb"host|expect|upgrade|connection|keep-alive|te|trailer|transfer-encoding|content-.*|proxy.*"
-    rb"|forwarded.*|x-forwarded.*|x-original-.*|x-real-ip|remote-.*|x-auth-request-.*|restsock-.*"
-    rb"|sec-websocket-.*"
+    rb"|remote-.*|x-auth-request-.*|restsock-.*|sec-websocket-.*"
 )
-_PLAIN_NAME = re.compile(rb"[0-9a-z-]+")
 _MAX_BODY = 64 * 1024
 
 
@@ -108,11 +107,7 @@ def _fields_for(upgrade: Upgrade) -> list[tuple[bytes, bytes]]:
     host = (upgrade.header("host") or "").encode("latin-1")
     target = upgrade.target.encode("latin-1")
     scheme, method = upgrade.scheme.encode(), upgrade.method.encode("latin-1")
-    kept = [
-        (name, value)
-        for name, value in upgrade.headers
-        if _PLAIN_NAME.fullmatch(name.lower()) and not _NOT_SENT.fullmatch(name.lower())
-    ]
+    kept = [(name, value) for name, value in upgrade.headers if _is_sent(name.lower())]
     return [
         *kept,
         (b"X-Forwarded-Method", method),
@@ -123,6 +118,11 @@ def _fields_for(upgrade: Upgrade) -> list[tuple[bytes, bytes]]:
         (b"X-Original-Method", method),
         (b"X-Original-URL", scheme + b"://" + host + target),
     ]
+
+
+def _is_sent(lower: bytes) -> bool:
+    forged = not is_plain_name(lower) or told_by_gateways(lower)
+    return not forged and _NOT_SENT.fullmatch(lower) is None
 
 
 def _first(answer: Answer, names: tuple[bytes, ...]) -> str | None:

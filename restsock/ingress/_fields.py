@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from restsock._gateway_fields import is_plain_name, told_by_gateways
 from restsock.protocol import (
     HOST,
     TOKEN,
     Headers,
     RequestHead,
     ResponseHead,
-    is_plain_name,
-    told_by_gateways,
     values_of,
 )
 

@@ -49,9 +49,7 @@ from ._fields import (
     content_length,
     elements_of,
     end_to_end,
-    is_plain_name,
     reserved_in_upgrade,
-    told_by_gateways,
     values_of,
 )
 from ._frames import (
@@ -154,11 +152,9 @@ __all__ = [
     "flags_of",
     "generate_accept_token",
     "is_clean_head",
-    "is_plain_name",
     "request_problem",
     "reserved_in_upgrade",
     "scheme_of",
-    "told_by_gateways",
     "values_of",
     "websocket_fields",
     "websocket_key",

@@ -25,9 +25,7 @@ __all__ = [
     "elements_of",
     "end_to_end",
     "field_lines",
-    "is_plain_name",
     "reserved_in_upgrade",
-    "told_by_gateways",
     "values_of",
 ]
 
@@ -49,28 +47,6 @@ HOP_BY_HOP = frozenset(
 NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 # What is written here into the head of an upgrade or of a CONNECT, or has no place in it.
 RESERVED = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
-
-
-# Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
-# underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
-_PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
-
-# Fields in which a gateway tells who calls, and what was asked for. Any caller can write them.
-_TOLD_BY_GATEWAYS = re.compile(
-    rb"x-forwarded(?:-.*)?|forwarded(?:-.*)?|via|(?:x-)?real-ip"
-    rb"|(?:x-|true-|fastly-|x-cluster-)?client-ip|cf-connecting-ip(?:v6)?|x-original-.*|x-rewrite-url|x-(?:url-)?scheme|x-host|front-end-https"
-    rb"|x-envoy-external-address|x-appengine-user-ip|x-azure-clientip"
-)
-
-
-def is_plain_name(name: bytes) -> bool:
-    """Whether no server can take the name of a field for another one."""
-    return _PLAIN_NAME.fullmatch(name) is not None
-
-
-def told_by_gateways(lower: bytes) -> bool:
-    """Whether a field, its name in lower case, tells what a gateway has found out of a caller."""
-    return _TOLD_BY_GATEWAYS.fullmatch(lower) is not None
 
 
 def reserved_in_upgrade(name: bytes) -> bool:

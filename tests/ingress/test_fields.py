@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from restsock import Principal
+from restsock._gateway_fields import told_by_gateways
 from restsock.connection import Peer
 from restsock.ingress import FieldRules, Route
 from restsock.ingress._fields import clean_trailers, head_for_client, head_for_peer
 from restsock.ingress._names import Found
-from restsock.protocol import RequestHead, ResponseHead, told_by_gateways, values_of
+from restsock.protocol import RequestHead, ResponseHead, values_of
 
 CLIENT = Peer("203.0.113.7", 4711)
 HOST = (b"Host", b"edge-1.hub.example:8080")
@@ -79,6 +80,7 @@ FORGED = [
     *("X-Forwarded-Port", "X-Forwarded-User", "X-Forwarded", "Forwarded", "Forwarded-For", "Via"),
     *("X-Real-IP", "Real-IP", "X-Client-IP", "Client-IP", "True-Client-IP", "CF-Connecting-IP"),
     *("X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Host", "X-Scheme"),
+    *("Client-Cert", "Client-Cert-Chain", "X-SSL-Client-Verify", "SSL-Client-S-DN"),
     *("Restsock-Identity", "Restsock-Peer", "Restsock-May-Have-Run", "Restsock-Replay"),
     *("Restsock-Anything", "Proxy", "Proxy-Authorization", "Proxy-Connection", "HTTP2-Settings"),
     *("X_Forwarded_For", "Restsock_Identity", "X_A", "X.Forwarded.For", "Restsock~Identity"),

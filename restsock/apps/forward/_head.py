@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from restsock.protocol import TOKEN, RequestHead, is_plain_name, told_by_gateways, values_of
+from restsock._gateway_fields import is_plain_name, told_by_gateways
+from restsock.protocol import TOKEN, RequestHead, values_of
 
 if TYPE_CHECKING:
     from restsock.connection import Peer
