@@ -26,6 +26,7 @@ __all__ = [
     "bracketed_host",
     "check_socket_path",
     "host_and_port",
+    "is_address",
     "is_loopback",
     "is_loopback_socket",
     "split_url",
@@ -101,6 +102,15 @@ def host_and_port(authority: str) -> tuple[str, int | None]:
     if not colon or port.endswith("]"):  # no port; the last colon is one of an IPv6 address
         return authority, None
     return host, int(port) if port else None
+
+
+def is_address(host: str) -> bool:
+    """Whether a host, as in a value of Host, is an IP address, and no name."""
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def authority_of(scheme: str, host: str, port: int) -> str:

@@ -17,14 +17,13 @@ Labels are compared as those of hosts are: in lower case. A name in the field is
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from restsock._addresses import host_and_port
+from restsock._addresses import host_and_port, is_address
 from restsock.auth import Refused
 from restsock.protocol import RequestHead, values_of
 
@@ -196,13 +195,7 @@ class Naming:
         return name
 
     def _is_own(self, host: str) -> bool:
-        if host == "localhost" or host in self.domains:
-            return True
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return False
-        return True
+        return host == "localhost" or host in self.domains or is_address(host)
 
     def _name_in(self, value: bytes) -> str:
         try:

@@ -10,9 +10,12 @@ import httpx
 import pytest
 import trio
 
+from restsock.auth import Refused
 from restsock.hub import Hub, Tokens
 from restsock.hub.admin import DOCUMENT, OPERATIONS
+from restsock.hub.admin._guard import Guard
 from restsock.openapi import Operation, load
+from restsock.protocol import RequestHead
 from tests.hub.helpers import admin_of, admin_token_of, config_for, events_of, peer_of
 
 SPEC = load(DOCUMENT)
@@ -73,6 +76,24 @@ async def test_each_route_refuses_other_origins_and_hosts(tmp_path: Path) -> Non
         own = await admin.get("/api/v1/status", headers={"origin": f"http://127.0.0.1:{port}"})
         assert own.status_code == 200
         assert "set-cookie" not in own.headers
+
+
+async def test_an_address_is_no_name_that_could_be_pointed_here(tmp_path: Path) -> None:
+    """So health checks and Prometheus need no entry in `admin.hosts`."""
+    async with Hub(config_for(tmp_path)) as hub, admin_of(hub) as admin:
+        for host in ("192.0.2.1:4480", "[2001:db8::1]:4480", "[::1]", "localhost."):
+            answer = await admin.get("/readyz", headers={"host": host})
+            assert answer.status_code == 200, host
+
+
+async def test_the_name_that_it_listens_on_is_its_own_until_a_restart(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub:
+        hub.config = config_for(tmp_path, admin__listen="Admin.example:4480")
+        guard = Guard(hub, SPEC)
+        hub.config = config_for(tmp_path, admin__listen="other.example:4480")
+        assert guard._check_host(RequestHead(b"GET", b"/", [(b"Host", b"admin.example:4480")]))
+        with pytest.raises(Refused):
+            guard._check_host(RequestHead(b"GET", b"/", [(b"Host", b"other.example:4480")]))
 
 
 async def test_a_host_can_be_listed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from restsock._addresses import host_and_port
+from restsock._addresses import host_and_port, is_address
 from restsock._limit_log import LimitLog
 from restsock.auth import Refused
 from restsock.connection import upgrade_of
@@ -32,7 +32,6 @@ _log = logging.getLogger("restsock.hub.admin")
 _audit = logging.getLogger("restsock.hub.audit")
 
 _CHALLENGE = 'Bearer realm="restsock admin"'
-_OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
 _SAFE = (b"GET", b"HEAD")
 
 
@@ -48,6 +47,8 @@ class Guard:
         self._hub = hub
         self._document = document
         self._limit_log = LimitLog(_log)
+        host = hub.config.admin.listen.removeprefix("unix:").rpartition(":")[0].lower()
+        self._listens_on = host or "localhost"  # a change of it waits for a restart
 
     def check(self, exchange: Exchange) -> None:
         """Looks at a request.
@@ -110,13 +111,11 @@ class Guard:
         )
 
     def _check_host(self, request: RequestHead) -> str:
-        config = self._hub.config.admin
         given = values_of(request.headers, b"host")[0].decode("latin-1").lower()
-        host = host_and_port(given)[0].strip("[]").rstrip(".")
-        own = [*_OWN_HOSTS, *(name.lower() for name in config.hosts)]
-        if not config.listen.startswith("unix:"):
-            own.append(config.listen.rpartition(":")[0].strip("[]").lower())
-        if host not in own or not host:
+        host = host_and_port(given)[0].rstrip(".")
+        listed = (name.lower() for name in self._hub.config.admin.hosts)
+        # Who has a name can point it here; nobody can do that with an address.
+        if not (is_address(host) or host in ("localhost", self._listens_on, *listed)):
             raise Refused(421, "This host is not the admin API's; admin.hosts may list it.")
         return given
 
