@@ -40,12 +40,12 @@ async def admin_of(hub: Hub, token: str | None = None) -> AsyncIterator[httpx.As
 
 @asynccontextmanager
 async def events_of(
-    hub: Hub, target: str, last_event_id: str | None = None
+    hub: Hub, target: str, last_event_id: str | None = None, token: str | None = None
 ) -> AsyncIterator[AsyncIterator[Any]]:
     """The data of server-sent events of the admin API, as they come."""
     host, _, port = hub.admin_url.removeprefix("http://").strip("/").rpartition(":")
     head = [f"GET {target} HTTP/1.1", f"Host: {host}:{port}", "Accept: text/event-stream"]
-    head.append(f"Authorization: Bearer {admin_token_of(hub)}")
+    head.append(f"Authorization: Bearer {token or admin_token_of(hub)}")
     if last_event_id is not None:
         head.append(f"Last-Event-ID: {last_event_id}")
 
@@ -53,6 +53,8 @@ async def events_of(
         while True:
             *lines, unread = unread.split(b"\n")
             for line in lines:
+                if line == b"0\r":
+                    return  # the last chunk
                 if line.startswith(b"data: "):
                     yield json.loads(line.removeprefix(b"data: "))
             received = await stream.receive_some()

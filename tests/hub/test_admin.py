@@ -258,6 +258,24 @@ async def test_requests_are_streamed_as_they_end(tmp_path: Path) -> None:
             assert (await anext(events))["target"] == "/x"
 
 
+async def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "admin.json")
+    gone, value = tokens.new("gone", scopes=["read"])
+    async with Hub(config_for(tmp_path, '[admin]\ntokens = "admin.json"')) as hub, peer_of(hub):
+        async with (
+            events_of(hub, "/api/v1/requests/stream", token=value) as events,
+            admin_of(hub, value) as admin,
+            httpx.AsyncClient(headers={"Restsock-Peer": "edge-1"}) as web,
+        ):
+            await web.get(hub.ingress_url)
+            assert (await anext(events))["status"] == 200
+            assert tokens.revoke(gone.id)
+            while (await admin.get("/api/v1/status")).status_code == 200:
+                pass  # within a second
+            await web.get(hub.ingress_url)
+            assert [event async for event in events] == []
+
+
 async def test_streams_end_when_the_hub_closes(tmp_path: Path) -> None:
     async with Hub(config_for(tmp_path)) as hub, trio.open_nursery() as nursery:
         async with events_of(hub, "/api/v1/requests/stream") as events:

@@ -9,7 +9,9 @@ from http import HTTPStatus
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
+from restsock.auth import Refused, Upgrade
 from restsock.connection import Request, Response
+from restsock.hub._tokens import scopes_of
 
 from ._interface import HubLike
 
@@ -71,6 +73,16 @@ class Call:
     def limit(self) -> int:
         """How many items are asked for."""
         return min(int(self.query("limit") or MAX_ITEMS), MAX_ITEMS)
+
+    def may_go_on(self) -> bool:
+        """Whether its token would be accepted now, too. For answers that go on for long."""
+        try:
+            principal = self.hub.admin_principal(
+                Upgrade(self.request.target, self.request.headers, "", 0)
+            )
+        except Refused:
+            return False
+        return principal is not None and "read" in scopes_of(principal)
 
     async def body(self) -> dict[str, Any]:
         """The body, an object; empty where there is none."""

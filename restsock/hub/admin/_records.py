@@ -28,7 +28,7 @@ async def _events(call: Call) -> Response:
     after = _known(call)
     accepted = elements_of(call.request.headers, b"accept")
     if any(kind.partition(b";")[0].strip() == b"text/event-stream" for kind in accepted):
-        return answer_stream(_stream(ring, after, _shown_event))
+        return answer_stream(_stream(call, ring, after, _shown_event))
     found = ring.after(after)[: call.limit]
     latest = found[-1].id if found else ring.latest
     return answer_json({"items": [_shown_event(each) for each in found], "latest": latest})
@@ -50,23 +50,26 @@ async def _requests(call: Call) -> Response:
 
 
 async def _request_stream(call: Call) -> Response:
-    return answer_stream(_stream(call.hub.passed, _known(call), _shown_request))
+    return answer_stream(_stream(call, call.hub.passed, _known(call), _shown_request))
 
 
 async def _stream(
-    ring: Ring[Any], after: str | None, show: Callable[[Record[Any]], dict[str, Any]]
+    call: Call, ring: Ring[Any], after: str | None, show: Callable[[Record[Any]], dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    """Server-sent events: those that are known to have been missed, and then what happens."""
+    """Server-sent events: those that are known to have been missed, and then what happens.
+
+    It ends with the hub, and when the token of the call counts no more.
+    """
     after = ring.latest if after is None else after
     yield b": \n\n"  # so that the head leaves
     while True:
         found: list[Record[Any]] | None = None
         with trio.move_on_after(_KEEP_ALIVE):
             found = await ring.wait(after)
+        if found == [] or not call.may_go_on():
+            return
         if found is None:
             yield b": \n\n"
-        elif not found:
-            return
         else:
             after = found[-1].id
             lines = (f"id: {each.id}\ndata: {json.dumps(show(each))}\n\n" for each in found)
