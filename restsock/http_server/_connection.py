@@ -196,8 +196,11 @@ class HTTPConnection(Connection):
     def _where(self) -> tuple[Due, int, bool, int]:
         """Changes whenever the client does what it is waited for, or is waited for anew."""
         layer, counters = self._layer, self.counters
-        # A head is waited for as a whole, however its bytes come.
-        nbytes = 0 if layer.due is Due.HEAD else counters.bytes_received + counters.bytes_sent
+        nbytes = 0  # a head is waited for as a whole, however its bytes come
+        if self.writer.writing:
+            nbytes = counters.bytes_sent
+        elif layer.waiting:
+            nbytes = counters.bytes_received
         return layer.due, layer.stream_id, self.writer.writing, nbytes
 
     def _check(self, now: float) -> float:

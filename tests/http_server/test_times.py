@@ -83,6 +83,24 @@ async def test_an_idle_client_is_let_go(autojump_clock: MockClock) -> None:
         assert await ended(client, 75, 75 + 10 + TIMES.close) == b""
 
 
+async def test_line_ends_are_no_request(autojump_clock: MockClock) -> None:
+    """They may come before one (RFC 9112, section 2.2), and keep no connection open."""
+    async with served() as (client, _, _), trio.open_nursery() as nursery:
+        await client.get()
+
+        async def drip() -> None:
+            for _ in range(500):
+                try:
+                    await client.send(b"\r\n")
+                except trio.BrokenResourceError:
+                    return
+                await trio.sleep(1)
+
+        nursery.start_soon(drip)
+        assert await ended(client, 75, 75 + 10 + TIMES.close) == b""
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_slow_head_is_cut_off_however_its_bytes_come(autojump_clock: MockClock) -> None:
     async with served() as (client, app, _), trio.open_nursery() as nursery:
         await client.get()
@@ -180,6 +198,34 @@ async def test_a_client_that_reads_nothing_is_broken_off(autojump_clock: MockClo
         await connection.wait_closed()
         assert 60 <= trio.current_time() - begin <= 71
         assert type(app.events[-1]).__name__ == "Failed"
+
+
+async def test_a_client_that_reads_nothing_and_goes_on_to_send(autojump_clock: MockClock) -> None:
+    """What it sends does not count for what it takes."""
+    async with served() as (client, app, server), trio.open_nursery() as nursery:
+        await client.send(GET.replace(b"/ ", b"/stream "))
+        await trio.testing.wait_all_tasks_blocked()
+        connection = next(iter(server._http_clients))
+        stream: Any = connection._stream
+
+        async def full(_: Any) -> None:
+            await trio.sleep_forever()
+
+        async def drip() -> None:
+            for _ in range(500):
+                try:
+                    await client.send(b"G")
+                except trio.BrokenResourceError:
+                    return
+                await trio.sleep(1)
+
+        stream.send_all = full
+        nursery.start_soon(drip)
+        app.exchanges[0].send_data(bytes(100_000))
+        begin = trio.current_time()
+        await connection.wait_closed()
+        assert 60 <= trio.current_time() - begin <= 71
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_slow_client_gets_all_of_the_last_response(autojump_clock: MockClock) -> None:
