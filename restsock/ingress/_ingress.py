@@ -301,7 +301,7 @@ class Ingress:
         signed = found.route is not None and found.route.webhook is not None
         relay.start(self._server.route(name), head, translate, check if signed else None)
         if rules.timeout is not None:
-            self._start_timer(request, rules.timeout, self._time_out)
+            self._start_timer(request, self._clock() + rules.timeout, self._time_out)
 
     # --- bounds ---------------------------------------------------------------------------
 
@@ -333,9 +333,9 @@ class Ingress:
     # --- time -----------------------------------------------------------------------------
 
     def _start_timer(
-        self, request: Request, seconds: float, function: Callable[[Request], object]
+        self, request: Request, deadline: float, function: Callable[[Request], object]
     ) -> None:
-        """Has a function called after so many seconds, unless the request is over by then."""
+        """Has a function called at this time, unless the request is over by then."""
         relay = request.relay
         if self._nursery is None or relay is None or relay.over:
             return
@@ -344,26 +344,24 @@ class Ingress:
 
         async def run() -> None:
             with scope:
-                await trio.sleep(seconds)
+                await trio.sleep_until(deadline)
                 function(request)
 
         self._nursery.start_soon(run)
 
     def _bound_wait(self, request: Request) -> None:
         """Its peer is away, or has no stream free: it waits for a while."""
-        request.waits += 1
-        waits = request.waits
-
-        def stop(request: Request) -> None:
-            if request.waits == waits:  # not for a stream that it had meanwhile
-                self._stop_waiting(request)
-
-        self._start_timer(request, request.rules.wait, stop)
+        relay = request.relay
+        assert relay is not None
+        # However often a peer that is there refuses it: that is one wait.
+        if relay.outbound is None or not relay.outbound.refusals:
+            request.waits_until = self._clock() + request.rules.wait
+        self._start_timer(request, request.waits_until, self._stop_waiting)
 
     def _stop_waiting(self, request: Request) -> None:
         relay = request.relay
         assert relay is not None
-        if relay.waiting and not relay.over:
+        if relay.waiting and not relay.over and self._clock() >= request.waits_until:
             explain = None if relay.outbound is None else relay.outbound.explain
             relay.cancel(PeerUnavailable("the peer is away") if explain is None else explain())
 

@@ -81,7 +81,7 @@ class Request:
     status: int = 0
     may_have_run: bool = False
     counted: str = ""  # the name whose requests in flight it is one of
-    waits: int = 0  # how often it had to wait for a stream
+    waits_until: float = 0.0  # for a stream, while it has none
     timers: list[trio.CancelScope] = field(default_factory=list)  # that end with it
 
 

@@ -219,6 +219,19 @@ async def test_a_peer_that_refuses_is_passed_over(autojump_clock: MockClock) -> 
         assert busy.refused > 1
 
 
+async def test_a_peer_that_goes_on_refusing_is_asked_for_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    busy = Refusing()
+    async with site(busy, wait=5) as here:
+        begun = trio.current_time()
+        with trio.fail_after(60):
+            answer = await here.ask(method="POST", body=b"Rex")
+        assert 5 <= trio.current_time() - begun < 6.1
+        assert (answer.status, answer["Restsock-May-Have-Run"]) == (503, "?0")
+        assert busy.refused > 3
+
+
 # --- bounds -------------------------------------------------------------------------------------
 
 
