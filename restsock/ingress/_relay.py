@@ -145,15 +145,20 @@ class Relay:
             submitter.submit(exchange)
 
         self._begin = begin
+        if check is not None:
+            self._max_body = min(
+                MAX_CHECKED, MAX_CHECKED if self._max_body is None else self._max_body
+            )
+        # What is too large is not asked for, and the peer does not begin with it.
+        announced = max(self.received, self._length or 0)
+        if self._max_body is not None and announced > self._max_body:
+            self._fail(None)
+            return
         if check is None:
             if self._upgrades or self._expects or self._held or self._ended is not None:
                 self._open()
             return
         self._check = check
-        self._max_body = MAX_CHECKED if self._max_body is None else min(MAX_CHECKED, self._max_body)
-        if self.received > self._max_body:
-            self._fail(None)
-            return
         self._inbound.consume(self.received)
         if self._upgrades or self._ended is not None:
             self._open()

@@ -255,6 +255,19 @@ async def test_bodies_have_a_bound(autojump_clock: MockClock, headers: dict[str,
         assert (await here.ask(method="POST", body=b"x" * 11, headers=headers)).status == 413
 
 
+async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    app = Hanging()
+    async with site(app, max_body=10) as here:
+        caller = await here.dial()
+        fields = {"Content-Length": "11", "Expect": "100-continue"}
+        await caller.send(method="POST", headers=fields, end=False)
+        answer = await caller.receive()
+        assert (answer.status, answer.early) == (413, [])
+        assert app.begun == 0
+
+
 async def test_rates(autojump_clock: MockClock) -> None:
     routes = [Route("slow.example", "edge-1", rate="1/m")]
     async with site(rate="2/s", routes=routes) as here:
