@@ -145,7 +145,7 @@ class JWT:
             if key is None:
                 return None
             claims = jwt.decode(token, key, registry=_registry()).claims
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None  # whatever is wrong with it, it is not to be believed
         return claims if self._fits(claims) else None
 
@@ -207,6 +207,8 @@ class JWT:
                 raise ValueError(f"a status of {answer.status}")
             self._take(answer.body)
         except (OSError, ValueError) as exc:
+            # Those who have waited for it meanwhile are not to wait as long again, one by one.
+            self._tried = time.monotonic()
             self._lines.say("jwks", "%r: no keys: %s: %s", self, type(exc).__name__, exc)
             if self._keys is None:
                 raise self._unavailable() from None

@@ -146,6 +146,8 @@ def test_signatures_that_are_not_accepted(file: Path) -> None:
         "a.b",
         "x" * 20_000,
         f"{b64(b'[]')}.{body}.{signature}",
+        b64(b'["alg"]') + f".{body}.{signature}",
+        b64(b'"alg"') + f".{body}.{signature}",
         f"{b64(b'{')}.{body}.{signature}",
     ):
         assert status(auth, wrong) == 401
@@ -262,6 +264,22 @@ def test_with_no_keys_at_all_nobody_gets_in(server: Server, clock: list[float]) 
     server.reply = lambda target, fields: (200, {}, key_set(EC))
     clock[0] += 2
     assert auth(shown(token())) is not None
+
+
+def test_who_has_waited_for_keys_in_vain_does_not_ask_again(
+    server: Server, clock: list[float]
+) -> None:
+    """One after the other, each for as long as the first: threads would be held for hours."""
+
+    def late(target: str, fields: dict[str, str]) -> Reply:
+        clock[0] += 5
+        return 500, {}, b""
+
+    server.reply = late
+    auth = make(server.url)
+    assert status(auth, token()) == 503
+    assert status(auth, token()) == 503
+    assert len(server.seen) == 1
 
 
 def test_a_redirect_is_not_followed(server: Server, clock: list[float]) -> None:
