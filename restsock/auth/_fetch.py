@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import socket
 import ssl
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from restsock._addresses import is_loopback, split_url
 
@@ -72,9 +74,8 @@ def fetch(
     deadline = time.monotonic() + timeout
     connection: http.client.HTTPConnection
     if place.scheme == "https":
-        context = ssl.create_default_context() if tls is None else tls
         connection = http.client.HTTPSConnection(
-            place.host, place.port, timeout=timeout, context=context
+            place.host, place.port, timeout=timeout, context=tls or _default_context()
         )
     else:
         connection = http.client.HTTPConnection(place.host, place.port, timeout=timeout)
@@ -84,16 +85,12 @@ def fetch(
         for name, value in headers:
             connection.putheader(name.decode("latin-1"), value)
         connection.endheaders()
-        sock = connection.sock
-        _bound(sock, deadline)
-        response = connection.getresponse()
+        # Not by `getresponse`: for each byte of a server that drips the time would begin anew.
+        until: Any = _Until(deadline, connection.sock)
+        response = http.client.HTTPResponse(until, method="GET")
+        response.begin()
         body = b""
-        while True:
-            # So that one that drips does not hold a thread.
-            _bound(sock, deadline)
-            piece = response.read1(_READ)
-            if not piece:
-                break
+        while piece := response.read1(_READ):
             body += piece
             if len(body) > max_body:
                 raise OSError("the answer is too long")
@@ -103,13 +100,33 @@ def fetch(
         raise OSError(f"a malformed answer ({type(exc).__name__})") from None
     finally:
         connection.close()
-        if response is not None:  # it outlives the connection that it came over
+        if response is not None:
             response.close()
 
 
-def _bound(sock: socket.socket, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no answer in time")
-    if sock.fileno() >= 0:  # it is closed once the whole answer is there
-        sock.settimeout(left)
+@functools.cache
+def _default_context() -> ssl.SSLContext:
+    """One for all: to read the authorities of the system takes more than a request does."""
+    return ssl.create_default_context()
+
+
+class _Until(io.RawIOBase):
+    """Reads from a socket until a deadline, however slowly bytes come."""
+
+    def __init__(self, deadline: float, sock: socket.socket) -> None:
+        self._deadline = deadline
+        self._sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What `http.client` reads from."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from restsock.auth import Answered, ForwardAuth, Refused, Upgrade
+from restsock.auth._fetch import Place, fetch
 
 from .servers import Server, serving
 
@@ -151,13 +153,14 @@ def test_no_answer_in_time() -> None:
     assert refused.value.status == 503
 
 
-def test_an_answer_that_drips_has_no_more_time_than_another() -> None:
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b"H"])
+def test_an_answer_that_drips_has_no_more_time_than_another(begin: bytes) -> None:
     """Each byte comes in time, and all of them would take ten seconds."""
 
     def drip(listener: socket.socket) -> None:
         stream, _ = listener.accept()
         with stream, contextlib.suppress(OSError):
-            stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            stream.sendall(begin)
             while not over.wait(0.05):
                 stream.sendall(b"x")
 
@@ -170,10 +173,29 @@ def test_an_answer_that_drips_has_no_more_time_than_another() -> None:
         with pytest.raises(Refused) as refused:
             ForwardAuth(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)(UPGRADE)
         assert refused.value.status == 503
+        assert not over.is_set()
         over.set()
         thread.join()
     limit.cancel()
     limit.join()
+
+
+def test_the_authorities_of_the_system_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than a request, and anybody can cause one."""
+    made: list[ssl.SSLContext] = []
+    real = ssl.create_default_context
+
+    def make() -> ssl.SSLContext:
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", make)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = Place.of(f"https://127.0.0.1:{listener.getsockname()[1]}/", "x")
+    for _ in range(3):
+        with pytest.raises(OSError, match="refused"):
+            fetch(place, timeout=1, max_body=1)
+    assert len(made) <= 1
 
 
 @pytest.mark.parametrize(
