@@ -149,8 +149,8 @@ class Tokens:
                     out.write("\n")
                     out.flush()
                     os.fsync(out.fileno())
-                with suppress(FileNotFoundError):  # who may read the old one may read the new one
-                    fresh.chmod(self.file.stat().st_mode & 0o777)
+                with suppress(FileNotFoundError):
+                    _give_rights(self.file.stat(), fresh)
                 fresh.replace(self.file)
             except BaseException:
                 fresh.unlink()
@@ -192,6 +192,16 @@ def _id_of(secret: str, value: Any) -> str:
     if isinstance(id, str) and id:
         return id
     return hashlib.sha256(f"id of {secret}".encode()).hexdigest()[:32]
+
+
+def _give_rights(old: os.stat_result, fresh: Path) -> None:
+    """Lets those read and write a file who might read and write another one."""
+    if hasattr(os, "chown"):
+        for user, group in ((-1, old.st_gid), (old.st_uid, -1)):
+            with suppress(PermissionError):
+                os.chown(fresh, user, group)
+    if fresh.stat().st_gid == old.st_gid:  # else the rights of the group are not for this one
+        fresh.chmod(old.st_mode & 0o777)
 
 
 @contextmanager

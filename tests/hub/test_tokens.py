@@ -61,6 +61,19 @@ def test_the_mode_of_the_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
+)
+def test_a_hub_can_read_what_root_has_changed(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    Tokens(file).new("a")
+    file.chmod(0o640)
+    os.chown(file, 4711, 4712)
+    Tokens(file).new("b")
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (4711, 4712, 0o640)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"t": 3}', '{"t": {"name": ""}}'])
 def test_a_broken_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
     file = tmp_path / "tokens.json"
