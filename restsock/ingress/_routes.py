@@ -42,7 +42,8 @@ class FieldRules:
             if name.lower().encode() in NOT_IN_TRAILERS:
                 raise ValueError(f"the header field {name} cannot be changed")
         for name, value in self.set.items():
-            if not VALUE.fullmatch(value.encode("latin-1", "replace")) or not _fits(value):
+            plain = all(char <= "\xff" for char in value) and value == value.strip(" \t")
+            if not plain or not VALUE.fullmatch(value.encode("latin-1")):
                 raise ValueError(f"the header field {name} cannot have this value")
 
     def apply(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -52,10 +53,6 @@ class FieldRules:
         gone = {name.lower().encode() for name in (*self.set, *self.remove)}
         kept = [one for one in headers if one[0].lower() not in gone]
         return kept + [(n.encode(), v.encode("latin-1")) for n, v in self.set.items()]
-
-
-def _fits(text: str) -> bool:
-    return all(char <= "\xff" for char in text)
 
 
 _NO_RULES = FieldRules()
@@ -126,6 +123,6 @@ class Route:
 
 
 def _is_host(text: str) -> bool:
-    """Whether it is a host without a port."""
-    valid = text.isascii() and HOST.fullmatch(text.encode()) is not None
+    """Whether it is a host without a port. There are no wildcards."""
+    valid = text.isascii() and HOST.fullmatch(text.encode()) is not None and "*" not in text
     return valid and not text.endswith(":") and host_and_port(text)[1] is None

@@ -85,7 +85,7 @@ def test_strip_of_all_paths_changes_nothing() -> None:
         *({"path": ""}, {"path": "v1"}, {"path": "/v1?x"}, {"path": "/v1#x"}, {"path": "/a b"}),
         *({"path": "/a/../b"}, {"path": "/./a"}, {"path": "/a//b"}, {"path": "/%61"}),
         *({"path": "/a;b"}, {"path": "/a\\b"}),
-        *({"peer": ""}, {"peer": "a\n"}, {"rate": "fast"}),
+        *({"peer": ""}, {"peer": "a\n"}, {"rate": "fast"}, {"host": "*.example"}),
     ],
 )
 def test_what_is_no_route(arguments: dict[str, Any]) -> None:
@@ -107,6 +107,8 @@ def test_rules_for_fields_set_and_remove_in_any_case() -> None:
         {"set": {"a": "1\r\nb: 2"}},
         {"set": {"\u00e9": "1"}},
         {"set": {"a": "\u20ac"}},
+        {"set": {"a": " 1"}},
+        {"set": {"a": "1\t"}},
         {"set": {"Content-Length": "1"}},
         {"set": {"Transfer-Encoding": "chunked"}},
         {"remove": [""]},
