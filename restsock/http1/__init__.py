@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._connect_tunnel import ConnectTunnel
 from ._downstream import CREDIT, Downstream, Due
 from ._last_answer import last_answer
+from ._trailers import allowed_trailers
 from ._upstream import Upstream, UpstreamEvent
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "Due",
     "Upstream",
     "UpstreamEvent",
+    "allowed_trailers",
     "last_answer",
 ]

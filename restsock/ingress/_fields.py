@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from restsock._gateway_fields import is_plain_name, told_by_gateways
+from restsock.http1 import allowed_trailers
 from restsock.protocol import (
     HOST,
     TOKEN,
@@ -40,9 +41,6 @@ IDENTITY_FIELD = b"Restsock-Identity"
 # What they say holds for the whole origin, which peers with a path prefix share.
 _OF_THE_ORIGIN = frozenset(
     (b"service-worker-allowed", b"clear-site-data", b"strict-transport-security", b"alt-svc")
-)
-_OF_THE_HEAD = frozenset(
-    (b"authorization", b"cookie", b"set-cookie", b"location", b"content-location")
 )
 _COOKIE_DOMAIN = re.compile(rb";[ \t]*domain[ \t]*=[^;]*", re.IGNORECASE)
 _COOKIE_PATH = re.compile(rb"(;[ \t]*path[ \t]*=[ \t]*)(/[^;]*)", re.IGNORECASE)
@@ -108,20 +106,17 @@ def head_for_peer(
 
 
 def clean_trailers(trailers: Headers) -> Headers:
-    """Trailers, either way, without what would be dropped or changed in a head.
+    """Trailers, either way, without what comes too late, or would be dropped in a head.
 
     Some servers add them to the fields of the head.
     """
-    return [field for field in trailers if _may_trail(field[0].lower())]
+    if not trailers:
+        return []
+    return [field for field in allowed_trailers(trailers) if _may_trail(field[0].lower())]
 
 
 def _may_trail(lower: bytes) -> bool:
-    return not (
-        _is_forged(lower)
-        or told_by_gateways(lower)
-        or lower in _OF_THE_HEAD
-        or lower in _OF_THE_ORIGIN
-    )
+    return not (_is_forged(lower) or told_by_gateways(lower) or lower in _OF_THE_ORIGIN)
 
 
 def _is_forged(lower: bytes) -> bool:
