@@ -115,7 +115,7 @@ def _checked(raw: bytes, request: h11.Request) -> ParsedHead:
         if not old:
             raise BadRequestError(417, "an expectation that is not known")
         fields = [field for field in fields if field[0].lower() != b"expect"]
-    target, fields = _resolved(request.target, fields, old=old)
+    target, fields = _resolved(request, fields, old=old)
     options = connection_options(fields)
     keep_alive = b"keep-alive" in options if old else b"close" not in options
     switches = not old and not chunked and not length
@@ -162,9 +162,10 @@ def _length_of(raw: bytes) -> int | None:
 
 
 def _resolved(
-    target: bytes, fields: list[tuple[bytes, bytes]], *, old: bool
+    request: h11.Request, fields: list[tuple[bytes, bytes]], *, old: bool
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """Target in origin form and fields with exactly one Host (RFC 9112, sections 3.2 and 3.3)."""
+    target = request.target
     hosts = values_of(fields, b"host")
     absolute = _ABSOLUTE.fullmatch(target)
     if not hosts and old:
@@ -178,6 +179,7 @@ def _resolved(
         raise BadRequestError(400, "a malformed request target")
     if absolute[1].lower() != hosts[0].lower():
         raise BadRequestError(400, "a request target and a Host that differ")
-    rest = absolute[2] or b"/"
+    # Without a path it is the server itself that is asked for its options (section 3.2.4).
+    rest = absolute[2] or (b"*" if request.method == b"OPTIONS" else b"/")
     fields = [(n, absolute[1]) if n.lower() == b"host" else (n, v) for n, v in fields]
-    return (rest if rest.startswith(b"/") else b"/" + rest), fields
+    return (b"/" + rest if rest.startswith(b"?") else rest), fields

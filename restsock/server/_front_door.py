@@ -126,7 +126,9 @@ class FrontDoor:
             self._tell_health(exchange)
             return
         for prefix, handler in self._endpoints:
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/"):
+            below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
+            # OPTIONS * is for the server as a whole, and so for what is under all paths.
+            if (path.startswith(prefix) and below) or (path == b"*" and not prefix):
                 handler.handle(exchange)
                 return
         if self.ingress is not None:

@@ -124,6 +124,9 @@ async def test_endpoints_by_prefix(*, tls: bool) -> None:
             assert (await client.get(target))[0] == 404
         await client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.response())[0] == 404
+    async with listening(endpoints={"/": echo, "/a": wsgi}) as server, dial(server) as client:
+        await client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.response())[2] == b"OPTIONS * 0"
 
 
 @pytest.mark.parametrize("tls", [False, True])
