@@ -24,9 +24,6 @@ _SKIPPED = {"__pycache__", "node_modules"}
 class _Ended(BaseException):
     """A signal has come; raised wherever the main thread is."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-
 
 def run_with_reload(folder: Path, args: Sequence[str]) -> int:
     """Runs the command with these arguments as a child, and again after each change.
@@ -39,9 +36,11 @@ def run_with_reload(folder: Path, args: Sequence[str]) -> int:
         args: Without `--reload`.
     """
     child: subprocess.Popen[bytes] | None = None
+    came: list[int] = []
 
     def end(number: int, frame: object) -> None:
-        raise _Ended(number)
+        came.append(number)
+        raise _Ended
 
     def pass_on(number: int, frame: object) -> None:
         # From the keyboard a signal reaches the child by itself.
@@ -59,11 +58,11 @@ def run_with_reload(folder: Path, args: Sequence[str]) -> int:
             _stop(child)
             command = [sys.executable, "-m", "restsock", *args]
             child = subprocess.Popen(command)  # noqa: S603  # ourselves
-    except _Ended as ended:
+    except (_Ended, KeyboardInterrupt):  # watchfiles raises the latter, whatever the signal was
         for number in numbers:
             signal.signal(number, pass_on)
         _stop(child)
-        return ExitCode.INTERRUPTED if ended.number == signal.SIGINT else ExitCode.OK
+        return ExitCode.INTERRUPTED if signal.SIGINT in came else ExitCode.OK
     return ExitCode.OK
 
 

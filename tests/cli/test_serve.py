@@ -133,6 +133,36 @@ def test_it_starts_again_after_a_change(
     assert served.wait() == code
 
 
+# As the real one, which takes whatever a signal handler raises for a KeyboardInterrupt.
+_WATCHFILES = """
+import time
+
+class PythonFilter: ...
+
+def watch(folder, watch_filter):
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            raise KeyboardInterrupt
+        yield {(1, "x.py")}
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_where_watchfiles_is_installed(
+    start: Start, hub: Hub, folder: Path, number: signal.Signals, code: int
+) -> None:
+    (folder / "watchfiles.py").write_text(_WATCHFILES)
+    served = start(
+        *("serve", "main:app", "--reload", "--name", "watched", "--hub", hub.url), cwd=folder
+    )
+    served.out.next()
+    served.signal(number)
+    assert served.wait() == code
+    assert hub.server.connections.by_name("watched") is None
+
+
 @pytest.mark.parametrize(
     ("app", "code", "words"),
     [
