@@ -32,12 +32,14 @@ class Request:
     """A request to a peer.
 
     Attributes:
+        name: The peer's.
         method: In capitals.
         url: At the ingress.
         headers: Without the token for the hub.
         body: `None` where there is none.
     """
 
+    name: str
     method: str
     url: str
     headers: list[tuple[str, str]]
@@ -135,7 +137,7 @@ def open_response(request: Request, hub: HubAddress, timeout: float) -> Iterator
             )
             with response:
                 if _BY_INGRESS in response.headers:
-                    raise _refusal(response, dict(request.headers)["Restsock-Peer"])
+                    raise _refusal(response, request.name)
                 yield response
 
 

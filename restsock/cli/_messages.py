@@ -66,7 +66,7 @@ def make_request(
     given = {key.lower() for key, _ in items.headers}
     headers = [one for one in headers if one[0].lower() not in given] + items.headers
     method = (method or ("GET" if body is None else "POST")).upper()
-    return Request(method, f"{hub.http_url}/{path.removeprefix('/')}", headers, body)
+    return Request(name, method, f"{hub.http_url}/{path.removeprefix('/')}", headers, body)
 
 
 def _operation(
@@ -230,9 +230,9 @@ def _file_name(response: requests.Response, url: str) -> Path:
     """A name for a file in this folder that is not there yet: the response's, or the URL's."""
     told = re.search(r'filename="?([^";]+)', response.headers.get("Content-Disposition", ""))
     name = told[1] if told else url.partition("?")[0].rpartition("/")[2]
-    # Only the last part: a peer must not choose the folder, or a file that is hidden.
-    name = re.split(r"[/\\]", name)[-1].lstrip(".").strip() or "download"
-    name = "".join(c for c in name if c.isprintable())[:200]
+    # Only the last part: a peer must not choose the drive, the folder, or a file that is hidden.
+    name = re.split(r"[/\\:]", "".join(c for c in name if c.isprintable()))[-1]
+    name = name.lstrip(". ").rstrip()[:200] or "download"
     path, number = Path(name), 1
     while path.exists():
         path = Path(f"{name}-{number}")

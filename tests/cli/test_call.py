@@ -107,6 +107,8 @@ def test_download_overwrites_nothing(
         ("attachment; filename=..\\..\\x.dll", "x.dll"),
         ('attachment; filename=".bashrc"', "bashrc"),
         ('attachment; filename=".."', "download"),
+        ('attachment; filename="C:x.dll"', "x.dll"),
+        ('attachment; filename="\x80\x81"', "download"),
         ("", "pets"),
     ],
 )
