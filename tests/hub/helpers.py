@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,26 @@ import trio
 
 import restsock
 from restsock.hub import ADMIN_TOKEN, Config, Hub, load
+from restsock.hub.admin import DOCUMENT
+from restsock.openapi import Operation
+from restsock.openapi import load as load_document
+
+SPEC = load_document(DOCUMENT)
+OPEN = {"getLiveness", "getReadiness"}
+
+
+def request_of(operation: Operation, **fields: str) -> dict[str, Any]:
+    """A request that keeps to the document."""
+    path = operation.path.replace("{id}", "none").replace("{name}", "edge-9")
+    request: dict[str, Any] = {"method": operation.method, "url": path, "headers": fields}
+    bodies = {
+        "explainRoute": {"url": "http://edge-1.localhost/"},
+        "createToken": {"kind": "peer", "name": "x"},
+    }
+    if operation.method == "POST":
+        request["json"] = bodies.get(operation.id or "", {})
+    return request
+
 
 FREE = {"peers.listen": "localhost:0", "admin.listen": "127.0.0.1:0", "ingress.wait": "100ms"}
 
@@ -118,3 +139,47 @@ async def peer_of(hub: Hub, name: str = "edge-1", **options: Any) -> AsyncIterat
     async with restsock.connect(hub.peers_url, name=name, **options) as client:
         await client.wait_connected()
         yield client
+
+
+async def said_to(url: str, data: bytes) -> bytes:
+    """All that a listener says to these bytes, until it ends the connection."""
+    where = httpx.URL(url)
+    assert where.port is not None
+    answer = b""
+    with trio.fail_after(20):
+        async with await trio.open_tcp_stream(where.host, where.port) as stream:
+            try:
+                await stream.send_all(data)
+                while piece := await stream.receive_some():
+                    answer += piece
+            except trio.BrokenResourceError:
+                pass  # it has reset the connection
+    return answer
+
+
+class Inside:
+    """A server that nobody is to visit.
+
+    Attributes:
+        port: of loopback.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.port: int = sock.getsockname()[1]
+
+    def visited(self) -> bool:
+        """Whether somebody has connected."""
+        try:
+            self._sock.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+@contextmanager
+def listening() -> Iterator[Inside]:
+    """Such a server."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        yield Inside(sock)

@@ -127,9 +127,15 @@ async def test_routing_and_access_agree(
             name: str | int = naming.find(head).name
         except Refused as refused:
             name = refused.status
-        answer = await here.ask(
-            target, host=host or "localhost", headers={**headers, "Authorization": "Bearer t"}
-        )
+        fields = {**headers, "Authorization": "Bearer t"}
+        own = host or "localhost"
+        answer = await here.ask(target, host=own, headers=fields)
+        absolute = await here.ask(f"http://{own}{target}", host=own, headers=fields)
+        assert (absolute.status, absolute.body) == (answer.status, answer.body)
+        for other in ("edge-1.localhost", "edge-2.localhost", "routed.example"):
+            if other != own:
+                twice = await here.ask(f"http://{other}{target}", host=own, headers=fields)
+                assert twice.status == 400
     told = {one for one in (host_name(host), peer, path if host is None else None) if one}
     if len(told) > 1:
         assert (name, answer.status) == (400, 400)
