@@ -16,7 +16,7 @@ import trustme
 
 from .asgi.hosts import free_port
 
-__all__ = ["needs_nginx", "nginx"]
+__all__ = ["DOCS", "needs_nginx", "nginx", "wait_until_open"]
 
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
@@ -52,9 +52,20 @@ def _snippet(page: str, upstream: int) -> tuple[str, str]:
     return maps, rest.rpartition("}")[0].replace("listen 443 ssl;", "")
 
 
+def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until a process has opened its port."""
+    for _ in range(500):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
 @contextmanager
 def nginx(page: str, upstream: int, folder: Path) -> Iterator[int]:
-    """Runs it for a while, with TLS, on loopback.
+    """Runs it for a while, with TLS, on loopback; also for hub.example and the hosts below it.
 
     Args:
         page: Of docs/; its first block of nginx is the configuration.
@@ -66,7 +77,7 @@ def nginx(page: str, upstream: int, folder: Path) -> Iterator[int]:
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    certificate = authority.issue_cert("127.0.0.1")
+    certificate = authority.issue_cert("127.0.0.1", "hub.example", "*.hub.example")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     port = free_port()
@@ -78,12 +89,7 @@ def nginx(page: str, upstream: int, folder: Path) -> Iterator[int]:
         ["nginx", "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
     )
     try:
-        for _ in range(500):
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, (folder / "error.log").read_text()
-            time.sleep(0.02)
+        wait_until_open(port, process, folder / "error.log")
         yield port
     finally:
         process.terminate()
