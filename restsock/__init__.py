@@ -35,6 +35,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L7  client, server        dial and keep a connection; accept connections and know them by name
 #    L8  ingress               requests of plain HTTP, passed on to peers by name
 #    L8  sync, aio             the same API for threads, and for asyncio
+#    L8  websockets            plain WebSockets, for peers that do not speak restsock.v1
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #    L10 hub                   peers, ingress and admin API in one process, from one file
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from restsock import sync as sync
     from restsock import testing as testing
     from restsock import tls as tls
+    from restsock import websockets as websockets
     from restsock._exceptions import *  # noqa: F403  # all that it exports is public here
     from restsock._json_log import *  # noqa: F403  # likewise
     from restsock._options import *  # noqa: F403  # likewise

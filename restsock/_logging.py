@@ -37,6 +37,7 @@ LOGGERS = (
     "restsock.sync",
     "restsock.testing",
     "restsock.tls",
+    "restsock.websockets",
 )
 """Who logs. Listed because a filter on a logger does not see the records of those below it."""
 

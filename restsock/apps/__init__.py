@@ -21,9 +21,18 @@ from restsock.connection import Handler
 from ._admission import ignore
 from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
-from ._errors import AppStartupError, BadResponseError, Disconnected, loggable
+from ._errors import (
+    AppStartupError,
+    BadResponseError,
+    Disconnected,
+    is_disconnect,
+    is_for_the_loop,
+    log_failure,
+    loggable,
+)
 from ._loop import LOOPS, detect_loop
 from ._response import CONTINUE, PROBLEM, Responder, expects_continue
+from ._tasks import DrivenCall, TaskHandler
 from .forward._forward import Forward, forward  # from here on no longer the folder
 
 if TYPE_CHECKING:
@@ -36,11 +45,16 @@ __all__ = [
     "BadResponseError",
     "ConnectionInfo",
     "Disconnected",
+    "DrivenCall",
     "Forward",
     "Responder",
+    "TaskHandler",
     "expects_continue",
     "forward",
     "ignore",
+    "is_disconnect",
+    "is_for_the_loop",
+    "log_failure",
     "loggable",
     "make_handler",
     "on_asyncio",
@@ -157,7 +171,6 @@ def make_handler(
         from ._function import FunctionHandler
 
         return FunctionHandler(app, grace=grace)
-    from ._tasks import TaskHandler
     from .forward._call import ForwardCall
     from .forward._pool import Pool
 

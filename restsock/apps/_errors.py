@@ -22,6 +22,7 @@ __all__ = [
     "BadResponseError",
     "Disconnected",
     "first_cause",
+    "is_disconnect",
     "is_for_the_loop",
     "log_failure",
     "loggable",
@@ -72,7 +73,7 @@ def log_failure(
     Returns:
         Whether it only says that the peer has left, so that no answer is needed.
     """
-    if _is_disconnect(error, left):
+    if is_disconnect(error, left):
         _log.debug("the peer left %s", loggable(request))
         return True
     _log.error("the app failed at %s", loggable(request), exc_info=error)
@@ -134,10 +135,14 @@ def is_for_the_loop(error: BaseException) -> bool:
     return any(isinstance(one, (trio.Cancelled, KeyboardInterrupt)) for one in _walk(error, _parts))
 
 
-def _is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
+def is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
     """Whether an app's exception only says that the peer has left, which is not the app's fault.
 
     It does when it is, or comes from, what says so; a group does when all of its parts do.
+
+    Args:
+        error: what an app has raised.
+        left: what says so, besides `Disconnected`.
     """
     below_now: set[int] = set()  # those whose turn is not over, by identity: a ring proves nothing
     proven: dict[int, BaseException] = {}

@@ -16,8 +16,10 @@ from restsock.endpoint import ClientStatistics
 
 from ._client import Client
 from ._connect import connect
-from ._dial import OpenStream
+from ._dial import OpenStream, Transport
+from ._fields import check_headers, credentials_of
 from ._proxy import Proxy, ProxyLike, choose_proxy
+from ._redial import Redial
 from ._url import Address, parse_url
 
 __all__ = [
@@ -27,7 +29,11 @@ __all__ = [
     "OpenStream",
     "Proxy",
     "ProxyLike",
+    "Redial",
+    "Transport",
+    "check_headers",
     "choose_proxy",
     "connect",
+    "credentials_of",
     "parse_url",
 ]

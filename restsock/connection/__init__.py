@@ -18,11 +18,11 @@ from ._heartbeat import heartbeat_timer
 from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
-from ._interfaces import Handler, Submitter, TaskExchange
+from ._interfaces import Handler, RawBytes, Submitter, TaskExchange
 from ._leader import Borrower, Lendable, Wakeable
 from ._loops import check_asyncio, check_trio
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
-from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
 from ._request import Request
 from ._requester import Requester
 from ._requests import AsyncRequests, head_for
@@ -30,7 +30,7 @@ from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
 from ._user_function import call_user_function, failure_of
-from ._websocket import ClientWebSocket
+from ._websocket import ClientWebSocket, OpenWebSocket
 
 __all__ = [
     "OUTCOMES",
@@ -47,6 +47,7 @@ __all__ = [
     "Exchange",
     "ExchangeEvent",
     "Failed",
+    "Fields",
     "FieldsLike",
     "Handler",
     "Health",
@@ -60,7 +61,9 @@ __all__ = [
     "MessageLane",
     "MessageReceiver",
     "MessagingLike",
+    "OpenWebSocket",
     "Peer",
+    "RawBytes",
     "Request",
     "Requester",
     "Requeued",
@@ -91,6 +94,7 @@ __all__ = [
     "open_dialed",
     "pause_before",
     "pause_if_refused",
+    "refused_by",
     "upgrade_of",
     "with_fields",
 ]

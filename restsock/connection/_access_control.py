@@ -26,7 +26,15 @@ from restsock.auth import (
     Upgrade,
     stores_of,
 )
-from restsock.protocol import TLS, CloseCode, RequestHead, ResetCode, UpgradeRequest, values_of
+from restsock.protocol import (
+    TLS,
+    CloseCode,
+    Headers,
+    RequestHead,
+    ResetCode,
+    UpgradeRequest,
+    values_of,
+)
 
 from ._close import Peer
 from ._connection import Connection
@@ -95,7 +103,7 @@ class AccessControl:
             Refused: the upgrade is not to be.
         """
         try:
-            self._check_origin(request)
+            self.check_origin(request.headers)
             if self._auth is None:
                 return None
             tls = stream.tls if isinstance(stream, TLSStream) else None
@@ -150,8 +158,13 @@ class AccessControl:
             refused.headers.append((b"WWW-Authenticate", challenge.encode("latin-1")))
         return refused
 
-    def _check_origin(self, request: UpgradeRequest) -> None:
-        found = values_of(request.headers, b"origin")
+    def check_origin(self, headers: Headers) -> None:
+        """Asks whether the page that has sent a request, if it was one, may do so.
+
+        Raises:
+            Refused: it may not.
+        """
+        found = values_of(headers, b"origin")
         if not found or self._origins == "*":
             return
         origin = found[0].decode("latin-1").lower()
@@ -159,7 +172,7 @@ class AccessControl:
             if self._origins is not None:
                 if origin in self._origins:
                     return
-            elif _is_same(origin, _host_of(request)):
+            elif _is_same(origin, _host_of(headers)):
                 return
         raise Refused(403, "Pages of this origin may not connect here.")
 
@@ -274,9 +287,9 @@ def _checked_origins(origins: str | Collection[str] | None) -> str | frozenset[s
     return frozenset(origin.lower() for origin in origins)
 
 
-def _host_of(request: UpgradeRequest) -> str:
-    # There is exactly one: h11 has seen to that.
-    return values_of(request.headers, b"host")[0].decode("latin-1")
+def _host_of(headers: Headers) -> str:
+    hosts = values_of(headers, b"host")
+    return hosts[0].decode("latin-1") if len(hosts) == 1 else ""
 
 
 def _is_same(origin: str, host: str) -> bool:

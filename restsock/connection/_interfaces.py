@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._exchange import Exchange
     from ._instruments import Instruments
 
-__all__ = ["BodySource", "Handler", "Submitter", "TaskExchange"]
+__all__ = ["BodySource", "Handler", "RawBytes", "Submitter", "TaskExchange"]
 
 
 class Handler(Protocol):
@@ -57,6 +57,29 @@ class BodySource(Protocol):
     def trailers(self) -> Headers: ...
 
     async def receive_data(self) -> bytes: ...
+
+
+class RawBytes(Protocol):
+    """Raw bytes both ways, as after an upgrade: a `TaskExchange`, or a stream that was dialed."""
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether more waits to be sent than should."""
+
+    async def receive_data(self) -> bytes:
+        """Waits for bytes; `b""` at the end. Raises what they have failed with."""
+
+    async def send_data(self, data: bytes) -> bool:
+        """Sends bytes, and waits while too many wait to leave; tells whether more are wanted."""
+
+    def send_nowait(self, data: bytes) -> None:
+        """Sends bytes. Look at `write_paused` before sending more."""
+
+    def send_end(self) -> None:
+        """No more bytes will follow this way."""
+
+    def close(self) -> None:
+        """Breaks them off, unless both ways are complete. Harmless when repeated."""
 
 
 class TaskExchange(Protocol):

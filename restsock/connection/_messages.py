@@ -6,12 +6,23 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from restsock._exceptions import WebSocketRefused
 from restsock.protocol import Headers, ResponseHead
+
+from ._close import printable
 
 if TYPE_CHECKING:
     from ._interfaces import BodySource, TaskExchange
 
-__all__ = ["Body", "Fields", "FieldsLike", "Response", "StreamedResponse", "fields_of"]
+__all__ = [
+    "Body",
+    "Fields",
+    "FieldsLike",
+    "Response",
+    "StreamedResponse",
+    "fields_of",
+    "refused_by",
+]
 
 FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 """Header fields: a mapping or pairs. Text is encoded as latin-1."""
@@ -109,6 +120,17 @@ class Response(Fields):
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+
+def refused_by(response: Response) -> WebSocketRefused:
+    """The error that an answer to a request for a WebSocket amounts to, which is no 101."""
+    words = printable(response.text.strip().partition("\n")[0][:200])
+    return WebSocketRefused(
+        f"the WebSocket was not accepted, but answered with {response.status}"
+        + (f": {words}" if words and not words.startswith("<") else ""),
+        status=response.status,
+        response=response,
+    )
 
 
 class StreamedResponse(Fields, Body):

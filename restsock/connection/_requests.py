@@ -17,7 +17,6 @@ from restsock._exceptions import (
     LocalProtocolError,
     RequestTimeout,
     RestsockError,
-    WebSocketRefused,
     without_frames,
 )
 from restsock.protocol import (
@@ -29,8 +28,7 @@ from restsock.protocol import (
     websocket_fields,
 )
 
-from ._close import printable
-from ._messages import FieldsLike, Response, StreamedResponse, fields_of
+from ._messages import FieldsLike, Response, StreamedResponse, fields_of, refused_by
 from ._websocket import ClientWebSocket
 
 if TYPE_CHECKING:
@@ -197,7 +195,7 @@ class AsyncRequests(ABC):
             except RestsockError as exc:
                 raise without_frames(exc)  # noqa: B904  # it is the same error
             options = self._submitter().options
-            websocket = ClientWebSocket(exchange, response.headers, chosen, options)
+            websocket = ClientWebSocket.to_app(exchange, response.headers, chosen, options)
             async with _beside(websocket.run):
                 try:
                     yield websocket
@@ -221,13 +219,7 @@ class AsyncRequests(ABC):
                 while len(body) < _MAX_REFUSAL and (data := await exchange.receive_data()):
                     body += data
             response = Response(head.status, head.headers, body[:_MAX_REFUSAL], exchange.trailers)
-            words = printable(response.text.strip().partition("\n")[0][:200])
-            raise WebSocketRefused(
-                f"the WebSocket was not accepted, but answered with {head.status}"
-                + (f": {words}" if words and not words.startswith("<") else ""),
-                status=head.status,
-                response=response,
-            )
+            raise refused_by(response)
         ran = exchange.started
         raise RequestTimeout(
             f"no answer to the WebSocket within {timeout} s",

@@ -1,12 +1,18 @@
-"""`ClientWebSocket`: a WebSocket to an app of the peer, inside of a stream, for trio and asyncio.
+"""`OpenWebSocket`: a WebSocket after its opening handshake, at either end, for trio and asyncio.
 
-One task reads as long as the WebSocket is open, so pings are answered while nobody receives. It
-stops reading when many bytes wait for a receiver: then the stream's credit stops the peer.
+Its bytes are those of an exchange that was upgraded, or of a stream that was dialed: `RawBytes`.
+
+- One task reads as long as it is open, so pings are answered while nobody receives. It stops when
+  many bytes wait for a receiver; then the peer has to wait, too.
+- What is sent leaves at once while the peer takes it. Else it waits in a queue, which a second task
+  empties as the peer goes on; that task exists only then. What waits are messages: pings, pongs and
+  the close frame do not wait behind them, and what is cancelled is taken back.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,54 +26,118 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.protocol import (
+    CLOSE_CODES,
     BinaryMessage,
     CloseCode,
     CloseReceived,
     Headers,
+    Pong,
     TextMessage,
     WebSocket,
 )
 
-from ._close import check_close_code, printable
+from ._close import printable
 from ._mask_keys import mask_key
 from ._messages import Fields
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+    from typing_extensions import Self
+
     from restsock._options import Options
 
-    from ._interfaces import TaskExchange
+    from ._interfaces import RawBytes
 
-__all__ = ["ClientWebSocket"]
+__all__ = ["ClientWebSocket", "OpenWebSocket"]
 
 # What a message that waits weighs besides its bytes: there is no end to empty ones otherwise.
 _OVERHEAD = 64
 
 
-class ClientWebSocket(Fields):
-    """A WebSocket to an app of the peer, after the app has accepted it. See `Requester.websocket`.
+class _Waiting:
+    """A message that waits to leave. What has called `send` waits for `settled`."""
+
+    __slots__ = ("dropped", "payload", "settled", "text")
+
+    def __init__(self, payload: bytes, text: bool, settled: anyio.Event | None) -> None:
+        self.payload = payload
+        self.text = text
+        self.settled = settled
+        self.dropped = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.payload) + _OVERHEAD
+
+
+class OpenWebSocket(Fields):
+    """A WebSocket on which messages go both ways.
 
     Any number of tasks of one loop may send, and several may receive: each message goes to one.
 
+    Args:
+        raw: the bytes.
+        client: whether this end has asked for it: then it masks what it sends.
+        headers: of the handshake, as the peer has sent them.
+        subprotocol: the one that was chosen, if any.
+        max_message: bytes of the largest message to receive; a larger one closes it with 1009.
+        buffer: bytes of messages that may wait to be received before no more are read.
+        max_queue: messages that may wait to be sent, by `send_nowait`.
+        max_queue_bytes: bytes of these.
+        close_timeout: seconds that its close may take.
+        peer: what errors call the other side.
+
     Attributes:
-        headers: those of the app's 101.
-        subprotocol: the one that the app has chosen; `None` without one.
+        headers: those of the peer's part of the opening handshake.
+        subprotocol: the one that was chosen; `None` without one.
+        on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
+        on_pong: is called, on the loop, with the payload of each pong.
+        bytes_received: how many have come.
+        messages: how many messages were sent and received.
     """
 
     def __init__(
-        self, exchange: TaskExchange, headers: Headers, subprotocol: str | None, options: Options
+        self,
+        raw: RawBytes,
+        *,
+        client: bool,
+        headers: Headers,
+        subprotocol: str | None,
+        max_message: int,
+        buffer: int,
+        close_timeout: float,
+        max_queue: int = 1000,
+        max_queue_bytes: int = 1024 * 1024,
+        peer: str = "the peer",
     ) -> None:
-        limits = options.limits
         self.headers = headers
         self.subprotocol = subprotocol
-        self._exchange = exchange
+        self.on_writable: Callable[[], object] | None = None
+        self.on_pong: Callable[[bytes], object] | None = None
+        self.bytes_received = 0
+        self.messages = 0
+        self._raw = raw
         self._websocket = WebSocket(
-            client=True, max_message=limits.max_websocket_message, mask_key=mask_key
+            client=client, max_message=max_message, mask_key=mask_key if client else None
         )
-        self._close_timeout = options.timeouts.close
+        self._peer = peer
+        self._close_timeout = close_timeout
+        # In.
         self._messages: deque[str | bytes] = deque()
-        self._waiting = 0  # bytes of these messages
-        self._most = limits.initial_window
-        self._closed: WebSocketClosed | None = None
+        self._unread = 0  # bytes of these messages
+        self._buffer = buffer
+        # Out.
+        self._queue: deque[_Waiting] = deque()
+        self._queued = 0  # bytes of it
+        self._max_queue = max_queue
+        self._max_queue_bytes = max_queue_bytes
+        self._had_no_room = False
+        self._writing = False
+        self._tasks: TaskGroup | None = None  # while it runs
+        # The end.
+        self._closed: WebSocketClosed | None = None  # how it was, once that is certain
+        self._farewell: tuple[int, str] | None = None  # the close frame that is to follow the queue
+        self._no_more: WebSocketClosed | None = None  # for those who receive, while it is open
         self._over = False  # nothing more comes
         self._end_sent = False
         self._changed = anyio.Event()
@@ -85,29 +155,145 @@ class ClientWebSocket(Fields):
         """The words beside the code."""
         return "" if self._closed is None else self._closed.reason
 
+    @property
+    def closed_error(self) -> WebSocketClosed | None:
+        """What those get who use it now; `None` while it is open."""
+        return self._closed or self._no_more
+
+    # --- sending ----------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait because the peer does not take them; they leave in order."""
+        return len(self._queue)
+
+    @property
+    def room(self) -> int:
+        """Bytes that `send_nowait` would still take now; 0 if it takes none."""
+        if self._closed is not None or len(self._queue) >= self._max_queue:
+            return 0
+        return max(0, self._max_queue_bytes - self._queued)
+
     async def send(self, message: str | bytes) -> None:
         """Sends a message: text, or bytes. Waits while too much waits to leave.
 
-        If cancelled before anything was queued, nothing is sent; after that, all of the message.
+        If cancelled while it waits, nothing of the message is sent.
 
         Raises:
-            WebSocketClosed: it is closed. Whether the app has taken earlier messages is not known.
+            WebSocketClosed: it is closed. Whether the peer has taken earlier messages is not known.
             TypeError: this is neither text nor bytes.
+            ValueError: the text has a lone surrogate, which UTF-8 has not.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
+        payload, text = self._encoded(message)
+        if not self._queue and not self._raw.write_paused:
+            self._transmit(payload, text)
+            return
+        settled = anyio.Event()
+        waiting = self._enqueue(payload, text, settled)
+        try:
+            await settled.wait()
+        except BaseException:
+            if not settled.is_set():
+                self._queue.remove(waiting)
+                self._queued -= waiting.weight
+            raise
+        if waiting.dropped:
+            assert self._closed is not None
+            raise self._closed.with_traceback(None)
+
+    def send_nowait(self, message: str | bytes) -> bool:
+        """Sends a message if there is room for it; tells whether there was. On the loop.
+
+        What the peer does not take at once waits: so many messages, and so many bytes, as the
+        WebSocket was made for. If there is no room, nothing was sent. What to do with a peer that
+        does not keep up is for the caller to say: to leave the message out, or to close with 1013.
+
+        Raises:
+            WebSocketClosed: it is closed.
+            TypeError: this is neither text nor bytes.
+            ValueError: the text has a lone surrogate, which UTF-8 has not.
+        """
+        payload, text = self._encoded(message)
+        if not self._queue and not self._raw.write_paused:
+            self._transmit(payload, text)
+            return True
+        full = len(self._queue) >= self._max_queue
+        if full or (self._queue and self._queued + len(payload) > self._max_queue_bytes):
+            self._had_no_room = True
+            return False
+        self._enqueue(payload, text, None)
+        return True
+
+    def _encoded(self, message: str | bytes) -> tuple[bytes, bool]:
         if self._closed is not None:
             raise self._closed.with_traceback(None)
         if isinstance(message, str):
-            self._websocket.send_text(message)
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            self._websocket.send_binary(bytes(message))
+            return message.encode("utf-8"), True
+        if isinstance(message, (bytes, bytearray, memoryview)):
+            return bytes(message), False
+        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+
+    def _enqueue(self, payload: bytes, text: bool, settled: anyio.Event | None) -> _Waiting:
+        waiting = _Waiting(payload, text, settled)
+        self._queue.append(waiting)
+        self._queued += waiting.weight
+        self._start_writing()
+        return waiting
+
+    def _transmit(self, payload: bytes, text: bool) -> None:
+        self.messages += 1
+        websocket = self._websocket
+        if text:
+            websocket.send_utf8(payload)
         else:
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        exchange = self._exchange
-        exchange.send_nowait(self._websocket.data_to_send())
-        if exchange.write_paused:
-            await exchange.send_data(b"")
-            self._flush()  # pongs that came due meanwhile
+            websocket.send_binary(payload)
+        self._raw.send_nowait(websocket.data_to_send())
+
+    def _start_writing(self) -> None:
+        if not self._writing and self._tasks is not None:
+            self._writing = True
+            self._tasks.start_soon(self._write)
+
+    async def _write(self) -> None:
+        """Hands on what waits, as the peer takes it, until nothing waits."""
+        try:
+            while self._queue:
+                await self._raw.send_data(b"")  # waits
+                self._flush()  # pongs that came due meanwhile
+                while self._queue and not self._raw.write_paused:
+                    waiting = self._queue.popleft()
+                    self._queued -= waiting.weight
+                    self._transmit(waiting.payload, waiting.text)
+                    if waiting.settled is not None:
+                        waiting.settled.set()
+                self._tell_room()
+        finally:
+            self._writing = False
+        self._say_farewell()
+
+    def _tell_room(self) -> None:
+        few = len(self._queue) <= self._max_queue // 2
+        if self._had_no_room and few and self._queued <= self._max_queue_bytes // 2:
+            self._had_no_room = False
+            if self.on_writable is not None:
+                self.on_writable()
+
+    def _drop_queue(self) -> None:
+        queue, self._queue = self._queue, deque()
+        self._queued = 0
+        for waiting in queue:
+            waiting.dropped = True
+            if waiting.settled is not None:
+                waiting.settled.set()
+
+    def send_ping(self, payload: bytes) -> None:
+        """Sends a ping of at most 125 bytes, ahead of all messages that wait. On the loop."""
+        if not self._websocket.close_sent:
+            self._websocket.send_ping(payload)
+            self._flush(force=True)
+
+    # --- receiving --------------------------------------------------------------------------
 
     async def receive(self) -> str | bytes:
         """Waits for the next message: `str` of a text message, `bytes` of a binary one.
@@ -120,15 +306,16 @@ class ClientWebSocket(Fields):
         """
         await anyio.lowlevel.checkpoint()
         while not self._messages:
-            if self._closed is not None:
-                raise self._closed.with_traceback(None)
+            error = self.closed_error
+            if error is not None:
+                raise error.with_traceback(None)
             await self._changed.wait()
         message = self._messages.popleft()
-        self._waiting -= len(message) + _OVERHEAD
+        self._unread -= len(message) + _OVERHEAD
         self._tell()
         return message
 
-    def __aiter__(self) -> ClientWebSocket:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -144,51 +331,112 @@ class ClientWebSocket(Fields):
                 raise StopAsyncIteration from None
             raise
 
-    async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Closes it, and waits for the app's half of the closing handshake. Twice is harmless.
+    @property
+    def reading_paused(self) -> bool:
+        """Whether nothing is read because too much waits to be received."""
+        return self._unread > self._buffer
 
-        Messages that were not received are dropped. After `Timeouts.close` seconds, or if
-        cancelled, the stream is reset.
+    # --- the end ----------------------------------------------------------------------------
+
+    def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Begins to close it, as `aclose` does, and does not wait. On the loop.
+
+        Raises:
+            ValueError: this is no code to send.
+        """
+        if code not in CLOSE_CODES:
+            raise ValueError(
+                f"{code!r} is not a close code to send: 1000 to 1003, 1007 to 1014, 3000 to 4999"
+            )
+        if self._closed is not None:
+            return
+        self._end(code, reason, "closed by this side")
+        self._messages.clear()
+        self._unread = 0
+        self._farewell = (code, reason)
+        if not self._queue:
+            self._say_farewell()
+        if self._tasks is not None:
+            self._tasks.start_soon(self._bound_close)
+        self._tell()
+
+    async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Closes it, and waits for the peer's half of the closing handshake. Twice is harmless.
+
+        Messages that wait to leave go first. Those that were not received are dropped. After
+        `Timeouts.close` seconds, or if cancelled, all is dropped. Raises no error of the peer.
 
         Args:
-            code: 1000, 1001, 1011 to 1013, or 3000 to 4999.
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
             reason: for people, at most 123 bytes of UTF-8; more is cut.
 
         Raises:
             ValueError: this is no code to send.
         """
-        check_close_code(code)
-        if self._closed is None:
-            self._websocket.close(code, reason)
-            self._end(code, reason, "closed by this side")
-            self._flush(force=True)
-        self._messages.clear()
-        self._waiting = 0
-        self._tell()
+        self.close_soon(code, reason)
         try:
             with anyio.move_on_after(self._close_timeout):
                 while not self._over:
                     await self._changed.wait()
         finally:
-            self._exchange.close()  # nothing, if both halves are complete
+            self._abandon()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Ends it because of the peer, with a close frame that it may not get. On the loop."""
+        if self._closed is None:
+            self._end(code, reason, "closed by this side")
+            self._farewell = (code, reason)
+        self._abandon()
+
+    async def _bound_close(self) -> None:
+        await anyio.sleep(self._close_timeout)
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Ends it without waiting for the peer."""
+        if not self._over:
+            self._drop_queue()
+            self._say_farewell()
+            if self._tasks is not None:
+                self._tasks.cancel_scope.cancel()
+        self._raw.close()  # nothing, if both halves are complete
+
+    def _say_farewell(self) -> None:
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            self._websocket.close(*farewell)
+            self._flush(force=True)
 
     async def run(self) -> None:
         """Reads until the end. Raises nothing: those who receive get the error."""
         try:
-            while data := await self._exchange.receive_data():
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                if self._queue:
+                    self._start_writing()
+                if self._closed is not None:
+                    tasks.start_soon(self._bound_close)
+                await self._read()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._tasks = None
+            self._over = True
+            self._end(CloseCode.ABNORMAL, "", "given up by this side")
+            self._drop_queue()
+            self._tell()
+
+    async def _read(self) -> None:
+        try:
+            while data := await self._raw.receive_data():
+                self.bytes_received += len(data)
                 self._take(data)
-                while self._waiting > self._most:
+                while self._unread > self._buffer:
                     await self._changed.wait()
-            self._end(CloseCode.ABNORMAL, "", "the peer ended without a close frame")
+            self._end(CloseCode.ABNORMAL, "", f"{self._peer} ended without a close frame")
             self._flush(end=True)
         except RestsockError as exc:
             code = exc.code if isinstance(exc, ConnectionClosed) else CloseCode.ABNORMAL
             self._end(code, "", str(exc), exc)
-        finally:
-            self._over = True
-            self._tell()
-
-    # --- inside -------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
         websocket = self._websocket
@@ -205,11 +453,16 @@ class ClientWebSocket(Fields):
 
     def _take_messages(self) -> None:
         while (event := self._websocket.next_event()) is not None:
-            if isinstance(event, (TextMessage, BinaryMessage)) and self._closed is None:
-                self._messages.append(event.data)
-                self._waiting += len(event.data) + _OVERHEAD
+            if isinstance(event, (TextMessage, BinaryMessage)):
+                self.messages += 1
+                if self._closed is None and self._no_more is None:
+                    self._messages.append(event.data)
+                    self._unread += len(event.data) + _OVERHEAD
+            elif isinstance(event, Pong):
+                if self.on_pong is not None:
+                    self.on_pong(event.data)
             elif isinstance(event, CloseReceived):
-                self._end(event.code, event.reason, "closed by the app")
+                self._end(event.code, event.reason, f"closed by {self._peer}")
         self._tell()
 
     def _end(self, code: int, reason: str, how: str, cause: RestsockError | None = None) -> None:
@@ -225,15 +478,54 @@ class ClientWebSocket(Fields):
 
     def _flush(self, *, force: bool = False, end: bool = False) -> None:
         # While writing is paused, pongs wait in the WebSocket, which keeps some.
-        exchange = self._exchange
-        if force or end or not exchange.write_paused:
+        raw = self._raw
+        if end:
+            self._drop_queue()  # nothing may follow a close frame
+        if force or end or not raw.write_paused:
             data = self._websocket.data_to_send()
             if data:
-                exchange.send_nowait(data)
+                raw.send_nowait(data)
         if end and not self._end_sent:
             self._end_sent = True
-            exchange.send_end()
+            raw.send_end()
 
     def _tell(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+class ClientWebSocket(OpenWebSocket):
+    """A WebSocket of the side that has asked for it, after the other one has accepted it.
+
+    To an app of the peer (see `Requester.websocket`), or to any server (`restsock.websockets`).
+
+    Any number of tasks of one loop may send, and several may receive: each message goes to one.
+
+    Attributes:
+        headers: those of the 101.
+        subprotocol: the one that the app or the server has chosen; `None` without one.
+    """
+
+    @classmethod
+    def to_app(
+        cls, raw: RawBytes, headers: Headers, subprotocol: str | None, options: Options
+    ) -> ClientWebSocket:
+        """One to an app of the peer.
+
+        Args:
+            raw: the exchange that was upgraded.
+            headers: of the 101.
+            subprotocol: the one that the app has chosen.
+            options: of this side.
+        """
+        limits = options.limits
+        return cls(
+            raw,
+            client=True,
+            headers=headers,
+            subprotocol=subprotocol,
+            max_message=limits.max_websocket_message,
+            buffer=limits.initial_window,
+            close_timeout=options.timeouts.close,
+            peer="the app",
+        )

@@ -84,9 +84,17 @@ from ._upgrade import (
     websocket_key,
 )
 from ._websocket import WebSocket
-from ._websocket_fields import chosen_subprotocol, websocket_fields
+from ._websocket_fields import (
+    CLOSE_CODES,
+    accept_fields,
+    chosen_subprotocol,
+    offered_subprotocols,
+    websocket_fields,
+    websocket_problem,
+)
 
 __all__ = [
+    "CLOSE_CODES",
     "END",
     "HEADER",
     "HEADER_SIZE",
@@ -136,6 +144,7 @@ __all__ = [
     "UpgradeRequest",
     "WebSocket",
     "WebSocketEvent",
+    "accept_fields",
     "chosen_subprotocol",
     "connection_options",
     "content_length",
@@ -152,11 +161,13 @@ __all__ = [
     "flags_of",
     "generate_accept_token",
     "is_clean_head",
+    "offered_subprotocols",
     "request_problem",
     "reserved_in_upgrade",
     "scheme_of",
     "values_of",
     "websocket_fields",
     "websocket_key",
+    "websocket_problem",
     "weight_of",
 ]

@@ -183,13 +183,10 @@ class WebSocket:
                 if header is None:
                     break
                 end = header.start + header.length
-                whole = end <= len(buffer)
-                # wsproto tells of text that is none before all of it has come.
-                plain = header.plain and (whole or buffer[at] != TEXT)
-                if plain and (
+                if header.plain and (
                     header.control or (not self._fragmented and header.length <= self._max_message)
                 ):
-                    if not whole:
+                    if end > len(buffer):
                         if self._begin_long(buffer, header):
                             at = len(buffer)
                         break
@@ -207,7 +204,8 @@ class WebSocket:
         except ParseFailed as exc:
             self._broken = True
             code = CloseCode.INVALID_TEXT if exc.code == 1007 else CloseCode.WEBSOCKET_ERROR
-            raise RemoteProtocolError(f"not a WebSocket: {exc}", close_code=code) from exc
+            words = "a text that is not UTF-8" if code == CloseCode.INVALID_TEXT else str(exc)
+            raise RemoteProtocolError(f"not a WebSocket: {words}", close_code=code) from exc
         except RemoteProtocolError:
             self._broken = True
             raise
@@ -227,16 +225,15 @@ class WebSocket:
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        if self._client and self._mask_key is None:
-            self._send(self._protocol.send_data(data))
-            return
-        payload = data.encode("utf-8")
-        key = self._mask_key() if self._mask_key is not None else None
-        if not self._client:
-            self._send(encode_header(len(payload), None, TEXT), payload)
-        else:
-            assert key is not None
-            self._send(encode_header(len(payload), key, TEXT), apply_mask(payload, key))
+        self.send_utf8(data.encode("utf-8"))
+
+    def send_utf8(self, data: bytes) -> None:
+        """Queues a text message that is UTF-8 already.
+
+        Raises:
+            LocalProtocolError: the close frame has been sent.
+        """
+        self._send_message(TEXT, data)
 
     def send_binary(self, *parts: bytes | memoryview) -> int:
         """Queues a binary message; returns its size. `data_to_send()` joins, and copies, its parts.
@@ -244,17 +241,7 @@ class WebSocket:
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        if not self._client:
-            size = sum(map(len, parts))
-            self._send(encode_header(size, None), *parts)
-            return size
-        data = b"".join(parts)
-        if self._mask_key is not None:
-            key = self._mask_key()
-            self._send(encode_header(len(data), key), apply_mask(data, key))
-        else:
-            self._send(self._protocol.send_data(data))
-        return len(data)
+        return self._send_message(BINARY, *parts)
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queues a ping of at most 125 bytes.
@@ -281,6 +268,19 @@ class WebSocket:
         self.out.clear()
         return data
 
+    def _send_message(self, first: int, *parts: bytes | memoryview) -> int:
+        if not self._client:
+            size = sum(map(len, parts))
+            self._send(encode_header(first, size, None), *parts)
+            return size
+        data = b"".join(parts)
+        if self._mask_key is None:
+            self._send(self._protocol.send_data(data.decode() if first == TEXT else data))
+        else:
+            key = self._mask_key()
+            self._send(encode_header(first, len(data), key), apply_mask(data, key))
+        return len(data)
+
     def _send(self, *parts: bytes | bytearray | memoryview) -> None:
         if self.close_sent:
             raise LocalProtocolError("the WebSocket is closed")
@@ -298,14 +298,14 @@ class WebSocket:
                 key = bytes(view[start - 4 : start])
                 payload = apply_mask(view[middle:end], key)
                 head = apply_mask(view[start:middle], key) if split else b""
-        if first == PING:
-            self._receive_ping(payload)
-        elif first == PONG:
-            self.events.append(Pong(payload))
+        if first == BINARY:
+            self.events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
         elif first == TEXT:
             self.events.append(TextMessage(_text(payload)))
+        elif first == PING:
+            self._receive_ping(payload)
         else:
-            self.events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
+            self.events.append(Pong(payload))
 
     def _begin_long(self, buffer: bytes | bytearray, header: FrameHeader) -> bool:
         """Takes the beginning of a message that is to be split, if it is one and has come."""
@@ -413,7 +413,8 @@ class WebSocket:
 def _text(payload: bytes) -> str:
     try:
         return payload.decode("utf-8")
-    except UnicodeDecodeError as exc:
+    except UnicodeDecodeError:
+        # Not in its words, which quote what has come.
         raise RemoteProtocolError(
-            "not a WebSocket: text that is not UTF-8", close_code=CloseCode.INVALID_TEXT
-        ) from exc
+            "not a WebSocket: a text that is not UTF-8", close_code=CloseCode.INVALID_TEXT
+        ) from None

@@ -78,13 +78,13 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
         (length,) = _LENGTH_2.unpack_from(data, start)
         start += 2
         # A length has to be as short as it can be, and a control frame is never this long.
-        plain = plain and length >= _TWO_BYTES and first in (BINARY, TEXT)
+        plain = plain and length >= _TWO_BYTES and first < PING
     elif length == _EIGHT_BYTES:
         if available < 10:
             return None
         (length,) = _LENGTH_8.unpack_from(data, start)
         start += 8
-        plain = plain and 0x10000 <= length < 1 << 63 and first in (BINARY, TEXT)
+        plain = plain and 0x10000 <= length < 1 << 63 and first < PING
     if second & _MASKED:
         start += 4
         if len(data) < start:
@@ -92,13 +92,13 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     return FrameHeader(plain, bool(first & 0x80), bool(first & 0x08), start, length)
 
 
-def encode_header(size: int, key: bytes | None, first: int = BINARY) -> bytes:
+def encode_header(first: int, size: int, key: bytes | None) -> bytes:
     """Returns the header of a message in one frame: all but its payload.
 
     Args:
+        first: `TEXT` or `BINARY`.
         size: of the payload.
         key: with which the payload is masked, if it is.
-        first: `BINARY` or `TEXT`.
     """
     bit = 0 if key is None else _MASKED
     if size < _TWO_BYTES:

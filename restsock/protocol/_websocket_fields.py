@@ -1,7 +1,8 @@
-"""The caller's side of a WebSocket's opening handshake inside of a stream, without I/O.
+"""The opening handshake of a WebSocket on heads that were checked already, without I/O.
 
-RFC 6455, section 4.1, on heads that `_heads` has checked already (spec/protocol.md, "Upgraded
-streams"). `_upgrade` has the same for the connection itself, where it is HTTP/1.1 on a socket.
+RFC 6455, sections 4.1 and 4.2, for WebSockets inside of a stream (spec/protocol.md, "Upgraded
+streams") and for plain ones. `_upgrade` has the same for a connection of restsock.v1, where it is
+HTTP/1.1 on a socket.
 """
 
 from __future__ import annotations
@@ -12,10 +13,21 @@ from wsproto.utilities import generate_accept_token
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
-from ._events import Headers
+from ._events import Headers, RequestHead
 from ._fields import TOKEN, elements_of, reserved_in_upgrade, values_of
+from ._upgrade import websocket_key
 
-__all__ = ["chosen_subprotocol", "websocket_fields"]
+__all__ = [
+    "CLOSE_CODES",
+    "accept_fields",
+    "chosen_subprotocol",
+    "offered_subprotocols",
+    "websocket_fields",
+    "websocket_problem",
+]
+
+CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+"""What an endpoint may close a WebSocket with (RFC 6455, section 7.4, and IANA's registry)."""
 
 
 def websocket_fields(
@@ -64,14 +76,56 @@ def chosen_subprotocol(headers: Headers, key: bytes, subprotocols: Sequence[str]
         RemoteProtocolError: it accepts something else than what was asked for.
     """
     if [value.lower() for value in elements_of(headers, b"upgrade")] != [b"websocket"]:
-        raise RemoteProtocolError("the app has switched to something else than a WebSocket")
+        raise RemoteProtocolError("the answer switches to something else than a WebSocket")
     if values_of(headers, b"sec-websocket-accept") != [generate_accept_token(key)]:
-        raise RemoteProtocolError("the app has accepted with a wrong Sec-WebSocket-Accept")
+        raise RemoteProtocolError("the answer has a wrong Sec-WebSocket-Accept")
     if values_of(headers, b"sec-websocket-extensions"):
-        raise RemoteProtocolError("the app has chosen an extension that was not offered")
+        raise RemoteProtocolError("the answer has an extension that was not offered")
     chosen = [value.decode("latin-1") for value in values_of(headers, b"sec-websocket-protocol")]
     if not chosen:
         return None
     if len(chosen) > 1 or chosen[0] not in subprotocols:
-        raise RemoteProtocolError("the app has chosen a subprotocol that was not offered")
+        raise RemoteProtocolError("the answer has a subprotocol that was not offered")
     return chosen[0]
+
+
+def websocket_problem(request: RequestHead) -> tuple[int, str] | None:
+    """What is wrong with a request for a WebSocket, as a status and a line of text.
+
+    RFC 6455, section 4.2.1. With a 426 belongs the field `Sec-WebSocket-Version: 13`.
+    """
+    if request.method != b"GET":
+        return 400, "A WebSocket is asked for by GET.\n"
+    if values_of(request.headers, b"sec-websocket-version") != [b"13"]:
+        return 426, "Only version 13 of WebSocket is spoken here.\n"
+    if websocket_key(request.headers) is None:
+        return 400, "Sec-WebSocket-Key is missing or malformed.\n"
+    return None
+
+
+def offered_subprotocols(headers: Headers) -> list[str]:
+    """The subprotocols that a request offers, the best one first."""
+    return [name.decode("latin-1") for name in elements_of(headers, b"sec-websocket-protocol")]
+
+
+def accept_fields(
+    request: RequestHead, subprotocol: bytes | None, headers: Headers
+) -> list[tuple[bytes, bytes]]:
+    """The fields of the 101 that accepts a request in which `websocket_problem` finds nothing.
+
+    Args:
+        request: what asks for the WebSocket.
+        subprotocol: the one that is chosen, if any.
+        headers: what else the 101 has.
+    """
+    key = websocket_key(request.headers)
+    assert key is not None
+    fields = [
+        (b"Connection", b"upgrade"),
+        (b"Upgrade", b"websocket"),
+        (b"Sec-WebSocket-Accept", generate_accept_token(key)),
+        *headers,
+    ]
+    if subprotocol is not None:
+        fields.append((b"Sec-WebSocket-Protocol", subprotocol))
+    return fields

@@ -22,20 +22,19 @@ from restsock.apps._errors import BadResponseError, Disconnected
 from restsock.apps._response import checked_field, fail_response
 from restsock.connection import ExchangeEvent, Failed
 from restsock.protocol import (
+    CLOSE_CODES,
     BinaryMessage,
     CloseCode,
     CloseReceived,
     DataReceived,
-    RequestHead,
     ResetCode,
     ResponseHead,
     TextMessage,
     WebSocket,
-    elements_of,
-    generate_accept_token,
+    accept_fields,
+    offered_subprotocols,
     reserved_in_upgrade,
-    values_of,
-    websocket_key,
+    websocket_problem,
 )
 
 from ._request import AsgiRequest, Message, Served
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
     from ._call import AppCall
 
 __all__ = ["WebSocketRequest"]
-
-# What an endpoint may send (RFC 6455, section 7.4, and IANA's registry).
-_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 
 class _State(Enum):
@@ -81,7 +77,7 @@ class WebSocketRequest(AsgiRequest):
 
     async def run(self) -> None:
         """See `AsgiRequest`."""
-        refusal = _refusal(self._exchange.request)
+        refusal = websocket_problem(self._exchange.request)
         if refusal is not None:
             status, text = refusal
             self.response.plain(status, text, [(b"Sec-WebSocket-Version", b"13")])
@@ -99,8 +95,7 @@ class WebSocketRequest(AsgiRequest):
 
     def _make_scope(self) -> dict[str, Any]:
         scope = asgi_scope("websocket", self._exchange, self._app_state, self._root_path)
-        offered = elements_of(self._exchange.request.headers, b"sec-websocket-protocol")
-        scope["subprotocols"] = [protocol.decode("latin-1") for protocol in offered]
+        scope["subprotocols"] = offered_subprotocols(self._exchange.request.headers)
         scope["extensions"]["websocket.http.response"] = {}
         return scope
 
@@ -213,16 +208,10 @@ class WebSocketRequest(AsgiRequest):
         for name, _ in fields:
             if reserved_in_upgrade(name):
                 raise BadResponseError(f"the server sets {name!r} itself")
-        key = websocket_key(self._exchange.request.headers)
-        assert key is not None  # else it was refused
-        head = [
-            (b"Connection", b"upgrade"),
-            (b"Upgrade", b"websocket"),
-            (b"Sec-WebSocket-Accept", generate_accept_token(key)),
-            *fields,
-        ]
+        chosen = None
         if subprotocol is not None:
-            head.append(checked_field(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+            chosen = checked_field(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1"))[1]
+        head = accept_fields(self._exchange.request, chosen, fields)
         self._exchange.send_head(ResponseHead(101, head, b"Switching Protocols"))
         self.response.status = 101
         self._state = _State.OPEN
@@ -251,7 +240,7 @@ class WebSocketRequest(AsgiRequest):
         if self._state in (_State.CLOSED, _State.REFUSED):
             raise BadResponseError(f"websocket.close while the WebSocket is {self._state.value}")
         code = CloseCode.NORMAL if code is None else code
-        if not isinstance(code, int) or code not in _CLOSE_CODES:
+        if not isinstance(code, int) or code not in CLOSE_CODES:
             raise BadResponseError(f"not a code that a WebSocket may be closed with: {code!r}")
         reason = "" if reason is None else reason
         if not isinstance(reason, str):
@@ -289,14 +278,3 @@ class WebSocketRequest(AsgiRequest):
 
         if not await self._call.wait_until(over, self._timeouts.close):
             self._exchange.reset(ResetCode.CANCEL, "no end of the WebSocket")
-
-
-def _refusal(request: RequestHead) -> tuple[int, str] | None:
-    """What is wrong with the client's side of the handshake (RFC 6455, section 4.2.1)."""
-    if request.method != b"GET":
-        return 400, "A WebSocket is asked for by GET.\n"
-    if values_of(request.headers, b"sec-websocket-version") != [b"13"]:
-        return 426, "Only version 13 of WebSocket is spoken here.\n"
-    if websocket_key(request.headers) is None:
-        return 400, "Sec-WebSocket-Key is missing or malformed.\n"
-    return None

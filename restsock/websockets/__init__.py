@@ -1,0 +1,41 @@
+"""Plain WebSockets, for peers that do not speak restsock.v1: browsers, devices, other servers.
+
+Messages of text or bytes go both ways, and mean here what the program says they mean.
+
+    async def serve(websocket):                     # for each client
+        async for message in websocket:
+            await websocket.send(message)
+
+    async with restsock.listen("0.0.0.0", 8443, endpoints={"/ingest": Endpoint(serve)}): ...
+
+    async with restsock.websockets.connect("wss://feed.example/v1") as websocket:
+        await websocket.send("subscribe")
+
+These are for trio. An `Endpoint` also takes a plain function, which it calls in a thread, and one
+of asyncio, where the listener is that of `restsock.aio`.
+
+- `_endpoint`: an endpoint of a listener. `_call`: one client of it, from its request to its end.
+- `_server_websocket`, `_request`: what the function that serves it has of that.
+- `_connect`: a WebSocket that is dialed. `_dial`: one attempt; `_stream`: its bytes.
+- `_dialer`: one that is dialed again when it has ended.
+"""
+
+from __future__ import annotations
+
+from restsock.connection import ClientWebSocket
+
+from ._connect import connect
+from ._dialer import Dialer, Reconnect
+from ._endpoint import Endpoint
+from ._request import Request
+from ._server_websocket import ServerWebSocket
+
+__all__ = [
+    "ClientWebSocket",
+    "Dialer",
+    "Endpoint",
+    "Reconnect",
+    "Request",
+    "ServerWebSocket",
+    "connect",
+]

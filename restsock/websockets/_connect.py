@@ -1,0 +1,199 @@
+"""`connect`: the arguments of a WebSocket that is dialed, checked, and its life."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypedDict
+
+import trio
+
+from restsock import tls as _tls
+from restsock._exceptions import RestsockError, without_frames
+from restsock._options import Heartbeat, Options
+from restsock.auth import Credentials
+from restsock.client import ProxyLike, Transport, check_headers, choose_proxy, parse_url
+from restsock.connection import ClientWebSocket, FieldsLike, check_trio
+from restsock.protocol import CloseCode
+
+from ._checks import checked_subprotocols, positive, whole
+from ._dial import Target
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["ConnectOptions", "connect", "opened", "target_of"]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The arguments of `connect` that are given by name."""
+
+    subprotocols: Sequence[str]
+    headers: FieldsLike
+    auth: Credentials | None
+    tls: ssl.SSLContext | _tls.ClientTLS | None
+    proxy: ProxyLike
+    heartbeat: Heartbeat | None
+    idle: float | None
+    compression: bool
+    max_message: int | None
+    max_queue: int
+    max_queue_bytes: int
+    options: Options | None
+
+
+def connect(
+    url: str,
+    *,
+    subprotocols: Sequence[str] = (),
+    headers: FieldsLike = (),
+    auth: Credentials | None = None,
+    tls: ssl.SSLContext | _tls.ClientTLS | None = None,
+    proxy: ProxyLike = None,
+    heartbeat: Heartbeat | None = None,
+    idle: float | None = None,
+    compression: bool = False,
+    max_message: int | None = None,
+    max_queue: int = 1000,
+    max_queue_bytes: int = 1024 * 1024,
+    options: Options | None = None,
+) -> AbstractAsyncContextManager[ClientWebSocket]:
+    """Opens a WebSocket to any server; to be entered with `async with`.
+
+        async with restsock.websockets.connect("wss://feed.example/v1") as websocket:
+            await websocket.send("subscribe")
+            async for message in websocket: ...
+
+    It dials once; see `Dialer` for one that goes on. Nothing is dialed before it is entered. Every
+    address of the host is tried. Leaving the block closes it with 1000, by an exception with 1011,
+    and waits for the server's half of the closing handshake, for at most `Timeouts.close`. A
+    cancellation breaks it off.
+
+    Args:
+        url: `ws://host[:port]/path` or `wss://…`, or a Unix socket: `ws+unix:///run/app.sock`, with
+            path and query after a colon.
+        subprotocols: Those that this side speaks, the best one first.
+        headers: Further fields of the request.
+        auth: Tells the server who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
+            function, async or not, that returns header fields.
+        tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., ...)`, which also has a place
+            for another server name, or an SSL context. By default the certificates that this system
+            trusts are accepted.
+        proxy: A `restsock.Proxy`, or its URL; `None` takes what the environment says, `False` none.
+        heartbeat: When to ask the server for a sign of life; by default that of the options.
+        idle: Seconds without a message, either way, after which it is closed with 1001; `None` sets
+            no bound.
+        compression: Whether to offer permessage-deflate (RFC 7692).
+        max_message: Bytes of the largest message to receive; a larger one closes it with 1009.
+            `None` is `Limits.max_websocket_message`.
+        max_queue: Messages that may wait for a server that does not read; see
+            `ClientWebSocket.send_nowait`.
+        max_queue_bytes: Bytes of these.
+        options: Timeouts (`handshake` bounds all until the server's answer, `close` the end),
+            limits, heartbeat and socket options.
+
+    Raises:
+        WebSocketRefused: On entering: the server gave another answer, which is attached; `status`
+            is that of it. A redirect is not followed.
+        HandshakeError: On entering: there is no connection, or no WebSocket at its end. `retryable`
+            says whether dialing again may help.
+        RestsockError: On entering: this is not trio.
+        ValueError: The URL, a field, a number or the proxy is not valid. No message repeats a
+            secret.
+        TypeError: An argument is of a wrong type.
+    """
+    target = target_of(
+        url,
+        subprotocols=subprotocols,
+        headers=headers,
+        auth=auth,
+        tls=tls,
+        proxy=proxy,
+        heartbeat=heartbeat,
+        idle=idle,
+        compression=compression,
+        max_message=max_message,
+        max_queue=max_queue,
+        max_queue_bytes=max_queue_bytes,
+        options=options,
+    )
+    return opened(target)
+
+
+def target_of(
+    url: str,
+    *,
+    subprotocols: Sequence[str] = (),
+    headers: FieldsLike = (),
+    auth: Credentials | None = None,
+    tls: ssl.SSLContext | _tls.ClientTLS | None = None,
+    proxy: ProxyLike = None,
+    heartbeat: Heartbeat | None = None,
+    idle: float | None = None,
+    compression: bool = False,
+    max_message: int | None = None,
+    max_queue: int = 1000,
+    max_queue_bytes: int = 1024 * 1024,
+    options: Options | None = None,
+) -> Target:
+    """What to dial, from the arguments of `connect`, checked."""
+    address = parse_url(url)
+    secure = _tls.check_context(tls, None, listener=False)
+    if address.tls:
+        secure = secure or _tls.client()
+    elif secure is not None:
+        scheme = "wss" if address.socket_path is None else "wss+unix"
+        raise ValueError(f"tls= needs a {scheme}:// URL")
+    if auth is not None and not callable(auth):
+        raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
+    fields = check_headers(headers)
+    if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
+        raise ValueError("an Authorization field comes from auth, or from headers, not from both")
+    options = Options() if options is None else options
+    if max_message is None:
+        max_message = options.limits.max_websocket_message
+    return Target(
+        transport=Transport(
+            address, secure, proxy=choose_proxy(address, proxy), sockets=options.sockets
+        ),
+        subprotocols=checked_subprotocols(subprotocols),
+        headers=fields,
+        auth=auth,
+        heartbeat=options.heartbeat if heartbeat is None else heartbeat,
+        idle=positive("idle", idle),
+        compression=compression,
+        max_message=whole("max_message", max_message),
+        max_queue=whole("max_queue", max_queue),
+        max_queue_bytes=whole("max_queue_bytes", max_queue_bytes),
+        options=options,
+    )
+
+
+@asynccontextmanager
+async def opened(
+    target: Target, asyncio_loop: asyncio.AbstractEventLoop | None = None
+) -> AsyncGenerator[ClientWebSocket, None]:
+    """A WebSocket, while the block runs.
+
+    Args:
+        target: where to.
+        asyncio_loop: that of `auth`, if it is for asyncio.
+    """
+    check_trio("restsock.websockets.connect", "restsock.websockets.aio")
+    try:
+        websocket, raw = await target.dial(asyncio_loop)
+    except RestsockError as exc:
+        raise without_frames(exc)  # noqa: B904  # it is the same error
+    error: BaseException | None = None
+    async with raw.running(), trio.open_nursery() as nursery:
+        nursery.start_soon(websocket.run)
+        try:
+            yield websocket
+        # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+        except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
+            error = exc
+        await websocket.aclose(CloseCode.NORMAL if error is None else CloseCode.INTERNAL_ERROR)
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error

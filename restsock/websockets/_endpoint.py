@@ -1,0 +1,234 @@
+"""`Endpoint`: plain WebSockets on the port of a listener."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import trio
+
+from restsock._options import Heartbeat
+from restsock.apps import TaskHandler
+from restsock.auth import Authenticator, Refused
+from restsock.connection import Exchange
+
+from ._admission import Admission, Admitted, ResponseFields
+from ._call import Call
+from ._server_websocket import ServerWebSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Endpoint", "Serve"]
+
+_log = logging.getLogger("restsock.websockets")
+
+Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
+"""Serves one WebSocket, from its opening to its end: a function, async or not."""
+
+# Seconds that functions whose WebSockets are closed have to end.
+_LAST = 5.0
+
+
+class Endpoint:
+    """Plain WebSockets on the port of a listener: what a client sends, a function receives.
+
+        async def serve(websocket: ServerWebSocket) -> None:
+            async for message in websocket:
+                await websocket.send(message)
+
+        restsock.listen("0.0.0.0", 8443, endpoints={"/ingest": Endpoint(serve, auth=tokens)})
+
+    The function is called once for each client, and the WebSocket is closed when it returns: with
+    1000, or with 1011 after an exception, which is logged (`restsock.apps`). That the client has
+    left, `WebSocketClosed`, is no failure. A function that is not async is called in a thread.
+
+    When the listener closes, nothing more is received (see `ServerWebSocket.draining`), and each
+    function has its grace to finish; then the WebSockets are closed with 1001.
+
+    It is a `Handler`, so it can also be served to a peer: `connect(app=Endpoint(serve))`. One
+    endpoint serves one listener at a time.
+
+    Args:
+        serve: Serves one WebSocket.
+        auth: Tells who a client is, as with `restsock.listen`: `restsock.auth.BearerTokens`, a
+            function, and so on. Who is not known gets a 401 before there is a WebSocket. Without it
+            all are let in.
+        origins: The web origins whose pages may connect: one, or several, or `"*"` for any. `None`
+            is pages of the host and port that they connect to. Others get a 403. Only browsers send
+            an origin.
+        subprotocols: Those that are spoken here, the best one first: the first that the client
+            offers is chosen. Without a match there is none, and it is served all the same.
+        browser_token: Lets browsers, which cannot set an Authorization field, send a token among
+            their subprotocols. With `"bearer"`, a page connects by
+            `new WebSocket(url, ["bearer", "bearer." + base64url(token)])`, and `auth` sees the
+            token as that of `Authorization: Bearer`. The second name is shown to nobody else.
+        headers: Further fields of the answer that accepts a WebSocket, or a function that gives
+            them for a `Request`.
+        heartbeat: When to ask a client for a sign of life. One that gives none is closed.
+        idle: Seconds without a message, either way, after which a WebSocket is closed with 1001;
+            `None` sets no bound.
+        compression: Whether to compress (permessage-deflate, RFC 7692) for clients that offer it.
+        max_connections: WebSockets at a time. Further clients get a 503.
+        max_message: Bytes of the largest message to receive; a larger one closes the WebSocket with
+            1009. `None` is `Limits.max_websocket_message` of the listener.
+        max_queue: Messages that may wait for a client that does not read; see
+            `ServerWebSocket.send_nowait`.
+        max_queue_bytes: Bytes of these.
+        grace: Seconds that functions may go on when the listener closes; `None` is the listener's.
+        path: The one path that it serves; others get a 404. `None` serves all that it is under.
+        name: By which `Principal.may_call` knows it.
+        trusted_proxies: As with `restsock.listen`: whose word about where a client is counts.
+
+    Raises:
+        TypeError: An argument is of a wrong type.
+        ValueError: A number, a name, an origin, a network or a field is not valid.
+    """
+
+    def __init__(
+        self,
+        serve: Serve,
+        *,
+        auth: Authenticator | None = None,
+        origins: str | Collection[str] | None = None,
+        subprotocols: Sequence[str] = (),
+        browser_token: str | None = None,
+        headers: ResponseFields = (),
+        heartbeat: Heartbeat = Heartbeat(),  # noqa: B008  # it is frozen
+        idle: float | None = None,
+        compression: bool = False,
+        max_connections: int = 1000,
+        max_message: int | None = None,
+        max_queue: int = 1000,
+        max_queue_bytes: int = 1024 * 1024,
+        grace: float | None = None,
+        path: str | None = None,
+        name: str = "listener",
+        trusted_proxies: str | Collection[str] = (),
+    ) -> None:
+        if not callable(serve):
+            raise TypeError(f"serve has to be a function, not {type(serve).__name__}")
+        self._serve = serve
+        self.admission = Admission(
+            auth=auth,
+            origins=origins,
+            subprotocols=subprotocols,
+            browser_token=browser_token,
+            headers=headers,
+            path=path,
+            name=name,
+            trusted_proxies=trusted_proxies,
+        )
+        self._heartbeat = heartbeat
+        self._idle = idle
+        self._compression = compression
+        self._max_connections = max_connections
+        self._max_message = max_message
+        self._max_queue = max_queue
+        self._max_queue_bytes = max_queue_bytes
+        self._grace = grace
+        self._calls: set[Call] = set()
+        self._emptied = trio.lowlevel.ParkingLot()
+        self._draining = False
+        self._nursery: trio.Nursery | None = None
+        self._tasks = TaskHandler(self._make_call, grace=_LAST, around=self._around)
+
+    def __iter__(self) -> Iterator[ServerWebSocket]:
+        """The WebSockets that are open now."""
+        return iter([call.websocket for call in self._calls if call.websocket is not None])
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    # --- as a handler -----------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `Handler`."""
+        self._tasks.handle(exchange)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lets requests be served; see `Handler`.
+
+        Raises:
+            RuntimeError: it is running already.
+        """
+        async with self._tasks.running():
+            yield
+
+    @asynccontextmanager
+    async def _around(self) -> AsyncIterator[None]:
+        self._draining = False
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+
+    def drain_soon(self, grace: float) -> None:
+        """Accepts nobody any more, and has its WebSockets end within so many seconds."""
+        self._draining = True
+        grace = grace if self._grace is None else min(self._grace, grace)
+        for websocket in self:
+            websocket.drain_soon()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._close_all, grace)
+
+    async def _close_all(self, grace: float) -> None:
+        await trio.sleep(grace)
+        for websocket in self:
+            websocket.close_soon(1001, "the listener is going away")
+
+    async def wait_drained(self) -> None:
+        """Waits until there is no WebSocket."""
+        while self._calls:
+            await self._emptied.park()
+
+    # --- a client ---------------------------------------------------------------------------
+
+    def _make_call(self, exchange: Exchange) -> Call:
+        return Call(self, self._call, exchange)
+
+    async def _call(self, websocket: ServerWebSocket) -> None:
+        await self._serve(websocket)  # type: ignore[misc]
+
+    def check_room(self) -> None:
+        """Raises `Refused` where there is no room for one more."""
+        if self._draining:
+            raise Refused(503, "This listener is about to close.", headers={"Retry-After": "1"})
+        if len(self._calls) >= self._max_connections:
+            refused = Refused(503, "There are too many WebSockets.", headers={"Retry-After": "5"})
+            refused.limit = "max_websockets"
+            raise refused
+
+    def enter(self, call: Call) -> None:
+        """Counts one more."""
+        self._calls.add(call)
+
+    def leave(self, call: Call) -> None:
+        """Counts one less."""
+        self._calls.discard(call)
+        if not self._calls:
+            self._emptied.unpark_all()
+
+    def make(self, call: Call, admitted: Admitted) -> ServerWebSocket:
+        """Makes the WebSocket of a client."""
+        connection = call.raw.exchange.connection
+        assert connection is not None
+        limits = connection.limits
+        max_message = self._max_message
+        return ServerWebSocket(
+            call.raw,
+            request=admitted.request,
+            principal=admitted.principal,
+            subprotocol=admitted.subprotocol,
+            max_message=limits.max_websocket_message if max_message is None else max_message,
+            buffer=limits.initial_window,
+            close_timeout=connection.timeouts.close,
+            max_queue=self._max_queue,
+            max_queue_bytes=self._max_queue_bytes,
+        )

@@ -1,0 +1,89 @@
+"""`ServerWebSocket`: one client of an endpoint, as the function that serves it has it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import WebSocketClosed
+from restsock.connection import OpenWebSocket
+from restsock.protocol import CloseCode
+
+if TYPE_CHECKING:
+    from restsock._principal import Principal
+    from restsock.connection import Peer
+
+    from ._request import Request
+
+__all__ = ["ServerWebSocket"]
+
+_LEAVING = "the listener is going away"
+
+
+class ServerWebSocket(OpenWebSocket):
+    """A WebSocket that a client has opened, once it is accepted. Made by an `Endpoint`.
+
+        async def serve(websocket: ServerWebSocket) -> None:
+            async for message in websocket:  # str or bytes
+                await websocket.send(message)
+
+    Any number of tasks may send, and several may receive: each message goes to one. Pings are
+    answered, and sent, by themselves.
+
+    Attributes:
+        id: a new one for each, a UUID.
+        request: what the client has asked for: path, query, headers.
+        principal: whom authentication has found the client to be; `None` without authentication.
+        subprotocol: the one that was chosen; `None` without one.
+        headers: those of the request.
+        connected_at: when it was accepted, in seconds since 1970.
+    """
+
+    def __init__(
+        self, *args: Any, request: Request, principal: Principal | None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, client=False, headers=request.headers, peer="the client", **kwargs)
+        self.id = str(uuid.uuid4())
+        self.request = request
+        self.principal = principal
+        self.connected_at = time.time()
+        self._draining = trio.Event()
+
+    @property
+    def peer(self) -> Peer:
+        """Where the client is: `host`, `port` and `tls`."""
+        return self.request.peer
+
+    @property
+    def draining(self) -> bool:
+        """Whether the listener is going away: no message is received any more.
+
+        What was received before is still handed out, then iteration ends, and `receive` raises
+        `WebSocketClosed` with 1001. Sending goes on until this is closed: with 1001, when the
+        function that serves it has returned, or when its grace is over.
+        """
+        return self._draining.is_set()
+
+    async def wait_draining(self) -> None:
+        """Waits until the listener is going away: for a function that only sends. Raises no error.
+
+        If the client leaves first, this goes on waiting.
+        """
+        await self._draining.wait()
+
+    def drain_soon(self) -> None:
+        """Begins the end of it, as when the listener goes away. On the loop."""
+        if not self._draining.is_set():
+            self._draining.set()
+            code = CloseCode.GOING_AWAY
+            self._no_more = WebSocketClosed(
+                f"the WebSocket is going to be closed with 1001: {_LEAVING}", code, _LEAVING
+            )
+            self._tell()
+
+    def __repr__(self) -> str:
+        state = "open" if self.close_code is None else f"closed with {self.close_code}"
+        return f"<ServerWebSocket {self.id} {self.request.path!r} {state}>"
