@@ -39,35 +39,18 @@ from restsock.protocol import (
 from ._close import printable
 from ._mask_keys import mask_key
 from ._messages import Fields
+from ._send_queue import OVERHEAD, SendQueue
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from typing_extensions import Self
 
     from restsock._options import Options
+    from restsock.protocol import MessageDeflate
 
     from ._interfaces import RawBytes
 
 __all__ = ["ClientWebSocket", "OpenWebSocket"]
-
-# What a message that waits weighs besides its bytes: there is no end to empty ones otherwise.
-_OVERHEAD = 64
-
-
-class _Waiting:
-    """A message that waits to leave. What has called `send` waits for `settled`."""
-
-    __slots__ = ("dropped", "payload", "settled", "text")
-
-    def __init__(self, payload: bytes, text: bool, settled: anyio.Event | None) -> None:
-        self.payload = payload
-        self.text = text
-        self.settled = settled
-        self.dropped = False
-
-    @property
-    def weight(self) -> int:
-        return len(self.payload) + _OVERHEAD
 
 
 class OpenWebSocket(Fields):
@@ -85,15 +68,18 @@ class OpenWebSocket(Fields):
         max_queue: messages that may wait to be sent, by `send_nowait`.
         max_queue_bytes: bytes of these.
         close_timeout: seconds that its close may take.
+        deflate: compresses its messages, if that was agreed on.
         peer: what errors call the other side.
 
     Attributes:
         headers: those of the peer's part of the opening handshake.
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
+        on_received: is called, on the loop, when bytes have come.
         on_pong: is called, on the loop, with the payload of each pong.
-        bytes_received: how many have come.
-        messages: how many messages were sent and received.
+        messages: how many messages have left and come.
+        round_trip: seconds, from the latest pong; `None` before the first, and where the connection
+            of the peer, and not the WebSocket, has pings.
     """
 
     def __init__(
@@ -108,17 +94,22 @@ class OpenWebSocket(Fields):
         close_timeout: float,
         max_queue: int = 1000,
         max_queue_bytes: int = 1024 * 1024,
+        deflate: MessageDeflate | None = None,
         peer: str = "the peer",
     ) -> None:
         self.headers = headers
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
+        self.on_received: Callable[[], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
-        self.bytes_received = 0
         self.messages = 0
+        self.round_trip: float | None = None
         self._raw = raw
         self._websocket = WebSocket(
-            client=client, max_message=max_message, mask_key=mask_key if client else None
+            client=client,
+            max_message=max_message,
+            mask_key=mask_key if client else None,
+            deflate=deflate,
         )
         self._peer = peer
         self._close_timeout = close_timeout
@@ -127,11 +118,7 @@ class OpenWebSocket(Fields):
         self._unread = 0  # bytes of these messages
         self._buffer = buffer
         # Out.
-        self._queue: deque[_Waiting] = deque()
-        self._queued = 0  # bytes of it
-        self._max_queue = max_queue
-        self._max_queue_bytes = max_queue_bytes
-        self._had_no_room = False
+        self._queue = SendQueue(max_queue, max_queue_bytes)
         self._writing = False
         self._tasks: TaskGroup | None = None  # while it runs
         # The end.
@@ -170,9 +157,7 @@ class OpenWebSocket(Fields):
     @property
     def room(self) -> int:
         """Bytes that `send_nowait` would still take now; 0 if it takes none."""
-        if self._closed is not None or len(self._queue) >= self._max_queue:
-            return 0
-        return max(0, self._max_queue_bytes - self._queued)
+        return 0 if self._closed is not None else self._queue.room
 
     async def send(self, message: str | bytes) -> None:
         """Sends a message: text, or bytes. Waits while too much waits to leave.
@@ -185,18 +170,19 @@ class OpenWebSocket(Fields):
             ValueError: the text has a lone surrogate, which UTF-8 has not.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
-        payload, text = self._encoded(message)
+        message = self._checked(message)
         if not self._queue and not self._raw.write_paused:
-            self._transmit(payload, text)
+            self._transmit(message)
             return
         settled = anyio.Event()
-        waiting = self._enqueue(payload, text, settled)
+        waiting = self._queue.put(message, settled=settled)
+        assert waiting is not None
+        self._start_writing()
         try:
             await settled.wait()
         except BaseException:
             if not settled.is_set():
                 self._queue.remove(waiting)
-                self._queued -= waiting.weight
             raise
         if waiting.dropped:
             assert self._closed is not None
@@ -214,40 +200,31 @@ class OpenWebSocket(Fields):
             TypeError: this is neither text nor bytes.
             ValueError: the text has a lone surrogate, which UTF-8 has not.
         """
-        payload, text = self._encoded(message)
+        message = self._checked(message)
         if not self._queue and not self._raw.write_paused:
-            self._transmit(payload, text)
+            self._transmit(message)
             return True
-        full = len(self._queue) >= self._max_queue
-        if full or (self._queue and self._queued + len(payload) > self._max_queue_bytes):
-            self._had_no_room = True
+        if self._queue.put(message) is None:
             return False
-        self._enqueue(payload, text, None)
+        self._start_writing()
         return True
 
-    def _encoded(self, message: str | bytes) -> tuple[bytes, bool]:
+    def _checked(self, message: str | bytes) -> str | bytes:
         if self._closed is not None:
             raise self._closed.with_traceback(None)
-        if isinstance(message, str):
-            return message.encode("utf-8"), True
-        if isinstance(message, (bytes, bytearray, memoryview)):
-            return bytes(message), False
+        if isinstance(message, (str, bytes)):
+            return message
+        if isinstance(message, (bytearray, memoryview)):
+            return bytes(message)
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
 
-    def _enqueue(self, payload: bytes, text: bool, settled: anyio.Event | None) -> _Waiting:
-        waiting = _Waiting(payload, text, settled)
-        self._queue.append(waiting)
-        self._queued += waiting.weight
-        self._start_writing()
-        return waiting
-
-    def _transmit(self, payload: bytes, text: bool) -> None:
-        self.messages += 1
+    def _transmit(self, message: str | bytes) -> None:
         websocket = self._websocket
-        if text:
-            websocket.send_utf8(payload)
+        if isinstance(message, str):
+            websocket.send_text(message)
         else:
-            websocket.send_binary(payload)
+            websocket.send_binary(message)
+        self.messages += 1
         self._raw.send_nowait(websocket.data_to_send())
 
     def _start_writing(self) -> None:
@@ -257,35 +234,20 @@ class OpenWebSocket(Fields):
 
     async def _write(self) -> None:
         """Hands on what waits, as the peer takes it, until nothing waits."""
+        queue, raw = self._queue, self._raw
         try:
-            while self._queue:
-                await self._raw.send_data(b"")  # waits
+            while queue:
+                await raw.send_data(b"")  # waits
                 self._flush()  # pongs that came due meanwhile
-                while self._queue and not self._raw.write_paused:
-                    waiting = self._queue.popleft()
-                    self._queued -= waiting.weight
-                    self._transmit(waiting.payload, waiting.text)
-                    if waiting.settled is not None:
-                        waiting.settled.set()
-                self._tell_room()
+                while queue and not raw.write_paused:
+                    waiting = queue.pop()
+                    self._transmit(waiting.message)
+                    waiting.settle()
+                if queue.regained() and self.on_writable is not None:
+                    self.on_writable()
         finally:
             self._writing = False
         self._say_farewell()
-
-    def _tell_room(self) -> None:
-        few = len(self._queue) <= self._max_queue // 2
-        if self._had_no_room and few and self._queued <= self._max_queue_bytes // 2:
-            self._had_no_room = False
-            if self.on_writable is not None:
-                self.on_writable()
-
-    def _drop_queue(self) -> None:
-        queue, self._queue = self._queue, deque()
-        self._queued = 0
-        for waiting in queue:
-            waiting.dropped = True
-            if waiting.settled is not None:
-                waiting.settled.set()
 
     def send_ping(self, payload: bytes) -> None:
         """Sends a ping of at most 125 bytes, ahead of all messages that wait. On the loop."""
@@ -311,7 +273,7 @@ class OpenWebSocket(Fields):
                 raise error.with_traceback(None)
             await self._changed.wait()
         message = self._messages.popleft()
-        self._unread -= len(message) + _OVERHEAD
+        self._unread -= len(message) + OVERHEAD
         self._tell()
         return message
 
@@ -395,7 +357,7 @@ class OpenWebSocket(Fields):
     def _abandon(self) -> None:
         """Ends it without waiting for the peer."""
         if not self._over:
-            self._drop_queue()
+            self._queue.drop()
             self._say_farewell()
             if self._tasks is not None:
                 self._tasks.cancel_scope.cancel()
@@ -422,13 +384,14 @@ class OpenWebSocket(Fields):
             self._tasks = None
             self._over = True
             self._end(CloseCode.ABNORMAL, "", "given up by this side")
-            self._drop_queue()
+            self._queue.drop()
             self._tell()
 
     async def _read(self) -> None:
         try:
             while data := await self._raw.receive_data():
-                self.bytes_received += len(data)
+                if self.on_received is not None:
+                    self.on_received()
                 self._take(data)
                 while self._unread > self._buffer:
                     await self._changed.wait()
@@ -457,10 +420,10 @@ class OpenWebSocket(Fields):
                 self.messages += 1
                 if self._closed is None and self._no_more is None:
                     self._messages.append(event.data)
-                    self._unread += len(event.data) + _OVERHEAD
+                    self._unread += len(event.data) + OVERHEAD
             elif isinstance(event, Pong):
                 if self.on_pong is not None:
-                    self.on_pong(event.data)
+                    self.on_pong(event.payload)
             elif isinstance(event, CloseReceived):
                 self._end(event.code, event.reason, f"closed by {self._peer}")
         self._tell()
@@ -480,7 +443,7 @@ class OpenWebSocket(Fields):
         # While writing is paused, pongs wait in the WebSocket, which keeps some.
         raw = self._raw
         if end:
-            self._drop_queue()  # nothing may follow a close frame
+            self._queue.drop()  # nothing may follow a close frame
         if force or end or not raw.write_paused:
             data = self._websocket.data_to_send()
             if data:

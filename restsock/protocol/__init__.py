@@ -8,6 +8,7 @@ here for the packages above, too.
 
 from __future__ import annotations
 
+from ._deflate import Deflate, DeflateTerms, MessageDeflate
 from ._envelopes import Envelope, MessagingSettings, Settings, weight_of
 from ._events import (
     BinaryMessage,
@@ -113,6 +114,8 @@ __all__ = [
     "CloseCode",
     "CloseReceived",
     "DataReceived",
+    "Deflate",
+    "DeflateTerms",
     "EndReceived",
     "Envelope",
     "EnvelopeReceived",
@@ -122,6 +125,7 @@ __all__ = [
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
+    "MessageDeflate",
     "MessageLayer",
     "MessagingSettings",
     "Multiplexer",

@@ -1,6 +1,6 @@
 """WebSocket: bytes to messages and back, without I/O (RFC 6455, sections 5 to 7).
 
-wsproto reads and writes the frames, but for the plain one (`_websocket_fast`), which takes a short
+wsproto reads and writes the frames, but for the plain ones (`_websocket_fast`), which take a short
 cut that changes nothing but the time it takes. What stands around them: whole messages with a limit
 on their size that holds while the bytes arrive; an error of the peer's framing that cannot be
 mistaken for a close; a close that is echoed, and after which nothing is read; and pongs that leave
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wsproto.extensions import Extension
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
+from ._deflate import MessageDeflate
 from ._events import (
     BinaryMessage,
     CloseCode,
@@ -30,6 +32,7 @@ from ._events import (
 from ._masking import apply_mask
 from ._websocket_fast import (
     BINARY,
+    COMPRESSED,
     PING,
     PONG,
     TEXT,
@@ -48,8 +51,8 @@ _MAX_PONGS = 128
 # Messages from this size on, in bytes, are split where that is asked for.
 _LONG = 4096
 
-# Parts of a long message that are kept one by one. Of more, which a peer sends that dribbles, one
-# is made: objects of a few bytes each would take many times the size of the message.
+# Parts of a message that are kept one by one. Of more, which a peer sends that dribbles, one is
+# made: objects of a few bytes each would take many times the size of the message.
 _MAX_PARTS = 64
 
 
@@ -88,6 +91,7 @@ class WebSocket:
         client: whether this end dialed: it masks what it sends.
         max_message: the size of the largest message to accept, in bytes, however it is fragmented.
         mask_key: gives four random bytes, for a client; wsproto draws them when it is left out.
+        deflate: compresses and inflates messages, if that was agreed on; with a `mask_key`.
         split: after how many bytes a long message is told in two parts, so that the second need not
             be copied to get rid of the first; a multiple of 4. 0 splits none.
 
@@ -106,7 +110,9 @@ class WebSocket:
         "_broken",
         "_buffer",
         "_client",
+        "_deflate",
         "_fragmented",
+        "_joined",
         "_left",
         "_long",
         "_mask_key",
@@ -128,12 +134,14 @@ class WebSocket:
         client: bool,
         max_message: int,
         mask_key: Callable[[], bytes] | None = None,
+        deflate: MessageDeflate | None = None,
         split: int = 0,
     ) -> None:
         self.close_sent = False
         self.close_received = False
         self._client = client
         self._mask_key = mask_key
+        self._deflate = deflate
         self._split = split
         self._buffer = bytearray()
         self._long: _LongMessage | None = None  # then the buffer is empty
@@ -143,6 +151,7 @@ class WebSocket:
         self._max_message = max_message
         self._broken = False
         self._parts: list[bytes | bytearray | str] = []
+        self._joined = 0  # how many of these, from the first on, were made of others
         self._size = 0
         self.events: list[WebSocketEvent] = []
         self.out: list[bytes | bytearray | memoryview] = []
@@ -200,7 +209,7 @@ class WebSocket:
                         self._left -= header.start - at
                         at = header.start
                         # wsproto has found the header in order; what it announces may be too much.
-                        self._check_size(header.length)
+                        self._check_announced(header.length)
         except ParseFailed as exc:
             self._broken = True
             code = CloseCode.INVALID_TEXT if exc.code == 1007 else CloseCode.WEBSOCKET_ERROR
@@ -225,15 +234,7 @@ class WebSocket:
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        self.send_utf8(data.encode("utf-8"))
-
-    def send_utf8(self, data: bytes) -> None:
-        """Queues a text message that is UTF-8 already.
-
-        Raises:
-            LocalProtocolError: the close frame has been sent.
-        """
-        self._send_message(TEXT, data)
+        self._send_message(TEXT, data.encode("utf-8"))
 
     def send_binary(self, *parts: bytes | memoryview) -> int:
         """Queues a binary message; returns its size. `data_to_send()` joins, and copies, its parts.
@@ -269,6 +270,10 @@ class WebSocket:
         return data
 
     def _send_message(self, first: int, *parts: bytes | memoryview) -> int:
+        if self._deflate is not None:
+            smaller = self._deflate.compress(b"".join(parts))
+            if smaller is not None:
+                first, parts = first | COMPRESSED, (smaller,)
         if not self._client:
             size = sum(map(len, parts))
             self._send(encode_header(first, size, None), *parts)
@@ -345,7 +350,8 @@ class WebSocket:
     def _protocol(self) -> FrameProtocol:
         """wsproto: the one that is in the middle of a message, or a new one."""
         if self._wsproto is None:
-            return FrameProtocol(client=self._client, extensions=[])
+            extensions: list[Extension] = [] if self._deflate is None else [self._deflate]
+            return FrameProtocol(client=self._client, extensions=extensions)
         return self._wsproto
 
     def _feed(self, data: bytes) -> None:
@@ -384,9 +390,15 @@ class WebSocket:
         # 1005 stands for "no code" and may not be sent; wsproto then leaves the code out.
         self.close(code if code != CloseCode.NO_STATUS else CloseCode.NORMAL)
 
-    def _check_size(self, announced: int) -> None:
-        """Refuses a message that is too large, no later than its next frame announces it."""
-        if self._size + announced > self._max_message:
+    def _check_announced(self, length: int) -> None:
+        """Refuses a frame with which its message is too large, before it has come."""
+        if self._deflate is not None and self._deflate.receiving:
+            # What cannot be compressed gets longer, by no more than that.
+            length -= length // 256 + 64
+        self._check_size(max(0, length))
+
+    def _check_size(self, more: int) -> None:
+        if self._size + more > self._max_message:
             raise RemoteProtocolError(
                 f"a message of more than {self._max_message} bytes",
                 close_code=CloseCode.TOO_BIG,
@@ -398,16 +410,24 @@ class WebSocket:
             self._size += len(part.encode()) if isinstance(part, str) else len(part)
             self._check_size(0)
             self._parts.append(part)
+            if len(self._parts) - self._joined > _MAX_PARTS:
+                self._join_parts()
         elif not self._parts and not finished:
             # Remembers the kind of a message whose first fragment is empty.
             self._parts.append(part if isinstance(part, str) else b"")
         if not finished:
             return
-        parts, self._parts, self._size = self._parts or [part], [], 0
+        parts, self._parts, self._size, self._joined = self._parts or [part], [], 0, 0
         if isinstance(parts[0], str):
             self.events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
         else:
             self.events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]
+
+    def _join_parts(self) -> None:
+        parts = self._parts[self._joined :]
+        empty = parts[0][:0]
+        self._parts[self._joined :] = [empty.join(parts)]  # type: ignore[arg-type]  # one kind
+        self._joined += 1
 
 
 def _text(payload: bytes) -> str:

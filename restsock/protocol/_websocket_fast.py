@@ -14,6 +14,7 @@ from ._masking import apply_mask
 
 __all__ = [
     "BINARY",
+    "COMPRESSED",
     "PING",
     "PONG",
     "TEXT",
@@ -28,6 +29,9 @@ TEXT = 0x81
 BINARY = 0x82
 PING = 0x89
 PONG = 0x8A
+
+# Added to the first byte of a message that is compressed: RSV1 (RFC 7692, section 6).
+COMPRESSED = 0x40
 
 _MASKED = 0x80
 _TWO_BYTES = 126
@@ -96,7 +100,7 @@ def encode_header(first: int, size: int, key: bytes | None) -> bytes:
     """Returns the header of a message in one frame: all but its payload.
 
     Args:
-        first: `TEXT` or `BINARY`.
+        first: `TEXT` or `BINARY`, with `COMPRESSED` if it is.
         size: of the payload.
         key: with which the payload is masked, if it is.
     """

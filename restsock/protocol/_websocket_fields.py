@@ -13,6 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 
+from ._deflate import Deflate
 from ._events import Headers, RequestHead
 from ._fields import TOKEN, elements_of, reserved_in_upgrade, values_of
 from ._upgrade import websocket_key
@@ -31,7 +32,7 @@ CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 50
 
 
 def websocket_fields(
-    key: bytes, subprotocols: Sequence[str], headers: Headers
+    key: bytes, subprotocols: Sequence[str], headers: Headers, deflate: Deflate | None = None
 ) -> list[tuple[bytes, bytes]]:
     """The fields with which a request asks for a WebSocket.
 
@@ -39,6 +40,7 @@ def websocket_fields(
         key: 16 random bytes in base64.
         subprotocols: those that the caller speaks, the best one first.
         headers: what else the request has.
+        deflate: the compression to offer, if any.
 
     Raises:
         LocalProtocolError: a subprotocol is malformed or repeated, or `headers` has a field of the
@@ -61,16 +63,21 @@ def websocket_fields(
     ]
     if offered:
         fields.append((b"Sec-WebSocket-Protocol", b", ".join(offered)))
+    if deflate is not None:
+        fields.append((b"Sec-WebSocket-Extensions", deflate.offer()))
     return fields
 
 
-def chosen_subprotocol(headers: Headers, key: bytes, subprotocols: Sequence[str]) -> str | None:
+def chosen_subprotocol(
+    headers: Headers, key: bytes, subprotocols: Sequence[str], deflate: Deflate | None = None
+) -> str | None:
     """Checks the fields of a 101, and returns the subprotocol that was chosen, if any.
 
     Args:
         headers: of the 101.
         key: as in the request.
         subprotocols: as in the request.
+        deflate: likewise; what was agreed on is for `Deflate.check` to say.
 
     Raises:
         RemoteProtocolError: it accepts something else than what was asked for.
@@ -79,7 +86,7 @@ def chosen_subprotocol(headers: Headers, key: bytes, subprotocols: Sequence[str]
         raise RemoteProtocolError("the answer switches to something else than a WebSocket")
     if values_of(headers, b"sec-websocket-accept") != [generate_accept_token(key)]:
         raise RemoteProtocolError("the answer has a wrong Sec-WebSocket-Accept")
-    if values_of(headers, b"sec-websocket-extensions"):
+    if deflate is None and values_of(headers, b"sec-websocket-extensions"):
         raise RemoteProtocolError("the answer has an extension that was not offered")
     chosen = [value.decode("latin-1") for value in values_of(headers, b"sec-websocket-protocol")]
     if not chosen:
@@ -109,7 +116,10 @@ def offered_subprotocols(headers: Headers) -> list[str]:
 
 
 def accept_fields(
-    request: RequestHead, subprotocol: bytes | None, headers: Headers
+    request: RequestHead,
+    subprotocol: bytes | None,
+    headers: Headers,
+    extensions: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """The fields of the 101 that accepts a request in which `websocket_problem` finds nothing.
 
@@ -117,6 +127,7 @@ def accept_fields(
         request: what asks for the WebSocket.
         subprotocol: the one that is chosen, if any.
         headers: what else the 101 has.
+        extensions: those that are accepted, if any.
     """
     key = websocket_key(request.headers)
     assert key is not None
@@ -128,4 +139,6 @@ def accept_fields(
     ]
     if subprotocol is not None:
         fields.append((b"Sec-WebSocket-Protocol", subprotocol))
+    if extensions is not None:
+        fields.append((b"Sec-WebSocket-Extensions", extensions))
     return fields

@@ -17,12 +17,14 @@ of asyncio, where the listener is that of `restsock.aio`.
 - `_endpoint`: an endpoint of a listener. `_call`: one client of it, from its request to its end.
 - `_server_websocket`, `_request`: what the function that serves it has of that.
 - `_connect`: a WebSocket that is dialed. `_dial`: one attempt; `_stream`: its bytes.
+- `_keepalive`: whether the other side lives.
 - `_dialer`: one that is dialed again when it has ended.
 """
 
 from __future__ import annotations
 
 from restsock.connection import ClientWebSocket
+from restsock.protocol import Deflate
 
 from ._connect import connect
 from ._dialer import Dialer, Reconnect
@@ -32,6 +34,7 @@ from ._server_websocket import ServerWebSocket
 
 __all__ = [
     "ClientWebSocket",
+    "Deflate",
     "Dialer",
     "Endpoint",
     "Reconnect",

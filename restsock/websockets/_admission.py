@@ -102,8 +102,8 @@ class Admission:
         if self._path is not None and head.target.partition(b"?")[0] != self._path.encode():
             raise Refused(404, "There is nothing here.")
         if head.upgrade is None or head.upgrade.lower() != b"websocket":
-            fields = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-            raise Refused(426, "This is for WebSockets.", headers=fields)
+            spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+            raise Refused(426, "This is for WebSockets.", headers=spoken)
         problem = websocket_problem(head)
         if problem is not None:
             status, text = problem

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from restsock.apps import DrivenCall, is_for_the_loop, log_failure
 from restsock.auth import Answered, Refused
-from restsock.protocol import CloseCode, ResponseHead, accept_fields
+from restsock.protocol import (
+    CloseCode,
+    Deflate,
+    MessageDeflate,
+    ResponseHead,
+    accept_fields,
+)
 
+from ._keepalive import kept_alive
 from ._server_websocket import ServerWebSocket
 
 if TYPE_CHECKING:
+    from restsock._options import Heartbeat
     from restsock.connection import Exchange
 
     from ._admission import Admission, Admitted
 
-__all__ = ["Call", "Room"]
+__all__ = ["Call", "Room", "Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all WebSockets of an endpoint have in common. The arguments of `Endpoint`, checked."""
+
+    heartbeat: Heartbeat
+    idle: float | None
+    deflate: Deflate | None
+    max_message: int | None
+    max_queue: int
+    max_queue_bytes: int
 
 
 class Room(Protocol):
     """What a call needs of its endpoint."""
 
     admission: Admission
+    settings: Settings
 
     def check_room(self) -> None:
         """Raises `Refused` where there is no room."""
@@ -34,9 +56,6 @@ class Room(Protocol):
 
     def leave(self, call: Call) -> None:
         """Its end."""
-
-    def make(self, call: Call, admitted: Admitted) -> ServerWebSocket:
-        """Makes its WebSocket."""
 
 
 class Call(DrivenCall):
@@ -58,7 +77,6 @@ class Call(DrivenCall):
         super().__init__(exchange)
         self._room = room
         self._serve = serve
-        self.raw = self._driver
         self.websocket: ServerWebSocket | None = None
 
     async def run(self) -> None:
@@ -77,12 +95,17 @@ class Call(DrivenCall):
         websocket = self.websocket = self._accept(admitted)
         self._room.enter(self)
         try:
+            settings = self._room.settings
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(websocket.run)
-                await self._call(websocket)
+                with kept_alive(websocket, settings.heartbeat, settings.idle, self._unsent):
+                    await self._call(websocket)
                 nursery.cancel_scope.cancel()
         finally:
             self._room.leave(self)
+
+    def _unsent(self) -> int:
+        return self._exchange.buffered
 
     def _refuse(self, refused: Refused) -> None:
         connection = self._exchange.connection
@@ -95,15 +118,39 @@ class Call(DrivenCall):
             self.response.plain(refused.status, f"{refused.text}\n", refused.headers)
 
     def _accept(self, admitted: Admitted) -> ServerWebSocket:
-        chosen = admitted.subprotocol
+        """Sends the 101."""
+        request, connection = self._exchange.request, self._exchange.connection
+        assert connection is not None
+        limits, settings = connection.limits, self._room.settings
+        max_message = settings.max_message or limits.max_websocket_message
+        agreed = None if settings.deflate is None else settings.deflate.accept(request.headers)
+        deflate: MessageDeflate | None = None
+        if agreed is not None and settings.deflate is not None:
+            deflate = MessageDeflate(
+                agreed[0], settings.deflate, client=False, max_message=max_message
+            )
         fields = accept_fields(
-            self._exchange.request, None if chosen is None else chosen.encode(), admitted.fields
+            request,
+            None if admitted.subprotocol is None else admitted.subprotocol.encode(),
+            admitted.fields,
+            None if agreed is None else agreed[1],
         )
         # From here on the end of the connection is the WebSocket's to tell.
         self._exchange.observer = self._observe
         self._exchange.send_head(ResponseHead(101, fields, b"Switching Protocols"))
         self.response.status = 101
-        return self._room.make(self, admitted)
+        return ServerWebSocket(
+            self._driver,
+            request=admitted.request,
+            principal=admitted.principal,
+            subprotocol=admitted.subprotocol,
+            max_message=max_message,
+            buffer=limits.initial_window,
+            close_timeout=connection.timeouts.close,
+            max_queue=settings.max_queue,
+            max_queue_bytes=settings.max_queue_bytes,
+            deflate=deflate,
+        )
 
     async def _call(self, websocket: ServerWebSocket) -> None:
         """Has the WebSocket served, and closes it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from restsock.protocol import TOKEN
+from restsock.protocol import TOKEN, Deflate
 
-__all__ = ["checked_subprotocols", "positive", "whole"]
+__all__ = ["checked_deflate", "checked_subprotocols", "positive", "whole"]
 
 
 def checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
@@ -29,7 +29,20 @@ def checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
     return tuple(subprotocols)
 
 
-def whole(name: str, value: int) -> int:
+def checked_deflate(compression: bool | Deflate) -> Deflate | None:
+    """How to compress; `None` where nothing is to be.
+
+    Raises:
+        TypeError: this says neither.
+    """
+    if isinstance(compression, Deflate):
+        return compression
+    if not isinstance(compression, bool):
+        raise TypeError(f"compression is a bool or a Deflate, not {type(compression).__name__}")
+    return Deflate() if compression else None
+
+
+def whole(name: str, value: object) -> int:
     """A whole number above 0.
 
     Raises:
@@ -40,7 +53,7 @@ def whole(name: str, value: int) -> int:
     return value
 
 
-def positive(name: str, value: float | None) -> float | None:
+def positive(name: str, value: object) -> float | None:
     """A number of seconds above 0, or `None`.
 
     Raises:
@@ -48,7 +61,6 @@ def positive(name: str, value: float | None) -> float | None:
     """
     if value is None:
         return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
-    return value
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value < math.inf:
+        return value
+    raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")

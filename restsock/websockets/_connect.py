@@ -15,10 +15,11 @@ from restsock._options import Heartbeat, Options
 from restsock.auth import Credentials
 from restsock.client import ProxyLike, Transport, check_headers, choose_proxy, parse_url
 from restsock.connection import ClientWebSocket, FieldsLike, check_trio
-from restsock.protocol import CloseCode
+from restsock.protocol import CloseCode, Deflate
 
-from ._checks import checked_subprotocols, positive, whole
+from ._checks import checked_deflate, checked_subprotocols, positive, whole
 from ._dial import Target
+from ._keepalive import kept_alive
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,7 +37,7 @@ class ConnectOptions(TypedDict, total=False):
     proxy: ProxyLike
     heartbeat: Heartbeat | None
     idle: float | None
-    compression: bool
+    compression: bool | Deflate
     max_message: int | None
     max_queue: int
     max_queue_bytes: int
@@ -53,7 +54,7 @@ def connect(
     proxy: ProxyLike = None,
     heartbeat: Heartbeat | None = None,
     idle: float | None = None,
-    compression: bool = False,
+    compression: bool | Deflate = False,
     max_message: int | None = None,
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
@@ -84,7 +85,7 @@ def connect(
         heartbeat: When to ask the server for a sign of life; by default that of the options.
         idle: Seconds without a message, either way, after which it is closed with 1001; `None` sets
             no bound.
-        compression: Whether to offer permessage-deflate (RFC 7692).
+        compression: Whether to offer permessage-deflate (RFC 7692), or a `Deflate` that says how.
         max_message: Bytes of the largest message to receive; a larger one closes it with 1009.
             `None` is `Limits.max_websocket_message`.
         max_queue: Messages that may wait for a server that does not read; see
@@ -131,7 +132,7 @@ def target_of(
     proxy: ProxyLike = None,
     heartbeat: Heartbeat | None = None,
     idle: float | None = None,
-    compression: bool = False,
+    compression: bool | Deflate = False,
     max_message: int | None = None,
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
@@ -162,7 +163,7 @@ def target_of(
         auth=auth,
         heartbeat=options.heartbeat if heartbeat is None else heartbeat,
         idle=positive("idle", idle),
-        compression=compression,
+        deflate=checked_deflate(compression),
         max_message=whole("max_message", max_message),
         max_queue=whole("max_queue", max_queue),
         max_queue_bytes=whole("max_queue_bytes", max_queue_bytes),
@@ -189,7 +190,8 @@ async def opened(
     async with raw.running(), trio.open_nursery() as nursery:
         nursery.start_soon(websocket.run)
         try:
-            yield websocket
+            with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent):
+                yield websocket
         # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
         except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
             error = exc

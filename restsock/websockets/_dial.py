@@ -16,8 +16,10 @@ from restsock.connection import ClientWebSocket, Response, refused_by
 from restsock.http1 import Upstream
 from restsock.protocol import (
     DataReceived,
+    Deflate,
     EndReceived,
     Headers,
+    MessageDeflate,
     RequestHead,
     ResponseHead,
     ResponseReceived,
@@ -54,7 +56,7 @@ class Target:
     auth: Credentials | None
     heartbeat: Heartbeat
     idle: float | None
-    compression: bool
+    deflate: Deflate | None
     max_message: int
     max_queue: int
     max_queue_bytes: int
@@ -89,7 +91,7 @@ class Target:
     ) -> tuple[ClientWebSocket, StreamBytes]:
         address, limits = self.transport.address, self.options.limits
         key = base64.b64encode(os.urandom(16))
-        fields = websocket_fields(key, self.subprotocols, headers)
+        fields = websocket_fields(key, self.subprotocols, headers, self.deflate)
         head = RequestHead(
             b"GET",
             address.target.encode("ascii"),
@@ -99,7 +101,8 @@ class Target:
         try:
             await stream.send_all(http.send_request(head, body=False) + http.send_end())
             answer = await self._answer(stream, http)
-            subprotocol = chosen_subprotocol(answer.headers, key, self.subprotocols)
+            subprotocol = chosen_subprotocol(answer.headers, key, self.subprotocols, self.deflate)
+            terms = None if self.deflate is None else self.deflate.check(answer.headers)
         except RemoteProtocolError as exc:
             raise HandshakeError(
                 f"{address.where} is no WebSocket: {exc}", retryable=False
@@ -108,6 +111,9 @@ class Target:
             why = exc.__cause__ or exc
             raise HandshakeError(f"the socket failed during the handshake: {why}") from exc
         raw = StreamBytes(stream, http.trailing_data, limits.send_buffer)
+        deflate: MessageDeflate | None = None
+        if terms is not None and self.deflate is not None:
+            deflate = MessageDeflate(terms, self.deflate, client=True, max_message=self.max_message)
         websocket = ClientWebSocket(
             raw,
             client=True,
@@ -118,6 +124,7 @@ class Target:
             close_timeout=self.options.timeouts.close,
             max_queue=self.max_queue,
             max_queue_bytes=self.max_queue_bytes,
+            deflate=deflate,
             peer="the server",
         )
         return websocket, raw

@@ -13,9 +13,11 @@ from restsock._options import Heartbeat
 from restsock.apps import TaskHandler
 from restsock.auth import Authenticator, Refused
 from restsock.connection import Exchange
+from restsock.protocol import Deflate
 
-from ._admission import Admission, Admitted, ResponseFields
-from ._call import Call
+from ._admission import Admission, ResponseFields
+from ._call import Call, Settings
+from ._checks import checked_deflate, positive, whole
 from ._server_websocket import ServerWebSocket
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _log = logging.getLogger("restsock.websockets")
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
 
+# How often files of credentials are looked at. Seconds.
+_REFRESH = 1.0
 # Seconds that functions whose WebSockets are closed have to end.
 _LAST = 5.0
 
@@ -70,7 +74,8 @@ class Endpoint:
         heartbeat: When to ask a client for a sign of life. One that gives none is closed.
         idle: Seconds without a message, either way, after which a WebSocket is closed with 1001;
             `None` sets no bound.
-        compression: Whether to compress (permessage-deflate, RFC 7692) for clients that offer it.
+        compression: Whether to compress (permessage-deflate, RFC 7692) for clients that offer it,
+            or a `Deflate` that says how.
         max_connections: WebSockets at a time. Further clients get a 503.
         max_message: Bytes of the largest message to receive; a larger one closes the WebSocket with
             1009. `None` is `Limits.max_websocket_message` of the listener.
@@ -98,7 +103,7 @@ class Endpoint:
         headers: ResponseFields = (),
         heartbeat: Heartbeat = Heartbeat(),  # noqa: B008  # it is frozen
         idle: float | None = None,
-        compression: bool = False,
+        compression: bool | Deflate = False,
         max_connections: int = 1000,
         max_message: int | None = None,
         max_queue: int = 1000,
@@ -121,14 +126,16 @@ class Endpoint:
             name=name,
             trusted_proxies=trusted_proxies,
         )
-        self._heartbeat = heartbeat
-        self._idle = idle
-        self._compression = compression
-        self._max_connections = max_connections
-        self._max_message = max_message
-        self._max_queue = max_queue
-        self._max_queue_bytes = max_queue_bytes
-        self._grace = grace
+        self.settings = Settings(
+            heartbeat=heartbeat,
+            idle=positive("idle", idle),
+            deflate=checked_deflate(compression),
+            max_message=None if max_message is None else whole("max_message", max_message),
+            max_queue=whole("max_queue", max_queue),
+            max_queue_bytes=whole("max_queue_bytes", max_queue_bytes),
+        )
+        self._max_connections = whole("max_connections", max_connections)
+        self._grace = grace if not grace else positive("grace", grace)
         self._calls: set[Call] = set()
         self._emptied = trio.lowlevel.ParkingLot()
         self._draining = False
@@ -163,6 +170,7 @@ class Endpoint:
         self._draining = False
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._revoke_forever)
             try:
                 yield
             finally:
@@ -182,6 +190,16 @@ class Endpoint:
         await trio.sleep(grace)
         for websocket in self:
             websocket.close_soon(1001, "the listener is going away")
+
+    async def _revoke_forever(self) -> None:
+        """Closes WebSockets whose credentials are withdrawn, as far as the authenticator tells."""
+        control = self.admission.control
+        while control.refresh():
+            for websocket in self:
+                principal = websocket.principal
+                if principal is not None and not control.still_accepts(principal):
+                    websocket.close_soon(1008, "the credentials are not valid any more")
+            await trio.sleep(_REFRESH)
 
     async def wait_drained(self) -> None:
         """Waits until there is no WebSocket."""
@@ -214,21 +232,3 @@ class Endpoint:
         self._calls.discard(call)
         if not self._calls:
             self._emptied.unpark_all()
-
-    def make(self, call: Call, admitted: Admitted) -> ServerWebSocket:
-        """Makes the WebSocket of a client."""
-        connection = call.raw.exchange.connection
-        assert connection is not None
-        limits = connection.limits
-        max_message = self._max_message
-        return ServerWebSocket(
-            call.raw,
-            request=admitted.request,
-            principal=admitted.principal,
-            subprotocol=admitted.subprotocol,
-            max_message=limits.max_websocket_message if max_message is None else max_message,
-            buffer=limits.initial_window,
-            close_timeout=connection.timeouts.close,
-            max_queue=self._max_queue,
-            max_queue_bytes=self._max_queue_bytes,
-        )

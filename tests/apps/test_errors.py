@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from restsock.apps import Disconnected
-from restsock.apps._errors import _is_disconnect, first_cause, is_for_the_loop, other_loop
+from restsock.apps._errors import first_cause, is_disconnect, is_for_the_loop, other_loop
 from restsock.connection import Request, Response
 from restsock.testing import connected_pair
 
@@ -137,13 +137,13 @@ def test_what_says_that_the_peer_has_left() -> None:
         chain(Disconnected()),
         nest(Disconnected()),
     ):
-        assert _is_disconnect(yes, None)
+        assert is_disconnect(yes, None)
     for no in (
         ValueError(),
         ExceptionGroup("g", [ValueError(), Disconnected()]),
         *(make() for make in RAISED.values()),
     ):
-        assert not _is_disconnect(no, None)
+        assert not is_disconnect(no, None)
 
 
 def test_the_loops_own_is_found_wherever_it_is() -> None:
