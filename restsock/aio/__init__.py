@@ -8,7 +8,6 @@ pools and tasks with the rest of the program. Requests may be sent from any loop
 What waits can be cancelled: by `asyncio.timeout`, a `TaskGroup`, Ctrl-C. A request is reset then,
 and the peer's app learns of it.
 
-- `_background`: how a loop waits for the background thread.
 - `_endpoint`: a client or server that is entered, and its close.
 - `_requests`: how requests are sent.
 - `_client`, `_server`, `_connection`, `_events`: the faces.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from restsock.client import Client as AsyncClient
 from restsock.endpoint import documented_like
 from restsock.protocol import CloseCode
+from restsock.threads import run_from_asyncio
 
-from ._background import run
 from ._connection import Connection
 from ._endpoint import AsyncioEndpoint
 from ._requests import AsyncioRequester
@@ -59,7 +59,9 @@ class Client(AsyncioRequester, AsyncioEndpoint[AsyncClient]):
             ConnectionClosed: The client has ended, or is about to.
             RuntimeError: It was not entered.
         """
-        return Connection(self._portal, await run(self._portal, self._client.wait_connected))
+        return Connection(
+            self._portal, await run_from_asyncio(self._portal, self._client.wait_connected)
+        )
 
     async def wait_closed(self) -> Closed:
         """Wait until the client has ended for good, and tell how. Can be cancelled.

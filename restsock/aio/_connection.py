@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from restsock.connection import Connection as AsyncConnection
 from restsock.endpoint import ConnectionView, documented_like
 from restsock.protocol import CloseCode
+from restsock.threads import run_from_asyncio
 
-from ._background import run
 from ._requests import AsyncioRequester
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class Connection(ConnectionView, AsyncioRequester):
         """
         if self.closed is not None:
             return self.closed
-        return await run(self._portal, self._connection.wait_closed)
+        return await run_from_asyncio(self._portal, self._connection.wait_closed)
 
     @documented_like(AsyncConnection.aclose)
     async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close it, and wait until it is closed. If cancelled, it is dropped. Twice is harmless."""
         if self.closed is None:
-            await run(self._portal, self._connection.aclose, code, reason)
+            await run_from_asyncio(self._portal, self._connection.aclose, code, reason)
 
     @documented_like(AsyncConnection.drain)
     async def drain(
@@ -61,4 +61,4 @@ class Connection(ConnectionView, AsyncioRequester):
         """Close it after what is in flight, wait until it is closed, and tell how it ended."""
         if self.closed is not None:
             return self.closed
-        return await run(self._portal, self._connection.drain, grace, code, reason)
+        return await run_from_asyncio(self._portal, self._connection.drain, grace, code, reason)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from restsock._exceptions import ConnectionClosed
 from restsock.connection import check_asyncio
 from restsock.endpoint import Entered
+from restsock.threads import AsyncioContext, run_from_asyncio
 
-from ._background import AsyncioContext, run
 from ._connection import Connection
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class AsyncioEndpoint(Generic[E]):
         portal = self._portal
         assert self._context is not None
         try:
-            return await run(portal, self._endpoint.wait_closed)
+            return await run_from_asyncio(portal, self._endpoint.wait_closed)
         except ConnectionClosed:
             # The loop ended meanwhile, or long ago.
             await self._context.wait()
@@ -83,7 +83,7 @@ class AsyncioEndpoint(Generic[E]):
             if not context.closed:
                 close = partial(self._endpoint.aclose, *args, grace=grace)
                 try:
-                    await run(context.portal, close)
+                    await run_from_asyncio(context.portal, close)
                 except ConnectionClosed:
                     pass  # it has ended meanwhile
         finally:

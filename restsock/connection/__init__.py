@@ -18,7 +18,7 @@ from ._heartbeat import heartbeat_timer
 from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
-from ._interfaces import Handler, RawBytes, Submitter, TaskExchange
+from ._interfaces import Drains, Handler, RawBytes, Submitter, TaskExchange, drains_of
 from ._leader import Borrower, Lendable, Wakeable
 from ._loops import check_asyncio, check_trio
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
@@ -29,7 +29,7 @@ from ._requests import AsyncRequests, head_for
 from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
-from ._user_function import call_user_function, failure_of
+from ._user_function import call_user_function, failure_of, is_async
 from ._websocket import ClientWebSocket, OpenWebSocket
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Connection",
     "Counters",
     "Direction",
+    "Drains",
     "Exchange",
     "ExchangeEvent",
     "Failed",
@@ -82,12 +83,14 @@ __all__ = [
     "check_asyncio",
     "check_close_code",
     "check_trio",
+    "drains_of",
     "failure_of",
     "fields_of",
     "forbid",
     "head_for",
     "heartbeat_timer",
     "instruments_of",
+    "is_async",
     "linger",
     "load_of",
     "open_accepted",

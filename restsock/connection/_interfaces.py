@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from ._exchange import Exchange
     from ._instruments import Instruments
 
-__all__ = ["BodySource", "Handler", "RawBytes", "Submitter", "TaskExchange"]
+__all__ = [
+    "BodySource",
+    "Drains",
+    "Handler",
+    "RawBytes",
+    "Submitter",
+    "TaskExchange",
+    "drains_of",
+]
 
 
 class Handler(Protocol):
     """What serves the requests of a peer: an app with one of the three interfaces.
 
-    One with a queue may also have `load() -> Load`, for health and statistics.
+    One with a queue may also have `load() -> Load`, for health and statistics. One whose exchanges
+    last, and that can end them in good order, may also be a `Drains`.
     """
 
     def handle(self, exchange: Exchange) -> None:
@@ -27,6 +36,24 @@ class Handler(Protocol):
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Starts the app (its lifespan, its workers) and ends it; requests come in between only."""
+
+
+class Drains(Protocol):
+    """A handler that ends what it serves when its client or server closes."""
+
+    def drain_soon(self, grace: float, code: int, reason: str) -> None:
+        """Begins nothing more, and has what there is end within so many seconds.
+
+        Whatever has not ended then is closed with this code and reason.
+        """
+
+    async def wait_drained(self) -> None:
+        """Waits until all has ended."""
+
+
+def drains_of(handler: object) -> Drains | None:
+    """The same handler, if it can do that."""
+    return cast("Drains", handler) if hasattr(handler, "drain_soon") else None
 
 
 class Submitter(Protocol):

@@ -12,7 +12,7 @@ import trio
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["call_user_function", "failure_of"]
+__all__ = ["call_user_function", "failure_of", "is_async"]
 
 
 async def call_user_function(
@@ -33,7 +33,7 @@ async def call_user_function(
         limiter: bounds the threads.
         loop: that of an async function that is not for trio.
     """
-    if _is_async(function) or not getattr(function, "waits", True):
+    if is_async(function) or not getattr(function, "waits", True):
         result = function(*args)
     else:
         # In a list: trio would not have a thread return an awaitable, as a lambda may.
@@ -87,7 +87,8 @@ def failure_of(error: BaseException) -> str:
     return f"{type(error).__name__} ({', '.join(reversed(places))})"
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether to call a function makes a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  # its kind is asked for, not whether it is there
     )

@@ -277,6 +277,12 @@ class OpenWebSocket(Fields):
         self._tell()
         return message
 
+    def put_back(self, message: str | bytes) -> None:
+        """Puts back a message that was received: it is the next one. On the loop."""
+        self._messages.appendleft(message)
+        self._unread += len(message) + OVERHEAD
+        self._tell()
+
     def __aiter__(self) -> Self:
         return self
 

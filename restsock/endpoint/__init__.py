@@ -4,7 +4,7 @@
 - `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
 - `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
 - `_entered`: one of them on the background loop, for those APIs.
-- `_views`: a connection, as those APIs show it.
+- `_views`: a connection, as those APIs show it. `_blocking_websocket`: a WebSocket, for threads.
 - `_counters`: the numbers of all their connections together; `_statistics`: of each, for a program.
 - `_pending_requests`: requests that wait for a connection.
 - `_signals`: SIGTERM and SIGINT as a wish to end in good order.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ._adapter import AdaptedRequester, Adapters, AdaptersByName
 from ._alike import documented_like, with_arguments_of
+from ._blocking_websocket import BlockingClientWebSocket, BlockingWebSocket
 from ._counters import EndpointCounters
 from ._endpoint import Endpoint
 from ._entered import Entered
@@ -36,6 +37,8 @@ __all__ = [
     "AdaptedRequester",
     "Adapters",
     "AdaptersByName",
+    "BlockingClientWebSocket",
+    "BlockingWebSocket",
     "ClientStatistics",
     "ConnectionView",
     "Drainable",

@@ -22,6 +22,7 @@ from restsock.connection import (
     MessagingLike,
     Side,
     check_asyncio,
+    drains_of,
     instruments_of,
     load_of,
 )
@@ -117,10 +118,17 @@ class Endpoint:
                 1011 to 1013 and 3000 to 4999.
         """
         timeouts = self.options.timeouts
+        grace = timeouts.grace if grace is None else grace
         for connection in list(living()):
             connection.drain_soon(code, reason)
-        with trio.move_on_after(timeouts.grace if grace is None else grace):
+        drains = drains_of(self.handler)
+        if drains is not None:
+            drains.drain_soon(grace, code, reason)
+        with trio.move_on_after(grace):
             await wait_empty()
+        if drains is not None:
+            with trio.move_on_after(timeouts.close):
+                await drains.wait_drained()
         for connection in list(living()):
             connection.close_soon(code, reason)
         with trio.move_on_after(timeouts.close):

@@ -16,7 +16,7 @@ import trio
 
 from restsock._options import Options
 from restsock.apps import ignore, make_handler, on_asyncio
-from restsock.connection import Connection, Exchange, Handler, Health, answer
+from restsock.connection import Connection, Exchange, Handler, Health, answer, drains_of
 from restsock.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -143,6 +143,16 @@ class FrontDoor:
         exchange.observer = ignore
         fields = ((b"Cache-Control", b"no-store"),)
         answer(exchange, *((200, "ok\n") if health.ok else (503, "not ok\n")), fields)
+
+    def drain_soon(self, grace: float, code: int, reason: str) -> None:
+        """See `Drains`: of those endpoints that can do that."""
+        for drains in filter(None, (drains_of(handler) for _, handler in self._endpoints)):
+            drains.drain_soon(grace, code, reason)
+
+    async def wait_drained(self) -> None:
+        """See `Drains`."""
+        for drains in filter(None, (drains_of(handler) for _, handler in self._endpoints)):
+            await drains.wait_drained()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -141,16 +141,23 @@ class HTTPClients:
             await self._emptied.park()
 
     async def drain(
-        self, grace: float, wait_newcomers: Callable[[], Awaitable[object]] | None
+        self,
+        grace: float,
+        code: int,
+        reason: str,
+        wait_newcomers: Callable[[], Awaitable[object]] | None,
     ) -> None:
-        """Answers what they have asked, for so many seconds.
+        """Answers what they have asked, for so many seconds, and closes their WebSockets.
 
         Args:
-            grace: that this may take.
+            grace: that this may take; what is left of the WebSockets has `Timeouts.close` more.
+            code: for these.
+            reason: likewise.
             wait_newcomers: waits for those that have been accepted and may ask something yet.
         """
-        if not self.wanted:
+        if self._front_door is None:
             return
+        self._front_door.drain_soon(grace, code, reason)
         with trio.move_on_after(grace):
             self._drain_idle()
             if wait_newcomers is not None:
@@ -163,6 +170,8 @@ class HTTPClients:
             for client in self:
                 client.drain_soon()
             await self.wait_empty()
+        with trio.move_on_after(self._endpoint.options.timeouts.close):
+            await self._front_door.wait_drained()
 
     def _drain_idle(self) -> None:
         """Closes those that ask nothing; for others the next response is the last.

@@ -389,7 +389,7 @@ class Server(AdaptersByName):
             begun = trio.current_time()
             grace = self.options.timeouts.grace if grace is None else grace
             newcomers = self._newcomers.wait_empty if self._shared else None
-            await self._http_clients.drain(grace, newcomers)
+            await self._http_clients.drain(grace, code, reason, newcomers)
             left = max(0.0, begun + grace - trio.current_time())
             await self._endpoint.drain(self._living, self._wait_empty, code, reason, left)
             if len(self.connections):

@@ -8,7 +8,6 @@ background thread (in an async app, say), and in the child of a fork.
 
 - `_endpoint`: a client or server that is kept open, and its close.
 - `_requests`: blocking requests.
-- `_websocket`: a WebSocket to an app of the peer.
 - `_client`, `_server`, `_connection`, `_events`: the faces.
 """
 
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 from restsock import client as _async_client
 from restsock import server as _async_server
+from restsock.endpoint import BlockingClientWebSocket as ClientWebSocket
 from restsock.endpoint import with_arguments_of as _with_arguments_of
 
 from ._client import Client
@@ -24,7 +24,6 @@ from ._events import Events
 from ._requests import StreamedResponse
 from ._server import Connections, Route, Server
 from ._signals import drain_on_signal
-from ._websocket import ClientWebSocket
 
 __all__ = [
     "Client",

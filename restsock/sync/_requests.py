@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 from restsock._exceptions import RequestTimeout, RestsockError, without_frames
 from restsock.connection import Requester, Response, head_for
 from restsock.endpoint import Adapters, documented_like
+from restsock.endpoint import BlockingClientWebSocket as ClientWebSocket
 from restsock.threads import Replay, ThreadExchange, ThreadUpload, send_upload
-
-from ._websocket import ClientWebSocket
 
 if TYPE_CHECKING:
     from restsock.connection import FieldsLike

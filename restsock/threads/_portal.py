@@ -22,7 +22,7 @@ import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, fork_error, without_frames
 
-__all__ = ["Answer", "Context", "Job", "Portal", "unwrap"]
+__all__ = ["Answer", "Context", "Job", "LoopPortal", "Portal", "unwrap"]
 
 _log = logging.getLogger("restsock.sync")
 
@@ -39,28 +39,24 @@ class Context(Protocol):
         """Begin to close, and do not wait."""
 
 
-class Portal:
-    """A trio loop in a thread of its own, for callers in other threads.
+class LoopPortal:
+    """A loop of trio, for callers in other threads and on loops of asyncio."""
 
-    Made by `acquire`, given back with `release`.
-    """
+    _nursery: trio.Nursery | None  # for what is run; none is started once there is none
+    _token: trio.lowlevel.TrioToken | None
+    _failure: BaseException | None = None
+    _thread_id: int | None  # of the loop
 
-    def __init__(self) -> None:
-        self.owners = 0
-        self.contexts: set[Context] = set()  # touched on the loop only
+    def __init__(self, nursery: trio.Nursery) -> None:
+        """For the loop that runs here: what is run lives in a nursery, and ends with that."""
         self._pid = os.getpid()
-        self._emptied = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._failure: BaseException | None = None
-        self._ended = False
-        self._when_ended: list[Callable[[], object]] = []
-        started: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._run_loop, args=(started,), name="restsock.sync", daemon=True
-        )
-        self._thread.start()
-        started.get()
+        self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread_id = threading.get_ident()
+
+    def end(self) -> None:
+        """Nothing can be run from now on. On the loop."""
+        self._nursery = None
 
     @property
     def usable(self) -> bool:
@@ -75,7 +71,7 @@ class Portal:
     @property
     def inside(self) -> bool:
         """Whether this is the loop's own thread, which must never block."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._thread_id
 
     def check(self) -> None:
         """Make sure that the calling thread may ask something of the loop, and wait for it.
@@ -163,6 +159,38 @@ class Portal:
         except trio.RunFinishedError:
             raise closed_error() from self._failure
 
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> bool:
+        """Start a task, on the loop; whether the loop still takes any."""
+        if self._nursery is None:
+            return False
+        self._nursery.start_soon(task)
+        return True
+
+
+class Portal(LoopPortal):
+    """A trio loop in a thread of its own, for callers in other threads.
+
+    Made by `acquire`, given back with `release`.
+    """
+
+    def __init__(self) -> None:
+        self.owners = 0
+        self.contexts: set[Context] = set()  # touched on the loop only
+        self._pid = os.getpid()
+        self._emptied = trio.lowlevel.ParkingLot()
+        self._nursery = None
+        self._token = None
+        self._failure = None
+        self._ended = False
+        self._when_ended: list[Callable[[], object]] = []
+        started: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run_loop, args=(started,), name="restsock.sync", daemon=True
+        )
+        self._thread.start()
+        self._thread_id = self._thread.ident
+        started.get()
+
     def stop(self) -> None:
         """End the loop. The thread ends soon; `join` waits for it."""
         try:
@@ -200,13 +228,6 @@ class Portal:
     def _cancel(self) -> None:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
-
-    def start_soon(self, task: Callable[[], Awaitable[None]]) -> bool:
-        """Start a task, on the loop; whether the loop still takes any."""
-        if self._nursery is None:
-            return False
-        self._nursery.start_soon(task)
-        return True
 
     def _run_loop(self, started: queue.SimpleQueue[None]) -> None:
         try:
@@ -250,7 +271,7 @@ class Job(Generic[T]):
 
     def __init__(
         self,
-        portal: Portal,
+        portal: LoopPortal,
         function: Callable[[], Awaitable[T]],
         done: Callable[[Answer[T]], object],
     ) -> None:

@@ -11,12 +11,14 @@ Messages of text or bytes go both ways, and mean here what the program says they
     async with restsock.websockets.connect("wss://feed.example/v1") as websocket:
         await websocket.send("subscribe")
 
-These are for trio. An `Endpoint` also takes a plain function, which it calls in a thread, and one
-of asyncio, where the listener is that of `restsock.aio`.
+These are for trio. `restsock.websockets.sync` and `restsock.websockets.aio` have `connect` and
+`Dialer` for threads and for asyncio; an `Endpoint` calls a plain function in a thread, and one of
+asyncio on the loop of `restsock.aio.listen`.
 
 - `_endpoint`: an endpoint of a listener. `_call`: one client of it, from its request to its end.
 - `_server_websocket`, `_request`: what the function that serves it has of that.
 - `_connect`: a WebSocket that is dialed. `_dial`: one attempt; `_stream`: its bytes.
+- `_faces`: a client for a function in a thread, or of asyncio.
 - `_keepalive`: whether the other side lives.
 - `_dialer`: one that is dialed again when it has ended.
 """
@@ -29,10 +31,13 @@ from restsock.protocol import Deflate
 from ._connect import connect
 from ._dialer import Dialer, Reconnect
 from ._endpoint import Endpoint
+from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
 from ._request import Request
 from ._server_websocket import ServerWebSocket
 
 __all__ = [
+    "AsyncioServerWebSocket",
+    "BlockingServerWebSocket",
     "ClientWebSocket",
     "Deflate",
     "Dialer",

@@ -154,7 +154,7 @@ class Call(DrivenCall):
 
     async def _call(self, websocket: ServerWebSocket) -> None:
         """Has the WebSocket served, and closes it."""
-        code = CloseCode.NORMAL
+        failed = False
         try:
             await self._serve(websocket)
         except BaseException as exc:
@@ -162,8 +162,6 @@ class Call(DrivenCall):
                 # Without waiting: as far as the socket takes it.
                 websocket.fail(CloseCode.GOING_AWAY, "the listener is going away")
                 raise
-            if not log_failure(exc, self._exchange.request, left=websocket.closed_error):
-                code = CloseCode.INTERNAL_ERROR
-        if websocket.draining and code == CloseCode.NORMAL:
-            code = CloseCode.GOING_AWAY
-        await websocket.aclose(code)
+            failed = not log_failure(exc, self._exchange.request, left=websocket.closed_error)
+        farewell = websocket.farewell or (CloseCode.NORMAL, "")
+        await websocket.aclose(*((CloseCode.INTERNAL_ERROR, "") if failed else farewell))

@@ -22,6 +22,8 @@ from restsock.protocol import CloseCode
 from ._connect import ConnectOptions, connect, opened, target_of
 
 if TYPE_CHECKING:
+    import asyncio
+
     from typing_extensions import Unpack
 
 __all__ = ["Dialer", "Reconnect"]
@@ -68,6 +70,7 @@ class Dialer:
         websocket: The one that is open now; `None` while there is none.
         attempts: How often it has dialed.
         connections: How often that has worked.
+        asyncio_loop: Of `auth`, if it is for that.
         last_failure: Why the last attempt has failed; `None` since one has worked.
 
     Raises:
@@ -91,6 +94,7 @@ class Dialer:
         self._redial = Redial(reconnect, random.random)
         self._lines = LimitLog(_log)
         self._scope: trio.CancelScope | None = None  # around all that is not a WebSocket
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of `auth`
         self._stopped = False
         self._failures = 0  # in a row
         self.websocket: ClientWebSocket | None = None
@@ -139,7 +143,7 @@ class Dialer:
 
     async def _connect(self, task_status: trio.TaskStatus[None]) -> None:
         """Dials once, and has the WebSocket served."""
-        async with opened(self._target) as websocket:
+        async with opened(self._target, self.asyncio_loop) as websocket:
             begun = trio.current_time()
             self.websocket = websocket
             self.connections += 1

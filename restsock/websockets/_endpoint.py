@@ -12,15 +12,18 @@ import trio
 from restsock._options import Heartbeat
 from restsock.apps import TaskHandler
 from restsock.auth import Authenticator, Refused
-from restsock.connection import Exchange
+from restsock.connection import Connection, Exchange, call_user_function, check_asyncio, is_async
 from restsock.protocol import Deflate
+from restsock.threads import LoopPortal
 
 from ._admission import Admission, ResponseFields
 from ._call import Call, Settings
 from ._checks import checked_deflate, positive, whole
+from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
 from ._server_websocket import ServerWebSocket
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
 __all__ = ["Endpoint", "Serve"]
@@ -47,10 +50,13 @@ class Endpoint:
 
     The function is called once for each client, and the WebSocket is closed when it returns: with
     1000, or with 1011 after an exception, which is logged (`restsock.apps`). That the client has
-    left, `WebSocketClosed`, is no failure. A function that is not async is called in a thread.
+    left, `WebSocketClosed`, is no failure. A function that is not async is called in a thread, with
+    a `BlockingServerWebSocket`. On a listener of `restsock.aio` an async one is called on the loop
+    of that, with an `AsyncioServerWebSocket`.
 
     When the listener closes, nothing more is received (see `ServerWebSocket.draining`), and each
-    function has its grace to finish; then the WebSockets are closed with 1001.
+    function has its grace to finish; then the WebSockets are closed with the
+    code that the listener closes with, 1001 by default.
 
     It is a `Handler`, so it can also be served to a peer: `connect(app=Endpoint(serve))`. One
     endpoint serves one listener at a time.
@@ -138,8 +144,11 @@ class Endpoint:
         self._grace = grace if not grace else positive("grace", grace)
         self._calls: set[Call] = set()
         self._emptied = trio.lowlevel.ParkingLot()
-        self._draining = False
+        self._farewell: tuple[int, str] | None = None  # once it drains
+        self._asyncio_loop: asyncio.AbstractEventLoop | None = None  # of the function
         self._nursery: trio.Nursery | None = None
+        self._portal: LoopPortal | None = None
+        self._limiter: trio.CapacityLimiter | None = None
         self._tasks = TaskHandler(self._make_call, grace=_LAST, around=self._around)
 
     def __iter__(self) -> Iterator[ServerWebSocket]:
@@ -150,6 +159,12 @@ class Endpoint:
         return len(self._calls)
 
     # --- as a handler -----------------------------------------------------------------------
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
+        """The same, with its function on the loop of asyncio that runs here; see `on_asyncio`."""
+        self._asyncio_loop = check_asyncio("this", "the API for trio")
+        self.admission.control.asyncio_loop = self._asyncio_loop
+        return self
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
@@ -167,29 +182,32 @@ class Endpoint:
 
     @asynccontextmanager
     async def _around(self) -> AsyncIterator[None]:
-        self._draining = False
+        self._farewell = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._portal = LoopPortal(nursery)
+            self._limiter = trio.CapacityLimiter(self._max_connections)
             nursery.start_soon(self._revoke_forever)
             try:
                 yield
             finally:
+                self._portal.end()
                 self._nursery = None
                 nursery.cancel_scope.cancel()
 
-    def drain_soon(self, grace: float) -> None:
+    def drain_soon(self, grace: float, code: int, reason: str) -> None:
         """Accepts nobody any more, and has its WebSockets end within so many seconds."""
-        self._draining = True
+        self._farewell = code, reason or "the listener is going away"
         grace = grace if self._grace is None else min(self._grace, grace)
         for websocket in self:
-            websocket.drain_soon()
+            websocket.drain_soon(*self._farewell)
         if self._nursery is not None:
-            self._nursery.start_soon(self._close_all, grace)
+            self._nursery.start_soon(self._close_all, grace, *self._farewell)
 
-    async def _close_all(self, grace: float) -> None:
+    async def _close_all(self, grace: float, code: int, reason: str) -> None:
         await trio.sleep(grace)
         for websocket in self:
-            websocket.close_soon(1001, "the listener is going away")
+            websocket.close_soon(code, reason)
 
     async def _revoke_forever(self) -> None:
         """Closes WebSockets whose credentials are withdrawn, as far as the authenticator tells."""
@@ -212,11 +230,25 @@ class Endpoint:
         return Call(self, self._call, exchange)
 
     async def _call(self, websocket: ServerWebSocket) -> None:
-        await self._serve(websocket)  # type: ignore[misc]
+        """Calls the function, where it is to be called."""
+        portal, serve = self._portal, self._serve
+        assert portal is not None
+        if not is_async(serve):
+            blocking = BlockingServerWebSocket(websocket, portal)
+            await trio.to_thread.run_sync(
+                serve, blocking, abandon_on_cancel=True, limiter=self._limiter
+            )
+        elif self._asyncio_loop is not None:
+            other = AsyncioServerWebSocket(websocket, portal)
+            await call_user_function(serve, other, loop=self._asyncio_loop)
+        else:
+            result = serve(websocket)
+            assert result is not None
+            await result
 
     def check_room(self) -> None:
         """Raises `Refused` where there is no room for one more."""
-        if self._draining:
+        if self._farewell is not None:
             raise Refused(503, "This listener is about to close.", headers={"Retry-After": "1"})
         if len(self._calls) >= self._max_connections:
             refused = Refused(503, "There are too many WebSockets.", headers={"Retry-After": "5"})

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerWebSocket"]
 
-_LEAVING = "the listener is going away"
-
 
 class ServerWebSocket(OpenWebSocket):
     """A WebSocket that a client has opened, once it is accepted. Made by an `Endpoint`.
@@ -40,6 +38,7 @@ class ServerWebSocket(OpenWebSocket):
         subprotocol: the one that was chosen; `None` without one.
         headers: those of the request.
         connected_at: when it was accepted, in seconds since 1970.
+        farewell: code and reason that the listener closes it with; `None` until that goes away.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class ServerWebSocket(OpenWebSocket):
         self.request = request
         self.principal = principal
         self.connected_at = time.time()
+        self.farewell: tuple[int, str] | None = None
         self._draining = trio.Event()
 
     @property
@@ -62,8 +62,9 @@ class ServerWebSocket(OpenWebSocket):
         """Whether the listener is going away: no message is received any more.
 
         What was received before is still handed out, then iteration ends, and `receive` raises
-        `WebSocketClosed` with 1001. Sending goes on until this is closed: with 1001, when the
-        function that serves it has returned, or when its grace is over.
+        `WebSocketClosed` with 1001, or with the code that the listener closes with. Sending goes on
+        until this is closed with that code: when the function that serves it has returned, or when
+        its grace is over.
         """
         return self._draining.is_set()
 
@@ -74,14 +75,15 @@ class ServerWebSocket(OpenWebSocket):
         """
         await self._draining.wait()
 
-    def drain_soon(self) -> None:
+    def drain_soon(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Begins the end of it, as when the listener goes away. On the loop."""
-        if not self._draining.is_set():
-            self._draining.set()
-            code = CloseCode.GOING_AWAY
+        if self.farewell is None:
+            self.farewell = code, reason
             self._no_more = WebSocketClosed(
-                f"the WebSocket is going to be closed with 1001: {_LEAVING}", code, _LEAVING
+                f"the WebSocket is going to be closed with {int(code)}: {reason}", code, reason
             )
+            self._no_more.clean = True  # whatever the code
+            self._draining.set()
             self._tell()
 
     def __repr__(self) -> str:

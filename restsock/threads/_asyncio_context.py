@@ -12,9 +12,10 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from restsock.threads import Answer, Job, OpenContext, Portal, unwrap
+from ._context import OpenContext
+from ._portal import Answer, Job, LoopPortal, unwrap
 
-__all__ = ["AsyncioContext", "run"]
+__all__ = ["AsyncioContext", "run_from_asyncio"]
 
 T = TypeVar("T")
 
@@ -54,8 +55,10 @@ class _Reply(Generic[T]):
         return self._future.result()
 
 
-async def run(portal: Portal, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Runs an async function on the background loop and waits for what it returns.
+async def run_from_asyncio(
+    portal: LoopPortal, function: Callable[..., Awaitable[T]], *args: Any
+) -> T:
+    """Runs an async function on a loop of trio and waits for what it returns. Of asyncio.
 
     If cancelled, the function is cancelled.
 

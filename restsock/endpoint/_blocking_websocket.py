@@ -1,0 +1,194 @@
+"""A WebSocket, whichever end, for threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from restsock._exceptions import ConnectionClosed, WebSocketClosed
+from restsock.connection import ClientWebSocket, OpenWebSocket
+from restsock.protocol import CloseCode
+from restsock.threads import BlockingContext
+
+from ._alike import documented_like
+
+if TYPE_CHECKING:
+    from restsock.protocol import Headers
+    from restsock.threads import LoopPortal
+
+__all__ = ["BlockingClientWebSocket", "BlockingWebSocket"]
+
+
+class BlockingWebSocket:
+    """A WebSocket for threads, which lives on a loop of trio.
+
+    That answers pings. Any number of threads may send, and several may receive: each message goes
+    to one.
+
+    Args:
+        websocket: On the loop.
+        portal: To the loop.
+    """
+
+    def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
+        self._websocket = websocket
+        self._portal = portal
+
+    @property
+    def headers(self) -> Headers:
+        """Name and value pairs of the peer's part of the opening handshake."""
+        return self._websocket.headers
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The value of one of them; the first one's, when it is repeated."""
+        return self._websocket.header(name, default)
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The one that was chosen; `None` without one."""
+        return self._websocket.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that it was closed with, by whichever side was first; `None` while it is open.
+
+        1005 stands for a close without a code, 1006 for an end without a close.
+        """
+        return self._websocket.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The words beside the code."""
+        return self._websocket.close_reason
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds, from the latest pong; `None` where there was none."""
+        return self._websocket.round_trip
+
+    @documented_like(OpenWebSocket.send)
+    def send(self, message: str | bytes, timeout: float | None = None) -> None:
+        """Send a message: text, or bytes. Waits while too much waits to leave.
+
+        Args:
+            message: What to send.
+            timeout: Seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: Too much still waits. Nothing of this message was sent.
+            KeyboardInterrupt: It was interrupted while it waited; likewise.
+        """
+        websocket = self._websocket  # the loop must not keep this object alive
+
+        async def send() -> bool:
+            await websocket.send(message)
+            return True
+
+        if not self._portal.wait(timeout, send):
+            raise TimeoutError(f"no room for the message within {timeout} s")
+
+    @documented_like(OpenWebSocket.send_nowait)
+    def send_nowait(self, message: str | bytes) -> bool:
+        """Send a message if there is room for it; tell whether there was.
+
+        What the peer does not take at once waits, within bounds. If there is no room, nothing was
+        sent.
+        """
+        return self._portal.call(self._websocket.send_nowait, message)
+
+    @documented_like(OpenWebSocket.receive)
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """Wait for the next message: `str` of a text message, `bytes` of a binary one.
+
+        Args:
+            timeout: Seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: There was none in time. The WebSocket goes on, and no message is lost.
+        """
+        websocket = self._websocket
+        taken: list[str | bytes] = []
+
+        async def receive() -> None:
+            taken.append(await websocket.receive())
+
+        try:
+            self._portal.wait(timeout, receive)
+        except BaseException:
+            if taken:  # interrupted in the moment in which it came
+                self._portal.post(lambda: websocket.put_back(taken[0]))
+            raise
+        if not taken:
+            raise TimeoutError(f"no message within {timeout} s")
+        return taken[0]
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """The messages, until a close in order (`WebSocketClosed.clean`).
+
+        Raises:
+            WebSocketClosed: It ended in another way.
+        """
+        while True:
+            try:
+                message = self.receive()
+            except WebSocketClosed as exc:
+                if exc.clean:
+                    return
+                raise
+            yield message
+
+    @documented_like(OpenWebSocket.aclose)
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close it, and wait for the peer's half of the closing handshake. Twice is harmless.
+
+        Messages that wait to leave go first. Those that were not received are dropped. After
+        `Timeouts.close` seconds, or at a `KeyboardInterrupt`, all is dropped.
+        """
+        if self._portal.foreign:
+            return  # the parent's connection is the parent's to close
+        self._portal.check_caller()
+        try:
+            self._portal.run(self._websocket.aclose, code, reason)
+        except ConnectionClosed:
+            pass  # the loop has ended, and everything with it
+
+
+class BlockingClientWebSocket(BlockingWebSocket):
+    """A WebSocket of the side that has asked for it, after the other one has accepted it.
+
+    Made by `websocket`, to an app of the peer, or by `restsock.websockets.sync.connect`.
+
+    It lives on the background loop, which answers pings. Any number of threads may send, and
+    several may receive: each message goes to one. `close` it, or use `with`.
+    """
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[ClientWebSocket]]) -> None:
+        self._context = BlockingContext(make)
+        super().__init__(self._context.value, self._context.portal)
+
+    @documented_like(BlockingWebSocket.close)
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close it, and wait for the peer's half of the closing handshake. Twice is harmless.
+
+        Messages that wait to leave go first. Those that were not received are dropped. After
+        `Timeouts.close` seconds, or at a `KeyboardInterrupt`, the stream is reset.
+        """
+        if self._portal.foreign:
+            return  # the parent's connection is the parent's to close
+        self._portal.check_caller()
+        if not self._context.closed:
+            super().close(code, reason)
+        self._context.close()
+
+    def __enter__(self) -> BlockingClientWebSocket:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc: object) -> None:
+        self.close(CloseCode.NORMAL if exc_type is None else CloseCode.INTERNAL_ERROR)
+
+    def __del__(self) -> None:
+        # Dropped without a close: the other side must not wait for it.
+        context = getattr(self, "_context", None)
+        if context is not None and not context.closed:
+            context.abandon()
