@@ -415,7 +415,12 @@ class Downstream:
 
     def _finish(self, response: ResponseFraming) -> None:
         """The response is complete."""
-        if self.due is Due.RAW or not (response.keep_alive and self._whole):
+        if self.due is Due.RAW and not self._whole:
+            self._tell(FrameType.DATA, END, b"")  # nothing that the client still sends is read
+            self._complete()
+            self._end()
+            return
+        if not (response.keep_alive and self._whole):
             self._end()
             return
         self._request = self._response = None

@@ -1,0 +1,147 @@
+"""Endpoints on a listener, foreign clients and servers, and a client that sends raw bytes."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import trio
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as foreign_connect
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as foreign_serve
+
+import restsock
+from restsock.protocol import WebSocket, WebSocketEvent
+from restsock.websockets import Endpoint, ServerWebSocket
+from tests.tls_pair import contexts
+
+PATIENCE = 30
+KEY = base64.b64encode(b"0123456789abcdef").decode()
+MASK = b"\x01\x02\x03\x04"
+
+
+async def echo(websocket: ServerWebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+@asynccontextmanager
+async def listening(
+    endpoint: Endpoint, *, tls: bool = False, path: str = "/ws", **options: Any
+) -> AsyncIterator[restsock.Server]:
+    """A listener with one endpoint."""
+    async with restsock.listen(
+        "127.0.0.1",
+        0,
+        endpoints={path: endpoint},
+        tls=contexts()[1] if tls else None,
+        **options,
+    ) as server:
+        yield server
+
+
+def url_of(server: Any, path: str = "/ws") -> str:
+    """Where the endpoint of a listener is."""
+    url: str = server.url
+    return url.rstrip("/") + path
+
+
+@contextmanager
+def foreign_client(server: Any, path: str = "/ws", **options: Any) -> Iterator[ClientConnection]:
+    """The `websockets` package as a client. In a thread."""
+    url = url_of(server, path)
+    if url.startswith("wss"):
+        options.setdefault("ssl", contexts()[0])
+        options.setdefault("server_hostname", "hub")
+    options.setdefault("compression", None)
+    options.setdefault("proxy", None)
+    with foreign_connect(url, open_timeout=PATIENCE, close_timeout=PATIENCE, **options) as client:
+        yield client
+
+
+async def in_thread(function: Callable[[], Any]) -> Any:
+    """What a function gives that blocks."""
+    with trio.fail_after(PATIENCE):
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+
+@asynccontextmanager
+async def foreign_server(
+    serve: Callable[[ServerConnection], Any], *, tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[str]:
+    """The `websockets` package as a server; gives its URL."""
+    server = foreign_serve(serve, "127.0.0.1", 0, ssl=tls, **options)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        port = server.socket.getsockname()[1]
+        yield f"ws://127.0.0.1:{port}/" if tls is None else f"wss://localhost:{port}/"
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(server.shutdown)
+            await trio.to_thread.run_sync(thread.join)
+
+
+class RawClient:
+    """A client that sends bytes, right or wrong, after an opening handshake in order."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+        self.stream = stream
+        self.websocket = WebSocket(client=True, max_message=2**26, mask_key=lambda: MASK)
+        self.websocket.receive_data(received)
+
+    async def send(self, data: bytes) -> None:
+        with trio.fail_after(PATIENCE):
+            await self.stream.send_all(data)
+
+    async def next(self) -> WebSocketEvent | None:
+        """The next event; `None` at the end."""
+        with trio.fail_after(PATIENCE):
+            while (event := self.websocket.next_event()) is None:
+                try:
+                    data = bytes(await self.stream.receive_some(65536))
+                except trio.BrokenResourceError:
+                    return None
+                if not data:
+                    return None
+                self.websocket.receive_data(data)
+            return event
+
+    async def flush(self) -> None:
+        await self.send(self.websocket.data_to_send())
+
+
+def request_for(path: str = "/ws", *fields: str, key: str = KEY) -> bytes:
+    """The request for a WebSocket."""
+    lines = "".join(f"{field}\r\n" for field in fields)
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: hub.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{lines}\r\n"
+    ).encode()
+
+
+@asynccontextmanager
+async def raw_client(server: Any, *fields: str, path: str = "/ws") -> AsyncIterator[RawClient]:
+    """One whose WebSocket has been accepted."""
+    stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", server.address[1])
+    if server.url.startswith("wss"):
+        context = contexts()[0]
+        stream = trio.SSLStream(stream, context, server_hostname="hub", https_compatible=True)
+    try:
+        await stream.send_all(request_for(path, *fields))
+        head = b""
+        with trio.fail_after(PATIENCE):
+            while b"\r\n\r\n" not in head:
+                data = bytes(await stream.receive_some(65536))
+                assert data, head
+                head += data
+        head, _, rest = head.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        yield RawClient(stream, rest)
+    finally:
+        await trio.aclose_forcefully(stream)
