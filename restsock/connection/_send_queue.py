@@ -73,13 +73,17 @@ class SendQueue:
         size = len(message)
         if isinstance(message, str) and not message.isascii():
             size = len(message.encode("utf-8"))
-        if settled is None and self._waiting and self.room < size:
+        if settled is None and self._waiting and not self._fits(size):
             self._lacked_room = True
             return None
         waiting = Waiting(message, size + OVERHEAD, settled)
         self._waiting.append(waiting)
         self._bytes += waiting.weight
         return waiting
+
+    def _fits(self, size: int) -> bool:
+        few = len(self._waiting) < self._max_messages
+        return few and self._bytes + size + OVERHEAD <= self._max_bytes
 
     def pop(self) -> Waiting:
         """Takes the first message."""
