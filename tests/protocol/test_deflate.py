@@ -30,6 +30,7 @@ from tests.protocol.test_websocket_fast import frame
 from tests.strategies import cut, until_none
 
 MASK = b"\x01\x02\x03\x04"
+FORGETS = "server_no_context_takeover; client_no_context_takeover"
 FIELD = b"Sec-WebSocket-Extensions"
 
 
@@ -54,9 +55,8 @@ def accepted(deflate: Deflate, offer: str) -> str | None:
             "permessage-deflate; server_max_window_bits=9; client_max_window_bits=10",
         ),
         (
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-            "; server_max_window_bits=12",
+            f"permessage-deflate; {FORGETS}",
+            f"permessage-deflate; {FORGETS}; server_max_window_bits=12",
         ),
         # The second best, and then what is not compression at all.
         (
