@@ -17,8 +17,10 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _http_date            the time as HTTP writes it
 #    L0  _json_log             records as JSON, one line each
 #    L0  _logging              the connection of each record, and no line that a peer has forged
+#    L0  _nearest              what may be meant by a name that is not known
 #    L0  _patterns             names and paths against patterns, in linear time
 #    L0  _principal, _watch    who a peer was found to be; files that change
+#    L0  _strict_json          JSON that everyone reads alike
 #    L0  _blocked              event loops that something blocks
 #    L0  _version              of the package
 #    L1  _arguments            arguments that a call does not have

@@ -8,6 +8,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
+from restsock._nearest import nearest
 from restsock._options import Backoff, Heartbeat, Limits, SocketOptions, Timeouts
 
 __all__ = ["check_keywords"]
@@ -45,8 +46,8 @@ def check_keywords(
 
 
 def _hint(name: str, known: set[str]) -> str:
-    if close := get_close_matches(name, sorted(known), n=1):
-        return f"; did you mean {close[0]!r}?"
+    if hint := nearest(name, sorted(known)):
+        return hint
     if close := get_close_matches(name, _PARTS, n=1, cutoff=0.8):
         return f"; did you mean options=Options({close[0]}={_PARTS[close[0]].__name__}(...))?"
     for part, kind in _PARTS.items():

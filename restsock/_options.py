@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
+
+from restsock._nearest import nearest
 
 __all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
 
@@ -372,22 +373,17 @@ class Options:
         parts: dict[str, Any] = {}
         for name, table in mapping.items():
             if name not in kinds:
-                raise ValueError(f"there are no options {name!r}{_meant(name, kinds)}")
+                raise ValueError(f"there are no options {name!r}{nearest(name, kinds)}")
             if not isinstance(table, Mapping):
                 raise ValueError(f"the options {name!r} must be a table, not {table!r}")
             known = [one.name for one in fields(kinds[name])]
             for key in table:
                 if key not in known:
                     kind = kinds[name].__name__
-                    raise ValueError(f"{kind} has no option {key!r}{_meant(key, known)}")
+                    raise ValueError(f"{kind} has no option {key!r}{nearest(key, known)}")
             values = {key: None if value == "none" else value for key, value in table.items()}
             parts[name] = kinds[name](**values)
         return cls(**parts)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def between(options: object, name: str, low: int, high: int) -> None:

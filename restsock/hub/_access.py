@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from restsock._nearest import nearest
 from restsock.auth import (
     JWT,
     Addresses,
@@ -18,7 +19,7 @@ from restsock.auth import (
     any_of,
 )
 
-from ._errors import ConfigError, nearest
+from ._errors import ConfigError
 from ._tables import AccessTable, JWTTable, Tables
 
 __all__ = ["AccessRules", "opened"]

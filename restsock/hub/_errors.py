@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 
-__all__ = ["ConfigError", "nearest", "unquoted"]
+__all__ = ["ConfigError", "unquoted"]
 
 # What is shorter is no secret, and its letters are in other words, too.
 _SHORT = 4
@@ -47,9 +46,3 @@ def unquoted(variables: Mapping[str, str]) -> Iterator[None]:
         yield
     except ConfigError as exc:
         raise exc.without(variables.values()) from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What may be meant by a name that is not known, as the end of a sentence."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -13,7 +13,9 @@ from typing import Any
 
 from msgspec import inspect
 
-from ._errors import ConfigError, nearest
+from restsock._nearest import nearest
+
+from ._errors import ConfigError
 
 __all__ = ["Reader"]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from restsock.openapi.document import Document, NotJSON, read_json, spend
+from restsock._strict_json import NotJSON, read_json
+from restsock.openapi.document import Document, spend
 
 from ._messages import Unreadable
 

@@ -12,10 +12,10 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from restsock._exceptions import SpecError
+from restsock._strict_json import NotJSON, read_json
 from restsock.openapi.document import (
     Document,
     Kind,
-    NotJSON,
     Parameter,
     Problem,
     best_of,
@@ -23,7 +23,6 @@ from restsock.openapi.document import (
     charset_of,
     kind_of,
     problem,
-    read_json,
     schema_problems,
 )
 from restsock.protocol import values_of

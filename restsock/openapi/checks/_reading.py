@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from restsock._strict_json import NotJSON, read_json
 from restsock.openapi.document import (
     Document,
-    NotJSON,
     Parameter,
     Problem,
     kind_of,
     problem,
-    read_json,
     schema_problems,
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ._document import MAX_PEER_SIZE, PEER_SECONDS, Document, SpecLike, load, parse
-from ._json import NotJSON, read_json
 from ._keywords import bounded
 from ._media_types import Kind, best_of, charset_of, covers, essence_of, kind_of
 from ._parameters import LOCATIONS, Parameter
@@ -22,7 +21,6 @@ __all__ = [
     "Match",
     "NoSuchMethod",
     "NoSuchPath",
-    "NotJSON",
     "Operation",
     "Parameter",
     "Problem",
@@ -38,7 +36,6 @@ __all__ = [
     "load",
     "parse",
     "problem",
-    "read_json",
     "schema_problems",
     "spend",
     "summary",

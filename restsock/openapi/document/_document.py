@@ -23,9 +23,9 @@ from jsonschema.exceptions import ValidationError as SchemaError
 from jsonschema_path.loaders import JsonschemaSafeLoader
 
 from restsock._exceptions import SpecError
+from restsock._strict_json import MAX_DIGITS, NotJSON, read_json
 
 from ._checking import FILES, check_document, check_patterns
-from ._json import MAX_DIGITS, NotJSON, read_json
 from ._parameters import Parameter
 from ._problems import explained
 from ._routes import Match, Operation, Routes

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Any
 
-__all__ = ["MAX_DIGITS", "NotJSON", "read_json"]
+__all__ = ["MAX_DIGITS", "NestedTooDeeply", "NotJSON", "read_json"]
 
 MAX_DIGITS = 1000
 """Of an integer. Its conversion takes the square of their number."""
@@ -19,6 +19,10 @@ MAX_DIGITS = 1000
 
 class NotJSON(ValueError):
     """It is not JSON, or readers differ about its value. The message is for a problem."""
+
+
+class NestedTooDeeply(NotJSON):
+    """It has so many arrays and objects within each other that it cannot be read."""
 
 
 def read_json(data: bytes | str) -> Any:
@@ -29,7 +33,7 @@ def read_json(data: bytes | str) -> Any:
     except NotJSON:
         raise
     except RecursionError:
-        raise NotJSON("is nested too deeply") from None
+        raise NestedTooDeeply("is nested too deeply") from None
     except ValueError:
         raise NotJSON("is not JSON" if data else "is empty") from None
 

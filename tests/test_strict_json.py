@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restsock.openapi.document._json import NotJSON, read_json
+from restsock._strict_json import NotJSON, read_json
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none()
