@@ -26,6 +26,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L1  _arguments            arguments that a call does not have
 #    L1  protocol              bytes in, events out: frames, heads, handshake, streams, WebSocket
 #    L1  auth, tls             credentials and authenticators; TLS from files
+#    L1  codecs                bytes in, values out, and back: codecs and framings of messages
 #    L2  connection            a Connection over any trio stream, and the exchanges on it
 #    L2  http1                 HTTP/1.1 towards proxies, mounted servers and clients, sans-IO
 #    L3  http_server           clients of plain HTTP, each as a connection
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from restsock import asgi as asgi
     from restsock import auth as auth
     from restsock import client as client
+    from restsock import codecs as codecs
     from restsock import connection as connection
     from restsock import http1 as http1
     from restsock import hub as hub
@@ -116,7 +118,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "": "aio asgi auth openapi sync testing tls",
     "_exceptions": """
-        ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
+        CodecError ConnectionClosed HandshakeError LocalProtocolError PeerNotFound PeerUnavailable
         ProtocolError RemoteProtocolError RequestTimeout RequestValidationError
         ResponseValidationError RestsockError SpecError StreamError StreamRefused StreamReset
         ValidationError WebSocketClosed WebSocketError WebSocketRefused

@@ -15,6 +15,7 @@
     │   ├── WebSocketRefused       the app gave another answer
     │   └── WebSocketClosed        it is closed, for whatever reason
     ├── RequestTimeout             (also a `TimeoutError`) a phase of a request took too long
+    ├── CodecError                 a message cannot be decoded, or a value not be encoded
     ├── PeerNotFound               no peer of that name or id was ever seen
     ├── PeerUnavailable            the peer is known, and not connected now
     ├── SpecError                  an OpenAPI document cannot be found, read or used
@@ -32,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 __all__ = [
+    "CodecError",
     "ConnectionClosed",
     "HandshakeError",
     "LocalProtocolError",
@@ -254,6 +256,34 @@ class RequestTimeout(RestsockError, TimeoutError):
         super().__init__(message)
         self.phase = phase
         self.may_have_run = may_have_run
+
+
+class CodecError(RestsockError):
+    """Bytes cannot be decoded, or a value cannot be encoded. Nothing else of the data is affected.
+
+    All that a peer sends comes out of `restsock.codecs` as values or as this error. The text shows
+    nothing of the data, since that may be a secret. Decoding or encoding the same again fails
+    again.
+
+    Attributes:
+        kind: what is wrong, for programs and counters:
+
+            - `"malformed"`: the bytes are not what the format says.
+            - `"truncated"`: they end too early, or pieces of them never came.
+            - `"too_large"`: more bytes than `max_length`, before or after they are decompressed.
+            - `"too_deep"`: more lists and mappings within each other than `max_depth`.
+            - `"too_many"`: more values than `max_items`.
+            - `"unsupported"`: the format allows it, but it is not taken from a peer, or a library
+              for it is not installed.
+            - `"value"`: the format has no way to write this value.
+        fatal: whether the rest of the stream is lost, since nobody can tell where its next message
+            begins. A connection on which that happens has to be closed.
+    """
+
+    def __init__(self, message: str, *, kind: str, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.fatal = fatal
 
 
 class PeerNotFound(RestsockError):

@@ -40,13 +40,20 @@ HOMES = {
     "click": {"cli"},
     "joserfc": {"auth"},
     "rich": {"cli"},
-    "msgspec": {"hub"},
+    "msgspec": {"hub", "codecs"},
+    "yaml": {"openapi", "codecs"},
+    "cbor2": {"codecs"},
+    "fastavro": {"codecs"},
+    "brotli": {"codecs"},
+    "cramjam": {"codecs"},
+    "lz4": {"codecs"},
+    "backports": {"codecs"},
     "tomli": {"hub"},
     "pytest": {"_pytest"},
     "python_socks": {"client"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
-SANS_IO = ("protocol", "http1")
+SANS_IO = ("protocol", "http1", "codecs")
 NOT_IN_SANS_IO = {
     *("trio", "asyncio", "socket", "select", "selectors"),
     *("threading", "queue", "multiprocessing", "subprocess"),
@@ -58,6 +65,7 @@ HEAVY = {
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
     *("python_socks", "click", "joserfc", "msgspec", "rich", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
+    *("yaml", "cbor2", "fastavro", "brotli", "cramjam", "lz4", "backports"),
 }
 # What `import restsock` alone, without any use, does not load either.
 NOT_YET = {
@@ -331,6 +339,7 @@ def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None
         ("import restsock", HEAVY | NOT_YET),
         ("from restsock import connect, listen, tls, auth", HEAVY | {"asyncio"}),
         ("import restsock.sync", HEAVY | {"asyncio"}),
+        ("from restsock.codecs import Format; Format('json', before=['separate'])", HEAVY),
     ],
 )
 def test_what_an_import_does_not_load(program: str, unwanted: set[str]) -> None:

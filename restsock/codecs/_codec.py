@@ -1,0 +1,164 @@
+"""What a codec is, how one is made by its name, and the border that no other error crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Protocol
+
+from restsock._exceptions import CodecError
+
+from ._bounds import Bounds, check_length
+from ._registry import Registry, named
+
+__all__ = ["CODECS", "Codec", "RawCodec", "codec"]
+
+_REGISTRY = Registry(
+    "codec",
+    {
+        "json": "_json:JSON",
+        "msgpack": "_msgpack:MessagePack",
+        "cbor": "_cbor:CBOR",
+        "yaml": "_yaml:YAML",
+        "csv": "_csv:CSV",
+        "string": "_plain:String",
+        "binary": "_plain:Binary",
+        "null": "_plain:Null",
+        "influx": "_influx:Influx",
+        "statsd": "_statsd:StatsD",
+        "dogstatsd": "_dogstatsd:DogStatsD",
+        "graphite": "_graphite:Graphite",
+        "syslog": "_syslog:Syslog",
+        "avro": "_avro:Avro",
+    },
+    {"graphite-plaintext": "graphite"},
+)
+
+CODECS: tuple[str, ...] = _REGISTRY.names
+"""The names of all codecs."""
+
+
+class Codec(Protocol):
+    """Makes values of bytes, and bytes of values. It has no state, so one does for all connections.
+
+    Attributes:
+        name: what it is called in configurations.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in configurations."""
+
+    def decode(self, data: bytes, now: int | None = None) -> list[Any]:
+        """The values of a message: one, or in formats of lines one for each line.
+
+        Args:
+            data: the message.
+            now: when it came, in nanoseconds since 1970; for times that lack their year, or that
+                stand for that of the receiver.
+
+        Raises:
+            CodecError: it is no message of this format, or exceeds a bound. Nothing else is raised
+                for what a peer sends.
+        """
+
+    def encode(self, value: Any) -> bytes:
+        """The message that a value is; `decode` gives it back, as far as the format has its types.
+
+        Raises:
+            CodecError: the format has no such value, or it exceeds a bound.
+        """
+
+
+class RawCodec(Protocol):
+    """What is behind a codec: it reads and writes a format, and may raise whatever it likes.
+
+    Its constructor takes `bounds`, and the options of the codec as keywords.
+    """
+
+    def decode(self, data: bytes, now: int | None) -> list[Any]:
+        """The values of a message that is not too long."""
+
+    def encode(self, value: Any) -> bytes:
+        """The message, which may be too long."""
+
+
+def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
+    """Makes a codec.
+
+        codec("json")
+        codec("avro", schema={"type": "record", ...}, compression="deflate")
+        codec({"name": "json", "config": {"mode": "sorted", "max_length": 65536}})
+
+    Args:
+        config: its name, or a mapping with `name` and perhaps `config`, which holds options.
+        options: more of them. Each codec has `max_length` (1 MiB), `max_depth` (64) and `max_items`
+            (100,000; 10,000 for YAML). docs/connectors.md lists the others.
+
+    Raises:
+        ValueError: there is no such codec or option, or a value is not valid. The message names
+            the nearest one.
+        ImportError: the codec needs a library that is not installed; the message says which extra
+            has it.
+    """
+    name, configured = named(config, "codec")
+    name, kind = _REGISTRY.find(name)
+    options = {**configured, **options}
+    limits = {each.name for each in fields(Bounds)}
+    try:
+        given = {option: options.pop(option) for option in limits & options.keys()}
+        bounds = Bounds(**{**getattr(kind, "default_bounds", {}), **given})
+    except ValueError as exc:
+        raise ValueError(f"the codec {name!r}: {exc}") from exc
+    return _Checked(name, _REGISTRY.build(name, kind, options, bounds=bounds), bounds)
+
+
+class _Checked:
+    """A codec: a format within its bounds, with one kind of error.
+
+    The table of what becomes of foreign errors is here, and only here. They are not kept as causes:
+    many of them quote the data, or hold all of it.
+    """
+
+    def __init__(self, name: str, raw: RawCodec, bounds: Bounds) -> None:
+        self.name = name
+        self._raw = raw
+        self._bounds = bounds
+
+    def __repr__(self) -> str:
+        return f"<codec {self.name}>"
+
+    def decode(self, data: bytes, now: int | None = None) -> list[Any]:
+        try:
+            check_length(len(data), self._bounds.max_length)
+            return self._raw.decode(data, now)
+        except CodecError as exc:
+            raise CodecError(f"{self.name}: {exc}", kind=exc.kind) from None
+        except RecursionError:
+            raise CodecError(f"{self.name}: nested too deeply", kind="too_deep") from None
+        except MemoryError:
+            raise CodecError(f"{self.name}: takes too much memory", kind="too_large") from None
+        except EOFError:
+            raise CodecError(f"{self.name}: ends too early", kind="truncated") from None
+        # What a library raises for hostile bytes is for the library to say.
+        except Exception as exc:  # noqa: BLE001
+            raise CodecError(
+                f"{self.name}: not valid ({type(exc).__name__})", kind="malformed"
+            ) from None
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            data = self._raw.encode(value)
+            check_length(len(data), self._bounds.max_length)
+        except CodecError as exc:
+            raise CodecError(f"{self.name}: {exc}", kind=exc.kind) from None
+        except RecursionError:
+            raise CodecError(f"{self.name}: nested too deeply", kind="too_deep") from None
+        except MemoryError:
+            raise CodecError(f"{self.name}: takes too much memory", kind="too_large") from None
+        # A value may be of any type, with methods that raise anything.
+        except Exception as exc:  # noqa: BLE001
+            raise CodecError(
+                f"{self.name}: no such value ({type(exc).__name__})", kind="value"
+            ) from None
+        return data

@@ -1,0 +1,68 @@
+"""Numbers and times as formats of text have them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from restsock._exceptions import CodecError
+
+from ._shape import malformed
+
+__all__ = ["number_of", "required", "text_in", "written"]
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]+)?")
+_MAX_DIGITS = 100
+
+
+def number_of(text: str) -> int | float:
+    """The number: `int` where it has neither a point nor an exponent.
+
+    Raises:
+        CodecError: it is none, or infinite.
+    """
+    match = _NUMBER.fullmatch(text) if len(text) <= _MAX_DIGITS else None
+    if match is None:
+        raise malformed("no number where one is due")
+    if not any(match.groups()):
+        return int(text)
+    number = float(text)
+    if math.isinf(number):
+        raise malformed("a number that is out of range")
+    return number
+
+
+def written(value: Any) -> str:
+    """The number as text; `number_of` gives it back.
+
+    Raises:
+        CodecError: it is none, or not finite.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        text = repr(int(value) if isinstance(value, int) else float(value))
+        if len(text) <= _MAX_DIGITS:
+            return text
+    raise CodecError("no finite number where one is due", kind="value")
+
+
+def required(value: Any, key: str) -> Any:
+    """What a mapping has under a key; raises `CodecError` if it is none, or has nothing there."""
+    if not isinstance(value, dict):
+        raise CodecError("takes a mapping only", kind="value")
+    found = value.get(key)
+    if found is None:
+        raise CodecError(f"lacks {key}", kind="value")
+    return found
+
+
+def text_in(value: Any, key: str, forbidden: re.Pattern[str]) -> str:
+    """The text that a mapping has under a key.
+
+    Raises:
+        CodecError: there is none, it is empty, or it has what the format cannot write there.
+    """
+    found = required(value, key)
+    if not isinstance(found, str) or not found or forbidden.search(found):
+        raise CodecError(f"{key} cannot be written", kind="value")
+    return found
