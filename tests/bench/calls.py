@@ -5,7 +5,8 @@
                                                            calls, functions in C that they call
 
 Both ends are in one process, each with a loop of its own, and every thread has a profile function
-that counts. A call of a function in C belongs to the package whose code makes it. Resuming a
+that counts. Of the ingress it is the hub alone: the app that it passes requests on to is another
+process, and the caller is `requests`. A call of a function in C belongs to the package whose code makes it. Resuming a
 generator or a coroutine counts as a call, as it does for the interpreter.
 
 Which thread reads the socket is a race, and so is who finds a lock taken: a request has a few
@@ -32,7 +33,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from tests.bench import certificates
-from tests.bench.processes import ROOT, environment, hide_c_masking, python
+from tests.bench.processes import ROOT, environment, hide_c_masking, python, running
 from tests.bench.profiling import package_of
 
 WARM_UP = 50
@@ -43,7 +44,7 @@ _LOOKS = 3
 _PAUSE = 0.0005  # seconds
 
 _NAME = "bench"
-KINDS = ("adapter", "session", "aio", "plain")
+KINDS = ("adapter", "session", "aio", "plain", "ingress")
 SCHEMES = ("ws", "wss")
 
 # Thread, function, and whether it has called one in C or was called itself.
@@ -182,6 +183,34 @@ def _plain(folder: str | None) -> Iterator[Callable[[int], object]]:
 
 
 @contextlib.contextmanager
+def _ingress(folder: str | None) -> Iterator[Callable[[int], object]]:
+    """What makes so many requests of plain HTTP to a peer, by way of the ingress that is here."""
+    import requests
+
+    import restsock
+    from restsock.ingress import Ingress, Route
+    from tests.bench import spells
+    from tests.bench.peers import wait_until_served
+
+    tls = certificates.listener_tls(folder)
+    ingress = Ingress(routes=[Route(certificates.HOST, _NAME)])
+    listener = restsock.listen(certificates.HOST, 0, tls=tls, ingress=ingress)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(_entered(listener))
+        host, port = certificates.HOST, server.address[1]
+        files = None if folder is None else certificates.files_in(Path(folder))
+        words = ["dial", server.url, _NAME, "flask", *([] if folder is None else [folder])]
+        stack.enter_context(running(python("serve", *words)))
+        base = f"{'http' if files is None else 'https'}://{host}:{port}"
+        wait_until_served(base, files)
+        session = stack.enter_context(requests.Session())
+        session.trust_env = False
+        if files is not None:
+            session.verify = str(files.ca)
+        yield partial(spells.calls, session, base)
+
+
+@contextlib.contextmanager
 def _tasks(folder: str | None) -> Iterator[Callable[[int], object]]:
     """What makes so many requests from a task of an asyncio loop on this thread."""
     import restsock.aio
@@ -208,6 +237,9 @@ def _tasks(folder: str | None) -> Iterator[Callable[[int], object]]:
         yield lambda count: loop.run_until_complete(calls(route, count))
 
 
+_PLAIN = {"plain": _plain, "ingress": _ingress}
+
+
 def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, str]]:
     """The calls of each request, and which thread does what."""
     recorder = Recorder()
@@ -220,7 +252,7 @@ def requests_counted(kind: str, scheme: str) -> tuple[list[Counts], dict[int, st
         if kind == "aio":
             opened = _tasks(folder)
         else:
-            opened = _plain(folder) if kind == "plain" else _threads(kind, folder)
+            opened = _PLAIN[kind](folder) if kind in _PLAIN else _threads(kind, folder)
         calls = stack.enter_context(opened)
         calls(WARM_UP)
         counted = [recorder.count(partial(calls, 1)) for _ in range(REQUESTS)]
@@ -306,7 +338,8 @@ def measure_one(kind: str, scheme: str) -> dict[str, Any]:
 def measure() -> list[dict[str, Any]]:
     """`requests` with the adapter, `restsock.Session` and `restsock.aio`, over ws and wss.
 
-    And plain HTTP to an endpoint of a listener, over http and https.
+    And plain HTTP to an endpoint of a listener and to a peer by way of the ingress, over http and
+    https.
     """
     return [
         {"kind": kind, "scheme": scheme, **measure_one(kind, scheme)}
