@@ -6,8 +6,8 @@
 
 Both ends are in one process, each with a loop of its own, and every thread has a profile function
 that counts. Of the ingress it is the hub alone: the app that it passes requests on to is another
-process, and the caller is `requests`. A call of a function in C belongs to the package whose code makes it. Resuming a
-generator or a coroutine counts as a call, as it does for the interpreter.
+process, and the caller is `requests`. A call of a function in C belongs to the package whose code
+makes it. Resuming a generator or a coroutine counts as a call, as it does for the interpreter.
 
 Which thread reads the socket is a race, and so is who finds a lock taken: a request has a few
 calls more when a thread was late. So each request is counted by itself, from rest to rest, and of
