@@ -12,8 +12,8 @@ any), `send_data()`, `send_end()`. `reset()` is allowed at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -65,6 +65,8 @@ __all__ = [
 # refuse the request. A body that was given whole is kept whatever its size: its giver has it too.
 _KEPT = 64 * 1024
 
+_NOTHING = nullcontext()
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -115,6 +117,8 @@ class Table(Protocol):
     def consume(self, exchange: Exchange, nbytes: int) -> None: ...
 
     def reset(self, exchange: Exchange, code: int, reason: str) -> None: ...
+
+    def call_afterwards(self, function: Callable[[], object]) -> None: ...
 
 
 class Lane(Protocol):
@@ -391,18 +395,18 @@ class Exchange:
         error.may_have_run = self.connection.multiplexer.announced(self.id)
         return error
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> AbstractContextManager[object]:
         """Has what is sent in the block leave in as few frames as it needs, and at its end."""
         connection = self.connection
-        if connection is None:
-            yield
-            return
-        connection.writer.cork()
-        try:
-            yield
-        finally:
-            connection.writer.uncork()
+        return _NOTHING if connection is None else connection.writer
+
+    def afterwards(self, function: Callable[[], object]) -> None:
+        """Calls a function when all events that have come on its connection were handed on.
+
+        To be called from an observer, on the loop, while there is a connection.
+        """
+        assert self.connection is not None
+        self.connection.exchange_table.call_afterwards(function)
 
     def consume(self, nbytes: int) -> None:
         """Gives the peer credit for body bytes that are used up."""

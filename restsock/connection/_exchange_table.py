@@ -35,6 +35,7 @@ from restsock.protocol import (
 )
 
 from ._close import stream_error
+from ._deadlines import RequestDeadlines
 from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer, unobserved
 from ._lifecycle import CLOSED, DRAINING
 from ._retry import pause_before
@@ -75,11 +76,12 @@ class ExchangeTable:
     """
 
     __slots__ = (
+        "_afterwards",
         "_clock",
         "_connection",
         "_counters",
+        "_deadlines",
         "_dispatching",
-        "_due",
         "_exchanges",
         "_left",
         "_lifecycle",
@@ -111,7 +113,8 @@ class ExchangeTable:
         self._exchanges: dict[int, Exchange] = {}
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._write_paused: dict[Exchange, None] = {}  # a set would take more memory
-        self._due: dict[int, float] | None = None  # made with the first request that has a time
+        self._deadlines: RequestDeadlines | None = None  # made with the first that has a time
+        self._afterwards: list[Callable[[], object]] | None = None  # made for the first
         self._left: list[MultiplexerEvent] = []  # taken and not handled; the next one is the last
         self._dispatching = False
         self._refused_at = _NEVER
@@ -311,6 +314,14 @@ class ExchangeTable:
             self._waiting or self._lifecycle.state is DRAINING or self._multiplexer.exhausted
         ):
             self._writer.call_on_loop(self.settle)
+        while self._afterwards:
+            self._afterwards.pop(0)()
+
+    def call_afterwards(self, function: Callable[[], object]) -> None:
+        """Calls a function when all that has come was handed on. For an observer, on the loop."""
+        if self._afterwards is None:
+            self._afterwards = []
+        self._afterwards.append(function)
 
     def _dispatch_left(self) -> None:
         if self._lifecycle.state is not CLOSED:
@@ -347,8 +358,8 @@ class ExchangeTable:
 
     def _close_exchange(self, stream_id: int) -> None:
         exchange = self._exchanges.pop(stream_id, None)
-        if self._due:
-            self._due.pop(stream_id, None)
+        if self._deadlines is not None:
+            self._deadlines.remove(stream_id)
         if exchange is not None:
             exchange.closed = True
             self._write_paused.pop(exchange, None)
@@ -406,12 +417,10 @@ class ExchangeTable:
             exchange.reset(ResetCode.INTERNAL, "the handler failed")
 
     def _bound_request(self, stream_id: int, seconds: float) -> None:
-        watched = self._due is not None
-        if self._due is None:
-            self._due = {}
-        self._due[stream_id] = self._clock.current_time() + seconds
-        if not watched:
-            self._lifecycle.start_soon(self._give_up_overdue)
+        if self._deadlines is None:
+            self._deadlines = RequestDeadlines(self._writer.lock, self._give_up)
+        if self._deadlines.add(stream_id, self._clock.current_time() + seconds):
+            self._lifecycle.start_soon(self._deadlines.watch)
 
     # --- later --------------------------------------------------------------------------------
 
@@ -445,29 +454,11 @@ class ExchangeTable:
         await trio.sleep(self._connection.timeouts.idle)
         self._give_up(stream_id)
 
-    async def _give_up_overdue(self) -> None:
-        """Gives up the requests of the peer that are not over in time, until there are none.
-
-        Its task exists only where the time is set, so the others pay nothing for it.
-        """
-        while (due := self._next_due()) is not None:
-            stream_id, deadline = due
-            await trio.sleep_until(deadline)
-            self._give_up(stream_id)  # unless it is over meanwhile
-
-    def _next_due(self) -> tuple[int, float] | None:
-        """The first request whose time will be over, and when; `None` once there are none."""
-        with self._writer.lock:
-            for due in (self._due or {}).items():
-                return due
-            self._due = None  # after this, the next request has a task of its own
-            return None
-
     def _give_up(self, stream_id: int) -> None:
         """Ends what has taken too long: a request of the peer's, or a failure. On the loop."""
         with self._writer.lock:
-            if self._due:
-                self._due.pop(stream_id, None)
+            if self._deadlines is not None:
+                self._deadlines.remove(stream_id)
             seconds = self._connection.options.timeouts.request
             why = f"the request was not over within {seconds} s"
             self._multiplexer.give_up(stream_id, ResetCode.TIMEOUT, why, "request")

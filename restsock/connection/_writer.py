@@ -221,18 +221,23 @@ class Writer:
 
     # --- the cork ---------------------------------------------------------------------------
 
+    # As a lock: by calls, or by a block.
+
     def cork(self) -> None:
         """Has all that is sent from now on leave together, at `uncork()`. Takes the lock."""
         self.lock.acquire()
         self._corked += 1
 
-    def uncork(self) -> None:
+    def uncork(self, *_: object) -> None:
         """Ends a `cork()`; sends what is due. Gives the lock back."""
         try:
             self._corked -= 1
             self.flush()
         finally:
             self.lock.release()
+
+    __enter__ = cork
+    __exit__ = uncork
 
     # --- sending ----------------------------------------------------------------------------
 

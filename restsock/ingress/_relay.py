@@ -1,7 +1,8 @@
 """One request from the ingress to a peer, and the response back: two exchanges, joined.
 
 Each observes its exchange and calls the other, on the loop, without a task: what comes on one side
-leaves on the other in the same step. The credit of a side is given back when the other has room, so
+leaves on the other in the same step: once, when all that has come at once was looked at, or with
+the end. The credit of a side is given back when the other has room, so
 either is as slow as the slower of the two, and neither holds more than its window.
 
 The request to the peer begins with the first that comes after the head, so that a short one leaves
@@ -105,7 +106,9 @@ class Relay:
         self._owed = 0  # body bytes whose credit waits for room at the peer
         self._owed_back = 0  # the same, the other way
         self._unwanted = False  # the peer wants no more of the request
-        self._head: ResponseHead | None = None  # held back until something follows it
+        self._head: ResponseHead | None = None  # held back, and what follows it
+        self._held_back: list[bytes] = []
+        self._holds_back = False
         self._translate: Translate | None = None
         head = inbound.request
         self._upgrades = head.upgrade is not None
@@ -281,6 +284,8 @@ class Relay:
                 self._inbound.consume(self._owed)
                 self._owed = 0
             elif isinstance(event, Failed):
+                if self._head is None:
+                    self._pass_back()  # what has come before that
                 self._fail(event.error)
         except LocalProtocolError as exc:  # what the peer sent cannot be passed on
             self._fail(exc)
@@ -294,42 +299,56 @@ class Relay:
             return
         self.answered = True
         self.status = head.status
-        # With a length, or without a body, more mostly follows at once: they leave together.
-        if content_length(head.headers) is not None or head.status in (204, 304):
-            self._head = head
-            connection = self._inbound.connection
-            assert connection is not None
-            connection.writer.leave_to_loop(self._send_held_head)
-        else:
-            with self._inbound.batch():
-                self._inbound.send_head(head)
+        self._head = head
+        self._hold_back()
 
-    def _send_held_head(self) -> None:
-        """Nothing has followed it: the client gets it now."""
-        head, self._head = self._head, None
-        if head is None or self.over:
+    def _receive_back(self, data: bytes) -> None:
+        self._held_back.append(data)
+        self._hold_back()
+
+    def _hold_back(self) -> None:
+        """What comes in one step leaves together: with the end, or when the step is over."""
+        if not self._holds_back:
+            self._holds_back = True
+            assert self.outbound is not None
+            self.outbound.afterwards(self._send_held_back)
+
+    def _send_held_back(self) -> None:
+        """The step is over: the client gets what has come."""
+        self._holds_back = False
+        if self.over:
             return
         try:
-            with self._inbound.batch():
-                self._inbound.send_head(head)
+            self._pass_back()
         except LocalProtocolError as exc:
             self._fail(exc)
 
-    def _receive_back(self, data: bytes) -> None:
-        self.sent += len(data)
-        head, self._head = self._head, None
-        with self._inbound.batch():
-            if head is not None:
-                self._inbound.send_head(head)
-            self._inbound.send_data(data)
-        self._give_credit_back(len(data))
+    def _pass_back(self, end: Headers | None = None) -> None:
+        """Sends what is held back, and perhaps the end.
+
+        Raises:
+            LocalProtocolError: it cannot be sent.
+        """
+        inbound, head = self._inbound, self._head
+        data = b"".join(self._held_back)
+        self._head = None
+        self._held_back.clear()
+        with inbound.batch():
+            if head is not None and end is not None and not end:
+                inbound.respond(head, data)
+            else:
+                if head is not None:
+                    inbound.send_head(head)
+                if data:
+                    inbound.send_data(data)
+                if end is not None:
+                    inbound.send_end(end)
+        if data:
+            self.sent += len(data)
+            self._give_credit_back(len(data))
 
     def _receive_end(self, trailers: Headers) -> None:
-        head, self._head = self._head, None
-        with self._inbound.batch():
-            if head is not None:
-                self._inbound.send_head(head)
-            self._inbound.send_end(trailers)
+        self._pass_back(trailers)
         self._answered_whole = True
         if not self._upgrades or self._ended is not None:
             self._finish(whole=True)

@@ -57,7 +57,7 @@ class FakeCarrier:
         return True
 
     def open_stream(self, head: RequestHead, *, end: bool) -> int:
-        self.ended = () if end else None
+        self.ended = [] if end else None
         return 1
 
     def send_head(self, id: int, head: ResponseHead) -> None:
@@ -72,7 +72,7 @@ class FakeCarrier:
 
     def send_end(self, id: int, trailers: Headers = ()) -> None:
         assert self.ended is None
-        self.ended = trailers
+        self.ended = list(trailers)
 
     def note_sent(self, exchange: Exchange) -> None:
         if len(self.waiting) > SEND_BUFFER:
@@ -90,11 +90,11 @@ class FakeCarrier:
 
     def wake(self) -> None: ...
 
-    def cork(self) -> None: ...
+    def __enter__(self) -> None: ...
 
-    def uncork(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
 
-    def leave_to_loop(self, function: Callable[[], object]) -> None:
+    def call_afterwards(self, function: Callable[[], object]) -> None:
         self.later.append(function)
 
 
@@ -153,12 +153,15 @@ class Scene:
                 assert self.client.credit >= 0
             self.inbound.observer(event)
 
-    def from_peer(self, *events: ExchangeEvent) -> None:
+    def from_peer(self, *events: ExchangeEvent, more: bool = False) -> None:
+        """Has these come at once, and perhaps more of it."""
         for event in events:
             if isinstance(event, DataReceived):
                 self.peer.credit -= len(event.data)
                 assert self.peer.credit >= 0
             self.outbound.observer(event)
+        if not more:
+            self.turn()
 
     def drain(self, side: FakeCarrier, exchange: Exchange, nbytes: int = 1_000_000) -> None:
         side.taken += side.waiting[:nbytes]
@@ -168,8 +171,8 @@ class Scene:
             exchange.observer(Writable())
 
     def turn(self) -> None:
-        while self.client.later:
-            self.client.later.pop(0)()
+        while self.peer.later:
+            self.peer.later.pop(0)()
 
 
 def response(status: int = 200, *fields: tuple[bytes, bytes]) -> ResponseReceived:
@@ -223,12 +226,15 @@ def test_any_schedule_gives_the_same_bytes(draw: st.DataObject) -> None:
             found["down ends"] = end_down
         if scene.client.waiting:
             found["client reads"] = lambda: scene.drain(scene.client, scene.inbound, some("read"))
-        if scene.client.later:
+        if scene.peer.later:
             found["turn"] = scene.turn
         return found
 
     def some(label: str) -> int:
         return draw.draw(st.integers(1, WINDOW), label=label)
+
+    def more() -> bool:
+        return draw.draw(st.booleans(), label="more at once")
 
     def start() -> None:
         nonlocal started
@@ -267,13 +273,13 @@ def test_any_schedule_gives_the_same_bytes(draw: st.DataObject) -> None:
         nonlocal answered
         answered = True
         fields = [(b"Content-Length", b"%d" % len(down))] if length else []
-        scene.from_peer(response(103), response(200, *fields))
+        scene.from_peer(response(103), response(200, *fields), more=more())
 
     def send_down() -> None:
         nonlocal sent_down
         piece = down[sent_down : sent_down + min(some("down"), scene.peer.credit)]
         sent_down += len(piece)
-        scene.from_peer(data(piece))
+        scene.from_peer(data(piece), more=more())
 
     def end_down() -> None:
         nonlocal down_ended
@@ -375,7 +381,6 @@ def test_a_head_that_nothing_follows_is_not_kept() -> None:
     scene.from_client(end())
     scene.connect()
     scene.from_peer(response(200, (b"Content-Length", b"2")))
-    scene.turn()
     assert [head.status for head in scene.client.heads] == [200]
     scene.from_peer(data(b"ok"), end())
     assert (scene.client.waiting, scene.client.ended, scene.ends) == (b"ok", [], 1)
@@ -442,28 +447,46 @@ def test_a_peer_that_is_lost_before_its_head_is_answered_for() -> None:
 def test_a_peer_that_is_lost_with_its_head_held_back_is_answered_for() -> None:
     scene = begun()
     lost = ConnectionClosed("lost", may_have_run=True)
-    scene.from_peer(response(200, (b"Content-Length", b"2")), Failed(lost))
-    scene.turn()
+    scene.from_peer(response(200, (b"Content-Length", b"2")), data(b"o"), Failed(lost))
     assert (scene.failures, scene.client.heads, scene.ends) == ([lost], [], 1)
 
 
 def test_a_peer_that_is_lost_after_its_head_cuts_the_response() -> None:
     scene = begun()
-    scene.from_peer(response(), data(b"x"), Failed(ConnectionClosed("lost", may_have_run=True)))
+    scene.from_peer(response(), data(b"x"))
+    scene.from_peer(Failed(ConnectionClosed("lost", may_have_run=True)))
     assert scene.client.was_reset == ResetCode.INTERNAL
     assert (scene.failures, scene.ends) == ([], 1)
 
 
+def test_what_came_at_once_with_a_failure_is_passed_on_before_it() -> None:
+    scene = begun()
+    scene.from_peer(response())
+    scene.from_peer(data(b"x"), Failed(ConnectionClosed("lost", may_have_run=True)))
+    assert (scene.client.waiting, scene.client.was_reset) == (b"x", ResetCode.INTERNAL)
+
+
+def test_what_comes_at_once_leaves_at_once() -> None:
+    scene = begun(HEAD, end())
+    scene.from_peer(response(), data(b"a"), data(b"b"), more=True)
+    assert scene.client.heads == []
+    scene.from_peer(end(), more=True)
+    assert ([head.status for head in scene.client.heads], scene.client.waiting) == ([200], b"ab")
+    assert (scene.client.ended, scene.ends) == ([], 1)
+    scene.turn()
+    assert scene.client.waiting == b"ab"
+
+
 def test_a_request_is_sent_again_where_the_peer_provably_has_not_begun() -> None:
     scene = begun(HEAD, data(b"ab"), end())
-    assert (scene.peer.waiting, scene.peer.ended) == (b"ab", ())
+    assert (scene.peer.waiting, scene.peer.ended) == (b"ab", [])
     again = scene.outbound
     scene.peer = FakeCarrier()
     again.connection, again.id = None, 0
     scene.from_peer(Requeued(StreamRefused("busy")))
     assert (scene.relay.waiting, scene.waits) == (True, 2)
     scene.connect()
-    assert (scene.peer.waiting, scene.peer.ended) == (b"ab", ())
+    assert (scene.peer.waiting, scene.peer.ended) == (b"ab", [])
 
 
 def test_what_the_peer_may_not_send_ends_it() -> None:
@@ -513,7 +536,7 @@ def test_an_upgrade_ends_when_both_halves_have(client_first: bool) -> None:
         scene.from_peer(end())
         assert scene.ends == 0
         scene.from_client(data(b"!"), end())
-    assert (scene.client.ended, scene.peer.ended) in (([], []), ([], ()))
+    assert (scene.client.ended, scene.peer.ended) == ([], [])
     assert (scene.peer.was_reset, scene.ends) == (None, 1)
 
 

@@ -271,15 +271,12 @@ class ResponseCheck(Exchange):
         assert connection is not None
         if head is None or self._outer.closed:
             return
-        connection.writer.cork()
-        try:
+        with connection.writer:
             self._outer.send_head(head)
             for part in parts:
                 self._outer.send_data(part)
             if end is not None:
                 self._outer.send_end(end)
-        finally:
-            connection.writer.uncork()
         if not self._outer.closed:
             self.observer(Writable())
 
