@@ -77,6 +77,10 @@ class RequestDeadlines:
         self._lock = lock
         self._give_up = give_up
 
+    def __len__(self) -> int:
+        """How many are noted."""
+        return len(self._due)
+
     def add(self, stream_id: int, deadline: float) -> bool:
         """Notes a request; tells whether `watch` has to be started."""
         self._due[stream_id] = deadline

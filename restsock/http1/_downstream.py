@@ -1,12 +1,13 @@
 """HTTP/1.1 seen from its server, without I/O: it takes the place of the WebSocket in a `Pipeline`.
 
 A client of plain HTTP asks for the same things as a peer, in another form. So this makes frames of
-its requests, as a peer would have sent them, for a `Multiplexer`; and bytes of the frames that this
-one answers with. Limits, states, flow control and errors are the multiplexer's, as for any peer:
+its requests, as a peer would have sent them, for a `Multiplexer` (a head is handed on as it was
+read here); and bytes of the frames that this one answers with. Limits, states, flow control and
+errors are the multiplexer's, as for any peer:
 
 | from the client | to the multiplexer |   | from the multiplexer | to the client            |
 |-----------------|--------------------|---|----------------------|--------------------------|
-| a head          | HEAD, a new stream |   | HEAD                 | a head, with its framing |
+| a head          | a new stream       |   | HEAD                 | a head, with its framing |
 | its body        | DATA               |   | DATA                 | bytes, or a chunk        |
 | its end         | END                |   | END                  | the last chunk, if any   |
 | trailers        | HEAD with END      |   | HEAD with END, later | trailers, after chunks   |
@@ -30,13 +31,13 @@ from restsock.protocol import (
     HEADER_SIZE,
     BinaryMessage,
     FrameType,
+    ParsedRequest,
     ResetCode,
     WebSocketEvent,
     decode_reset,
     encode_reset,
     encode_trailers,
     encode_window,
-    flags_of,
 )
 
 from ._chunked import ChunkedBody
@@ -130,7 +131,7 @@ class Downstream:
         self.out: list[bytes | bytearray | memoryview] = []
         self.pongs: list[bytes] = []
         self._limits = limits
-        self._scheme = flags_of(scheme)
+        self._scheme = scheme
         self._date = date
         self._clock = clock
         self._buffer = bytearray()
@@ -212,7 +213,7 @@ class Downstream:
             return False
         head = bytes(buffer[: at + 4])
         del buffer[: at + 4]
-        self._begin(parse_request_head(head))
+        self._begin(parse_request_head(head, self._scheme))
         return bool(buffer)
 
     def _begin(self, request: ParsedHead) -> None:
@@ -222,23 +223,32 @@ class Downstream:
         self._keep_alive = self._keep_alive and request.keep_alive and self.stream_id < _LAST_ID
         self._credit = self._limits.initial_window
         self._sent = 0
+        self._left = 0
+        self._chunks = None
         self._whole = False
-        flags = self._scheme
+        self.due = Due.NOTHING
         body = b""
         if request.chunked:
             self.due, self._chunks = Due.CHUNKS, ChunkedBody(self._limits.max_head)
-        elif request.upgrade:
-            self.due = Due.NOTHING
         elif request.length:
             self.due, self._left = Due.BODY, request.length
             room = min(self._credit, self._limits.max_frame - len(request.payload))
             if request.length <= min(len(self._buffer), room):
                 body = self._take(request.length)
-                self._left = 0
-        if not (request.chunked or request.upgrade or self._left):
-            flags |= END
-            self._complete()
-        self._tell(FrameType.HEAD, flags, request.payload + body)
+                self._complete()
+        else:
+            self._whole = not request.upgrade
+        self.events.append(
+            ParsedRequest(
+                self.stream_id,
+                request.head,
+                request.payload,
+                request.length,
+                request.upgrade,
+                body,
+                self._whole,
+            )
+        )
 
     def _complete(self) -> None:
         """All of the request is there."""
@@ -439,7 +449,7 @@ class Downstream:
     def _end_with(self, status: int, text: str = "", fields: bytes = b"") -> None:
         """Answers in place of an app, if nothing was answered, and ends the connection."""
         if self._response is None:
-            head_only = self._request is not None and self._request.method == b"HEAD"
+            head_only = self._request is not None and self._request.head.method == b"HEAD"
             self.out.append(last_answer(status, self._date(), text, fields, head_only=head_only))
         else:
             self.broken = self._response.ends_with_connection

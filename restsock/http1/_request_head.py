@@ -55,8 +55,8 @@ class ParsedHead(NamedTuple):
     """What a request head says, for this hop and for those after it.
 
     Attributes:
-        payload: the head as it crosses: nothing of this hop is in it.
-        method: of the request.
+        head: as it crosses: nothing of this hop is in it.
+        payload: the same in bytes.
         length: its Content-Length; `None` without one.
         chunked: whether its body comes in chunks.
         upgrade: whether it asks to switch to another protocol.
@@ -65,8 +65,8 @@ class ParsedHead(NamedTuple):
         named: the fields that are for this hop by the word of the Connection field: trailers, too.
     """
 
+    head: RequestHead
     payload: bytes
-    method: bytes
     length: int | None
     chunked: bool = False
     upgrade: bool = False
@@ -75,17 +75,21 @@ class ParsedHead(NamedTuple):
     named: frozenset[bytes] = frozenset()
 
 
-def parse_request_head(head: bytes) -> ParsedHead:
+def parse_request_head(head: bytes, scheme: str | None = None) -> ParsedHead:
     """Reads a whole head, its blank line included.
+
+    Args:
+        head: its bytes.
+        scheme: of the request, which is not in them.
 
     Raises:
         BadRequestError: it is malformed, ambiguous, or asks for what is not served.
     """
     # What many clients say all the same; a second Connection field is still there after this.
     payload = head.replace(_KEEP_ALIVE, b"\r\n", 1)
-    plain = decode_request_fast(payload)
-    if plain is not None and b"\r\nexpect:" not in payload.lower():
-        return ParsedHead(payload, plain[0].method, plain[1])
+    plain = decode_request_fast(payload, scheme)
+    if plain is not None:
+        return ParsedHead(plain[0], payload, plain[1])
     if not is_clean_head(head):
         raise BadRequestError(400, "a malformed request head")
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
@@ -98,10 +102,10 @@ def parse_request_head(head: bytes) -> ParsedHead:
         raise BadRequestError(status, "a malformed request head") from None
     if not isinstance(request, h11.Request):
         raise BadRequestError(400, "a malformed request head")
-    return _checked(head, request)
+    return _checked(head, request, scheme)
 
 
-def _checked(raw: bytes, request: h11.Request) -> ParsedHead:
+def _checked(raw: bytes, request: h11.Request, scheme: str | None) -> ParsedHead:
     fields = request.headers.raw_items()
     if request.http_version not in (b"1.0", b"1.1"):
         raise BadRequestError(505, "a version of HTTP that is not spoken here")
@@ -123,14 +127,14 @@ def _checked(raw: bytes, request: h11.Request) -> ParsedHead:
     if len(upgrades) != 1 or _NEVER_SWITCHED.match(upgrades[0]):
         switches = False
     fields = end_to_end(fields, upgradable=switches)
-    head = RequestHead(request.method, target, fields)
+    head = RequestHead(request.method, target, fields, scheme)
     problem = request_problem(head)
     if problem is not None:
         raise BadRequestError(400, problem)
-    payload, _ = encode_request(head)
+    payload, head = encode_request(head)
     return ParsedHead(
+        head,
         payload,
-        request.method,
         length,
         chunked=chunked,
         upgrade=head.upgrade is not None,

@@ -62,7 +62,7 @@ class ResponseFraming:
         self.keep_alive = keep_alive
         if status == 101:
             return self
-        self.bodiless = request.method == b"HEAD" or status in (204, 304)
+        self.bodiless = request.head.method == b"HEAD" or status in (204, 304)
         if not self.bodiless and _LENGTH.search(head) is None:
             if whole is not None:
                 self.fields = b"Content-Length: %d\r\n" % whole

@@ -22,6 +22,7 @@ __all__ = [
     "Headers",
     "HelloReceived",
     "MultiplexerEvent",
+    "ParsedRequest",
     "Ping",
     "Pong",
     "RequestHead",
@@ -162,7 +163,31 @@ class CloseReceived:
     reason: str
 
 
-WebSocketEvent: TypeAlias = TextMessage | BinaryMessage | Ping | Pong | CloseReceived
+class ParsedRequest(NamedTuple):
+    """In place of a frame that opens a stream, from what has read its head already.
+
+    Attributes:
+        stream_id: of the stream.
+        head: as `decode_request` would read it.
+        data: the same in bytes.
+        length: its Content-Length.
+        upgrade: whether it asks for one.
+        body: the first bytes of the body.
+        end: whether they are all of it.
+    """
+
+    stream_id: int
+    head: RequestHead
+    data: bytes
+    length: int | None
+    upgrade: bool
+    body: bytes
+    end: bool
+
+
+WebSocketEvent: TypeAlias = (
+    TextMessage | BinaryMessage | ParsedRequest | Ping | Pong | CloseReceived
+)
 
 
 # --- what a Multiplexer reports ---------------------------------------------------------------

@@ -1,9 +1,9 @@
 """The head that nearly all requests and responses have, without a detour.
 
-One space after each colon, printable ASCII, nothing hop-by-hop, one Host in a request and none in
-a response, at most one Content-Length: such a head is recognized here, to the letter. Everything
-else is left to the strict grammar and h11 (`_heads`). Tests hold both to the same result for the
-same bytes.
+One space after each colon, printable ASCII, nothing hop-by-hop, no expectation, one Host in a
+request and none in a response, at most one Content-Length: such a head is recognized here, to the
+letter. Everything else is left to the strict grammar and h11 (`_heads`). Tests hold both to the
+same result for the same bytes.
 
 What a stream needs to know of a head is its Content-Length, which is found on the way. A plain
 head never asks for an upgrade.
@@ -30,7 +30,8 @@ _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ([A-Za-z][A-Za-z -]*|)\r\n" 
 # To be used on what has matched one of the above.
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
 # Fields that have a rule of their own, in a head in lower case.
-_SPECIAL = re.compile(rb"\n(host|content-length|" + b"|".join(sorted(HOP_BY_HOP)) + rb"): (.*)\r")
+_RULED = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+_SPECIAL = re.compile(rb"\n(" + b"|".join(sorted(_RULED)) + rb"): (.*)\r")
 _HOST = re.compile(rb"[a-z0-9.-]+(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 

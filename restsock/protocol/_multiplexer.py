@@ -27,7 +27,14 @@ from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock._options import Heartbeat, Limits
 
 from ._envelopes import MessagingSettings, Settings, decode_envelope
-from ._events import EnvelopeReceived, Headers, RequestHead, ResetCode, ResponseHead
+from ._events import (
+    EnvelopeReceived,
+    Headers,
+    ParsedRequest,
+    RequestHead,
+    ResetCode,
+    ResponseHead,
+)
 from ._fields import connection_options, content_length
 from ._flow import Budget
 from ._frames import (
@@ -41,7 +48,7 @@ from ._frames import (
 from ._handshake import STEPS, Handshake
 from ._heads import encode_request, encode_response, encode_trailers
 from ._heads_fast import encode_request_fast, encode_response_fast
-from ._receiver import receive_frame
+from ._receiver import receive_frame, receive_request
 from ._stream import HalfState, Part
 from ._stream_table import ENVELOPE_BUFFER, StreamTable
 
@@ -420,6 +427,13 @@ class Multiplexer(StreamTable):
             receive_frame(self, message, rest)
             if len(self.control) > _MAX_CONTROL:
                 raise RemoteProtocolError("the peer sends much and reads nothing")
+
+    def receive_request(self, request: ParsedRequest) -> None:
+        """Takes in a request whose head was read already: as the frame that it came in, if it did.
+
+        After the handshake, with a stream that was not opened before.
+        """
+        receive_request(self, request)
 
     def _receive_handshake(self, message: str | bytes) -> None:
         event, answer = self._handshake.receive(message)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from restsock._exceptions import RemoteProtocolError
 
-from ._events import BinaryMessage, Pong, TextMessage, WebSocketEvent
+from ._events import BinaryMessage, ParsedRequest, Pong, TextMessage, WebSocketEvent
 from ._multiplexer import Multiplexer
 from ._tls import TLS
 
@@ -124,6 +124,8 @@ class Pipeline:
         for event in events:
             if isinstance(event, BinaryMessage):
                 self.multiplexer.receive_message(event.data, event.rest)
+            elif isinstance(event, ParsedRequest):
+                self.multiplexer.receive_request(event)
             elif isinstance(event, TextMessage):
                 self.multiplexer.receive_message(event.data)
             else:

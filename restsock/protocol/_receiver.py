@@ -12,6 +12,8 @@ from ._events import (
     EndReceived,
     GoAwayReceived,
     Headers,
+    ParsedRequest,
+    RequestHead,
     RequestReceived,
     ResetCode,
     ResponseReceived,
@@ -34,7 +36,7 @@ from ._heads_fast import decode_request_fast, decode_response_fast
 from ._stream import HalfState, Part, Stream
 from ._stream_table import StreamTable
 
-__all__ = ["receive_frame"]
+__all__ = ["receive_frame", "receive_request"]
 
 
 def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
@@ -88,33 +90,26 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
 # --- heads ----------------------------------------------------------------------------
 
 
+def receive_request(table: StreamTable, request: ParsedRequest) -> None:
+    """Takes in the head of a request that was read already, and what came with it."""
+    stream_id, head, data, length, upgrade, body, end = request
+    if _is_admitted(table, stream_id) and _fits(table, stream_id, data, end):
+        _open(table, stream_id, head, data, length, upgrade, body, end)
+
+
 def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: int) -> None:
+    if not _is_admitted(table, stream_id):
+        return
     end = bool(flags & END)
-    upgrade = False
-    limits = table.limits
-    table.last_peer_stream_id = stream_id
-    if table.going_away:
-        table.reject(stream_id, ResetCode.REFUSED, "going away", "going_away")
-        return
-    if table.peer_streams >= limits.max_streams:
-        table.reject(stream_id, ResetCode.REFUSED, "too many streams", "max_streams")
-        return
-    if table.budget.overdrawn:
-        why = "too many bytes that were not taken"
-        table.reject(stream_id, ResetCode.REFUSED, why, "buffered_total")
-        return
     try:
         data, body = split_head(payload)
-        fields = data.count(b"\n") - 2
-        if len(data) > limits.max_head or fields > limits.max_fields:
-            limit = "max_head" if len(data) > limits.max_head else "max_fields"
-            why = f"a request head of {len(data)} bytes with {fields} fields"
-            table.reject_with(stream_id, 431, end, why, limit)
+        if not _fits(table, stream_id, data, end):
             return
         scheme = scheme_in(flags)
         plain = decode_request_fast(data, scheme)
         if plain is not None:
             head, length = plain
+            upgrade = False
         else:
             head = decode_request(data)._replace(scheme=scheme)
             length = content_length(head.headers)
@@ -125,16 +120,57 @@ def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: 
     if upgrade and (end or body):
         table.reject(stream_id, ResetCode.PROTOCOL, "an upgrade with a body or an end")
         return
+    _open(table, stream_id, head, data, length, upgrade, body, end)
+
+
+def _is_admitted(table: StreamTable, stream_id: int) -> bool:
+    """Notes a stream of the peer's; tells whether there may be one, and refuses it if not."""
+    table.last_peer_stream_id = stream_id
+    if table.going_away:
+        table.reject(stream_id, ResetCode.REFUSED, "going away", "going_away")
+    elif table.peer_streams >= table.limits.max_streams:
+        table.reject(stream_id, ResetCode.REFUSED, "too many streams", "max_streams")
+    elif table.budget.overdrawn:
+        why = "too many bytes that were not taken"
+        table.reject(stream_id, ResetCode.REFUSED, why, "buffered_total")
+    else:
+        return True
+    return False
+
+
+def _fits(table: StreamTable, stream_id: int, data: bytes, end: bool) -> bool:
+    """Whether a request head is not too long; else it is answered."""
+    limits = table.limits
+    fields = data.count(b"\n") - 2
+    if len(data) <= limits.max_head and fields <= limits.max_fields:
+        return True
+    limit = "max_head" if len(data) > limits.max_head else "max_fields"
+    why = f"a request head of {len(data)} bytes with {fields} fields"
+    table.reject_with(stream_id, 431, end, why, limit)
+    return False
+
+
+def _open(
+    table: StreamTable,
+    stream_id: int,
+    head: RequestHead,
+    data: bytes,
+    length: int | None,
+    upgrade: bool,
+    body: bytes,
+    end: bool,
+) -> None:
+    limits = table.limits
     if limits.max_body is not None and length is not None and length > limits.max_body:
         why = f"a request body of {length} bytes"
         table.reject_with(stream_id, 413, end, why, "max_body")
         return
     stream = table.add(stream_id, head.method, length, upgrade=upgrade)
     stream.receiving.head_bytes = len(data)
-    stream.receiving.head_fields = fields
+    stream.receiving.head_fields = data.count(b"\n") - 2
     table.events.ready.append(RequestReceived(stream_id, head))
     if body or end:
-        _receive_body(table, stream, body, len(payload), Part.END if end else None)
+        _receive_body(table, stream, body, len(data) + len(body), Part.END if end else None)
 
 
 def _receive_head(table: StreamTable, stream: Stream, payload: bytes, end: Part | None) -> None:

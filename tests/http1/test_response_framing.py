@@ -6,10 +6,11 @@ import pytest
 
 from restsock.http1._request_head import ParsedHead
 from restsock.http1._response_framing import ResponseFraming, without_length
+from restsock.protocol import RequestHead
 
-NEW = ParsedHead(b"", b"GET", None)
-OLD = ParsedHead(b"", b"GET", None, old=True)
-HEAD = ParsedHead(b"", b"HEAD", None)
+NEW = ParsedHead(RequestHead(b"GET", b"/", []), b"", None)
+OLD = NEW._replace(old=True)
+HEAD = ParsedHead(RequestHead(b"HEAD", b"/", []), b"", None)
 PLAIN = b"HTTP/1.1 200 OK\r\n"
 KNOWN = b"HTTP/1.1 200 OK\r\ncontent-Length: 3\r\n"
 

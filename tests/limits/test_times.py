@@ -131,13 +131,13 @@ async def test_each_request_has_its_own_time(autojump_clock: MockClock) -> None:
         ]
         assert [when for _, _, when in answers] == pytest.approx([3, 10, 14, 14.5, 50])
         assert listener.multiplexer.open_streams == 0
-        assert listener.exchange_table._due in (None, {})
+        assert not listener.exchange_table._deadlines
 
 
 async def test_off_by_default(autojump_clock: MockClock) -> None:
     async with connected_pair(loop_b="trio", app_b=pause) as (dialer, listener):
         assert (await dialer.request("GET", "/1000")).status == 200
-        assert listener.exchange_table._due is None
+        assert listener.exchange_table._deadlines is None
 
 
 async def test_what_is_behind_its_101_is_let_be(autojump_clock: MockClock) -> None:
