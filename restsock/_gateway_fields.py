@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_plain_name", "told_by_gateways"]
+__all__ = ["GATEWAY_FIELD", "is_plain_name", "told_by_gateways"]
 
 # Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
 # underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
 _PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
 
-# Fields in which a gateway tells who calls, and what was asked for. Any caller can write them.
-_TOLD_BY_GATEWAYS = re.compile(
+# Fields, in lower case, in which a gateway tells who calls, and what was asked for. Any caller can
+# write them.
+GATEWAY_FIELD = re.compile(
     rb"x-forwarded(?:-.*)?|forwarded(?:-.*)?|via|(?:x-)?real-ip"
     rb"|(?:x-|true-|fastly-|x-cluster-)?client-ip|cf-connecting-ip(?:v6)?|x-original-.*"
     rb"|x-rewrite-url|x-(?:url-)?scheme|x-host|front-end-https"
@@ -27,4 +28,4 @@ def is_plain_name(name: bytes) -> bool:
 
 def told_by_gateways(lower: bytes) -> bool:
     """Whether a field, its name in lower case, tells what a gateway has found out of a caller."""
-    return _TOLD_BY_GATEWAYS.fullmatch(lower) is not None
+    return GATEWAY_FIELD.fullmatch(lower) is not None

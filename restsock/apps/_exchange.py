@@ -30,7 +30,7 @@ class ServedExchange(Protocol):
     def buffered(self) -> int:
         """Body bytes that wait to be sent."""
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> AbstractContextManager[object]:
         """As `Exchange.batch`."""
 
     def send_head(self, head: ResponseHead) -> None:

@@ -24,6 +24,7 @@ from restsock.protocol import (
     EnvelopeReceived,
     EnvelopesSent,
     Headers,
+    PlainHead,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -194,6 +195,7 @@ class Exchange:
         observer: is called with each event; it must neither block nor raise.
         body: the first bytes of the request body.
         end: whether they are all of it.
+        plain: the head in its bytes, if it came as that.
 
     Attributes:
         body: what is sent, or is to be sent, of the request's body, as long as `replayable`.
@@ -223,6 +225,7 @@ class Exchange:
         "inbound",
         "observer",
         "opened_at",
+        "plain",
         "queue",
         "refusals",
         "replayable",
@@ -239,8 +242,10 @@ class Exchange:
         *,
         body: bytes = b"",
         end: bool = True,
+        plain: PlainHead | None = None,
     ) -> None:
         self.request = request
+        self.plain = plain
         self.observer = observer
         self.connection: Carrier | None = None
         self.id = 0
@@ -284,7 +289,9 @@ class Exchange:
         body = self.body  # kept, in case that the peer refuses it
         try:
             # Checked before anything is queued, so that a bad body does not open a stream.
-            self.id = multiplexer.open_stream(self.request, end=self._end and not body)
+            self.id = multiplexer.open_stream(
+                self.request, end=self._end and not body, plain=self.plain
+            )
             self.connection = connection
             if body:
                 multiplexer.send_data(self.id, body)
@@ -302,8 +309,8 @@ class Exchange:
         self.replayable = False
         return self
 
-    def send_head(self, head: ResponseHead) -> None:
-        """Sends a response head.
+    def send_head(self, head: ResponseHead, plain: PlainHead | None = None) -> None:
+        """Sends a response head; `plain` is the same in its bytes, if it came as that.
 
         Raises:
             LocalProtocolError: it is malformed, or not due. Nothing was sent.
@@ -312,7 +319,7 @@ class Exchange:
         if connection is not None:
             with connection.lock:
                 if not self.closed:
-                    connection.multiplexer.send_head(self.id, head)
+                    connection.multiplexer.send_head(self.id, head, plain)
                     if connection.instrument is not None:
                         self.status = head.status
                     connection.writer.wake()
@@ -363,7 +370,7 @@ class Exchange:
                 self.replayable = False  # they would have to be kept, for very few
             connection.writer.wake()
 
-    def respond(self, head: ResponseHead, body: bytes) -> None:
+    def respond(self, head: ResponseHead, body: bytes, plain: PlainHead | None = None) -> None:
         """Sends a whole response: as `send_head`, `send_data` and `send_end`, in one step.
 
         Raises:
@@ -374,7 +381,7 @@ class Exchange:
             return
         multiplexer = connection.multiplexer
         with connection.lock:
-            multiplexer.send_head(self.id, head)
+            multiplexer.send_head(self.id, head, plain)
             if connection.instrument is not None:
                 self.status = head.status
             multiplexer.send_data(self.id, body)

@@ -391,7 +391,8 @@ class ExchangeTable:
 
     def _receive_request(self, event: RequestReceived) -> None:
         self._counters.requests_received += 1
-        exchange = Exchange(event.head, unobserved).accept(self._connection, event.stream_id)
+        exchange = Exchange(event.head, unobserved, plain=event.plain)
+        exchange.accept(self._connection, event.stream_id)
         self._exchanges[event.stream_id] = exchange
         if self._counters.instrument is not None:
             self._counters.tell_opened(exchange, self._clock.current_time())

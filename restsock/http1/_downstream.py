@@ -244,7 +244,7 @@ class Downstream:
                 request.head,
                 request.payload,
                 request.length,
-                request.upgrade,
+                request.plain,
                 body,
                 self._whole,
             )

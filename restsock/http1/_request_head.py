@@ -15,6 +15,7 @@ import h11
 from restsock.protocol import (
     HOST,
     LENGTH,
+    PlainHead,
     RequestHead,
     connection_options,
     decode_request_fast,
@@ -58,6 +59,7 @@ class ParsedHead(NamedTuple):
         head: as it crosses: nothing of this hop is in it.
         payload: the same in bytes.
         length: its Content-Length; `None` without one.
+        plain: payload and length, if it was found to be plain.
         chunked: whether its body comes in chunks.
         upgrade: whether it asks to switch to another protocol.
         keep_alive: whether the client wants to send more after it.
@@ -68,6 +70,7 @@ class ParsedHead(NamedTuple):
     head: RequestHead
     payload: bytes
     length: int | None
+    plain: PlainHead | None = None
     chunked: bool = False
     upgrade: bool = False
     keep_alive: bool = True
@@ -87,9 +90,9 @@ def parse_request_head(head: bytes, scheme: str | None = None) -> ParsedHead:
     """
     # What many clients say all the same; a second Connection field is still there after this.
     payload = head.replace(_KEEP_ALIVE, b"\r\n", 1)
-    plain = decode_request_fast(payload, scheme)
-    if plain is not None:
-        return ParsedHead(plain[0], payload, plain[1])
+    found = decode_request_fast(payload, scheme)
+    if found is not None:
+        return ParsedHead(found[0], payload, found[1], PlainHead(payload, found[1]))
     if not is_clean_head(head):
         raise BadRequestError(400, "a malformed request head")
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)

@@ -40,7 +40,7 @@ def explain(
         return Explanation(None, f"{exc.status}: {exc.text}", "", "", False)
     return Explanation(
         found.name,
-        found.how,
+        found.how or f"the route {found.route}",
         found.target.decode("latin-1"),
         _words_of_access(rules, found.route),
         connections.by_name(found.name) is not None,

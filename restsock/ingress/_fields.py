@@ -7,6 +7,8 @@ are dropped, and set anew. Only what a trusted proxy in front says of them is ke
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from restsock._gateway_fields import is_plain_name, told_by_gateways
@@ -28,15 +30,22 @@ if TYPE_CHECKING:
     from ._routes import Route
 
 __all__ = [
+    "FORGED_FIELD",
     "IDENTITY_FIELD",
     "clean_trailers",
+    "fields_for_peer",
     "head_for_client",
     "head_for_peer",
-    "host_of",
     "scheme_for",
 ]
 
 IDENTITY_FIELD = b"Restsock-Identity"
+
+# Fields, in lower case, that are never taken from a client.
+FORGED_FIELD = re.compile(
+    rb"restsock-.*|proxy|proxy-authorization|proxy-connection|http2-settings", re.DOTALL
+)
+_NOTHING_BEFORE: Mapping[bytes, Sequence[bytes]] = MappingProxyType({})
 
 # What they say holds for the whole origin, which peers with a path prefix share.
 _OF_THE_ORIGIN = frozenset(
@@ -82,27 +91,51 @@ def head_for_peer(
             continue
         headers.append((name, value))
     scheme = scheme_for(request, client, trusted=trusted)
-    address = client.host.partition("%")[0].encode("latin-1", "replace")
-    way = [*before.get(b"x-forwarded-for", ()), *([address] if address else [])]
-    if way:  # over a Unix socket there is no address
-        headers.append((b"X-Forwarded-For", b", ".join(way)))
-    headers.append((b"X-Forwarded-Host", before.get(b"x-forwarded-host", [host])[0]))
-    headers.append((b"X-Forwarded-Proto", scheme.encode()))
     prefix = b"".join(before.get(b"x-forwarded-prefix", ())).rstrip(b"/") + found.prefix.encode()
-    if prefix:
-        headers.append((b"X-Forwarded-Prefix", prefix))
-    node = b'"[%s]"' % address if b":" in address else address
-    named = host if TOKEN.fullmatch(host) else b'"%s"' % host
-    element = b"for=%s;host=%s;proto=%s" % (node or b"unknown", named, scheme.encode())
-    headers.append((b"Forwarded", b", ".join([*before.get(b"forwarded", ()), element])))
-    if principal is not None:
-        headers.append((IDENTITY_FIELD, principal.name.encode("utf-8")))
+    identity = None if principal is None else principal.name
+    headers += fields_for_peer(client.host, host, scheme, identity, prefix, before)
     if found.route is not None:
         headers = found.route.request_fields.apply(headers)
         if found.route.upstream_host != "keep":
             host = _upstream_host(found.route)
             headers = [(n, host if n.lower() == b"host" else v) for n, v in headers]
     return RequestHead(request.method, found.target, headers, scheme)
+
+
+def fields_for_peer(
+    client: str,
+    host: bytes,
+    scheme: str,
+    identity: str | None,
+    prefix: bytes = b"",
+    before: Mapping[bytes, Sequence[bytes]] = _NOTHING_BEFORE,
+) -> list[tuple[bytes, bytes]]:
+    """What a peer is told of a request.
+
+    Args:
+        client: the address that has sent it; empty over a Unix socket.
+        host: that was asked.
+        scheme: that was used.
+        identity: the name of the principal, if there is one.
+        prefix: what was taken off the path.
+        before: what trusted proxies have told, by the names of the fields in lower case.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    address = client.partition("%")[0].encode("latin-1", "replace")
+    way = [*before.get(b"x-forwarded-for", ()), *([address] if address else [])]
+    if way:  # over a Unix socket there is no address
+        headers.append((b"X-Forwarded-For", b", ".join(way)))
+    headers.append((b"X-Forwarded-Host", before.get(b"x-forwarded-host", [host])[0]))
+    headers.append((b"X-Forwarded-Proto", scheme.encode()))
+    if prefix:
+        headers.append((b"X-Forwarded-Prefix", prefix))
+    node = b'"[%s]"' % address if b":" in address else address
+    named = host if TOKEN.fullmatch(host) else b'"%s"' % host
+    element = b"for=%s;host=%s;proto=%s" % (node or b"unknown", named, scheme.encode())
+    headers.append((b"Forwarded", b", ".join([*before.get(b"forwarded", ()), element])))
+    if identity is not None:
+        headers.append((IDENTITY_FIELD, identity.encode("utf-8")))
+    return headers
 
 
 def clean_trailers(trailers: Headers) -> Headers:
@@ -121,11 +154,7 @@ def _may_trail(lower: bytes) -> bool:
 
 def _is_forged(lower: bytes) -> bool:
     """Whether a field is never taken from a client."""
-    return (
-        not is_plain_name(lower)
-        or lower.startswith(b"restsock-")
-        or lower in (b"proxy", b"proxy-authorization", b"proxy-connection", b"http2-settings")
-    )
+    return not is_plain_name(lower) or FORGED_FIELD.fullmatch(lower) is not None
 
 
 def _upstream_host(route: Route) -> bytes:
@@ -135,13 +164,12 @@ def _upstream_host(route: Route) -> bytes:
     return name if HOST.fullmatch(name) else b"restsock"
 
 
-def head_for_client(head: ResponseHead, found: Found, host: bytes) -> ResponseHead:
+def head_for_client(head: ResponseHead, found: Found) -> ResponseHead:
     """The head that the client gets.
 
     Args:
         head: the peer's.
         found: whom the request was for.
-        host: that the client has asked.
     """
     headers: list[tuple[bytes, bytes]] = []
     prefix = found.prefix.encode("latin-1")
@@ -156,7 +184,7 @@ def head_for_client(head: ResponseHead, found: Found, host: bytes) -> ResponseHe
             if prefix:
                 value = _COOKIE_PATH.sub(lambda m: m[1] + prefix + m[2], value)
         elif prefix and lower in (b"location", b"content-location"):
-            value = _below(value, prefix, host)
+            value = _below(value, prefix, found.host)
         elif prefix and lower in _OF_THE_ORIGIN:
             continue
         headers.append((name, value))
@@ -184,8 +212,3 @@ def scheme_for(request: RequestHead, client: Peer, *, trusted: bool) -> str:
     if told and told[0].lower() in (b"http", b"https"):
         return told[0].lower().decode()
     return client.scheme_of(request)
-
-
-def host_of(request: RequestHead) -> bytes:
-    """The Host of a request; there is exactly one."""
-    return values_of(request.headers, b"host")[0]

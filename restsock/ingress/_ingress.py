@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,11 +17,12 @@ from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
 from restsock._limit_log import LimitLog
 from restsock.auth import Answered, Authenticator, Refused
 from restsock.connection import Exchange, upgrade_of
-from restsock.protocol import ResponseHead, values_of
+from restsock.protocol import values_of
 from restsock.server import network_of
 
 from ._explain import explain
-from ._fields import head_for_client, head_for_peer, host_of, scheme_for
+from ._fields import scheme_for
+from ._fields_fast import pass_to_client, pass_to_peer
 from ._names import RESERVED, nobody
 from ._pages import Pages, problem_of
 from ._rates import Rate
@@ -196,9 +198,9 @@ class Ingress:
         request.relay = Relay(
             exchange,
             max_body=rules.max_body,
-            on_failure=lambda error: self._answer_failure(request, error),
-            on_end=lambda: self._end(request),
-            on_waiting=lambda: self._bound_wait(request),
+            on_failure=partial(self._answer_failure, request),
+            on_end=partial(self._end, request),
+            on_waiting=partial(self._bound_wait, request),
         )
         try:
             request.client = rules.proxies.locate(connection.peer, exchange.request.headers)
@@ -279,27 +281,20 @@ class Ingress:
         request.counted = name
         connection = exchange.connection
         assert connection is not None
-        head = head_for_peer(
+        head, plain = pass_to_peer(
             exchange.request,
+            exchange.plain,
             found,
             client=connection.peer,
             trusted=rules.proxies.trusts(connection.peer.host),
             principal=request.principal,
             own_authorization=request.access.takes_authorization,
         )
-        host = host_of(exchange.request)
-
-        def translate(answer: ResponseHead) -> ResponseHead:
-            request.status = answer.status
-            return head_for_client(answer, found, host)
-
-        def check(body: bytes) -> None:
-            assert found.route is not None
-            assert found.route.webhook is not None
-            found.route.webhook.check(exchange.request.headers, body)
-
-        signed = found.route is not None and found.route.webhook is not None
-        relay.start(self._server.route(name), head, translate, check if signed else None)
+        route = found.route
+        check = None
+        if route is not None and route.webhook is not None:
+            check = partial(route.webhook.check, exchange.request.headers)
+        relay.start(self._server.route(name), head, plain, partial(pass_to_client, found), check)
         if rules.timeout is not None:
             self._start_timer(request, self._clock() + rules.timeout, self._time_out)
 
@@ -451,7 +446,7 @@ class Ingress:
                     exchange.request.target.partition(b"?")[0].decode("latin-1"),
                     request.client.host,
                     None if request.principal is None else request.principal.name,
-                    request.status,
+                    request.status or relay.status,
                     relay.received,
                     relay.sent,
                     self._clock() - request.begun,

@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 from restsock._addresses import host_and_port, is_address
 from restsock.auth import Refused
-from restsock.protocol import RequestHead, values_of
+from restsock.protocol import RequestHead
 
 if TYPE_CHECKING:
     from ._routes import Route
@@ -74,7 +74,8 @@ class Found(NamedTuple):
         target: path and query as the peer is to get them.
         prefix: what was taken off the path, without a slash at the end; empty if nothing was.
         route: what else is to be done; `None` without a rule of its own.
-        how: what said it, for `explain`.
+        how: what said it, for `explain`; empty if it was the route.
+        host: that was asked, as it came.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Found(NamedTuple):
     prefix: str
     route: Route | None
     how: str
+    host: bytes
 
 
 class Naming:
@@ -132,19 +134,26 @@ class Naming:
         Raises:
             Refused: with 400: it says two things; with 404: it is for nobody here.
         """
-        host = values_of(request.headers, b"host")[0].decode("latin-1")
-        host = _folded(host_and_port(host)[0])
-        asked = values_of(request.headers, PEER_FIELD)
+        authority = b""
+        asked = []
+        for field, value in request.headers:
+            lower = field.lower()
+            if lower == b"host":
+                authority = value
+            elif lower == PEER_FIELD:
+                asked.append(value)
         if len(asked) > 1:
             raise Refused(400, "There is more than one Restsock-Peer.")
-        found = self._by_route(host, request.target) or self._by_host(host, request.target)
+        host = _folded(host_and_port(authority.decode("latin-1"))[0])
+        target = request.target
+        found = self._by_route(host, target, authority) or self._by_host(host, target, authority)
         if found is not None:
             if asked and self._name_in(asked[0]) != found.name:
                 raise Refused(400, "Host and Restsock-Peer name different peers.")
             return found
         if self._own_hosts_only and not self._is_own(host):
             raise nobody()
-        by_path = _PREFIX.fullmatch(request.target) if self.path_prefix else None
+        by_path = _PREFIX.fullmatch(target) if self.path_prefix else None
         name = None if by_path is None else self._label(unquote(by_path[1].decode("latin-1")))
         if asked:
             if not self.header:
@@ -153,13 +162,13 @@ class Naming:
             if name is not None and name != wanted:
                 raise Refused(400, "The path and Restsock-Peer name different peers.")
             if name is None:
-                return Found(wanted, request.target, "", None, "the field Restsock-Peer")
+                return Found(wanted, target, "", None, "the field Restsock-Peer", authority)
         if by_path is None or name is None:
             raise nobody()
-        target = (by_path[2] or b"/") + (by_path[3] or b"")
-        return Found(name, target, f"/_/{name}", None, "the path prefix")
+        rest = (by_path[2] or b"/") + (by_path[3] or b"")
+        return Found(name, rest, f"/_/{name}", None, "the path prefix", authority)
 
-    def _by_route(self, host: str, target: bytes) -> Found | None:
+    def _by_route(self, host: str, target: bytes, authority: bytes) -> Found | None:
         routes = self._routes.get(host)
         if routes is None:
             return None
@@ -176,14 +185,14 @@ class Naming:
         rest = target[len(prefix) :]
         if not rest.startswith(b"/") and target != b"*":
             rest = b"/" + rest
-        return Found(route.peer, rest, prefix, route, f"the route {route}")
+        return Found(route.peer, rest, prefix, route, "", authority)
 
-    def _by_host(self, host: str, target: bytes) -> Found | None:
+    def _by_host(self, host: str, target: bytes, authority: bytes) -> Found | None:
         label, dot, rest = host.partition(".")
         if not dot and is_label(host, self.reserved):
-            return Found(host, target, "", None, "the host of a proxied request")
+            return Found(host, target, "", None, "the host of a proxied request", authority)
         if rest in self.domains:
-            return Found(self._label(label), target, "", None, f"the domain {rest}")
+            return Found(self._label(label), target, "", None, f"the domain {rest}", authority)
         if any(host.endswith(f".{domain}") for domain in self.domains):
             raise nobody()
         return None
@@ -217,7 +226,10 @@ def _folded(host: str) -> str:
 
 
 def _covering(routes: Sequence[Route], path: str) -> Route | None:
-    return next((route for route in routes if route.covers(path)), None)
+    for route in routes:
+        if route.covers(path):
+            return route
+    return None
 
 
 def _readings(path: str) -> Iterator[str]:

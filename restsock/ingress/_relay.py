@@ -31,6 +31,7 @@ from restsock.protocol import (
     DataReceived,
     EndReceived,
     Headers,
+    PlainHead,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -45,7 +46,7 @@ from ._fields import clean_trailers
 __all__ = ["MAX_CHECKED", "Relay"]
 
 if TYPE_CHECKING:
-    Translate = Callable[[ResponseHead], ResponseHead]
+    Translate = Callable[[ResponseHead, PlainHead | None], tuple[ResponseHead, PlainHead | None]]
     Check = Callable[[bytes], object]
 
 # Bytes of a body that is checked as a whole before any of it is sent on.
@@ -96,7 +97,8 @@ class Relay:
         self._on_failure = on_failure
         self._on_end = on_end
         self._on_waiting = on_waiting
-        self._begin: Callable[[bytes, bool], None] | None = None  # once the head may be sent on
+        self._submitter: Submitter | None = None  # once the head may be sent on, until it is
+        self._outbound_head: tuple[RequestHead, PlainHead | None] | None = None
         self._held: list[bytes] = []
         self._check: Check | None = None  # of the whole body, before any of it is sent on
         self._ended: Headers | None = None  # the trailers, once the request is whole
@@ -107,13 +109,18 @@ class Relay:
         self._owed_back = 0  # the same, the other way
         self._unwanted = False  # the peer wants no more of the request
         self._head: ResponseHead | None = None  # held back, and what follows it
+        self._plain: PlainHead | None = None  # the same head
         self._held_back: list[bytes] = []
         self._holds_back = False
         self._translate: Translate | None = None
-        head = inbound.request
-        self._upgrades = head.upgrade is not None
-        self._expects = bool(values_of(head.headers, b"expect"))
-        self._length = content_length(head.headers)
+        plain, head = inbound.plain, inbound.request
+        if plain is not None:
+            self._upgrades = self._expects = False
+            self._length = plain.length
+        else:
+            self._upgrades = head.upgrade is not None
+            self._expects = bool(values_of(head.headers, b"expect"))
+            self._length = content_length(head.headers)
         inbound.observer = self._from_client
 
     # --- the request ----------------------------------------------------------------------
@@ -122,6 +129,7 @@ class Relay:
         self,
         submitter: Submitter,
         head: RequestHead,
+        plain: PlainHead | None,
         translate: Translate,
         check: Check | None = None,
     ) -> None:
@@ -130,24 +138,18 @@ class Relay:
         Args:
             submitter: the way to the peer.
             head: as the peer is to get it.
+            plain: the same in its bytes, where they are known.
             translate: makes of a response head of the peer, the early ones as well, that for the
-                client.
+                client; and so of its bytes.
             check: is called with the whole body before any of it is sent on, and raises `Refused`
                 if it is not to be. Then the body has at most `MAX_CHECKED` bytes.
         """
         if self.over:
             return
         if submitter.instrument is not None:
-            head = with_fields(submitter.instrument, head)
+            told = with_fields(submitter.instrument, head)
+            head, plain = told, plain if told is head else None
         self._translate = translate
-
-        def begin(body: bytes, end: bool) -> None:
-            exchange = Exchange(head, self._from_peer, body=body, end=end)
-            self.outbound = exchange
-            exchange.resubmit = submitter.submit
-            submitter.submit(exchange)
-
-        self._begin = begin
         if check is not None:
             self._max_body = min(
                 MAX_CHECKED, MAX_CHECKED if self._max_body is None else self._max_body
@@ -157,6 +159,8 @@ class Relay:
         if self._max_body is not None and announced > self._max_body:
             self._fail(None)
             return
+        self._submitter = submitter
+        self._outbound_head = head, plain
         if check is None:
             if self._upgrades or self._expects or self._held or self._ended is not None:
                 self._open()
@@ -180,12 +184,18 @@ class Relay:
             except Refused as exc:
                 self._fail(exc)
                 return
-        ended, begin = self._ended, self._begin
-        assert begin is not None
-        self._begin = None
+        ended, submitter = self._ended, self._submitter
+        assert submitter is not None
+        assert self._outbound_head is not None
+        self._submitter = None
         # Trailers follow when it has a stream.
         self._end_due = bool(ended)
-        begin(body, ended is not None and not ended)
+        end = ended is not None and not ended
+        head, plain = self._outbound_head
+        exchange = Exchange(head, self._from_peer, body=body, end=end, plain=plain)
+        self.outbound = exchange
+        exchange.resubmit = submitter.submit
+        submitter.submit(exchange)
         if self.waiting and not self.over:
             self._on_waiting()
         self._go_on()
@@ -234,7 +244,7 @@ class Relay:
             self._held.append(data)
             if self._check is not None:
                 self._inbound.consume(len(data))
-            elif self._begin is not None and self.received != self._length:
+            elif self._submitter is not None and self.received != self._length:
                 self._open()  # else the end follows at once
 
     def _receive_request_end(self, trailers: Headers) -> None:
@@ -242,7 +252,7 @@ class Relay:
         if self._answered_whole:  # an upgrade, of which the peer has ended its half first
             self._send_end(trailers)
             self._finish(whole=True)
-        elif self._begin is not None:
+        elif self._submitter is not None:
             self._open()
         elif self.outbound is not None and trailers:
             self._end_due = True
@@ -268,7 +278,7 @@ class Relay:
             if isinstance(event, DataReceived):
                 self._receive_back(event.data)
             elif isinstance(event, ResponseReceived):
-                self._receive_head(event.head)
+                self._receive_head(event.head, event.plain)
             elif isinstance(event, EndReceived):
                 self._receive_end(clean_trailers(event.trailers))
             elif isinstance(event, Started):
@@ -290,16 +300,16 @@ class Relay:
         except LocalProtocolError as exc:  # what the peer sent cannot be passed on
             self._fail(exc)
 
-    def _receive_head(self, head: ResponseHead) -> None:
+    def _receive_head(self, head: ResponseHead, plain: PlainHead | None) -> None:
         assert self._translate is not None
-        head = self._translate(head)
+        head, plain = self._translate(head, plain)
         if head.status < 200 and head.status != 101:
             with self._inbound.batch():
                 self._inbound.send_head(head)
             return
         self.answered = True
         self.status = head.status
-        self._head = head
+        self._head, self._plain = head, plain
         self._hold_back()
 
     def _receive_back(self, data: bytes) -> None:
@@ -335,10 +345,10 @@ class Relay:
         self._held_back.clear()
         with inbound.batch():
             if head is not None and end is not None and not end:
-                inbound.respond(head, data)
+                inbound.respond(head, data, self._plain)
             else:
                 if head is not None:
-                    inbound.send_head(head)
+                    inbound.send_head(head, self._plain)
                 if data:
                     inbound.send_data(data)
                 if end is not None:
@@ -399,5 +409,5 @@ class Relay:
         if self._owed:
             self._inbound.consume(self._owed)
         self._held.clear()
-        self._begin = None
+        self._submitter = None
         self._on_end()

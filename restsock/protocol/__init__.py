@@ -25,6 +25,7 @@ from ._events import (
     MultiplexerEvent,
     ParsedRequest,
     Ping,
+    PlainHead,
     Pong,
     RequestHead,
     RequestReceived,
@@ -73,7 +74,7 @@ from ._heads import (
     is_clean_head,
     request_problem,
 )
-from ._heads_fast import decode_request_fast
+from ._heads_fast import PlainFields, decode_request_fast, extend_request_fast, plain_fields
 from ._multiplexer import Multiplexer
 from ._pipeline import MessageLayer, Pipeline
 from ._tls import TLS
@@ -134,6 +135,8 @@ __all__ = [
     "ParsedRequest",
     "Ping",
     "Pipeline",
+    "PlainFields",
+    "PlainHead",
     "Pong",
     "RequestHead",
     "RequestReceived",
@@ -164,10 +167,12 @@ __all__ = [
     "encode_trailers",
     "encode_window",
     "end_to_end",
+    "extend_request_fast",
     "flags_of",
     "generate_accept_token",
     "is_clean_head",
     "offered_subprotocols",
+    "plain_fields",
     "request_problem",
     "reserved_in_upgrade",
     "scheme_of",

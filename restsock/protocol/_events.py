@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +24,7 @@ __all__ = [
     "MultiplexerEvent",
     "ParsedRequest",
     "Ping",
+    "PlainHead",
     "Pong",
     "RequestHead",
     "RequestReceived",
@@ -110,6 +111,20 @@ class ResponseHead(NamedTuple):
     reason: bytes = b""
 
 
+class PlainHead(NamedTuple):
+    """A head in its bytes, beside what they say: every one of them is as `_heads_fast` has it.
+
+    Who sends such a head on need not build and check its bytes again. Only `_heads_fast` makes it.
+
+    Attributes:
+        data: the head, with its blank line.
+        length: its Content-Length.
+    """
+
+    data: bytes
+    length: int | None
+
+
 def scheme_of(url_scheme: str) -> str | None:
     """The scheme that a request tells, for that of its URL; `None` for any that is not HTTP's."""
     return _SCHEMES.get(url_scheme.lower())
@@ -171,7 +186,7 @@ class ParsedRequest(NamedTuple):
         head: as `decode_request` would read it.
         data: the same in bytes.
         length: its Content-Length.
-        upgrade: whether it asks for one.
+        plain: the same two, if it was found to be plain.
         body: the first bytes of the body.
         end: whether they are all of it.
     """
@@ -180,7 +195,7 @@ class ParsedRequest(NamedTuple):
     head: RequestHead
     data: bytes
     length: int | None
-    upgrade: bool
+    plain: PlainHead | None
     body: bytes
     end: bool
 
@@ -210,18 +225,26 @@ class HandshakeCompleted:
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """The peer opened a stream."""
+    """The peer opened a stream.
+
+    `plain` is the head in its bytes, if it was found to be plain.
+    """
 
     stream_id: int
     head: RequestHead
+    plain: PlainHead | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseReceived:
-    """A response head: informational (1xx, several may come), or the final one, or a 101."""
+    """A response head: informational (1xx, several may come), or the final one, or a 101.
+
+    `plain` is the head in its bytes, if it was found to be plain.
+    """
 
     stream_id: int
     head: ResponseHead
+    plain: PlainHead | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

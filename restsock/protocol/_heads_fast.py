@@ -12,20 +12,27 @@ head never asks for an upgrade.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from ._events import RequestHead, ResponseHead
+from ._events import Headers, PlainHead, RequestHead, ResponseHead
 from ._fields import HOP_BY_HOP
 
 __all__ = [
+    "PlainFields",
     "decode_request_fast",
     "decode_response_fast",
     "encode_request_fast",
     "encode_response_fast",
+    "extend_request_fast",
+    "plain_fields",
 ]
 
-_FIELDS = rb"((?:[A-Za-z0-9-]+: [\x21-\x7e](?:[ -~]*[\x21-\x7e])?\r\n)*)\r\n"
+_LINES = rb"(?:[A-Za-z0-9-]+: [\x21-\x7e](?:[ -~]*[\x21-\x7e])?\r\n)*"
+_FIELDS = rb"(" + _LINES + rb")\r\n"
 _REQUEST = re.compile(rb"(?!CONNECT )([A-Z]+) (/[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ([A-Za-z][A-Za-z -]*|)\r\n" + _FIELDS)
+
+_ONLY_LINES = re.compile(_LINES)
 
 # To be used on what has matched one of the above.
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
@@ -104,3 +111,42 @@ def encode_response_fast(head: ResponseHead) -> tuple[bytes, int | None] | None:
     if plain is None or plain[0] != (head.status, list(head.headers), head.reason):
         return None
     return data, plain[1]
+
+
+class PlainFields(NamedTuple):
+    """Fields that a plain head may have besides those with a rule of their own.
+
+    Only `plain_fields` makes them.
+
+    Attributes:
+        fields: names and values.
+        lines: the same in bytes.
+    """
+
+    fields: tuple[tuple[bytes, bytes], ...]
+    lines: bytes
+
+
+def plain_fields(fields: Headers) -> PlainFields | None:
+    """Serializes fields for `extend_request_fast`; `None` when they are not plain."""
+    lines = b"".join(map(b"%s: %s\r\n".__mod__, fields))
+    if _ONLY_LINES.fullmatch(lines) is None or _SPECIAL.search(b"\n" + lines.lower()):
+        return None
+    found = _FIELD.findall(lines)
+    return PlainFields(tuple(found), lines) if found == list(fields) else None
+
+
+def extend_request_fast(
+    head: RequestHead, plain: PlainHead, more: PlainFields, scheme: str | None
+) -> tuple[RequestHead, PlainHead]:
+    """Adds fields to a plain request head: to what it says, and to its bytes.
+
+    Args:
+        head: what it says.
+        plain: its bytes.
+        more: the fields.
+        scheme: the new head's.
+    """
+    data = b"".join((plain.data[:-2], more.lines, b"\r\n"))
+    headers = [*head.headers, *more.fields]
+    return RequestHead(head.method, head.target, headers, scheme), PlainHead(data, plain.length)

@@ -31,6 +31,7 @@ from ._events import (
     EnvelopeReceived,
     Headers,
     ParsedRequest,
+    PlainHead,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -168,12 +169,15 @@ class Multiplexer(StreamTable):
 
     # --- out ------------------------------------------------------------------------------
 
-    def open_stream(self, head: RequestHead, *, end: bool = False) -> int:
+    def open_stream(
+        self, head: RequestHead, *, end: bool = False, plain: PlainHead | None = None
+    ) -> int:
         """Sends a request.
 
         Args:
             head: hop-by-hop fields are left out; a wish to upgrade is kept.
             end: whether the request has no body.
+            plain: the same head in its bytes, if it came as that.
 
         Returns:
             The stream's number.
@@ -185,9 +189,9 @@ class Multiplexer(StreamTable):
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened now")
         flags = flags_of(head.scheme)
-        plain = encode_request_fast(head)
-        if plain is not None:
-            data, length = plain
+        found = plain or encode_request_fast(head)
+        if found is not None:
+            data, length = found
             upgrade = False
         else:
             data, sent = encode_request(head)
@@ -199,7 +203,7 @@ class Multiplexer(StreamTable):
             raise LocalProtocolError("a request with a Content-Length and without its body")
         stream = self.add(self.next_id, head.method, length, upgrade=upgrade)
         stream.opening = flags
-        if plain is None:  # else there is no Connection field
+        if found is None:  # else there is no Connection field
             stream.sending.named = connection_options(head.headers)
         stream.out.append((True, data))
         # The request half of an upgrade stays open: it is the way for the raw bytes.
@@ -209,8 +213,13 @@ class Multiplexer(StreamTable):
             self.make_ready(stream)
         return stream.id
 
-    def send_head(self, stream_id: int, head: ResponseHead) -> None:
+    def send_head(self, stream_id: int, head: ResponseHead, plain: PlainHead | None = None) -> None:
         """Sends a response head: any number of informational ones, then the final one or a 101.
+
+        Args:
+            stream_id: of the stream.
+            head: hop-by-hop fields are left out.
+            plain: the same head in its bytes, if it came as that.
 
         Raises:
             LocalProtocolError: the head is malformed or too long, or not due. Nothing was sent.
@@ -220,9 +229,9 @@ class Multiplexer(StreamTable):
             return
         if stream.local:
             raise LocalProtocolError("a response goes the other way on this stream")
-        plain = encode_response_fast(head)
-        if plain is not None:
-            data, length = plain
+        found = plain or encode_response_fast(head)
+        if found is not None:
+            data, length = found
         else:
             data, sent = encode_response(head)
             length = content_length(sent.headers)
@@ -231,7 +240,7 @@ class Multiplexer(StreamTable):
         problem = stream.answer(head.status, length)
         if problem is not None:
             raise LocalProtocolError(problem)
-        if plain is None and head.status >= 200:
+        if found is None and head.status >= 200:
             stream.sending.named = connection_options(head.headers)
         stream.out.append((True, data))
         if not stream.queued:

@@ -13,7 +13,7 @@ from ._events import (
     GoAwayReceived,
     Headers,
     ParsedRequest,
-    RequestHead,
+    PlainHead,
     RequestReceived,
     ResetCode,
     ResponseReceived,
@@ -92,9 +92,10 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
 
 def receive_request(table: StreamTable, request: ParsedRequest) -> None:
     """Takes in the head of a request that was read already, and what came with it."""
-    stream_id, head, data, length, upgrade, body, end = request
-    if _is_admitted(table, stream_id) and _fits(table, stream_id, data, end):
-        _open(table, stream_id, head, data, length, upgrade, body, end)
+    if _is_admitted(table, request.stream_id) and _fits(
+        table, request.stream_id, request.data, request.end
+    ):
+        _open(table, request)
 
 
 def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: int) -> None:
@@ -106,21 +107,21 @@ def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: 
         if not _fits(table, stream_id, data, end):
             return
         scheme = scheme_in(flags)
-        plain = decode_request_fast(data, scheme)
-        if plain is not None:
-            head, length = plain
-            upgrade = False
+        found = decode_request_fast(data, scheme)
+        if found is not None:
+            head, length = found
+            plain = PlainHead(data, length)
         else:
             head = decode_request(data)._replace(scheme=scheme)
             length = content_length(head.headers)
-            upgrade = head.upgrade is not None
+            plain = None
     except RemoteProtocolError as exc:
         table.reject(stream_id, ResetCode.PROTOCOL, str(exc))
         return
-    if upgrade and (end or body):
+    if plain is None and head.upgrade is not None and (end or body):
         table.reject(stream_id, ResetCode.PROTOCOL, "an upgrade with a body or an end")
         return
-    _open(table, stream_id, head, data, length, upgrade, body, end)
+    _open(table, ParsedRequest(stream_id, head, data, length, plain, body, end))
 
 
 def _is_admitted(table: StreamTable, stream_id: int) -> bool:
@@ -150,25 +151,18 @@ def _fits(table: StreamTable, stream_id: int, data: bytes, end: bool) -> bool:
     return False
 
 
-def _open(
-    table: StreamTable,
-    stream_id: int,
-    head: RequestHead,
-    data: bytes,
-    length: int | None,
-    upgrade: bool,
-    body: bytes,
-    end: bool,
-) -> None:
+def _open(table: StreamTable, request: ParsedRequest) -> None:
+    stream_id, head, data, length, plain, body, end = request
     limits = table.limits
     if limits.max_body is not None and length is not None and length > limits.max_body:
         why = f"a request body of {length} bytes"
         table.reject_with(stream_id, 413, end, why, "max_body")
         return
+    upgrade = plain is None and head.upgrade is not None
     stream = table.add(stream_id, head.method, length, upgrade=upgrade)
     stream.receiving.head_bytes = len(data)
     stream.receiving.head_fields = data.count(b"\n") - 2
-    table.events.ready.append(RequestReceived(stream_id, head))
+    table.events.ready.append(RequestReceived(stream_id, head, plain))
     if body or end:
         _receive_body(table, stream, body, len(data) + len(body), Part.END if end else None)
 
@@ -194,9 +188,11 @@ def _receive_head(table: StreamTable, stream: Stream, payload: bytes, end: Part 
                 raise RemoteProtocolError("trailers that are not the end")
             _receive_body(table, stream, b"", 0, Part.TRAILERS, trailers)
             return
-        plain = decode_response_fast(data)
-        if plain is not None:
-            head, length = plain
+        plain = None
+        found = decode_response_fast(data)
+        if found is not None:
+            head, length = found
+            plain = PlainHead(data, length)
         else:
             head = decode_response(data)
             length = content_length(head.headers)
@@ -211,7 +207,7 @@ def _receive_head(table: StreamTable, stream: Stream, payload: bytes, end: Part 
     if stream.sending.state is HalfState.EMPTY:  # declined: there are no raw bytes
         stream.finish()
         table.make_ready(stream)
-    table.events.ready.append(ResponseReceived(stream.id, head))
+    table.events.ready.append(ResponseReceived(stream.id, head, plain))
     if half.state is not HalfState.HEAD:
         _receive_body(table, stream, body, len(payload), end)
 

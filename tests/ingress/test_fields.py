@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restsock import Principal
 from restsock._gateway_fields import told_by_gateways
 from restsock.connection import Peer
 from restsock.ingress import FieldRules, Route
 from restsock.ingress._fields import clean_trailers, head_for_client, head_for_peer
+from restsock.ingress._fields_fast import pass_to_client, pass_to_peer
 from restsock.ingress._names import Found
-from restsock.protocol import RequestHead, ResponseHead, values_of
+from restsock.protocol import Headers, PlainHead, RequestHead, ResponseHead, values_of
+from restsock.protocol._heads_fast import encode_request_fast, encode_response_fast
 
 CLIENT = Peer("203.0.113.7", 4711)
 HOST = (b"Host", b"edge-1.hub.example:8080")
 
 
 def found(prefix: str = "", route: Route | None = None) -> Found:
-    return Found("edge-1", b"/pets", prefix, route, "a test")
+    return Found("edge-1", b"/pets", prefix, route, "a test", HOST[1])
 
 
 def at_peer(
@@ -29,14 +35,26 @@ def at_peer(
     prefix: str = "",
     route: Route | None = None,
 ) -> RequestHead:
-    return head_for_peer(
-        RequestHead(b"GET", b"/v1/pets", [HOST, *fields]),
+    return _at_peer(
+        [HOST, *fields],
         found(prefix, route),
         client=client,
         trusted=trusted,
         principal=principal,
         own_authorization=own_authorization,
     )
+
+
+def _at_peer(fields: Headers, found: Found, **known: Any) -> RequestHead:
+    """The head that the peer gets, the short way and the long way alike."""
+    request = RequestHead(b"GET", b"/v1/pets" if found.prefix else b"/pets", fields)
+    head = head_for_peer(request, found, **known)
+    encoded = encode_request_fast(request)
+    plain = None if encoded is None else PlainHead(*encoded)
+    passed, data = pass_to_peer(request, plain, found, **known)
+    assert passed == head
+    assert data is None or data == encode_request_fast(head)
+    return head
 
 
 def values(head: RequestHead | ResponseHead, name: str) -> list[bytes]:
@@ -166,13 +184,105 @@ def test_the_host_that_the_peer_gets(peer: str, rule: str, host: bytes) -> None:
     assert values(head, "X-Forwarded-Host") == [HOST[1]]
 
 
+_NAMES = st.sampled_from(
+    [*FORGED, "Accept", "Cookie", "Authorization", "X-Forward", "Viaduct", "Expect", "Connection"]
+) | st.text("viaVIA-xX", min_size=1, max_size=6)
+_VALUES = st.sampled_from(["a", "a: b", "for=x", "x; Domain=y", "", "\xff"])
+_FIELDS = st.lists(
+    st.tuples(
+        st.builds(lambda spell, name: spell(name), st.sampled_from([str.lower, str]), _NAMES),
+        _VALUES,
+    ).map(lambda field: (field[0].encode(), field[1].encode("latin-1"))),
+    max_size=4,
+)
+
+
+@given(
+    fields=_FIELDS,
+    host=st.sampled_from(["edge-1", "[::1]:80", "A.b:1", "x" * 300, "a_b", "edge-1.localhost"]),
+    at=st.sampled_from(["10.0.0.1", "fe80::1%eth0", "", "wire"]),
+    tls=st.booleans(),
+    trusted=st.booleans(),
+    name=st.sampled_from([None, "anna", "Zoë", "a b "]),
+    own_authorization=st.booleans(),
+    prefix=st.sampled_from(["", "/v1"]),
+    rules=st.sampled_from([FieldRules(), FieldRules(set={"Via": "x"}), FieldRules(remove=["a"])]),
+    upstream_host=st.sampled_from(["keep", "name"]),
+)
+def test_a_head_that_passes_as_it_came_is_that_of_the_long_way(
+    *,
+    fields: list[tuple[bytes, bytes]],
+    host: str,
+    at: str,
+    tls: bool,
+    trusted: bool,
+    name: str | None,
+    own_authorization: bool,
+    prefix: str,
+    rules: FieldRules,
+    upstream_host: str,
+) -> None:
+    route = Route("a.example", "edge-1", request_fields=rules, upstream_host=upstream_host)
+    _at_peer(
+        [(b"hOST", host.encode()), *fields],
+        Found("edge-1", b"/pets", prefix, route, "", host.encode()),
+        client=Peer(at, 1, tls),
+        trusted=trusted,
+        principal=None if name is None else Principal(name),
+        own_authorization=own_authorization,
+    )
+
+
+def test_an_everyday_head_passes_as_it_came() -> None:
+    fields = [HOST, (b"Accept", b"*/*"), (b"Cookie", b"a=b"), (b"Content-Length", b"5")]
+    request = RequestHead(b"POST", b"/pets", fields, "https")
+    encoded = encode_request_fast(request)
+    assert encoded is not None
+    head, plain = pass_to_peer(
+        request,
+        PlainHead(*encoded),
+        found(),
+        client=CLIENT,
+        trusted=False,
+        principal=Principal("anna"),
+        own_authorization=False,
+    )
+    assert plain is not None
+    assert plain == encode_request_fast(head)
+    assert head.scheme == "https"
+    answer = ResponseHead(200, [(b"Content-Length", b"5"), (b"Set-Cookie", b"a=b; Path=/")], b"OK")
+    encoded = encode_response_fast(answer)
+    assert encoded is not None
+    assert pass_to_client(found(), answer, PlainHead(*encoded)) == (answer, encoded)
+
+
 # --- responses ----------------------------------------------------------------------------------
 
 
 def at_client(
     *fields: tuple[bytes, bytes], prefix: str = "", route: Route | None = None
 ) -> ResponseHead:
-    return head_for_client(ResponseHead(200, list(fields)), found(prefix, route), HOST[1])
+    response = ResponseHead(200, list(fields))
+    head = head_for_client(response, found(prefix, route))
+    encoded = encode_response_fast(response)
+    plain = None if encoded is None else PlainHead(*encoded)
+    passed, data = pass_to_client(found(prefix, route), response, plain)
+    assert passed == head
+    assert data is None or data == encode_response_fast(head)
+    return head
+
+
+@given(
+    fields=_FIELDS | _FIELDS.map(lambda fields: [*fields, (b"sEt-CooKie", b"a=b; DOMAIN=c")]),
+    prefix=st.sampled_from(["", "", "/v1"]),
+    rules=st.sampled_from([FieldRules(), FieldRules(set={"Via": "x"}), FieldRules(remove=["via"])]),
+    cookie_domain=st.sampled_from(["keep", "host"]),
+)
+def test_an_answer_that_passes_as_it_came_is_that_of_the_long_way(
+    fields: list[tuple[bytes, bytes]], prefix: str, rules: FieldRules, cookie_domain: str
+) -> None:
+    route = Route("a.example", "edge-1", response_fields=rules, cookie_domain=cookie_domain)
+    at_client(*fields, prefix=prefix, route=route)
 
 
 @pytest.mark.parametrize(

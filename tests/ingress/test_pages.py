@@ -9,7 +9,7 @@ import pytest
 
 from restsock.connection import Exchange
 from restsock.ingress._pages import Pages
-from restsock.protocol import Headers, RequestHead, ResponseHead, values_of
+from restsock.protocol import Headers, PlainHead, RequestHead, ResponseHead, values_of
 
 EVIL = '<img src=x onerror="alert(1)">&\'"'
 
@@ -20,7 +20,7 @@ class Answered(Exchange):
     head: ResponseHead | None = None
     sent = b""
 
-    def respond(self, head: ResponseHead, body: bytes) -> None:
+    def respond(self, head: ResponseHead, body: bytes, plain: PlainHead | None = None) -> None:
         self.head, self.sent = head, body
 
 

@@ -18,6 +18,7 @@ from restsock.protocol import (
     DataReceived,
     EndReceived,
     Headers,
+    PlainHead,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -56,11 +57,11 @@ class FakeCarrier:
     def announced(self, id: int) -> bool:
         return True
 
-    def open_stream(self, head: RequestHead, *, end: bool) -> int:
+    def open_stream(self, head: RequestHead, *, end: bool, plain: PlainHead | None) -> int:
         self.ended = [] if end else None
         return 1
 
-    def send_head(self, id: int, head: ResponseHead) -> None:
+    def send_head(self, id: int, head: ResponseHead, plain: PlainHead | None = None) -> None:
         assert self.ended is None
         assert not any(h.status >= 200 or h.status == 101 for h in self.heads)
         self.heads.append(head)
@@ -130,10 +131,12 @@ class Scene:
     def start(
         self, check: Callable[[bytes], object] | None = None, *, hide: bytes | None = None
     ) -> None:
-        def translate(head: ResponseHead) -> ResponseHead:
-            return head._replace(headers=[f for f in head.headers if f[0].lower() != hide])
+        def translate(
+            head: ResponseHead, plain: PlainHead | None
+        ) -> tuple[ResponseHead, PlainHead | None]:
+            return head._replace(headers=[f for f in head.headers if f[0].lower() != hide]), None
 
-        self.relay.start(cast("Any", self), HEAD, translate, check)
+        self.relay.start(cast("Any", self), HEAD, None, translate, check)
 
     @property
     def outbound(self) -> Exchange:

@@ -9,12 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
-from restsock.protocol import RequestHead, ResponseHead, content_length
+from restsock.protocol import PlainHead, RequestHead, ResponseHead, content_length
 from restsock.protocol._heads_fast import (
     decode_request_fast,
     decode_response_fast,
     encode_request_fast,
     encode_response_fast,
+    extend_request_fast,
+    plain_fields,
 )
 from tests.protocol.heads import decode_request, decode_response, encode_request, encode_response
 from tests.strategies import (
@@ -134,6 +136,38 @@ def test_a_plain_response_is_written_as_h11_would(
     with suppress(LocalProtocolError):
         data, crossing = encode_response(head)
         assert decode_response(data) == crossing
+
+
+@given(near_requests, st.lists(field, max_size=2) | _fields, st.sampled_from([None, "https"]))
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", [(b"X", b"a\r\nY: b")], None)
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", [(b"X: a", b"b")], None)
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", [(b"X", b"b\r\n")], None)
+def test_fields_that_are_added_are_as_if_they_had_been_there(
+    data: bytes, more: list[tuple[bytes, bytes]], scheme: str | None
+) -> None:
+    found, fields = decode_request_fast(data), plain_fields(more)
+    if found is None or fields is None:
+        return
+    head, length = found
+    extended, plain = extend_request_fast(head, PlainHead(data, length), fields, scheme)
+    assert extended == head._replace(headers=[*head.headers, *more], scheme=scheme)
+    assert plain == encode_request_fast(extended)
+    assert decode_request(plain.data)._replace(scheme=scheme) == extended
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *[(b"Host", b"b"), (b"content-length", b"5"), (b"Connection", b"close"), (b"TE", b"a")],
+        *[(b"Transfer-Encoding", b"chunked"), (b"Expect", b"x"), (b"Upgrade", b"x")],
+        *[(b"X", b""), (b"X", b" a"), (b"X", b"a\r\nY: b"), (b"X: a", b"b"), (b"X", b"\xff")],
+        *[(b"", b"a"), (b"X_Y", b"a"), (b"X", b"a\r\n"), (b"X\r\nY", b"a"), (b"X", b"a\nY: b")],
+    ],
+)
+def test_fields_with_a_rule_of_their_own_are_not_added(wrong: tuple[bytes, bytes]) -> None:
+    assert plain_fields([(b"A", b"b"), wrong]) is None
+    assert plain_fields([wrong]) is None
+    assert plain_fields([(b"A", b"b"), (b"A", b"c: d")]) is not None
 
 
 def test_what_is_not_plain_takes_the_long_way() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
     from restsock.openapi.checks import BodyPlan, Threads, Validator
     from restsock.openapi.document import Match, Problem
-    from restsock.protocol import Headers, ResponseHead
+    from restsock.protocol import Headers, PlainHead, ResponseHead
 
 __all__ = ["Policy", "ResponseCheck"]
 
@@ -164,12 +164,12 @@ class ResponseCheck(Exchange):
         """As in `Exchange`."""
         self._outer.fail(error)
 
-    def send_head(self, head: ResponseHead) -> None:
+    def send_head(self, head: ResponseHead, plain: PlainHead | None = None) -> None:
         """As in `Exchange`; a final head may be held."""
         if head.status == 100 and self._continued:
             return
         if head.status < 200 or self._state is State.PASS:
-            self._outer.send_head(head)
+            self._outer.send_head(head, plain)
         elif self._state is State.WAIT:
             self._take_head(head)
 
@@ -200,9 +200,9 @@ class ResponseCheck(Exchange):
             assert self._head is not None
             self._submit(self._head)
 
-    def respond(self, head: ResponseHead, body: bytes) -> None:
+    def respond(self, head: ResponseHead, body: bytes, plain: PlainHead | None = None) -> None:
         """As in `Exchange`, and as the three above."""
-        self.send_head(head)
+        self.send_head(head, plain)
         self.send_data(body)
         self.send_end()
 

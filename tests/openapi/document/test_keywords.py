@@ -14,8 +14,8 @@ from restsock.openapi import load
 from restsock.openapi.checks._validator import Validator
 from restsock.openapi.document._keywords import canonical
 from restsock.openapi.document._problems import Problem
-from tests.test_strict_json import VALUES
 from tests.openapi.documents import VERSIONS, document, operation
+from tests.test_strict_json import VALUES
 
 
 def check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from restsock.openapi.checks._threads import Job, Threads
 from restsock.openapi.checks._validator import Validator
 from restsock.openapi.document._problems import Problem
 from restsock.openapi.serving._response_check import Policy, ResponseCheck
-from restsock.protocol import Headers, RequestHead, ResponseHead
+from restsock.protocol import Headers, PlainHead, RequestHead, ResponseHead
 from tests.openapi.documents import document
 
 LIMITS = restsock.Limits()
@@ -30,15 +31,14 @@ class Outer(Exchange):
         super().__init__(RequestHead(method, b"/", ()), lambda event: None)
         self.said: list[Any] = []
         self.waiting = 0
-        nothing = lambda: None  # noqa: E731
-        writer = SimpleNamespace(cork=nothing, uncork=nothing)
-        self.connection = cast("Any", SimpleNamespace(limits=LIMITS, writer=writer))
+        carrier = SimpleNamespace(limits=LIMITS, writer=nullcontext())
+        self.connection = cast("Any", carrier)
 
     @property
     def buffered(self) -> int:
         return self.waiting
 
-    def send_head(self, head: ResponseHead) -> None:
+    def send_head(self, head: ResponseHead, plain: PlainHead | None = None) -> None:
         self.said.append(head.status)
 
     def send_data(self, data: bytes) -> None:
@@ -47,7 +47,7 @@ class Outer(Exchange):
     def send_end(self, trailers: Headers = ()) -> None:
         self.said.append(list(trailers))
 
-    def respond(self, head: ResponseHead, body: bytes) -> None:
+    def respond(self, head: ResponseHead, body: bytes, plain: PlainHead | None = None) -> None:
         self.send_head(head)
         self.send_data(body)
         self.send_end()
