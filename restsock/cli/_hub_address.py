@@ -114,26 +114,6 @@ class HubAddress:
         except (OSError, ValueError) as exc:
             raise Failure(f"cannot use these CAs: {exc}", "check --ca") from None
 
-    def public_url(self, name: str) -> str | None:
-        """Where a peer of this name is found, if the hub has hosts below its own for its peers.
-
-        Returns:
-            `None` where no host can stand for it: then Restsock-Peer names the peer.
-        """
-        from restsock._addresses import is_loopback
-
-        address = self.address
-        label = label_of(name)
-        if label != name.lower() or address.socket_path is not None:
-            return None
-        host = "localhost" if is_loopback(address.host) else address.host
-        if ":" in host or host.rpartition(".")[2].isdigit():  # an address has no hosts below it
-            return None
-        _, colon, port = address.authority.rpartition(":")
-        given = colon and port.isdigit()
-        scheme = "https" if address.tls else "http"
-        return f"{scheme}://{label}.{host}{f':{port}' if given else ''}/"
-
     def connect_arguments(self) -> dict[str, Any]:
         """What `restsock.connect` needs to know of it."""
         return {"url": self.websocket_url, "auth": self.credentials, "tls": self.tls}

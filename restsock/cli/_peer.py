@@ -136,6 +136,7 @@ class Peer:
     app: Any
     served: str
     output: Output
+    _urls: tuple[str, ...] = ()
 
     def run(self) -> int:
         """Runs it until it ends; returns the exit code.
@@ -158,14 +159,13 @@ class Peer:
 
     async def _run(self, client: Client, traffic: Traffic) -> int:
         output, signals = self.output, Signals(client)
-        url = self.hub.public_url(self.name)
         closed: Closed | None = None
         try:
             async with signals.drained():
                 output.say(f"connecting to {client.address} as {self.name!r}, for {self.served}")
                 async with client:
-                    self._tell_connected(client, url)
-                    async with reporting(output, traffic, lambda: self._look(client, traffic, url)):
+                    self._tell_connected(client)
+                    async with reporting(output, traffic, lambda: self._look(client, traffic)):
                         closed = await client.wait_closed()
         except ConnectionClosed:
             if signals.exit_code is None:
@@ -177,15 +177,16 @@ class Peer:
         assert closed is not None
         raise await _why(client, closed, self.name)
 
-    def _tell_connected(self, client: Client, url: str | None) -> None:
-        output = self.output
-        output.event("connected", name=self.name, url=url, hub=str(client.address))
+    def _tell_connected(self, client: Client) -> None:
+        output, urls = self.output, client.urls
+        url = next(iter(urls), None)
+        output.event("connected", name=self.name, url=url, urls=urls, hub=str(client.address))
         if url is None:
             output.say(f"connected; callers name this peer with 'Restsock-Peer: {self.name}'")
         elif not output.as_json:
             output.data(url)
 
-    def _look(self, client: Client, traffic: Traffic, url: str | None) -> View:
+    def _look(self, client: Client, traffic: Traffic) -> View:
         from ._panel import View
 
         health = client.health()
@@ -199,12 +200,16 @@ class Peer:
             status,
             (
                 ("Name", self.name),
-                ("Public URL", url or f"{self.hub.http_url}/ with Restsock-Peer: {self.name}"),
+                ("Public URL", self._public_url(client)),
                 ("Local", self.served),
                 ("Round trip", "-" if seconds is None else f"{seconds * 1000:.1f} ms"),
             ),
             traffic,
         )
+
+    def _public_url(self, client: Client) -> str:
+        self._urls = client.urls or self._urls  # those of the last connection, while there is none
+        return next(iter(self._urls), f"none; callers send 'Restsock-Peer: {self.name}'")
 
 
 async def _why(client: Client, closed: Closed, name: str) -> Failure:

@@ -144,6 +144,15 @@ class Client(AdaptedRequester):
         return self._reconnector.connection
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where plain HTTP reaches this peer, the best first, as the listener's ingress tells.
+
+        Empty while there is no connection, and where the listener tells none.
+        """
+        connection = self.connection
+        return () if connection is None else connection.urls
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended for good."""
         return self._endpoint.life.state is State.CLOSED

@@ -38,6 +38,7 @@ from ._exchange import Exchange, Lane
 from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
 from ._heartbeat import ConnectionHeartbeat
+from ._idle import Idle
 from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
 from ._reader import Reader
 from ._requester import Requester
@@ -207,6 +208,14 @@ class Connection(Requester):
     # --- what it is -----------------------------------------------------------------------
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where plain HTTP reaches the dialer, the best first; empty if the listener tells none.
+
+        The same at both ends.
+        """
+        return self.multiplexer.urls
+
+    @property
     def round_trip(self) -> float | None:
         """Seconds, from the latest pong; `None` before the first."""
         return self.multiplexer.round_trip
@@ -232,7 +241,7 @@ class Connection(Requester):
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
         """
-        idle = _Idle()
+        idle = Idle()
         try:
             self.begin(handler, idle)
             while not await self.run_tasks():
@@ -469,31 +478,3 @@ class Connection(Requester):
         if self.instrument is not None:
             assert self.closed is not None
             self.instrument.connection_closed(self, self.closed)
-
-
-class _Idle:
-    """An owner that waits until it has to run tasks. With a trio event it would weigh more."""
-
-    __slots__ = ("_needed", "_task")
-
-    def __init__(self) -> None:
-        self._needed = False
-        self._task: trio.lowlevel.Task | None = None
-
-    def __call__(self, connection: Connection) -> None:
-        """Ends `wait()`, also one that has yet to begin."""
-        self._needed = True
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def wait(self) -> None:
-        """Waits until it has to. When it is cancelled, nothing has happened."""
-        if not self._needed:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        self._needed = False
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED

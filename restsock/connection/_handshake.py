@@ -9,7 +9,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn
 
@@ -113,6 +113,7 @@ async def open_accepted(
     locate: Callable[[UpgradeRequest], Peer] | None = None,
     room: Callable[[], Refused | None] | None = None,
     claim: Callable[[str | None, Any], object] | None = None,
+    urls_of: Callable[[str], Sequence[str]] | None = None,
     ping_frames: bool = False,
     received: bytes = b"",
     limit_log: LimitLog | None = None,
@@ -133,6 +134,7 @@ async def open_accepted(
         room: asked last before the upgrade is accepted; may refuse it.
         claim: told name and principal of the dialer before it is welcome; may raise
             `RemoteProtocolError`, whose close code the dialer then gets.
+        urls_of: tells where plain HTTP reaches a dialer of this name, for the dialer to know.
         ping_frames: whether to ping by frames of restsock.v1.
         received: what has been read from the stream.
         limit_log: notes what goes over a limit, together with other connections.
@@ -185,7 +187,8 @@ async def open_accepted(
                 access_control.check_name(hello.name, principal)
             if claim is not None:
                 claim(hello.name, principal)
-            opening.multiplexer.send_welcome(connection_id or str(uuid.uuid4()))
+            urls = urls_of(hello.name) if urls_of is not None and hello.name is not None else ()
+            opening.multiplexer.send_welcome(connection_id or str(uuid.uuid4()), urls)
             await opening.wait_for(HandshakeCompleted)
         opening.pipeline.ping_frames = ping_frames
         connection = opening.connection(hello.name, hello.metadata, peer)

@@ -33,6 +33,14 @@ class ConnectionView:
         return self._connection.metadata
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where plain HTTP reaches the dialer, the best first; empty if the listener tells none.
+
+        The same at both ends.
+        """
+        return self._connection.urls
+
+    @property
     def peer(self) -> Peer:
         """Where the other end is: host, port, TLS or not."""
         return self._connection.peer

@@ -18,7 +18,7 @@ from restsock._logging import set_level
 from restsock._version import __version__
 from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
-from restsock.ingress import RESERVED, Ingress, Passed, is_label
+from restsock.ingress import Ingress, Passed
 from restsock.protocol import CloseCode
 from restsock.server import (
     ConnectionEvent,
@@ -122,20 +122,11 @@ class Hub:
         return self._url_of("admin")
 
     def url_for(self, name: str) -> str | None:
-        """The URL of a peer at the ingress; `None` if its name is none that hosts can have.
+        """The best of the URLs of a peer at the ingress; `None` if no URL can name it.
 
-        Then the header field Restsock-Peer reaches it, or a route.
+        Then the header field Restsock-Peer does. See `Ingress.urls_of`.
         """
-        domains = self.config.hub.domain
-        if domains is None:
-            domains = ("localhost",) if self.loopback else ()
-        reserved = self.config.ingress.reserved
-        scheme, separator, where = self.ingress_url.partition("://")
-        if not (domains and separator) or not is_label(
-            name, RESERVED if reserved is None else reserved
-        ):
-            return None
-        return f"{scheme}://{name}.{domains[0]}:{where.rpartition(':')[2]}"
+        return next(iter(self.ingress.urls_of(name)), None)
 
     @property
     def closing(self) -> bool:
@@ -285,7 +276,7 @@ class Hub:
         )
         if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
             self.server.keep_apart(str.lower)
-        self.ingress.bind(self.server, loopback=at_ingress.loopback)
+        self.ingress.bind(self.server, loopback=at_ingress.loopback, url=lambda: self.ingress_url)
         self._servers["peers"] = self.server
         if separate:
             self._servers["ingress"] = listen(

@@ -191,6 +191,7 @@ def _ingress(config: Config, access: AccessRules, *, loopback: bool) -> Ingress:
             max_in_flight=table.max_in_flight,
             rate=table.rate,
             pages=table.pages,
+            url=table.url,
         )
 
 

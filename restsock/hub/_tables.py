@@ -108,6 +108,7 @@ class IngressTable(_Table, frozen=True, kw_only=True):
     max_in_flight: int = 1000
     rate: str | None = None
     pages: File | None = None
+    url: str | None = None
     tls: TLSTable | None = None
 
 

@@ -29,7 +29,8 @@ from ._rates import Rate
 from ._relay import Relay
 from ._request import Explanation, Passed, Request, words_of
 from ._routes import Route
-from ._rules import Rules
+from ._rules import Rules, result_of
+from ._urls import urls_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,6 +82,8 @@ class Ingress:
         rate: Requests of one caller, `"50/s"` for example; `None` sets no bound.
         pages: A folder with own answers to what no peer answers: files such as `404.html` and
             `503.json`, with the places `{status}`, `{title}` and `{detail}`.
+        url: Where clients find this ingress, `"https://hub.example"` for example, if that is not
+            where it listens: behind a reverse proxy. For the URLs that peers are told.
         on_passed: Is told of each request when it is over. Must not block or raise.
 
     Raises:
@@ -105,6 +108,7 @@ class Ingress:
         max_in_flight: int = 1000,
         rate: str | None = None,
         pages: str | os.PathLike[str] | None = None,
+        url: str | None = None,
         on_passed: Callable[[Passed], object] | None = None,
     ) -> None:
         self._rules = Rules(
@@ -122,9 +126,11 @@ class Ingress:
             max_in_flight=max_in_flight,
             rate=rate,
             pages=Pages(pages),
+            url=url,
         )
         self.on_passed = on_passed
         self._server: PeersLike | None = None
+        self._url: Callable[[], str] = str
         self._loopback = False
         self._asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._nursery: trio.Nursery | None = None
@@ -136,12 +142,15 @@ class Ingress:
 
     # --- life -----------------------------------------------------------------------------
 
-    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+    def bind(
+        self, server: PeersLike, *, loopback: bool, url: Callable[[], str] | None = None
+    ) -> None:
         """Learns whose peers they are. For the server, before anything is served.
 
         Args:
             server: the server.
             loopback: whether it can be reached from this machine alone.
+            url: tells where the ingress listens, once it does; `None` is where the peers dial in.
 
         Raises:
             ValueError: everybody would be let in from elsewhere, and `public` does not say so.
@@ -149,6 +158,8 @@ class Ingress:
         self._server = server
         self._loopback = loopback
         self._rules.bind(server.limit_log, self._asyncio_loop, loopback=loopback)
+        self._url = (lambda: server.url) if url is None else url
+        server.tell_urls(self.urls_of)
 
     def serve_here(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Has authenticators that are async run on this loop. For the server, before it runs."""
@@ -217,7 +228,7 @@ class Ingress:
             upgrade = upgrade_of(exchange.request, connection.tls, request.client)
             admission = access.control.authenticate(replace(upgrade, scheme=scheme))
             if access.at_once:
-                request.principal = _result_of(admission)
+                request.principal = result_of(admission)
                 self._admit(request)
             elif self._nursery is not None:
                 self._nursery.start_soon(self._authenticate, request, admission)
@@ -456,6 +467,14 @@ class Ingress:
 
     # --- questions ------------------------------------------------------------------------
 
+    def urls_of(self, name: str) -> tuple[str, ...]:
+        """The URLs that lead to the peer of this name, connected or not: at most 8, the best first.
+
+        None where only the field `Restsock-Peer` names it. The peer is told them: `Client.urls`.
+        """
+        rules = self._rules
+        return urls_of(rules.naming, name, self._url() if rules.url is None else rules.url)
+
     def explain(
         self, method: str, url: str, headers: Sequence[tuple[str, str]] = ()
     ) -> Explanation:
@@ -471,14 +490,3 @@ class Ingress:
         """
         assert self._server is not None
         return explain(self._rules, self._server.connections, method, url, headers)
-
-
-def _result_of(admission: Coroutine[Any, Any, Principal]) -> Principal:
-    """The result of a coroutine that never waits."""
-    try:
-        admission.send(None)
-    except StopIteration as exc:
-        result: Principal = exc.value
-        return result
-    admission.close()
-    raise AssertionError("an authenticator that says that it never waits has waited")

@@ -116,6 +116,7 @@ class Naming:
         for domain in self.domains:
             if not _DOMAIN.fullmatch(domain):
                 raise ValueError(f"not a domain: {domain!r}; one is a name such as hub.example")
+        self.routes = tuple(routes)
         self.header = header
         self.path_prefix = path_prefix
         self.reserved = frozenset(reserved)

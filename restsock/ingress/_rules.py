@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restsock.auth import Authenticator
 from restsock.connection import AccessControl
@@ -14,13 +14,15 @@ from ._names import Naming
 from ._pages import Pages
 from ._rates import Rate
 from ._routes import Route
+from ._urls import check_url
 
 if TYPE_CHECKING:
     import asyncio
 
     from restsock._limit_log import LimitLog
+    from restsock._principal import Principal
 
-__all__ = ["Access", "Rules"]
+__all__ = ["Access", "Rules", "result_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Rules:
         max_in_flight: int,
         rate: str | None,
         pages: Pages,
+        url: str | None,
     ) -> None:
         for what, number, least in (
             ("wait", wait, 0),
@@ -82,6 +85,7 @@ class Rules:
         self.max_body = max_body
         self.max_in_flight = max_in_flight
         self.pages = pages
+        self.url = None if url is None else check_url(url)
         self._domains = domains
         self._routes = tuple(routes)
         self._access = access
@@ -149,3 +153,14 @@ class Rules:
         """Has credentials that come from files be those of the files."""
         for access in self._accesses.values():
             access.control.refresh()
+
+
+def result_of(admission: Coroutine[Any, Any, Principal]) -> Principal:
+    """Whom `Access.control` lets in, where that never waits (`Access.at_once`)."""
+    try:
+        admission.send(None)
+    except StopIteration as exc:
+        result: Principal = exc.value
+        return result
+    admission.close()
+    raise AssertionError("an authenticator that says that it never waits has waited")

@@ -86,6 +86,7 @@ from ._upgrade import (
     generate_accept_token,
     websocket_key,
 )
+from ._urls import MAX_URLS, is_plain_url
 from ._websocket import WebSocket
 from ._websocket_fields import (
     CLOSE_CODES,
@@ -105,6 +106,7 @@ __all__ = [
     "HOST",
     "LENGTH",
     "MAX_MESSAGE",
+    "MAX_URLS",
     "NOT_IN_TRAILERS",
     "RESERVED",
     "SUBPROTOCOL",
@@ -171,6 +173,7 @@ __all__ = [
     "flags_of",
     "generate_accept_token",
     "is_clean_head",
+    "is_plain_url",
     "offered_subprotocols",
     "plain_fields",
     "request_problem",

@@ -218,9 +218,15 @@ class HelloReceived:
 
 @dataclass(frozen=True, slots=True)
 class HandshakeCompleted:
-    """Both sides agree on the id of the connection; streams may be opened."""
+    """Both sides agree on the id of the connection; streams may be opened.
+
+    Attributes:
+        connection_id: the same at both ends.
+        urls: where plain HTTP reaches the dialer, as the listener has told it.
+    """
 
     connection_id: str
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

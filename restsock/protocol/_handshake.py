@@ -12,7 +12,7 @@ Each side waits for exactly one step at a time; whatever else comes ends it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -21,6 +21,7 @@ from restsock._options import Limits
 
 from ._envelopes import Settings, decode_envelope, encode_envelope, weight_of
 from ._events import CloseCode, HandshakeCompleted, HelloReceived
+from ._urls import can_be_told, read_urls
 
 __all__ = ["STEPS", "VERSION", "Handshake"]
 
@@ -55,12 +56,13 @@ class Handshake:
     Attributes:
         peer: the peer's settings, the defaults until it has told them.
         connection_id: known from `welcome` on.
+        urls: where plain HTTP reaches the dialer, as `welcome` tells it.
         done: whether streams may be opened.
     """
 
     __slots__ = (
         *("_due", "_limits", "_new_id", "_settings", "_unix_ms"),
-        *("connection_id", "done", "peer"),
+        *("connection_id", "done", "peer", "urls"),
     )
 
     def __init__(
@@ -74,6 +76,7 @@ class Handshake:
     ) -> None:
         self.peer = Settings()
         self.connection_id: str | None = None
+        self.urls: tuple[str, ...] = ()
         self.done = False
         self._settings = settings
         self._limits = limits
@@ -97,18 +100,23 @@ class Handshake:
         self._due = _Due.WELCOME
         return message
 
-    def welcome(self, connection_id: str) -> str:
+    def welcome(self, connection_id: str, urls: Sequence[str] = ()) -> str:
         """Returns the listener's answer to `HelloReceived`.
 
         Raises:
-            LocalProtocolError: it is not the listener's turn.
+            LocalProtocolError: it is not the listener's turn, or the URLs cannot be told.
         """
         if self._due is not _Due.OWN_WELCOME:
             raise LocalProtocolError("welcome is the answer to hello")
+        if not can_be_told(urls):
+            raise LocalProtocolError("these URLs are too many, or not plain ones")
         self.connection_id = connection_id
+        self.urls = tuple(urls)
         self._due = _Due.READY
-        payload = {"connection_id": connection_id, "settings": self._settings.to_json()}
-        return self._envelope("welcome", payload)
+        payload: dict[str, Any] = {"connection_id": connection_id}
+        if urls:
+            payload["urls"] = list(urls)
+        return self._envelope("welcome", {**payload, "settings": self._settings.to_json()})
 
     def skip(self, connection_id: str) -> None:
         """Takes all steps as done."""
@@ -179,13 +187,14 @@ class Handshake:
         answer: str | None = None
         if self._due is _Due.WELCOME:
             self.peer = Settings.from_json(payload.get("settings", {}))
+            self.urls = read_urls(payload.get("urls", []))
             self.connection_id = connection_id
             answer = self._envelope("ready", {"connection_id": connection_id})
         elif connection_id != self.connection_id:
             raise RemoteProtocolError("ready with another connection's id")
         self._due = _Due.DONE
         self.done = True
-        return HandshakeCompleted(connection_id), answer
+        return HandshakeCompleted(connection_id, self.urls), answer
 
     def _envelope(self, type: str, payload: dict[str, Any]) -> str:
         return encode_envelope(type, self._new_id(), self._unix_ms(), payload)

@@ -19,7 +19,7 @@ concerns one stream alone ends that stream, by a RESET and a `StreamFailed`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from restsock._buffered import Buffered
@@ -109,6 +109,11 @@ class Multiplexer(StreamTable):
         return self._handshake.connection_id
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where plain HTTP reaches the dialer, as `welcome` tells it."""
+        return self._handshake.urls
+
+    @property
     def open_streams(self) -> int:
         """How many streams are open, of both sides."""
         return len(self.streams)
@@ -159,13 +164,17 @@ class Multiplexer(StreamTable):
         self.peer = peer
         self.accepts_streams = False
 
-    def send_welcome(self, connection_id: str) -> None:
+    def send_welcome(self, connection_id: str, urls: Sequence[str] = ()) -> None:
         """The listener's answer to `HelloReceived`.
 
+        Args:
+            connection_id: a new one.
+            urls: where plain HTTP reaches the dialer, `MAX_URLS` at most; see `is_plain_url`.
+
         Raises:
-            LocalProtocolError: it is not the listener's turn.
+            LocalProtocolError: it is not the listener's turn, or the URLs cannot be told.
         """
-        self.control.append(self._handshake.welcome(connection_id))
+        self.control.append(self._handshake.welcome(connection_id, urls))
 
     # --- out ------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ exchanges like those of peers and go to a handler by their path.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,6 +45,13 @@ class PeersLike(Protocol):
     options: Options
     limit_log: LimitLog
     connections: Connections
+
+    @property
+    def url(self) -> str:
+        """What a client on the same network dials."""
+
+    def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
+        """Has newcomers be told where plain HTTP reaches them."""
 
     def route(self, name: str) -> Route:
         """The way to the peer of this name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -60,6 +60,9 @@ class Newcomers:
         ping_frames: Whether to ping by frames of restsock.v1.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
         http_clients: Takes those that are no peers, if they are wanted; else these get a 426.
+
+    Attributes:
+        urls_of: Tells where plain HTTP reaches a newcomer of this name, for the newcomer to know.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Newcomers:
         self.claim = claim
         self.ping_frames = ping_frames
         self.http_clients = http_clients
+        self.urls_of: Callable[[str], Sequence[str]] | None = None
         self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
         self._emptied = trio.lowlevel.ParkingLot()
 
@@ -175,6 +179,7 @@ class _Newcomer:
                     locate=self._locate,
                     room=self._room,
                     claim=self._claim,
+                    urls_of=server.urls_of,
                     ping_frames=server.ping_frames,
                     limit_log=self._limit_log,
                     buffered=server.endpoint.buffered,

@@ -137,8 +137,6 @@ class Server(AdaptersByName):
         )
         self._front_door = front_door
         self._http_clients = HTTPClients(endpoint, front_door, serves_late=shared)
-        if front_door is not None:
-            front_door.bind(self, loopback=is_loopback(host))
         self._newcomers = Newcomers(
             endpoint,
             ssl_context,
@@ -150,6 +148,8 @@ class Server(AdaptersByName):
             ping_frames,
             self._http_clients,
         )
+        if front_door is not None:
+            front_door.bind(self, loopback=is_loopback(host))
         self._where = (host, port)
         scheme = "http" if self._http_clients.alone else "ws"
         self._scheme = scheme if ssl_context is None else f"{scheme}s"
@@ -346,6 +346,14 @@ class Server(AdaptersByName):
             fold: Gives the same text for names that are not told apart.
         """
         self._registrar.fold = fold
+
+    def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
+        """Has newcomers be told where plain HTTP reaches a peer of their name: `Connection.urls`.
+
+        Args:
+            urls_of: Gives the URLs of a name, the best first, at most 8.
+        """
+        self._newcomers.urls_of = urls_of
 
     def accept_from(self, open_listeners: OpenListeners) -> None:
         """Has it accept from something else than TCP. Before it is entered."""

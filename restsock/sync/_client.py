@@ -41,6 +41,14 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         return None if connection is None else Connection(self._portal, connection)
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where plain HTTP reaches this peer, the best first, as the listener's ingress tells.
+
+        Empty while there is no connection, and where the listener tells none.
+        """
+        return self._client.urls
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended for good, whichever side ended it."""
         return self._client.closed

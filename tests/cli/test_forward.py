@@ -16,8 +16,10 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
+import restsock.sync
 from restsock.cli._apps import OnlyPaths
 from restsock.cli._forward import upstream_url
+from restsock.ingress import Ingress
 from restsock.protocol import RequestHead
 
 from .command import ROOT, Process, Run, environment
@@ -51,6 +53,18 @@ def test_a_port(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     assert served.out.next().startswith("http://fwd.localhost:")
     host = hub.url.removeprefix("ws://").strip("/")
     assert run("call", "fwd", "/x", "--hub", hub.url).out == f"/x at {host}"
+
+
+def test_the_url_is_what_the_hub_tells(start: Start) -> None:
+    ingress = Ingress(domains=["hub.example"], url="https://hub.example", path_prefix=False)
+    with restsock.sync.listen("127.0.0.1", 0, ingress=ingress) as server:
+        plain = start("forward", "--null", "--name", "edge-1", "--hub", server.url)
+        assert plain.out.next() == "https://edge-1.hub.example/"
+        as_json = start("forward", "--null", "--name", "edge-2", "--hub", server.url, "--json")
+        told = json.loads(as_json.out.next())
+        assert told["urls"] == [told["url"]] == ["https://edge-2.hub.example/"]
+        named = start("forward", "--null", "--name", "edge.3", "--hub", server.url)
+        named.err.until("callers name this peer with 'Restsock-Peer: edge.3'")
 
 
 def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What goes to stdout and to stderr, and in which form; and where peers are found."""
+"""What goes to stdout and to stderr, and in which form; and whom a peer dials."""
 
 from __future__ import annotations
 
@@ -62,23 +62,6 @@ def test_logfmt() -> None:
 def test_levels(run: Run, args: tuple[str, ...], level: int) -> None:
     run("call", "x", "/", "--curl", *args, "--log-format", "logfmt")
     assert logging.getLogger().level == level
-
-
-@pytest.mark.parametrize(
-    ("hub", "name", "url"),
-    [
-        ("ws://127.0.0.1:8080", "edge-1", "http://edge-1.localhost:8080/"),
-        ("ws://[::1]:8080", "edge-1", "http://edge-1.localhost:8080/"),
-        ("wss://hub.example", "Edge-1", "https://edge-1.hub.example/"),
-        ("https://hub.example:8443/x?y", "edge-1", "https://edge-1.hub.example:8443/"),
-        ("ws://192.0.2.7:8080", "edge-1", None),
-        ("ws://[2001:db8::1]", "edge-1", None),
-        ("ws://hub.example", "edge.1", None),
-        ("ws+unix:///run/x.sock", "edge-1", None),
-    ],
-)
-def test_where_a_peer_is_found(hub: str, name: str, url: str | None) -> None:
-    assert HubAddress(hub).public_url(name) == url
 
 
 def test_what_is_dialed() -> None:

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 import restsock.sync
+from restsock.ingress import Ingress
 
 from .command import PATIENCE, Process
 from .conftest import TOKEN, Hub
@@ -105,7 +106,7 @@ def test_a_hub_that_is_not_there_yet(start: Start) -> None:
     served = start("forward", "1", "--name", "early", "--hub", f"ws://127.0.0.1:{port}")
     assert "as 'early'" in served.err.until("connecting to")
     assert "Connection refused; dialing again in" in served.err.until("no connection")
-    with restsock.sync.listen("127.0.0.1", port) as server:
+    with restsock.sync.listen("127.0.0.1", port, ingress=Ingress()) as server:
         assert served.out.next() == f"http://early.localhost:{port}/"
         wait_for_a_peer(server)
         server.close(1000, "no more use for you")
@@ -131,7 +132,7 @@ def test_another_peer_takes_the_name(start: Start, hub: Hub) -> None:
 
 
 def test_a_name_that_is_taken_is_waited_for(start: Start) -> None:
-    with restsock.sync.listen("127.0.0.1", 0, names="reject") as server:
+    with restsock.sync.listen("127.0.0.1", 0, names="reject", ingress=Ingress()) as server:
         with restsock.sync.connect(server.url, name="wanted"):
             served = start("forward", "1", "--name", "wanted", "--hub", server.url)
             assert "dialing again in" in served.err.until("the name is taken")
@@ -150,7 +151,7 @@ def test_the_hub_forgets_the_token(start: Start) -> None:
             *("serve", "restsock.cli.demo:app", "--name", "edge-1", "--hub", server.url),
             RESTSOCK_TOKEN=TOKEN,
         )
-        served.out.next()
+        served.err.until("connected; ")
         wait_for_a_peer(server)
         tokens.clear()
         assert server.revoke("edge-1") == 1

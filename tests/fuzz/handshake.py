@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock._options import Heartbeat, Limits
@@ -21,6 +22,7 @@ DICTIONARY = (
     *(b'{"type":"welcome","id":"i","timestamp":1,"payload":{"connection_id":"c"}}', b"\x1e"),
     *(b'{"type":"ready","id":"i","timestamp":1,"payload":{"connection_id":"c"}}', b"\xff"),
     *(b'"name":"edge"', b'"metadata":', b'"settings":{', b'"max_frame":1024', b'"max_head":65536'),
+    *(b'"urls":["http://a/"]', b'"https://a.example:8443/b"', b"%20", b"[::1]"),
     *(
         b'"initial_window":16384',
         b'"max_streams":0',
@@ -138,7 +140,19 @@ def _check_event(event: object, due: str, payload: dict[str, Any]) -> None:
         assert event == HelloReceived(name, payload.get("metadata"))
         assert name is None or _is_name(name)
     else:
-        assert event == HandshakeCompleted(payload["connection_id"])
+        urls = payload.get("urls", []) if due == "welcome" else []
+        assert event == HandshakeCompleted(payload["connection_id"], tuple(urls))
+        assert len(urls) <= 8
+        for url in urls:
+            parts = urlsplit(url)
+            assert len(url) <= 1024
+            assert url.isascii()
+            assert url.isprintable()
+            assert parts.scheme in ("http", "https")
+            assert parts.hostname
+            assert parts.port != 0
+            assert parts.username is parts.password is None
+            assert parts.query == parts.fragment == ""
         assert _is_name(payload["connection_id"])
         assert due == "welcome" or payload["connection_id"] == _ID
 

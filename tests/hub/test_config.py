@@ -182,6 +182,7 @@ def test_what_is_wrong_is_named(text: str, key: str, words: str) -> None:
             "[[route]]\nhost = 'a.example'\npeer = 'b'\n[[route]]\nhost = 'A.example.'\npeer = 'c'",
             "ingress",
         ),
+        ("[ingress]\nurl = 'https://hub.example/x'", "ingress"),
     ],
 )
 def test_what_a_hub_would_not_start_with_is_found(tmp_path: Path, text: str, key: str) -> None:

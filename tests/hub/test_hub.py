@@ -19,15 +19,29 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="modes of files, Unix
 
 
 async def test_peers_and_ingress_share_a_port(tmp_path: Path) -> None:
-    async with Hub(config_for(tmp_path)) as hub, peer_of(hub), httpx.AsyncClient() as web:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub) as client, httpx.AsyncClient() as web:
         assert hub.ingress_url == hub.peers_url.replace("ws:", "http:")
         host = {"host": "edge-1.localhost"}
         assert (await web.get(hub.ingress_url + "a?b", headers=host)).text == "GET /a?b"
         assert hub.url_for("edge-1") == f"http://edge-1.localhost:{hub.server.address[1]}/"
+        assert client.urls == hub.ingress.urls_of("edge-1")
+        assert client.urls[0] == hub.url_for("edge-1")
         assert hub.url_for("Not a label") is None
         assert [each.value.target for each in hub.passed] == ["/a"]
         assert hub.passed.of("edge-1").requests == 1
         assert hub.status()["healthy"]
+
+
+async def test_peers_are_told_where_a_proxy_is_found(tmp_path: Path) -> None:
+    toml = '[hub]\ndomain = ["hub.example"]\n[ingress]\nurl = "https://hub.example"\n'
+    toml += '[[route]]\nhost = "api.example.com"\npath = "/v1"\npeer = "edge-1"\n'
+    async with Hub(config_for(tmp_path, toml)) as hub, peer_of(hub) as client:
+        assert client.urls == (
+            "https://api.example.com/v1",
+            "https://edge-1.hub.example/",
+            "https://hub.example/_/edge-1/",
+        )
+        assert hub.url_for("edge-2") == "https://edge-2.hub.example/"
 
 
 async def test_localhost_is_both_loopbacks(tmp_path: Path) -> None:
@@ -46,7 +60,9 @@ async def test_localhost_is_both_loopbacks(tmp_path: Path) -> None:
 
 async def test_the_ingress_may_have_a_listener_of_its_own(tmp_path: Path) -> None:
     config = config_for(tmp_path, ingress__listen="127.0.0.1:0")
-    async with Hub(config) as hub, peer_of(hub), httpx.AsyncClient() as web:
+    async with Hub(config) as hub, peer_of(hub) as client, httpx.AsyncClient() as web:
+        port = hub.ingress_url.rpartition(":")[2]
+        assert client.urls[0] == f"http://edge-1.localhost:{port}"
         to_peer = {"Restsock-Peer": "edge-1"}
         assert (await web.get(hub.ingress_url, headers=to_peer)).status_code == 200
         found = hub.status()["statistics"]

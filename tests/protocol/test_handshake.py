@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -55,6 +56,23 @@ def test_both_sides_report_the_same_id_once() -> None:
     assert listener.accepts_streams
 
 
+def test_both_sides_know_the_urls() -> None:
+    dialer, listener = _handshaken(["http://a/", "https://b.example/c"])
+    assert dialer.urls == listener.urls == ("http://a/", "https://b.example/c")
+
+
+@pytest.mark.parametrize("urls", [["http://a/"] * 9, ["ws://a/"]], ids=["nine", "ws"])
+def test_urls_that_cannot_be_told(urls: list[str]) -> None:
+    listener = make_multiplexer("listener")
+    listener.receive_message(envelope("hello", {"version": 1}))
+    with pytest.raises(LocalProtocolError):
+        listener.send_welcome(CONNECTION_ID, urls)
+    # Nothing has happened: the next try succeeds.
+    listener.send_welcome(CONNECTION_ID)
+    (welcome,) = drain(listener)
+    assert "urls" not in welcome
+
+
 def test_the_dialer_may_send_directly_behind_ready() -> None:
     dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
     dialer.send_hello(None, None)
@@ -70,16 +88,17 @@ def test_the_dialer_may_send_directly_behind_ready() -> None:
     assert [type(e) for e in events(listener)[:2]] == [HandshakeCompleted, RequestReceived]
 
 
-def _handshaken() -> tuple[Multiplexer, Multiplexer]:
+def _handshaken(urls: Sequence[str] = ()) -> tuple[Multiplexer, Multiplexer]:
     dialer = make_multiplexer("dialer", Limits(max_streams=7))
     listener = make_multiplexer("listener", Limits(max_streams=5))
     dialer.send_hello(None, None)
     listener.receive_message(drain(dialer)[0])
-    listener.send_welcome(CONNECTION_ID)
+    listener.send_welcome(CONNECTION_ID, urls)
     dialer.receive_message(drain(listener)[0])
-    assert events(dialer) == [HandshakeCompleted(CONNECTION_ID)]
+    completed = HandshakeCompleted(CONNECTION_ID, tuple(urls))
+    assert events(dialer) == [completed]
     listener.receive_message(drain(dialer)[0])
-    assert events(listener) == [HelloReceived(None, None), HandshakeCompleted(CONNECTION_ID)]
+    assert events(listener) == [HelloReceived(None, None), completed]
     return dialer, listener
 
 

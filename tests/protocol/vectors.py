@@ -182,7 +182,7 @@ class Runner:
         if action == "hello":
             multiplexer.send_hello(what["name"], what["metadata"])
         elif action == "welcome":
-            multiplexer.send_welcome(what["connection_id"])
+            multiplexer.send_welcome(what["connection_id"], what.get("urls", ()))
         elif action == "request":
             method, target = what["method"].encode(), what["target"].encode()
             head = RequestHead(method, target, as_headers(what["headers"]), what.get("scheme"))
@@ -330,7 +330,8 @@ def _words(event: MultiplexerEvent) -> Case:
     if isinstance(event, HelloReceived):
         return {"event": "hello", "name": event.name, "metadata": event.metadata}
     if isinstance(event, HandshakeCompleted):
-        return {"event": "established", "connection_id": event.connection_id}
+        urls = list(event.urls)
+        return {"event": "established", "connection_id": event.connection_id, "urls": urls}
     if isinstance(event, GoAwayReceived):
         return {"event": "goaway", "last": event.last_stream_id, "code": event.code}
     assert not isinstance(event, (EnvelopeReceived, EnvelopesSent))
