@@ -92,6 +92,12 @@ class AccessControl:
         self._limiter: trio.CapacityLimiter | None = None
         self._stores = tuple(stores_of(auth))
 
+    def allow(self, threads: int) -> None:
+        """Sets how many authenticators that are not async may be at work at once."""
+        self._threads = threads
+        if self._limiter is not None:
+            self._limiter.total_tokens = threads
+
     # --- before the upgrade ---------------------------------------------------------------
 
     async def admit(

@@ -79,6 +79,16 @@ class Endpoint:
         if self.messaging is not None:
             self.messaging.detach_connection(connection)
 
+    def use(self, options: Options) -> None:
+        """Has other options hold for what comes from now on.
+
+        Raises:
+            ValueError: This system has no such socket option; nothing was changed.
+        """
+        check_socket_options(options.sockets)
+        self.options = options
+        self.buffered.size = options.limits.buffered_total
+
     @property
     def queued(self) -> int | None:
         """Requests that wait for a thread of the app; `None` where it has no such queue."""

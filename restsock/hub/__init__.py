@@ -10,7 +10,8 @@ Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md says what stands in th
 - `_listening`, `_state`, `_notify`: addresses, the hub's folder, systemd.
 - `_tokens`: files of tokens.
 - `_records`: what is remembered of requests and events.
-- `_hub`, `_restart`, `_status`: all of it as one.
+- `_changes`: what another configuration changes while it runs.
+- `_hub`: all of it as one.
 - `admin`: the admin API.
 """
 

@@ -29,13 +29,13 @@ from restsock.server import (
 )
 
 from ._access import opened
+from ._changes import Changes, Running, changes_of
 from ._config import Config, load
 from ._errors import ConfigError, unquoted
 from ._listening import Place, http_url
 from ._notify import beat_forever, notify, reloading
 from ._parts import ListenerName, Parts, Places, places_of
 from ._records import PassedLog, Ring
-from ._restart import restart_needed
 from ._state import admin_token, state_folder
 from ._tokens import SCOPES
 from .admin import AdminAPI
@@ -129,6 +129,11 @@ class Hub:
         return next(iter(self.ingress.urls_of(name)), None)
 
     @property
+    def admin_host(self) -> str | None:
+        """The host that the admin API listens on, as the configuration has it; `None` is all."""
+        return self._places["admin"].host
+
+    @property
     def closing(self) -> bool:
         """Whether it takes no more newcomers."""
         return self._closing
@@ -149,8 +154,17 @@ class Hub:
         return self._at_ingress.loopback
 
     def restart_needed(self, config: Config) -> list[str]:
-        """The keys of a configuration that a reload would not bring into use."""
-        return restart_needed(self._begun, config)
+        """The keys of a configuration that a reload would not bring into use.
+
+        Raises:
+            ConfigError: an address in it is none.
+        """
+        return self._changes(config).restart_needed
+
+    def _changes(self, config: Config) -> Changes:
+        secure = [name for name, tls in self._parts.tls.items() if tls is not None]
+        ports = {server.address[1] for server in self._servers.values()} - {0}
+        return changes_of(self._begun, config, Running(self._places, secure, ports))
 
     def statistics(self) -> ServerStatistics:
         """Those of the server of the peers; clients of plain HTTP are those of the ingress."""
@@ -400,8 +414,10 @@ class Hub:
     async def reload(self, config: Config | None = None) -> list[str]:
         """Takes another configuration, once all of it is found to be right.
 
-        Rules of the ingress, routes, access, tokens, certificates, log and grace change for what
-        comes from now on; connections stay, and requests in flight go on.
+        Rules of the ingress, routes, access, tokens, certificates, limits, timeouts, heartbeat,
+        addresses and log change for what comes from now on; connections stay and keep their limits,
+        and requests in flight go on. Of a listener that moves, the new address is bound before the
+        old one is given up.
 
         Args:
             config: the new one; `None` reads the file of the present one again, if there is one.
@@ -410,8 +426,8 @@ class Hub:
             The keys whose new values need a restart; until then the old ones hold.
 
         Raises:
-            ConfigError: it cannot be used; nothing was changed.
-            OSError: a file cannot be read; likewise.
+            ConfigError: it cannot be used, or the hub is about to end; nothing was changed.
+            OSError: a file cannot be read, or an address cannot be bound; likewise.
         """
         async with self._reloading:
             reloading()
@@ -427,17 +443,31 @@ class Hub:
         if config is None:
             config = await trio.to_thread.run_sync(load, self.config.path, self.config.overrides)
         with unquoted(config.variables):
-            places_of(config, {})  # its addresses are right, and wait for a restart
-            new = await trio.to_thread.run_sync(Parts.of, config, self._places)
-        await self._swap_tokens(config)
-        needed = self.restart_needed(config)
+            changes = self._changes(config)
+            places = {**self._places, **changes.moves}
+            new = await trio.to_thread.run_sync(Parts.of, config, places)
+        needed = changes.restart_needed
+        async with AsyncExitStack() as stack:
+            bound = {}
+            for name, place in changes.moves.items():
+                bound[name] = await self._servers[name].bind(*place.address)
+                stack.push_async_callback(bound[name].aclose)
+            await self._swap_tokens(config)
+            if self._closing:
+                raise ConfigError("", "the hub is about to end")
+            stack.pop_all()  # nothing waits, or fails, from here on
         for name, old in self._parts.tls.items():
             fresh = new.tls[name]
             # One that is to leave [tls] has to wait: it is that of other listeners, too.
             if old is not None and fresh is not None and f"{name}.tls" not in needed:
                 old.swap(fresh)
         self.ingress.swap(new.ingress)
-        self.config = config
+        for name, server in self._servers.items():
+            if name != "admin":
+                server.use(config.options)
+            if name in bound:
+                server.listen_at(bound[name])
+        self.config, self._places = config, places
         self.reloads += 1
         _set_level(config)
         hint = f"; these need a restart: {', '.join(needed)}" if needed else ""

@@ -31,6 +31,11 @@ class Place(NamedTuple):
     sockets: tuple[socket.socket, ...]
     loopback: bool
 
+    @property
+    def address(self) -> tuple[str | None, int | None]:
+        """Host and port."""
+        return self.host, self.port
+
     @classmethod
     def at(cls, text: str, key: str) -> Place:
         """Reads `host:port`, `[address]:port`, `:port` (everywhere) or `unix:/path`.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from restsock.auth import Authenticator, BearerTokens
+from restsock.endpoint import check_socket_options
 from restsock.ingress import RESERVED, FieldRules, Ingress, Route, Webhook
 from restsock.tls import ServerTLS
 
@@ -21,7 +22,7 @@ from ._errors import ConfigError, unquoted
 from ._listening import Place
 from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
-__all__ = ["ListenerName", "Parts", "Places", "check", "places_of"]
+__all__ = ["ListenerName", "Parts", "Places", "check", "places_of", "tls_tables"]
 
 ListenerName: TypeAlias = Literal["peers", "ingress", "admin"]
 Places: TypeAlias = Mapping[ListenerName, Place]
@@ -81,15 +82,15 @@ class Parts:
                 admin = BearerTokens(file=config.admin.tokens)
         ingress = _ingress(config, access, loopback=_at_ingress(places).loopback)
         access.check_used()
-        own = _tls(config.tls, "tls")
+        with opened("sockets"):
+            check_socket_options(config.options.sockets)
+        made: dict[str, ServerTLS | None] = {}  # one of each table, by its key
+        tables = tls_tables(config, places)
+        for table, key in tables.values():
+            made.setdefault(key, _tls(table, key))
         return cls(
             config,
-            {
-                "peers": own,
-                "ingress": _tls(config.ingress.tls, "ingress.tls") or own,
-                "admin": _tls(config.admin.tls, "admin.tls")
-                or (None if places["admin"].loopback else own),
-            },
+            {name: made[key] for name, (_, key) in tables.items()},
             peers,
             admin,
             ingress,
@@ -127,6 +128,18 @@ def _places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[List
 
 def _at_ingress(places: Places) -> Place:
     return places.get("ingress", places["peers"])
+
+
+def tls_tables(config: Config, places: Places) -> dict[ListenerName, tuple[TLSTable | None, str]]:
+    """The table that says how each listener speaks TLS, `None` if it does not; and its key."""
+    own = (config.tls, "tls")
+    ingress, admin = (config.ingress.tls, "ingress.tls"), (config.admin.tls, "admin.tls")
+    by_default = admin if places["admin"].loopback else own
+    return {
+        "peers": own,
+        "ingress": own if ingress[0] is None else ingress,
+        "admin": by_default if admin[0] is None else admin,
+    }
 
 
 def check(config: Config) -> None:

@@ -1,13 +1,14 @@
 """The listening side: `listen` makes a `Server`, which accepts peers and knows them.
 
 - `_listen`: the arguments, checked.
-- `_accept`: sockets, and the loop that accepts.
+- `_accept`: sockets, and the loop that accepts; `_place` and `_listening`: where, now and later.
 - `_unix`: a Unix socket and its file; `_inherited`: sockets that a parent process has bound.
 - `_front_door`, `_http_clients`: what clients of plain HTTP get on the same port.
 - `_handed_over`: sockets that a web server has accepted.
 - `_newcomers`: from an accepted socket to a connection.
 - `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
-- `_server`: what a program sees of it, and the life of each connection.
+- `_peers`: keeps the connections of peers while they last.
+- `_server`: what a program sees of it.
 - `_events`: what happens to connections, for subscribers.
 - `_route`: requests to a peer by its name.
 - `_views`: what the APIs beside that for trio show of it.
@@ -23,6 +24,7 @@ from ._front_door import IngressLike, PeersLike
 from ._handed_over import HandedOver
 from ._inherited import systemd_sockets
 from ._listen import listen
+from ._listening import Bound
 from ._proxies import TrustedProxies
 from ._registry import Connections
 from ._route import Route
@@ -30,6 +32,7 @@ from ._server import Server
 from ._views import ConnectionsView, RouteView
 
 __all__ = [
+    "Bound",
     "ConnectionEvent",
     "Connections",
     "ConnectionsView",

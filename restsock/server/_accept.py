@@ -20,6 +20,7 @@ __all__ = [
     "OpenListeners",
     "PeerOf",
     "accept_forever",
+    "accept_queued",
     "address_of",
     "backlog_of",
     "open_listeners",
@@ -166,6 +167,21 @@ async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], 
             _log.warning("accepting connections again, after %.1f s", seconds)
             failures = 0
         greet(stream)
+
+
+def accept_queued(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:
+    """Hands over those whom the system has let in, and nobody has accepted yet. Does not wait."""
+    sock: trio.socket.SocketType | None = getattr(listener, "socket", None)
+    if sock is None:
+        return
+    with socket.socket(fileno=sock.dup().detach()) as queue:
+        queue.setblocking(False)
+        while True:
+            try:
+                newcomer, _ = queue.accept()
+            except OSError:  # there is none, or it has left
+                return
+            greet(trio.SocketStream(trio.socket.from_stdlib_socket(newcomer)))
 
 
 def address_of(listener: Listener) -> tuple[str, int]:

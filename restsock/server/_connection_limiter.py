@@ -24,13 +24,16 @@ class ConnectionLimiter:
     Args:
         limits: `max_connections` and `max_connections_per_address` of them.
         limit_log: Counts who is turned away.
+
+    Attributes:
+        limits: May be others from some time on; those who have a slot keep it.
     """
 
     def __init__(self, limits: Limits, limit_log: LimitLog) -> None:
-        self._limits = limits
+        self.limits = limits
         self._limit_log = limit_log
         self._taken = 0
-        self._by_network: dict[str, int] = {}  # only where there is a bound
+        self._by_network: dict[str, int] = {}  # also without a bound: there may be one later
 
     def __len__(self) -> int:
         """How many are taken."""
@@ -41,7 +44,7 @@ class ConnectionLimiter:
 
         The bound of its address is looked at first: it is what the peer can do something about.
         """
-        limits = self._limits
+        limits = self.limits
         most = limits.max_connections_per_address
         if most is not None and self._by_network.get(network_of(host), 0) >= most:
             text = f"There are too many connections from this address: it has {most} already."
@@ -50,9 +53,8 @@ class ConnectionLimiter:
             text = f"There are too many connections: {self._taken}."
             return self._refused(503, text, "max_connections")
         self._taken += 1
-        if most is not None:
-            network = network_of(host)
-            self._by_network[network] = self._by_network.get(network, 0) + 1
+        network = network_of(host)
+        self._by_network[network] = self._by_network.get(network, 0) + 1
         return None
 
     def _refused(self, status: int, text: str, limit: str) -> Refused:
@@ -64,11 +66,10 @@ class ConnectionLimiter:
     def release(self, host: str) -> None:
         """Gives the slot of a peer back."""
         self._taken -= 1
-        if self._limits.max_connections_per_address is not None:
-            network = network_of(host)
-            self._by_network[network] -= 1
-            if not self._by_network[network]:
-                del self._by_network[network]
+        network = network_of(host)
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
 
 
 def network_of(host: str) -> str:

@@ -42,9 +42,12 @@ _DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
 class PeersLike(Protocol):
     """A `Server`, as an ingress knows it."""
 
-    options: Options
     limit_log: LimitLog
     connections: Connections
+
+    @property
+    def options(self) -> Options:
+        """For what comes from now on."""
 
     @property
     def url(self) -> str:

@@ -19,6 +19,7 @@ from ._connection_limiter import RETRY_AFTER
 from ._connection_tasks import ConnectionTasks
 
 if TYPE_CHECKING:
+    from restsock._options import Options
     from restsock.endpoint import Endpoint
 
     from ._front_door import FrontDoor
@@ -55,19 +56,22 @@ class HTTPClients:
         self._endpoint = endpoint
         self._serves_late = serves_late
         self._front_door = front_door
-        options = endpoint.options
-        # What finds out that a peer is gone, or keeps it for later, is not for them.
-        self._options = replace(
-            options,
-            heartbeat=Heartbeat(interval=None),
-            timeouts=replace(options.timeouts, connection_idle=None, lifetime=None),
-        )
+        self.use(endpoint.options)
         # That which was in use last is the last, as far as it is looked at every few seconds.
         self._connections: dict[Connection, None] = {}
         told = None if endpoint.instrument is None else HTTPInstruments([endpoint.instrument])
         self.counters = EndpointCounters("listener", told)
         self._emptied = trio.lowlevel.ParkingLot()
         self.tasks = ConnectionTasks(self._remove)
+
+    def use(self, options: Options) -> None:
+        """Has those who come from now on have these options."""
+        # What finds out that a peer is gone, or keeps it for later, is not for them.
+        self._options = replace(
+            options,
+            heartbeat=Heartbeat(interval=None),
+            timeouts=replace(options.timeouts, connection_idle=None, lifetime=None),
+        )
 
     @property
     def wanted(self) -> bool:

@@ -8,18 +8,18 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from restsock import tls as _tls
-from restsock._addresses import check_socket_path, is_loopback, is_loopback_socket
+from restsock._addresses import is_loopback, is_loopback_socket
 from restsock._arguments import check_keywords
 from restsock._options import Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike, MessagingLike
 
-from ._accept import OpenListeners, open_listeners
+from ._accept import OpenListeners
 from ._front_door import FrontDoor, IngressLike
 from ._inherited import listeners_on
+from ._place import place_of
 from ._server import Server
-from ._unix import open_unix_listeners
 
 __all__ = ["listen"]
 
@@ -150,18 +150,7 @@ def _place(
         if host is not None or port is not None:
             raise ValueError("listen takes host and port, or sockets=, not both")
         return None, 0, listeners_on(sockets)
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"the host must be a str or None, not {type(host).__name__}")
-    if host is not None and host.startswith("unix:"):
-        if port is not None:
-            raise ValueError("a Unix socket has no port")
-        path = host.removeprefix("unix:").removeprefix("//")
-        return check_socket_path(path, "the address to listen on"), 0, open_unix_listeners
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"the port must be an int, not {type(port).__name__}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"the port must be in 0..65535, not {port}")
-    return host, port, open_listeners
+    return place_of(host, port)
 
 
 def _on_loopback(host: str | None, sockets: Collection[socket.socket] | None) -> bool:

@@ -11,7 +11,6 @@ import trio
 
 from restsock._addresses import is_loopback, unix_url, url_host
 from restsock._exceptions import PeerUnavailable
-from restsock._logging import about
 from restsock._options import Options
 from restsock.auth import Authenticator
 from restsock.connection import (
@@ -38,21 +37,14 @@ from restsock.endpoint import (
 from restsock.protocol import CloseCode
 from restsock.tls import TLSLike
 
-from ._accept import (
-    Listener,
-    OpenListeners,
-    PeerOf,
-    accept_forever,
-    address_of,
-    open_listeners,
-    peer_of,
-)
+from ._accept import Listener, OpenListeners, PeerOf, open_listeners, peer_of
 from ._connection_limiter import ConnectionLimiter
-from ._connection_tasks import ConnectionTasks
 from ._events import EventHub, Subscription
 from ._front_door import FrontDoor
 from ._http_clients import HTTPClients
+from ._listening import Bound, Listening
 from ._newcomers import Newcomers
+from ._peers import Peers
 from ._proxies import TrustedProxies
 from ._registrar import Registrar
 from ._route import Route
@@ -121,7 +113,6 @@ class Server(AdaptersByName):
         self._endpoint = endpoint = Endpoint(
             "listener", _log, handler, options, instrument, messaging
         )
-        self.options = endpoint.options
         self.limit_log = endpoint.limit_log
         self.instrument = endpoint.instrument
         self._limiter = ConnectionLimiter(self.options.limits, self.limit_log)
@@ -150,18 +141,20 @@ class Server(AdaptersByName):
         )
         if front_door is not None:
             front_door.bind(self, loopback=is_loopback(host))
-        self._where = (host, port)
         scheme = "http" if self._http_clients.alone else "ws"
         self._scheme = scheme if ssl_context is None else f"{scheme}s"
-        self._open_listeners = open_listeners
-        self._shared = shared
-        self._listeners: Sequence[Listener] = ()
-        self._address: tuple[str, int] | None = None
+        self._listening = Listening(
+            host, port, open_listeners, shared=shared, on_accept=self._on_accept
+        )
         self._nursery: trio.Nursery | None = None
-        self._tasks = ConnectionTasks(self._strike_out)
-        self._need = self._tasks.need  # one object for all connections
+        self._connected = Peers(endpoint, self._registrar, self._limiter)
 
     # --- what it is -----------------------------------------------------------------------
+
+    @property
+    def options(self) -> Options:
+        """Limits, timeouts, heartbeat and socket options for connections to come."""
+        return self._endpoint.options
 
     @property
     def address(self) -> tuple[str, int]:
@@ -172,9 +165,9 @@ class Server(AdaptersByName):
         Raises:
             RuntimeError: It was not entered yet.
         """
-        if self._address is None:
+        if self._listening.address is None:
             raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
-        return self._address
+        return self._listening.address
 
     @property
     def url(self) -> str:
@@ -190,7 +183,8 @@ class Server(AdaptersByName):
         return self._endpoint.life.ending
 
     def __repr__(self) -> str:
-        where = "not listening" if self._address is None or self.closed else self.url
+        listens = self._listening.address is not None and not self.closed
+        where = self.url if listens else "not listening"
         return f"<Server, {where}, {len(self.connections)} connections>"
 
     def statistics(self) -> ServerStatistics:
@@ -222,14 +216,12 @@ class Server(AdaptersByName):
         if self.closed:
             ended = self._endpoint.life.state is State.CLOSED
             report.error("the server is closed" if ended else "it is draining")
-        elif self._address is None:
+        elif self._listening.address is None:
             report.error("the server does not listen yet")
         elif len(self.connections) >= limits.max_connections:
             report.error(f"no more than {limits.max_connections} peers can be connected")
         if self._newcomers.full:
-            report.warning(
-                f"{len(self._newcomers)} handshakes are under way, the most there may be"
-            )
+            report.warning(f"handshakes under way: {len(self._newcomers)}, the most there may be")
         return self._endpoint.complete(report, "peers who are away")
 
     # --- events ---------------------------------------------------------------------------
@@ -339,25 +331,62 @@ class Server(AdaptersByName):
     def keep_apart(self, fold: Callable[[str], str]) -> None:
         """Refuses a name that differs from a connected one, but not once both are folded.
 
-        For those who find peers by labels of hosts, in which case has no meaning. Before it is
-        entered.
-
-        Args:
-            fold: Gives the same text for names that are not told apart.
+        For those who find peers by labels of hosts, in which case has no meaning: `fold` gives the
+        same text for names that are not told apart. Before it is entered.
         """
         self._registrar.fold = fold
 
     def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
-        """Has newcomers be told where plain HTTP reaches a peer of their name: `Connection.urls`.
-
-        Args:
-            urls_of: Gives the URLs of a name, the best first, at most 8.
-        """
+        """Has newcomers be told the URLs of a name, the best first, at most 8; see `Connection`."""
         self._newcomers.urls_of = urls_of
 
     def accept_from(self, open_listeners: OpenListeners) -> None:
         """Has it accept from something else than TCP. Before it is entered."""
-        self._open_listeners = open_listeners
+        self._listening.open_listeners = open_listeners
+
+    # --- while it runs --------------------------------------------------------------------
+
+    def use(self, options: Options) -> None:
+        """Has other options hold for what comes from now on.
+
+        Connections that live keep theirs, and so do apps and sockets that listen. How many there
+        may be counts at once, and nobody is dropped for it.
+
+        Raises:
+            ValueError: This system has no such socket option; nothing was changed.
+        """
+        self._endpoint.use(options)
+        self._limiter.limits = options.limits
+        self._access_control.allow(options.limits.max_handshakes)
+        self._http_clients.use(options)
+
+    async def bind(self, host: str | None, port: int | None) -> Bound:
+        """Binds other sockets, for `listen_at`; host and port are those of `listen`.
+
+        If cancelled, none is left open.
+
+        Raises:
+            OSError: An address cannot be bound; its present sockets may be what is in the way.
+            ValueError: The place is not valid; or only one of both, old and new, is on loopback; or
+                the sockets were handed over.
+            RuntimeError: It does not run.
+        """
+        self._check_running()
+        return await self._listening.bind(host, port, self.options.sockets)
+
+    def listen_at(self, bound: Bound) -> None:
+        """Accepts from these from now on; the old sockets close, and connections stay.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        self._check_running()
+        self._listening.move(bound)
+        _log.info("listening on %s", self.url)
+
+    def _check_running(self) -> None:
+        if self.closed or self._nursery is None:
+            raise RuntimeError("it does not listen, so it cannot listen elsewhere")
 
     async def wait_closed(self) -> None:
         """Waits until the server is closed and no connection is left: no error is raised."""
@@ -391,12 +420,11 @@ class Server(AdaptersByName):
         self._endpoint.life.to(State.DRAINING)
         self._close_pending()
         try:
-            if self._shared:
-                for listener in self._listeners:
-                    await listener.aclose()
+            if self._listening.shared:
+                await self._listening.aclose()
             begun = trio.current_time()
             grace = self.options.timeouts.grace if grace is None else grace
-            newcomers = self._newcomers.wait_empty if self._shared else None
+            newcomers = self._newcomers.wait_empty if self._listening.shared else None
             await self._http_clients.drain(grace, code, reason, newcomers)
             left = max(0.0, begun + grace - trio.current_time())
             await self._endpoint.drain(self._living, self._wait_empty, code, reason, left)
@@ -428,9 +456,7 @@ class Server(AdaptersByName):
         return await self._endpoint.life.leave(*exc)
 
     async def _start(self, nursery: trio.Nursery) -> None:
-        self._listeners = await self._open_listeners(*self._where, self.options.sockets)
-        await nursery.start(self._serve, self._listeners)
-        self._address = address_of(self._listeners[0])
+        await nursery.start(self._serve, await self._listening.open(self.options.sockets))
         _log.info("listening on %s", self.url)
 
     async def _serve(
@@ -440,23 +466,18 @@ class Server(AdaptersByName):
             # One of its own, which `aclose` cancels: the block of the caller is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._tasks.start(nursery)
+                self._connected.start(nursery)
                 self._http_clients.tasks.start(nursery)
-                for listener in listeners:
-                    nursery.start_soon(self._accept, listener)
+                self._listening.start(nursery, listeners)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
                 task_status.started()
                 try:
                     await trio.sleep_forever()
                 finally:
-                    self._tasks.drop_all(self.connections)
+                    self._connected.drop_all()
                     self._http_clients.tasks.drop_all(self._http_clients)
         finally:
             self._finish()
-
-    async def _accept(self, listener: Listener) -> None:
-        async with listener:
-            await accept_forever(listener, self._on_accept)
 
     def _finish(self) -> None:
         self._endpoint.life.to(State.CLOSED)
@@ -474,39 +495,5 @@ class Server(AdaptersByName):
 
     async def _handle(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
         """Makes a connection, and has it begin. Raises nothing: whatever happens, others go on."""
-        connection = await self._newcomers.handshake(stream, scope)
-        if connection is None:
-            return
-        self._endpoint.counters.begin(connection)
-        # Once more, in one step with its entry: another one may have been quicker meanwhile.
-        problem = self._registrar.objection(connection.name, connection.principal)
-        if problem is None:
-            self._register(connection)
-        else:
-            self.limit_log.note(
-                "names", "connection %s: %s", connection.id, problem, extra=about(connection)
-            )
-            connection.close_soon(CloseCode.NAME_TAKEN, problem)
-        connection.begin(self._endpoint.handler, self._need)
-
-    def _strike_out(self, connection: Connection) -> None:
-        """Notes that a connection has ended."""
-        assert connection.closed is not None
-        self._limiter.release(connection.peer.host)
-        self._endpoint.end(connection)
-        if connection in self.connections:  # else there was an objection
-            self._registrar.remove(connection, connection.closed)
-
-    def _register(self, connection: Connection) -> None:
-        older = self._registrar.add(connection)
-        self._endpoint.attach(connection)
-        assert self._nursery is not None
-        if older is not None:
-            # One that has been announced to close carries what its peer still has in flight.
-            grace = None if older.leaving else 0
-            why = "a newer connection has this name"
-            self._nursery.start_soon(older.drain, grace, CloseCode.REPLACED, why)
-        if self.closed:
-            connection.close_soon(CloseCode.GOING_AWAY)
-        elif connection.name is not None:
-            self._endpoint.pending.offer_all(connection.name, connection)
+        if (connection := await self._newcomers.handshake(stream, scope)) is not None:
+            self._connected.add(connection)

@@ -9,11 +9,8 @@ import httpx
 import pytest
 import trio
 
-from restsock.auth import Refused
 from restsock.hub import Hub, Tokens
 from restsock.hub.admin import DOCUMENT, OPERATIONS
-from restsock.hub.admin._guard import Guard
-from restsock.protocol import RequestHead
 from tests.hub.helpers import (
     OPEN,
     SPEC,
@@ -266,13 +263,3 @@ async def test_an_address_is_no_name_that_could_be_pointed_here(tmp_path: Path) 
         for host in ("192.0.2.1:4480", "[2001:db8::1]:4480", "[::1]", "localhost."):
             answer = await admin.get("/readyz", headers={"host": host})
             assert answer.status_code == 200, host
-
-
-async def test_the_name_that_it_listens_on_is_its_own_until_a_restart(tmp_path: Path) -> None:
-    async with Hub(config_for(tmp_path)) as hub:
-        hub.config = config_for(tmp_path, admin__listen="Admin.example:4480")
-        guard = Guard(hub, SPEC)
-        hub.config = config_for(tmp_path, admin__listen="other.example:4480")
-        assert guard._check_host(RequestHead(b"GET", b"/", [(b"Host", b"admin.example:4480")]))
-        with pytest.raises(Refused):
-            guard._check_host(RequestHead(b"GET", b"/", [(b"Host", b"other.example:4480")]))

@@ -67,11 +67,16 @@ async def test_any_host_is_believed(tmp_path: Path) -> None:
             for operation in SPEC.operations:
                 for host in (
                     *(f"evil.example:{port}", f"edge-1.localhost:{port}", "127.0.0.1.evil"),
-                    *("hub.example", "2130706433", "127.1", "admin.example.evil", "127.0.0.2"),
+                    *("hub.example", "2130706433", "127.1", "admin.example.evil"),
                 ):
                     answer = await admin.request(**request_of(operation, host=host))
                     assert answer.status_code == 421, (operation, host)
-            for host in ("admin.example", f"ADMIN.example:{port}", f"localhost:{port}", "[::1]"):
+            for host in (
+                "admin.example",
+                f"ADMIN.example:{port}",
+                f"localhost:{port}",
+                "127.0.0.2",
+            ):
                 answer = await admin.get("/api/v1/status", headers={"host": host})
                 assert answer.status_code == 200, host
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import sys
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ import trustme
 
 import restsock
 from restsock.auth import Bearer
-from restsock.hub import Config, ConfigError, Hub, Tokens
+from restsock.hub import Config, ConfigError, Hub, Tokens, load
 from tests.hub.helpers import Load, admin_of, config_for, peer_of
 
 TO_PEER = {"Restsock-Peer": "edge-1"}
@@ -124,15 +126,16 @@ async def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
     async with Hub(config_for(tmp_path)) as hub, admin_of(hub) as admin:
         toml = (
             '[hub]\nname = "other"\ngrace = "1s"\n[peers]\nnames = "share"\n'
-            "[limits]\nmax_streams = 5\n[log]\nlevel = 'error'"
+            "[sockets]\nbacklog = 5\nno_delay = false\n[log]\nlevel = 'error'"
         )
+        needed = ["hub.name", "peers.names", "sockets.backlog"]
         checked = (await admin.post("/api/v1/config/check", json={"text": toml})).json()
-        assert checked["restart_needed"] == ["hub.name", "peers.names", "limits"]
+        assert checked["restart_needed"] == needed
         assert hub.config.hub.name == "hub"
         rewrite(tmp_path, toml)
         answer = (await admin.post("/api/v1/config/reload", json={})).json()
-        assert answer == {"restart_needed": ["hub.name", "peers.names", "limits"]}
-        assert await hub.reload() == answer["restart_needed"]  # it is still so
+        assert answer == {"restart_needed": needed}
+        assert await hub.reload() == needed  # it is still so
         assert hub.config.options.timeouts.grace == 1
         rewrite(tmp_path, "")
         assert await hub.reload() == []
@@ -205,13 +208,131 @@ async def test_a_configuration_of_its_own_takes_the_place_of_the_file(tmp_path: 
         assert hub.config is other
 
 
-async def test_an_address_that_is_new_waits_for_a_restart(tmp_path: Path) -> None:
-    """Until then the rules are those of the address that there is."""
+# --- limits, and where it listens -------------------------------------------------------------
+
+
+async def test_limits_are_those_of_the_file_for_connections_to_come(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub, "old") as old:
+        rewrite(
+            tmp_path,
+            "[limits]\nmax_streams = 5\nmax_connections = 2\nmax_body = 1000\n"
+            "[timeouts]\nhandshake = 3\n[heartbeat]\ninterval = 7\n[sockets]\nno_delay = false",
+        )
+        assert await hub.reload() == []
+        async with peer_of(hub) as new:
+            for client, streams in ((old, 128), (new, 5)):
+                assert client.connection is not None
+                told = client.connection.multiplexer.peer
+                assert told.max_streams == streams
+            assert told.heartbeat_interval == 7
+            with pytest.raises(restsock.HandshakeError, match="503"):
+                async with peer_of(hub, "third", backoff=restsock.Backoff(tries=1)):
+                    pass
+            async with httpx.AsyncClient(headers=TO_PEER) as web:
+                answer = await web.post(hub.ingress_url, content=b"x" * 2000)
+                assert answer.status_code == 413
+        assert not old.closed
+
+
+LISTEN = '[peers]\nlisten = "127.0.0.1:{}"\n[admin]\nlisten = "127.0.0.1:{}"\n'
+INGRESS = '[ingress]\nlisten = "127.0.0.1:{}"\n'
+
+
+def config_at(folder: Path, toml: str) -> Config:
+    """A configuration whose addresses are those of its file."""
+    rewrite(folder, toml)
+    return load(folder / "hub.toml", {"hub.state": str(folder / "state")})
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [sock.getsockname()[1] for sock in found]
+
+
+@pytest.mark.parametrize("toml", [LISTEN, LISTEN + INGRESS], ids=["shared", "apart"])
+async def test_listeners_move_under_load(tmp_path: Path, toml: str) -> None:
+    """New ones are bound before the old ones go, and nothing that is connected notices."""
+    *begun, peers, at_admin, own = free_ports(6)
+    config = config_at(tmp_path, toml.format(*begun))
+    async with Hub(config) as hub, peer_of(hub) as client, admin_of(hub) as admin:
+        before = hub.peers_url, hub.ingress_url, hub.admin_url
+        ingress = own if toml != LISTEN else peers
+        async with Load(hub.ingress_url).running() as load:
+            await load.more(10)
+            rewrite(tmp_path, toml.format(peers, at_admin, own))
+            # By the API whose own listener moves: the answer comes on the connection that is open.
+            answer = await admin.post("/api/v1/config/reload", json={})
+            assert answer.json() == {"restart_needed": []}
+            await load.more(10)
+        assert set(load.statuses) == {200}
+        assert hub.peers_url == f"ws://127.0.0.1:{peers}/"
+        assert hub.admin_url == f"http://127.0.0.1:{at_admin}/"
+        assert hub.ingress_url == f"http://127.0.0.1:{ingress}/"
+        async with httpx.AsyncClient() as web:
+            for url in before:
+                with pytest.raises(httpx.ConnectError):
+                    await web.get(url.replace("ws:", "http:"))
+        async with peer_of(hub, "edge-2") as late, admin_of(hub) as again:
+            assert late.urls[0] == f"http://edge-2.localhost:{ingress}/"
+            assert (await again.get("/api/v1/status")).json()["peers_url"] == hub.peers_url
+        assert not client.closed
+        assert await hub.reload() == []  # it is where it is to be
+
+
+async def test_an_address_that_is_taken_changes_nothing(tmp_path: Path) -> None:
+    async with Hub(config_at(tmp_path, LISTEN.format(0, 0))) as hub:
+        before = hub.config, hub.peers_url, hub.admin_url
+        (free,) = free_ports(1)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            rewrite(tmp_path, LISTEN.format(free, taken.getsockname()[1]))
+            with pytest.raises(OSError, match="cannot listen"):
+                await hub.reload()
+        assert (hub.config, hub.peers_url, hub.admin_url) == before
+        socket.create_server(("127.0.0.1", free)).close()  # nor is anything left open
+
+
+@pytest.mark.parametrize(
+    ("key", "listen"),
+    [
+        ("ingress__listen", "127.0.0.1:{free}"),  # it had none of its own
+        ("peers__listen", "127.0.0.2:{peers}"),  # it has that port already
+        ("admin__listen", "127.0.0.1:{peers}"),
+        ("peers__listen", ":{free}"),  # others could reach it
+    ],
+)
+async def test_listeners_that_stay_until_a_restart(tmp_path: Path, key: str, listen: str) -> None:
+    """And the rules stay those of the address that there is."""
     async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
-        rewrite(tmp_path, '[ingress]\nlisten = "127.0.0.1:1"\n')
-        assert await hub.reload() == ["ingress.listen"]
+        before = hub.peers_url, hub.admin_url
+        address = listen.format(free=free_ports(1)[0], peers=hub.server.address[1])
+        toml = "[peers]\npublic = true\n[ingress]\npublic = true"
+        other = config_for(tmp_path, toml, **{key: address})
+        assert await hub.reload(other) == [key.replace("__", ".")]
+        assert (hub.peers_url, hub.admin_url) == before
         async with httpx.AsyncClient(headers=TO_PEER) as web:
             assert (await web.get(hub.ingress_url)).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have one address on loopback")
+async def test_the_admin_api_knows_the_host_that_it_has_until_then(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path, admin__listen="127.0.0.2:0")) as hub:
+        other = config_for(tmp_path, admin__listen="0.0.0.0:0")
+        assert await hub.reload(other) == ["admin.listen"]
+        async with admin_of(hub) as admin:
+            assert (await admin.get("/api/v1/status")).status_code == 200
+
+
+async def test_an_address_is_checked_before_anything_changes(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub:
         rewrite(tmp_path, '[ingress]\nlisten = "nonsense"\n')
         with pytest.raises(ConfigError, match="not an address"):
+            await hub.reload()
+
+
+async def test_there_is_no_reload_at_the_end(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub:
+        await hub.aclose(grace=0)
+        with pytest.raises(ConfigError, match="about to end"):
             await hub.reload()

@@ -181,7 +181,7 @@ async def test_a_server(autojump_clock: MockClock) -> None:
         stream = await network.open_stream(None)  # type: ignore[arg-type]  # nobody looks
         await settled()
         (reason,) = server.health().reasons
-        assert reason == "1 handshakes are under way, the most there may be"
+        assert reason == "handshakes under way: 1, the most there may be"
         assert server.health().ok
         await stream.aclose()
     assert server.health() == Health(False, ("the server is closed",))

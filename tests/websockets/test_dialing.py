@@ -105,7 +105,7 @@ async def test_fields_subprotocols_and_credentials() -> None:
         assert connection.request is not None
         seen.append((connection.request.path, dict(connection.request.headers.raw_items())))
 
-    async with foreign_server(serve, subprotocols=["b", "a"]) as url:  # type: ignore[list-item]
+    async with foreign_server(serve, subprotocols=["b", "a"]) as url:
         async with connect(
             f"{url}chat?x=1",
             headers={"X-Client": "1"},

@@ -47,8 +47,6 @@ class Guard:
         self._hub = hub
         self._document = document
         self._limit_log = LimitLog(_log)
-        host = hub.config.admin.listen.removeprefix("unix:").rpartition(":")[0].lower()
-        self._listens_on = host or "localhost"  # a change of it waits for a restart
 
     def check(self, exchange: Exchange) -> None:
         """Looks at a request.
@@ -113,9 +111,10 @@ class Guard:
     def _check_host(self, request: RequestHead) -> str:
         given = values_of(request.headers, b"host")[0].decode("latin-1").lower()
         host = host_and_port(given)[0].rstrip(".")
+        own = (self._hub.admin_host or "localhost").lower()
         listed = (name.lower() for name in self._hub.config.admin.hosts)
         # Who has a name can point it here; nobody can do that with an address.
-        if not (is_address(host) or host in ("localhost", self._listens_on, *listed)):
+        if not (is_address(host) or host in ("localhost", own, *listed)):
             raise Refused(421, "This host is not the admin API's; admin.hosts may list it.")
         return given
 

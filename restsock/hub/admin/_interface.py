@@ -28,6 +28,9 @@ class HubLike(Protocol):
     def ingress_url(self) -> str: ...
 
     @property
+    def admin_host(self) -> str | None: ...
+
+    @property
     def closing(self) -> bool: ...
 
     @property
