@@ -1,11 +1,11 @@
-"""Imports apps by their names, and puts them in order to be served."""
+"""Imports apps by their names."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -14,13 +14,11 @@ from typing import Any
 
 import click
 
-from restsock.apps import ignore
-from restsock.connection import Exchange, Handler, answer
-from restsock.ingress import is_plain_path
+from restsock.connection import Exchange, Handler
 
 from ._failures import Failure
 
-__all__ = ["OnlyPaths", "RunsAlready", "load_app", "null_app"]
+__all__ = ["RunsAlready", "load_app"]
 
 _FRAMES = 4  # of the app's own code, in the traceback of one that does not import
 
@@ -83,42 +81,6 @@ def _broken(reference: str, error: BaseException) -> Failure:
     )
 
 
-class OnlyPaths:
-    """A `Handler` that passes on what is under certain paths. Everything else gets a 404.
-
-    Paths that are not in their plain form, with `..`, a semicolon or a percent-encoded letter for
-    example, are under none: a server might read them as another path than this does.
-
-    Args:
-        handler: What serves the rest.
-        paths: Each with what is below it.
-
-    Raises:
-        UsageError: One is no path.
-    """
-
-    def __init__(self, handler: Handler, paths: Collection[str]) -> None:
-        for path in paths:
-            if not path.startswith("/") or not is_plain_path(path):
-                raise click.UsageError(f"--only: {path!r} has to begin with /, and to be plain")
-        self._handler = handler
-        self._paths = [path.rstrip("/") for path in paths]
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """See `Handler`."""
-        return self._handler.running()
-
-    def handle(self, exchange: Exchange) -> None:
-        """See `Handler`."""
-        path = exchange.request.target.partition(b"?")[0].decode("latin-1")
-        below = any(path == one or path.startswith(f"{one}/") for one in self._paths)
-        if below and is_plain_path(path):
-            self._handler.handle(exchange)
-        else:
-            exchange.observer = ignore
-            answer(exchange, 404, "There is nothing here.\n")
-
-
 @dataclass
 class RunsAlready:
     """A `Handler` whose life is another's business: for one that stands in two places."""
@@ -133,12 +95,3 @@ class RunsAlready:
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
         self.handler.handle(exchange)
-
-
-def null_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """A WSGI app that answers everything with an empty 200."""
-    body = environ["wsgi.input"]
-    while body.read(64 * 1024):
-        pass
-    start_response("200 OK", [("Content-Length", "0")])
-    return [b""]

@@ -9,6 +9,7 @@ import click
 
 from ._hub_address import HubAddress
 from ._options import PATH, complete_names, hub_options, json_option, output_options
+from ._pretty import STYLES, Style
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -25,6 +26,11 @@ __all__ = ["command"]
 @click.option("-o", "--output-file", type=PATH, help="Write the body to this file.")
 @click.option("-i", "--include", is_flag=True, help="Write the head of the response, too.")
 @click.option("--stream", is_flag=True, help="Write the body as it comes, for events.")
+@click.option(
+    "--pretty",
+    type=click.Choice([*STYLES]),
+    help="Show JSON in lines (format), in colours, or both; by default both on a terminal.",
+)
 @click.option("--download", is_flag=True, help="Write the body to a file, with a progress bar.")
 @click.option(
     "--timeout",
@@ -51,6 +57,7 @@ def command(
     output_file: Path | None,
     include: bool,
     stream: bool,
+    pretty: str | None,
     download: bool,
     timeout: float,
     repeat: int,
@@ -90,4 +97,5 @@ def command(
         include=include,
         stream=stream,
         download=download,
+        style=Style.of(pretty, output),
     )

@@ -8,7 +8,7 @@ import click
 
 from ._exit_codes import ExitCode
 from ._hub_address import HubAddress
-from ._options import ADMIN, hub_options, json_option, output_options
+from ._options import ADMIN, hub_options, json_option, output_options, url_option
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -21,15 +21,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": None}
 
 @click.command("doctor", short_help="Find out why a hub cannot be reached.")
 @click.option("--ready", is_flag=True, help="Only ask the hub's admin API whether it is ready.")
-@click.option(
-    "--admin",
-    metavar="URL",
-    envvar="RESTSOCK_ADMIN",
-    default=ADMIN,
-    show_default=True,
-    show_envvar=True,
-    help="The admin API, for --ready.",
-)
+@url_option("admin", ADMIN, "The admin API, for --ready.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -40,7 +32,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": None}
 @json_option
 @hub_options
 @output_options
-def command(*, hub: HubAddress, output: Output, ready: bool, admin: str, timeout: float) -> int:
+def command(*, hub: HubAddress, output: Output, ready: bool, admin_url: str, timeout: float) -> int:
     """Find out why a hub cannot be reached: DNS, TCP, TLS, upgrade, handshake, heartbeat, clock.
 
     Each step has a line with what was found, and what to do about it. The exit code is 0 if a peer
@@ -49,7 +41,7 @@ def command(*, hub: HubAddress, output: Output, ready: bool, admin: str, timeout
     from ._checks import check_all, check_ready
 
     if ready:
-        return check_ready(admin, timeout)
+        return check_ready(admin_url, timeout)
     findings = check_all(hub, timeout)
     if output.as_json:
         output.json([finding.as_dict() for finding in findings])

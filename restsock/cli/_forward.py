@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ._hub_address import HubAddress, name_of_this_host
-from ._options import hub_options, json_option, output_options, peer_options
+from ._options import PATH, hub_options, json_option, output_options, peer_options
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -36,6 +37,11 @@ def upstream_url(target: str) -> str:
 )
 @click.option("--only", metavar="PATH", multiple=True, help="Publish this path, and no other.")
 @click.option(
+    "--basic",
+    type=PATH,
+    help="Ask callers for a user and a password of this file, a JSON object.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     default=60.0,
@@ -55,6 +61,7 @@ def command(
     metadata: tuple[tuple[str, str], ...],
     host: str,
     only: tuple[str, ...],
+    basic: Path | None,
     timeout: float,
     null: bool,
 ) -> int:
@@ -65,13 +72,16 @@ def command(
     restsock forward https://intranet.example --host upstream --only /api
     restsock forward --null --name hooks --json
 
+    With --basic FILE, {"ann": "her password"} in it, callers have to show one of its users. The hub
+    must not ask for Authorization itself then: it would keep the field.
+
     The public URL is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight first.
     """
     if null != (target is None):
         raise click.UsageError("give a port, a URL or unix:PATH, or else --null")
     from restsock.apps import forward, make_handler
 
-    from ._apps import OnlyPaths, null_app
+    from ._doors import OnlyPaths, OnlyUsers, null_app
     from ._peer import Peer
 
     if target is None:
@@ -85,4 +95,6 @@ def command(
         what = target if target.isdigit() else served.partition("://")[2]
     if only:
         handler = OnlyPaths(handler, only)
+    if basic is not None:
+        handler = OnlyUsers(handler, basic)
     return Peer(hub, name or name_of_this_host(what), dict(metadata), handler, served, output).run()

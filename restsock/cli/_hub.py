@@ -30,6 +30,7 @@ __all__ = ["command", "read_config"]
 @click.option("--tls-cert", type=PATH, help="The certificate, in PEM.")
 @click.option("--tls-key", type=PATH, help="Its private key.")
 @click.option("--tokens", type=PATH, help="The tokens of peers: see restsock token.")
+@click.option("--public", is_flag=True, help="Let everybody in, from anywhere: without tokens.")
 @click.option("--dev", is_flag=True, help="For development: on loopback, with a new admin token.")
 @json_option
 @output_options
@@ -44,6 +45,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     tokens: Path | None,
+    public: bool,
     dev: bool,
 ) -> int:
     """Run a hub: it takes peers, passes HTTP on to them, and answers its admin API.
@@ -64,7 +66,9 @@ def command(
         "tls.certificate": _absolute(tls_cert),
         "tls.key": _absolute(tls_key),
         "peers.tokens": _absolute(tokens),
-        "hub.dev": True if dev else None,
+        "peers.public": public or None,
+        "ingress.public": public or None,
+        "hub.dev": dev or None,
     }
     config = read_config(path, overrides)
     output.start_logging(config.log.format, logging.WARNING if output.panel else logging.NOTSET)

@@ -21,6 +21,7 @@ from ._exit_codes import ExitCode
 from ._failures import Failure
 from ._http import Request, open_response
 from ._items import Items, read_body
+from ._pretty import Style, is_json, prettied
 from ._traffic import percentiles
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def send(
     include: bool,
     stream: bool,
     download: bool,
+    style: Style,
 ) -> int:
     """Sends a request, and writes its response; returns the exit code.
 
@@ -153,16 +155,14 @@ def send(
             )
             return _exit_code(response)
         if include:
-            output.data(f"HTTP/1.1 {response.status_code} {response.reason}")
-            for name, value in response.headers.items():
-                output.data(f"{name}: {value}")
-            output.data("")
+            _write_head(response, output, style)
         if download and target is None:
             target = _file_name(response, request.url)
         if target is not None:
             _write_file(response, target, output, progress=download)
         else:
-            _write_body(response, stream=stream or kind.startswith("text/event-stream"))
+            as_it_comes = stream or kind.startswith("text/event-stream")
+            _write_body(response, stream=as_it_comes, style=style if is_json(kind) else Style())
         return _exit_code(response)
 
 
@@ -170,9 +170,22 @@ def _exit_code(response: requests.Response) -> int:
     return ExitCode.OK if response.status_code < 400 else ExitCode.FAILURE
 
 
-def _write_body(response: requests.Response, *, stream: bool) -> None:
+def _write_head(response: requests.Response, output: Output, style: Style) -> None:
+    def painted(text: str, color: str) -> str:
+        return click.style(text, fg=color) if style.colors else text
+
+    line = f"HTTP/1.1 {response.status_code} {response.reason}"
+    output.data(painted(line, "green" if response.status_code < 400 else "red"))
+    for name, value in response.headers.items():
+        output.data(f"{painted(name, 'cyan')}: {value}")
+    output.data("")
+
+
+def _write_body(response: requests.Response, *, stream: bool, style: Style) -> None:
     out = sys.stdout.buffer
     parts = _arriving(response) if stream else response.iter_content(_PART)
+    if style != Style() and not stream:
+        parts = prettied(parts, response.encoding or "utf-8", style)
     newline = True
     for part in parts:
         if sys.stdout.isatty() and b"\0" in part:

@@ -25,6 +25,7 @@ __all__ = [
     "json_option",
     "output_options",
     "peer_options",
+    "url_option",
     "warn_of_token",
 ]
 
@@ -110,35 +111,6 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_output
 
 
-def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds which hub, and the token for it. The verb gets `hub`."""
-
-    @click.option(
-        "--hub",
-        "hub_url",
-        metavar="URL",
-        envvar="RESTSOCK_HUB",
-        default=HUB,
-        show_default=True,
-        show_envvar=True,
-        help="The hub.",
-    )
-    @token_options
-    @click.option("--ca", type=PATH, help="A PEM file with the CAs to trust, for wss.")
-    @wraps(function)
-    def with_hub(
-        *args: Any,
-        hub_url: str,
-        token: str | None,
-        token_file: Path | None,
-        ca: Path | None,
-        **others: Any,
-    ) -> Any:
-        return function(*args, hub=HubAddress(hub_url, token, token_file, ca), **others)
-
-    return with_hub
-
-
 def warn_of_token() -> None:
     """Says that a token on the command line is no secret."""
     click.echo(
@@ -176,35 +148,59 @@ def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_token
 
 
-def admin_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds which admin API, and the token for it. The verb gets `admin`."""
+def _server_options(
+    name: str, default: str, help: str, make: Callable[..., Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds where a server is, the token for it, and the CAs to trust.
 
-    @click.option(
-        "--admin",
-        "admin_url",
+    Args:
+        name: Of the option, and of what the verb gets.
+        default: Of its URL.
+        help: Likewise.
+        make: Makes it of URL, token, file of the token, and file of CAs.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @url_option(name, default, help)
+        @token_options
+        @click.option("--ca", type=PATH, help="A PEM file with the CAs to trust, for TLS.")
+        @wraps(function)
+        def with_server(
+            *args: Any, token: str | None, token_file: Path | None, ca: Path | None, **others: Any
+        ) -> Any:
+            server = make(others.pop(f"{name}_url"), token, token_file, ca)
+            return function(*args, **{name: server}, **others)
+
+        return with_server
+
+    return decorate
+
+
+def url_option(name: str, default: str, help: str) -> Callable[[F], F]:
+    """Adds `--NAME URL`, for which `RESTSOCK_NAME` stands in. The verb gets `NAME_url`."""
+    return click.option(
+        f"--{name}",
+        f"{name}_url",
         metavar="URL",
-        envvar="RESTSOCK_ADMIN",
-        default=ADMIN,
+        envvar=f"RESTSOCK_{name.upper()}",
+        default=default,
         show_default=True,
         show_envvar=True,
-        help="The admin API of the hub.",
+        help=help,
     )
-    @token_options
-    @click.option("--ca", type=PATH, help="A PEM file with the CAs to trust, for https.")
-    @wraps(function)
-    def with_admin(
-        *args: Any,
-        admin_url: str,
-        token: str | None,
-        token_file: Path | None,
-        ca: Path | None,
-        **others: Any,
-    ) -> Any:
-        from ._admin import Admin
 
-        return function(*args, admin=Admin(admin_url, token, token_file, ca), **others)
 
-    return with_admin
+def _admin(*args: Any) -> Any:
+    from ._admin import Admin  # with what it needs, which help does not
+
+    return Admin(*args)
+
+
+hub_options = _server_options("hub", HUB, "The hub.", HubAddress)
+"""Adds which hub, and the token for it. The verb gets `hub`, a `HubAddress`."""
+
+admin_options = _server_options("admin", ADMIN, "The admin API of the hub.", _admin)
+"""Adds which admin API, and the token for it. The verb gets `admin`, an `Admin`."""
 
 
 def peer_options(function: F) -> F:

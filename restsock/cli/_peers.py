@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._filter import Filter, filter_option
+from ._live import interval_option, redraw
 from ._options import admin_options, complete_names, json_option, output_options
 
 if TYPE_CHECKING:
     from ._admin import Admin
     from ._output import Output
 
-__all__ = ["drain", "kick", "ls", "readable"]
+__all__ = ["KEYS", "drain", "kick", "ls", "readable"]
 
 _COLUMNS = {
     "name": "NAME",
@@ -29,20 +31,49 @@ _COLUMNS = {
 }
 
 
+KEYS = (*_COLUMNS, "tls")
+"""Of a peer, as the admin API tells them."""
+
 _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
 @click.command("ls", short_help="List the peers of a hub.")
 @click.argument("name", required=False, shell_complete=complete_names)
+@filter_option(KEYS)
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
+@interval_option
 @json_option
 @admin_options
 @output_options
-def ls(name: str | None, *, admin: Admin, output: Output) -> None:
-    """List the peers of a hub: all of them, or those of NAME, in which * is any text."""
-    peers = admin.pages("peers", name=name)
+def ls(
+    name: str | None,
+    *,
+    admin: Admin,
+    output: Output,
+    chosen: Filter,
+    watch: bool,
+    interval: float,
+) -> None:
+    """List the peers of a hub: all of them, or those of NAME, in which * is any text.
+
+    \b
+    restsock ls --filter 'state:open in_flight:>0'
+    restsock ls 'edge-*' --filter '!principal:ops' --watch
+
+    With --watch a terminal shows the list in one place; elsewhere, and with --json, each look is
+    written after the one before.
+    """
+
+    def look() -> list[dict[str, Any]]:
+        return [peer for peer in admin.pages("peers", name=name) if chosen.matches(peer)]
+
+    if watch:
+        redraw(look, _COLUMNS, output, interval=interval, readable=readable)
+    peers = look()
     output.table(peers if output.as_json else [readable(peer) for peer in peers], _COLUMNS)
     if not peers and not output.as_json:
-        output.say("no peer is connected" if name is None else f"no peer {name!r} is connected")
+        who = "peer" if name is None else f"peer {name!r}"
+        output.say(f"no {who} is connected{' that --filter lets through' if chosen else ''}")
 
 
 def readable(peer: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,11 +90,7 @@ def readable(peer: Mapping[str, Any]) -> dict[str, Any]:
 def _duration(seconds: float) -> str:
     """Seconds in one or two units: `5s`, `2m10s`, `3h5m`, `4d2h`."""
     whole = int(seconds)
-    for unit, size, below, part in (
-        ("d", 86400, "h", 3600),
-        ("h", 3600, "m", 60),
-        ("m", 60, "s", 1),
-    ):
+    for unit, size, below, part in _UNITS:
         if whole >= size:
             rest = whole % size // part
             return f"{whole // size}{unit}" + (f"{rest}{below}" if rest else "")

@@ -1,4 +1,4 @@
-"""`restsock token`: makes, lists and revokes tokens, through a hub or in a file."""
+"""`restsock token`: makes, lists, revokes and hashes tokens, through a hub or in a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 import click
@@ -135,6 +135,28 @@ def revoke(id: str, *, admin: Admin, output: Output, file: Path | None) -> None:
         except Failure as exc:
             raise missing if exc.code == ExitCode.NO_PEER else exc from None
     output.event("revoked", f"token {id} counts no more", id=id)
+
+
+@command.command("hash", short_help="Hash a token, for a file that is written by hand.")
+@click.argument("file", type=click.File("r", "utf-8"), default="-")
+@json_option
+@output_options
+def hash_(*, output: Output, file: TextIO) -> None:
+    """Write what stands in a file of tokens in the place of the token that FILE holds, or stdin.
+
+    \b
+    openssl rand -hex 32 | tee edge-1.token | restsock token hash
+    """
+    from restsock.hub import hash_of
+
+    try:
+        hashed = hash_of(file.read().strip())
+    except ValueError as exc:
+        raise Failure(f"this is no token: {exc}") from None
+    if output.as_json:
+        output.json({"hash": hashed})
+    else:
+        output.data(hashed)
 
 
 def _tokens(file: Path) -> Any:

@@ -11,17 +11,18 @@ import click
 
 from restsock._logging import escaped
 
+from ._filter import Filter, filter_option
+from ._live import interval_option, redraw
 from ._options import admin_options, json_option, output_options
-from ._peers import readable
+from ._peers import KEYS, readable
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ._admin import Admin
     from ._output import Output
 
 __all__ = ["events", "top"]
 
+_KEYS = ("type", "name", "principal", "connection_id", "reason", "code", "time", "id", "lost")
 _WORDS = {
     "ConnectionReceived": "connected",
     "ConnectionClosed": "closed",
@@ -31,10 +32,11 @@ _WORDS = {
 
 @click.command("events", short_help="Tell which peers come and go.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with those to come.")
+@filter_option(_KEYS)
 @json_option
 @admin_options
 @output_options
-def events(*, admin: Admin, output: Output, follow: bool) -> None:
+def events(*, admin: Admin, output: Output, chosen: Filter, follow: bool) -> None:
     """Tell which peers have come and gone: the last thousand events, oldest first.
 
     With --json each is an object on a line of its own.
@@ -43,18 +45,20 @@ def events(*, admin: Admin, output: Output, follow: bool) -> None:
     while True:
         page = admin.get("events", after=after)
         for event in page["items"]:
-            _write(event, output)
+            _write(event, chosen, output)
         after = page["latest"]
         if not page["items"]:
             break
     if follow:
         assert after is not None
         for event in admin.events("events", after):
-            _write(event, output)
+            _write(event, chosen, output)
         output.say("the hub has closed")
 
 
-def _write(event: dict[str, Any], output: Output) -> None:
+def _write(event: dict[str, Any], chosen: Filter, output: Output) -> None:
+    if not chosen.matches(event):
+        return
     if output.as_json:
         output.json(event)
         return
@@ -80,67 +84,42 @@ _COLUMNS = {
 
 
 @click.command("top", short_help="Show what the peers of a hub are doing.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1),
-    default=2.0,
-    show_default=True,
-    help="Seconds between two looks.",
-)
+@filter_option(("rate", *KEYS))
+@interval_option
 @json_option
 @admin_options
 @output_options
-def top(*, admin: Admin, output: Output, interval: float) -> None:
+def top(*, admin: Admin, output: Output, chosen: Filter, interval: float) -> None:
     """Show the busiest peers of a hub, drawn again every two seconds, until Ctrl-C.
 
     Into a pipe, and with --json, it writes one look and ends.
     """
-    before = _look(admin)
-    if output.as_json or not sys.stdout.isatty():
-        time.sleep(interval)
-        now = _look(admin)
-        rows = _rows(before, now, interval)
-        output.table(rows if output.as_json else [readable(row) for row in rows], _COLUMNS)
-        return
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(no_color=not output.color, highlight=False)
-    with Live(_drawn([], console.height), console=console, screen=True) as live:
-        begun = time.monotonic()
-        while True:
-            now = _look(admin)
-            seconds = max(time.monotonic() - begun, 0.001)
-            begun = time.monotonic()
-            live.update(_drawn(_rows(before, now, seconds), console.height), refresh=True)
-            before = now
-            time.sleep(interval)
+    busiest = _Busiest(admin, chosen)
+    if not output.as_json and sys.stdout.isatty():
+        redraw(busiest.look, _COLUMNS, output, interval=interval, readable=readable)
+    time.sleep(interval)
+    rows = busiest.look()
+    output.table(rows if output.as_json else [*map(readable, rows)], _COLUMNS)
 
 
-def _look(admin: Admin) -> list[dict[str, Any]]:
-    return admin.pages("peers")
+class _Busiest:
+    """The peers with their rates since the look before, the busiest first."""
 
+    def __init__(self, admin: Admin, chosen: Filter) -> None:
+        self._admin = admin
+        self._chosen = chosen
+        self._had: dict[str, int] = {}
+        self._begun = time.monotonic()
+        self.look()
 
-def _rows(
-    before: list[dict[str, Any]], now: list[dict[str, Any]], seconds: float
-) -> list[dict[str, Any]]:
-    """The peers of now with their rates, the busiest first."""
-    had = {peer["id"]: peer["requests"] for peer in before}
-    rows = [
-        {**peer, "rate": round((peer["requests"] - had.get(peer["id"], 0)) / seconds, 1)}
-        for peer in now
-    ]
-    return sorted(rows, key=lambda row: (-row["rate"], -row["in_flight"], row["name"] or ""))
-
-
-def _drawn(rows: list[dict[str, Any]], height: int) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for heading in _COLUMNS.values():
-        table.add_column(heading, no_wrap=True)
-    for row in map(readable, rows[: max(1, height - 2)]):
-        cells = ("-" if row[key] is None else str(row[key]) for key in _COLUMNS)
-        table.add_row(*(Text(escaped(cell)) for cell in cells))
-    return table
+    def look(self) -> list[dict[str, Any]]:
+        peers = self._admin.pages("peers")
+        now = time.monotonic()
+        seconds = max(now - self._begun, 0.001)
+        for peer in peers:
+            new = peer["requests"] - self._had.get(peer["id"], peer["requests"])
+            peer["rate"] = round(new / seconds, 1)
+        self._had = {peer["id"]: peer["requests"] for peer in peers}
+        self._begun = now
+        rows = [peer for peer in peers if self._chosen.matches(peer)]
+        return sorted(rows, key=lambda row: (-row["rate"], -row["in_flight"], row["name"] or ""))

@@ -23,7 +23,7 @@ from ._hub import Hub
 from ._parts import check
 from ._records import NameCounters, PassedLog, Record, Ring
 from ._state import ADMIN_TOKEN, state_folder
-from ._tokens import SCOPES, Token, Tokens, scopes_of
+from ._tokens import SCOPES, Token, Tokens, hash_of, scopes_of
 
 __all__ = [
     "ADMIN_TOKEN",
@@ -38,6 +38,7 @@ __all__ = [
     "Token",
     "Tokens",
     "check",
+    "hash_of",
     "json_schema",
     "load",
     "parse",

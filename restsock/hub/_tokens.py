@@ -19,7 +19,7 @@ from typing import Any
 
 from restsock.auth import BearerTokens, Principal
 
-__all__ = ["SCOPES", "Token", "Tokens", "scopes_of"]
+__all__ = ["SCOPES", "Token", "Tokens", "hash_of", "scopes_of"]
 
 SCOPES = ("read", "write")
 """What tokens of the admin API may do: ask, and change."""
@@ -103,7 +103,7 @@ class Tokens:
             value["may_register"] = list(principal.may_register)
         value["claims"] = claims
         token = secrets.token_urlsafe(32)
-        hashed = f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
+        hashed = hash_of(token)
         with self._changed() as entries:
             entries[hashed] = value
         return _described(hashed, value), token
@@ -155,6 +155,18 @@ class Tokens:
             except BaseException:
                 fresh.unlink()
                 raise
+
+
+def hash_of(token: str) -> str:
+    """What stands in a file in the place of a token: `sha256:` and its hash in hexadecimal digits.
+
+    Raises:
+        ValueError: it cannot be sent as one, or is such a hash itself.
+    """
+    if token.startswith("sha256:"):
+        raise ValueError("it is a hash already")
+    BearerTokens({token: "x"})  # says what is wrong
+    return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
 
 
 def scopes_of(principal: Principal) -> frozenset[str]:

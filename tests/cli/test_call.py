@@ -14,7 +14,7 @@ import requests
 
 import restsock.sync
 from restsock.apps import make_handler
-from restsock.cli._apps import null_app
+from restsock.cli._doors import null_app
 from restsock.cli._expose import Exposed
 from restsock.cli._items import read_items
 from restsock.cli._messages import _file_name

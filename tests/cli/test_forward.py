@@ -15,9 +15,10 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+import requests
 
 import restsock.sync
-from restsock.cli._apps import OnlyPaths
+from restsock.cli._doors import OnlyPaths
 from restsock.cli._forward import upstream_url
 from restsock.ingress import Ingress
 from restsock.protocol import RequestHead
@@ -34,7 +35,8 @@ class _Quiet(WSGIRequestHandler):
 
 
 def _app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    shown = environ.get("HTTP_AUTHORIZATION", "none")
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Authorization", shown)])
     return [f"{environ['PATH_INFO']} at {environ['HTTP_HOST']}".encode()]
 
 
@@ -81,6 +83,23 @@ def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     assert json.loads(closed.out)["status"] == 404
 
 
+def test_callers_show_a_password(start: Start, hub: Hub, upstream: int, tmp_path: Path) -> None:
+    users = tmp_path / "users.json"
+    users.write_text(json.dumps({"ann": "correct horse"}))
+    served = start(
+        *("forward", str(upstream), "--name", "shy", "--basic", str(users), "--hub", hub.url)
+    )
+    served.out.next()
+    url, host = hub.url.replace("ws", "http"), {"Host": "shy.localhost"}
+    without = requests.get(url, headers=host)
+    assert without.status_code == 401
+    assert without.headers["WWW-Authenticate"].startswith("Basic realm=")
+    assert requests.get(url, headers=host, auth=("ann", "wrong")).status_code == 401
+    assert requests.get(url, headers={**host, "Authorization": "nonsense"}).status_code == 400
+    found = requests.get(url, headers=host, auth=("ann", "correct horse"))
+    assert (found.status_code, found.headers["X-Authorization"]) == (200, "none")
+
+
 def test_no_server_at_all(start: Start, hub: Hub, run: Run) -> None:
     served = start("forward", "--null", "--name", "hooks", "--json", "--hub", hub.url)
     assert json.loads(served.out.next())["url"].startswith("http://hooks.localhost")
@@ -103,6 +122,8 @@ def test_wrong_use(run: Run) -> None:
     assert run("forward", "5000", "--host", "a b").code == 2
     assert run("forward", "5000", "--only", "api").code == 2
     assert run("forward", "5000", "--only", "/api/../x").code == 2
+    missing = run("forward", "5000", "--basic", "no-such-file")
+    assert (missing.code, missing.err.startswith("restsock: --basic: ")) == (1, True)
 
 
 @pytest.mark.parametrize(

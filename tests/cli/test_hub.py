@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import socket
@@ -76,6 +77,10 @@ def objects(ask: Run, *args: str) -> Any:
     return json.loads(done.out)
 
 
+def objects_of(lines: str) -> list[Any]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
 # --- the admin API --------------------------------------------------------------------------------
 
 
@@ -91,10 +96,33 @@ def test_ls(ask: Run, demo: object, running: Running) -> None:
     assert objects(ask, "ls", "other") == []
 
 
+def test_ls_shows_what_a_filter_lets_through(ask: Run, demo: object) -> None:
+    [peer] = objects(ask, "ls", "--filter", "state:open name:d*", "--filter", "in_flight:<1")
+    assert peer["name"] == "demo"
+    assert objects(ask, "ls", "--filter", "!name:demo") == []
+    assert "no peer is connected that --filter lets" in ask("ls", "--filter", "age:>9e9").err
+    wrong = ask("ls", "--filter", "nam:x")
+    assert (wrong.code, "did you mean 'name'?" in wrong.err) == (2, True)
+
+
+def test_ls_again_and_again(running: Running, demo: object, start: Start) -> None:
+    where = ("--admin", running.admin, "--token-file", str(running.admin_token))
+    watching = start("ls", "--watch", "--interval", "0.1", "--json", *where)
+    for _ in range(2):
+        assert [peer["name"] for peer in json.loads(watching.out.next())] == ["demo"]
+    watching.signal(signal.SIGINT)
+    assert watching.wait() == 130
+    in_words = start("ls", "--watch", "--interval", "0.1", *where)
+    for _ in range(2):
+        in_words.out.until("NAME  ID")
+        assert in_words.out.next().startswith("demo  ")
+
+
 def test_top(ask: Run, demo: object) -> None:
     [row] = objects(ask, "top", "--interval", "0.1")
     assert (row["name"], row["rate"]) == ("demo", 0.0)
     assert ask("top", "--interval", "0.1").out.startswith("NAME  REQ/S")
+    assert objects(ask, "top", "--interval", "0.1", "--filter", "rate:>0") == []
 
 
 def test_events(ask: Run, running: Running, start: Start) -> None:
@@ -110,6 +138,9 @@ def test_events(ask: Run, running: Running, start: Start) -> None:
         pass
     following.signal(signal.SIGINT)
     assert following.wait() == 130
+    [lost] = objects_of(ask("events", "--filter", "type:*Closed name:demo", "--json").out)[:1]
+    assert lost["type"] == "ConnectionClosed"
+    assert ask("events", "--filter", "name:nobody").out == ""
     done = ask("events")
     assert "  connected  demo" in done.out
     assert "  closed     demo  " in done.out
@@ -254,6 +285,31 @@ def test_tokens_in_a_file(run: Run, tmp_path: Path) -> None:
     assert (broken.code, broken.err.endswith("; check --file\n")) == (1, True)
 
 
+def test_a_token_is_hashed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "token"
+    path.write_text("from-the-file-1234\n")
+    hashed = f"sha256:{hashlib.sha256(b'from-the-file-1234').hexdigest()}"
+    assert run("token", "hash", str(path)).out == f"{hashed}\n"
+    assert json.loads(run("token", "hash", str(path), "--json").out) == {"hash": hashed}
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({hashed: "edge-1"}))
+    assert "edge-1" in run("token", "ls", "--file", str(tokens)).out
+    for wrong in (hashed, "two words", ""):
+        path.write_text(wrong)
+        done = run("token", "hash", str(path))
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith("restsock: this is no token: ")
+    piped = subprocess.run(
+        [sys.executable, "-m", "restsock", "token", "hash"],
+        env=environment(),
+        input="from-the-file-1234",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert piped.stdout == f"{hashed}\n"
+
+
 # --- configuration --------------------------------------------------------------------------------
 
 
@@ -278,6 +334,14 @@ def test_a_hub_that_would_not_be_safe(run: Run) -> None:
     done = run("hub", "--listen", "0.0.0.0:0")
     assert done.code == 1
     assert "peers.tokens: everybody could dial in from anywhere" in done.err
+
+
+def test_a_hub_for_everybody(start: Start, tmp_path: Path) -> None:
+    hub = start(
+        *("hub", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--public", "--json"),
+        XDG_STATE_HOME=str(tmp_path),
+    )
+    assert json.loads(hub.out.next())["peers"].startswith("ws://0.0.0.0:")
 
 
 def test_a_port_in_use(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,11 +122,14 @@ def test_a_hub_has_a_panel(terminals: list[Terminal], tmp_path: Path) -> None:
     admin = re.search(r"\nAdmin API +(http://\S+)", text)
     assert admin is not None
     token = str(tmp_path / "restsock" / "admin-token")
-    top = Terminal("top", "--interval", "0.2", "--admin", admin[1], "--token-file", token)
-    terminals.append(top)
-    top.until("IN FLIGHT")
-    top.signal(signal.SIGINT)
-    assert top.wait() == 130
+    where = ("--interval", "0.2", "--admin", admin[1], "--token-file", token)
+    for verb in (("top",), ("ls", "--watch")):
+        table = Terminal(*verb, *where)
+        terminals.append(table)
+        table.until("IN FLIGHT")
+        table.signal(signal.SIGINT)
+        assert table.wait() == 130
+        assert "\x1b[?1049l" in table.raw  # the screen is as it was before
     terminal.signal(signal.SIGTERM)
     assert terminal.wait() == 0
 
@@ -141,6 +144,14 @@ def test_a_download_has_a_bar(
     assert "━" in text
     assert terminal.wait() == 0
     assert (tmp_path / "pets").read_bytes()
+
+
+def test_json_is_shown_in_lines_and_colours(terminals: list[Terminal], hub: Hub, demo: str) -> None:
+    terminal = Terminal("call", demo, "/pets", "--hub", hub.url)
+    terminals.append(terminal)
+    terminal.until('[\r\n  "Rex",\r\n  "Tom"\r\n]')
+    assert terminal.wait() == 0
+    assert '\x1b[32m"Rex"\x1b[0m' in terminal.raw
 
 
 def test_without_colours(terminals: list[Terminal], hub: Hub) -> None:
