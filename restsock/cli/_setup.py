@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ._options import warn_of_token
+from ._units import command_line, escaped, service_unit, socket_unit
 
 __all__ = ["completion", "service"]
 
@@ -36,33 +37,6 @@ def completion(ctx: click.Context, shell: str) -> None:
 # What `ProtectHome=yes` hides.
 _HOMES = re.compile(r"/(?:home|root|run/user)(?=/)")
 
-_UNIT = """\
-[Unit]
-Description=restsock {verb}
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-Type={kind}
-ExecStart={command}
-Environment=PYTHONUNBUFFERED=1
-# The token: RESTSOCK_TOKEN=... in this file, readable by root alone.
-EnvironmentFile=-/etc/restsock/environment
-Restart=on-failure
-RestartSec=2
-# Longer than what is in flight may take (30 s).
-TimeoutStopSec=40
-DynamicUser=yes
-StateDirectory=restsock
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-
-[Install]
-WantedBy=multi-user.target
-"""
-
 
 @click.group("service", short_help="Run a verb as a service of the system.")
 def service() -> None:
@@ -76,32 +50,43 @@ def service() -> None:
 )
 @click.argument("args", nargs=-1, required=True, type=click.UNPROCESSED)
 def print_unit(args: tuple[str, ...]) -> None:
-    """Print a unit of systemd that runs `restsock ARGS`. Nothing is installed.
+    """Print a unit of systemd that runs `restsock ARGS` in this folder. Nothing is installed.
 
     \b
+    restsock service print hub --config hub.toml > restsock-hub.service
     restsock service print forward 5000 --name edge-1 > restsock-edge-1.service
     """
     if any(word.partition("=")[0] == "--token" for word in args):
         warn_of_token()
-    for word in args:
-        if not word.startswith(("-", "/")) and Path(word).exists():
-            _warn(f"the service runs in /: name {word} by its whole path, {Path(word).absolute()}")
-    home = _HOMES.match(sys.executable)
-    if home is not None:
-        _warn(f"services see no files in {home[0]}, where this Python is: install restsock in /opt")
-    words = [sys.executable, "-m", "restsock", *args]
-    kind = "notify-reload" if args[0] == "hub" else "exec"
-    click.echo(
-        _UNIT.format(verb=" ".join(args), kind=kind, command=" ".join(map(_quoted, words))),
-        nl=False,
+    for path, what, hint in (
+        (sys.executable, "this Python", "install restsock in /opt"),
+        (f"{Path.cwd()}/", "this folder", "run this in another one"),
+    ):
+        home = _HOMES.match(path)
+        if home is not None:
+            _warn(f"services see no files in {home[0]}, where {what} is: {hint}")
+    unit = service_unit(
+        args[0],
+        command_line([sys.executable, "-m", "restsock", *args]),
+        description=escaped(f"restsock {' '.join(args)}"),
+        folder=Path.cwd(),
     )
+    click.echo(unit, nl=False)
 
 
 def _warn(text: str) -> None:
     click.echo(f"restsock: warning: {text}", err=True)
 
 
-def _quoted(word: str) -> str:
-    """A word as systemd reads it: % and $ mean something, and spaces need quotes."""
-    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{word}"' if not word or any(c in word for c in " \t\"'\\;") else word
+@service.command("socket", short_help="Print a unit of systemd for the port of a hub.")
+@click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
+def print_socket(addresses: tuple[str, ...]) -> None:
+    """Print a unit of systemd that holds the port of a hub, so that a restart refuses nobody.
+
+    \b
+    restsock service socket 0.0.0.0:8443 > restsock-hub.socket
+
+    ADDRESS is one that systemd listens on; by default port 8080 everywhere. The file has to have
+    the name of the hub's service, with .socket at its end.
+    """
+    click.echo(socket_unit(addresses or ("0.0.0.0:8080", "[::]:8080")), nl=False)

@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,17 +15,21 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from restsock.cli import demo
 from restsock.cli._main import command
 
 from .command import ROOT, Process, Run, environment
 from .reference import root_context
+from .units import FOLDER, units
 
 Start = Callable[..., Process]
 
 
-def test_a_unit(run: Run) -> None:
+def test_a_unit(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a%b").mkdir()
+    monkeypatch.chdir(tmp_path / "a%b")
     done = run("service", "print", "forward", "5000", "--name", "50% off", "--meta", "a=$b")
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says
@@ -33,6 +38,9 @@ def test_a_unit(run: Run) -> None:
     expected = [sys.executable, "-m", "restsock", "forward", "5000", "--name", "50%% off"]
     assert words == [*expected, "--meta", "a=$$b"]
     assert unit["Service"]["Type"] == "exec"
+    assert unit["Service"]["WorkingDirectory"] == f"{tmp_path}/a%%b"
+    assert "MemoryDenyWriteExecute" in unit["Service"]
+    assert "MemoryDenyWriteExecute" not in run("service", "print", "serve", "main:app").out
     assert "notify-reload" in run("service", "print", "hub").out
 
 
@@ -40,15 +48,42 @@ def test_a_unit_that_would_not_start_is_warned_of(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "hub.toml").write_text("")
     monkeypatch.setattr(sys, "executable", "/opt/restsock/bin/python")
-    assert run("service", "print", "hub", "-c", f"{tmp_path}/hub.toml").err == ""
-    relative = run("service", "print", "hub", "-c", "hub.toml")
-    assert f"whole path, {tmp_path}/hub.toml" in relative.err
+    assert run("service", "print", "hub").err == ""
     monkeypatch.setattr(sys, "executable", "/home/ann/.venv/bin/python")
     at_home = run("service", "print", "hub")
     assert "no files in /home, where this Python is" in at_home.err
     assert "ExecStart=/home/ann" in at_home.out
+
+
+def test_a_socket(run: Run) -> None:
+    assert "\nListenStream=[::]:8080\n" in run("service", "socket").out
+    unit = run("service", "socket", "127.0.0.1:1", "/run/x.sock").out
+    assert re.findall("^ListenStream=(.*)$", unit, re.MULTILINE) == ["127.0.0.1:1", "/run/x.sock"]
+
+
+def test_the_units_that_are_packaged_are_those_that_are_printed() -> None:
+    found = {path.name: path.read_text("utf-8") for path in FOLDER.iterdir()}
+    assert found == units(), "run: python -m tests.cli.units"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("args", [("hub",), ("forward", "5000"), ("serve", "main:app"), None])
+def test_systemd_understands_them(run: Run, tmp_path: Path, args: tuple[str, ...] | None) -> None:
+    kind, printed = ("socket", ("socket",)) if args is None else ("service", ("print", *args))
+    path = tmp_path / f"restsock-x.{kind}"
+    path.write_text(run("service", *printed).out)
+    if args is None:
+        (tmp_path / "restsock-x.service").write_text(run("service", "print", "hub").out)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    problems = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
+    # Which is there since systemd 253.
+    assert [line for line in problems if "notify-reload" not in line] == []
 
 
 def test_a_unit_of_nothing(run: Run) -> None:
@@ -65,7 +100,11 @@ def test_what_is_packaged_is_a_command_line_that_is_understood() -> None:
                 " ".join(json.loads(words))
                 for words in re.findall(r"^CMD (\[.+\])$", text, re.MULTILINE)
             ]
-    assert len(found) == 3
+            if path.name == "compose.yaml":
+                services = yaml.safe_load(text)["services"].values()
+                lines = [one["command"] for one in services if "build" in one]
+                found += [shlex.join(line) for line in lines]
+    assert len(found) == 5
     for line in found:
         verb, *args = shlex.split(line)
         verbs = root_context()
