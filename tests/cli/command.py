@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from tests.covered import note_command
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0  # seconds until something that does not come is a failure
 
@@ -42,11 +44,16 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Process:
-    """A verb in a process of its own; its lines are read as they come."""
+    """A verb in a process of its own; its lines are read as they come.
+
+    Attributes:
+        used: The flags and keys that it was started with.
+    """
 
     def __init__(
         self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
+        self.used = note_command(args, cwd)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "restsock", *args],
             stdin=subprocess.DEVNULL,

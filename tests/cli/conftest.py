@@ -18,6 +18,8 @@ from restsock.auth import BearerTokens
 from restsock.cli import main
 from restsock.cli.demo import app
 from restsock.ingress import Ingress
+from tests.covered import _claims_are_true as _claims_are_true
+from tests.covered import note_command
 
 from .command import Ended, Process, Run
 
@@ -101,6 +103,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run_here(*args: str) -> Ended:
         capsys.readouterr()
+        note_command(args)
         code = main(args)
         out, err = capsys.readouterr()
         return Ended(int(code), out, err)

@@ -11,15 +11,11 @@ from pathlib import Path
 import click
 
 from restsock.cli._main import VERBS, command
+from tests.covered import root_context
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 _START = "<!-- From here on written by tests/cli/reference.py -->\n"
 _WIDTH = 96
-
-
-def root_context() -> click.Context:
-    """That of the command itself. Each verb keeps the help option of the first one it is in."""
-    return click.Context(command, info_name="restsock", **command.context_settings)
 
 
 def _help_of(found: click.Command, parent: click.Context, name: str) -> str:

@@ -63,6 +63,7 @@ def test_json_body(run: Run, hub: Hub, demo: str) -> None:
     assert json.loads(echo["body"]) == {"name": "Rex", "age": 3}
 
 
+@pytest.mark.covers("call --request", "call --data")
 def test_body_from_file(run: Run, hub: Hub, demo: str, tmp_path: Path) -> None:
     path = tmp_path / "body"
     path.write_text("from a file")
@@ -71,17 +72,20 @@ def test_body_from_file(run: Run, hub: Hub, demo: str, tmp_path: Path) -> None:
     assert echoed(run, hub, demo, "/echo", "-d", "text")["body"] == "text"
 
 
+@pytest.mark.covers("call --include")
 def test_head_of_the_response(run: Run, hub: Hub, demo: str) -> None:
     done = run("call", demo, "/pets", "-i", "--hub", hub.url)
     assert done.out.startswith("HTTP/1.1 200 OK\nContent-Type: application/json\n")
     assert done.out.endswith('\n\n["Rex", "Tom"]\n')
 
 
+@pytest.mark.covers("call --json")
 def test_as_json(run: Run, hub: Hub, demo: str) -> None:
     answer = json.loads(run("call", demo, "/nothing", "--json", "--hub", hub.url).out)
     assert (answer["status"], answer["body"]) == (404, "There is nothing here.\n")
 
 
+@pytest.mark.covers("call --output-file")
 def test_into_a_file(run: Run, hub: Hub, demo: str, tmp_path: Path) -> None:
     path = tmp_path / "pets.json"
     done = run("call", demo, "/pets", "-o", str(path), "--hub", hub.url)
@@ -90,6 +94,7 @@ def test_into_a_file(run: Run, hub: Hub, demo: str, tmp_path: Path) -> None:
     assert done.err == f"15 bytes in {path}\n"
 
 
+@pytest.mark.covers("call --download")
 def test_download_overwrites_nothing(
     run: Run, hub: Hub, demo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +126,7 @@ def test_a_peer_does_not_choose_the_folder(
     assert _file_name(response, "http://hub/pets?a=/b") == Path(name)
 
 
+@pytest.mark.covers("call --stream")
 def test_stream(run: Run, hub: Hub) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("Content-Type", "text/event-stream")])
@@ -132,6 +138,7 @@ def test_stream(run: Run, hub: Hub) -> None:
         assert done.out == "data: 1\n\ndata: 2\n\n"
 
 
+@pytest.mark.covers("call --repeat")
 def test_repeat(run: Run, hub: Hub, demo: str) -> None:
     done = run("call", demo, "/pets", "--repeat", "3", "--hub", hub.url)
     assert done.out.startswith("3 requests, 0 failed  min ")
@@ -140,6 +147,7 @@ def test_repeat(run: Run, hub: Hub, demo: str) -> None:
     assert json.loads(done.out)["failed"] == 2
 
 
+@pytest.mark.covers("call --curl")
 def test_curl(run: Run, hub: Hub, token_file: str) -> None:
     done = run(
         *(
@@ -164,6 +172,7 @@ def test_curl(run: Run, hub: Hub, token_file: str) -> None:
     assert TOKEN not in done.out
 
 
+@pytest.mark.covers("call --openapi")
 def test_operations(run: Run, hub: Hub, demo: str, tmp_path: Path) -> None:
     path = tmp_path / "echo.yaml"
     path.write_text(_DOCUMENT)
@@ -208,6 +217,7 @@ def test_tokens(run: Run, guarded: Hub, token_file: str, monkeypatch: pytest.Mon
     assert run("call", "edge-1", "/", "--hub", guarded.url).code == 3
 
 
+@pytest.mark.covers("call --timeout")
 def test_no_answer_in_time(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -225,6 +235,7 @@ def test_no_hub(run: Run) -> None:
     )
 
 
+@pytest.mark.covers("--ca")
 def test_tls(run: Run, secure: Hub, ca_file: str) -> None:
     done = run("call", "x", "/", "--hub", secure.url)
     assert done.code == 1
@@ -268,6 +279,7 @@ def test_a_local_port_reaches_a_peer(start: Start, hub: Hub, demo: str) -> None:
     assert "RESTSOCK_PEER" not in echo["fields"]
 
 
+@pytest.mark.covers("expose --host", "expose --json")
 def test_a_local_port_shows_the_token(start: Start, guarded: Hub, token_file: str) -> None:
     with restsock.sync.connect(
         guarded.url,

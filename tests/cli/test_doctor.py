@@ -23,6 +23,7 @@ def findings(run: Run, *args: str) -> tuple[int, dict[str, Any]]:
     return done.code, {found["step"]: found for found in json.loads(done.out)}
 
 
+@pytest.mark.covers("doctor --json")
 def test_all_is_well(run: Run, hub: Hub) -> None:
     code, found = findings(run, "--hub", hub.url)
     assert code == 0
@@ -65,6 +66,15 @@ def test_a_certificate_that_has_expired(run: Run, ca: trustme.CA, ca_file: str) 
 def test_a_port_without_tls(run: Run, hub: Hub) -> None:
     _, found = findings(run, "--hub", hub.url.replace("ws", "wss"))
     assert found["TLS"]["hint"] == "does the hub speak TLS on this port? try --hub ws://..."
+
+
+@pytest.mark.covers("doctor --timeout")
+def test_a_hub_that_says_nothing(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        code, found = findings(run, "--hub", url, "--timeout", "0.2")
+    assert code == 1
+    assert "0.2 s" in json.dumps(found)
 
 
 def test_nobody_listens(run: Run) -> None:
@@ -111,6 +121,7 @@ def readiness() -> Iterator[Hub]:
         yield Hub(server.url.replace("ws", "http"), server)
 
 
+@pytest.mark.covers("doctor --ready", "doctor --admin")
 def test_ready(run: Run, readiness: Hub, hub: Hub) -> None:
     assert run("doctor", "--ready", "--admin", readiness.url).code == 0
     not_it = run("doctor", "--ready", "--admin", hub.url.replace("ws", "http"))

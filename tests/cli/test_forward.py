@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ def upstream() -> Iterator[int]:
         thread.join()
 
 
+@pytest.mark.covers("forward --name", "--hub")
 def test_a_port(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     served = start("forward", str(upstream), "--name", "fwd", "--hub", hub.url)
     assert served.out.next().startswith("http://fwd.localhost:")
@@ -57,6 +59,7 @@ def test_a_port(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     assert run("call", "fwd", "/x", "--hub", hub.url).out == f"/x at {host}"
 
 
+@pytest.mark.covers("forward --json")
 def test_the_url_is_what_the_hub_tells(start: Start) -> None:
     ingress = Ingress(domains=["hub.example"], url="https://hub.example", path_prefix=False)
     with restsock.sync.listen("127.0.0.1", 0, ingress=ingress) as server:
@@ -69,6 +72,7 @@ def test_the_url_is_what_the_hub_tells(start: Start) -> None:
         named.err.until("callers name this peer with 'Restsock-Peer: edge.3'")
 
 
+@pytest.mark.covers("forward --host", "forward --only", "forward --meta")
 def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     url = f"http://127.0.0.1:{upstream}/base"
     served = start(
@@ -76,6 +80,7 @@ def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
         *("--only", "/open", "--only", "/more/", "--meta", "a=b", "--hub", hub.url),
     )
     served.out.next()
+    assert hub.server.connections.by_metadata({"a": "b"})
     done = run("call", "some", "/open/x", "--hub", hub.url)
     assert done.out == f"/base/open/x at 127.0.0.1:{upstream}"
     assert run("call", "some", "/more", "--hub", hub.url).code == 0
@@ -83,6 +88,7 @@ def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
     assert json.loads(closed.out)["status"] == 404
 
 
+@pytest.mark.covers("forward --basic")
 def test_callers_show_a_password(start: Start, hub: Hub, upstream: int, tmp_path: Path) -> None:
     users = tmp_path / "users.json"
     users.write_text(json.dumps({"ann": "correct horse"}))
@@ -100,6 +106,7 @@ def test_callers_show_a_password(start: Start, hub: Hub, upstream: int, tmp_path
     assert (found.status_code, found.headers["X-Authorization"]) == (200, "none")
 
 
+@pytest.mark.covers("forward --null")
 def test_no_server_at_all(start: Start, hub: Hub, run: Run) -> None:
     served = start("forward", "--null", "--name", "hooks", "--json", "--hub", hub.url)
     assert json.loads(served.out.next())["url"].startswith("http://hooks.localhost")
@@ -113,6 +120,16 @@ def test_a_server_that_is_not_there(start: Start, hub: Hub, run: Run) -> None:
     served.out.next()
     done = run("call", "gone", "/", "--hub", hub.url, "--json")
     assert (done.code, json.loads(done.out)["status"]) == (1, 502)
+
+
+@pytest.mark.covers("forward --timeout")
+def test_a_server_that_does_not_answer(start: Start, hub: Hub, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        served = start("forward", port, "--name", "mute", "--timeout", "0.05", "--hub", hub.url)
+        served.out.next()
+        done = run("call", "mute", "/", "--hub", hub.url, "--json")
+        assert (done.code, json.loads(done.out)["status"]) == (1, 504)
 
 
 def test_wrong_use(run: Run) -> None:

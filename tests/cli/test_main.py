@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-import click
 import pytest
 
 import restsock
 import restsock.cli
-from restsock.cli._main import VERBS, command
+from restsock.cli._main import VERBS
+from tests.covered import claims, flags, options_of, verbs
 
 from .command import Run, environment
-from .reference import root_context
 
 _HEAVY = (
     *("trio", "asyncio", "ssl", "socket", "requests", "urllib3", "rich", "msgspec", "h11"),
     *("restsock.client", "restsock.openapi", "restsock.protocol"),
 )
-
-
-def verbs() -> Iterator[tuple[str, click.Command]]:
-    """All verbs; those of a group as `token new`."""
-    ctx = root_context()
-    for verb in command.list_commands(ctx):
-        found = command.get_command(ctx, verb)
-        assert found is not None
-        yield verb, found
-        if isinstance(found, click.Group):
-            for name, inner in found.commands.items():
-                yield f"{verb} {name}", inner
 
 
 def test_help_loads_nothing_that_takes_time() -> None:
@@ -117,58 +101,15 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-# --- what the tests cover -------------------------------------------------------------------------
-
-# Options that all verbs have from the same code, which is tested with one of them.
-_SHARED = {"--quiet", "--verbose", "--log-format", "--no-color", "--token", "--token-file", "--ca"}
-_SHARED |= {"--json", "--hub", "--admin"}
-
-
-# Functions of tests that run one verb.
-_HELPERS = {"echoed": "call", "findings": "doctor"}
-
-
-def exercised() -> dict[str, set[str]]:
-    """Verb -> options that a test runs it with, read from the calls in the tests."""
-    found: dict[str, set[str]] = {}
-    for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            helper = node.func.id if isinstance(node.func, ast.Name) else ""
-            words = [_HELPERS[helper]] if helper in _HELPERS else []
-            words += [
-                inner.value
-                for arg in node.args
-                for inner in ast.walk(arg)
-                if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
-            ]
-            if not words:
-                continue
-            for verb in (words[0], " ".join(words[:2])):
-                found.setdefault(verb, set()).update(w for w in words[1:] if w.startswith("-"))
-    return found
-
-
-def test_each_option_is_exercised_by_a_test() -> None:
-    tested = exercised()
-    anywhere = set().union(*tested.values())
-    missing = []
-    for verb, found in verbs():
-        for param in found.params:
-            if not isinstance(param, click.Option) or "--help" in param.opts:
-                continue
-            names = {*param.opts, *param.secondary_opts}
-            seen = anywhere if names & _SHARED else tested.get(verb, set())
-            if not names & seen:
-                missing.append(f"{verb} {param.opts[-1]}")
-    assert missing == []
+def test_each_flag_is_covered_by_a_test() -> None:
+    claimed = {name for name in claims() if " " in name or name.startswith("-")}
+    assert flags() - claimed == set(), "no test covers them"
+    assert claimed - flags() == set(), "there are none of these"
 
 
 def test_each_verb_and_option_says_what_it_is_for() -> None:
     for verb, found in verbs():
         assert found.help, verb
-        for param in found.params:
-            if isinstance(param, click.Option):
-                assert param.help, (verb, param.opts)
-                assert param.help.endswith("."), (verb, param.opts)
+        for option in options_of(found):
+            assert option.help, (verb, option.opts)
+            assert option.help.endswith("."), (verb, option.opts)

@@ -57,7 +57,13 @@ def test_logfmt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "level"), [((), 30), (("-q",), 40), (("-v",), 20), (("-vv",), 10)]
+    ("args", "level"),
+    [
+        ((), 30),
+        pytest.param(("-q",), 40, marks=pytest.mark.covers("--quiet")),
+        pytest.param(("-v",), 20, marks=pytest.mark.covers("--verbose")),
+        (("-vv",), 10),
+    ],
 )
 def test_levels(run: Run, args: tuple[str, ...], level: int) -> None:
     run("call", "x", "/", "--curl", *args, "--log-format", "logfmt")

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from restsock.cli._panel import MAX_LINES, View, render
 from restsock.cli._traffic import Served, Traffic
+from tests.covered import note_command
 
 from .command import PATIENCE, environment
 from .conftest import Hub
@@ -35,6 +36,7 @@ class Terminal:
     """A terminal of 24 lines with the command in it."""
 
     def __init__(self, *args: str, **env: str) -> None:
+        note_command(args)
         self._fd, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         self._process = subprocess.Popen(
@@ -154,10 +156,18 @@ def test_json_is_shown_in_lines_and_colours(terminals: list[Terminal], hub: Hub,
     assert '\x1b[32m"Rex"\x1b[0m' in terminal.raw
 
 
-def test_without_colours(terminals: list[Terminal], hub: Hub) -> None:
-    terminal = Terminal(
-        "serve", "restsock.cli.demo:app", "--name", "plain", "--hub", hub.url, NO_COLOR="1"
-    )
+@pytest.mark.parametrize(
+    ("args", "env"),
+    [
+        ((), {"NO_COLOR": "1"}),
+        pytest.param(("--no-color",), {}, marks=pytest.mark.covers("--no-color")),
+    ],
+)
+def test_without_colours(
+    terminals: list[Terminal], hub: Hub, args: tuple[str, ...], env: dict[str, str]
+) -> None:
+    verb = ("serve", "restsock.cli.demo:app", "--name", "plain", "--hub", hub.url)
+    terminal = Terminal(*verb, *args, **env)
     terminals.append(terminal)
     terminal.until("Round trip")
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.raw)

@@ -119,6 +119,7 @@ def test_the_default_depends_on_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert {Style(*values) for values in STYLES.values()} == {ALL, LINES, COLORS, Style()}
 
 
+@pytest.mark.covers("call --pretty")
 def test_call(run: Run, hub: Hub, demo: str) -> None:
     def shown(*args: str) -> str:
         done = run("call", demo, "/pets", "--hub", hub.url, *args)

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def unclear(*args):
 async def function(request):
     import restsock
     return restsock.Response(200, [], b"from a function")
+"""
+
+# Tells how many requests are served at the same time.
+_COUNTING = """
+import threading, time
+lock, at_once = threading.Lock(), 0
+
+def app(environ, start_response):
+    global at_once
+    with lock:
+        at_once += 1
+    time.sleep(0.02)
+    told = str(at_once)
+    with lock:
+        at_once -= 1
+    start_response("200 OK", [("Content-Length", str(len(told)))])
+    return [told.encode()]
 """
 
 _PETS = """
@@ -63,6 +81,7 @@ def _apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.covers("serve --name")
 def test_a_wsgi_app_as_a_peer(start: Start, hub: Hub, folder: Path, run: Run) -> None:
     served = start("serve", "main:app", "--name", "wsgi-1", "--hub", hub.url, cwd=folder)
     port = hub.url.rpartition(":")[2].strip("/")
@@ -72,10 +91,11 @@ def test_a_wsgi_app_as_a_peer(start: Start, hub: Hub, folder: Path, run: Run) ->
     assert answer.text == "version 1"
 
 
+@pytest.mark.covers("serve --factory", "serve --app-dir", "serve --meta", "serve --json")
 def test_settings_of_an_app(start: Start, hub: Hub, folder: Path, run: Run) -> None:
     served = start(
         *("serve", "main:make", "--factory", "--app-dir", str(folder), "--interface", "wsgi"),
-        *("--workers", "2", "--name", "made", "--meta", "site=ulm", "--meta", "x=", "--json"),
+        *("--name", "made", "--meta", "site=ulm", "--meta", "x=", "--json"),
         RESTSOCK_HUB=hub.url,
     )
     event = json.loads(served.out.next())
@@ -89,11 +109,27 @@ def test_settings_of_an_app(start: Start, hub: Hub, folder: Path, run: Run) -> N
     assert event == {"event": "request", "method": "GET", "path": "/a", "status": 200}
 
 
+@pytest.mark.covers("serve --workers")
+def test_as_many_at_a_time_as_there_are_workers(start: Start, hub: Hub, folder: Path) -> None:
+    (folder / "counting.py").write_text(_COUNTING)
+    served = start(
+        *("serve", "counting:app", "--workers", "1", "--name", "one", "--hub", hub.url), cwd=folder
+    )
+    served.out.next()
+
+    def ask(number: int) -> str:
+        return requests.get(hub.url.replace("ws", "http"), headers={"Host": "one.localhost"}).text
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(ask, range(8))) == {"1"}
+
+
 def test_a_function_has_a_name_by_default(start: Start, hub: Hub, folder: Path) -> None:
     served = start("serve", "main:function", "--hub", hub.url, "-v", cwd=folder)
     assert re.fullmatch(r"http://[a-z0-9-]+-main\.localhost:\d+/", served.out.next())
 
 
+@pytest.mark.covers("serve --openapi")
 def test_requests_are_held_to_a_document(start: Start, hub: Hub, folder: Path, run: Run) -> None:
     served = start(
         *("serve", "main:app", "--openapi", "pets.yaml", "--name", "checked", "--hub", hub.url),
@@ -106,6 +142,7 @@ def test_requests_are_held_to_a_document(start: Start, hub: Hub, folder: Path, r
     assert "limit" in wrong.out
 
 
+@pytest.mark.covers("serve --listen")
 def test_behind_a_port_of_its_own(start: Start, folder: Path, run: Run) -> None:
     served = start("serve", "main:app", "--listen", "0", cwd=folder)
     url = served.out.next()
@@ -116,6 +153,7 @@ def test_behind_a_port_of_its_own(start: Start, folder: Path, run: Run) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; stop" in taken.err
 
 
+@pytest.mark.covers("serve --reload")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_starts_again_after_a_change(
     start: Start, hub: Hub, folder: Path, run: Run, number: signal.Signals, code: int
@@ -182,6 +220,16 @@ def test_an_app_that_cannot_be_served(
     assert words in done.err.splitlines()[-1]
 
 
+@pytest.mark.covers("serve --interface")
+def test_the_kind_of_an_app_can_be_told(start: Start, hub: Hub, folder: Path, run: Run) -> None:
+    served = start(
+        *("serve", "main:unclear", "--interface", "wsgi", "--name", "clear", "--hub", hub.url),
+        cwd=folder,
+    )
+    served.out.next()
+    assert run("call", "clear", "/", "--hub", hub.url).out == "version 1"
+
+
 @pytest.mark.usefixtures("_apart")
 def test_the_traceback_of_an_app_is_short(folder: Path, run: Run) -> None:
     lines = run("serve", "broken:app", "--app-dir", str(folder)).err
@@ -190,6 +238,7 @@ def test_the_traceback_of_an_app_is_short(folder: Path, run: Run) -> None:
     assert "NameError: name 'missing_name' is not defined" in lines
 
 
+@pytest.mark.covers("--token")
 def test_a_token_on_the_command_line_is_warned_of(run: Run, guarded: Hub) -> None:
     done = run("serve", "restsock.cli.demo:app", "--hub", guarded.url, "--token", "x" * 16)
     assert done.code == 4
@@ -198,6 +247,7 @@ def test_a_token_on_the_command_line_is_warned_of(run: Run, guarded: Hub) -> Non
     assert "401" in done.err
 
 
+@pytest.mark.covers("--token-file")
 def test_a_token_of_a_file(start: Start, guarded: Hub, token_file: str) -> None:
     served = start(
         *("serve", "restsock.cli.demo:app", "--name", "edge-1"),

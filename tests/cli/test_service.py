@@ -19,9 +19,9 @@ import yaml
 
 from restsock.cli import demo
 from restsock.cli._main import command
+from tests.covered import root_context
 
 from .command import ROOT, Process, Run, environment
-from .reference import root_context
 from .units import FOLDER, units
 
 Start = Callable[..., Process]
@@ -134,6 +134,7 @@ def test_completion_of_verbs() -> None:
     assert done.stdout == "plain,forward\n"
 
 
+@pytest.mark.covers("demo-app --listen", "demo-app --json")
 def test_the_demo_app_runs(start: Start) -> None:
     served = start("demo-app", "--listen", "0", "--json")
     url = json.loads(served.out.next())["url"]

@@ -114,6 +114,7 @@ def test_a_hub_that_is_not_there_yet(start: Start) -> None:
     assert served.wait() == 1
 
 
+@pytest.mark.covers("--log-format")
 def test_it_is_interrupted_before_there_is_a_hub(start: Start) -> None:
     served = start("forward", "1", "--hub", "ws://127.0.0.1:1", "--json", "--log-format", "json")
     assert json.loads(served.err.until("dialing again"))["level"] == "WARNING"

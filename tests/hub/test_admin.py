@@ -29,6 +29,7 @@ def test_the_document_is_right_and_each_operation_has_a_function() -> None:
     assert published.read_bytes() == DOCUMENT.read_bytes()
 
 
+@pytest.mark.covers("admin.tokens")
 async def test_scopes(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path / "admin.json")
     _, reader = tokens.new("reader", scopes=["read"])
@@ -224,6 +225,7 @@ async def test_tokens(tmp_path: Path) -> None:
         assert (await admin.delete(f"/api/v1/tokens/{token['id']}")).status_code == 404
 
 
+@pytest.mark.covers("admin.metrics")
 async def test_metrics_and_readiness(tmp_path: Path) -> None:
     config = config_for(tmp_path, '[admin]\nmetrics = "open"')
     async with Hub(config) as hub, httpx.AsyncClient(base_url=hub.admin_url) as web:

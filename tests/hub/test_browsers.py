@@ -59,6 +59,7 @@ async def test_pages_become_peers(tmp_path: Path) -> None:
                 pass  # what is no page is let in
 
 
+@pytest.mark.covers("admin.hosts")
 async def test_any_host_is_believed(tmp_path: Path) -> None:
     """DNS rebinding: a page whose name was pointed at this machine is no other origin."""
     async with Hub(config_for(tmp_path, '[admin]\nhosts = "Admin.example"')) as hub:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
 import trustme
-from msgspec import inspect
 
 from restsock.hub import Config, ConfigError, Tokens, check, json_schema, load, parse
-from restsock.hub._tables import Tables
+from tests.covered import keys
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,24 +22,6 @@ else:
 EXAMPLE = Path(__file__).parents[2] / "packaging" / "hub.toml"
 # A table that is described once, and may stand at several places.
 REPEATED = ("ingress.tls.", "admin.tls.")
-
-
-def keys_of(kind: Any, path: str = "") -> set[str]:
-    """All keys that a file can have, as `route.host`."""
-    if isinstance(kind, inspect.Metadata):
-        kind = kind.type
-    if isinstance(kind, inspect.UnionType):
-        kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
-        return keys_of(kinds[0], path)
-    if isinstance(kind, inspect.VarTupleType):
-        return keys_of(kind.item_type, path)
-    if isinstance(kind, inspect.DictType):
-        return keys_of(kind.value_type, path)
-    if not isinstance(kind, inspect.StructType):
-        return {path.removesuffix(".")} if path else set()
-    return set().union(
-        *(keys_of(field.type, f"{path}{field.encode_name}.") for field in kind.fields)
-    )
 
 
 def keys_in(toml: str) -> set[str]:
@@ -61,7 +41,7 @@ def keys_in(toml: str) -> set[str]:
 
 
 def test_the_example_names_every_key_and_no_other() -> None:
-    known = {key for key in keys_of(inspect.type_info(Tables)) if not key.startswith(REPEATED)}
+    known = {key for key in keys() if not key.startswith(REPEATED)}
     named = {key for key in keys_in(EXAMPLE.read_text()) if not key.startswith(REPEATED)}
     assert named == known
 

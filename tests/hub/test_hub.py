@@ -32,6 +32,7 @@ async def test_peers_and_ingress_share_a_port(tmp_path: Path) -> None:
         assert hub.status()["healthy"]
 
 
+@pytest.mark.covers("hub.domain", "ingress.url")
 async def test_peers_are_told_where_a_proxy_is_found(tmp_path: Path) -> None:
     toml = '[hub]\ndomain = ["hub.example"]\n[ingress]\nurl = "https://hub.example"\n'
     toml += '[[route]]\nhost = "api.example.com"\npath = "/v1"\npeer = "edge-1"\n'
@@ -58,6 +59,7 @@ async def test_localhost_is_both_loopbacks(tmp_path: Path) -> None:
             assert (await web.get(f"http://{host}:{port}/")).status_code == 404
 
 
+@pytest.mark.covers("ingress.listen")
 async def test_the_ingress_may_have_a_listener_of_its_own(tmp_path: Path) -> None:
     config = config_for(tmp_path, ingress__listen="127.0.0.1:0")
     async with Hub(config) as hub, peer_of(hub) as client, httpx.AsyncClient() as web:
@@ -89,6 +91,7 @@ async def test_names_that_are_one_label_are_not_both_taken(tmp_path: Path) -> No
             pass
 
 
+@pytest.mark.covers("peers.tokens")
 async def test_peers_show_tokens_of_the_file(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path / "tokens.json")
     token, value = tokens.new("edge-1", may_register=["edge-*"])
@@ -109,6 +112,7 @@ async def test_peers_show_tokens_of_the_file(tmp_path: Path) -> None:
             assert "401" in closed.reason
 
 
+@pytest.mark.covers("hub.state", "hub.dev")
 @posix
 async def test_the_folder_and_the_token_are_its_own(tmp_path: Path) -> None:
     config = config_for(tmp_path)
@@ -132,6 +136,7 @@ async def test_the_folder_and_the_token_are_its_own(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.covers("admin.listen")
 @posix
 async def test_the_admin_api_on_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"

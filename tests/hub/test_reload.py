@@ -41,6 +41,7 @@ async def test_no_request_is_lost_by_reloads_under_load(tmp_path: Path) -> None:
         assert list(hub.server.connections) == [connection]
 
 
+@pytest.mark.covers("ingress.access")
 async def test_routes_and_access_change_for_connections_that_are_open(tmp_path: Path) -> None:
     _, value = Tokens(tmp_path / "partners.json").new("acme")
     async with Hub(config_for(tmp_path)) as hub, peer_of(hub):
@@ -251,6 +252,7 @@ def free_ports(number: int) -> list[int]:
         return [sock.getsockname()[1] for sock in found]
 
 
+@pytest.mark.covers("peers.listen")
 @pytest.mark.parametrize("toml", [LISTEN, LISTEN + INGRESS], ids=["shared", "apart"])
 async def test_listeners_move_under_load(tmp_path: Path, toml: str) -> None:
     """New ones are bound before the old ones go, and nothing that is connected notices."""

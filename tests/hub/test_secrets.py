@@ -234,6 +234,7 @@ async def test_secrets_in_what_is_told(files: Path) -> None:
     assert "canary" not in told
 
 
+@pytest.mark.covers("log.access")
 async def test_secrets_in_logs_and_records(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
