@@ -46,6 +46,7 @@ class TLS:
         "_answers",
         "_close_required",
         "_incoming",
+        "_no_more",
         "broken",
         "context",
         "ended",
@@ -66,6 +67,7 @@ class TLS:
         self.context = context
         self.object = context.wrap_bio(self._incoming, self.outgoing, server_side, server_hostname)
         self._close_required = close_required
+        self._no_more = False  # the socket has ended
         self._answers = 0  # bytes that reading has made due
         self.ended = False
         self.broken = False
@@ -75,6 +77,8 @@ class TLS:
         try:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
+            if self._no_more:
+                raise _cut_off() from None
             return False
         return True
 
@@ -83,7 +87,7 @@ class TLS:
         if data:
             self._incoming.write(data)
         else:
-            self._incoming.write_eof()
+            self._no_more = True
 
     @property
     def has_input(self) -> bool:
@@ -100,13 +104,12 @@ class TLS:
         try:
             data = self.object.read(_READ)
         except ssl.SSLWantReadError:
+            if self._no_more:
+                if self._close_required:
+                    raise _cut_off() from None
+                self.ended = True
             return b""
         except ssl.SSLZeroReturnError:
-            self.ended = True
-            return b""
-        except ssl.SSLEOFError:
-            if self._close_required:
-                raise
             self.ended = True
             return b""
         except ssl.SSLError:
@@ -134,3 +137,9 @@ class TLS:
         """Takes the records that are due; empty when there are none."""
         self._answers = 0
         return self.outgoing.read()
+
+
+def _cut_off() -> ssl.SSLEOFError:
+    # OpenSSL is not told of the end: some releases of Python have it take that for a close_notify
+    # (OP_IGNORE_UNEXPECTED_EOF).
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has ended TLS without close_notify")
