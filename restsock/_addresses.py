@@ -17,7 +17,7 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 __all__ = [
     "PORTS",
@@ -45,6 +45,13 @@ _MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 # Names of interfaces; systems allow more, but none is in use.
 _ZONE = re.compile(r"[0-9A-Za-z_.~-]+")
+# The parts of a URL (RFC 3986, appendix B). What `urlsplit` makes of brackets in an authority
+# depends on the release of Python.
+_URL = re.compile(
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
+    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?"
+)
+_PORT = re.compile(r"0*[0-9]{1,5}")
 _HOSTNAME = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z_.])?")
 
 
@@ -167,17 +174,12 @@ def split_url(
     """
     if not isinstance(url, str):
         raise TypeError(f"{what} must be a str, not {type(url).__name__}")
-    # urlsplit would silently drop some of these, and so dial something else than was written.
-    if any(char <= " " or char == "\x7f" for char in url):
+    # Others silently drop some of these, and so dial something else than was written.
+    parts = None if any(char <= " " or char == "\x7f" for char in url) else _URL.fullmatch(url)
+    if parts is None:
         raise ValueError(f"{what} has white space or control characters in it")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
-    except ValueError as exc:
-        # Without the cause: urllib's message quotes the authority, with its password.
-        raise ValueError(f"{what} is malformed: {_kind_of(exc)}") from None
-    scheme = parts.scheme.lower()
+    scheme = (parts["scheme"] or "").lower()
+    authority = parts["authority"] or ""
     if scheme not in schemes:
         *some, last = (f"{name}://" for name in schemes)
         raise ValueError(
@@ -186,23 +188,41 @@ def split_url(
     if "#" in url:
         raise ValueError(f"{what} has a fragment, which it cannot have")
     if scheme.endswith(_UNIX):
-        if parts.netloc:
+        if authority:
             raise ValueError(
                 f"{what} has a host, but a Unix socket has a path: write {scheme}:///run/name.sock"
             )
         return _split_unix(scheme, url.partition(":")[2].removeprefix("//"), what)
-    if not host:
-        raise ValueError(f"{what} has no host")
-    if port == 0:
-        raise ValueError(f"{what} has port 0, which is not a port to dial")
-    userinfo, at, place = parts.netloc.rpartition("@")
+    userinfo, at, place = authority.rpartition("@")
+    host, port = _split_place(place, what)
     return UrlParts(
         scheme,
         userinfo if at else None,
-        _check_host(host, what, bracketed="[" in place),
+        host,
         port,
-        f"{parts.path}?{parts.query}" if parts.query else parts.path,
+        f"{parts['path']}?{parts['query']}" if parts["query"] else parts["path"],
     )
+
+
+def _split_place(place: str, what: str) -> tuple[str, int | None]:
+    """Takes apart what follows the user: a host, checked, and perhaps a port."""
+    bracketed = place.startswith("[")
+    if bracketed:
+        host, bracket, rest = place[1:].partition("]")
+        if not bracket or rest[:1] not in ("", ":"):
+            raise ValueError(f"{what} is malformed: its host")
+        port = rest[1:]
+    else:
+        host, _, port = place.partition(":")
+    if port and (not _PORT.fullmatch(port) or int(port) > 65535):
+        raise ValueError(f"{what} is malformed: its port is not a number up to 65535")
+    if not host:
+        raise ValueError(f"{what} has no host")
+    if port and not int(port):
+        raise ValueError(f"{what} has port 0, which is not a port to dial")
+    name, percent, zone = host.partition("%")
+    host = _check_host(f"{name.lower()}{percent}{zone}", what, bracketed=bracketed)
+    return host, int(port) if port else None
 
 
 def _split_unix(scheme: str, rest: str, what: str) -> UrlParts:
@@ -230,10 +250,6 @@ def _check_host(host: str, what: str, *, bracketed: bool) -> str:
     except ValueError:  # not a name in Unicode
         pass
     raise ValueError(f"{what}'s host is not a valid name or address")
-
-
-def _kind_of(error: ValueError) -> str:
-    return "its port is not a number up to 65535" if "port" in str(error).lower() else "its host"
 
 
 def is_loopback(host: str | None) -> bool:
