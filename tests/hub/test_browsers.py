@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from restsock.auth import Bearer
 from restsock.hub import Hub, Tokens
