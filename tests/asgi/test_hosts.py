@@ -39,11 +39,18 @@ def big() -> bytes:
 
 
 @pytest.fixture(scope="module", params=HOSTS)
-def host(
+def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
     with hosted(request.param, tmp_path_factory.mktemp("host") / "log") as host:
         yield host
+
+
+@pytest.fixture
+def host(running: Host) -> Host:
+    """One that knows of no peer: it hears of the end of those of the last test a little later."""
+    _wait_for(lambda: running.get("/peers").json() == [])
+    return running
 
 
 @pytest.mark.parametrize("path", ["/tunnel", "/mounted/", "/mounted/deep?region=eu"])
