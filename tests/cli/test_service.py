@@ -15,13 +15,10 @@ from typing import Any
 
 import pytest
 import requests
-import yaml
 
 from restsock.cli import demo
-from restsock.cli._main import command
-from tests.covered import root_context
 
-from .command import ROOT, Process, Run, environment
+from .command import Process, Run, environment
 from .units import FOLDER, units
 
 Start = Callable[..., Process]
@@ -88,30 +85,6 @@ def test_systemd_understands_them(run: Run, tmp_path: Path, args: tuple[str, ...
 
 def test_a_unit_of_nothing(run: Run) -> None:
     assert run("service", "print").code == 2
-
-
-def test_what_is_packaged_is_a_command_line_that_is_understood() -> None:
-    found = []
-    for path in (ROOT / "packaging").rglob("*"):
-        if path.is_file():
-            text = path.read_text("utf-8")
-            found += re.findall(r"^ExecStart=\S+/restsock (.+)$", text, re.MULTILINE)
-            found += [
-                " ".join(json.loads(words))
-                for words in re.findall(r"^CMD (\[.+\])$", text, re.MULTILINE)
-            ]
-            if path.name == "compose.yaml":
-                services = yaml.safe_load(text)["services"].values()
-                lines = [one["command"] for one in services if "build" in one]
-                found += [shlex.join(line) for line in lines]
-    assert len(found) == 5
-    for line in found:
-        verb, *args = shlex.split(line)
-        verbs = root_context()
-        chosen = command.get_command(verbs, verb)
-        assert chosen is not None
-        with chosen.make_context(verb, args, parent=verbs):
-            pass
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -16,6 +16,8 @@ _PROGRAM = "/opt/restsock/bin/restsock"
 _HUB = """\
 # The hub. Its file is /etc/restsock/hub.toml; see packaging/hub.toml for all that can stand in it.
 #   systemctl enable --now restsock-hub
+# It runs as a user of its own, who reads /etc/restsock and writes to /var/lib/restsock alone. So
+# the files of tokens are in the latter, and keys that only root can read come by LoadCredential=.
 # It is reloaded by `systemctl reload restsock-hub` or `restsock reload`. Before systemd 253 there
 # is no notify-reload: take Type=notify and ExecReload=/bin/kill -HUP $MAINPID.
 """
