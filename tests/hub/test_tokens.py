@@ -106,3 +106,17 @@ def test_several_may_change_it_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scopes", [None, "read", 3, {"read": 1}, ["odd"]])
 def test_scopes_that_are_none(scopes: object) -> None:
     assert scopes_of(Principal("a", claims={"scopes": scopes})) == frozenset()
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away"
+)
+def test_the_file_keeps_its_owner(tmp_path: Path) -> None:
+    """Else a hub with a user of its own would go on with what it has read before."""
+    tokens = Tokens(tmp_path / "t.json")
+    token, _ = tokens.new("edge-1")
+    os.chown(tokens.file, 65534, 65533)
+    tokens.file.chmod(0o640)
+    assert tokens.revoke(token.id)
+    found = tokens.file.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, 0o640)
