@@ -40,6 +40,7 @@ class Output:
         self.log_format = log_format
         self.color = color and not os.environ.get("NO_COLOR")
         self._write_line: Callable[[str], object] = _to_stderr
+        self._formatter: logging.Formatter | None = None  # of what is not for people
 
     @property
     def panel(self) -> bool:
@@ -91,9 +92,13 @@ class Output:
     # --- stderr ---------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Tells people something, unless they want quiet."""
-        if not self.quiet:
-            self._write_line(text)
+        """Tells people something, unless they want quiet; in the form that the log has."""
+        if self.quiet:
+            return
+        if self._formatter is not None:
+            record = logging.LogRecord("restsock.cli", logging.INFO, "", 0, text, (), None)
+            text = self._formatter.format(record)
+        self._write_line(text)
 
     def _write(self, line: str) -> None:
         self._write_line(line)
@@ -110,7 +115,10 @@ class Output:
             level: Likewise.
         """
         handler = _LineHandler(self._write)
-        handler.setFormatter(_formatter(self.log_format or log_format, bool(self.verbose)))
+        chosen = self.log_format or log_format
+        formatter = _formatter(chosen, bool(self.verbose))
+        handler.setFormatter(formatter)
+        self._formatter = None if chosen == "text" else formatter
         if self.quiet:
             level = logging.ERROR
         elif self.verbose:

@@ -45,6 +45,23 @@ def test_events_go_to_one_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_all_lines_have_the_form_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether the option says so, or the file of a hub."""
+    for output, of_the_file in ((Output(log_format="json"), "text"), (Output(), "json")):
+        output.start_logging(of_the_file)
+        output.say("50% done")
+        told = json.loads(capsys.readouterr().err)
+        assert (told["message"], told["level"], told["logger"]) == (
+            "50% done",
+            "INFO",
+            "restsock.cli",
+        )
+    output = Output(log_format="text")
+    output.start_logging("json")
+    output.say("50% done")
+    assert capsys.readouterr().err == "50% done\n"
+
+
 def test_a_failure_is_one_line_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     Failure("a\n  b \x1b[2J", "do this").show()
     assert capsys.readouterr() == ("", "restsock: a b \\x1b[2J; do this\n")

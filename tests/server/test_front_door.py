@@ -174,6 +174,19 @@ async def test_a_listener_that_has_none_of_it_answers_426() -> None:
         assert await client.rest() == b""
 
 
+async def test_a_listener_that_is_for_no_peers() -> None:
+    async def found(request: Request) -> Response:
+        return Response(200)
+
+    async with restsock.listen("127.0.0.1", 0, endpoints={"/": found}, peers=False) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        async with dial(server) as client:
+            await client.send(UPGRADE)
+            assert statuses(await client.receive()) == [200]
+    with pytest.raises(ValueError, match="something else to serve"):
+        restsock.listen("127.0.0.1", 0, peers=False)
+
+
 async def test_peers_come_in_at_the_same_port() -> None:
     async with listening(app=echo, endpoints={"/": wsgi}) as server:
         async with restsock.connect(server.url, app=echo, name="edge-1") as peer:
