@@ -126,6 +126,8 @@ class Tokens:
             text = self.file.read_text("utf-8")
         except FileNotFoundError:
             return {}
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.file} is not UTF-8") from None
         try:
             entries = json.loads(text)
         except ValueError:  # which would quote it
@@ -137,10 +139,13 @@ class Tokens:
 
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Any]]:
-        """Reads the entries, and writes what becomes of them in one step."""
+        """Reads the entries, and writes what becomes of them, if anything does, in one step."""
         with _alone(self.file):
             entries = self._read()
+            before = dict(entries)
             yield entries
+            if entries == before:
+                return
             fresh = self.file.with_name(f"{self.file.name}.{secrets.token_hex(8)}")
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:

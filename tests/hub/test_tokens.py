@@ -74,6 +74,16 @@ def test_a_hub_can_read_what_root_has_changed(tmp_path: Path) -> None:
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (4711, 4712, 0o640)
 
 
+def test_nothing_is_written_where_nothing_changes(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    assert not Tokens(file).revoke("none")
+    assert not file.exists()
+    Tokens(file).new("a")
+    before = file.stat()
+    assert not Tokens(file).revoke("none")
+    assert file.stat() == before
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"t": 3}', '{"t": {"name": ""}}'])
 def test_a_broken_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
     file = tmp_path / "tokens.json"
