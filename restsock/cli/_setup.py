@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from ._options import warn_of_token
 from ._units import command_line, escaped, service_unit, socket_unit
 
 __all__ = ["completion", "service"]
@@ -56,8 +55,12 @@ def print_unit(args: tuple[str, ...]) -> None:
     restsock service print hub --config hub.toml > restsock-hub.service
     restsock service print forward 5000 --name edge-1 > restsock-edge-1.service
     """
-    if any(word.partition("=")[0] == "--token" for word in args):
-        warn_of_token()
+    if any(arg.partition("=")[0] == "--token" for arg in args):
+        raise click.UsageError(
+            "everybody can read a unit: put RESTSOCK_TOKEN=... into /etc/restsock/environment"
+        )
+    if not all(map(str.isprintable, args)):
+        raise click.UsageError("a unit has no place for line ends and the like")
     for path, what, hint in (
         (sys.executable, "this Python", "install restsock in /opt"),
         (f"{Path.cwd()}/", "this folder", "run this in another one"),

@@ -34,6 +34,7 @@ def test_a_unit(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     words = shlex.split(unit["Service"]["ExecStart"])
     expected = [sys.executable, "-m", "restsock", "forward", "5000", "--name", "50%% off"]
     assert words == [*expected, "--meta", "a=$$b"]
+    assert unit["Unit"]["Description"].endswith("--name 50%% off --meta a=$b")
     assert unit["Service"]["Type"] == "exec"
     assert unit["Service"]["WorkingDirectory"] == f"{tmp_path}/a%%b"
     assert "MemoryDenyWriteExecute" in unit["Service"]
@@ -83,8 +84,14 @@ def test_systemd_understands_them(run: Run, tmp_path: Path, args: tuple[str, ...
     assert [line for line in problems if "notify-reload" not in line] == []
 
 
-def test_a_unit_of_nothing(run: Run) -> None:
+def test_what_is_not_for_a_unit(run: Run) -> None:
     assert run("service", "print").code == 2
+    assert run("service", "print", "forward", "5000", "--name", "a\nExecStartPre=x").code == 2
+    for token in (["--token", "s3cr3t"], ["--token=s3cr3t"]):
+        done = run("service", "print", "forward", "5000", *token)
+        assert (done.code, done.out) == (2, "")
+        assert "RESTSOCK_TOKEN" in done.err
+    assert run("service", "print", "forward", "5000", "--token-file", "/run/t").code == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
