@@ -17,7 +17,7 @@ from restsock._logging import escaped
 
 from ._exit_codes import ExitCode
 
-__all__ = ["Failure", "failure_of"]
+__all__ = ["Failure", "failure_of", "in_words"]
 
 
 class Failure(click.ClickException):
@@ -47,6 +47,13 @@ class Failure(click.ClickException):
         hint = f"; {self.hint}" if self.hint else ""
         message = escaped(" ".join(self.message.split()))  # it may have words of a peer
         click.echo(f"{self.details}restsock: {message}{hint}", file=file, err=file is None)
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; of one of the system without its number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 _HINTS = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._failures import Failure
+from ._failures import Failure, in_words
 
 if TYPE_CHECKING:
     from restsock.auth import Bearer
@@ -90,7 +90,7 @@ class HubAddress:
                 return Bearer(file=self.token_file)
             return None if self.token is None else Bearer(self.token)
         except (OSError, ValueError) as exc:
-            raise Failure(f"cannot use this token: {exc}", "check --token-file") from None
+            raise Failure(f"cannot use this token: {in_words(exc)}", "check --token-file") from None
 
     @property
     def authorization(self) -> str | None:
@@ -112,7 +112,7 @@ class HubAddress:
         try:
             return tls.client(ca=self.ca)
         except (OSError, ValueError) as exc:
-            raise Failure(f"cannot use these CAs: {exc}", "check --ca") from None
+            raise Failure(f"cannot use these CAs: {in_words(exc)}", "check --ca") from None
 
     def connect_arguments(self) -> dict[str, Any]:
         """What `restsock.connect` needs to know of it."""

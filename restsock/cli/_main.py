@@ -14,7 +14,7 @@ from restsock._exceptions import RestsockError
 from restsock._version import __version__
 
 from ._exit_codes import ExitCode
-from ._failures import Failure, failure_of
+from ._failures import Failure, failure_of, in_words
 
 __all__ = ["VERBS", "command", "run"]
 
@@ -106,6 +106,6 @@ def run(args: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
     except OSError as exc:
-        Failure(str(exc)).show()
+        Failure(in_words(exc)).show()
         return ExitCode.FAILURE
     return result if isinstance(result, int) else ExitCode.OK
