@@ -116,9 +116,10 @@ def open_response(request: Request, hub: HubAddress, timeout: float) -> Iterator
     Raises:
         Failure: There is none of the peer; the exit code says why.
     """
-    headers: dict[str, Any] = {}
-    for name, value in request.headers:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    headers: dict[str, bytes] = {}
+    for name, text in request.headers:
+        value = text.encode()  # str would have to be Latin-1
+        headers[name] = b"%s, %s" % (headers[name], value) if name in headers else value
     with explained(
         f"the hub at {hub.http_url}",
         hint="is it running? try: restsock doctor",

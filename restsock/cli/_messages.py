@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from restsock._exceptions import RequestValidationError, SpecError
+from restsock.protocol import TOKEN
 
 from ._exit_codes import ExitCode
 from ._failures import Failure
@@ -67,6 +68,12 @@ def make_request(
     given = {key.lower() for key, _ in items.headers}
     headers = [one for one in headers if one[0].lower() not in given] + items.headers
     method = (method or ("GET" if body is None else "POST")).upper()
+    for what, token in (
+        ("a method", method),
+        *(("the name of a field", key) for key, _ in headers),
+    ):
+        if not token.isascii() or not TOKEN.fullmatch(token.encode()):
+            raise click.UsageError(f"{token!r} is not {what} of HTTP")
     return Request(name, method, f"{hub.http_url}/{path.removeprefix('/')}", headers, body)
 
 

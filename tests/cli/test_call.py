@@ -57,6 +57,18 @@ def test_get(run: Run, hub: Hub, demo: str) -> None:
     assert "RESTSOCK_PEER" not in echo["fields"]
 
 
+def test_a_field_is_sent_as_utf_8(run: Run, hub: Hub, demo: str) -> None:
+    echo = echoed(run, hub, demo, "/echo", "X-Mine: Zoë ☃", "X-Mine: two")
+    assert echo["fields"]["X_MINE"].encode("latin-1").decode() == "Zoë ☃, two"
+
+
+@pytest.mark.parametrize("wrong", [("-X", "G T"), ("-X", "É"), ("X-É:1",), ("X Y:1",)])
+def test_what_no_request_can_have(run: Run, hub: Hub, demo: str, wrong: tuple[str, ...]) -> None:
+    done = run("call", demo, "/echo", *wrong, "--hub", hub.url)
+    assert (done.code, done.out) == (2, "")
+    assert "of HTTP" in done.err
+
+
 def test_json_body(run: Run, hub: Hub, demo: str) -> None:
     echo = echoed(run, hub, demo, "echo", "name=Rex", "age:=3")
     assert echo["method"] == "POST"
@@ -204,6 +216,10 @@ def test_a_peer_that_is_away(run: Run, hub: Hub) -> None:
 def test_a_404_of_the_peer_is_its_own(run: Run, hub: Hub, demo: str) -> None:
     done = run("call", demo, "/nothing", "--hub", hub.url)
     assert (done.code, done.out) == (1, "There is nothing here.\n")
+
+
+def test_a_peer_that_is_named_by_its_field(run: Run, hub: Hub) -> None:
+    assert run("call", "demo", "/", "restsock-peer:gone", "--hub", hub.url).code == 3
 
 
 def test_tokens(run: Run, guarded: Hub, token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
