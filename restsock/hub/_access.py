@@ -30,15 +30,21 @@ class AccessRules:
 
     Args:
         tables: the configuration.
+        before: those of the configuration that this one takes the place of. Tables that are the
+            same keep the keys of their identity provider, which may be down just now.
 
     Raises:
         ConfigError: one cannot be made, of a file that cannot be read for example.
     """
 
-    def __init__(self, tables: Tables) -> None:
-        self._by_name = {
-            name: _authenticator(table, f"access.{name}") for name, table in tables.access.items()
-        }
+    def __init__(self, tables: Tables, before: AccessRules | None = None) -> None:
+        self._tables = tables.access
+        self._by_name: dict[str, Authenticator] = {}
+        for name, table in tables.access.items():
+            made = _authenticator(table, f"access.{name}")
+            if before is not None and table.jwt is not None and before._tables.get(name) == table:
+                made = before._by_name[name]
+            self._by_name[name] = made
         self._unused = set(self._by_name)
 
     def named(self, name: str | None, key: str) -> Authenticator | None:

@@ -445,7 +445,7 @@ class Hub:
         with unquoted(config.variables):
             changes = self._changes(config)
             places = {**self._places, **changes.moves}
-            new = await trio.to_thread.run_sync(Parts.of, config, places)
+            new = await trio.to_thread.run_sync(Parts.of, config, places, self._parts)
         needed = changes.restart_needed
         async with AsyncExitStack() as stack:
             bound = {}
@@ -467,6 +467,7 @@ class Hub:
                 server.use(config.options)
             if name in bound:
                 server.listen_at(bound[name])
+        self._parts = replace(self._parts, access=new.access)
         self.config, self._places = config, places
         self.reloads += 1
         _set_level(config)

@@ -39,6 +39,7 @@ class Parts:
         peers: tells who dials in; `None` lets everybody in.
         admin: the tokens of the admin API; `None` stands for the one in the state folder.
         ingress: the rules for requests, not bound yet.
+        access: what the access tables have become.
     """
 
     config: Config
@@ -46,24 +47,26 @@ class Parts:
     peers: Authenticator | None
     admin: BearerTokens | None
     ingress: Ingress
+    access: AccessRules
 
     @classmethod
-    def of(cls, config: Config, places: Places) -> Parts:
+    def of(cls, config: Config, places: Places, before: Parts | None = None) -> Parts:
         """Makes them. Reads files, so it belongs into a thread.
 
         Args:
             config: the configuration.
             places: where the listeners are, or will be.
+            before: those that they take the place of.
 
         Raises:
             ConfigError: something in it cannot be used, or is not safe.
         """
         with unquoted(config.variables):
-            return cls._of(config, places)
+            return cls._of(config, places, before)
 
     @classmethod
-    def _of(cls, config: Config, places: Places) -> Parts:
-        access = AccessRules(config)
+    def _of(cls, config: Config, places: Places, before: Parts | None) -> Parts:
+        access = AccessRules(config, None if before is None else before.access)
         peers = _peers_access(config, access)
         if peers is None and not (places["peers"].loopback or config.peers.public):
             raise ConfigError(
@@ -94,6 +97,7 @@ class Parts:
             peers,
             admin,
             ingress,
+            access,
         )
 
 

@@ -19,7 +19,7 @@ import yaml
 from restsock.cli._main import command
 
 from .command import ROOT, Process, Run
-from .reference import root_context
+from tests.covered import root_context
 
 Start = Callable[..., Process]
 

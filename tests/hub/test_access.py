@@ -16,6 +16,7 @@ import restsock
 import restsock.tls
 from restsock import _watch
 from restsock.hub import ConfigError, Hub, Tokens, check
+from tests.auth.servers import serving
 from tests.hub.helpers import config_for, peer_of
 
 
@@ -137,6 +138,32 @@ async def test_a_route_may_have_a_table_of_its_own(tmp_path: Path) -> None:
         assert await status_with(hub) == 200
         assert await status_with(hub, Host="api.example") == 401
         assert await status_with(hub, Host="api.example", Authorization=f"Bearer {value}") == 200
+
+
+async def test_keys_of_an_identity_provider_survive_a_reload(tmp_path: Path) -> None:
+    """Else all its users would be refused if it happened to be down."""
+    jwk = pytest.importorskip("joserfc.jwk")
+    from joserfc import jwt
+
+    key = jwk.ECKey.generate_key("P-256", {"kid": "ec"})
+    keys = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
+    claims = {"sub": "anna", "aud": "hub", "exp": 4_000_000_000}
+    token = jwt.encode({"alg": "ES256", "kid": "ec"}, claims, key, algorithms=["ES256"])
+    with serving(lambda target, fields: (200, {}, keys)) as provider:
+        toml = (
+            '[ingress]\naccess = "a"\n'
+            f'[access.a]\njwt = {{ jwks = "{provider.url}", audience = "hub" }}\n'
+        )
+        async with Hub(config_for(tmp_path, toml)) as hub, peer_of(hub):
+            assert await status_with(hub, Authorization=f"Bearer {token}") == 200
+            provider.reply = lambda target, fields: (500, {}, b"")
+            (tmp_path / "hub.toml").write_text(f"{toml}[log]\naccess = true\n")
+            assert await hub.reload() == []
+            assert await status_with(hub, Authorization=f"Bearer {token}") == 200
+            # Of another table nothing is known.
+            (tmp_path / "hub.toml").write_text(toml.replace('"hub" }', '["hub", "x"] }'))
+            assert await hub.reload() == []
+            assert await status_with(hub, Authorization=f"Bearer {token}") == 503
 
 
 @pytest.mark.parametrize(
