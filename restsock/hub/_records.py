@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import trio
@@ -18,6 +18,9 @@ __all__ = ["NameCounters", "PassedLog", "Record", "Ring"]
 _KEPT = 1000
 # Names with counters of their own; of more, the one that was not asked for longest is forgotten.
 _NAMES = 10_000
+
+# Characters of a method or a path that are kept: what strangers send must not fill the memory.
+_KEPT_OF_TEXT = 1000
 
 _CLASSES = {n: f"{n}xx" for n in range(1, 10)}  # of statuses
 
@@ -149,6 +152,9 @@ class PassedLog(Ring[Passed]):
             known: whether there is, or was, such a peer. Names that strangers make up are not
                 counted one by one.
         """
+        if len(passed.method) + len(passed.target) > _KEPT_OF_TEXT:
+            method, target = passed.method[:_KEPT_OF_TEXT], passed.target[:_KEPT_OF_TEXT]
+            passed = replace(passed, method=method, target=target)
         self.add(passed)
         self.total.count(passed)
         if known:

@@ -138,6 +138,16 @@ async def test_names_and_requests(tmp_path: Path) -> None:
             assert answer.status_code == 200
 
 
+async def test_no_request_is_remembered_at_length(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path)) as hub, peer_of(hub), httpx.AsyncClient() as web:
+        to_peer = {"Restsock-Peer": "edge-1"}
+        await web.get(f"{hub.ingress_url}{'a' * 50_000}", headers=to_peer)
+        await web.request("M" * 50_000, hub.ingress_url, headers=to_peer)
+        for record in hub.passed:
+            assert record.value.status == 200
+            assert len(record.value.target) + len(record.value.method) <= 2000
+
+
 async def test_events_are_listed_and_streamed(tmp_path: Path) -> None:
     async with Hub(config_for(tmp_path)) as hub, admin_of(hub) as admin:
         async with peer_of(hub):
