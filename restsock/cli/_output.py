@@ -51,13 +51,19 @@ class Output:
     # --- stdout ---------------------------------------------------------------------------
 
     def data(self, text: str) -> None:
-        """Writes a line of data."""
-        sys.stdout.write(f"{text}\n")
+        """Writes a line of data; what stdout has no letters for is escaped."""
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n")
         sys.stdout.flush()
 
     def json(self, value: Any) -> None:
         """Writes a value as a line of JSON."""
-        self.data(dumps(value, default=str, ensure_ascii=False))
+        text = dumps(value, default=str, ensure_ascii=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = dumps(value, default=str)
+        self.data(text)
 
     def event(self, kind: str, text: str | None = None, **fields: Any) -> None:
         """Tells of an event: as an object on stdout with `--json`, else in words on stderr."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,18 @@ def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == rows
     Output().table([], columns)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_letters_that_stdout_does_not_have(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipes on Windows; a token that was made must not be lost for the name of its owner."""
+    name, raw = "Zoë ☃", io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, newline="\n"))
+    Output().data(name)
+    Output(as_json=True).json({"name": name})
+    line, told = raw.getvalue().decode(encoding).splitlines()
+    assert line == name.encode(encoding, "backslashreplace").decode(encoding)
+    assert json.loads(told) == {"name": name}
 
 
 def test_events_go_to_one_place(capsys: pytest.CaptureFixture[str]) -> None:
