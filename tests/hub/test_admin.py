@@ -199,11 +199,23 @@ async def test_routes_and_what_becomes_of_a_request(tmp_path: Path) -> None:
     path = "/v1"
     peer = "edge-1"
     strip = true
+    [[route]]
+    host = "hooks.example"
+    peer = "edge-1"
+    webhook = { scheme = "github", secret_file = "secret" }
+    [ingress]
+    access = "lan"
+    [access.lan]
+    cidr = "127.0.0.0/8"
     """
+    (tmp_path / "secret").write_text("s3cr3t")
     async with Hub(config_for(tmp_path, toml)) as hub, admin_of(hub) as admin, peer_of(hub):
         routes = (await admin.get("/api/v1/routes")).json()
         assert routes["domains"] == ["localhost"]
-        assert routes["routes"][0]["host"] == "api.example"
+        assert [(each["host"], each["access"]) for each in routes["routes"]] == [
+            ("api.example", "lan"),
+            ("hooks.example", None),
+        ]
         explain = "/api/v1/routes/explain"
         found = (await admin.post(explain, json={"url": "http://api.example/v1/x?y"})).json()
         assert (found["name"], found["target"], found["connected"]) == ("edge-1", "/x?y", True)

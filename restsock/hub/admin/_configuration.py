@@ -66,7 +66,9 @@ async def _routes(call: Call) -> Response:
                     "path": route.path,
                     "peer": route.peer,
                     "strip": route.strip,
-                    "access": route.access or config.ingress.access,
+                    # A signature is the only rule of a webhook, unless it has another one.
+                    "access": route.access
+                    or (config.ingress.access if route.webhook is None else None),
                     "rate": route.rate or config.ingress.rate,
                 }
                 for route in config.route
