@@ -69,7 +69,8 @@ class Ingress:
         access: Who may send requests: an authenticator of `restsock.auth`, or a function like
             those. `None` lets everybody in, which a server that is reachable from elsewhere has to
             be told (`public`).
-        public: Whether everybody may be let in from anywhere.
+        public: Whether everybody may be let in from anywhere. A peer whose routes ask for something
+            is found by these routes alone then.
         header: Whether `Restsock-Peer` counts, on hosts that are not a peer's.
         path_prefix: Whether `/_/NAME/` counts there; `None` is on loopback alone. Peers then share
             an origin in browsers: for APIs, among peers that trust each other.

@@ -97,6 +97,8 @@ class Naming:
         reserved: labels that are no peers.
         own_hosts_only: whether the field and the prefix count on addresses, `localhost` and the
             domains alone, and not on any host that is no peer's.
+        guarded_by_routes: whether a peer whose routes ask for something is found by its routes
+            alone: where nothing else asks, another way to it would go round them.
 
     Raises:
         ValueError: a domain is none, or two routes are for the same place.
@@ -111,6 +113,7 @@ class Naming:
         path_prefix: bool,
         reserved: Collection[str] = RESERVED,
         own_hosts_only: bool = False,
+        guarded_by_routes: bool = False,
     ) -> None:
         self.domains = tuple(domain.lower().strip(".") for domain in domains)
         for domain in self.domains:
@@ -121,6 +124,11 @@ class Naming:
         self.path_prefix = path_prefix
         self.reserved = frozenset(reserved)
         self._own_hosts_only = own_hosts_only
+        self._by_route_only = frozenset(
+            route.peer.lower()
+            for route in routes
+            if guarded_by_routes and (route.access is not None or route.webhook is not None)
+        )
         self._routes: dict[str, list[Route]] = {}
         for route in routes:
             self._routes.setdefault(_folded(route.host), []).append(route)
@@ -135,6 +143,12 @@ class Naming:
         Raises:
             Refused: with 400: it says two things; with 404: it is for nobody here.
         """
+        found = self._find(request)
+        if found.route is None and found.name.lower() in self._by_route_only:
+            raise nobody()
+        return found
+
+    def _find(self, request: RequestHead) -> Found:
         authority = b""
         asked = []
         for field, value in request.headers:

@@ -125,6 +125,7 @@ class Rules:
             path_prefix=loopback if self._path_prefix is None else self._path_prefix,
             reserved=self._reserved,
             own_hosts_only=loopback,
+            guarded_by_routes=self._access is None and not loopback,
         )
         self._accesses.clear()
         for auth in (None, self._access, *(route.access for route in self._routes)):

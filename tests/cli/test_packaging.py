@@ -17,9 +17,9 @@ import requests
 import yaml
 
 from restsock.cli._main import command
+from tests.covered import root_context
 
 from .command import ROOT, Process, Run
-from tests.covered import root_context
 
 Start = Callable[..., Process]
 

@@ -304,7 +304,7 @@ async def test_swap_is_for_requests_to_come(autojump_clock: MockClock) -> None:
 async def test_explain_says_what_would_become_of_a_request(autojump_clock: MockClock) -> None:
     routes = [
         Route("api.example", "edge-2", path="/v1", strip=True, access=BearerTokens({"t": "a"})),
-        Route("hooks.example", "edge-1", webhook=Webhook("github", "x")),
+        Route("hooks.example", "edge-3", webhook=Webhook("github", "x")),
     ]
     async with site(routes=routes) as here:
         told = here.ingress.explain("GET", "http://edge-1.localhost:8080/pets?a=1")

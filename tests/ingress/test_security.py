@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -150,6 +151,32 @@ async def test_routing_and_access_agree(
 
 def host_name(host: str | None) -> str | None:
     return {"edge-2.localhost": "edge-2", None: None}.get(host, "edge-1")
+
+
+@pytest.mark.parametrize("rule", [{"access": TOKENS}, {"webhook": Webhook("github", "s3cr3t")}])
+async def test_no_other_name_goes_round_a_route(
+    autojump_clock: MockClock, rule: dict[str, Any]
+) -> None:
+    """A guarded door beside an open one: what asks for something is for one of several names."""
+    routes = [Route("routed.example", "edge-1", **rule)]
+    other_ways: list[tuple[str, str, dict[str, str]]] = [
+        ("/", "edge-1.localhost", {}),
+        ("/", "EDGE-1", {}),
+        ("/", "localhost", {"Restsock-Peer": "edge-1"}),
+        ("/_/edge-1/", "localhost", {}),
+    ]
+    async with site(routes=routes, path_prefix=True) as here:
+        assert (await here.ask(host="routed.example")).status == 401
+        for target, host, headers in other_ways:
+            assert (await here.ask(target, host=host, headers=headers)).status == 404
+            told = here.ingress.explain("GET", f"http://{host}{target}", list(headers.items()))
+            assert (told.name, told.how[:3]) == (None, "404")
+    # Where the ingress itself asks for something, that counts for the other ways.
+    async with site(routes=routes, path_prefix=True, access=TOKENS) as here:
+        for target, host, headers in other_ways:
+            assert (await here.ask(target, host=host, headers=headers)).status == 401
+            answer = await here.ask(target, host=host, headers={**headers, **ANNA})
+            assert answer.status == 200
 
 
 # --- fields -------------------------------------------------------------------------------------
