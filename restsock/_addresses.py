@@ -26,7 +26,7 @@ __all__ = [
     "bracketed_host",
     "check_socket_path",
     "host_and_port",
-    "is_address",
+    "ip_of",
     "is_loopback",
     "is_loopback_socket",
     "split_url",
@@ -111,13 +111,16 @@ def host_and_port(authority: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
-def is_address(host: str) -> bool:
-    """Whether a host, as in a value of Host, is an IP address, and no name."""
+def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a host is, without its zone; `None` if it is a name.
+
+    One of IPv4 that comes over IPv6 (`::ffff:192.0.2.1`) is that of IPv4.
+    """
     try:
-        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(without_zone(host))
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def authority_of(scheme: str, host: str, port: int) -> str:
@@ -258,10 +261,8 @@ def is_loopback(host: str | None) -> bool:
         return False
     if host == "localhost" or host.startswith("/"):  # a Unix socket
         return True
-    try:
-        return ipaddress.ip_address(without_zone(host)).is_loopback
-    except ValueError:
-        return False
+    address = ip_of(host)
+    return address is not None and address.is_loopback
 
 
 def is_loopback_socket(sock: socket.socket) -> bool:

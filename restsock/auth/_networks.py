@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Collection
 from typing import TypeAlias
 
+from restsock._addresses import ip_of
 from restsock._principal import Principal
 
 from ._credential_store import principal_from
@@ -51,7 +52,7 @@ class Addresses:
 
     def __call__(self, upgrade: Upgrade) -> Principal:
         """The principal of the address."""
-        address = _address(upgrade.host)
+        address = ip_of(upgrade.host)
         if (
             address is None
             or not any(address in network for network in self._allow)
@@ -70,12 +71,3 @@ def _networks(texts: str | Collection[str]) -> list[_Network]:
         return [ipaddress.ip_network(text) for text in listed]
     except ValueError as exc:
         raise ValueError(f"not an address or network such as '10.0.0.0/8': {exc}") from None
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return address if mapped is None else mapped

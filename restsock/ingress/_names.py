@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from restsock._addresses import host_and_port, is_address
+from restsock._addresses import host_and_port, ip_of
 from restsock.auth import Refused
 from restsock.protocol import RequestHead
 
@@ -219,7 +219,7 @@ class Naming:
         return name
 
     def _is_own(self, host: str) -> bool:
-        return host == "localhost" or host in self.domains or is_address(host)
+        return host == "localhost" or host in self.domains or ip_of(host.strip("[]")) is not None
 
     def _name_in(self, value: bytes) -> str:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from restsock._addresses import ip_of
 from restsock._limit_log import LimitLog
 from restsock._options import Limits
 from restsock.auth import Refused
@@ -77,12 +78,7 @@ def network_of(host: str) -> str:
 
     A single host may have a whole /64 to choose its addresses from (RFC 8273).
     """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+    address = ip_of(host)
+    if not isinstance(address, ipaddress.IPv6Address):
+        return host if address is None else str(address)
     return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

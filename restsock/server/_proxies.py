@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from restsock._addresses import ip_of
 from restsock.auth import Refused
 from restsock.connection import Peer
 from restsock.protocol import values_of
@@ -112,13 +113,8 @@ class TrustedProxies:
         """Whether a proxy at this address is believed."""
         if not host:
             return self._trusts_unix
-        if not self._networks:
-            return False
-        try:
-            address = _address(host.partition("%")[0])
-        except ValueError:  # where there is no TCP
-            return False
-        return any(address in network for network in self._networks)
+        address = ip_of(host) if self._networks else None  # none where there is no TCP
+        return address is not None and any(address in network for network in self._networks)
 
 
 def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -132,12 +128,6 @@ def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise ValueError(
             f"trusted_proxies must be addresses and networks such as '10.0.0.0/8': {exc}"
         ) from None
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = ipaddress.ip_address(host)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return address if mapped is None else mapped
 
 
 def _listed(value: str) -> Iterator[str]:
@@ -198,4 +188,7 @@ def _node(text: str) -> _Node | None:
         raise ValueError("malformed")
     if host.startswith("_") or host.lower() == "unknown":
         return None
-    return _Node(str(_address(host)), int(found[1] or 0))
+    address = ip_of(host)
+    if address is None:
+        raise ValueError("malformed")
+    return _Node(str(address), int(found[1] or 0))

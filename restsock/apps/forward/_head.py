@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from restsock._addresses import ip_of
 from restsock._gateway_fields import is_plain_name, told_by_gateways
 from restsock.protocol import TOKEN, RequestHead, values_of
 
@@ -124,10 +124,7 @@ def _check_path(path: bytes) -> None:
 def _say_who(
     headers: list[tuple[bytes, bytes]], forward: Forward, came: bytes, peer: Peer, proto: bytes
 ) -> None:
-    try:
-        address = ipaddress.ip_address(peer.host.partition("%")[0])
-    except ValueError:
-        address = None
+    address = ip_of(peer.host)
     if forward.forwarded in ("x-forwarded", "both"):
         who = b"unknown" if address is None else str(address).encode("ascii")
         _append(headers, b"X-Forwarded-For", who)

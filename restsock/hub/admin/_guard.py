@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from restsock._addresses import host_and_port, is_address
+from restsock._addresses import host_and_port, ip_of
 from restsock._limit_log import LimitLog
 from restsock.auth import Refused
 from restsock.connection import upgrade_of
@@ -114,7 +114,7 @@ class Guard:
         own = (self._hub.admin_host or "localhost").lower()
         listed = (name.lower() for name in self._hub.config.admin.hosts)
         # Who has a name can point it here; nobody can do that with an address.
-        if not (is_address(host) or host in ("localhost", own, *listed)):
+        if ip_of(host.strip("[]")) is None and host not in ("localhost", own, *listed):
             raise Refused(421, "This host is not the admin API's; admin.hosts may list it.")
         return given
 
