@@ -147,7 +147,10 @@ class Pages:
         exchange.observer = ignore
         if not exchange.closed:
             response = Responder(exchange, exchange.request.method)
-            response.start(answer.status, answer.headers)
+            fields = [
+                field for field in answer.headers if field[0].lower() != _MAY_HAVE_RUN.lower()
+            ]
+            response.start(answer.status, [*fields, (_MAY_HAVE_RUN, b"?0")])
             response.body(answer.body, more=False)
 
 

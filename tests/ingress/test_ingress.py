@@ -377,6 +377,7 @@ async def test_authenticators_of_any_kind(autojump_clock: MockClock) -> None:
     async with site(access=slow) as here:
         answer = await here.ask("/login", headers={"Accept": "text/html"})
         assert (answer.status, answer["Location"], answer.body) == (302, "/there", b"go")
+        assert answer["Restsock-May-Have-Run"] == "?0"  # so it is none of the peer
         assert (await here.ask(method="PUT", body=b"x" * 100_000)).status == 200
         assert (await here.ask()).status == 401
 
