@@ -63,7 +63,7 @@ def test_every_logger_is_known() -> None:
         for name in re.findall(r'getLogger\("([^"]+)"\)', path.read_text(encoding="utf-8"))
     }
     assert used
-    assert used - set(LOGGERS) == set()
+    assert used == set(LOGGERS)
 
 
 def test_there_is_no_other_way_to_get_a_logger() -> None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outage"]
 
-_log = logging.getLogger("restsock.client")
-
 # Seconds until a failure that stays the same is logged once more.
 _REMIND = 600.0
 # Lines that may follow each other at once, for one outage with its causes.

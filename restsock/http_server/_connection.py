@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NEXT_REQUEST", "HTTPConnection"]
 
-_log = logging.getLogger("restsock.http_server")
-
 # Seconds within which a client that asks without a pause has sent its next request, or got an end.
 NEXT_REQUEST = 0.5
 # SO_LINGER of zero seconds: a close that the client cannot take for the end of a response.

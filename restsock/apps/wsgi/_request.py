@@ -18,7 +18,6 @@ What the PEP leaves to the server is done like this:
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import TracebackType
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from restsock.threads import ThreadExchange
 
 __all__ = ["WsgiApp", "WsgiRequest"]
-
-_log = logging.getLogger("restsock.apps")
 
 _EMPTY: tuple[bytes, ...] = ()
 _READ_BUFFER = 16 * 1024
