@@ -13,7 +13,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _exceptions, _options  the tree of errors; limits, timeouts, heartbeat, backoff
 #    L0  _addresses            hosts and URLs, read strictly
 #    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
-#    L0  _gateway_fields       fields in which a caller could pass for somebody else
+#    L0  _field_names          fields that are for one hop, or that only gateways write
 #    L0  _http_date            the time as HTTP writes it
 #    L0  _json_log             records as JSON, one line each
 #    L0  _logging              the connection of each record, and no line that a peer has forged

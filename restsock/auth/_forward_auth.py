@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Collection
 
-from restsock._gateway_fields import is_plain_name, told_by_gateways
+from restsock._field_names import NOT_IN_TRAILERS, is_plain_name, told_by_gateways
 from restsock._limit_log import LimitLog
 from restsock._principal import Principal
 
@@ -21,8 +21,7 @@ _log = logging.getLogger("restsock.auth")
 # What is not repeated to the other server: fields of this hop and of the body, and those in which
 # this side, or that server, speaks.
 _NOT_SENT = re.compile(
-    rb"host|expect|upgrade|connection|keep-alive|te|trailer|transfer-encoding|content-.*|proxy.*"
-    rb"|remote-.*|x-auth-request-.*|restsock-.*|sec-websocket-.*"
+    rb"expect|content-.*|proxy.*|remote-.*|x-auth-request-.*|restsock-.*|sec-websocket-.*"
 )
 _MAX_BODY = 64 * 1024
 
@@ -122,7 +121,7 @@ def _fields_for(upgrade: Upgrade) -> list[tuple[bytes, bytes]]:
 
 def _is_sent(lower: bytes) -> bool:
     forged = not is_plain_name(lower) or told_by_gateways(lower)
-    return not forged and _NOT_SENT.fullmatch(lower) is None
+    return not (forged or lower in NOT_IN_TRAILERS or _NOT_SENT.fullmatch(lower))
 
 
 def _first(answer: Answer, names: tuple[bytes, ...]) -> str | None:

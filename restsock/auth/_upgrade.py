@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from restsock._field_names import NOT_IN_TRAILERS
 from restsock._principal import Principal
 
 from ._authorization import Authorization, parse_authorization
@@ -19,12 +20,6 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _PASSED_ON = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\n[\t\x20-\x7e\x80-\xff]*")
 _MAX_FIELDS = 32 * 1024  # bytes
 
-_OF_THIS_HOP = frozenset(
-    (
-        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer"),
-        *(b"transfer-encoding", b"upgrade", b"content-length"),
-    )
-)
 _WORDS = {
     400: "The request is malformed.",
     401: "This listener wants to know who you are.",
@@ -160,7 +155,7 @@ class Answered(Refused):
         super().__init__(max(status, 400), "Refused.")
         self.status = status
         self.body = body
-        self.headers = [(n, v) for n, v in headers if n.lower() not in _OF_THIS_HOP]
+        self.headers = [(n, v) for n, v in headers if n.lower() not in NOT_IN_TRAILERS]
         lines = [name + b"\n" + value for name, value in self.headers]
         if not all(map(_PASSED_ON.fullmatch, lines)) or sum(map(len, lines)) > _MAX_FIELDS:
             raise ValueError("a header field of this answer cannot be sent, or they are too long")

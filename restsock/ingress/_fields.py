@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from restsock._gateway_fields import is_plain_name, told_by_gateways
+from restsock._field_names import is_plain_name, told_by_gateways
 from restsock.http1 import allowed_trailers
 from restsock.protocol import (
     HOST,

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from restsock._gateway_fields import GATEWAY_FIELD
+from restsock._field_names import GATEWAY_FIELD
 from restsock.protocol import (
     PlainFields,
     PlainHead,

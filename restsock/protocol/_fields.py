@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from restsock._field_names import HOP_BY_HOP, NOT_IN_TRAILERS
+
 from ._events import Headers
 
 __all__ = [
@@ -41,10 +43,6 @@ FIELD_LINE = re.compile(
 HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 LENGTH = re.compile(rb"[0-9]{1,18}")
 
-HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
-)
-NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 # What is written here into the head of an upgrade or of a CONNECT, or has no place in it.
 RESERVED = frozenset((b"host", b"connection", b"upgrade", b"content-length", b"transfer-encoding"))
 

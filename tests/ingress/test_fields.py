@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restsock import Principal
-from restsock._gateway_fields import told_by_gateways
+from restsock._field_names import told_by_gateways
 from restsock.connection import Peer
 from restsock.ingress import FieldRules, Route
 from restsock.ingress._fields import clean_trailers, head_for_client, head_for_peer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from restsock._addresses import ip_of
-from restsock._gateway_fields import is_plain_name, told_by_gateways
+from restsock._field_names import is_plain_name, told_by_gateways
 from restsock.protocol import TOKEN, RequestHead, values_of
 
 if TYPE_CHECKING:

@@ -1,10 +1,15 @@
-"""Header fields that a caller writes to pass for somebody else, told from all others."""
+"""Names of header fields that are for one hop, or that a caller writes to pass for another."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["GATEWAY_FIELD", "is_plain_name", "told_by_gateways"]
+__all__ = ["GATEWAY_FIELD", "HOP_BY_HOP", "NOT_IN_TRAILERS", "is_plain_name", "told_by_gateways"]
+
+HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 
 # Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
 # underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
