@@ -240,7 +240,8 @@ def _unbrotli() -> Callable[[bytes, int], bytes]:
 
 def _snappy(level: int) -> Callable[[bytes], bytes]:
     snappy = library("cramjam", "cramjam").snappy
-    return lambda data: bytes(snappy.compress(data))
+    # Of nothing, the library makes nothing.
+    return lambda data: bytes(snappy.compress(data)) or _SNAPPY_START
 
 
 def _unsnappy() -> Callable[[bytes, int], bytes]:
@@ -248,7 +249,7 @@ def _unsnappy() -> Callable[[bytes, int], bytes]:
     snappy = library("cramjam", "cramjam").snappy
 
     def expand(data: bytes, most: int) -> bytes:
-        if not data.startswith(_SNAPPY_START):
+        if data and not data.startswith(_SNAPPY_START):
             raise CodecError("no stream of snappy", kind="malformed")
         out = bytearray()
         at = len(_SNAPPY_START)

@@ -40,7 +40,12 @@ class YAML:
         # Those of C take a tenth of the time.
         self._loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        self._dumper = type("Dumper", (base,), {"ignore_aliases": lambda self, data: True})
+        known = {kind: how for kind, how in base.yaml_representers.items() if kind is not set}
+        self._dumper = type(
+            "Dumper",
+            (base,),
+            {"ignore_aliases": lambda self, data: True, "yaml_representers": known},
+        )
 
     def decode(self, data: bytes, now: int | None) -> list[Any]:
         text = data.decode("utf-8")  # PyYAML would take UTF-16 as well
