@@ -8,10 +8,22 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
+from restsock._exceptions import CodecError
+from restsock.codecs import codec
+from restsock.codecs._compression import ALGORITHMS, compressor
 from restsock.protocol._frames import encode_frame
-from tests.fuzz import handshake, listener, multiplexer, plain_http, websocket_fast
+from tests.fuzz import (
+    codecs,
+    framings,
+    handshake,
+    listener,
+    multiplexer,
+    plain_http,
+    websocket_fast,
+)
 from tests.fuzz.choices import blob
 from tests.fuzz.h11_alone import RS
 from tests.protocol.vectors import as_bytes, envelope, load
@@ -195,6 +207,83 @@ def _plain_http() -> Iterator[bytes]:
         yield bytes([plain_http.EARLY, 2, 0, 20, 0, 50]) + wire + wire
 
 
+def _codecs() -> Iterator[bytes]:
+    value: Any = {"a": [1, -2.5, None, True, "é"], "b": {"c": ""}}
+    lines = {
+        "influx": [b'm,a=b\\,c f=1.5,g=2i,h=t,i="x\\"y\\\\z" 1465839830100400200\n# c\nn f=3u'],
+        "statsd": [b"sam:7|c|@0.1\ng:-5|g\nu:abc|s\nx:1.5|ms"],
+        "dogstatsd": [
+            b"users:1:2|d|@0.5|#a:b,c|c:id|T12",
+            b"_e{2,3}:\xc3\xa9|a\\n|d:1|h:h|t:info|#a",
+            b"_sc|a b|2|d:1|#a|m:text m\\: more|c:id",
+        ],
+        "graphite": [b"a.b 7 1620649445\nc 1.5 -1"],
+        "syslog": [
+            b'<165>1 2003-10-11T22:14:15.003Z host app 77 ID47 [a b="c\\]"][d] \xef\xbb\xbftext',
+            b"<34>Oct 11 22:14:15 host su[5]: text",
+            b"text",
+        ],
+        "csv": [b'a,"b ""c""\nd",e\r\n1,2,3'],
+        "string": ["é".encode()],
+        "yaml": [b"--- !!map {a: &x 1, b: [~, 0x1f, 2026-01-02, 'q']}\n--- |\n  text\n"],
+        "json": [b'["\\u00e9",1e5,-0]'],
+        "cbor": [
+            bytes.fromhex("bf61619f01c24101ff7f61616162ff5f4161ffff"),
+            bytes.fromhex("c11a514b67b0"),
+        ],
+        "msgpack": [
+            b"\xde\0\1\xa1a\xd7\xff\0\0\0\0\x6a\0\0\0",
+            b"\x93\xc4\1a\xcf\0\0\0\0\0\0\0\1\xca\0\0\0\0",
+        ],
+    }
+    record: Any = {"a": 5, "b": [{"k": b"v"}], "c": 0, "d": b"1"}
+    for number, chosen in enumerate(codecs.CASES):
+        for each in (value, [], ["a", "b"], "text", b"bytes", 7, {**record, "d": Decimal("1.25")}):
+            try:
+                yield bytes([number]) + chosen.encode(each)
+            except CodecError:
+                pass  # it is a value of another one
+        for line in lines.get(chosen.name, []):
+            yield bytes([number]) + line
+    yield bytes([1]) + b"\xdc\x01\x2c" + b"\xc0" * 300  # more values than may be
+    for packing in ("deflate", "zstandard", "snappy", "bzip2", "xz"):
+        packed = codec("avro", schema="int", compression=packing).encode(7)
+        yield bytes([len(codecs.CASES) - 3]) + packed
+
+
+def _framings() -> Iterator[bytes]:
+    streams = {
+        0: b"a\nb\n\nc",
+        1: b"a\r\nb\r",
+        2: b"xaaaya",
+        3: bytes(7) + b"\x02ab" + bytes(8),
+        4: b"\0\0\0\x02ab\0\0\0\0",
+        5: b"2 ab0 11 " + b"x" * 11,
+        6: b"YQ==\n\nYg==\n",
+        7: b"\0\0\0\x03a\nb",
+        8: b"\0\0\0\x0d\x1e\x0f12345678\0\2a\0\0\0\x0d\x1e\x0f12345678\1\2b",
+        9: b"10 12345678ab",
+    }
+    for number, stream in streams.items():
+        for places in (b"\0", b"\x02\0\x03\0\x08"):
+            yield bytes([framings.STREAM, number]) + places + stream
+    names = list(ALGORITHMS)
+    for number, name in enumerate(names):
+        packed = compressor(name)(b"some text, some text")
+        yield bytes([framings.MESSAGE, number, 0]) + packed
+        yield bytes([framings.MESSAGE, len(names), 0]) + packed
+        yield bytes([framings.MESSAGE, number, 1, 0, 9]) + packed + packed
+        yield bytes([framings.MESSAGE, number, 0]) + compressor(name)(bytes(5000))
+    gelf = b"\x1e\x0f12345678\0\2a" + b"\x1e\x0f12345678\1\2b"
+    yield bytes([framings.MESSAGE, len(names) + 2, 1, 0, 13]) + gelf
+    long = b"text, " * 80  # more than may be
+    for kind, rows in ((framings.STREAM, framings.STREAMS), (framings.MESSAGE, framings.MESSAGES)):
+        for number in range(len(rows)):
+            yield bytes([kind, number, 1, 0, 200]) + long + b"\n" + long
+    for number in range(len(framings.PAIRS)):
+        yield bytes([framings.PAIR, number, 3, 0, 5, 0, 9, 0, 80]) + b"text, " * 30
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -204,4 +293,6 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "multiplexer": _multiplexer,
     "listener": _listener,
     "plain_http": _plain_http,
+    "codecs": _codecs,
+    "framings": _framings,
 }

@@ -18,6 +18,8 @@ TARGETS = (
     "multiplexer",
     "listener",
     "plain_http",
+    "codecs",
+    "framings",
 )
 
 CORPUS = Path(__file__).parent / "corpus"

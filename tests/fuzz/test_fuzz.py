@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from restsock.codecs import _influx as influx
+from restsock.codecs import _transforms as transforms
 from restsock.http1 import _chunked as chunked
 from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _frames as frame_layout
@@ -93,6 +95,8 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "handshake": (handshakes, "_is_name", lambda _: True),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
+    "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),
+    "framings": (transforms, "check_length", lambda length, most: None),
     "plain_http": (chunked, "_SIZE", re.compile(rb"([0-9A-Fa-f]{1,16}).*", re.DOTALL)),
 }
 
