@@ -23,6 +23,7 @@ import restsock
 FOR_PROGRAMS = [
     "restsock",
     *("restsock.adapters", "restsock.aio", "restsock.apps", "restsock.asgi", "restsock.auth"),
+    "restsock.codecs",
     *("restsock.hub", "restsock.ingress"),
     *("restsock.instruments", "restsock.instruments.opentelemetry"),
     *("restsock.instruments.prometheus", "restsock.openapi", "restsock.sync"),
