@@ -65,8 +65,7 @@ class Avro:
         self._writers[own] = self._schema
         self._known: dict[bytes, Any] = {}  # schemas as they came -> the same one of ours
         self._container = flag("container", container)
-        compression = _ALIASES.get(compression, compression)
-        self._compression = one_of("compression", compression, _COMPRESSIONS)
+        self._compression = one_of("compression", compression, _COMPRESSIONS, _ALIASES)
         self._compress = None
         if self._compression != "null":
             if not container:

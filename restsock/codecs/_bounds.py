@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = [
     "check_length",
     "check_trees",
     "flag",
+    "is_panic",
     "lines_of",
     "max_length_of",
     "one_of",
@@ -110,6 +111,11 @@ def lines_of(data: bytes, bounds: Bounds) -> list[str]:
     return found
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust has met a fault of its own: that is no `Exception` in Python."""
+    return type(error).__name__ == "PanicException"
+
+
 # --- options ----------------------------------------------------------------------------------
 
 
@@ -132,8 +138,19 @@ def flag(option: str, value: Any) -> bool:
     return value
 
 
-def one_of(option: str, value: Any, choices: Collection[str]) -> str:
-    """The value of an option; raises `ValueError` unless it is one of these."""
+def one_of(
+    option: str, value: Any, choices: Collection[str], aliases: Mapping[str, str] | None = None
+) -> str:
+    """The value of an option; raises `ValueError` unless it is one of these.
+
+    Args:
+        option: its name, for the error.
+        value: what it was set to.
+        choices: what it can be.
+        aliases: other names for some of them.
+    """
+    if isinstance(value, str) and aliases:
+        value = aliases.get(value, value)
     if not isinstance(value, str) or value not in choices:
         hint = nearest(value, choices) if isinstance(value, str) else ""
         raise ValueError(f"{option} must be one of {', '.join(choices)}, not {value!r}{hint}")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from restsock._exceptions import CodecError
 
-from ._bounds import Bounds, check_length
+from ._bounds import Bounds, check_length, is_panic
 from ._registry import Registry, named
 
 __all__ = ["CODECS", "Codec", "RawCodec", "codec"]
@@ -113,11 +113,18 @@ def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
     return _Checked(name, _REGISTRY.build(name, kind, options, bounds=bounds), bounds)
 
 
+# What a library or a value raises, besides errors of its own.
+_FOREIGN: tuple[tuple[type[Exception], str, str], ...] = (
+    (RecursionError, "nested too deeply", "too_deep"),
+    (MemoryError, "takes too much memory", "too_large"),
+    (EOFError, "ends too early", "truncated"),
+)
+
+
 class _Checked:
     """A codec: a format within its bounds, with one kind of error.
 
-    The table of what becomes of foreign errors is here, and only here. They are not kept as causes:
-    many of them quote the data, or hold all of it.
+    Foreign errors are not kept as causes: many of them quote the data, or hold all of it.
     """
 
     def __init__(self, name: str, raw: RawCodec, bounds: Bounds) -> None:
@@ -132,33 +139,26 @@ class _Checked:
         try:
             check_length(len(data), self._bounds.max_length)
             return self._raw.decode(data, now)
-        except CodecError as exc:
-            raise CodecError(f"{self.name}: {exc}", kind=exc.kind) from None
-        except RecursionError:
-            raise CodecError(f"{self.name}: nested too deeply", kind="too_deep") from None
-        except MemoryError:
-            raise CodecError(f"{self.name}: takes too much memory", kind="too_large") from None
-        except EOFError:
-            raise CodecError(f"{self.name}: ends too early", kind="truncated") from None
         # What a library raises for hostile bytes is for the library to say.
-        except Exception as exc:  # noqa: BLE001
-            raise CodecError(
-                f"{self.name}: not valid ({type(exc).__name__})", kind="malformed"
-            ) from None
+        except BaseException as exc:  # noqa: BLE001
+            raise self._error(exc, "not valid", "malformed") from None
 
     def encode(self, value: Any) -> bytes:
         try:
             data = self._raw.encode(value)
             check_length(len(data), self._bounds.max_length)
-        except CodecError as exc:
-            raise CodecError(f"{self.name}: {exc}", kind=exc.kind) from None
-        except RecursionError:
-            raise CodecError(f"{self.name}: nested too deeply", kind="too_deep") from None
-        except MemoryError:
-            raise CodecError(f"{self.name}: takes too much memory", kind="too_large") from None
         # A value may be of any type, with methods that raise anything.
-        except Exception as exc:  # noqa: BLE001
-            raise CodecError(
-                f"{self.name}: no such value ({type(exc).__name__})", kind="value"
-            ) from None
+        except BaseException as exc:  # noqa: BLE001
+            raise self._error(exc, "no such value", "value") from None
         return data
+
+    def _error(self, error: BaseException, problem: str, kind: str) -> CodecError:
+        """The one error for this one; raises it again if it is none of this kind."""
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise error
+        if isinstance(error, CodecError):
+            return CodecError(f"{self.name}: {error}", kind=error.kind)
+        for foreign, words, its_kind in _FOREIGN:
+            if isinstance(error, foreign):
+                return CodecError(f"{self.name}: {words}", kind=its_kind)
+        return CodecError(f"{self.name}: {problem} ({type(error).__name__})", kind=kind)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from restsock._exceptions import CodecError
 
-from ._bounds import whole
+from ._bounds import is_panic, whole
 from ._registry import library
 
 __all__ = [
@@ -109,7 +109,9 @@ def decompress(
     except MemoryError:
         raise CodecError(f"{name} that takes too much memory", kind="too_large") from None
     # Each library has errors of its own, for damaged data and for what takes too much memory.
-    except Exception as exc:  # noqa: BLE001
+    except BaseException as exc:
+        if not isinstance(exc, Exception) and not is_panic(exc):
+            raise
         problem = f"{name} that cannot be decompressed ({type(exc).__name__})"
         raise CodecError(problem, kind="malformed") from None
 

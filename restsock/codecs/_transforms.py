@@ -99,7 +99,7 @@ def compression(
         level: what the algorithm has; by default its own.
         max_length: bytes of a message that is not compressed.
     """
-    name = one_of("algorithm", ALIASES.get(algorithm, algorithm), tuple(ALGORITHMS))
+    name = one_of("algorithm", algorithm, tuple(ALGORITHMS), ALIASES)
     return PerMessage(compressor(name, level), max_length_of(max_length))
 
 
@@ -120,7 +120,7 @@ def decompression(*, algorithm: str | None = None, max_length: int = MAX_LENGTH)
             return data if found is None else decompress(found, data, most)
 
     else:
-        name = one_of("algorithm", ALIASES.get(algorithm, algorithm), tuple(ALGORITHMS))
+        name = one_of("algorithm", algorithm, tuple(ALGORITHMS), ALIASES)
         ALGORITHMS[name].expand()  # its library is there
 
         def convert(data: bytes) -> bytes:

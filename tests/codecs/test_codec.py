@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +70,7 @@ def test_a_dash_in_an_option_is_as_good_as_an_underscore() -> None:
         ({"name": "json", "bounds": {}}, "a codec has name and config, and no 'bounds'"),
         ({"config": {}}, "the name of a codec must be text, not None"),
         (7, "a codec is a name, or a mapping with name and config, not 7"),
+        ({"name": "avro", "config": {"schema": "int", "compression": []}}, "compression must be"),
         ("avro", "the codec 'avro' needs the option 'schema'"),
         ({"name": "json", "config": {"bounds": {}}}, "no option 'bounds'"),
     ],
@@ -243,6 +245,28 @@ def test_the_memory_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(json_codec, "read_json", exhausted)
     assert kind_of(lambda: codec("json").decode(b"1")) == "too_large"
+
+
+class PanicException(BaseException):
+    """As libraries in Rust have it."""
+
+
+def test_a_library_in_rust_that_gives_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: type[BaseException] = PanicException
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise raised
+
+    monkeypatch.setattr(cbor2, "loads", fail)
+    monkeypatch.setattr(cbor2, "dumps", fail)
+    cbor = codec("cbor")
+    assert kind_of(lambda: cbor.decode(b"\x01")) == "malformed"
+    assert kind_of(lambda: cbor.encode(1)) == "value"
+    raised = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        cbor.decode(b"\x01")
+    with pytest.raises(KeyboardInterrupt):
+        cbor.encode(1)
 
 
 def test_an_error_tells_which_codec_and_what() -> None:

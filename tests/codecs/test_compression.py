@@ -270,16 +270,27 @@ def test_a_library_that_is_missing(
     assert (str(error), error.kind) == (f"{name} {needed}", "unsupported")
 
 
-def test_memory_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+class PanicException(BaseException):
+    """As libraries in Rust have it."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"), [(MemoryError, "too_large"), (PanicException, "malformed")]
+)
+def test_a_library_that_gives_up(
+    raised: type[BaseException], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def expand() -> Any:
-        def exhausted(data: bytes, most: int) -> bytes:
-            raise MemoryError
+        def fail(data: bytes, most: int) -> bytes:
+            raise raised
 
-        return exhausted
+        return fail
 
-    gzips = ALGORITHMS["gzip"]
-    monkeypatch.setitem(ALGORITHMS, "gzip", gzips._replace(expand=expand))
-    assert kind_of(lambda: decompress("gzip", b"", 1)) == "too_large"
+    monkeypatch.setitem(ALGORITHMS, "gzip", ALGORITHMS["gzip"]._replace(expand=expand))
+    assert kind_of(lambda: decompress("gzip", b"", 1)) == kind
+    raised = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        decompress("gzip", b"", 1)
 
 
 def test_lz4_of_its_own_library() -> None:

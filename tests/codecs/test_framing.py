@@ -61,6 +61,7 @@ def test_the_names() -> None:
         ([{"name": "separate", "config": {"buffered": "no"}}], "buffered must be true or false"),
         ([{"name": "length-prefixed", "config": {"width": 2}}], "width must be 8 or 4, not 2"),
         ([{"name": "decompress", "config": {"algorithm": "gz"}}], "algorithm must be one of"),
+        ([{"name": "decompress", "config": {"algorithm": []}}], "algorithm must be one of"),
         ([7], "a framing is a name, or a mapping"),
         (["separate"] * 17, "more than 16 framings in a row"),
     ],

@@ -13,7 +13,8 @@ import atheris
 def main() -> None:
     program, name, *arguments = sys.argv
     # Its own branches guide it, and those of the two that are the authority. The oracles' do not.
-    with atheris.instrument_imports(include=["restsock.protocol", "h11", "wsproto"]):
+    ours = ["restsock.protocol", "restsock.http1", "restsock.codecs", "restsock._strict_json"]
+    with atheris.instrument_imports(include=[*ours, "h11", "wsproto"]):
         from tests.fuzz.targets import target  # instrumented as it is imported
 
         one = target(name).test_one

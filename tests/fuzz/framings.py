@@ -78,6 +78,12 @@ PAIRS: tuple[tuple[list[Any], list[Any]], ...] = (
 
 STREAM, MESSAGE, PAIR = range(3)
 
+# Once, so that all that there is of them is loaded, and guides the fuzzer.
+for each in (*STREAMS, *MESSAGES, *(back for _, back in PAIRS)):
+    before_decoding(each)
+for each, _ in PAIRS:
+    after_encoding(each)
+
 
 def test_one(data: bytes) -> None:
     choices = Choices(data)
