@@ -36,7 +36,7 @@ Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 # How often files of credentials are looked at. Seconds.
 _REFRESH = 1.0
 # Seconds that functions whose WebSockets are closed have to end.
-_LAST = 5.0
+_LAST = 1.0
 
 
 class Endpoint:

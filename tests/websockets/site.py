@@ -115,6 +115,13 @@ class RawClient:
     async def flush(self) -> None:
         await self.send(self.websocket.data_to_send())
 
+    async def leave(self) -> None:
+        """Sends what is due, an echo of a close, and closes the socket once the other side has."""
+        await self.flush()
+        while await self.next() is not None:
+            pass
+        await self.stream.aclose()
+
 
 def request_for(path: str = "/ws", *fields: str, key: str = KEY) -> bytes:
     """The request for a WebSocket."""

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import trio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
 
 import restsock
-from restsock.protocol import CloseReceived, Ping, Pong, TextMessage
+from restsock.protocol import CloseReceived, Pong, TextMessage
 from restsock.websockets import Endpoint, ServerWebSocket
 from tests.websockets.site import (
     PATIENCE,
@@ -22,7 +21,6 @@ from tests.websockets.site import (
     listening,
     raw_client,
     request_for,
-    url_of,
 )
 
 TLS = pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
@@ -337,6 +335,3 @@ def test_arguments_that_are_wrong() -> None:
     for error, make in wrong:
         with pytest.raises(error):
             make()
-
-
-_ = (ClientConnection, Ping, url_of)
