@@ -59,7 +59,7 @@ class ParsedHead(NamedTuple):
         head: as it crosses: nothing of this hop is in it.
         payload: the same in bytes.
         length: its Content-Length; `None` without one.
-        plain: payload and length, if it was found to be plain.
+        plain: all three, if it was found to be plain.
         chunked: whether its body comes in chunks.
         upgrade: whether it asks to switch to another protocol.
         keep_alive: whether the client wants to send more after it.
@@ -92,7 +92,8 @@ def parse_request_head(head: bytes, scheme: str | None = None) -> ParsedHead:
     payload = head.replace(_KEEP_ALIVE, b"\r\n", 1)
     found = decode_request_fast(payload, scheme)
     if found is not None:
-        return ParsedHead(found[0], payload, found[1], PlainHead(payload, found[1]))
+        plain, length = found
+        return ParsedHead(plain, payload, length, PlainHead(plain, payload, length))
     if not is_clean_head(head):
         raise BadRequestError(400, "a malformed request head")
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)

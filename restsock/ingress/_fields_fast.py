@@ -54,7 +54,7 @@ def pass_to_peer(
 
     Args:
         request: as it came.
-        plain: the same in its bytes, if it is plain.
+        plain: the same and its bytes, where they are known.
         found: whom it is for.
         client: who has sent it, at the socket.
         trusted: whether that is a proxy whose word about the client counts.
@@ -64,6 +64,7 @@ def pass_to_peer(
     lower = b"" if plain is None or trusted else plain.data.lower()
     if (
         plain is not None
+        and plain.head is request
         and lower
         and _is_unchanged(request, found)
         and not _TAKEN_OFF.search(lower)
@@ -73,7 +74,7 @@ def pass_to_peer(
         scheme = client.scheme_of(request)
         more = tell(client.host, found.host, scheme, None if principal is None else principal.name)
         if more is not None:
-            return extend_request_fast(request, plain, more, scheme)
+            return extend_request_fast(plain, more, scheme)
     head = head_for_peer(
         request,
         found,
@@ -109,9 +110,14 @@ def pass_to_client(
     Args:
         found: whom the request was for.
         head: the peer's.
-        plain: the same in its bytes, if it is plain.
+        plain: the same and its bytes, where they are known.
     """
-    if plain is not None and not found.prefix and not _CHANGED.search(plain.data.lower()):
+    if (
+        plain is not None
+        and plain.head is head
+        and not found.prefix
+        and not _CHANGED.search(plain.data.lower())
+    ):
         rules = None if found.route is None else found.route.response_fields
         if rules is None or not (rules.set or rules.remove):
             return head, plain

@@ -112,15 +112,18 @@ class ResponseHead(NamedTuple):
 
 
 class PlainHead(NamedTuple):
-    """A head in its bytes, beside what they say: every one of them is as `_heads_fast` has it.
+    """A head that was found to be plain (see `_heads_fast`), and its bytes.
 
-    Who sends such a head on need not build and check its bytes again. Only `_heads_fast` makes it.
+    Who sends the head on need not build and check them again. They are for that very object: one
+    that was made of it has other bytes.
 
     Attributes:
-        data: the head, with its blank line.
-        length: its Content-Length.
+        head: what they say.
+        data: the bytes, with the blank line.
+        length: the Content-Length.
     """
 
+    head: RequestHead | ResponseHead
     data: bytes
     length: int | None
 
@@ -186,7 +189,7 @@ class ParsedRequest(NamedTuple):
         head: as `decode_request` would read it.
         data: the same in bytes.
         length: its Content-Length.
-        plain: the same two, if it was found to be plain.
+        plain: all three, if it was found to be plain.
         body: the first bytes of the body.
         end: whether they are all of it.
     """

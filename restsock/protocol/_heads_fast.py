@@ -137,16 +137,17 @@ def plain_fields(fields: Headers) -> PlainFields | None:
 
 
 def extend_request_fast(
-    head: RequestHead, plain: PlainHead, more: PlainFields, scheme: str | None
+    plain: PlainHead, more: PlainFields, scheme: str | None
 ) -> tuple[RequestHead, PlainHead]:
     """Adds fields to a plain request head: to what it says, and to its bytes.
 
     Args:
-        head: what it says.
-        plain: its bytes.
+        plain: the head.
         more: the fields.
         scheme: the new head's.
     """
+    assert isinstance(plain.head, RequestHead)
+    method, target, headers, _ = plain.head
+    head = RequestHead(method, target, [*headers, *more.fields], scheme)
     data = b"".join((plain.data[:-2], more.lines, b"\r\n"))
-    headers = [*head.headers, *more.fields]
-    return RequestHead(head.method, head.target, headers, scheme), PlainHead(data, plain.length)
+    return head, PlainHead(head, data, plain.length)

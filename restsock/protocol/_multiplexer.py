@@ -186,7 +186,7 @@ class Multiplexer(StreamTable):
         Args:
             head: hop-by-hop fields are left out; a wish to upgrade is kept.
             end: whether the request has no body.
-            plain: the same head in its bytes, if it came as that.
+            plain: the same head and its bytes, where they are known.
 
         Returns:
             The stream's number.
@@ -198,7 +198,7 @@ class Multiplexer(StreamTable):
         if not self.can_open:
             raise LocalProtocolError("no stream can be opened now")
         flags = flags_of(head.scheme)
-        found = plain or encode_request_fast(head)
+        found = plain[1:] if plain is not None and plain.head is head else encode_request_fast(head)
         if found is not None:
             data, length = found
             upgrade = False
@@ -228,7 +228,7 @@ class Multiplexer(StreamTable):
         Args:
             stream_id: of the stream.
             head: hop-by-hop fields are left out.
-            plain: the same head in its bytes, if it came as that.
+            plain: the same head and its bytes, where they are known.
 
         Raises:
             LocalProtocolError: the head is malformed or too long, or not due. Nothing was sent.
@@ -238,7 +238,9 @@ class Multiplexer(StreamTable):
             return
         if stream.local:
             raise LocalProtocolError("a response goes the other way on this stream")
-        found = plain or encode_response_fast(head)
+        found = (
+            plain[1:] if plain is not None and plain.head is head else encode_response_fast(head)
+        )
         if found is not None:
             data, length = found
         else:

@@ -110,7 +110,7 @@ def _receive_request(table: StreamTable, stream_id: int, payload: bytes, flags: 
         found = decode_request_fast(data, scheme)
         if found is not None:
             head, length = found
-            plain = PlainHead(data, length)
+            plain = PlainHead(head, data, length)
         else:
             head = decode_request(data)._replace(scheme=scheme)
             length = content_length(head.headers)
@@ -192,7 +192,7 @@ def _receive_head(table: StreamTable, stream: Stream, payload: bytes, end: Part 
         found = decode_response_fast(data)
         if found is not None:
             head, length = found
-            plain = PlainHead(data, length)
+            plain = PlainHead(head, data, length)
         else:
             head = decode_response(data)
             length = content_length(head.headers)
