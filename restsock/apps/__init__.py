@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from restsock._options import Options
 from restsock.connection import Handler
 
-from ._admission import ignore
 from ._connection_info import ConnectionInfo
 from ._detect import detect_interface
 from ._errors import (
@@ -51,7 +50,6 @@ __all__ = [
     "TaskHandler",
     "expects_continue",
     "forward",
-    "ignore",
     "is_disconnect",
     "is_for_the_loop",
     "log_failure",

@@ -9,9 +9,9 @@ import trio
 from restsock.protocol import ResetCode
 
 if TYPE_CHECKING:
-    from restsock.connection import Carrier, Exchange, ExchangeEvent
+    from restsock.connection import Carrier, Exchange
 
-__all__ = ["Admission", "Admitted", "ignore", "refuse"]
+__all__ = ["Admission", "Admitted", "refuse"]
 
 
 class Admitted(Protocol):
@@ -85,9 +85,3 @@ class Admission(Generic[_Call]):
 def refuse(exchange: Exchange, reason: str) -> None:
     """Tells the peer that its request was not started."""
     exchange.reset(ResetCode.REFUSED, reason)
-    # An exchange and the request that observes it are a ring: cut, both are freed now.
-    exchange.observer = ignore
-
-
-def ignore(event: ExchangeEvent) -> None:
-    """The observer of an exchange that is served."""

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from restsock._logging import serving
+from restsock.connection import ignore
 from restsock.protocol import ResetCode
 
-from ._admission import ignore
 from ._errors import loggable
 
 if TYPE_CHECKING:

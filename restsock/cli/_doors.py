@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from restsock.apps import ignore
 from restsock.auth import BasicUsers, Refused
-from restsock.connection import Exchange, Handler, answer, upgrade_of
+from restsock.connection import Exchange, Handler, answer, ignore, upgrade_of
 from restsock.ingress import is_plain_path
 
 from ._failures import Failure

@@ -48,8 +48,7 @@ class Exposed:
 
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
-        from restsock.apps import ignore
-        from restsock.connection import answer
+        from restsock.connection import answer, ignore
 
         request = exchange.request
         if self._loopback and not all(map(_is_here, _places_in(request.headers))):

@@ -11,7 +11,17 @@ from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
-from ._exchange import Carrier, Exchange, ExchangeEvent, Failed, Requeued, Started, Writable, answer
+from ._exchange import (
+    Carrier,
+    Exchange,
+    ExchangeEvent,
+    Failed,
+    Requeued,
+    Started,
+    Writable,
+    answer,
+    ignore,
+)
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
 from ._heartbeat import heartbeat_timer
@@ -89,6 +99,7 @@ __all__ = [
     "forbid",
     "head_for",
     "heartbeat_timer",
+    "ignore",
     "instruments_of",
     "is_async",
     "linger",

@@ -38,7 +38,7 @@ from restsock.protocol import (
 
 from ._close import Peer
 from ._connection import Connection
-from ._exchange import Carrier, Exchange, ExchangeEvent, answer
+from ._exchange import Carrier, Exchange, answer, ignore
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
 
@@ -207,14 +207,14 @@ class AccessControl:
         principal = connection.principal
         assert principal is not None
         if not self.still_accepts(principal):
-            exchange.observer = _ignore
+            exchange.observer = ignore
             # So that the dialer knows that it may repeat it, once it has other credentials.
             exchange.reset(ResetCode.REFUSED, "the credentials are not valid any more")
             forbid(connection)
             return False
         if principal.calls(self._name):
             return True
-        exchange.observer = _ignore
+        exchange.observer = ignore
         self._limit_log.note(
             "may_call",
             "connection %s (%s): refused a request: %r may not call %r",
@@ -310,7 +310,3 @@ def _is_same(origin: str, host: str) -> bool:
 def _authority(text: str, default: str) -> tuple[str, str] | str:
     found = _AUTHORITY.fullmatch(text)
     return text if found is None else (found[1].lower(), found[2] or default)
-
-
-def _ignore(event: ExchangeEvent) -> None:
-    """Observes nothing."""

@@ -59,6 +59,7 @@ __all__ = [
     "Started",
     "Writable",
     "answer",
+    "ignore",
     "unobserved",
 ]
 
@@ -192,10 +193,11 @@ class Exchange:
 
     Args:
         request: the head. Fields that may not cross are left out when it is sent.
-        observer: is called with each event; it must neither block nor raise.
+        observer: is called with each event; it must neither block nor raise. It is let go when the
+            exchange is over.
         body: the first bytes of the request body.
         end: whether they are all of it.
-        plain: the head in its bytes, if it came as that.
+        plain: the head and its bytes, where they are known.
 
     Attributes:
         body: what is sent, or is to be sent, of the request's body, as long as `replayable`.
@@ -310,7 +312,7 @@ class Exchange:
         return self
 
     def send_head(self, head: ResponseHead, plain: PlainHead | None = None) -> None:
-        """Sends a response head; `plain` is the same in its bytes, if it came as that.
+        """Sends a response head; `plain` is the same and its bytes, where they are known.
 
         Raises:
             LocalProtocolError: it is malformed, or not due. Nothing was sent.
@@ -430,6 +432,7 @@ class Exchange:
             return
         self.closed = True
         self.body = b""
+        self.observer = ignore  # they are a ring: cut, both are freed now
         if self.connection is not None:
             self.connection.exchange_table.reset(self, code, reason)
         elif self.queue is not None:
@@ -440,7 +443,8 @@ class Exchange:
         if not self.closed:
             self.closed = True
             self.body = b""
-            self.observer(Failed(error))
+            observer, self.observer = self.observer, ignore
+            observer(Failed(error))
 
     def requeue(
         self, error: RestsockError, resubmit: Callable[[Exchange], None] | None = None
@@ -477,6 +481,10 @@ def answer(
         *headers,
     ]
     exchange.respond(ResponseHead(status, fields), body)
+
+
+def ignore(event: ExchangeEvent) -> None:
+    """Observes nothing: for an exchange that is over, or that is answered at once."""
 
 
 def unobserved(event: ExchangeEvent) -> None:

@@ -36,7 +36,7 @@ from restsock.protocol import (
 
 from ._close import stream_error
 from ._deadlines import RequestDeadlines
-from ._exchange import Exchange, ExchangeEvent, Started, Writable, answer, unobserved
+from ._exchange import Exchange, Started, Writable, answer, ignore, unobserved
 from ._lifecycle import CLOSED, DRAINING
 from ._retry import pause_before
 from ._statistics import Counters, outcome_of, reset_name
@@ -362,6 +362,7 @@ class ExchangeTable:
             self._deadlines.remove(stream_id)
         if exchange is not None:
             exchange.closed = True
+            exchange.observer = ignore  # they are a ring: cut, both are freed now
             self._write_paused.pop(exchange, None)
             if self._counters.instrument is not None:
                 self._counters.count_end(exchange, "answered", self._clock.current_time())
@@ -401,7 +402,7 @@ class ExchangeTable:
         if self._connection.admit is not None and not self._connection.admit(exchange):
             return
         if self.handler is None:
-            exchange.observer = _ignore
+            exchange.observer = ignore
             answer(exchange, 503, "This peer serves no app.\n")
             return
         try:
@@ -414,7 +415,7 @@ class ExchangeTable:
                 extra=about(self._connection),
             )
             self._counters.tell_error("handler")
-            exchange.observer = _ignore
+            exchange.observer = ignore
             exchange.reset(ResetCode.INTERNAL, "the handler failed")
 
     def _bound_request(self, stream_id: int, seconds: float) -> None:
@@ -486,7 +487,3 @@ class ExchangeTable:
         self._exchanges.clear()
         self._write_paused.clear()
         self._multiplexer.close()
-
-
-def _ignore(event: ExchangeEvent) -> None:
-    """Observes nothing."""

@@ -181,16 +181,20 @@ class Writer:
 
     def run_on_loop(self, function: Callable[..., T], *args: object) -> T:
         """Runs a function, as `run_here` does, on the loop."""
-        me = threading.get_ident()
-        self.wanting.append(me)
-        with self.lock:
+        if not self.lock.acquire(blocking=False):
+            me = threading.get_ident()
+            self.wanting.append(me)
+            self.lock.acquire()
             self.wanting.remove(me)
-            self._corked += 1
+        self._corked += 1
+        try:
+            return function(*args)
+        finally:
             try:
-                return function(*args)
-            finally:
                 self._corked -= 1
                 self.flush()
+            finally:
+                self.lock.release()
 
     def let_others_pass(self) -> None:
         """Lets those who wait for the lock have it, before it is taken for long. Without it."""

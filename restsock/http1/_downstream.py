@@ -93,6 +93,7 @@ class Downstream:
     Attributes:
         due: what the client is to send next.
         stream_id: of the latest request; -1 before the first.
+        paused: whether no more bytes should be read for now.
         over: whether nothing more is read, and what is due is the last that leaves.
         answered_at: when the latest response was complete, if another request may follow it.
         closed_idle: whether it was closed between two requests, so that no response has told of it.
@@ -106,7 +107,7 @@ class Downstream:
         *("_buffer", "_chunks", "_clock", "_credit", "_date", "_keep_alive", "_left", "_limits"),
         *("_request", "_response", "_scheme", "_sent", "_turning", "_whole", "answered_at"),
         *("broken", "close_received", "close_sent", "closed_idle", "due", "events", "on_turn"),
-        *("out", "over", "pongs", "problem", "stream_id"),
+        *("out", "over", "paused", "pongs", "problem", "stream_id"),
     )
 
     def __init__(
@@ -122,6 +123,7 @@ class Downstream:
         self.closed_idle = False
         self.due = Due.REQUEST
         self.stream_id = -1
+        self.paused = False
         self.over = False
         self.broken = False
         self.problem: str | None = None
@@ -148,11 +150,6 @@ class Downstream:
     # --- in -------------------------------------------------------------------------------
 
     @property
-    def paused(self) -> bool:
-        """Whether no more bytes should be read for now."""
-        return len(self._buffer) > _BACKLOG
-
-    @property
     def waiting(self) -> bool:
         """Whether more of a body is due, and would be taken."""
         return self.due in (Due.BODY, Due.CHUNKS) and self._credit > 0
@@ -177,6 +174,7 @@ class Downstream:
                 pass
         except BadRequestError as exc:
             self._refuse(exc)
+        self.paused = len(self._buffer) > _BACKLOG
 
     def next_event(self) -> WebSocketEvent | None:
         """Takes one frame for the multiplexer."""
@@ -389,12 +387,14 @@ class Downstream:
             # What is left of the request would have to be read before the next one. What came after
             # an upgrade that is declined may be no request at all.
             self._keep_alive = False
-        response = ResponseFraming.of(head, status, request, whole, keep_alive=self._keep_alive)
+        lower = head.lower()
+        response = ResponseFraming(lower, status, request, whole, keep_alive=self._keep_alive)
         self._response = response
         self._keep_alive = response.keep_alive
-        self.out += (head, response.fields, b"\r\n")
-        if status != 101 and b"\r\ndate:" not in head.lower():  # RFC 9110, section 6.6.1
-            self.out.insert(-1, b"Date: %s\r\n" % self._date())
+        date = b""
+        if status != 101 and b"\r\ndate:" not in lower:  # RFC 9110, section 6.6.1
+            date = b"Date: %s\r\n" % self._date()
+        self.out += (head, response.fields, date, b"\r\n")
         if status == 101:
             self.due = Due.RAW
             if self._buffer:
@@ -459,6 +459,7 @@ class Downstream:
         self.over = True
         self._request = self._response = self._chunks = None
         self._buffer.clear()
+        self.paused = False
         self._turn()
 
     def _turn(self) -> None:

@@ -19,6 +19,14 @@ def without_length(head: bytes) -> bytes:
 class ResponseFraming:
     """What a final head says about its body on this hop.
 
+    Args:
+        lower: the head in lower case.
+        status: of the response.
+        request: what is answered.
+        whole: the size of the body, if all of it is there; `None` if not.
+        keep_alive: whether another request may follow, as far as the client and this side are
+            concerned.
+
     Attributes:
         fields: the lines that the head needs for it.
         chunked: whether the body goes in chunks.
@@ -30,40 +38,25 @@ class ResponseFraming:
 
     __slots__ = ("begun", "bodiless", "chunked", "ends_with_connection", "fields", "keep_alive")
 
-    def __init__(self) -> None:
-        self.fields = b""
-        self.chunked = False
-        self.bodiless = False
-        self.ends_with_connection = False
-        self.keep_alive = True
-        self.begun = False
-
-    @classmethod
-    def of(
-        cls,
-        head: bytes,
+    def __init__(
+        self,
+        lower: bytes,
         status: int,
         request: ParsedHead,
         whole: int | None,
         *,
         keep_alive: bool,
-    ) -> ResponseFraming:
-        """Decides it.
-
-        Args:
-            head: with the end of its last line, and without the blank line.
-            status: of the response.
-            request: what is answered.
-            whole: the size of the body, if all of it is there; `None` if not.
-            keep_alive: whether another request may follow, as far as the client and this side are
-                concerned.
-        """
-        self = cls()
+    ) -> None:
+        self.fields = b""
+        self.chunked = False
+        self.ends_with_connection = False
         self.keep_alive = keep_alive
-        if status == 101:
-            return self
+        self.begun = False
         self.bodiless = request.head.method == b"HEAD" or status in (204, 304)
-        if not self.bodiless and _LENGTH.search(head) is None:
+        if status == 101:
+            self.bodiless = False
+            return
+        if not self.bodiless and b"\r\ncontent-length:" not in lower:
             if whole is not None:
                 self.fields = b"Content-Length: %d\r\n" % whole
             elif request.old:
@@ -76,4 +69,3 @@ class ResponseFraming:
             self.fields += b"Connection: close\r\n"
         elif request.old:
             self.fields += b"Connection: keep-alive\r\n"
-        return self

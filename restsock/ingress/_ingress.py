@@ -171,7 +171,7 @@ class Ingress:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Handler`."""
-        self._clock = trio.current_time
+        self._clock = trio.lowlevel.current_clock().current_time
         self._started = trio.current_time()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -215,7 +215,9 @@ class Ingress:
             on_waiting=partial(self._bound_wait, request),
         )
         try:
-            request.client = rules.proxies.locate(connection.peer, exchange.request.headers)
+            if rules.proxies.trusts(connection.peer.host):
+                request.trusted = True
+                request.client = rules.proxies.locate(connection.peer, exchange.request.headers)
             request.found = rules.naming.find(exchange.request)
             route = request.found.route
             access = request.access = rules.access(route)
@@ -224,8 +226,7 @@ class Ingress:
             if access.auth is None:
                 self._pass_on(request)
                 return
-            trusted = rules.proxies.trusts(connection.peer.host)
-            scheme = scheme_for(exchange.request, connection.peer, trusted=trusted)
+            scheme = scheme_for(exchange.request, connection.peer, trusted=request.trusted)
             upgrade = upgrade_of(exchange.request, connection.tls, request.client)
             admission = access.control.authenticate(replace(upgrade, scheme=scheme))
             if access.at_once:
@@ -274,12 +275,13 @@ class Ingress:
             request.rules,
         )
         assert found is not None
-        assert relay is not None
         assert request.access is not None
         assert self._server is not None
-        if relay.over or exchange.closed:
+        if relay is None or relay.over or exchange.closed:
             return
-        self._check_rate(request)
+        rate = rules.rate(found.route)
+        if rate is not None:
+            self._check_rate(request, rate)
         name = found.name
         if not (
             self._server.connections.was_seen(name)
@@ -298,7 +300,7 @@ class Ingress:
             exchange.plain,
             found,
             client=connection.peer,
-            trusted=rules.proxies.trusts(connection.peer.host),
+            trusted=request.trusted,
             principal=request.principal,
             own_authorization=request.access.takes_authorization,
         )
@@ -321,12 +323,9 @@ class Ingress:
                 headers={"Retry-After": str(seconds)},
             )
 
-    def _check_rate(self, request: Request) -> None:
+    def _check_rate(self, request: Request, rate: Rate) -> None:
         assert request.found is not None
         route = request.found.route
-        rate = request.rules.rate(route)
-        if rate is None:
-            return
         principal = request.principal
         caller = network_of(request.client.host) if principal is None else principal.name
         seconds = rate.take(f"{principal is None} {caller}\n{route or ''}", self._clock())
@@ -367,15 +366,15 @@ class Ingress:
 
     def _stop_waiting(self, request: Request) -> None:
         relay = request.relay
-        assert relay is not None
-        if relay.waiting and not relay.over and self._clock() >= request.waits_until:
+        if relay is None or relay.over or not relay.waiting:
+            return
+        if self._clock() >= request.waits_until:
             explain = None if relay.outbound is None else relay.outbound.explain
             relay.cancel(PeerUnavailable("the peer is away") if explain is None else explain())
 
     def _time_out(self, request: Request) -> None:
         relay = request.relay
-        assert relay is not None
-        if not (relay.answered or relay.over):
+        if relay is not None and not (relay.answered or relay.over):
             relay.cancel(
                 RequestTimeout("no response in time", phase="read", may_have_run=not relay.waiting)
             )
@@ -385,8 +384,7 @@ class Ingress:
     def _refuse(self, request: Request, refused: Refused) -> None:
         """Answers a request that goes no further."""
         relay = request.relay
-        assert relay is not None
-        if relay.over:
+        if relay is None or relay.over:
             return
         request.status = refused.status
         relay.stop()
@@ -442,6 +440,7 @@ class Ingress:
     def _end(self, request: Request) -> None:
         relay, exchange = request.relay, request.exchange
         assert relay is not None
+        request.relay = None  # they are a ring: cut, both are freed now
         for timer in request.timers:
             timer.cancel()
         if request.counted:

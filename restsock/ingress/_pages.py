@@ -19,9 +19,9 @@ from restsock._exceptions import (
     RestsockError,
     StreamRefused,
 )
-from restsock.apps import PROBLEM, Responder, ignore
+from restsock.apps import PROBLEM, Responder
 from restsock.auth import Answered
-from restsock.connection import Exchange
+from restsock.connection import Exchange, ignore
 from restsock.protocol import elements_of
 
 from ._names import nobody

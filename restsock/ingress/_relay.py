@@ -114,7 +114,7 @@ class Relay:
         self._holds_back = False
         self._translate: Translate | None = None
         plain, head = inbound.plain, inbound.request
-        if plain is not None:
+        if plain is not None and plain.head is head:
             self._upgrades = self._expects = False
             self._length = plain.length
         else:
@@ -138,9 +138,9 @@ class Relay:
         Args:
             submitter: the way to the peer.
             head: as the peer is to get it.
-            plain: the same in its bytes, where they are known.
+            plain: the same and its bytes, where they are known.
             translate: makes of a response head of the peer, the early ones as well, that for the
-                client; and so of its bytes.
+                client; and so of its bytes, where they are known.
             check: is called with the whole body before any of it is sent on, and raises `Refused`
                 if it is not to be. Then the body has at most `MAX_CHECKED` bytes.
         """
@@ -213,16 +213,19 @@ class Relay:
             self._inbound.consume(owed)
 
     def _from_client(self, event: ExchangeEvent) -> None:
-        if self.over:
-            if isinstance(event, DataReceived):
+        if type(event) is DataReceived:
+            if self.over:
                 self._inbound.consume(len(event.data))
-        elif isinstance(event, DataReceived):
-            self._receive(event.data)
-        elif isinstance(event, EndReceived):
-            self._receive_request_end(clean_trailers(event.trailers))
-        elif isinstance(event, Writable):
+            else:
+                self._receive(event.data)
+        elif self.over:
+            return
+        elif type(event) is EndReceived:
+            trailers = event.trailers
+            self._receive_request_end(clean_trailers(trailers) if trailers else ())
+        elif type(event) is Writable:
             self._give_credit_back(0)
-        elif isinstance(event, Failed):
+        elif type(event) is Failed:
             self._finish()
 
     def _receive(self, data: bytes) -> None:
@@ -275,25 +278,27 @@ class Relay:
         if self.over:
             return
         try:
-            if isinstance(event, DataReceived):
-                self._receive_back(event.data)
-            elif isinstance(event, ResponseReceived):
+            if type(event) is DataReceived:
+                self._held_back.append(event.data)
+                self._hold_back()
+            elif type(event) is ResponseReceived:
                 self._receive_head(event.head, event.plain)
-            elif isinstance(event, EndReceived):
-                self._receive_end(clean_trailers(event.trailers))
-            elif isinstance(event, Started):
+            elif type(event) is EndReceived:
+                trailers = event.trailers
+                self._receive_end(clean_trailers(trailers) if trailers else ())
+            elif type(event) is Started:
                 self.waiting = False
                 self._go_on()
-            elif isinstance(event, Requeued):
+            elif type(event) is Requeued:
                 self.waiting = True
                 self._on_waiting()
-            elif isinstance(event, Writable):
+            elif type(event) is Writable:
                 self._go_on()
-            elif isinstance(event, StopSending):
+            elif type(event) is StopSending:
                 self._unwanted = True
                 self._inbound.consume(self._owed)
                 self._owed = 0
-            elif isinstance(event, Failed):
+            elif type(event) is Failed:
                 if self._head is None:
                     self._pass_back()  # what has come before that
                 self._fail(event.error)
@@ -310,10 +315,6 @@ class Relay:
         self.answered = True
         self.status = head.status
         self._head, self._plain = head, plain
-        self._hold_back()
-
-    def _receive_back(self, data: bytes) -> None:
-        self._held_back.append(data)
         self._hold_back()
 
     def _hold_back(self) -> None:
@@ -353,8 +354,8 @@ class Relay:
                     inbound.send_data(data)
                 if end is not None:
                     inbound.send_end(end)
-        if data:
-            self.sent += len(data)
+        self.sent += len(data)
+        if data and end is None:  # else the peer has no more to send
             self._give_credit_back(len(data))
 
     def _receive_end(self, trailers: Headers) -> None:

@@ -68,12 +68,30 @@ class Explanation:
 
 @dataclass(slots=True)
 class Request:
-    """A request on its way: what is known of it."""
+    """A request on its way: what is known of it.
+
+    Attributes:
+        exchange: as it came.
+        rules: that it came under.
+        begun: when, on the clock of the loop.
+        client: where it comes from, as far as trusted proxies say it.
+        trusted: whether it comes from such a proxy.
+        access: who may do what it asks for.
+        found: whom it is for.
+        principal: whom it was found to come from.
+        relay: passes it on; `None` once it is over.
+        status: of the answer that it was given here; 0 without one.
+        may_have_run: whether the peer may have begun with it.
+        counted: the name whose requests in flight it is one of.
+        waits: how often it had to wait for a stream.
+        timers: end with it.
+    """
 
     exchange: Exchange
     rules: Rules
     begun: float
     client: Peer
+    trusted: bool = False
     access: Access | None = None
     found: Found | None = None
     principal: Principal | None = None

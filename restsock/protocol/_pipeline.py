@@ -116,7 +116,10 @@ class Pipeline:
         """
         problem: RemoteProtocolError | OSError | None = None
         try:
-            self.decode(data)
+            if self.tls is None:  # every read comes through here
+                self.websocket.receive_data(data)
+            else:
+                self.decode(data)
         except (RemoteProtocolError, OSError) as exc:  # an SSLError is an OSError
             problem = exc
         others: list[WebSocketEvent] = []
@@ -130,7 +133,7 @@ class Pipeline:
                 self.multiplexer.receive_message(event.data)
             else:
                 others.append(event)
-        if self.ping_frames:
+        if self.ping_frames and self.multiplexer.events.pongs:
             others += map(Pong, self.multiplexer.take_pongs())
         if problem is not None:
             raise problem

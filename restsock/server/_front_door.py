@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from restsock._options import Options
-from restsock.apps import ignore, make_handler, on_asyncio
-from restsock.connection import Connection, Exchange, Handler, Health, answer, drains_of
+from restsock.apps import make_handler, on_asyncio
+from restsock.connection import (
+    Connection,
+    Exchange,
+    Handler,
+    Health,
+    answer,
+    drains_of,
+    ignore,
+)
 from restsock.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def test_fields(
     keep_alive: bool,
     fields: bytes,
 ) -> None:
-    framing = ResponseFraming.of(head, status, request_, whole, keep_alive=keep_alive)
+    framing = ResponseFraming(head.lower(), status, request_, whole, keep_alive=keep_alive)
     assert framing.fields == fields
     assert framing.chunked == (b"chunked" in fields)
     assert framing.bodiless == (request_ is HEAD or status in (204, 304))

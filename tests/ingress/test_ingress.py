@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
 import logging
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from restsock import Principal, Request, Response, connect
 from restsock.auth import Answered, BasicUsers, BearerTokens, Refused, Upgrade
 from restsock.connection import Exchange
 from restsock.ingress import Ingress, Route, Webhook
+from restsock.ingress._relay import Relay
+from restsock.ingress._request import Request as PassingRequest
 from restsock.protocol import ResetCode
 
 from .site import site
@@ -496,3 +499,29 @@ async def test_a_webhook_may_have_access_as_well(autojump_clock: MockClock) -> N
         assert (await here.ask(**ask, headers=signed(b"x"))).status == 401
         assert (await here.ask(**ask, headers={**signed(b"x"), **ANNA})).status == 200
         assert (await here.ask(**ask, headers=ANNA)).status == 401
+
+
+# --- what is left of a request ------------------------------------------------------------------
+
+
+async def test_nothing_is_left_of_a_request_that_is_over(autojump_clock: MockClock) -> None:
+    """Nor does it wait for the collector of garbage, which would stop all others for a while."""
+    kinds = (Exchange, Relay, PassingRequest)
+    async with site() as here:
+        caller = await here.dial()
+        await caller.send("/", body=b"hello")
+        assert (await caller.receive()).status == 200
+        gc.collect()
+        gc.disable()
+        try:
+            for target, headers in (
+                ("/", {}),
+                ("/", {"Host2": "x"}),
+                ("/%zz", {"Restsock-Peer": "b"}),
+            ):
+                await here.ask(target, headers=headers)
+                await wait_all_tasks_blocked()
+            left = [thing for thing in gc.get_objects() if type(thing) in kinds]
+        finally:
+            gc.enable()
+        assert left == []

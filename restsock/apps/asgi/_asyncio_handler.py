@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
-from restsock.apps._admission import Admission, ignore, refuse
+from restsock.apps._admission import Admission, refuse
 from restsock.apps._connection_info import describe
 from restsock.apps._errors import loggable
 from restsock.apps._served import served
+from restsock.connection import ignore
 from restsock.protocol import ResetCode
 
 from ._asyncio_call import AsyncioCall

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._logging import about
-from restsock.apps._admission import ignore, refuse
+from restsock.apps._admission import refuse
 from restsock.apps._errors import loggable
 from restsock.apps._response import Responder
-from restsock.connection import Exchange, Load
+from restsock.connection import Exchange, Load, ignore
 from restsock.protocol import ResetCode
 from restsock.threads import ThreadExchange, Worker, WorkerPool
 

@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restsock.apps import Responder, ignore
+from restsock.apps import Responder
 from restsock.auth import Refused
+from restsock.connection import ignore
 from restsock.openapi import OpenAPIHandler, load
 
 from ._guard import Guard

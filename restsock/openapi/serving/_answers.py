@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from restsock.apps import Responder, ignore, loggable
-from restsock.connection import Exchange
+from restsock.apps import Responder, loggable
+from restsock.connection import Exchange, ignore
 from restsock.openapi.document import MAX_ERRORS, Problem, summary
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import trio
 
 from restsock._exceptions import SpecError
 from restsock._options import Options
-from restsock.apps import Responder, ignore, make_handler, on_asyncio
-from restsock.connection import Exchange, Load, load_of
+from restsock.apps import Responder, make_handler, on_asyncio
+from restsock.connection import Exchange, Load, ignore, load_of
 from restsock.openapi.checks import MAX_BODY, Contract, Refused, Threads, Validator
 from restsock.openapi.document import SECONDS, Document, load
 

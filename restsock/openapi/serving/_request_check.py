@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from restsock.apps import CONTINUE, expects_continue, ignore, loggable
-from restsock.connection import Exchange, ExchangeEvent, Failed, Inbox
+from restsock.apps import CONTINUE, expects_continue, loggable
+from restsock.connection import Exchange, ExchangeEvent, Failed, Inbox, ignore
 from restsock.openapi.checks import BodyPlan, Job, content_type_of
 from restsock.openapi.document import Match, Problem, problem, summary
 from restsock.protocol import DataReceived, EndReceived, ResetCode, content_length, values_of

@@ -19,8 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from restsock._exceptions import StreamReset
-from restsock.apps import ignore
-from restsock.connection import Exchange, ExchangeEvent, Failed, Writable
+from restsock.connection import Exchange, ExchangeEvent, Failed, Writable, ignore
 from restsock.openapi.checks import Job, content_type_of
 from restsock.protocol import ResetCode, values_of
 
