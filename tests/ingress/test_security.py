@@ -64,6 +64,15 @@ async def test_markup_in_error_pages(autojump_clock: MockClock, accept: str) -> 
                 ("/", "'+alert(1)+'.localhost", ANNA),
             )
         ]
+        for line in (f"GET / HTTP/1.1\r\n{EVIL}", f"{EVIL} / HTTP/1.1", f"GET / {EVIL}/1.1"):
+            caller = await here.dial()
+            data = f"{line}\r\nHost: {HOST}\r\nAccept: {accept}\r\nX: {EVIL}\r\n\r\n"
+            await caller.stream.send_all(data.encode())
+            refused = bytes(await caller.stream.receive_some())
+            assert refused.split(b" ")[1] in (b"400", b"505")
+            assert EVIL.encode() not in refused
+            assert b"Content-Type: text/html" not in refused
+            await caller.stream.aclose()
     assert {answer.status for answer in answers} >= {401, 403, 404, 503}
     for answer in answers:
         if answer["Content-Type"].startswith("text/html"):
