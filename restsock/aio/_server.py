@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from restsock.endpoint import AdaptersByName, documented_like
+from restsock.endpoint import documented_like
 from restsock.protocol import CloseCode
 from restsock.server import Connections as AsyncConnections
-from restsock.server import ConnectionsView, RouteView
+from restsock.server import ConnectionsView, RequestsByName, RouteView
 from restsock.server import Route as AsyncRoute
 from restsock.server import Server as AsyncServer
 
@@ -19,7 +18,7 @@ from ._events import Events
 from ._requests import AsyncioRequester
 
 if TYPE_CHECKING:
-    from restsock.connection import FieldsLike, Response
+    from restsock._options import Options
     from restsock.server import ServerStatistics
     from restsock.threads import Portal
 
@@ -48,7 +47,7 @@ class Route(RouteView[Connection], AsyncioRequester):
         AsyncioRequester.__init__(self, route)
 
 
-class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
+class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
     """A `restsock.Server` for asyncio: accepts peers and knows them. Made by `listen`.
 
         async with restsock.aio.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -110,7 +109,7 @@ class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
         Raises:
             ConnectionClosed: The server was closed.
         """
-        return Events(self._portal, partial(self._server.events, capacity=capacity))
+        return Events(self._portal, self._server, capacity)
 
     def route(self, name: str) -> Route:
         """A way to send requests to the peer of this name, connected now or not.
@@ -120,26 +119,17 @@ class Server(AsyncioEndpoint[AsyncServer], AdaptersByName):
         """
         return Route(self._portal, self._server.route(name))
 
-    @documented_like(AsyncServer.request)
-    async def request(
-        self,
-        name: str,
-        method: str,
-        target: str,
-        *,
-        headers: FieldsLike = (),
-        body: bytes | str | AsyncIterable[bytes] = b"",
-        timeout: float | None = None,
-        scheme: str | None = None,
-    ) -> Response:
-        """Send a request to the peer of this name and read the whole response.
+    @documented_like(AsyncServer.use)
+    def use(self, options: Options) -> None:
+        """Have other options hold for what comes from now on.
 
-        If cancelled, the stream is reset and the peer's app learns of it.
+        Connections that live keep theirs, and so do apps and sockets that listen. How many there
+        may be counts at once, and nobody is dropped for it.
+
+        Raises:
+            ConnectionClosed: The server was closed.
         """
-        route = self.route(name)
-        return await route.request(
-            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
-        )
+        self._portal.call(self._server.use, options)
 
     @documented_like(AsyncServer.revoke)
     def revoke(self, principal: str) -> int:

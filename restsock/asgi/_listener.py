@@ -30,11 +30,8 @@ from restsock.sync import Server, drain_on_signal
 from ._bridge import WHAT_THIS_IS, Receive, Scope, Send, bridge
 
 if TYPE_CHECKING:
-    from requests.adapters import BaseAdapter
-
     from restsock.connection import Connection as TrioConnection
     from restsock.connection import FieldsLike, Response
-    from restsock.openapi import ContractLike
 
 __all__ = ["Listener"]
 
@@ -43,7 +40,7 @@ _log = logging.getLogger("restsock.asgi")
 _INSTEAD = "`sync` in a thread, or `transport` with httpx"
 
 
-class Listener:
+class Listener(AdaptersByName):
     """Accepts peers as an ASGI application, in the server that runs it.
 
         listener = restsock.asgi.Listener(auth=...)
@@ -277,15 +274,6 @@ class Listener:
         """A way to send requests to the peer of this name, connected now or not. For asyncio."""
         return Route(self.sync.portal, self._made.route(name))
 
-    @documented_like(AdaptersByName.transport)
-    def transport(self, name: str | None = None, *, suffix: str | None = None) -> Any:
-        """A transport for httpx and httpx2 to one peer or to all, on any loop and in threads.
-
-        async with httpx.AsyncClient(transport=listener.transport("edge-1")) as http:
-            await http.get("http://edge-1/pets")
-        """
-        return self.sync.transport(name, suffix=suffix)
-
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
         """What happens to the connections, from this call on. On asyncio.
@@ -299,7 +287,7 @@ class Listener:
             RestsockError: This is not asyncio.
         """
         check_asyncio("Listener.events", _INSTEAD)
-        return Events(self.sync.portal, partial(self._made.events, capacity=capacity))
+        return Events(self.sync.portal, self._made, capacity)
 
     # --- for threads of the process -------------------------------------------------------
 
@@ -310,23 +298,6 @@ class Listener:
         Starts the listener if that has not happened. Not for an event loop, which it would block.
         """
         return self._server or self._open()
-
-    @documented_like(AdaptersByName.adapter)
-    def adapter(
-        self,
-        name: str | None = None,
-        *,
-        suffix: str | None = None,
-        openapi: ContractLike | None = None,
-        **options: Any,
-    ) -> BaseAdapter:
-        """A transport adapter for `requests` to one peer or to all, for sync endpoints.
-
-            session.mount("http://", listener.adapter(suffix=".peers"))
-
-        Both `openapi` and the options are those of `restsock.Server.adapter`.
-        """
-        return self.sync.adapter(name, suffix=suffix, openapi=openapi, **options)
 
     def __repr__(self) -> str:
         server = self._server

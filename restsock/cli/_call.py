@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ._hub_address import HubAddress
-from ._options import PATH, complete_names, hub_options, json_option, output_options
+from ._options import (
+    PATH,
+    complete_names,
+    hub_options,
+    json_option,
+    output_options,
+    timeout_option,
+)
 from ._pretty import STYLES, Style
 
 if TYPE_CHECKING:
@@ -32,13 +39,7 @@ __all__ = ["command"]
     help="Show JSON in lines (format), in colours, or both; by default both on a terminal.",
 )
 @click.option("--download", is_flag=True, help="Write the body to a file, with a progress bar.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="Seconds to wait for the response, and for each part of it.",
-)
+@timeout_option(30.0, "Seconds to wait for the response, and for each part of it.")
 @click.option("--repeat", type=click.IntRange(1), default=1, help="Send it so often; tell times.")
 @click.option("--curl", is_flag=True, help="Send nothing: write the same request for curl.")
 @click.option("--openapi", type=PATH, help="The document whose operation ids PATH may be.")

@@ -8,7 +8,14 @@ import click
 
 from ._exit_codes import ExitCode
 from ._hub_address import HubAddress
-from ._options import ADMIN, hub_options, json_option, output_options, url_option
+from ._options import (
+    ADMIN,
+    hub_options,
+    json_option,
+    output_options,
+    timeout_option,
+    url_option,
+)
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -22,13 +29,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": None}
 @click.command("doctor", short_help="Find out why a hub cannot be reached.")
 @click.option("--ready", is_flag=True, help="Only ask the hub's admin API whether it is ready.")
 @url_option("admin", ADMIN, "The admin API, for --ready.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Seconds for each step.",
-)
+@timeout_option(5.0, "Seconds for each step.")
 @json_option
 @hub_options
 @output_options

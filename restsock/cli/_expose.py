@@ -11,7 +11,14 @@ import click
 from restsock._addresses import is_loopback
 
 from ._hub_address import HubAddress
-from ._options import ADDRESS, complete_names, hub_options, json_option, output_options
+from ._options import (
+    ADDRESS,
+    complete_names,
+    host_option,
+    hub_options,
+    json_option,
+    output_options,
+)
 
 if TYPE_CHECKING:
     from restsock.connection import Exchange, Handler
@@ -77,13 +84,7 @@ def _is_here(place: str) -> bool:
 @click.command("expose", short_help="Open a local port that reaches a peer, through the hub.")
 @click.argument("name", shell_complete=complete_names)
 @click.argument("address", type=ADDRESS, default="127.0.0.1:0")
-@click.option(
-    "--host",
-    metavar="keep|upstream|HOST",
-    default="keep",
-    show_default=True,
-    help="The Host that the hub sees: the caller's, its own, or another.",
-)
+@host_option("the hub")
 @json_option
 @hub_options
 @output_options

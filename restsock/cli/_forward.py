@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ._hub_address import HubAddress, name_of_this_host
-from ._options import PATH, hub_options, json_option, output_options, peer_options
+from ._options import (
+    PATH,
+    host_option,
+    hub_options,
+    json_option,
+    output_options,
+    peer_options,
+    timeout_option,
+)
 
 if TYPE_CHECKING:
     from ._output import Output
@@ -28,26 +36,14 @@ def upstream_url(target: str) -> str:
 @click.command("forward", short_help="Be a peer in front of an HTTP server that runs already.")
 @click.argument("target", metavar="PORT|URL|unix:PATH", required=False)
 @peer_options
-@click.option(
-    "--host",
-    metavar="keep|upstream|HOST",
-    default="keep",
-    show_default=True,
-    help="The Host that the server sees: the caller's, its own, or another.",
-)
+@host_option("the server")
 @click.option("--only", metavar="PATH", multiple=True, help="Publish this path, and no other.")
 @click.option(
     "--basic",
     type=PATH,
     help="Ask callers for a user and a password of this file, a JSON object.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Seconds that the server may take until its response begins.",
-)
+@timeout_option(60.0, "Seconds that the server may take until its response begins.")
 @click.option("--null", is_flag=True, help="No server: answer everything with an empty 200.")
 @json_option
 @hub_options

@@ -21,10 +21,12 @@ __all__ = [
     "Pair",
     "admin_options",
     "complete_names",
+    "host_option",
     "hub_options",
     "json_option",
     "output_options",
     "peer_options",
+    "timeout_option",
     "url_option",
     "warn_of_token",
 ]
@@ -201,6 +203,28 @@ hub_options = _server_options("hub", HUB, "The hub.", HubAddress)
 
 admin_options = _server_options("admin", ADMIN, "The admin API of the hub.", _admin)
 """Adds which admin API, and the token for it. The verb gets `admin`, an `Admin`."""
+
+
+def timeout_option(seconds: float, help: str) -> Callable[[F], F]:
+    """Adds `--timeout`, with this default."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=seconds,
+        show_default=True,
+        help=help,
+    )
+
+
+def host_option(who: str) -> Callable[[F], F]:
+    """Adds `--host`: what is sent on to somebody as the Host."""
+    return click.option(
+        "--host",
+        metavar="keep|upstream|HOST",
+        default="keep",
+        show_default=True,
+        help=f"The Host that {who} sees: the caller's, its own, or another.",
+    )
 
 
 def peer_options(function: F) -> F:

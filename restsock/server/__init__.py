@@ -10,7 +10,7 @@
 - `_peers`: keeps the connections of peers while they last.
 - `_server`: what a program sees of it.
 - `_events`: what happens to connections, for subscribers.
-- `_route`: requests to a peer by its name.
+- `_route`: requests to a peer by its name; `_by_name`: the same of a server.
 - `_views`: what the APIs beside that for trio show of it.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from restsock.endpoint import ServerStatistics
 
+from ._by_name import RequestsByName
 from ._connection_limiter import network_of
 from ._events import ConnectionEvent, EventType, Subscription
 from ._front_door import IngressLike, PeersLike
@@ -29,7 +30,7 @@ from ._proxies import TrustedProxies
 from ._registry import Connections
 from ._route import Route
 from ._server import Server
-from ._views import ConnectionsView, RouteView
+from ._views import ConnectionsView, RouteView, SubscriptionView
 
 __all__ = [
     "Bound",
@@ -40,11 +41,13 @@ __all__ = [
     "HandedOver",
     "IngressLike",
     "PeersLike",
+    "RequestsByName",
     "Route",
     "RouteView",
     "Server",
     "ServerStatistics",
     "Subscription",
+    "SubscriptionView",
     "TrustedProxies",
     "listen",
     "network_of",

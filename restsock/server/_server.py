@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -17,18 +17,14 @@ from restsock.connection import (
     AccessControl,
     Connection,
     Exchange,
-    FieldsLike,
     Handler,
     Health,
     HealthReport,
     InstrumentLike,
     MessagingLike,
-    Requester,
-    Response,
     check_close_code,
 )
 from restsock.endpoint import (
-    AdaptersByName,
     Endpoint,
     ServerStatistics,
     State,
@@ -38,6 +34,7 @@ from restsock.protocol import CloseCode
 from restsock.tls import TLSLike
 
 from ._accept import Listener, OpenListeners, PeerOf, open_listeners, peer_of
+from ._by_name import RequestsByName
 from ._connection_limiter import ConnectionLimiter
 from ._events import EventHub, Subscription
 from ._front_door import FrontDoor
@@ -54,7 +51,7 @@ __all__ = ["Server"]
 _log = logging.getLogger("restsock.server")
 
 
-class Server(AdaptersByName):
+class Server(RequestsByName):
     """Listens for dialing peers. Made by `listen`.
 
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
@@ -257,36 +254,6 @@ class Server(AdaptersByName):
             instrument=self.instrument,
             submit=self._submit,
             connections=self.connections,
-        )
-
-    @documented_like(Requester.request)
-    async def request(
-        self,
-        name: str,
-        method: str,
-        target: str,
-        *,
-        headers: FieldsLike = (),
-        body: bytes | str | AsyncIterable[bytes] = b"",
-        timeout: float | None = None,
-        scheme: str | None = None,
-    ) -> Response:
-        """Sends a request to the peer of this name and reads the whole response.
-
-        What is sent again by itself is told at `Client.request`. If cancelled, the stream is reset
-        and the peer's app learns of it.
-
-        Args:
-            name: The peer's.
-
-        Raises:
-            PeerNotFound: No peer of that name was ever here, and none came within
-                `Timeouts.connect`. A retry is safe.
-            PeerUnavailable: It was, and did not come back in that time. A retry is safe.
-        """
-        route = self.route(name)
-        return await route.request(
-            method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
         )
 
     def _submit(self, name: str, exchange: Exchange) -> None:

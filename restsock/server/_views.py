@@ -1,17 +1,27 @@
-"""What the APIs beside that for trio show of a server: its connections, and the way to a peer."""
+"""What the APIs beside that for trio show of a server: connections, ways to peers, and events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import trio
+
+from restsock._exceptions import RestsockError
 from restsock.connection import Connection
 from restsock.endpoint import ConnectionView
 
 from ._registry import Connections
 from ._route import Route
 
-__all__ = ["ConnectionsView", "RouteView"]
+if TYPE_CHECKING:
+    from restsock.threads import Portal
+
+    from ._events import ConnectionEvent
+    from ._server import Server
+
+__all__ = ["ConnectionsView", "RouteView", "SubscriptionView"]
 
 V = TypeVar("V", bound=ConnectionView)
 
@@ -89,3 +99,46 @@ class RouteView(Generic[V]):
 
     def __repr__(self) -> str:
         return repr(self._route)
+
+
+class SubscriptionView:
+    """What happens to the connections of a server, from now on.
+
+    Args:
+        portal: To the loop of the server.
+        server: Whose events they are.
+        capacity: See `Server.events`.
+        wake: Is called on that loop when there may be one. It must not know this object: the loop
+            keeps it, and a subscription that is dropped ends.
+    """
+
+    def __init__(
+        self, portal: Portal, server: Server, capacity: int, wake: Callable[[], object]
+    ) -> None:
+        self._portal = portal
+        self._subscription = portal.call(partial(server.events, capacity=capacity, wake=wake))
+
+    def _next(self) -> ConnectionEvent | None:
+        """The next event; `None` if there is none by now.
+
+        Raises:
+            EOFError: There are no more: the server or this was closed.
+        """
+        try:
+            return self._subscription.receive_nowait()
+        except trio.EndOfChannel:
+            raise EOFError("there are no more events") from None
+        except trio.WouldBlock:
+            return None
+
+    def _close(self) -> None:
+        if self._portal.foreign:
+            return  # the parent's
+        try:
+            self._portal.post(self._subscription.close)
+        except RestsockError:
+            pass  # the loop has ended, and all subscriptions with it
+
+    def __del__(self) -> None:
+        if hasattr(self, "_subscription"):
+            self._close()

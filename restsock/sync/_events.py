@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import trio
-
-from restsock._exceptions import RestsockError
+from restsock.server import SubscriptionView
 
 if TYPE_CHECKING:
-    from restsock.server import ConnectionEvent, Subscription
+    from restsock.server import ConnectionEvent, Server
     from restsock.threads import Portal
 
 # A thread that waits without a time limit looks this often, in seconds, whether the loop still
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 _LOOK_AFTER = 30.0
 
 
-class Events:
+class Events(SubscriptionView):
     """A blocking iterator over what happens to a server's connections from now on.
 
         with server.events() as events:        # or without `with`
@@ -30,14 +27,10 @@ class Events:
     threads may iterate over one; each event goes to one of them.
     """
 
-    def __init__(
-        self, portal: Portal, subscribe: Callable[[Callable[[], object]], Subscription]
-    ) -> None:
-        self._portal = portal
+    def __init__(self, portal: Portal, server: Server, capacity: int) -> None:
         signal = _Signal()
-        # The loop is given the signal only, so that an iterator that is dropped can be collected.
         self._changed = signal.changed
-        self._subscription = portal.call(subscribe, signal.wake)
+        super().__init__(portal, server, capacity, signal.wake)
 
     def receive(self, timeout: float | None = None) -> ConnectionEvent | None:
         """Wait for the next event.
@@ -56,12 +49,9 @@ class Events:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:
-                try:
-                    return self._subscription.receive_nowait()
-                except trio.EndOfChannel:
-                    raise EOFError("there are no more events") from None
-                except trio.WouldBlock:
-                    pass
+                event = self._next()
+                if event is not None:
+                    return event
                 left = _LOOK_AFTER if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     return None
@@ -71,12 +61,7 @@ class Events:
 
     def close(self) -> None:
         """End the subscription: waiting threads see the end. Raises nothing; twice is harmless."""
-        if self._portal.foreign:
-            return  # the parent's
-        try:
-            self._portal.post(self._subscription.close)
-        except RestsockError:
-            pass  # the loop has ended, and all subscriptions with it
+        self._close()
 
     def __iter__(self) -> Events:
         return self
@@ -94,10 +79,6 @@ class Events:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_subscription"):
-            self.close()
 
 
 class _Signal:

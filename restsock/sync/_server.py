@@ -18,6 +18,7 @@ from ._events import Events
 from ._requests import BlockingRequester
 
 if TYPE_CHECKING:
+    from restsock._options import Options
     from restsock.connection import FieldsLike, Response
     from restsock.server import ServerStatistics
     from restsock.threads import Portal
@@ -92,8 +93,7 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         Raises:
             ConnectionClosed: The server was closed.
         """
-        server = self._server
-        return Events(self._portal, lambda wake: server.events(capacity=capacity, wake=wake))
+        return Events(self._portal, self._server, capacity)
 
     def route(self, name: str) -> Route:
         """A way to send requests to the peer of this name, connected now or not."""
@@ -120,6 +120,18 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         return route.request(
             method, target, headers=headers, body=body, timeout=timeout, scheme=scheme
         )
+
+    @documented_like(AsyncServer.use)
+    def use(self, options: Options) -> None:
+        """Have other options hold for what comes from now on.
+
+        Connections that live keep theirs, and so do apps and sockets that listen. How many there
+        may be counts at once, and nobody is dropped for it.
+
+        Raises:
+            ConnectionClosed: The server was closed.
+        """
+        self._portal.call(self._server.use, options)
 
     @documented_like(AsyncServer.revoke)
     def revoke(self, principal: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import trio
 
 import restsock
+import restsock.aio
+import restsock.sync
 from restsock import Limits, Options, Request, Response, SocketOptions, Timeouts
 from restsock.server import _accept
 from restsock.server._accept import accept_queued
@@ -28,6 +31,26 @@ async def test_new_connections_have_the_new_limits_and_old_ones_keep_theirs() ->
                     told[client.name] = client.connection.multiplexer.peer.max_streams
                 assert told == {"old": 3, "new": 7}
                 assert server.options.limits.max_streams == 7
+
+
+def test_threads_and_asyncio_can_change_them_too() -> None:
+    options = Options(limits=Limits(max_connections_per_address=1))
+    once = restsock.Backoff(tries=1)
+    with restsock.sync.listen("127.0.0.1", 0) as server:
+        with restsock.sync.connect(server.url):
+            server.use(options)
+            with pytest.raises(restsock.HandshakeError, match="429"):
+                restsock.sync.connect(server.url, backoff=once)
+
+    async def main() -> None:
+        async with restsock.aio.listen("127.0.0.1", 0) as server:
+            async with restsock.aio.connect(server.url):
+                server.use(options)
+                with pytest.raises(restsock.HandshakeError, match="429"):
+                    async with restsock.aio.connect(server.url, backoff=once):
+                        pass
+
+    asyncio.run(main())
 
 
 async def test_how_many_there_may_be_counts_at_once_and_drops_nobody() -> None:
