@@ -234,15 +234,35 @@ class WebSocket:
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        self._send_message(TEXT, data.encode("utf-8"))
+        self.send_binary(data.encode("utf-8"), first=TEXT)
 
-    def send_binary(self, *parts: bytes | memoryview) -> int:
+    def send_binary(self, *parts: bytes | memoryview, first: int = BINARY) -> int:
         """Queues a binary message; returns its size. `data_to_send()` joins, and copies, its parts.
+
+        Args:
+            parts: of the message.
+            first: `TEXT` for a text message, of UTF-8.
 
         Raises:
             LocalProtocolError: the close frame has been sent.
         """
-        return self._send_message(BINARY, *parts)
+        if self.close_sent:
+            raise LocalProtocolError("the WebSocket is closed")
+        if self._deflate is not None:
+            smaller = self._deflate.compress(b"".join(parts))
+            if smaller is not None:
+                first, parts = first | COMPRESSED, (smaller,)
+        if not self._client:
+            size = sum(map(len, parts))
+            self.out += (encode_header(first, size, None), *parts)
+            return size
+        data = b"".join(parts)
+        if self._mask_key is None:
+            self.out.append(self._protocol.send_data(data.decode() if first == TEXT else data))
+        else:
+            key = self._mask_key()
+            self.out += (encode_header(first, len(data), key), apply_mask(data, key))
+        return len(data)
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queues a ping of at most 125 bytes.
@@ -268,23 +288,6 @@ class WebSocket:
         data = b"".join(self.out)
         self.out.clear()
         return data
-
-    def _send_message(self, first: int, *parts: bytes | memoryview) -> int:
-        if self._deflate is not None:
-            smaller = self._deflate.compress(b"".join(parts))
-            if smaller is not None:
-                first, parts = first | COMPRESSED, (smaller,)
-        if not self._client:
-            size = sum(map(len, parts))
-            self._send(encode_header(first, size, None), *parts)
-            return size
-        data = b"".join(parts)
-        if self._mask_key is None:
-            self._send(self._protocol.send_data(data.decode() if first == TEXT else data))
-        else:
-            key = self._mask_key()
-            self._send(encode_header(first, len(data), key), apply_mask(data, key))
-        return len(data)
 
     def _send(self, *parts: bytes | bytearray | memoryview) -> None:
         if self.close_sent:
