@@ -11,6 +11,7 @@ from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
+from ._deadlines import Deadlines
 from ._exchange import (
     Carrier,
     Exchange,
@@ -53,6 +54,7 @@ __all__ = [
     "Closed",
     "Connection",
     "Counters",
+    "Deadlines",
     "Direction",
     "Drains",
     "Exchange",

@@ -1,4 +1,4 @@
-"""The times that bound a connection, for those who set them.
+"""The times that bound a connection and its requests, for those who set them.
 
 Each is watched by a task that exists only where the time is set, so the others pay nothing for it.
 """
@@ -6,7 +6,8 @@ Each is watched by a task that exists only where the time is set, so the others 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
@@ -14,11 +15,11 @@ from restsock._logging import about
 from restsock.protocol import CloseCode
 
 if TYPE_CHECKING:
-    import threading
-
     from ._exchange import Carrier
 
-__all__ = ["RequestDeadlines", "bound_idleness", "bound_lifetime"]
+__all__ = ["Deadlines", "bound_idleness", "bound_lifetime"]
+
+K = TypeVar("K")
 
 
 async def bound_idleness(connection: Carrier, seconds: float) -> None:
@@ -61,47 +62,63 @@ async def bound_lifetime(connection: Carrier, seconds: float) -> None:
     await connection.drain(code=CloseCode.GOING_AWAY, reason="the end of its lifetime")
 
 
-class RequestDeadlines:
-    """When the time of each request of the peer is over. Calls are made with the lock.
+class Deadlines(Generic[K]):
+    """When the time of each of many is over, which is the same time for all of them.
+
+    So the first that was added is due first, and one task watches all; it exists while there are
+    any. Calls are made with the lock.
 
     Args:
-        lock: of the connection.
-        give_up: ends a request, by its stream, unless it is over.
+        lock: guards them, where more than one thread adds and removes.
+        give_up: is called with one whose time is over, unless it was removed. Without the lock.
     """
 
     __slots__ = ("_due", "_give_up", "_lock", "_watched")
 
-    def __init__(self, lock: threading.RLock, give_up: Callable[[int], object]) -> None:
-        self._due: dict[int, float] = {}  # all have the same time: the first is due first
+    def __init__(
+        self, lock: AbstractContextManager[object], give_up: Callable[[K], object]
+    ) -> None:
+        self._due: dict[K, float] = {}
         self._watched = False
         self._lock = lock
         self._give_up = give_up
 
     def __len__(self) -> int:
-        """How many are noted."""
+        """How many there are."""
         return len(self._due)
 
-    def add(self, stream_id: int, deadline: float) -> bool:
-        """Notes a request; tells whether `watch` has to be started."""
-        self._due[stream_id] = deadline
+    def add(self, key: K, deadline: float) -> bool:
+        """Adds one, or gives it another time; tells whether `watch` has to be started.
+
+        Args:
+            key: Who it is.
+            deadline: On the clock of the loop; not before that of any other.
+        """
+        self._due.pop(key, None)
+        self._due[key] = deadline
         watched, self._watched = self._watched, True
         return not watched
 
-    def remove(self, stream_id: int) -> None:
-        """Forgets a request, if it was noted."""
-        self._due.pop(stream_id, None)
+    def remove(self, key: K) -> None:
+        """Forgets one, if it was added."""
+        self._due.pop(key, None)
 
     async def watch(self) -> None:
-        """Gives up the requests that are not over in time, until there are none."""
-        while (due := self._next()) is not None:
-            stream_id, deadline = due
+        """Gives up those that are not removed in time, until there are none."""
+        while (first := self._first()) is not None:
+            key, deadline = first
             await trio.sleep_until(deadline)
-            self._give_up(stream_id)  # unless it is over meanwhile
+            with self._lock:
+                over = self._due.get(key) == deadline
+                if over:
+                    del self._due[key]
+            if over:
+                self._give_up(key)
 
-    def _next(self) -> tuple[int, float] | None:
-        """The first request whose time will be over, and when; `None` once there are none."""
+    def _first(self) -> tuple[K, float] | None:
+        """The one that is due next, and when; `None` once there are none."""
         with self._lock:
-            for due in self._due.items():
-                return due
-            self._watched = False  # after this, the next request has a task of its own
+            for first in self._due.items():
+                return first
+            self._watched = False  # after this, the next one has a task of its own
             return None

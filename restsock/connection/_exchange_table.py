@@ -35,7 +35,7 @@ from restsock.protocol import (
 )
 
 from ._close import stream_error
-from ._deadlines import RequestDeadlines
+from ._deadlines import Deadlines
 from ._exchange import Exchange, Started, Writable, answer, ignore, unobserved
 from ._lifecycle import CLOSED, DRAINING
 from ._retry import pause_before
@@ -113,7 +113,7 @@ class ExchangeTable:
         self._exchanges: dict[int, Exchange] = {}
         self._waiting: dict[Exchange, None] = {}  # in order; they wait for a free stream
         self._write_paused: dict[Exchange, None] = {}  # a set would take more memory
-        self._deadlines: RequestDeadlines | None = None  # made with the first that has a time
+        self._deadlines: Deadlines[int] | None = None  # made with the first that has a time
         self._afterwards: list[Callable[[], object]] | None = None  # made for the first
         self._left: list[MultiplexerEvent] = []  # taken and not handled; the next one is the last
         self._dispatching = False
@@ -420,7 +420,7 @@ class ExchangeTable:
 
     def _bound_request(self, stream_id: int, seconds: float) -> None:
         if self._deadlines is None:
-            self._deadlines = RequestDeadlines(self._writer.lock, self._give_up)
+            self._deadlines = Deadlines(self._writer.lock, self._give_up)
         if self._deadlines.add(stream_id, self._clock.current_time() + seconds):
             self._lifecycle.start_soon(self._deadlines.watch)
 

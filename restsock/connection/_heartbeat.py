@@ -115,6 +115,7 @@ class ConnectionHeartbeat:
     """Whether the peer of one connection lives: pings, how long they take, and its silence.
 
     Attributes:
+        last_byte: when the latest bytes have come, on the clock of the loop. Set by any thread.
         pings: sent so far; each carries its number.
     """
 
@@ -122,12 +123,12 @@ class ConnectionHeartbeat:
         "_clock",
         "_counters",
         "_entry",
-        "_last_byte",
         "_lifecycle",
         "_options",
         "_pinged_at",
         "_pipeline",
         "_writer",
+        "last_byte",
         "pings",
     )
 
@@ -146,7 +147,7 @@ class ConnectionHeartbeat:
         self._counters = counters
         self._clock = trio.lowlevel.current_clock()
         self._entry: list[Any] | None = None  # in the timer
-        self._last_byte = self._pinged_at = self._clock.current_time()
+        self.last_byte = self._pinged_at = self._clock.current_time()
         self.pings = 0
 
     def start(self) -> None:
@@ -164,10 +165,6 @@ class ConnectionHeartbeat:
         if entry is not None:
             heartbeat_timer().remove(entry)
 
-    def note_bytes(self) -> None:
-        """Bytes have come. For any thread."""
-        self._last_byte = self._clock.current_time()
-
     def receive_pong(self, payload: bytes) -> None:
         """A pong has come; one that answers the latest ping tells the round trip. With the lock."""
         if payload == _ping_payload(self.pings):
@@ -179,7 +176,7 @@ class ConnectionHeartbeat:
     def late(self) -> float | None:
         """How long the peer has been silent, if that is suspicious. For any thread."""
         options = self._options
-        silence = self._clock.current_time() - self._last_byte
+        silence = self._clock.current_time() - self.last_byte
         if options.interval is None or silence <= options.interval + options.timeout / 2:
             return None
         return silence
@@ -194,7 +191,7 @@ class ConnectionHeartbeat:
         """Does what is due; returns when to check again. For the timer: a method costs 64 bytes."""
         interval = self._options.interval
         assert interval is not None
-        silent_at = self._last_byte + interval + self._options.timeout
+        silent_at = self.last_byte + interval + self._options.timeout
         try:
             if now >= silent_at:
                 self._lifecycle.start_soon(self._timed_out)
@@ -207,7 +204,7 @@ class ConnectionHeartbeat:
 
     @property
     def _silent(self) -> bool:
-        return trio.current_time() >= self._last_byte + self._silence_limit
+        return trio.current_time() >= self.last_byte + self._silence_limit
 
     async def _timed_out(self) -> None:
         """Ends the connection because of silence, and says so, as far as that still goes.

@@ -58,6 +58,7 @@ class Reader:
     """
 
     __slots__ = (
+        "_clock",
         "_counters",
         "_ending",
         "_fd",
@@ -100,6 +101,7 @@ class Reader:
         self._lifecycle = lifecycle
         self._writer = writer
         self._heartbeat = heartbeat
+        self._clock = trio.lowlevel.current_clock()  # for any thread
         self._counters = counters
         self._traffic = traffic
 
@@ -423,7 +425,7 @@ class Reader:
             self._counters.bytes_received += size
             if size and self._counters.instrument is not None:
                 self._counters.tell_bytes("received", size)
-            self._heartbeat.note_bytes()
+            self._heartbeat.last_byte = self._clock.current_time()
             for event in self._pipeline.receive_data(data):
                 if isinstance(event, Pong):
                     self._heartbeat.receive_pong(event.payload)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import trio
 from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
 from restsock._limit_log import LimitLog
 from restsock.auth import Answered, Authenticator, Refused
-from restsock.connection import Exchange, upgrade_of
+from restsock.connection import Deadlines, Exchange, upgrade_of, with_fields
 from restsock.protocol import values_of
 from restsock.server import network_of
 
@@ -136,6 +136,9 @@ class Ingress:
         self._asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._nursery: trio.Nursery | None = None
         self._in_flight: dict[str, int] = {}
+        # By the seconds that there are.
+        self._waits: dict[float, Deadlines[Request]] = {}
+        self._timeouts: dict[float, Deadlines[Request]] = {}
         self._failures = Rate(_FAILURES)
         self._lines = LimitLog(_log)
         self._clock: Callable[[], float] = float
@@ -173,6 +176,7 @@ class Ingress:
         """See `Handler`."""
         self._clock = trio.lowlevel.current_clock().current_time
         self._started = trio.current_time()
+        self._waits, self._timeouts = {}, {}
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._refresh_forever)
@@ -245,8 +249,7 @@ class Ingress:
     ) -> None:
         assert self._server is not None
         try:
-            with trio.CancelScope() as scope:
-                request.timers.append(scope)  # it ends if the client leaves
+            with trio.CancelScope() as request.authentication:  # it ends if the client leaves
                 with trio.move_on_after(self._server.options.timeouts.handshake):
                     request.principal = await admission
                     self._admit(request)
@@ -308,20 +311,21 @@ class Ingress:
         check = None
         if route is not None and route.webhook is not None:
             check = partial(route.webhook.check, exchange.request.headers)
-        relay.start(self._server.route(name), head, plain, partial(pass_to_client, found), check)
+        instrument = self._server.instrument
+        if instrument is not None:
+            head = with_fields(instrument, head)
+        submit = partial(self._server.submit, name)
+        relay.start(submit, head, plain, partial(pass_to_client, found), check)
         if rules.timeout is not None:
-            self._start_timer(request, self._clock() + rules.timeout, self._time_out)
+            self._bound(request, rules.timeout, self._timeouts, self._time_out)
 
     # --- bounds ---------------------------------------------------------------------------
 
     def _check_failures(self, request: Request) -> None:
         seconds = self._failures.wait(network_of(request.client.host), self._clock())
         if seconds:
-            raise Refused(
-                429,
-                "Too many credentials from this address were wrong.",
-                headers={"Retry-After": str(seconds)},
-            )
+            text = "Too many credentials from this address were wrong."
+            raise Refused(429, text, headers={"Retry-After": str(seconds)})
 
     def _check_rate(self, request: Request, rate: Rate) -> None:
         assert request.found is not None
@@ -330,30 +334,27 @@ class Ingress:
         caller = network_of(request.client.host) if principal is None else principal.name
         seconds = rate.take(f"{principal is None} {caller}\n{route or ''}", self._clock())
         if seconds is not None:
-            raise Refused(
-                429,
-                f"There are more requests than {rate.text}.",
-                headers={"Retry-After": str(seconds)},
-            )
+            text = f"There are more requests than {rate.text}."
+            raise Refused(429, text, headers={"Retry-After": str(seconds)})
 
     # --- time -----------------------------------------------------------------------------
 
-    def _start_timer(
-        self, request: Request, deadline: float, function: Callable[[Request], object]
+    def _bound(
+        self,
+        request: Request,
+        seconds: float,
+        all_bounds: dict[float, Deadlines[Request]],
+        give_up: Callable[[Request], object],
     ) -> None:
-        """Has a function called at this time, unless the request is over by then."""
-        relay = request.relay
-        if self._nursery is None or relay is None or relay.over:
+        """Has a function called after so many seconds, unless the request is over by then."""
+        if self._nursery is None or request.relay is None:
             return
-        scope = trio.CancelScope()
-        request.timers.append(scope)
-
-        async def run() -> None:
-            with scope:
-                await trio.sleep_until(deadline)
-                function(request)
-
-        self._nursery.start_soon(run)
+        bounds = all_bounds.get(seconds)
+        if bounds is None:
+            bounds = all_bounds[seconds] = Deadlines(nullcontext(), give_up)
+        request.bounds.append(bounds)
+        if bounds.add(request, self._clock() + seconds):
+            self._nursery.start_soon(bounds.watch)
 
     def _bound_wait(self, request: Request) -> None:
         """Its peer is away, or has no stream free: it waits for a while."""
@@ -362,7 +363,9 @@ class Ingress:
         # However often a peer that is there refuses it: that is one wait.
         if relay.outbound is None or not relay.outbound.refusals:
             request.waits_until = self._clock() + request.rules.wait
-        self._start_timer(request, request.waits_until, self._stop_waiting)
+            self._bound(request, request.rules.wait, self._waits, self._stop_waiting)
+        else:
+            self._stop_waiting(request)  # if its time is over
 
     def _stop_waiting(self, request: Request) -> None:
         relay = request.relay
@@ -441,8 +444,10 @@ class Ingress:
         relay, exchange = request.relay, request.exchange
         assert relay is not None
         request.relay = None  # they are a ring: cut, both are freed now
-        for timer in request.timers:
-            timer.cancel()
+        for bounds in request.bounds:
+            bounds.remove(request)
+        if request.authentication is not None:
+            request.authentication.cancel()
         if request.counted:
             left = self._in_flight[request.counted] - 1
             if left:

@@ -23,9 +23,7 @@ from restsock.connection import (
     Failed,
     Requeued,
     Started,
-    Submitter,
     Writable,
-    with_fields,
 )
 from restsock.protocol import (
     DataReceived,
@@ -97,7 +95,9 @@ class Relay:
         self._on_failure = on_failure
         self._on_end = on_end
         self._on_waiting = on_waiting
-        self._submitter: Submitter | None = None  # once the head may be sent on, until it is
+        self._submit: Callable[[Exchange], None] | None = (
+            None  # once the head may be sent on, until it is
+        )
         self._outbound_head: tuple[RequestHead, PlainHead | None] | None = None
         self._held: list[bytes] = []
         self._check: Check | None = None  # of the whole body, before any of it is sent on
@@ -127,7 +127,7 @@ class Relay:
 
     def start(
         self,
-        submitter: Submitter,
+        submit: Callable[[Exchange], None],
         head: RequestHead,
         plain: PlainHead | None,
         translate: Translate,
@@ -136,7 +136,7 @@ class Relay:
         """Sends the request on, now or with what comes next of it.
 
         Args:
-            submitter: the way to the peer.
+            submit: takes the exchange that goes to the peer, each time that it is to be sent.
             head: as the peer is to get it.
             plain: the same and its bytes, where they are known.
             translate: makes of a response head of the peer, the early ones as well, that for the
@@ -146,9 +146,6 @@ class Relay:
         """
         if self.over:
             return
-        if submitter.instrument is not None:
-            told = with_fields(submitter.instrument, head)
-            head, plain = told, plain if told is head else None
         self._translate = translate
         if check is not None:
             self._max_body = min(
@@ -159,7 +156,7 @@ class Relay:
         if self._max_body is not None and announced > self._max_body:
             self._fail(None)
             return
-        self._submitter = submitter
+        self._submit = submit
         self._outbound_head = head, plain
         if check is None:
             if self._upgrades or self._expects or self._held or self._ended is not None:
@@ -184,21 +181,20 @@ class Relay:
             except Refused as exc:
                 self._fail(exc)
                 return
-        ended, submitter = self._ended, self._submitter
-        assert submitter is not None
+        ended, submit = self._ended, self._submit
+        assert submit is not None
         assert self._outbound_head is not None
-        self._submitter = None
+        self._submit = None
         # Trailers follow when it has a stream.
         self._end_due = bool(ended)
         end = ended is not None and not ended
         head, plain = self._outbound_head
         exchange = Exchange(head, self._from_peer, body=body, end=end, plain=plain)
         self.outbound = exchange
-        exchange.resubmit = submitter.submit
-        submitter.submit(exchange)
+        exchange.resubmit = submit
+        submit(exchange)
         if self.waiting and not self.over:
             self._on_waiting()
-        self._go_on()
 
     def _go_on(self) -> None:
         """Has the peer get what waited for it to begin with the request, or for room."""
@@ -247,7 +243,7 @@ class Relay:
             self._held.append(data)
             if self._check is not None:
                 self._inbound.consume(len(data))
-            elif self._submitter is not None and self.received != self._length:
+            elif self._submit is not None and self.received != self._length:
                 self._open()  # else the end follows at once
 
     def _receive_request_end(self, trailers: Headers) -> None:
@@ -255,7 +251,7 @@ class Relay:
         if self._answered_whole:  # an upgrade, of which the peer has ended its half first
             self._send_end(trailers)
             self._finish(whole=True)
-        elif self._submitter is not None:
+        elif self._submit is not None:
             self._open()
         elif self.outbound is not None and trailers:
             self._end_due = True
@@ -280,7 +276,8 @@ class Relay:
         try:
             if type(event) is DataReceived:
                 self._held_back.append(event.data)
-                self._hold_back()
+                if not self._holds_back:
+                    self._hold_back()
             elif type(event) is ResponseReceived:
                 self._receive_head(event.head, event.plain)
             elif type(event) is EndReceived:
@@ -315,14 +312,14 @@ class Relay:
         self.answered = True
         self.status = head.status
         self._head, self._plain = head, plain
-        self._hold_back()
+        if not self._holds_back:
+            self._hold_back()
 
     def _hold_back(self) -> None:
         """What comes in one step leaves together: with the end, or when the step is over."""
-        if not self._holds_back:
-            self._holds_back = True
-            assert self.outbound is not None
-            self.outbound.afterwards(self._send_held_back)
+        self._holds_back = True
+        assert self.outbound is not None
+        self.outbound.afterwards(self._send_held_back)
 
     def _send_held_back(self) -> None:
         """The step is over: the client gets what has come."""
@@ -410,5 +407,5 @@ class Relay:
         if self._owed:
             self._inbound.consume(self._owed)
         self._held.clear()
-        self._submitter = None
+        self._submit = None
         self._on_end()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import trio
 
     from restsock._principal import Principal
-    from restsock.connection import Exchange, Peer
+    from restsock.connection import Deadlines, Exchange, Peer
 
     from ._names import Found
     from ._relay import Relay
@@ -66,7 +66,7 @@ class Explanation:
     connected: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
     """A request on its way: what is known of it.
 
@@ -83,8 +83,8 @@ class Request:
         status: of the answer that it was given here; 0 without one.
         may_have_run: whether the peer may have begun with it.
         counted: the name whose requests in flight it is one of.
-        waits: how often it had to wait for a stream.
-        timers: end with it.
+        bounds: where the times are watched that it may take.
+        authentication: finds out who has sent it; ends with it.
     """
 
     exchange: Exchange
@@ -100,7 +100,8 @@ class Request:
     may_have_run: bool = False
     counted: str = ""  # the name whose requests in flight it is one of
     waits_until: float = 0.0  # for a stream, while it has none
-    timers: list[trio.CancelScope] = field(default_factory=list)  # that end with it
+    bounds: list[Deadlines[Request]] = field(default_factory=list)
+    authentication: trio.CancelScope | None = None
 
 
 def words_of(request: Request) -> str:

@@ -195,7 +195,7 @@ class Multiplexer(StreamTable):
             LocalProtocolError: the head is malformed or too long, or `can_open` is false. Nothing
                 was sent.
         """
-        if not self.can_open:
+        if not (self.accepts_streams and self.own_streams < self.peer.max_streams):
             raise LocalProtocolError("no stream can be opened now")
         flags = flags_of(head.scheme)
         found = plain[1:] if plain is not None and plain.head is head else encode_request_fast(head)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from restsock._limit_log import LimitLog
+    from restsock.connection import Instruments
 
     from ._registry import Connections
-    from ._route import Route
 
 __all__ = ["FrontDoor", "IngressLike", "PeersLike", "read_head"]
 
@@ -64,8 +64,12 @@ class PeersLike(Protocol):
     def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
         """Has newcomers be told where plain HTTP reaches them."""
 
-    def route(self, name: str) -> Route:
-        """The way to the peer of this name."""
+    @property
+    def instrument(self) -> Instruments | None:
+        """Is told of what happens."""
+
+    def submit(self, name: str, exchange: Exchange) -> None:
+        """Hands an exchange to the connection of a peer, or lets it wait for one."""
 
     def health(self) -> Health:
         """Whether peers can connect."""

@@ -252,11 +252,12 @@ class Server(RequestsByName):
             token=self._endpoint.life.token,
             options=self.options,
             instrument=self.instrument,
-            submit=self._submit,
+            submit=self.submit,
             connections=self.connections,
         )
 
-    def _submit(self, name: str, exchange: Exchange) -> None:
+    def submit(self, name: str, exchange: Exchange) -> None:
+        """Hands an exchange to the connection of a peer, or lets it wait for one. On the loop."""
         connection = self.connections.pick(name)
         # A connection that is about to close takes no more, and the peer's next one will.
         if connection is None or not connection.offer(exchange):

@@ -196,13 +196,23 @@ async def test_no_answer_in_time(autojump_clock: MockClock) -> None:
         assert app.cancelled == 1
 
 
-async def test_timers_end_with_their_requests(autojump_clock: MockClock) -> None:
-    async with site(timeout=1000) as here:
-        for _ in range(5):
-            assert (await here.ask()).status == 200
-        await trio.sleep(1)
+async def test_one_task_watches_the_times_of_all_requests(autojump_clock: MockClock) -> None:
+    app = Hanging()
+    async with site(app, timeout=1000) as here, trio.open_nursery() as nursery:
         assert here.ingress._nursery is not None
-        assert len(here.ingress._nursery.child_tasks) == 1  # which looks at files
+        for _ in range(5):
+            nursery.start_soon(here.ask)
+        await wait_all_tasks_blocked()
+        assert len(here.ingress._nursery.child_tasks) == 2  # another one looks at files
+        (bounds,) = here.ingress._timeouts.values()
+        assert len(bounds) == 5
+        app.go.set()
+        await trio.sleep(1)
+        assert len(bounds) == 0
+        await trio.sleep(1000)
+        assert len(here.ingress._nursery.child_tasks) == 1
+        assert (await here.ask()).status == 200
+        assert len(here.ingress._nursery.child_tasks) == 2
 
 
 async def test_a_peer_that_refuses_is_passed_over(autojump_clock: MockClock) -> None:

@@ -136,7 +136,7 @@ class Scene:
         ) -> tuple[ResponseHead, PlainHead | None]:
             return head._replace(headers=[f for f in head.headers if f[0].lower() != hide]), None
 
-        self.relay.start(cast("Any", self), HEAD, None, translate, check)
+        self.relay.start(self.submit, HEAD, None, translate, check)
 
     @property
     def outbound(self) -> Exchange:
