@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["GATEWAY_FIELD", "HOP_BY_HOP", "NOT_IN_TRAILERS", "is_plain_name", "told_by_gateways"]
+__all__ = [
+    "GATEWAY_FIELD",
+    "HOP_BY_HOP",
+    "NOT_IN_TRAILERS",
+    "PLAIN_NAME",
+    "is_plain_name",
+    "told_by_gateways",
+]
 
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
@@ -13,7 +20,7 @@ NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer"}
 
 # Names that no server can take for another one. CGI and similar interfaces turn a hyphen into an
 # underscore, some of them any other sign too, and then `X_A` passes for `X-A`.
-_PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
+PLAIN_NAME = re.compile(rb"[0-9A-Za-z-]+")
 
 # Fields, in lower case, in which a gateway tells who calls, and what was asked for. Any caller can
 # write them.
@@ -28,7 +35,7 @@ GATEWAY_FIELD = re.compile(
 
 def is_plain_name(name: bytes) -> bool:
     """Whether no server can take the name of a field for another one."""
-    return _PLAIN_NAME.fullmatch(name) is not None
+    return PLAIN_NAME.fullmatch(name) is not None
 
 
 def told_by_gateways(lower: bytes) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from restsock._field_names import is_plain_name, told_by_gateways
+from restsock._field_names import GATEWAY_FIELD, PLAIN_NAME
 from restsock.http1 import allowed_trailers
 from restsock.protocol import (
     HOST,
@@ -42,8 +42,11 @@ __all__ = [
 IDENTITY_FIELD = b"Restsock-Identity"
 
 # Fields, in lower case, that are never taken from a client.
-FORGED_FIELD = re.compile(
-    rb"restsock-.*|proxy|proxy-authorization|proxy-connection|http2-settings", re.DOTALL
+FORGED_FIELD = re.compile(rb"restsock-.*|proxy|proxy-authorization|proxy-connection|http2-settings")
+# What a field is, by its name in lower case: none but these pass.
+_NAME = re.compile(
+    rb"(?P<host>host)|(?P<authorization>authorization)|(?P<forged>" + FORGED_FIELD.pattern + rb")"
+    rb"|(?P<told>" + GATEWAY_FIELD.pattern + rb")|(?P<other>" + PLAIN_NAME.pattern + rb")"
 )
 _NOTHING_BEFORE: Mapping[bytes, Sequence[bytes]] = MappingProxyType({})
 
@@ -79,16 +82,16 @@ def head_for_peer(
     headers: list[tuple[bytes, bytes]] = []
     for name, value in request.headers:
         lower = name.lower()
-        if lower == b"host":
-            host = value
-        if _is_forged(lower):
+        match = _NAME.fullmatch(lower)
+        kind = None if match is None else match.lastgroup
+        if kind is None or kind == "forged" or (kind == "authorization" and own_authorization):
             continue
-        if lower == b"authorization" and own_authorization:
-            continue
-        if told_by_gateways(lower):
+        if kind == "told":
             if trusted:
                 before.setdefault(lower, []).append(value)
             continue
+        if kind == "host":
+            host = value
         headers.append((name, value))
     scheme = scheme_for(request, client, trusted=trusted)
     prefix = b"".join(before.get(b"x-forwarded-prefix", ())).rstrip(b"/") + found.prefix.encode()
@@ -149,12 +152,10 @@ def clean_trailers(trailers: Headers) -> Headers:
 
 
 def _may_trail(lower: bytes) -> bool:
-    return not (_is_forged(lower) or told_by_gateways(lower) or lower in _OF_THE_ORIGIN)
-
-
-def _is_forged(lower: bytes) -> bool:
-    """Whether a field is never taken from a client."""
-    return not is_plain_name(lower) or FORGED_FIELD.fullmatch(lower) is not None
+    match = _NAME.fullmatch(lower)
+    if match is None or match.lastgroup in ("forged", "told"):
+        return False
+    return lower not in _OF_THE_ORIGIN
 
 
 def _upstream_host(route: Route) -> bytes:

@@ -33,6 +33,7 @@ __all__ = ["pass_to_client", "pass_to_peer"]
 
 # To be looked for in a plain head in lower case.
 _TAKEN_OFF = re.compile(rb"\n(?:" + FORGED_FIELD.pattern + rb"|" + GATEWAY_FIELD.pattern + rb"): ")
+_AUTHORIZATION = b"\nauthorization: "
 _CHANGED = re.compile(rb"\n(?:restsock-|set-cookie: [^\n]*;[ \t]*domain[ \t]*=)")
 
 # What is told of a client is the same for all its requests. Longer hosts are not worth the memory.
@@ -61,18 +62,19 @@ def pass_to_peer(
         principal: whom it was found to come from.
         own_authorization: whether its Authorization was meant for the ingress.
     """
-    lower = b"" if plain is None or trusted else plain.data.lower()
+    route = found.route
     if (
         plain is not None
         and plain.head is request
-        and lower
-        and _is_unchanged(request, found)
-        and not _TAKEN_OFF.search(lower)
-        and not (own_authorization and b"\nauthorization: " in lower)
+        and not trusted
+        and not found.prefix
+        and found.target == request.target
+        and (route is None or not route.changes_requests)
     ):
-        tell = _tell if len(found.host) <= _LONGEST else _tell.__wrapped__
+        lower = plain.data.lower()
+        dropped = _TAKEN_OFF.search(lower) or (own_authorization and _AUTHORIZATION in lower)
         scheme = client.scheme_of(request)
-        more = tell(client.host, found.host, scheme, None if principal is None else principal.name)
+        more = None if dropped else _told(client.host, found.host, scheme, principal)
         if more is not None:
             return extend_request_fast(plain, more, scheme)
     head = head_for_peer(
@@ -86,15 +88,10 @@ def pass_to_peer(
     return head, None
 
 
-def _is_unchanged(request: RequestHead, found: Found) -> bool:
-    """Whether no rule changes the target or a field of a request."""
-    route = found.route
-    if found.prefix or found.target != request.target:
-        return False
-    if route is None:
-        return True
-    rules = route.request_fields
-    return not (rules.set or rules.remove) and route.upstream_host == "keep"
+def _told(client: str, host: bytes, scheme: str, principal: Principal | None) -> PlainFields | None:
+    """What the peer is told of a request; `None` if that is not plain."""
+    tell = _tell if len(host) <= _LONGEST else _tell.__wrapped__
+    return tell(client, host, scheme, None if principal is None else principal.name)
 
 
 @lru_cache(_KEPT)
@@ -116,9 +113,8 @@ def pass_to_client(
         plain is not None
         and plain.head is head
         and not found.prefix
+        and (found.route is None or not found.route.changes_responses)
         and not _CHANGED.search(plain.data.lower())
     ):
-        rules = None if found.route is None else found.route.response_fields
-        if rules is None or not (rules.set or rules.remove):
-            return head, plain
+        return head, plain
     return head_for_client(head, found), None

@@ -20,6 +20,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -159,7 +160,7 @@ class Naming:
                 asked.append(value)
         if len(asked) > 1:
             raise Refused(400, "There is more than one Restsock-Peer.")
-        host = _folded(host_and_port(authority.decode("latin-1"))[0])
+        host = (_host_in if len(authority) <= _MAX_NAME else _host_in.__wrapped__)(authority)
         target = request.target
         found = self._by_route(host, target, authority) or self._by_host(host, target, authority)
         if found is not None:
@@ -233,6 +234,11 @@ class Naming:
         ):
             raise Refused(400, "Restsock-Peer is not the name of a peer.")
         return name
+
+
+@lru_cache(1024)  # clients ask for the same ones again and again
+def _host_in(authority: bytes) -> str:
+    return _folded(host_and_port(authority.decode("latin-1"))[0])
 
 
 def _folded(host: str) -> str:

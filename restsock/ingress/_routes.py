@@ -46,9 +46,13 @@ class FieldRules:
             if not plain or not VALUE.fullmatch(value.encode("latin-1")):
                 raise ValueError(f"the header field {name} cannot have this value")
 
+    def __bool__(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.set or self.remove)
+
     def apply(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The fields with these rules applied."""
-        if not self.set and not self.remove:
+        if not self:
             return headers
         gone = {name.lower().encode() for name in (*self.set, *self.remove)}
         kept = [one for one in headers if one[0].lower() not in gone]
@@ -79,6 +83,8 @@ class Route:
             the peer, anything else is a host. X-Forwarded-Host tells the client's in any case.
         cookie_domain: `"host"` takes Domain off the cookies that the peer sets, so that they are
             for this host alone; `"keep"` leaves it, where all hosts of the domain trust each other.
+        changes_requests: whether a rule for fields, or for Host, changes requests.
+        changes_responses: whether a rule for fields changes responses.
 
     Raises:
         ValueError: host, path or peer is not valid.
@@ -96,8 +102,13 @@ class Route:
     rate: str | None = None
     upstream_host: str = "keep"
     cookie_domain: str = "host"
+    changes_requests: bool = field(init=False, repr=False)
+    changes_responses: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        changes = bool(self.request_fields) or self.upstream_host != "keep"
+        object.__setattr__(self, "changes_requests", changes)
+        object.__setattr__(self, "changes_responses", bool(self.response_fields))
         if not _is_host(self.host):
             raise ValueError(f"not the host of a route: {self.host!r}; it has no port")
         if not self.path or not _PATH.fullmatch(self.path):
