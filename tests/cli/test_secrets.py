@@ -137,7 +137,7 @@ def test_secrets_in_the_list_of_processes(
     ).stdout
     for process in (*started, guarded.process):
         assert f"{process.pid} " in shown
-    assert "canary" not in shown
+    assert RIGHT not in shown
     unit = run("service", "print", "forward", "5000", "--token", RIGHT)
     assert unit.code == 0
     assert "other users can see --token" in unit.err
