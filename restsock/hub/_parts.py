@@ -66,6 +66,7 @@ class Parts:
 
     @classmethod
     def _of(cls, config: Config, places: Places, before: Parts | None) -> Parts:
+        places = _as_reached(config, places)  # of this one, and not of that which they were made by
         access = AccessRules(config, None if before is None else before.access)
         peers = _peers_access(config, access)
         if peers is None and not (places["peers"].loopback or config.peers.public):
@@ -121,13 +122,20 @@ def _places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[List
     elif config.ingress.tls is not None:
         raise ConfigError("ingress.tls", "the ingress is on the port of the peers, which has [tls]")
     places.update(given)
-    if config.hub.trusted_proxies:  # through these others reach what is on loopback
-        for name in places.keys() - {"admin"}:
-            places[name] = places[name]._replace(loopback=False)
+    places = _as_reached(config, places)
     for name, place in places.items():
         if name != "admin" and place.port and place[:2] == places["admin"][:2]:
             raise ConfigError("admin.listen", f"it has to be another address than that of {name}")
     return places
+
+
+def _as_reached(config: Config, places: Places) -> dict[ListenerName, Place]:
+    """The places as others reach them: through trusted proxies also what is on loopback."""
+    found = dict(places)
+    if config.hub.trusted_proxies:
+        for name in found.keys() - {"admin"}:
+            found[name] = found[name]._replace(loopback=False)
+    return found
 
 
 def _at_ingress(places: Places) -> Place:

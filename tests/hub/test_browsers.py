@@ -90,7 +90,7 @@ async def test_what_peers_say_becomes_a_page(tmp_path: Path) -> None:
             fields = {"Restsock-Peer": "edge-1", "X-Evil": EVIL, "User-Agent": EVIL}
             await web.get(f"{hub.ingress_url}{EVIL}?{EVIL}", headers=fields)
             await web.get(hub.ingress_url, headers={"Restsock-Peer": EVIL})
-            ((peer,)) = (await admin.get("/api/v1/peers")).json()["items"]
+            (peer,) = (await admin.get("/api/v1/peers")).json()["items"]
             for operation in SPEC.operations:
                 if operation.id in (*OPEN, "streamRequests"):
                     continue
@@ -125,7 +125,7 @@ async def test_forms_of_pages_change_something(tmp_path: Path) -> None:
                 request.pop("json", None)
                 answer = await admin.request(**request, content=b"{}")
                 assert answer.status_code == 415, (operation, kind)
-        ((peer,)) = (await admin.get("/api/v1/peers")).json()["items"]
+        (peer,) = (await admin.get("/api/v1/peers")).json()["items"]
         for _ in range(2):
             for operation in SPEC.operations:
                 path = operation.path.replace("{id}", peer["id"]).replace("{name}", "edge-1")

@@ -84,6 +84,10 @@ async def test_everybody_let_in_by_default(tmp_path: Path) -> None:
         with pytest.raises(ConfigError):
             async with Hub(config_for(tmp_path, **wrong)):
                 pass
+    async with Hub(config_for(tmp_path)) as hub:
+        config_for(tmp_path, '[hub]\ntrusted_proxies = "127.0.0.1"')  # writes the file
+        with pytest.raises(ConfigError, match="everybody could dial in"):
+            await hub.reload()
     (tmp_path / "other").mkdir()
     async with Hub(config_for(tmp_path)) as hub, Hub(config_for(tmp_path / "other")) as other:
         assert len(admin_token_of(hub)) >= 43  # 256 bits, and no sample password
@@ -95,7 +99,7 @@ async def test_a_right_that_goes_by_the_spelling_of_a_path(tmp_path: Path) -> No
     _, reader = Tokens(tmp_path / "admin.json").new("reader", scopes=["read"])
     config = config_for(tmp_path, '[admin]\ntokens = "admin.json"')
     async with Hub(config) as hub, peer_of(hub) as client, admin_of(hub, reader) as admin:
-        ((peer,)) = (await admin.get("/api/v1/peers")).json()["items"]
+        (peer,) = (await admin.get("/api/v1/peers")).json()["items"]
         host = httpx.URL(hub.admin_url).netloc.decode()
         path = f"/api/v1/peers/{peer['id']}"
         spellings = [
@@ -352,7 +356,7 @@ async def test_names_that_are_paths(tmp_path: Path, name: str) -> None:
             async with hub.server.events() as events:
                 await peer.text(raw_peer.envelope("ready", ready))
                 await events.receive()
-            ((listed,)) = (await admin.get("/api/v1/peers")).json()["items"]
+            (listed,) = (await admin.get("/api/v1/peers")).json()["items"]
             assert (listed["name"], listed["url"]) == (name, None)
             for path in (f"names/{name}", "names/..%2f..%2fetc%2fpasswd", "names/%00"):
                 answer = await admin.get(f"/api/v1/{path}")
