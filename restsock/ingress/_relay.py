@@ -311,6 +311,7 @@ class Relay:
             return
         self.answered = True
         self.status = head.status
+        self._upgrades = head.status == 101  # if it is declined, nothing of the client follows
         self._head, self._plain = head, plain
         if not self._holds_back:
             self._hold_back()

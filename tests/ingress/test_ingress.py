@@ -261,6 +261,20 @@ async def test_requests_in_flight_have_a_bound(autojump_clock: MockClock) -> Non
         assert (await here.ask()).status == 200
 
 
+@pytest.mark.parametrize("rest", [b"", b"raw bytes"])
+async def test_an_upgrade_that_is_declined_is_over(autojump_clock: MockClock, rest: bytes) -> None:
+    async with site(max_in_flight=1) as here:
+        for _ in range(3):
+            caller = await here.dial()
+            await caller.send(headers={"Connection": "upgrade", "Upgrade": "websocket"})
+            if rest:
+                await caller.stream.send_all(rest)
+            assert (await caller.receive()).status == 200
+            await caller.stream.aclose()
+        await wait_all_tasks_blocked()
+        assert [passed.status for passed in here.passed] == [200] * 3
+
+
 @pytest.mark.parametrize("headers", [{}, {"Transfer-Encoding": "chunked"}])
 async def test_bodies_have_a_bound(autojump_clock: MockClock, headers: dict[str, str]) -> None:
     async with site(max_body=10) as here:

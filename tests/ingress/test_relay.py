@@ -548,8 +548,9 @@ def test_an_upgrade_that_is_declined_ends_with_the_answer() -> None:
     scene.start()
     scene.connect()
     scene.from_peer(response(404, (b"Content-Length", b"2")), data(b"no"), end())
-    scene.from_client(end())
+    # The stream of the client is over with that, whether its half has ended or not.
     assert (scene.client.waiting, scene.ends) == (b"no", 1)
+    assert scene.peer.was_reset == ResetCode.NO_ERROR
 
 
 # --- bodies that are checked --------------------------------------------------------------------
