@@ -47,6 +47,16 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": text.encode()})
 
 
+async def asgi_reading(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Tells how long the body is that it has read."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message["body"]), message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d" % size})
+
+
 class Held:
     """An ASGI app that answers when it is let; what comes before the answer is its own affair.
 
@@ -124,6 +134,17 @@ async def test_endpoints_by_prefix(*, tls: bool) -> None:
             assert (await client.get(target))[0] == 404
         await client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.response())[0] == 404
+    # A request for an upgrade has no body: nobody waits for one (RFC 9110, section 7.8).
+    async with listening(endpoints={"/w": wsgi, "/a": asgi_reading, "/f": echo}) as server:
+        upgrade = b"Connection: upgrade\r\nUpgrade: nothing\r\n\r\n"
+        for path, body in (
+            (b"/w", b"/w||http|restsock-wsgi|0"),
+            (b"/a", b"0"),
+            (b"/f", b"GET /f 0"),
+        ):
+            async with dial(server) as client:
+                await client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n%s" % (path, upgrade))
+                assert (await client.response())[2] == body
     async with listening(endpoints={"/": echo, "/a": wsgi}) as server, dial(server) as client:
         await client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.response())[2] == b"OPTIONS * 0"

@@ -72,13 +72,13 @@ class HttpRequest(AsgiRequest):
                 self._continue_due = False
                 if not inbound.pieces:
                     self._exchange.send_head(CONTINUE)
-            while not (inbound.pieces or inbound.received or self._over):
+            while not (inbound.pieces or inbound.has_all or self._over):
                 await inbound.wait()
             # What came before the peer left comes first.
             if not self._over or (inbound.pieces and not self.response.complete):
                 body = inbound.take_all() if inbound.pieces else b""
-                self._body_taken = inbound.received
-                return {"type": "http.request", "body": body, "more_body": not inbound.received}
+                self._body_taken = inbound.has_all
+                return {"type": "http.request", "body": body, "more_body": not self._body_taken}
         while not self._over:
             await inbound.wait()
         # The first time at once: apps ask in a scope that is cancelled already, so as not to wait.

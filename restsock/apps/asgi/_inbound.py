@@ -44,6 +44,11 @@ class Inbound(Inbox):
         """Whether more waits to be sent than should."""
         return self._exchange.buffered > self._send_buffer
 
+    @property
+    def has_all(self) -> bool:
+        """Whether no more of a body comes. A request for an upgrade, declined here, has none."""
+        return self.received or self._exchange.request.upgrade is not None
+
     def take_all(self) -> bytes:
         """See `Inbox`; gives the credit back."""
         data = super().take_all()
@@ -57,7 +62,7 @@ class Inbound(Inbox):
             RestsockError: what the exchange has failed with, after what had come before.
         """
         while not self.pieces:
-            if self.received:
+            if self.has_all:
                 await self._call.checkpoint()
                 return b""
             self.check()

@@ -98,7 +98,9 @@ class WsgiRequest:
 
     def _input(self) -> io.BufferedIOBase:
         exchange = self._exchange
-        if exchange.inbox.received and not exchange.inbox.unread:
+        upgrades = not exchange.inbox.received and exchange.exchange.request.upgrade is not None
+        # A request for an upgrade, declined here, has no body.
+        if upgrades or (exchange.inbox.received and not exchange.inbox.unread):
             return io.BytesIO()
         return io.BufferedReader(_Input(exchange, self._response, self._idle), _READ_BUFFER)
 
