@@ -114,6 +114,7 @@ def test_defaults_need_no_file() -> None:
         ("[peers]\ntokens = '~nobody-of-this-name/x'", "peers.tokens", "no such home"),
         ("hub = 3", "hub", "Expected `object`"),
         ("[hub", "", "not TOML"),
+        ("a = " + "[" * 5000, "", "not TOML"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, key: str, words: str) -> None:
