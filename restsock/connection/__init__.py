@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
+from ._client_websocket import ClientWebSocket
 from ._close import Closed, Peer, check_close_code
 from ._connection import Connection
 from ._deadlines import Deadlines
@@ -41,7 +42,7 @@ from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
 from ._user_function import call_user_function, failure_of, is_async
-from ._websocket import ClientWebSocket, OpenWebSocket
+from ._websocket import OpenWebSocket
 
 __all__ = [
     "OUTCOMES",

@@ -28,8 +28,8 @@ from restsock.protocol import (
     websocket_fields,
 )
 
+from ._client_websocket import ClientWebSocket
 from ._messages import FieldsLike, Response, StreamedResponse, fields_of, refused_by
-from ._websocket import ClientWebSocket
 
 if TYPE_CHECKING:
     from ._interfaces import Submitter, TaskExchange

@@ -45,12 +45,15 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from typing_extensions import Self
 
-    from restsock._options import Options
     from restsock.protocol import MessageDeflate
 
     from ._interfaces import RawBytes
 
-__all__ = ["ClientWebSocket", "OpenWebSocket"]
+__all__ = ["OpenWebSocket"]
+
+
+# Frames that are read before other tasks have their turn: a client can send many tiny ones at once.
+_FRAMES = 256
 
 
 class OpenWebSocket(Fields):
@@ -110,6 +113,7 @@ class OpenWebSocket(Fields):
             max_message=max_message,
             mask_key=mask_key if client else None,
             deflate=deflate,
+            max_frames=_FRAMES,
         )
         self._peer = peer
         self._close_timeout = close_timeout
@@ -398,16 +402,23 @@ class OpenWebSocket(Fields):
             while data := await self._raw.receive_data():
                 if self.on_received is not None:
                     self.on_received()
-                self._take(data)
-                while self._unread > self._buffer:
-                    await self._changed.wait()
+                while self._take(data):
+                    data = b""
+                    await anyio.lowlevel.checkpoint()  # a flood of frames: others have their turn
+                    await self._wait_until_read()
+                await self._wait_until_read()
             self._end(CloseCode.ABNORMAL, "", f"{self._peer} ended without a close frame")
             self._flush(end=True)
         except RestsockError as exc:
             code = exc.code if isinstance(exc, ConnectionClosed) else CloseCode.ABNORMAL
             self._end(code, "", str(exc), exc)
 
-    def _take(self, data: bytes) -> None:
+    async def _wait_until_read(self) -> None:
+        while self._unread > self._buffer:
+            await self._changed.wait()
+
+    def _take(self, data: bytes) -> bool:
+        """Reads some frames; tells whether there are more."""
         websocket = self._websocket
         try:
             websocket.receive_data(data)
@@ -416,9 +427,10 @@ class OpenWebSocket(Fields):
             websocket.close(exc.close_code, str(exc))
             self._end(exc.close_code, str(exc), str(exc), exc)
             self._flush(end=True)
-            return
+            return False
         self._take_messages()
         self._flush(end=websocket.close_received)
+        return websocket.more
 
     def _take_messages(self) -> None:
         while (event := self._websocket.next_event()) is not None:
@@ -461,40 +473,3 @@ class OpenWebSocket(Fields):
     def _tell(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-
-class ClientWebSocket(OpenWebSocket):
-    """A WebSocket of the side that has asked for it, after the other one has accepted it.
-
-    To an app of the peer (see `Requester.websocket`), or to any server (`restsock.websockets`).
-
-    Any number of tasks of one loop may send, and several may receive: each message goes to one.
-
-    Attributes:
-        headers: those of the 101.
-        subprotocol: the one that the app or the server has chosen; `None` without one.
-    """
-
-    @classmethod
-    def to_app(
-        cls, raw: RawBytes, headers: Headers, subprotocol: str | None, options: Options
-    ) -> ClientWebSocket:
-        """One to an app of the peer.
-
-        Args:
-            raw: the exchange that was upgraded.
-            headers: of the 101.
-            subprotocol: the one that the app has chosen.
-            options: of this side.
-        """
-        limits = options.limits
-        return cls(
-            raw,
-            client=True,
-            headers=headers,
-            subprotocol=subprotocol,
-            max_message=limits.max_websocket_message,
-            buffer=limits.initial_window,
-            close_timeout=options.timeouts.close,
-            peer="the app",
-        )

@@ -92,6 +92,7 @@ class WebSocket:
         max_message: the size of the largest message to accept, in bytes, however it is fragmented.
         mask_key: gives four random bytes, for a client; wsproto draws them when it is left out.
         deflate: compresses and inflates messages, if that was agreed on; with a `mask_key`.
+        max_frames: that are read in one call of `receive_data`; 0 reads all there are.
         split: after how many bytes a long message is told in two parts, so that the second need not
             be copied to get rid of the first; a multiple of 4. 0 splits none.
 
@@ -99,6 +100,7 @@ class WebSocket:
         close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
         close_received: whether the peer has.
         events: what was received, in order; the reader takes them out.
+        more: whether frames are left that `receive_data(b"")` would read.
         out: bytes that are due, after the pongs.
         pongs: payloads of those that are due.
         paused: never: its peer keeps to the windows of the streams.
@@ -116,6 +118,7 @@ class WebSocket:
         "_left",
         "_long",
         "_mask_key",
+        "_max_frames",
         "_max_message",
         "_parts",
         "_size",
@@ -124,6 +127,7 @@ class WebSocket:
         "close_received",
         "close_sent",
         "events",
+        "more",
         "out",
         "pongs",
     )
@@ -135,6 +139,7 @@ class WebSocket:
         max_message: int,
         mask_key: Callable[[], bytes] | None = None,
         deflate: MessageDeflate | None = None,
+        max_frames: int = 0,
         split: int = 0,
     ) -> None:
         self.close_sent = False
@@ -142,6 +147,8 @@ class WebSocket:
         self._client = client
         self._mask_key = mask_key
         self._deflate = deflate
+        self._max_frames = max_frames
+        self.more = False
         self._split = split
         self._buffer = bytearray()
         self._long: _LongMessage | None = None  # then the buffer is empty
@@ -166,6 +173,7 @@ class WebSocket:
             RemoteProtocolError: the peer broke the protocol or sent too much; answer with
                 `close(error.close_code, ...)`. What was complete before can still be read.
         """
+        self.more = False
         if self._broken or self.close_received:
             return
         masked = not self._client
@@ -179,8 +187,13 @@ class WebSocket:
         if self._buffer:  # else what has come is not copied to get there
             self._buffer += data
             buffer = self._buffer
+        frames = 0
         try:
             while not self.close_received:
+                if frames and frames == self._max_frames:
+                    self.more = True
+                    break
+                frames += 1
                 if self._left:
                     piece = bytes(buffer[at : at + self._left])
                     at += len(piece)
