@@ -176,7 +176,8 @@ class AsyncExchange(Inbox):
             LocalProtocolError: a body is not due here, or is longer than announced.
         """
         if not self.stopped:
-            self.exchange.send_data(data)
+            with self.exchange.batch():
+                self.exchange.send_data(data)
 
     async def send_data(self, data: bytes) -> bool:
         """Sends body bytes, and waits while too many wait to leave.
