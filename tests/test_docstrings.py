@@ -28,6 +28,7 @@ FOR_PROGRAMS = [
     *("restsock.instruments", "restsock.instruments.opentelemetry"),
     *("restsock.instruments.prometheus", "restsock.openapi", "restsock.sync"),
     *("restsock.testing", "restsock.tls"),
+    *("restsock.websockets", "restsock.websockets.aio", "restsock.websockets.sync"),
 ]
 MODULES = [
     "restsock",

@@ -92,6 +92,8 @@ class Deflate:
     def accept(self, headers: Headers) -> tuple[DeflateTerms, bytes] | None:
         """What a server makes of a client's offers: the first that it can meet (section 5.1).
 
+        One that is malformed is none; no error is raised.
+
         Returns:
             The terms, and the value of Sec-WebSocket-Extensions that says so; `None` without any.
         """

@@ -246,6 +246,7 @@ class WebSocket:
 
         Raises:
             LocalProtocolError: the close frame has been sent.
+            UnicodeEncodeError: it has a lone surrogate.
         """
         self.send_binary(data.encode("utf-8"), first=TEXT)
 

@@ -220,7 +220,7 @@ class Endpoint:
             await trio.sleep(_REFRESH)
 
     async def wait_drained(self) -> None:
-        """Waits until there is no WebSocket."""
+        """Waits until there is no WebSocket. Can be cancelled; raises no error."""
         while self._calls:
             await self._emptied.park()
 

@@ -158,7 +158,7 @@ class _ServerFace:
 
     @property
     def request(self) -> Request:
-        """What the client has asked for: path, query, headers."""
+        """What the client has asked for: path, query, headers. To look at it raises no error."""
         return self._server_websocket.request
 
     @property
