@@ -22,7 +22,9 @@ __all__ = ["Avro"]
 _MAGIC = b"Obj\x01"
 _SYNC = 16
 _MAX_METADATA = 64
+# How many spellings of schemas are kept, and how long they may be.
 _MAX_KNOWN = 16
+_MAX_KNOWN_LENGTH = 64 * 1024
 _MAX_BLOCKS = 10_000
 _COMPRESSIONS = ("null", *AVRO_ALGORITHMS)
 _ALIASES = {"zstd": "zstandard", "xz2": "xz"}
@@ -60,9 +62,8 @@ class Avro:
         if not isinstance(writers, (list, tuple)):
             raise ValueError(f"writers must be a list of schemas, not {writers!r}")
         own = self._canonical(self._schema)
-        self._writers = {self._canonical(self._parsed(each)): each for each in writers}
-        self._writers = {form: self._parsed(each) for form, each in self._writers.items()}
-        self._writers[own] = self._schema
+        parsed = map(self._parsed, writers)
+        self._writers = {self._canonical(each): each for each in parsed} | {own: self._schema}
         self._known: dict[bytes, Any] = {}  # schemas as they came -> the same one of ours
         self._container = flag("container", container)
         self._compression = one_of("compression", compression, _COMPRESSIONS, _ALIASES)
@@ -160,16 +161,18 @@ class Avro:
 
     def _writer(self, schema: bytes) -> Any:
         """That of our schemas which is the same as the one in the message."""
-        if schema not in self._known:
-            loaded = read_json(schema)
-            check_trees([loaded], self._bounds)  # the library recurses in C
-            form = self._canonical(self._fastavro.parse_schema(loaded))
-            if form not in self._writers:
-                raise CodecError("a schema that is not known here", kind="unsupported")
+        if (known := self._known.get(schema)) is not None:
+            return known
+        loaded = read_json(schema)
+        check_trees([loaded], self._bounds)  # the library recurses in C
+        writer = self._writers.get(self._canonical(self._fastavro.parse_schema(loaded)))
+        if writer is None:
+            raise CodecError("a schema that is not known here", kind="unsupported")
+        if len(schema) <= _MAX_KNOWN_LENGTH:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[schema] = self._writers[form]
-        return self._known[schema]
+            self._known[schema] = writer
+        return writer
 
 
 def _loaded(schema: Any) -> Any:

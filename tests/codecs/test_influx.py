@@ -59,7 +59,7 @@ plain_points = st.fixed_dictionaries(
             min_size=1,
             max_size=3,
         ),
-        "timestamp": st.integers(0, 2**63 - 1),
+        "timestamp": st.integers(0, 2**62),  # the other one does not take the last of them
     }
 )
 
