@@ -53,7 +53,7 @@ HOMES = {
     "python_socks": {"client"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
-SANS_IO = ("protocol", "http1", "codecs")
+SANS_IO = ("protocol", "http1", "codecs", "messaging.engine")
 NOT_IN_SANS_IO = {
     *("trio", "asyncio", "socket", "select", "selectors"),
     *("threading", "queue", "multiprocessing", "subprocess"),
@@ -127,6 +127,7 @@ def violations(
 ) -> list[str]:
     """What *source* imports against the rules, as ``line: reason``."""
     part = module[1]
+    sans_io = part in SANS_IO or ".".join(module[1:3]) in SANS_IO
     found = []
     for line, target, for_types in imports_of(
         ast.parse(source), module if is_package else module[:-1]
@@ -135,9 +136,9 @@ def violations(
         if top != "restsock":
             if part not in HOMES.get(top, {part}) and not for_types:
                 found.append(f"{line}: {top} may be imported by {', '.join(HOMES[top])} only")
-            if part in SANS_IO and top in NOT_IN_SANS_IO:
+            if sans_io and top in NOT_IN_SANS_IO:
                 found.append(f"{line}: {part} may not import {top}")
-            if part in SANS_IO and top == "ssl" and module[2] != "_tls":  # between two buffers
+            if sans_io and top == "ssl" and module[2] != "_tls":  # between two buffers
                 found.append(f"{line}: only protocol._tls may import ssl")
             continue
         other = target[1] if len(target) > 1 else None
@@ -235,6 +236,7 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.protocol._pipeline", "import ssl"),
         ("restsock.http1._upstream", "import socket"),
         ("restsock.http1._upstream", "import wsproto"),
+        ("restsock.messaging.engine._outbox", "from time import monotonic"),
         ("restsock.protocol._multiplexer", "from os import urandom"),
         ("restsock.protocol._multiplexer", "from ..connection import Connection"),
         ("restsock.protocol._multiplexer", "def f():\n    import restsock.client"),

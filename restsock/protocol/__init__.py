@@ -9,7 +9,14 @@ here for the packages above, too.
 from __future__ import annotations
 
 from ._deflate import Deflate, DeflateTerms, MessageDeflate
-from ._envelopes import Envelope, MessagingSettings, Settings, weight_of
+from ._envelopes import (
+    Envelope,
+    MessagingSettings,
+    Settings,
+    decode_envelope,
+    encode_envelope,
+    weight_of,
+)
 from ._events import (
     BinaryMessage,
     CloseCode,
@@ -159,10 +166,12 @@ __all__ = [
     "chosen_subprotocol",
     "connection_options",
     "content_length",
+    "decode_envelope",
     "decode_request_fast",
     "decode_reset",
     "decode_trailers",
     "elements_of",
+    "encode_envelope",
     "encode_frame",
     "encode_request",
     "encode_reset",

@@ -1,0 +1,70 @@
+"""Messages beside HTTP: channels, acknowledgements, sessions, requests and replies.
+
+A `Messaging` sends and receives messages over any number of connections: those of restsock, which
+carry HTTP at the same time, and plain WebSockets of others. What is sent `at_least_once` is kept in
+a store until its receiver has handled it, and comes once and in order, whatever happens between.
+"""
+
+from __future__ import annotations
+
+from ._channel import Channel
+from ._errors import (
+    AskFailed,
+    AskTimeout,
+    ErrorKind,
+    InvalidMessage,
+    MessageTooLarge,
+    MessagingClosed,
+    MessagingError,
+    MessagingUnavailable,
+    QueueFull,
+    SessionClosed,
+    StoreFailed,
+    UnknownSession,
+)
+from ._link import Link
+from ._message import Message
+from ._messaging import Messaging
+from ._options import Delivery, MessagingOptions, QueuePolicy
+from ._session import Session, Subscribed
+from ._sessions import Sent, Sessions, Where
+from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
+from ._store import Loaded, MemoryStore, Store
+from .engine import DeadLetter, Mark, Outgoing, OutRecord
+
+__all__ = [
+    "REQUEST_SECONDS",
+    "AskFailed",
+    "AskTimeout",
+    "Channel",
+    "DeadLetter",
+    "Delivery",
+    "ErrorKind",
+    "InvalidMessage",
+    "Link",
+    "Loaded",
+    "Mark",
+    "MemoryStore",
+    "Message",
+    "MessageTooLarge",
+    "Messaging",
+    "MessagingClosed",
+    "MessagingError",
+    "MessagingHealth",
+    "MessagingOptions",
+    "MessagingStatistics",
+    "MessagingUnavailable",
+    "OutRecord",
+    "Outgoing",
+    "QueueFull",
+    "QueuePolicy",
+    "Sent",
+    "Session",
+    "SessionClosed",
+    "Sessions",
+    "Store",
+    "StoreFailed",
+    "Subscribed",
+    "UnknownSession",
+    "Where",
+]

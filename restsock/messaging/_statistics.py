@@ -1,0 +1,103 @@
+"""What a messaging counts, and how it tells whether it does its work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["REQUEST_SECONDS", "MessagingHealth", "MessagingStatistics"]
+
+REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+"""Upper bounds of the histogram of request durations, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagingStatistics:
+    """Counters since the messaging was opened, and some present values.
+
+    Attributes:
+        messages_received: data that came, by channel (those above `max_channels` as `"other"`).
+        messages_published: data that all required handlers have handled, by channel.
+        messages_sent: data that was given to a connection, again or not, by channel.
+        messages_acknowledged: data of this side that a peer has handled, by channel.
+        messages_redelivered: data that was sent again after a nack or a time-out.
+        messages_duplicate: data that came again and was handled before, or is being handled.
+        messages_dropped: messages that were dropped, by reason.
+        messages_dead: dead letters, by reason.
+        nacks_sent: by reason (those of handlers as `"handler"`).
+        nacks_received: likewise, all in one.
+        connections_active: sessions now.
+        connections_total: sessions that were attached.
+        reconnect_attempts: what carriers that dial have told.
+        requests_sent: requests of this side, by method.
+        requests_received: requests of peers, by method (unknown ones as `"unknown"`).
+        replies_received: by status.
+        replies_late: replies that nobody waits for any more.
+        request_timeouts: requests of this side without an answer in time.
+        request_seconds: how many requests of this side took at most so long, by method, for each of
+            `REQUEST_SECONDS` and for all; and the seconds of all together.
+        queue_depth: messages that wait to be handled.
+        queue_capacity: how many may.
+        outbox_messages: messages of this side that wait to be handled by their receivers.
+        outbox_bytes: bytes of those.
+        slow_sent: how often a foreign peer was told that it is too quick.
+        slow_received: how often a peer has said so.
+        errors: by kind: `parse_error`, `unknown_type`, `credit`, `ack_unknown`, `store` ...
+    """
+
+    messages_received: Mapping[str, int] = field(default_factory=dict)
+    messages_published: Mapping[str, int] = field(default_factory=dict)
+    messages_sent: Mapping[str, int] = field(default_factory=dict)
+    messages_acknowledged: Mapping[str, int] = field(default_factory=dict)
+    messages_redelivered: int = 0
+    messages_duplicate: int = 0
+    messages_dropped: Mapping[str, int] = field(default_factory=dict)
+    messages_dead: Mapping[str, int] = field(default_factory=dict)
+    nacks_sent: Mapping[str, int] = field(default_factory=dict)
+    nacks_received: int = 0
+    connections_active: int = 0
+    connections_total: int = 0
+    reconnect_attempts: int = 0
+    requests_sent: Mapping[str, int] = field(default_factory=dict)
+    requests_received: Mapping[str, int] = field(default_factory=dict)
+    replies_received: Mapping[str, int] = field(default_factory=dict)
+    replies_late: int = 0
+    request_timeouts: int = 0
+    request_seconds: Mapping[str, tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    queue_depth: int = 0
+    queue_capacity: int = 0
+    outbox_messages: int = 0
+    outbox_bytes: int = 0
+    slow_sent: int = 0
+    slow_received: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def queue_utilization(self) -> float:
+        """The part of the queue that is in use, 0 to 1."""
+        return self.queue_depth / self.queue_capacity if self.queue_capacity else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagingHealth:
+    """Whether a messaging does its work.
+
+    Attributes:
+        healthy: whether it does.
+        status: `"ok"`, or why not, in a line.
+        details: `mode` (`"server"`, `"client"`, `"both"` or `"none"`), `connections` (`active`,
+            `total`), `queue` (`depth`, `utilization`) and `throughput` (messages per second that
+            were handled, over the last minute).
+    """
+
+    healthy: bool
+    status: str
+    details: Mapping[str, Any]
+
+    def __bool__(self) -> bool:
+        return self.healthy
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return asdict(self)
