@@ -96,6 +96,10 @@ class MessagingOptions:
     max_epochs: int = 16
     """Runs of one sender of which is remembered what was handled."""
 
+    max_inboxes: int = 50_000
+    """What is remembered in all of what was handled: for each sender, channel and run of it. Above
+    it the senders that were gone for longest are forgotten."""
+
     dead_letters: int = 1000
     """Dead letters that are at hand."""
 
@@ -117,7 +121,7 @@ class MessagingOptions:
             between(self, name, 1, 2**31)
         for name in ("outbox_bytes", "queue_bytes"):
             between(self, name, self.max_message, 2**53)
-        for name in ("max_channels", "max_epochs", "dedup_messages"):
+        for name in ("max_channels", "max_epochs", "max_inboxes", "dedup_messages"):
             between(self, name, 1, 2**31)
         for name in ("history_messages", "dead_letters"):
             between(self, name, 0, 2**31)

@@ -46,7 +46,7 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         raise NotImplementedError
 
-    def list(self, where: Where | None = None) -> list[Session]:
+    def select(self, where: Where | None = None) -> list[Session]:
         """Those that are meant, the oldest first."""
         raise NotImplementedError
 

@@ -6,7 +6,56 @@ for a peer it gives to a link, whose `send` never waits.
 
 from __future__ import annotations
 
+from ._context import Counters, Effects, Host
+from ._engine import Engine
+from ._inbox import Delivery, Inbox, Line
+from ._outbox import Entry, Outbox
 from ._outgoing import Outgoing
+from ._payloads import (
+    DATA_OVERHEAD,
+    MAX_SECONDS,
+    Malformed,
+    Reply,
+    Request,
+    decode_payload,
+    encode_content,
+    encode_json,
+    is_name,
+    utf8_length,
+)
+from ._peer import Destination, Peer
+from ._receiving import Refusal
 from ._records import DeadLetter, InboxKey, Mark, OutRecord, RecordKey
+from ._topics import Subscription
 
-__all__ = ["DeadLetter", "InboxKey", "Mark", "OutRecord", "Outgoing", "RecordKey"]
+__all__ = [
+    "DATA_OVERHEAD",
+    "MAX_SECONDS",
+    "Counters",
+    "DeadLetter",
+    "Delivery",
+    "Destination",
+    "Effects",
+    "Engine",
+    "Entry",
+    "Host",
+    "Inbox",
+    "InboxKey",
+    "Line",
+    "Malformed",
+    "Mark",
+    "OutRecord",
+    "Outbox",
+    "Outgoing",
+    "Peer",
+    "RecordKey",
+    "Refusal",
+    "Reply",
+    "Request",
+    "Subscription",
+    "decode_payload",
+    "encode_content",
+    "encode_json",
+    "is_name",
+    "utf8_length",
+]

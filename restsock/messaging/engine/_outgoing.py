@@ -18,15 +18,24 @@ class Outgoing:
         text: the whole message.
         size: bytes of the text in UTF-8.
         urgent: whether it goes ahead of messages that wait: all but `data` do.
+        channel: of `data`.
 
     Attributes:
         type: and the others as above.
     """
 
-    __slots__ = ("_payload", "id", "size", "text", "timestamp", "type", "urgent")
+    __slots__ = ("_payload", "channel", "id", "size", "text", "timestamp", "type", "urgent")
 
     def __init__(
-        self, type: str, id: str, timestamp: int, text: str, size: int, *, urgent: bool
+        self,
+        type: str,
+        id: str,
+        timestamp: int,
+        text: str,
+        size: int,
+        *,
+        urgent: bool,
+        channel: str = "",
     ) -> None:
         self.type = type
         self.id = id
@@ -34,6 +43,7 @@ class Outgoing:
         self.text = text
         self.size = size
         self.urgent = urgent
+        self.channel = channel
         self._payload: dict[str, Any] | None = None
 
     @property

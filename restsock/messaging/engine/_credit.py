@@ -1,0 +1,99 @@
+"""Credit: how much a peer may send, in messages and in bytes.
+
+A `data` envelope costs one message, and the bytes of its text in UTF-8. Its receiver gives both
+back once it is done with it: handled, refused, or known already.
+"""
+
+from __future__ import annotations
+
+from ._payloads import MAX_NUMBER
+
+__all__ = ["Credit", "Grants"]
+
+
+class Credit:
+    """What the peer lets this side send.
+
+    Attributes:
+        messages: how many more.
+        bytes: how many more.
+    """
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self, messages: int, bytes: int) -> None:
+        self.messages = messages
+        self.bytes = bytes
+
+    def grant(self, messages: int, bytes: int) -> bool:
+        """Adds to it. `False`, and nothing is added, if that would be more than there may be."""
+        messages += self.messages
+        bytes += self.bytes
+        if messages > MAX_NUMBER or bytes > MAX_NUMBER:
+            return False
+        self.messages, self.bytes = messages, bytes
+        return True
+
+    def take(self, size: int) -> None:
+        """One message of that size leaves."""
+        assert self.messages >= 1
+        assert self.bytes >= size
+        self.messages -= 1
+        self.bytes -= size
+
+
+class Grants:
+    """What this side lets the peer send.
+
+    Args:
+        messages: how many to begin with.
+        bytes: how many to begin with.
+
+    Attributes:
+        held: messages that came and are not done with.
+        held_bytes: bytes of those.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_left",
+        "_left_bytes",
+        "_messages",
+        "_owed",
+        "_owed_bytes",
+        "held",
+        "held_bytes",
+    )
+
+    def __init__(self, messages: int, bytes: int) -> None:
+        self._messages, self._bytes = messages, bytes
+        self._left, self._left_bytes = messages, bytes
+        self._owed = self._owed_bytes = 0
+        self.held = self.held_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """A message has come. `False`, and nothing changes, if the peer had no credit for it."""
+        if self._left < 1 or self._left_bytes < size:
+            return False
+        self._left -= 1
+        self._left_bytes -= size
+        self.held += 1
+        self.held_bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """A message that came is done with."""
+        self.held -= 1
+        self.held_bytes -= size
+        self._owed += 1
+        self._owed_bytes += size
+
+    def due(self) -> tuple[int, int] | None:
+        """What to grant now: nothing until it is a quarter of the whole, as each grant costs."""
+        if 4 * self._owed < self._messages and 4 * self._owed_bytes < self._bytes:
+            return None
+        grant = self._owed, self._owed_bytes
+        self._left += grant[0]
+        self._left_bytes += grant[1]
+        self._owed = self._owed_bytes = 0
+        return grant

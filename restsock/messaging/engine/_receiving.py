@@ -1,0 +1,427 @@
+"""What comes in: who sent it, whether it is new, whose turn it is, and what its sender is told.
+
+A peer has its credit back for a message once it was told what became of it, so what it is to be
+told is bounded by its credit, too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._inbox import Delivery, Inbox, Line
+from ._payloads import Data, Resumed, quoted
+from ._peer import Peer, Sender
+from ._queue import Queue
+from ._sending import Sending, parts
+
+if TYPE_CHECKING:
+    from ._context import Context
+    from ._outgoing import Outgoing
+    from ._records import Mark
+
+__all__ = ["HANDLED", "Receiving", "Refusal"]
+
+
+class Refusal(NamedTuple):
+    """That a message was not handled.
+
+    Attributes:
+        reason: why, for its sender.
+        retry_after: seconds in which it should not come again.
+        final: whether it should not at all.
+        label: the reason as it is counted.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    final: bool = False
+    label: str = "handler"
+
+
+HANDLED = None
+"""What a handler says that has handled a message."""
+
+
+class Receiving:
+    """All that comes in.
+
+    Args:
+        context: what the parts of an engine share.
+        sending: what goes out.
+
+    Attributes:
+        senders: by name, the one that was connected last at the end.
+    """
+
+    def __init__(self, context: Context, sending: Sending) -> None:
+        self._context = context
+        self._options = context.options
+        self._sending = sending
+        self.senders: OrderedDict[str, Sender] = OrderedDict()
+        self._inboxes = 0
+        self._nowhere = self.new_line("", "")  # where refused messages are
+        # What has come at most once and was not begun when its session ended.
+        self._left_over: Queue[Delivery] = Queue(
+            messages=context.options.queue_messages,
+            bytes=context.options.queue_bytes,
+            policy="drop_oldest",
+        )
+
+    # --- senders ------------------------------------------------------------------------------
+
+    def sender(self, name: str) -> Sender:
+        """The sender of that name; a new one if there is none yet."""
+        found = self.senders.get(name)
+        if found is None:
+            found = self.senders[name] = Sender(name)
+        return found
+
+    def restore(self, mark: Mark) -> None:
+        """What a sender is known to have sent, from a former run."""
+        inbox = Inbox(mark.sender, mark.channel, mark.epoch, mark.upto, mark.seqs)
+        self._keep(self.sender(mark.sender), inbox)
+
+    def connect(self, peer: Peer, now: float) -> None:
+        """A peer is connected: it is told what has come of its messages."""
+        peer.sender.peers += 1
+        self.senders.move_to_end(peer.sender.name)
+        if peer.link.foreign:
+            return
+        points = []
+        for channel, epochs in peer.sender.inboxes.items():
+            inbox = next(reversed(epochs.values()))
+            point = f'{{"epoch":{quoted(inbox.epoch)},"seq":{inbox.upto}}}'
+            points.append(f"{quoted(channel)}:{point}")
+        for part in parts(points):
+            self._sending.control(peer, self._context.envelope("resume", part, now))
+
+    def disconnect(self, peer: Peer) -> None:
+        """A peer is not connected any more: what it sends at least once comes again."""
+        sender = peer.sender
+        sender.peers -= 1
+        peer.acks.clear()
+        for epochs in sender.inboxes.values():
+            for inbox in epochs.values():
+                if not inbox.idle:
+                    inbox.drop(peer)
+        for delivery in peer.waiting.clear():
+            if isinstance(delivery.line, Line):
+                self._leave_over(delivery)
+        if not sender.peers and sender.temporary:
+            del self.senders[sender.name]
+            self._inboxes -= sum(map(len, sender.inboxes.values()))
+
+    def _leave_over(self, delivery: Delivery) -> None:
+        if delivery.data.reliable:
+            delivery.line.refuse(delivery)
+            return
+        delivery.queue = self._left_over
+        delivery.ticket, dropped = self._left_over.put(delivery, delivery.size)
+        for other in dropped:
+            other.line.refuse(other)
+        self._dropped("disconnected", len(dropped))
+
+    def _inbox(self, sender: Sender, data: Data) -> Inbox | None:
+        """Where a numbered message goes; `None` if the sender has too many channels."""
+        epochs = sender.inboxes.get(data.channel)
+        if epochs is not None:
+            inbox = epochs.get(data.epoch)
+            if inbox is not None:
+                if len(epochs) > 1:
+                    epochs.move_to_end(data.epoch)
+                return inbox
+        elif len(sender.inboxes) >= self._options.max_channels:
+            return None
+        if self._inboxes >= self._options.max_inboxes and not self._forget_sender():
+            return None
+        inbox = Inbox(sender.name, data.channel, data.epoch, (data.low or data.seq) - 1)
+        self._keep(sender, inbox)
+        return inbox
+
+    def _keep(self, sender: Sender, inbox: Inbox) -> None:
+        epochs = sender.inboxes.setdefault(inbox.channel, OrderedDict())
+        epochs[inbox.epoch] = inbox
+        self._inboxes += 1
+        if len(epochs) > self._options.max_epochs:
+            old = next((one for one in epochs.values() if one.idle and one is not inbox), None)
+            if old is not None:
+                del epochs[old.epoch]
+                self._forget(old)
+
+    def _forget_sender(self) -> bool:
+        """Forgets the sender that was connected the longest time ago."""
+        for sender in self.senders.values():
+            inboxes = [inbox for epochs in sender.inboxes.values() for inbox in epochs.values()]
+            if not sender.peers and inboxes and all(inbox.idle for inbox in inboxes):
+                del self.senders[sender.name]
+                for inbox in inboxes:
+                    self._forget(inbox)
+                return True
+        return False
+
+    def _forget(self, inbox: Inbox) -> None:
+        self._inboxes -= 1
+        self._context.effects.forget.append((inbox.sender, inbox.channel, inbox.epoch))
+        self._context.dirty()
+
+    def _line(self, sender: Sender, channel: str) -> Line | None:
+        line = sender.lines.get(channel)
+        if line is None and len(sender.lines) < self._options.max_channels:
+            line = sender.lines[channel] = self.new_line(sender.name, channel)
+        return line
+
+    def new_line(self, sender: str, channel: str) -> Line:
+        """A line of a channel."""
+        options = self._options
+        return Line(
+            sender,
+            channel,
+            epochs=options.max_epochs,
+            ids=options.dedup_messages,
+            seconds=options.dedup_seconds,
+        )
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def receive(self, peer: Peer, data: Data, size: int, now: float) -> None:
+        """A message has come."""
+        counters = self._context.counters
+        counters.by_channel(counters.received, data.channel)
+        if peer.grants is not None and not peer.grants.take(size):
+            counters.one(counters.errors, "credit")
+            if data.reliable and len(peer.controls) < self._options.credit_messages:
+                refusal = Refusal("credit", label="credit")
+                self._sending.control(peer, self._nack(data, refusal, now))
+                self._sending.pump(peer, now)
+            return
+        refusal_ = self._problem(peer, data)
+        if refusal_ is not None:
+            self._refuse(peer, data, size, refusal_)
+            return
+        line: Inbox | Line | None
+        if data.reliable and data.seq:
+            line = self._inbox(peer.sender, data)
+            if line is not None and data.low:
+                self.skip(line, data.low)
+        else:
+            line = self._line(peer.sender, data.channel)
+        if line is None:
+            self._refuse(peer, data, size, Refusal("channels", label="channels"))
+            return
+        verdict, delivery = line.receive(data, size, peer, now)
+        if verdict == "new":
+            assert delivery is not None
+            self._wait(peer, delivery, now)
+        elif verdict == "again":
+            assert delivery is not None
+            counters.duplicate += 1
+            self._again(peer, delivery, data, size)
+        elif verdict == "duplicate":
+            counters.duplicate += 1
+            if data.reliable:
+                peer.acks.append(Delivery(data, size, peer, line))
+            else:
+                self._release(peer, size)
+            self._context.flush(peer)
+        else:
+            self._refuse(peer, data, size, Refusal("gap", label="gap"))
+
+    def _problem(self, peer: Peer, data: Data) -> Refusal | None:
+        """Why a message is not taken, whatever is in it."""
+        if data.reply_to is not None and not _may_answer(peer, data.reply_to):
+            return Refusal("reply_to is another one's", final=True, label="reply_to")
+        if not self._context.host.may(peer, "send", data.channel):
+            return Refusal("not allowed", final=True, label="not_allowed")
+        return None
+
+    def _refuse(self, peer: Peer, data: Data, size: int, refusal: Refusal) -> None:
+        if data.reliable:
+            delivery = Delivery(data, size, peer, self._nowhere)
+            delivery.verdict = refusal
+            peer.acks.append(delivery)
+        else:
+            self._dropped(refusal.label)
+            self._release(peer, size)
+        self._context.flush(peer)
+
+    def _wait(self, peer: Peer, delivery: Delivery, now: float) -> None:
+        """Lets a message wait for its turn, if there is room."""
+        queue = peer.waiting
+        delivery.queue = queue
+        delivery.ticket, dropped = queue.put(delivery, delivery.size)
+        for other in dropped:
+            other.line.refuse(other)
+            self._dropped("queue_full" if peer.grants is None else "credit")
+            if other.data.reliable:
+                other.verdict = Refusal("overflow", label="overflow")
+                peer.acks.append(other)
+                self._context.flush(peer)
+            else:
+                self._release(peer, other.size)
+        if peer.link.foreign:
+            if dropped and queue.policy == "disconnect":
+                peer.link.close_soon(1013, "the queue of messages is full")
+            if peer.high.passed(queue.level):
+                self._tell_slow(peer, now)
+        if delivery.ticket:
+            self._context.host.work(delivery.line)
+
+    def _again(self, peer: Peer, delivery: Delivery, data: Data, size: int) -> None:
+        """A message has come again that is here still: its end is told to this delivery."""
+        delivery.data.attempt = data.attempt
+        if delivery.session is peer:
+            self._release(peer, size)
+        else:
+            delivery.session, delivery.size = peer, size
+        self._context.flush(peer)
+
+    def _tell_slow(self, peer: Peer, now: float) -> None:
+        queue = peer.waiting
+        depth, level = len(queue), queue.level
+        above = self._options.slow_above
+        payload = (
+            f'{{"queue_depth":{depth},"queue_capacity":{queue.capacity},'
+            f'"utilization":{level:.4f},"threshold":{above},"recommendation":"reduce_rate"}}'
+        )
+        self._context.counters.slow_sent += 1
+        self._sending.control(peer, self._context.envelope("slow", payload, now))
+        self._sending.pump(peer, now)
+
+    # --- handling -----------------------------------------------------------------------------
+
+    def next(self, line: Inbox | Line, window: int, *, ordered: bool) -> Delivery | None:
+        """The message to begin with in a line, if there is one."""
+        delivery = line.next(window, ordered=ordered)
+        if delivery is not None and delivery.queue is not None:
+            peer: Peer = delivery.session
+            full = peer.full
+            delivery.queue.remove(delivery.ticket)
+            delivery.queue = None
+            if peer.link.foreign:
+                peer.high.passed(peer.waiting.level)
+                if full and not peer.full:
+                    self._context.host.drained(peer)
+        return delivery
+
+    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> None:
+        """A message that was begun is finished: it was handled, or not."""
+        line, data, context = delivery.line, delivery.data, self._context
+        peer: Peer = delivery.session
+        mark = line.finish(delivery, now, handled=refusal is None)
+        counters = context.counters
+        delivery.verdict = refusal
+        if refusal is None:
+            counters.handled += 1
+            counters.by_channel(counters.published, line.channel)
+        if not data.reliable:
+            if refusal is not None:
+                self._dropped(refusal.label)
+            self._release(peer, delivery.size)
+        elif mark is not None:
+            if peer.sender.temporary:
+                peer.acks.append(delivery)
+            else:
+                context.effects.mark(mark)
+                context.effects.acks.append(delivery)
+                context.dirty()
+        else:
+            peer.acks.append(delivery)
+        context.flush(peer)
+
+    def skip(self, inbox: Inbox, next: int) -> None:
+        """Messages of a sender up to a number do not come any more."""
+        for delivery in inbox.skip(next):
+            peer: Peer = delivery.session
+            if delivery.queue is not None:
+                delivery.queue.remove(delivery.ticket)
+            self._dropped("skipped")
+            self._release(peer, delivery.size)
+            self._context.flush(peer)
+        self._context.host.work(inbox)
+
+    def resumed(self, peer: Peer, resumed: Resumed) -> None:
+        """A sender says where its channels go on."""
+        for channel, point in resumed.channels.items():
+            epochs = peer.sender.inboxes.get(channel)
+            if epochs is None:
+                continue
+            inbox = epochs.get(point.epoch)
+            missed = point.missed
+            if inbox is not None:
+                missed = max(0, point.next - 1 - inbox.upto)
+                self.skip(inbox, point.next)
+            if missed != 0 or not point.recovered:
+                self._context.host.recovered(peer, channel, missed)
+
+    # --- what its sender is told --------------------------------------------------------------
+
+    def stored(self, delivery: Delivery) -> None:
+        """That a message was handled is stored: its sender may know."""
+        peer: Peer = delivery.session
+        if not peer.closed:
+            peer.acks.append(delivery)
+            self._context.flush(peer)
+
+    def flush(self, peer: Peer, now: float) -> None:
+        """Tells a peer what became of its messages, and gives it credit."""
+        if peer.closed:
+            return
+        sending = self._sending
+        if not peer.controls and peer.acks:  # else it does not read what it was told before
+            acks, peer.acks = peer.acks, []
+            last: dict[Inbox, Delivery] = {}
+            for delivery in acks:
+                self._release(peer, delivery.size)
+                line, seq = delivery.line, delivery.data.seq
+                if delivery.verdict is not None:
+                    sending.control(peer, self._nack(delivery.data, delivery.verdict, now))
+                elif isinstance(line, Inbox) and seq <= line.upto:
+                    other = last.get(line)
+                    if other is None or other.data.seq < seq:
+                        last[line] = delivery
+                else:
+                    sending.control(peer, self._ack(delivery.data, now, upto=False))
+            for delivery in last.values():
+                sending.control(peer, self._ack(delivery.data, now, upto=True))
+        if peer.grants is not None:
+            grant = peer.grants.due()
+            if grant is not None:
+                payload = f'{{"messages":{grant[0]},"bytes":{grant[1]}}}'
+                sending.control(peer, self._context.envelope("credit", payload, now))
+        sending.pump(peer, now)
+
+    def _ack(self, data: Data, now: float, *, upto: bool) -> Outgoing:
+        more = ',"upto":true' if upto else ""
+        payload = f"{_delivery(data)}{more}}}"
+        return self._context.envelope("ack", payload, now, id=data.id)
+
+    def _nack(self, data: Data, refusal: Refusal, now: float) -> Outgoing:
+        counters = self._context.counters
+        counters.one(counters.nacks_sent, refusal.label)
+        payload = f'{_delivery(data)},"reason":{quoted(refusal.reason)}'
+        if refusal.retry_after is not None:
+            payload += f',"retry_after":{refusal.retry_after}'
+        payload += ',"final":true}' if refusal.final else "}"
+        return self._context.envelope("nack", payload, now, id=data.id)
+
+    def _release(self, peer: Peer, size: int) -> None:
+        if peer.grants is not None:
+            peer.grants.release(size)
+
+    def _dropped(self, reason: str, count: int = 1) -> None:
+        if count:
+            self._context.counters.one(self._context.counters.dropped, reason, count)
+
+
+def _delivery(data: Data) -> str:
+    """The members that name a delivery; the brace is open."""
+    return f'{{"channel":{quoted(data.channel)},"seq":{data.seq},"attempt":{data.attempt}'
+
+
+def _may_answer(peer: Peer, reply_to: str) -> bool:
+    """Whether a peer may have answers go there: to itself, or to a name that it may have."""
+    link = peer.link
+    if reply_to in (link.id, link.name):
+        return True
+    return link.principal is not None and link.principal.registers(reply_to)
