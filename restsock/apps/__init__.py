@@ -37,6 +37,8 @@ from .forward._forward import Forward, forward  # from here on no longer the fol
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
+    from .asgi._asyncio_thread import AsyncioThread as AsyncioThread
+
 __all__ = [
     "CONTINUE",
     "PROBLEM",
@@ -48,6 +50,7 @@ __all__ = [
     "Forward",
     "Responder",
     "TaskHandler",
+    "asyncio_thread",
     "expects_continue",
     "forward",
     "is_disconnect",
@@ -72,6 +75,17 @@ def on_asyncio(handler: Handler, face: Callable[[Connection], Any]) -> Handler:
     """
     on_this_loop: Callable[..., Handler] | None = getattr(handler, "on_asyncio", None)
     return handler if on_this_loop is None else on_this_loop(face)
+
+
+def asyncio_thread(*, grace: float) -> AsyncioThread:
+    """A loop of asyncio in a thread of its own, which runs while its `running()` is open.
+
+    Args:
+        grace: seconds that its tasks may take to their end once they are cancelled.
+    """
+    from .asgi._asyncio_thread import AsyncioThread  # asyncio takes a while to load
+
+    return AsyncioThread(grace=grace)
 
 
 def optional_handler(

@@ -94,7 +94,7 @@ def parse(
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
         found: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigError("", f"not TOML: {exc}") from None
     except RecursionError:
         raise ConfigError("", "not TOML: it is nested too deeply") from None

@@ -25,17 +25,21 @@ from ._errors import (
 from ._link import Link
 from ._message import Message
 from ._messaging import Messaging
+from ._methods import Request
 from ._options import Delivery, MessagingOptions, QueuePolicy
+from ._owner import Authorize
 from ._session import Session, Subscribed
 from ._sessions import Sent, Sessions, Where
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
+from ._stream import MessageStream
 from .engine import DeadLetter, Mark, Outgoing, OutRecord
 
 __all__ = [
     "REQUEST_SECONDS",
     "AskFailed",
     "AskTimeout",
+    "Authorize",
     "Channel",
     "DeadLetter",
     "Delivery",
@@ -46,6 +50,7 @@ __all__ = [
     "Mark",
     "MemoryStore",
     "Message",
+    "MessageStream",
     "MessageTooLarge",
     "Messaging",
     "MessagingClosed",
@@ -58,6 +63,7 @@ __all__ = [
     "Outgoing",
     "QueueFull",
     "QueuePolicy",
+    "Request",
     "Sent",
     "Session",
     "SessionClosed",

@@ -5,10 +5,65 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from ._options import Delivery
+import trio
 
-__all__ = ["Channel"]
+from ._errors import InvalidMessage, MessageTooLarge, MessagingUnavailable, QueueFull
+from .engine import (
+    DATA_OVERHEAD,
+    Destination,
+    Entry,
+    Malformed,
+    Outbox,
+    encode_content,
+    utf8_length,
+)
+
+if TYPE_CHECKING:
+    from ._driver import Driver
+    from ._options import Delivery, MessagingOptions
+
+__all__ = ["Channel", "Content", "content_of"]
+
+
+class Content:
+    """A message that is to be sent, encoded.
+
+    Attributes:
+        text: as in `OutRecord.content`.
+        size: bytes of it and of its channel.
+    """
+
+    __slots__ = ("size", "text")
+
+    def __init__(self, text: str, size: int) -> None:
+        self.text = text
+        self.size = size
+
+
+def content_of(
+    channel: str,
+    body: Any,
+    headers: Mapping[str, str] | None,
+    reply_to: str | None,
+    most: int,
+) -> Content:
+    """Encodes a message that is to be sent.
+
+    Raises:
+        InvalidMessage: it cannot be.
+        MessageTooLarge: its envelope may be larger than so many bytes.
+    """
+    try:
+        text = encode_content(body, headers, reply_to)
+        size = utf8_length(text) + (len(channel) if channel.isascii() else utf8_length(channel))
+    except Malformed as exc:
+        raise InvalidMessage(str(exc)) from exc
+    if size + DATA_OVERHEAD > most:
+        raise MessageTooLarge(
+            f"a message of {size} bytes: with its envelope it may have {most},"
+            f" {DATA_OVERHEAD} of them for that"
+        )
+    return Content(text, size)
 
 
 class Channel:
@@ -16,14 +71,26 @@ class Channel:
 
     Attributes:
         name: the name.
-        to: the destination: the name of a peer, the id of a session, or empty for the listener
-            that was dialed.
+        to: the destination: the name of a peer, or empty for the listener that was dialed.
         delivery: what is promised.
     """
 
-    name: str
-    to: str
-    delivery: Delivery
+    def __init__(
+        self,
+        driver: Driver,
+        options: MessagingOptions,
+        name: str,
+        destination: str,
+        delivery: Delivery,
+    ) -> None:
+        self.name = name
+        self.to = destination
+        self.delivery = delivery
+        self._driver = driver
+        self._options = options
+
+    def __repr__(self) -> str:
+        return f"<restsock.messaging.Channel {self.name!r} to {self.to!r}, {self.delivery}>"
 
     async def send(
         self,
@@ -53,7 +120,37 @@ class Channel:
             StoreFailed: the store could not keep it.
             MessagingClosed: the messaging is not open.
         """
-        raise NotImplementedError
+        await trio.lowlevel.checkpoint()
+        content, destination = self._prepare(body, headers, reply_to)
+        return await self._send(content, destination)
+
+    async def send_content(self, text: str) -> str:
+        """Sends a message that is encoded already; as `send`.
+
+        Raises:
+            MessagingError: as `send`.
+        """
+        size = utf8_length(text) + utf8_length(self.name)
+        self._driver.check_open()
+        return await self._send(Content(text, size), self._driver.engine.destination(self.to))
+
+    async def _send(self, content: Content, destination: Destination) -> str:
+        driver, engine = self._driver, self._driver.engine
+        if self.delivery == "at_most_once":
+            queue = destination.queue
+            while queue.policy == "block" and not queue.fits(content.size):
+                await driver.park(destination)
+            return self._send_once(destination, content)
+        while not engine.has_room(destination, content.size + DATA_OVERHEAD):
+            if not self._made_room(destination, content):
+                await driver.park(destination)
+        outbox, entry = self._add(destination, content)
+        id = entry.id
+        if destination.temporary:
+            engine.saved(outbox, entry, trio.current_time())
+        else:
+            await driver.save(outbox, entry)
+        return id
 
     def send_nowait(
         self,
@@ -64,13 +161,75 @@ class Channel:
     ) -> str:
         """The same without waiting: not for the store, and not for room.
 
+        What the store cannot keep then is lost; the log tells.
+
         Raises:
             QueueFull: there is no room, though the policy would be to wait.
-            MessagingError: as `send`, except of the store: what that cannot keep becomes a dead
-                letter.
+            MessagingError: as `send`.
         """
-        raise NotImplementedError
+        content, destination = self._prepare(body, headers, reply_to)
+        driver, engine = self._driver, self._driver.engine
+        if self.delivery == "at_most_once":
+            return self._send_once(destination, content)
+        room = engine.has_room(destination, content.size + DATA_OVERHEAD)
+        if not room and not self._made_room(destination, content):
+            raise QueueFull(f"too many messages wait for {destination.name!r}")
+        outbox, entry = self._add(destination, content)
+        id = entry.id
+        if destination.temporary:
+            engine.saved(outbox, entry, trio.current_time())
+        else:
+            driver.save_nowait(outbox, entry)
+        return id
 
     async def drain(self) -> None:
-        """Waits until all that was sent before is handled, or was given up. Raises nothing."""
-        raise NotImplementedError
+        """Waits until all that was sent before is handled, or was given up.
+
+        Raises:
+            MessagingClosed: the messaging was closed before.
+        """
+        await trio.lowlevel.checkpoint()
+        self._driver.check_open()
+        destination = self._driver.engine.destination(self.to)
+        outbox = destination.outboxes.get(self.name)
+        while outbox is not None and len(outbox):
+            await self._driver.park(destination)
+
+    # ------------------------------------------------------------------------------------------
+
+    def _prepare(
+        self, body: Any, headers: Mapping[str, str] | None, reply_to: str | None
+    ) -> tuple[Content, Destination]:
+        self._driver.check_open()
+        destination = self._driver.engine.destination(self.to)
+        most = self._options.max_message
+        if destination.peer is not None:
+            most = min(most, destination.peer.link.max_message)
+        elif destination.without:
+            name = self.to or "the listener"
+            raise MessagingUnavailable(f"{name} is connected, and knows no messaging")
+        return content_of(self.name, body, headers, reply_to, most), destination
+
+    def _made_room(self, destination: Destination, content: Content) -> bool:
+        """Makes room by dropping, if that is the policy; `False` if the policy is to wait."""
+        policy, engine = self._options.outbox_full, self._driver.engine
+        if policy == "block":
+            return False
+        size = content.size + DATA_OVERHEAD
+        if policy == "drop_oldest" and engine.make_room(destination, size, trio.current_time()):
+            return True
+        engine.counters.one(engine.counters.dropped, "outbox_full")
+        raise QueueFull(f"too many messages wait for {destination.name!r}")
+
+    def _add(self, destination: Destination, content: Content) -> tuple[Outbox, Entry]:
+        return self._driver.engine.send_reliable(
+            destination, self.name, content.text, content.size, trio.current_time()
+        )
+
+    def _send_once(self, destination: Destination, content: Content) -> str:
+        outgoing = self._driver.engine.send(
+            destination, self.name, content.text, trio.current_time()
+        )
+        if outgoing is None:
+            raise QueueFull(f"too many messages wait for {destination.name!r}")
+        return outgoing.id

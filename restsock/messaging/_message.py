@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import trio
+
+from .engine import MAX_SECONDS, Delivery, Refusal
+
 if TYPE_CHECKING:
-    from ._options import Delivery
+    from ._options import Delivery as DeliveryPromise
     from ._session import Session
 
 __all__ = ["Message"]
+
+_MAX_REASON = 255
 
 
 class Message:
@@ -32,21 +38,56 @@ class Message:
         session: the session that it came over.
         reply_to: the id of a session, or the name of a peer, to which an answer goes: that of the
             sender, unless it has given another one that it may give.
-        origins: the sessions that it came from: more than one for an aggregate.
+        origins: the ids of the sessions that it came from: one, unless it is set to those of
+            several messages that it stands for.
     """
 
-    body: Any
-    channel: str
-    id: str
-    timestamp: int
-    headers: Mapping[str, str]
-    seq: int
-    attempt: int
-    delivery: Delivery
-    missed: int | None
-    session: Session
-    reply_to: str
-    origins: tuple[str, ...]
+    __slots__ = (
+        "_delivery",
+        "_done",
+        "_said",
+        "attempt",
+        "body",
+        "channel",
+        "delivery",
+        "headers",
+        "id",
+        "missed",
+        "origins",
+        "refusal",
+        "reply_to",
+        "seq",
+        "session",
+        "timestamp",
+    )
+
+    def __init__(self, delivery: Delivery) -> None:
+        data = delivery.data
+        session: Session = delivery.session.owner
+        self.body: Any = data.body
+        self.channel: str = data.channel
+        self.id: str = data.id
+        self.timestamp: int = data.timestamp
+        self.headers: Mapping[str, str] = data.headers
+        self.seq: int = data.seq
+        self.attempt: int = data.attempt
+        self.delivery: DeliveryPromise = "at_least_once" if data.reliable else "at_most_once"
+        self.missed: int | None = delivery.missed
+        self.session: Session = session
+        self.reply_to: str = data.reply_to or session.id
+        self.origins: tuple[str, ...] = (session.id,)
+        self.refusal: Refusal | None = None
+        self._delivery = delivery
+        self._said = False
+        self._done: trio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<restsock.messaging.Message {self.id} on {self.channel!r}>"
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether `ack` was called."""
+        return self._said and self.refusal is None
 
     async def reply(
         self, body: Any, *, channel: str | None = None, headers: Mapping[str, str] | None = None
@@ -61,35 +102,59 @@ class Message:
         Raises:
             MessagingError: as `Sessions.send`.
         """
-        raise NotImplementedError
+        channel = channel or self.channel
+        await self.session.reply(self.reply_to, body, channel=channel, headers=headers)
 
     async def ack(self) -> None:
-        """Says that it is handled. A second call does nothing.
+        """Says that it is handled. A second call does nothing, nor does one after `nack`.
 
-        Returns when the store has noted it. If cancelled, it counts as handled all the same.
-
-        Raises:
-            StoreFailed: the store could not note it.
+        Returns when the store has noted it, where it came from `Messaging.messages()`. In a handler
+        function it counts when that has ended, whatever it raises. If cancelled, it counts all the
+        same.
         """
-        raise NotImplementedError
+        self._say(None)
+        stored: trio.Event | None = self._delivery.owner
+        if stored is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await stored.wait()
 
     def nack(
         self, reason: str = "", *, retry_after: float | None = None, final: bool = False
     ) -> None:
-        """Says that it is not handled. In a handler, this counts once the handler has ended.
+        """Says that it is not handled. In a handler function, this counts once that has ended.
 
         For any thread. After `ack` it does nothing.
 
         Args:
             reason: why, in a word or a line, for the sender's log.
             retry_after: seconds in which it should not be sent again.
-            final: that it should never be.
+            final: that it should never be: it becomes a dead letter of its sender.
         """
-        raise NotImplementedError
+        if retry_after is not None and not 0 <= retry_after <= MAX_SECONDS:
+            raise ValueError(f"retry_after must be 0 to {MAX_SECONDS} seconds, not {retry_after!r}")
+        reason = reason[:_MAX_REASON].encode("utf-8", "replace").decode("utf-8")
+        self._say(Refusal(reason or "refused", retry_after, final))
 
     def working(self, seconds: float) -> None:
         """Asks for time: the sender waits so many seconds from now before it sends it again.
 
         For any thread. Does nothing for a message that is sent at most once.
         """
-        raise NotImplementedError
+        if not 0 < seconds <= MAX_SECONDS:
+            raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS}, not {seconds!r}")
+        self.session.working(self._delivery, seconds)
+
+    def _say(self, refusal: Refusal | None) -> None:
+        if not self._said:
+            self._said = True
+            self.refusal = refusal
+            if self._done is not None:
+                self.session.call_soon(self._done.set)
+
+    def give_out(self) -> trio.Event:
+        """It is given to who has to say `ack` or `nack`, which sets the event. For its stream."""
+        self._done = trio.Event()
+        if self.session.durable and self.delivery == "at_least_once":
+            self._delivery.owner = trio.Event()
+        return self._done

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from restsock.connection import check_trio
+
+from ._built_in import built_in_methods
+from ._caller import Caller, check_loop
+from ._channel import Channel
+from ._driver import Driver
+from ._errors import MessagingClosed
+from ._faces import face_on_asyncio
+from ._handlers import Handlers, check_channel
+from ._methods import Methods
+from ._monitor import Monitor
+from ._options import Delivery, MessagingOptions
+from ._owner import Authorize, Owner
+from ._session import Session
+from ._sessions import Sent, Sessions
+from ._statistics import MessagingHealth, MessagingStatistics
+from ._store import MemoryStore, Store
+from ._stream import MessageStream
+from .engine import DeadLetter, Engine
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ._channel import Channel
     from ._link import Link
-    from ._message import Message
-    from ._options import Delivery, MessagingOptions
-    from ._session import Session
-    from ._sessions import Sent, Sessions
-    from ._statistics import MessagingHealth, MessagingStatistics
-    from ._store import Store
-    from .engine import DeadLetter
 
-__all__ = ["Messaging"]
+__all__ = ["Authorize", "Messaging"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,27 +52,57 @@ class Messaging:
                 await trio.sleep_forever()
 
     It owns its store and its tasks, which end with the `async with` block. It is for one trio run,
-    on the loop of its connections.
+    on the loop of its connections, and is entered once.
 
     Args:
         store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
         options: limits and times.
+        authorize: what peers may do; all by default.
 
     Attributes:
         options: as given.
         sessions: who is connected.
     """
 
-    options: MessagingOptions
-    sessions: Sessions
-
     def __init__(
-        self, store: Store | None = None, *, options: MessagingOptions | None = None
+        self,
+        store: Store | None = None,
+        *,
+        options: MessagingOptions | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.options = options or MessagingOptions()
+        self._monitor = Monitor()
+        self._handlers = Handlers(self.options.credit_messages)
+        self._methods = Methods()
+        self._owner = Owner(self.options, self._handlers, self._methods, self._monitor, authorize)
+        driver = Driver(store or MemoryStore(), self.options, self._owner)
+        self._driver = driver
+        self._caller = Caller(driver, face_on_asyncio(driver))
+        self._handlers.driver = self._methods.driver = self._owner.driver = driver
+        self.sessions = self._owner.sessions = Sessions(driver, self._owner.content)
+        for name, call in built_in_methods(driver, self.health).items():
+            self._methods.add_built_in(name, call)
+        self._context: AbstractAsyncContextManager[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<restsock.messaging.Messaging, {len(self.sessions)} sessions>"
 
     async def __aenter__(self) -> Messaging:
-        raise NotImplementedError
+        """Opens the store, and begins.
+
+        Raises:
+            RuntimeError: it was entered before.
+            RestsockError: this is asyncio.
+            Exception: what makes the store unusable.
+        """
+        check_trio("restsock.messaging.Messaging", "restsock.messaging.aio.Messaging")
+        if self._context is not None:
+            raise RuntimeError("a messaging can be entered once; make another one")
+        self._context = self._driver.running()
+        await self._context.__aenter__()
+        self._driver.start_soon(self._sample)
+        return self
 
     async def __aexit__(
         self,
@@ -65,7 +110,14 @@ class Messaging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        raise NotImplementedError
+        """Lets handlers come to their end for `MessagingOptions.grace`, and closes the store.
+
+        Raises:
+            MessagingError: a handler has raised one whose `kind` is `"fatal"`.
+        """
+        assert self._context is not None
+        self._handlers.close()
+        return await self._context.__aexit__(kind, error, traceback)
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -78,12 +130,19 @@ class Messaging:
             name: of the channel; 1 to 255 printable characters.
             delivery: `"at_most_once"`: it is sent once, and may be lost; `"at_least_once"`: it is
                 kept until the receiver has handled it, which sees it once.
-            to: the name of a peer, or a session; by default the listener that was dialed.
+            to: the name of a peer, or a session (its peer is meant, where that has a name); by
+                default the listener that was dialed.
 
         Raises:
             ValueError: the name or the delivery is not valid.
         """
-        raise NotImplementedError
+        check_channel(name)
+        if delivery not in ("at_most_once", "at_least_once"):
+            raise ValueError(f"delivery is at_most_once or at_least_once, not {delivery!r}")
+        destination = to.state.destination.name if isinstance(to, Session) else to
+        if isinstance(to, str) and to and (len(to) > 255 or not to.isprintable()):
+            raise ValueError(f"a peer's name is 1 to 255 printable characters, not {to!r}")
+        return Channel(self._driver, self.options, name, destination, delivery)
 
     async def publish(
         self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None
@@ -91,15 +150,21 @@ class Messaging:
         """Sends a message to all who have subscribed to a channel, at most once each.
 
         What was published last is kept for subscribers who come back
-        (`MessagingOptions.history_messages`).
+        (`MessagingOptions.history_messages`). A checkpoint; it waits for no peer.
 
         Returns:
             How many sessions it was sent to.
 
         Raises:
             MessagingError: as `Sessions.broadcast`.
+            ValueError: the channel is not valid.
         """
-        raise NotImplementedError
+        check_channel(channel)
+        await trio.lowlevel.checkpoint()
+        self._driver.check_open()
+        content = self._owner.content(channel, body, headers)
+        now = trio.current_time()
+        return len(self._driver.engine.publish(channel, content.text, now))
 
     async def send_to(
         self,
@@ -116,8 +181,10 @@ class Messaging:
 
         Raises:
             MessagingError: as `Sessions.broadcast`.
+            ValueError: the channel is not valid.
         """
-        raise NotImplementedError
+        check_channel(channel)
+        return await self.sessions.send_each(dict.fromkeys(origins), channel, body, headers)
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -145,9 +212,18 @@ class Messaging:
         Raises:
             ValueError: the channel or the loop is not valid.
         """
-        raise NotImplementedError
+        check_channel(channel)
+        check_loop(loop)
 
-    def messages(self, channel: str, *, window: int = 1) -> AsyncIterator[Message]:
+        def add(function: F) -> F:
+            call = self._caller.prepare(function, loop)
+            handler = self._handlers.function(call, required=required, ordered=ordered)
+            self._handlers.add(channel, handler)
+            return function
+
+        return add
+
+    def messages(self, channel: str, *, window: int = 1) -> MessageStream:
         """The messages of a channel, as a handler that is a loop; see `on`.
 
             async for message in messaging.messages("readings"):
@@ -163,49 +239,135 @@ class Messaging:
         Raises:
             ValueError: the channel or the window is not valid.
         """
-        raise NotImplementedError
+        check_channel(channel)
+        if window < 1:
+            raise ValueError(f"window must be 1 or more, not {window!r}")
+        return MessageStream(self._handlers, channel, window)
 
     def method(self, name: str, *, loop: str = "trio") -> Callable[[F], F]:
         """Makes a function answer requests: it is called with a `Request`, and returns JSON.
 
-        What it raises is an error for who has asked.
+        What it raises is an error for who has asked: of a `MessagingError` the words, of others
+        the name alone. `backpressure`, `status`, `replay`, `subscribe` and `unsubscribe` are there
+        already, and may be replaced.
 
         Raises:
             ValueError: the name or the loop is not valid, or there is such a method.
         """
-        raise NotImplementedError
+        check_loop(loop)
+
+        def add(function: F) -> F:
+            self._methods.add(name, self._caller.prepare(function, loop))
+            return function
+
+        return add
 
     # --- dead letters -------------------------------------------------------------------------
 
     @property
     def dead_letters(self) -> Sequence[DeadLetter]:
-        """Messages that were given up, the oldest first."""
-        raise NotImplementedError
+        """Messages that were given up, the oldest first: the last of them, as the options say."""
+        return self._owner.dead_letters.list()
 
     def on_dead_letter(self, function: F) -> F:
-        """Has a function called with each `DeadLetter`, on the loop; it must not block."""
-        raise NotImplementedError
+        """Has a function called with each new `DeadLetter`, on the loop; it must not block."""
+        self._owner.dead_letters.hooks.append(function)
+        return function
 
     async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
-        """Sends dead letters again, as new messages; by default all.
+        """Sends dead letters again, as new messages; by default all that are at hand.
 
         Returns:
             How many.
 
         Raises:
-            MessagingError: as `Channel.send`.
+            MessagingError: as `Channel.send`. Those before it were sent.
         """
-        raise NotImplementedError
+        return await self._owner.dead_letters.retry(ids)
+
+    def on_recovery(self, function: F) -> F:
+        """Has a function called when messages will not come that were sent while a peer was away.
+
+        Its arguments are the session, the channel, and how many are missing (`None`: not known). It
+        is called on the loop, and must not block.
+        """
+        self._owner.recovery_hooks.append(function)
+        return function
 
     # --- what it is doing ---------------------------------------------------------------------
 
     def statistics(self) -> MessagingStatistics:
-        """Counters since it was opened."""
-        raise NotImplementedError
+        """Counters since it was opened.
+
+        Raises:
+            MessagingClosed: it was not opened yet.
+        """
+        engine = self._engine()
+        counters, requests = engine.counters, self._owner.requests
+        depth, capacity = engine.waiting()
+        messages, bytes = engine.outgoing()
+        return MessagingStatistics(
+            messages_received=dict(counters.received),
+            messages_published=dict(counters.published),
+            messages_sent=dict(counters.sent),
+            messages_acknowledged=dict(counters.acknowledged),
+            messages_redelivered=counters.redelivered,
+            messages_duplicate=counters.duplicate,
+            messages_dropped=dict(counters.dropped),
+            messages_dead=dict(counters.dead),
+            nacks_sent=dict(counters.nacks_sent),
+            nacks_received=counters.nacks_received,
+            connections_active=len(engine.peers),
+            connections_total=counters.attached,
+            reconnect_attempts=self._monitor.redials,
+            requests_sent=dict(requests.by_method),
+            requests_received=dict(self._methods.received),
+            replies_received=dict(counters.replies),
+            replies_late=counters.late,
+            request_timeouts=requests.timeouts,
+            request_seconds=requests.seconds(),
+            queue_depth=depth,
+            queue_capacity=capacity,
+            outbox_messages=messages,
+            outbox_bytes=bytes,
+            slow_sent=counters.slow_sent,
+            slow_received=counters.slow_received,
+            errors=dict(counters.errors),
+        )
 
     def health(self) -> MessagingHealth:
-        """Whether it does its work."""
-        raise NotImplementedError
+        """Whether it does its work.
+
+        It does not while a carrier waits for peers and nobody has been connected for 5 minutes,
+        once a carrier has given up to dial, and while a queue has been full for 30 s.
+        """
+        running = self._driver.open
+        now = trio.current_time() if running else 0.0
+        depth, utilization = self._fullest() if running else (0, 0.0)
+        return self._monitor.health(
+            now,
+            running=running,
+            active=len(self.sessions),
+            total=self._driver.engine.counters.attached if running else 0,
+            depth=depth,
+            utilization=round(utilization, 4),
+        )
+
+    def _fullest(self) -> tuple[int, float]:
+        """How many messages wait to be handled, and how full the fullest queue is."""
+        queues = [peer.waiting for peer in self._driver.engine.peers.values()]
+        return sum(map(len, queues)), max((queue.level for queue in queues), default=0.0)
+
+    async def _sample(self) -> None:
+        while True:
+            handled = self._driver.engine.counters.handled
+            self._monitor.sample(trio.current_time(), handled, self._fullest()[1])
+            await trio.sleep(1)
+
+    def _engine(self) -> Engine:
+        if not hasattr(self._driver, "engine"):
+            raise MessagingClosed("this messaging was not opened yet")
+        return self._driver.engine
 
     # --- for carriers -------------------------------------------------------------------------
 
@@ -214,28 +376,39 @@ class Messaging:
 
         Raises:
             MessagingClosed: the messaging is not open.
+            ValueError: there is a session of that id.
         """
-        raise NotImplementedError
+        self._driver.check_open()
+        if link.id in self._driver.engine.peers:
+            raise ValueError(f"there is a session {link.id!r} already")
+        session = Session(link, self._driver, self._owner)
+        self._monitor.note_connected(dialed=link.dialed)
+        session.state = self._driver.engine.attach(link, trio.current_time())
+        session.state.owner = session
+        self._owner.resubscribe(session)
+        return session
 
     def unavailable(self, name: str | None, *, dialed: bool) -> None:
         """A peer has connected that knows no messaging.
 
         What is sent to it is refused from now on, until one of that name is attached.
         """
-        raise NotImplementedError
+        if self._driver.open and (name is not None or dialed):
+            self._driver.engine.without(name or "")
 
     def note_listening(self) -> None:
         """A carrier waits for peers: with nobody connected for 5 minutes, it is not healthy."""
-        raise NotImplementedError
+        self._monitor.note_listening(trio.current_time())
 
-    def note_dialing(self) -> None:
-        """A carrier begins to dial. Each further call counts as an attempt to reconnect."""
-        raise NotImplementedError
+    def note_dialing(self, *, again: bool = False) -> None:
+        """A carrier begins to dial; `again` counts as an attempt to reconnect."""
+        self._monitor.note_dialing(again=again)
 
     def note_gave_up(self, reason: str) -> None:
-        """A carrier dials no more: it is not healthy from now on."""
-        raise NotImplementedError
+        """A carrier dials no more: it is not healthy until one that it has dialed is attached."""
+        self._monitor.note_gave_up(reason)
 
     def note_error(self, kind: str) -> None:
         """Counts an error of a carrier: `"auth_failed"`, `"upgrade_error"` and so on."""
-        raise NotImplementedError
+        counters = self._engine().counters
+        counters.one(counters.errors, kind)

@@ -3,27 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ._errors import (
+    AskFailed,
+    AskTimeout,
+    InvalidMessage,
+    MessageTooLarge,
+    QueueFull,
+    SessionClosed,
+)
+from .engine import Delivery, Malformed, Peer, Reply, encode_json, is_name
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.protocol import Envelope
 
-    from ._options import Delivery
+    from ._channel import Content
+    from ._driver import Driver
+    from ._link import Link
+    from ._options import Delivery as DeliveryPromise
+    from ._statistics import RequestCounters
 
-__all__ = ["Session", "Subscribed"]
+__all__ = ["Session", "SessionOwner", "Subscribed"]
 
 
+@dataclass(frozen=True, slots=True)
 class Subscribed:
     """What became of a subscription.
 
     Attributes:
         recovered: whether nothing is missing since the last message that was had.
-        missed: how many messages are; `None` if that is not known.
+        missed: how many messages are; `None` if that is not known, because none was had before or
+            the peer has begun anew.
     """
 
     recovered: bool
     missed: int | None
+
+
+class SessionOwner(Protocol):
+    """What a session needs of the messaging that it belongs to."""
+
+    requests: RequestCounters
+
+    def content(
+        self,
+        channel: str,
+        body: Any,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> Content:
+        """A message that is to be sent, encoded."""
+
+    async def send_reliable(
+        self,
+        session: Session,
+        channel: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        reply_to: str | None,
+    ) -> str:
+        """Sends at least once to the peer of a session."""
+
+    async def reply(
+        self,
+        session: Session,
+        reply_to: str,
+        body: Any,
+        channel: str,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        """Sends an answer to where it is to go."""
+
+    def wanted(self, session: Session, channel: str, *, wanted: bool) -> None:
+        """A subscription is to be made anew when the peer comes back, or not any more."""
+
+    def detached(self, session: Session, reason: str) -> None:
+        """A session has ended."""
+
+
+class _Waiter:
+    """Waits for the answer to a request."""
+
+    __slots__ = ("done", "reply")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.reply: Reply | None = None
+
+    def answer(self, reply: Reply | None) -> None:
+        self.reply = reply
+        self.done.set()
 
 
 class Session:
@@ -36,16 +110,31 @@ class Session:
         metadata: what is known of it.
         connected_at: Unix time in seconds.
         foreign: whether it speaks a foreign dialect.
-        open: whether it is still connected.
+        state: what the engine knows of it.
     """
 
-    id: str
-    name: str | None
-    principal: Principal | None
-    metadata: Mapping[str, Any]
-    connected_at: float
-    foreign: bool
-    open: bool
+    def __init__(self, link: Link, driver: Driver, owner: SessionOwner) -> None:
+        self.id = link.id
+        self.name = link.name
+        self.principal: Principal | None = link.principal
+        self.metadata: Mapping[str, Any] = link.metadata
+        self.connected_at = link.connected_at
+        self.foreign = link.foreign
+        self.state: Peer
+        self._link = link
+        self._driver = driver
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        state = "open" if self.open else "closed"
+        return f"<restsock.messaging.Session {self.id} of {self.name!r}, {state}>"
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still connected."""
+        return not self.state.closed
+
+    # --- messages -----------------------------------------------------------------------------
 
     async def send(
         self,
@@ -54,16 +143,37 @@ class Session:
         *,
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
-        delivery: Delivery = "at_most_once",
+        delivery: DeliveryPromise = "at_most_once",
     ) -> str:
         """Sends a message to this session; see `Channel.send`.
 
+        At least once it is for the peer: if that has a name, it gets it over its next session where
+        this one ends.
+
         Raises:
-            SessionClosed: the session has ended, and the peer has no name under which it may come
-                back.
+            SessionClosed: the session has ended.
+            ValueError: the channel or the delivery is not valid.
             MessagingError: as `Channel.send`.
         """
-        raise NotImplementedError
+        if not is_name(channel):
+            raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
+        if delivery == "at_least_once":
+            self._check_open()
+            return await self._owner.send_reliable(self, channel, body, headers, reply_to)
+        if delivery != "at_most_once":
+            raise ValueError(f"delivery is at_most_once or at_least_once, not {delivery!r}")
+        await trio.lowlevel.checkpoint()
+        content = self._owner.content(channel, body, headers, reply_to)
+        queue = self.state.queue
+        while queue.policy == "block" and not queue.fits(content.size):
+            self._check_open()
+            await self._driver.park(self.state.destination)
+        self._check_open()
+        engine, now = self._driver.engine, trio.current_time()
+        outgoing = engine.message(channel, content.text, now)
+        if not engine.send_to(self.state, outgoing, now):
+            raise QueueFull(f"too many messages wait for the session {self.id}")
+        return outgoing.id
 
     async def ask(self, method: str, params: Any = None, *, timeout: float | None = None) -> Any:
         """Asks the peer, and waits for its answer.
@@ -85,8 +195,54 @@ class Session:
             SessionClosed: the session has ended.
             InvalidMessage: the parameters are not JSON.
             MessageTooLarge: they are larger than an envelope may be.
+            ValueError: the method is no name.
         """
-        raise NotImplementedError
+        if not is_name(method):
+            raise ValueError(f"a method has 1 to 255 printable characters, not {method!r}")
+        if timeout is None:
+            timeout = self._driver.options.ask_timeout
+        try:
+            text = encode_json(params)
+            text.encode()
+        except (Malformed, UnicodeEncodeError) as exc:
+            raise InvalidMessage(f"the parameters are {exc}") from exc
+        began = trio.current_time()
+        with trio.move_on_after(timeout):
+            return self._result(method, began, await self._ask(method, text))
+        self._owner.requests.timed_out(method, trio.current_time() - began)
+        raise AskTimeout(f"no answer to {method!r} from {self._who} within {timeout} s")
+
+    async def _ask(self, method: str, params: str) -> _Waiter:
+        await trio.lowlevel.checkpoint()
+        requests = self.state.requests
+        while requests.full and self.open:
+            await self._driver.park(self.state)
+        self._check_open()
+        waiter = _Waiter()
+        engine = self._driver.engine
+        outgoing = engine.ask(self.state, method, params, waiter, trio.current_time())
+        if outgoing.size > self._link.max_message:
+            raise MessageTooLarge(
+                f"a request of {outgoing.size} bytes: it may have {self._link.max_message}"
+            )
+        self._owner.requests.sent(method)
+        try:
+            await waiter.done.wait()
+        finally:
+            requests.discard(outgoing.id)
+            self._driver.drained(self.state)  # the next one may have its turn
+        return waiter
+
+    def _result(self, method: str, began: float, waiter: _Waiter) -> Any:
+        reply = waiter.reply
+        if reply is None:
+            raise SessionClosed(f"{self._who} has gone before its answer", may_have_run=True)
+        self._owner.requests.answered(method, trio.current_time() - began)
+        if reply.ok:
+            return reply.result
+        raise AskFailed(reply.error, kind=reply.kind)  # type: ignore[arg-type]  # it was read so
+
+    # --- subscriptions ------------------------------------------------------------------------
 
     async def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
         """Subscribes to what the peer publishes on a channel. It comes to the handlers of that.
@@ -97,7 +253,19 @@ class Session:
         Raises:
             MessagingError: as `ask`.
         """
-        raise NotImplementedError
+        engine = self._driver.engine
+        epoch, seq = engine.position(self.state, channel)
+        params: dict[str, Any] = {"channel": channel}
+        if epoch:
+            params |= {"epoch": epoch, "seq": seq}
+        found = await self.ask("subscribe", params, timeout=timeout)
+        try:
+            subscribed = _subscribed(found)
+            engine.begin(self.state, channel, found["epoch"], found["seq"] - found["replayed"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise AskFailed("an answer to a subscription that is none", kind="invalid") from exc
+        self._owner.wanted(self, channel, wanted=True)
+        return subscribed
 
     async def unsubscribe(self, channel: str, *, timeout: float | None = None) -> None:
         """Ends a subscription.
@@ -105,11 +273,41 @@ class Session:
         Raises:
             MessagingError: as `ask`.
         """
-        raise NotImplementedError
+        self._owner.wanted(self, channel, wanted=False)
+        await self.ask("unsubscribe", {"channel": channel}, timeout=timeout)
 
     def close_soon(self, code: int = 1000, reason: str = "") -> None:
         """Begins to close the connection, and does not wait."""
-        raise NotImplementedError
+        self._link.close_soon(code, reason)
+
+    # --- for messages -------------------------------------------------------------------------
+
+    async def reply(
+        self, reply_to: str, body: Any, *, channel: str, headers: Mapping[str, str] | None
+    ) -> None:
+        """Sends an answer to a message of this session; see `Message.reply`.
+
+        Raises:
+            MessagingError: as `Sessions.send`.
+        """
+        await self._owner.reply(self, reply_to, body, channel, headers)
+
+    def working(self, delivery: Delivery, seconds: float) -> None:
+        """Asks for time for a message; see `Message.working`."""
+        self.call_soon(self._working, delivery, seconds)
+
+    def _working(self, delivery: Delivery, seconds: float) -> None:
+        if self._driver.open:
+            self._driver.engine.working(delivery, seconds, trio.current_time())
+
+    def call_soon(self, function: Any, *args: Any) -> None:
+        """Has something called on the loop, from any thread."""
+        self._driver.call_soon(function, *args)
+
+    @property
+    def durable(self) -> bool:
+        """Whether the store of this side takes its time."""
+        return self._driver.durable
 
     # --- for carriers -------------------------------------------------------------------------
 
@@ -120,19 +318,44 @@ class Session:
             envelope: as it came; the payload may be anything.
             size: bytes of the message that it came in.
         """
-        raise NotImplementedError
+        self._driver.engine.receive(self.state, envelope, size, trio.current_time())
 
     def writable(self) -> None:
         """There is room again, after a `Link.send` that had none."""
-        raise NotImplementedError
+        self._driver.engine.writable(self.state, trio.current_time())
 
     def detach(self, reason: str) -> None:
         """The connection has ended. A second call does nothing."""
-        raise NotImplementedError
+        if self.open:
+            self._driver.engine.detach(self.state, trio.current_time())
+            self._owner.detached(self, reason)
 
     async def ready(self) -> None:
         """Waits until more may be read: at once, unless a queue is full whose policy is to block.
 
         For foreign carriers, which have no credit. Raises nothing.
         """
-        raise NotImplementedError
+        while self.state.full and self.open and self._driver.open:
+            await self._driver.wait_drained(self.state)
+
+    # ------------------------------------------------------------------------------------------
+
+    @property
+    def _who(self) -> str:
+        return self.name or f"the session {self.id}"
+
+    def _check_open(self) -> None:
+        self._driver.check_open()
+        if not self.open:
+            raise SessionClosed(f"{self._who} is not connected any more", may_have_run=False)
+
+
+def _subscribed(found: Any) -> Subscribed:
+    """Reads what a peer has answered. Raises `KeyError`, `TypeError` or `ValueError`."""
+    missed = found["missed"]
+    for number in (found["seq"], found["replayed"], 0 if missed is None else missed):
+        if type(number) is not int or number < 0:
+            raise ValueError
+    if not is_name(found["epoch"]) or found["replayed"] > found["seq"]:
+        raise ValueError
+    return Subscribed(missed == 0, missed)

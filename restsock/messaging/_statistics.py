@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["REQUEST_SECONDS", "MessagingHealth", "MessagingStatistics"]
+__all__ = ["REQUEST_SECONDS", "MessagingHealth", "MessagingStatistics", "RequestCounters"]
 
 REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Upper bounds of the histogram of request durations, in seconds."""
@@ -36,7 +37,8 @@ class MessagingStatistics:
         replies_late: replies that nobody waits for any more.
         request_timeouts: requests of this side without an answer in time.
         request_seconds: how many requests of this side took at most so long, by method, for each of
-            `REQUEST_SECONDS` and for all; and the seconds of all together.
+            `REQUEST_SECONDS` and for all; and the seconds of all together. With those that had no
+            answer in time.
         queue_depth: messages that wait to be handled.
         queue_capacity: how many may.
         outbox_messages: messages of this side that wait to be handled by their receivers.
@@ -77,6 +79,36 @@ class MessagingStatistics:
     def queue_utilization(self) -> float:
         """The part of the queue that is in use, 0 to 1."""
         return self.queue_depth / self.queue_capacity if self.queue_capacity else 0.0
+
+
+class RequestCounters:
+    """The requests of this side, by method."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, int] = {}
+        self.timeouts = 0
+        self._seconds: dict[str, tuple[list[int], float]] = {}
+
+    def sent(self, method: str) -> None:
+        """A request has left."""
+        self.by_method[method] = self.by_method.get(method, 0) + 1
+
+    def answered(self, method: str, seconds: float) -> None:
+        """There was an answer."""
+        counts, total = self._seconds.get(method) or ([0] * (len(REQUEST_SECONDS) + 1), 0.0)
+        for at, bound in enumerate((*REQUEST_SECONDS, math.inf)):
+            if seconds <= bound:
+                counts[at] += 1
+        self._seconds[method] = counts, total + seconds
+
+    def timed_out(self, method: str, seconds: float) -> None:
+        """There was none in time."""
+        self.timeouts += 1
+        self.answered(method, seconds)
+
+    def seconds(self) -> dict[str, tuple[tuple[int, ...], float]]:
+        """See `MessagingStatistics.request_seconds`."""
+        return {name: (tuple(counts), total) for name, (counts, total) in self._seconds.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,9 +137,9 @@ class Engine:
         """A connection is open."""
         destination = self._sending.destination(destination_of(link))
         sender = self._receiving.sender(sender_of(link))
-        peer = Peer(link, destination, sender, self._options)
-        self.peers[link.id] = peer
         self.counters.attached += 1
+        peer = Peer(link, destination, sender, self._options, self.counters.attached)
+        self.peers[link.id] = peer
         self._receiving.connect(peer, now)
         self._sending.connect(peer, now)
         self._sending.pump(peer, now)
@@ -288,6 +288,15 @@ class Engine:
         """Ends a subscription of a peer."""
         self._topics.unsubscribe(peer, channel)
 
+    def position(self, peer: Peer, channel: str) -> tuple[str, int]:
+        """The epoch and number of the last message of a channel that a peer publishes."""
+        line = peer.sender.lines.get(channel)
+        return ("", 0) if line is None else line.last
+
+    def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
+        """What a peer publishes follows this number, if it is not known better."""
+        self._receiving.begin(peer, channel, epoch, seq)
+
     def working(self, delivery: Delivery, seconds: float, now: float) -> None:
         """Asks for time for a message that is being handled."""
         peer: Peer = delivery.session
@@ -374,9 +383,13 @@ class Engine:
         """The message to begin with in a line, if there is one."""
         return self._receiving.next(line, window, ordered=ordered)
 
-    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> None:
-        """A message that was begun was handled (`None`), or not."""
-        self._receiving.finish(delivery, refusal, now)
+    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
+        """A message that was begun was handled (`None`), or not.
+
+        Returns:
+            Whether that is for the store: it is among `Effects.acks`.
+        """
+        return self._receiving.finish(delivery, refusal, now)
 
     def _granted(self, peer: Peer, grant: Grant, now: float) -> None:
         if peer.credit is None or not peer.credit.grant(grant.messages, grant.bytes):

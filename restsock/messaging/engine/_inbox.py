@@ -27,7 +27,7 @@ from ._records import Mark
 if TYPE_CHECKING:
     from ._queue import Queue
 
-__all__ = ["Delivery", "Inbox", "Line", "Verdict"]
+__all__ = ["Delivery", "Epoch", "Inbox", "Line", "Verdict"]
 
 Verdict: TypeAlias = Literal["new", "again", "duplicate", "refused"]
 """What came of a message: it is put in; it is here already; it was handled before; or there is no
@@ -42,19 +42,23 @@ class Delivery:
         size: bytes of its envelope.
         session: over what; the latest one, if it came again.
         line: the `Inbox` or `Line` that it is in.
+        epoch: the epoch of the inbox.
         queue: counts it while it waits.
         ticket: its place there.
         started: whether a handler has it.
         missed: how many messages just before it will not come; `None` if that is not known.
         handled_by: the handlers that are done with it, from deliveries before.
         verdict: what a handler has said of it.
+        owner: who waits until that is stored.
     """
 
     __slots__ = (
         "data",
+        "epoch",
         "handled_by",
         "line",
         "missed",
+        "owner",
         "queue",
         "session",
         "size",
@@ -68,16 +72,18 @@ class Delivery:
         self.size = size
         self.session = session
         self.line = line
+        self.epoch: Epoch | None = None
         self.queue: Queue[Delivery] | None = None
         self.ticket = 0
         self.started = False
         self.missed: int | None = None
         self.handled_by: set[int] | None = None
         self.verdict: Any = None
+        self.owner: Any = None
 
 
-class Inbox:
-    """Messages with numbers: of one sender, channel and epoch.
+class Epoch:
+    """The messages of one epoch of an `Inbox`.
 
     Args:
         sender: who sends them.
@@ -88,10 +94,7 @@ class Inbox:
 
     Attributes:
         sender: and the others as above.
-        active: how many are being handled.
         upto: as above.
-        owner: for who starts deliveries.
-        seen: whether a message of this epoch came in this run.
     """
 
     def __init__(
@@ -101,8 +104,6 @@ class Inbox:
         self.channel = channel
         self.epoch = epoch
         self.upto = upto
-        self.active = 0
-        self.owner: Any = None
         self._done = set(done)
         self._here: dict[int, Delivery] = {}  # waiting or being handled
         self._waiting: list[int] = []  # a heap; what is not in `_here` any more is over
@@ -116,7 +117,7 @@ class Inbox:
         return not self._here
 
     def receive(
-        self, data: Data, size: int, session: Any, now: float
+        self, data: Data, size: int, session: Any, inbox: Inbox
     ) -> tuple[Verdict, Delivery | None]:
         """Takes in a message."""
         seq = data.seq
@@ -127,21 +128,19 @@ class Inbox:
             return "duplicate", None
         if len(self._done) + len(self._failed) >= SPAN and seq not in self._failed:
             return "refused", None
-        delivery = Delivery(data, size, session, self)
+        delivery = Delivery(data, size, session, inbox)
+        delivery.epoch = self
         self._here[seq] = delivery
         heappush(self._waiting, seq)
         return "new", delivery
 
-    def next(self, window: int, *, ordered: bool) -> Delivery | None:
+    def next(self, *, ordered: bool) -> Delivery | None:
         """The message to begin with now, if there is one.
 
         Args:
-            window: how many may be handled at once.
             ordered: whether it has to be the one whose turn it is.
         """
         waiting = self._waiting
-        if self.active >= window:
-            return None
         while waiting:
             delivery = self._here.get(waiting[0])
             if delivery is None or delivery.started:
@@ -166,17 +165,15 @@ class Inbox:
         delivery.started = True
         delivery.handled_by = self._failed.pop(seq, None)
         delivery.missed, self._missed = self._missed, 0
-        self.active += 1
         self._top = max(self._top, seq)
 
-    def finish(self, delivery: Delivery, now: float, *, handled: bool) -> Mark | None:
+    def finish(self, delivery: Delivery, *, handled: bool) -> Mark | None:
         """A message that was begun is finished.
 
         Returns:
             What to note of it, if it was handled.
         """
         seq = delivery.data.seq
-        self.active -= 1
         self._here.pop(seq, None)
         if seq <= self.upto:  # skipped meanwhile
             return Mark(self.sender, self.channel, self.epoch, self.upto) if handled else None
@@ -184,11 +181,6 @@ class Inbox:
             self._failed[seq] = delivery.handled_by
             return None
         return self._note(seq)
-
-    def refuse(self, delivery: Delivery) -> None:
-        """A message that was not begun is given up for now."""
-        self._here.pop(delivery.data.seq, None)
-        self._failed.setdefault(delivery.data.seq, None)
 
     def drop(self, session: Any) -> list[Delivery]:
         """The session has ended: what came over it and was not begun comes again over the next.
@@ -244,6 +236,66 @@ class Inbox:
             self._failed = {seq: by for seq, by in self._failed.items() if seq > upto}
 
 
+class Inbox:
+    """Messages with numbers: of one sender and channel.
+
+    A sender that has begun anew has a new epoch. As long as it lives it sends those of one epoch at
+    a time.
+
+    Args:
+        sender: who sends them.
+        channel: the channel.
+
+    Attributes:
+        sender: and the other as above.
+        epochs: by name, the latest used last.
+        active: how many messages are being handled.
+    """
+
+    def __init__(self, sender: str, channel: str) -> None:
+        self.sender = sender
+        self.channel = channel
+        self.epochs: OrderedDict[str, Epoch] = OrderedDict()
+        self.active = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits here, and nothing is being handled."""
+        return all(epoch.idle for epoch in self.epochs.values())
+
+    def receive(
+        self, data: Data, size: int, session: Any, now: float
+    ) -> tuple[Verdict, Delivery | None]:
+        """Takes in a message, of an epoch that is there."""
+        return self.epochs[data.epoch].receive(data, size, session, self)
+
+    def next(self, window: int, *, ordered: bool) -> Delivery | None:
+        """The message to begin with now, if there is one.
+
+        Args:
+            window: how many may be handled at once.
+            ordered: whether it has to be the one whose turn it is.
+        """
+        if self.active >= window:
+            return None
+        for epoch in self.epochs.values():
+            delivery = epoch.next(ordered=ordered)
+            if delivery is not None:
+                self.active += 1
+                return delivery
+        return None
+
+    def finish(self, delivery: Delivery, now: float, *, handled: bool) -> Mark | None:
+        """A message that was begun is finished.
+
+        Returns:
+            What to note of it, if it was handled.
+        """
+        self.active -= 1
+        assert delivery.epoch is not None
+        return delivery.epoch.finish(delivery, handled=handled)
+
+
 class Line:
     """Messages that are handled as they come: of one sender and channel.
 
@@ -259,14 +311,12 @@ class Line:
     Attributes:
         sender: and the other as above.
         active: how many are being handled.
-        owner: for who starts deliveries.
     """
 
     def __init__(self, sender: str, channel: str, *, epochs: int, ids: int, seconds: float) -> None:
         self.sender = sender
         self.channel = channel
         self.active = 0
-        self.owner: Any = None
         self._epochs = epochs
         self._ids = ids
         self._seconds = seconds
@@ -315,8 +365,8 @@ class Line:
         return "new", delivery
 
     def begin_epoch(self, epoch: str, seq: int) -> None:
-        """From here on numbers of this epoch follow this one."""
-        self._last[epoch] = seq
+        """Numbers of this epoch follow this one, if none has come yet."""
+        self._last.setdefault(epoch, seq)
         self._last.move_to_end(epoch)
         if len(self._last) > self._epochs:
             self._last.popitem(last=False)

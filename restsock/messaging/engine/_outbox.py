@@ -48,6 +48,7 @@ class Entry:
         attempts: how many deliveries have failed.
         refusals: how often it was not looked at.
         due: when something happens: no ack came in time, or it leaves again.
+        stored: whether the store has it.
         settled: whether it is over: handled, given up or withdrawn.
         gone: whether it is over, and its receiver has not handled it.
     """
@@ -63,6 +64,7 @@ class Entry:
         "seq",
         "settled",
         "size",
+        "stored",
         "timestamp",
     )
 
@@ -78,7 +80,7 @@ class Entry:
         self.attempts = attempts
         self.refusals = 0
         self.due = 0.0
-        self.settled = self.gone = False
+        self.stored = self.settled = self.gone = False
 
 
 class Settled(NamedTuple):
@@ -117,7 +119,7 @@ class Outbox:
         seq: the last number that was given.
         bytes: of all messages in it.
         again_bytes: of those that have failed and leave again.
-        skip_due: whether the receiver is to be told where the channel goes on.
+        skip_due: whether the receiver is to be told that something does not come (`skip_point`).
         introduced: whether something was sent on the present link.
         timer: for who keeps the times: when it is known to be due.
     """
@@ -145,6 +147,7 @@ class Outbox:
         # Those that have failed and leave again, and when; what is not in the first is over.
         self._again: dict[str, Entry] = {}
         self._again_due: list[tuple[float, int, str]] = []
+        self._gone = ("", 0)  # the last message that was given up, of those that are over
 
     def __len__(self) -> int:
         return self._count
@@ -191,7 +194,7 @@ class Outbox:
             record.attempts,
         )
         self._put(entry)
-        self._unsent.append(entry)
+        self.saved(entry)
 
     def _put(self, entry: Entry) -> None:
         self._order.append(entry)
@@ -200,6 +203,7 @@ class Outbox:
 
     def saved(self, entry: Entry) -> None:
         """The store has it: it may leave."""
+        entry.stored = True
         if not entry.settled:
             self._unsent.append(entry)
 
@@ -207,7 +211,8 @@ class Outbox:
         """The oldest message that is not under way, to be given up where there is no room."""
         busy = self._in_flight, self._extended
         for entry in self._order:
-            if not entry.settled and not any(entry.id in one for one in busy):
+            idle = entry.stored and not entry.settled
+            if idle and not any(entry.id in one for one in busy):
                 return entry
         return None
 
@@ -286,8 +291,15 @@ class Outbox:
         first = self._lowest()
         return self.seq + 1 if first is None else first.seq
 
+    def skip_point(self) -> ResumePoint:
+        """Where a receiver goes on that may wait for what was given up."""
+        self.skip_due = False
+        epoch, seq = self._gone
+        point = self.point()
+        return point if point.epoch == epoch else ResumePoint(epoch, seq + 1, False, None)
+
     def point(self) -> ResumePoint:
-        """Where the channel goes on, for a receiver that may wait for what was given up."""
+        """Where the channel goes on."""
         first = self._lowest()
         if first is None:
             return ResumePoint(self.epoch, self.seq + 1, False, None)
@@ -451,6 +463,8 @@ class Outbox:
         """The first message that is not settled."""
         order = self._order
         while order and order[0].settled:
-            if order.popleft().gone and self.introduced:
+            entry = order.popleft()
+            if entry.gone and self.introduced:
                 self.skip_due = True
+                self._gone = entry.epoch, entry.seq
         return order[0] if order else None

@@ -308,7 +308,7 @@ def _text(payload: dict[str, Any], member: str, most: int) -> str:
 def _epoch(value: Any) -> str:
     if not is_name(value) or len(value) > _MAX_EPOCH:
         raise Malformed("the epoch is not a text of 1 to 64 printable characters")
-    return value
+    return str(value)
 
 
 def _check_headers(headers: object) -> Mapping[str, str]:

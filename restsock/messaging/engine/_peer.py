@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._credit import Credit, Grants
@@ -104,8 +104,7 @@ class Sender:
 
     Attributes:
         name: as above.
-        inboxes: what comes with numbers and at least once: by channel, then by epoch, the latest
-            used last.
+        inboxes: what comes with numbers and at least once, by channel.
         lines: what comes without that promise, by channel.
         peers: how many of it are connected.
     """
@@ -114,7 +113,7 @@ class Sender:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.inboxes: dict[str, OrderedDict[str, Inbox]] = {}
+        self.inboxes: dict[str, Inbox] = {}
         self.lines: dict[str, Line] = {}
         self.peers = 0
 
@@ -136,6 +135,7 @@ class Peer:
         destination: where messages to it go.
         sender: whose messages it brings.
         options: limits.
+        number: above those of all peers that were connected before.
 
     Attributes:
         link: and the others as above.
@@ -160,11 +160,17 @@ class Peer:
     """
 
     def __init__(
-        self, link: Link, destination: Destination, sender: Sender, options: MessagingOptions
+        self,
+        link: Link,
+        destination: Destination,
+        sender: Sender,
+        options: MessagingOptions,
+        number: int,
     ) -> None:
         self.link = link
         self.destination = destination
         self.sender = sender
+        self.number = number
         self.credit: Credit | None = None
         self.grants: Grants | None = None
         if link.credit is not None:

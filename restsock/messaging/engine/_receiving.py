@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._inbox import Delivery, Inbox, Line
+from ._inbox import Delivery, Epoch, Inbox, Line
 from ._payloads import Data, Resumed, quoted
 from ._peer import Peer, Sender
 from ._queue import Queue
@@ -59,7 +59,7 @@ class Receiving:
         self._options = context.options
         self._sending = sending
         self.senders: OrderedDict[str, Sender] = OrderedDict()
-        self._inboxes = 0
+        self._epochs = 0
         self._nowhere = self.new_line("", "")  # where refused messages are
         # What has come at most once and was not begun when its session ended.
         self._left_over: Queue[Delivery] = Queue(
@@ -79,8 +79,10 @@ class Receiving:
 
     def restore(self, mark: Mark) -> None:
         """What a sender is known to have sent, from a former run."""
-        inbox = Inbox(mark.sender, mark.channel, mark.epoch, mark.upto, mark.seqs)
-        self._keep(self.sender(mark.sender), inbox)
+        inbox = self.sender(mark.sender).inboxes.setdefault(
+            mark.channel, Inbox(mark.sender, mark.channel)
+        )
+        self._keep(inbox, Epoch(*mark.key, mark.upto, mark.seqs))
 
     def connect(self, peer: Peer, now: float) -> None:
         """A peer is connected: it is told what has come of its messages."""
@@ -89,9 +91,9 @@ class Receiving:
         if peer.link.foreign:
             return
         points = []
-        for channel, epochs in peer.sender.inboxes.items():
-            inbox = next(reversed(epochs.values()))
-            point = f'{{"epoch":{quoted(inbox.epoch)},"seq":{inbox.upto}}}'
+        for channel, inbox in peer.sender.inboxes.items():
+            epoch = next(reversed(inbox.epochs.values()))
+            point = f'{{"epoch":{quoted(epoch.epoch)},"seq":{epoch.upto}}}'
             points.append(f"{quoted(channel)}:{point}")
         for part in parts(points):
             self._sending.control(peer, self._context.envelope("resume", part, now))
@@ -101,68 +103,71 @@ class Receiving:
         sender = peer.sender
         sender.peers -= 1
         peer.acks.clear()
-        for epochs in sender.inboxes.values():
-            for inbox in epochs.values():
-                if not inbox.idle:
-                    inbox.drop(peer)
+        for inbox in sender.inboxes.values():
+            for epoch in inbox.epochs.values():
+                if not epoch.idle:
+                    epoch.drop(peer)
         for delivery in peer.waiting.clear():
             if isinstance(delivery.line, Line):
-                self._leave_over(delivery)
+                self._leave_over(delivery, delivery.line)
         if not sender.peers and sender.temporary:
             del self.senders[sender.name]
-            self._inboxes -= sum(map(len, sender.inboxes.values()))
+            self._epochs -= sum(len(inbox.epochs) for inbox in sender.inboxes.values())
 
-    def _leave_over(self, delivery: Delivery) -> None:
+    def _leave_over(self, delivery: Delivery, line: Line) -> None:
         if delivery.data.reliable:
-            delivery.line.refuse(delivery)
+            line.refuse(delivery)
             return
         delivery.queue = self._left_over
         delivery.ticket, dropped = self._left_over.put(delivery, delivery.size)
         for other in dropped:
+            assert isinstance(other.line, Line)
             other.line.refuse(other)
         self._dropped("disconnected", len(dropped))
 
     def _inbox(self, sender: Sender, data: Data) -> Inbox | None:
-        """Where a numbered message goes; `None` if the sender has too many channels."""
-        epochs = sender.inboxes.get(data.channel)
-        if epochs is not None:
-            inbox = epochs.get(data.epoch)
-            if inbox is not None:
-                if len(epochs) > 1:
-                    epochs.move_to_end(data.epoch)
-                return inbox
-        elif len(sender.inboxes) >= self._options.max_channels:
+        """Where a numbered message goes; `None` if that would be too much to remember."""
+        inbox = sender.inboxes.get(data.channel)
+        if inbox is not None and data.epoch in inbox.epochs:
+            if len(inbox.epochs) > 1:
+                inbox.epochs.move_to_end(data.epoch)
+            return inbox
+        if self._epochs >= self._options.max_inboxes and not self._forget_sender():
             return None
-        if self._inboxes >= self._options.max_inboxes and not self._forget_sender():
-            return None
-        inbox = Inbox(sender.name, data.channel, data.epoch, (data.low or data.seq) - 1)
-        self._keep(sender, inbox)
+        if inbox is None:
+            if len(sender.inboxes) >= self._options.max_channels:
+                return None
+            inbox = sender.inboxes[data.channel] = Inbox(sender.name, data.channel)
+        upto = (data.low or data.seq) - 1
+        self._keep(inbox, Epoch(sender.name, data.channel, data.epoch, upto))
         return inbox
 
-    def _keep(self, sender: Sender, inbox: Inbox) -> None:
-        epochs = sender.inboxes.setdefault(inbox.channel, OrderedDict())
-        epochs[inbox.epoch] = inbox
-        self._inboxes += 1
-        if len(epochs) > self._options.max_epochs:
-            old = next((one for one in epochs.values() if one.idle and one is not inbox), None)
+    def _keep(self, inbox: Inbox, epoch: Epoch) -> None:
+        inbox.epochs[epoch.epoch] = epoch
+        self._epochs += 1
+        if len(inbox.epochs) > self._options.max_epochs:
+            old = next(
+                (one for one in inbox.epochs.values() if one.idle and one is not epoch), None
+            )
             if old is not None:
-                del epochs[old.epoch]
+                del inbox.epochs[old.epoch]
                 self._forget(old)
 
     def _forget_sender(self) -> bool:
         """Forgets the sender that was connected the longest time ago."""
         for sender in self.senders.values():
-            inboxes = [inbox for epochs in sender.inboxes.values() for inbox in epochs.values()]
+            inboxes = sender.inboxes.values()
             if not sender.peers and inboxes and all(inbox.idle for inbox in inboxes):
                 del self.senders[sender.name]
                 for inbox in inboxes:
-                    self._forget(inbox)
+                    for epoch in inbox.epochs.values():
+                        self._forget(epoch)
                 return True
         return False
 
-    def _forget(self, inbox: Inbox) -> None:
-        self._inboxes -= 1
-        self._context.effects.forget.append((inbox.sender, inbox.channel, inbox.epoch))
+    def _forget(self, epoch: Epoch) -> None:
+        self._epochs -= 1
+        self._context.effects.forget.append((epoch.sender, epoch.channel, epoch.epoch))
         self._context.dirty()
 
     def _line(self, sender: Sender, channel: str) -> Line | None:
@@ -181,6 +186,12 @@ class Receiving:
             ids=options.dedup_messages,
             seconds=options.dedup_seconds,
         )
+
+    def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
+        """See `Engine.begin`."""
+        line = self._line(peer.sender, channel)
+        if line is not None:
+            line.begin_epoch(epoch, seq)
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -203,7 +214,7 @@ class Receiving:
         if data.reliable and data.seq:
             line = self._inbox(peer.sender, data)
             if line is not None and data.low:
-                self.skip(line, data.low)
+                self.skip(line, data.epoch, data.low)
         else:
             line = self._line(peer.sender, data.channel)
         if line is None:
@@ -220,7 +231,9 @@ class Receiving:
         elif verdict == "duplicate":
             counters.duplicate += 1
             if data.reliable:
-                peer.acks.append(Delivery(data, size, peer, line))
+                known = Delivery(data, size, peer, line)
+                known.epoch = line.epochs[data.epoch] if isinstance(line, Inbox) else None
+                peer.acks.append(known)
             else:
                 self._release(peer, size)
             self._context.flush(peer)
@@ -250,9 +263,10 @@ class Receiving:
         queue = peer.waiting
         delivery.queue = queue
         delivery.ticket, dropped = queue.put(delivery, delivery.size)
-        for other in dropped:
+        for other in dropped:  # of a foreign peer: others keep to their credit
+            assert isinstance(other.line, Line)
             other.line.refuse(other)
-            self._dropped("queue_full" if peer.grants is None else "credit")
+            self._dropped("queue_full")
             if other.data.reliable:
                 other.verdict = Refusal("overflow", label="overflow")
                 peer.acks.append(other)
@@ -268,11 +282,16 @@ class Receiving:
             self._context.host.work(delivery.line)
 
     def _again(self, peer: Peer, delivery: Delivery, data: Data, size: int) -> None:
-        """A message has come again that is here still: its end is told to this delivery."""
-        delivery.data.attempt = data.attempt
-        if delivery.session is peer:
+        """A message has come again that is here still: its end is told to the latest delivery.
+
+        What comes late over a former connection is an earlier one.
+        """
+        before: Peer = delivery.session
+        if peer.number < before.number:
             self._release(peer, size)
         else:
+            self._release(before, delivery.size)
+            delivery.data.attempt = data.attempt
             delivery.session, delivery.size = peer, size
         self._context.flush(peer)
 
@@ -304,8 +323,12 @@ class Receiving:
                     self._context.host.drained(peer)
         return delivery
 
-    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> None:
-        """A message that was begun is finished: it was handled, or not."""
+    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
+        """A message that was begun is finished: it was handled, or not.
+
+        Returns:
+            Whether that is for the store.
+        """
         line, data, context = delivery.line, delivery.data, self._context
         peer: Peer = delivery.session
         mark = line.finish(delivery, now, handled=refusal is None)
@@ -314,24 +337,23 @@ class Receiving:
         if refusal is None:
             counters.handled += 1
             counters.by_channel(counters.published, line.channel)
-        if not data.reliable:
+        if mark is not None and not peer.sender.temporary:
+            context.effects.mark(mark)
+            context.effects.acks.append(delivery)
+            context.dirty()
+            return True
+        if data.reliable:
+            peer.acks.append(delivery)
+        else:
             if refusal is not None:
                 self._dropped(refusal.label)
             self._release(peer, delivery.size)
-        elif mark is not None:
-            if peer.sender.temporary:
-                peer.acks.append(delivery)
-            else:
-                context.effects.mark(mark)
-                context.effects.acks.append(delivery)
-                context.dirty()
-        else:
-            peer.acks.append(delivery)
         context.flush(peer)
+        return False
 
-    def skip(self, inbox: Inbox, next: int) -> None:
-        """Messages of a sender up to a number do not come any more."""
-        for delivery in inbox.skip(next):
+    def skip(self, inbox: Inbox, epoch: str, next: int) -> None:
+        """Messages of a sender below a number do not come any more."""
+        for delivery in inbox.epochs[epoch].skip(next):
             peer: Peer = delivery.session
             if delivery.queue is not None:
                 delivery.queue.remove(delivery.ticket)
@@ -343,14 +365,14 @@ class Receiving:
     def resumed(self, peer: Peer, resumed: Resumed) -> None:
         """A sender says where its channels go on."""
         for channel, point in resumed.channels.items():
-            epochs = peer.sender.inboxes.get(channel)
-            if epochs is None:
+            inbox = peer.sender.inboxes.get(channel)
+            if inbox is None:
                 continue
-            inbox = epochs.get(point.epoch)
+            epoch = inbox.epochs.get(point.epoch)
             missed = point.missed
-            if inbox is not None:
-                missed = max(0, point.next - 1 - inbox.upto)
-                self.skip(inbox, point.next)
+            if epoch is not None:
+                missed = max(0, point.next - 1 - epoch.upto)
+                self.skip(inbox, point.epoch, point.next)
             if missed != 0 or not point.recovered:
                 self._context.host.recovered(peer, channel, missed)
 
@@ -370,16 +392,16 @@ class Receiving:
         sending = self._sending
         if not peer.controls and peer.acks:  # else it does not read what it was told before
             acks, peer.acks = peer.acks, []
-            last: dict[Inbox, Delivery] = {}
+            last: dict[Epoch, Delivery] = {}
             for delivery in acks:
                 self._release(peer, delivery.size)
-                line, seq = delivery.line, delivery.data.seq
+                epoch, seq = delivery.epoch, delivery.data.seq
                 if delivery.verdict is not None:
                     sending.control(peer, self._nack(delivery.data, delivery.verdict, now))
-                elif isinstance(line, Inbox) and seq <= line.upto:
-                    other = last.get(line)
+                elif epoch is not None and seq <= epoch.upto:
+                    other = last.get(epoch)
                     if other is None or other.data.seq < seq:
-                        last[line] = delivery
+                        last[epoch] = delivery
                 else:
                     sending.control(peer, self._ack(delivery.data, now, upto=False))
             for delivery in last.values():

@@ -327,7 +327,7 @@ class Sending:
         if peer.credit is not None:
             peer.credit.take(size)
         counters.by_channel(counters.sent, outgoing.channel)
-        if queue is peer.destination.queue and queue.policy == "block":
+        if queue.policy == "block":
             self._context.host.room(peer.destination)
         return "sent"
 
@@ -336,10 +336,10 @@ class Sending:
 
     def _skip(self, peer: Peer, outbox: Outbox, now: float) -> None:
         """Tells the receiver where a channel goes on."""
-        outbox.skip_due = False
+        point = outbox.skip_point()
         if peer.link.foreign:
             return
-        channels = f"{quoted(outbox.channel)}:{point_json(outbox.point())}"
+        channels = f"{quoted(outbox.channel)}:{point_json(point)}"
         outgoing = self._context.envelope("resumed", f'{{"channels":{{{channels}}}}}', now)
         if not peer.link.send(outgoing):
             peer.controls.append(outgoing)

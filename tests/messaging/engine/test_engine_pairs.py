@@ -226,7 +226,7 @@ class Schedule(RuleBasedStateMachine):
         self.end_old()
         self.settle_right()
         self.reconnect()
-        for _ in range(400):
+        for _ in range(5 * self.numbers + 100):
             assert self.out is not None
             self.left.settle()
             self.settle_right()

@@ -1,0 +1,520 @@
+"""Driver: runs an engine on trio, with its store and its clock.
+
+Its tasks:
+
+- one that does with the store what the engine has for it, and then has peers told: what happens in
+  one turn of the loop is one call of the store, and one ack;
+- for a store that takes its time, one that adds messages to it, all that have come meanwhile in one
+  go, and one that removes what is not needed any more;
+- one that waits for the time at which the engine has something to do;
+- for each line of messages one that has them handled, while there are any.
+
+A store that fails loses nothing: what is sent is refused, and all else is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+from restsock._limit_log import LimitLog
+from restsock.connection import failure_of
+
+from ._errors import MessagingClosed, StoreFailed
+from ._ids import IdSource
+from ._options import MessagingOptions
+from ._store import Store
+from .engine import (
+    DeadLetter,
+    Delivery,
+    Destination,
+    Effects,
+    Engine,
+    Entry,
+    Inbox,
+    Line,
+    Outbox,
+    Peer,
+    RecordKey,
+    Reply,
+    Request,
+)
+
+__all__ = ["Driver", "Owner"]
+
+_log = logging.getLogger("restsock.messaging")
+
+# Seconds until a store that has failed is tried again.
+_RETRY = 1.0
+
+T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """Whose messages a driver runs. None of these raises, nor waits unless it is async."""
+
+    def plan(self, channel: str) -> tuple[int, bool]:
+        """How many messages of a line may be handled at once, and whether they begin in order."""
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Has a message handled, and calls `Engine.finish`."""
+
+    async def answer(self, peer: Peer, request: Request) -> None:
+        """Has a request answered, and calls `Engine.reply`."""
+
+    def may(self, peer: Peer, action: str, name: str) -> bool:
+        """See `Host.may`."""
+
+    def restored(self, letter: DeadLetter) -> None:
+        """The store has a message that was given up in a former run."""
+
+    def buried(self, letter: DeadLetter) -> None:
+        """A message was given up."""
+
+    def recovered(self, peer: Peer, channel: str, missed: int | None) -> None:
+        """See `Host.recovered`."""
+
+
+class _Saving:
+    """A message on its way into the store."""
+
+    __slots__ = ("done", "entry", "error", "outbox")
+
+    def __init__(self, outbox: Outbox, entry: Entry) -> None:
+        self.outbox = outbox
+        self.entry = entry
+        self.done = trio.Event()
+        self.error: Exception | None = None
+
+
+class Driver:
+    """See above. It is the host of its engine.
+
+    Args:
+        store: keeps what is sent at least once.
+        options: limits and times.
+        owner: whose it is.
+
+    Attributes:
+        engine: what it runs.
+        open: whether it runs.
+        options: as above.
+        log: of what a peer can repeat.
+    """
+
+    engine: Engine
+
+    def __init__(self, store: Store, options: MessagingOptions, owner: Owner) -> None:
+        self.open = False
+        self.log = LimitLog(_log)
+        self.options = options
+        self._store = store
+        self._owner = owner
+        self._nursery: trio.Nursery
+        self._token: trio.lowlevel.TrioToken
+        self._failure: Exception | None = None
+        self._ending = False
+        self._dirty = trio.Event()
+        self._storing: list[Effects] = []  # what the tasks are at
+        self._rest = Effects()
+        self._rest_due = trio.Event()
+        self._to_save: list[_Saving] = []
+        self._save_due = trio.Event()
+        self._alarm = trio.Event()
+        self._runners: dict[Inbox | Line, int] = {}
+        self._busy = 0  # runners, and answers
+        self._idle = trio.lowlevel.ParkingLot()
+        self._lots: dict[Destination | Peer, trio.lowlevel.ParkingLot] = {}
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs the engine for as long as the block lasts.
+
+        Raises:
+            Exception: what makes the store unusable, or a handler has raised as fatal.
+        """
+        self._token = trio.lowlevel.current_trio_token()
+        error: Exception | None = None
+        await self._store.open()
+        try:
+            await self._load()
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._start_tasks()
+                self.open = True
+                try:
+                    yield
+                except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
+                    error = exc
+                else:
+                    await self._wind_down()
+                self._ending = True
+                nursery.cancel_scope.cancel()
+        finally:
+            self.open, self._ending = False, True
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(self.options.grace):
+                    await self._store_last()
+                self._release_waiting()
+                await self._store.aclose()
+        if error is not None or self._failure is not None:
+            raise error or self._failure  # type: ignore[misc]  # one of them is there
+
+    async def _load(self) -> None:
+        ids = IdSource(os.urandom)
+        loaded = await self._store.load()
+        self.engine = Engine(
+            self.options,
+            epoch=ids.epoch(),
+            host=self,
+            new_id=ids.uuid,
+            chance=random.random,
+            wall=time.time() - trio.current_time(),
+        )
+        for record in loaded.records:
+            self.engine.restore(record)
+        for mark in loaded.marks:
+            self.engine.restore_mark(mark)
+        for letter in loaded.dead:
+            self._owner.restored(letter)
+
+    def _start_tasks(self) -> None:
+        loops = [self._flush_loop, self._timer_loop]
+        if self._store.durable:
+            loops += [self._save_loop, self._rest_loop]
+        for loop in loops:
+            self._nursery.start_soon(loop)
+
+    async def _wind_down(self) -> None:
+        """Lets what has begun come to its end, for a while, and tells the peers."""
+        self._ending = True  # nothing more is begun
+        with trio.move_on_after(self.options.grace):
+            while self._busy:
+                await self._idle.park()
+            await self._store_last()
+        for peer in [*self.engine.peers.values()]:
+            self.engine.flush(trio.current_time())
+            peer.link.close_soon(1001, "going away")
+
+    async def _store_last(self) -> None:
+        """What is known to be handled is stored, if the store takes it."""
+        if not hasattr(self, "engine"):
+            return
+        left = [*self._storing, self._rest, self.engine.take()]
+        self._rest = Effects()
+        self._storing.clear()
+        try:
+            for effects in left:
+                if effects.marks:
+                    await self._store.mark([*effects.marks.values()])
+                self._tell_stored(effects)
+            for effects in left:
+                await self._clean(effects)
+        except Exception as exc:  # noqa: BLE001  # of any store; the peers send it again
+            _log.error("the store could not keep what was handled last: %s", failure_of(exc))
+
+    def _release_waiting(self) -> None:
+        """Nobody may wait for what does not come any more."""
+        for saving in self._to_save:
+            saving.error = MessagingClosed("the messaging was closed")
+            saving.done.set()
+        self._to_save.clear()
+        if hasattr(self, "engine"):
+            for peer in [*self.engine.peers.values()]:
+                self.engine.detach(peer, trio.current_time())
+        for lot in self._lots.values():
+            lot.unpark_all()
+
+    def check_open(self) -> None:
+        """Raises `MessagingClosed` unless it runs."""
+        if not self.open:
+            raise MessagingClosed("this messaging is not open: use it inside its `async with`")
+
+    def fail(self, error: Exception) -> None:
+        """Ends it with an error."""
+        if self._failure is None:
+            self._failure = error
+        self._nursery.cancel_scope.cancel()
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Has something called on the loop, from any thread; at once, if that is the loop's."""
+        try:
+            here = trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:
+            here = False
+        if here:
+            function(*args)
+            return
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            pass  # it is over, whatever it was for
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Starts a task that ends with the messaging."""
+        if not self._ending:
+            self._nursery.start_soon(function, *args)
+
+    async def start(self, function: Callable[..., Awaitable[object]], *args: Any) -> Any:
+        """Starts a task that ends with the messaging, and waits until it says that it is ready."""
+        return await self._nursery.start(function, *args)
+
+    # --- sending ------------------------------------------------------------------------------
+
+    async def save(self, outbox: Outbox, entry: Entry) -> None:
+        """Has the store keep a message, which then leaves.
+
+        If cancelled, it may be kept and leave all the same.
+
+        Raises:
+            StoreFailed: it could not.
+            MessagingClosed: the messaging was closed before.
+        """
+        if not self._store.durable:
+            try:
+                await self._store.add([outbox.record(entry)])
+            except Exception as exc:
+                self.engine.withdrawn(outbox, entry)
+                raise StoreFailed(f"the store could not keep a message: {exc}") from exc
+            self.engine.saved(outbox, entry, trio.current_time())
+            return
+        saving = self._save_soon(outbox, entry)
+        await saving.done.wait()
+        if isinstance(saving.error, MessagingClosed):
+            raise saving.error
+        if saving.error is not None:
+            error = saving.error
+            raise StoreFailed(f"the store could not keep a message: {error}") from error
+
+    def save_nowait(self, outbox: Outbox, entry: Entry) -> None:
+        """The same without waiting. What the store cannot keep then is told in the log alone."""
+        if self._store.durable:
+            self._save_soon(outbox, entry)
+        else:
+            self.start_soon(self.save, outbox, entry)
+
+    def _save_soon(self, outbox: Outbox, entry: Entry) -> _Saving:
+        saving = _Saving(outbox, entry)
+        self._to_save.append(saving)
+        self._save_due.set()
+        return saving
+
+    async def revive(self, key: RecordKey) -> None:
+        """Has the store forget a dead letter."""
+        await self._persist(self._store.revive, [key])
+
+    @property
+    def durable(self) -> bool:
+        """Whether the store takes its time."""
+        return self._store.durable
+
+    async def park(self, what: Destination | Peer) -> None:
+        """Waits until there may be room again.
+
+        Raises:
+            MessagingClosed: the messaging is over.
+        """
+        await self.wait_drained(what)
+        self.check_open()
+
+    async def wait_drained(self, what: Destination | Peer) -> None:
+        """The same, and raises nothing."""
+        lot = self._lots.setdefault(what, trio.lowlevel.ParkingLot())
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._lots.get(what) is lot:
+                del self._lots[what]
+
+    # --- the host of the engine ---------------------------------------------------------------
+
+    def work(self, line: Inbox | Line) -> None:
+        """See `Host`."""
+        if self._ending:
+            return
+        window, _ = self._owner.plan(line.channel)
+        running = self._runners.get(line, 0)
+        if running < window:
+            self._runners[line] = running + 1
+            self._busy += 1
+            self._nursery.start_soon(self._run_line, line)
+
+    def dirty(self) -> None:
+        """See `Host`."""
+        self._dirty.set()
+
+    def asked(self, peer: Peer, request: Request) -> None:
+        """See `Host`."""
+        if not self._ending:
+            self._busy += 1
+            self._nursery.start_soon(self._answer, peer, request)
+
+    def answered(self, waiter: Any, reply: Reply | None) -> None:
+        """See `Host`."""
+        waiter.answer(reply)
+
+    def dead(self, letter: DeadLetter) -> None:
+        """See `Host`."""
+        self._owner.buried(letter)
+
+    def room(self, destination: Destination) -> None:
+        """See `Host`."""
+        if self._lots:
+            self._unpark(destination)
+
+    def recovered(self, peer: Peer, channel: str, missed: int | None) -> None:
+        """See `Host`."""
+        self._owner.recovered(peer, channel, missed)
+
+    def may(self, peer: Peer, action: str, name: str) -> bool:
+        """See `Host`."""
+        return self._owner.may(peer, action, name)
+
+    def alarm(self, due: float) -> None:
+        """See `Host`."""
+        self._alarm.set()
+
+    def drained(self, peer: Peer) -> None:
+        """See `Host`."""
+        self._unpark(peer)
+
+    def _unpark(self, what: Destination | Peer) -> None:
+        lot = self._lots.get(what)
+        if lot is not None:
+            lot.unpark_all()
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    async def _run_line(self, line: Inbox | Line) -> None:
+        owner, engine = self._owner, self.engine
+        try:
+            while not self._ending:
+                window, ordered = owner.plan(line.channel)
+                delivery = engine.next(line, window, ordered=ordered)
+                if delivery is None:
+                    break
+                if window > 1:
+                    self.work(line)  # there may be one more
+                await owner.handle(delivery)
+        finally:
+            running = self._runners[line] - 1
+            if running:
+                self._runners[line] = running
+            else:
+                del self._runners[line]
+            self._end_one()
+
+    async def _answer(self, peer: Peer, request: Request) -> None:
+        try:
+            await self._owner.answer(peer, request)
+        finally:
+            self._end_one()
+
+    def _end_one(self) -> None:
+        self._busy -= 1
+        if not self._busy:
+            self._idle.unpark_all()
+
+    async def _timer_loop(self) -> None:
+        while True:
+            due = self.engine.due()
+            self._alarm = trio.Event()
+            with trio.move_on_at(trio.current_time() + 86_400 if due is None else due):
+                await self._alarm.wait()
+            self.engine.tick(trio.current_time())
+
+    async def _flush_loop(self) -> None:
+        durable = self._store.durable
+        while True:
+            await self._dirty.wait()
+            self._dirty = trio.Event()
+            effects = self.engine.take()
+            self._storing.append(effects)
+            if effects.marks:
+                if durable:
+                    self.engine.flush(trio.current_time())  # what does not wait for the store
+                await self._persist(self._store.mark, [*effects.marks.values()])
+            self._tell_stored(effects)
+            self.engine.flush(trio.current_time())
+            if not durable:
+                await self._clean(effects)
+            self._storing.remove(effects)
+            if not durable:
+                continue
+            if effects.done or effects.attempts or effects.dead or effects.forget:
+                self._rest.done += effects.done
+                self._rest.attempts.update(effects.attempts)
+                self._rest.dead += effects.dead
+                self._rest.forget += effects.forget
+                self._rest_due.set()
+
+    def _tell_stored(self, effects: Effects) -> None:
+        self.engine.stored(effects)
+        for delivery in effects.acks:
+            if delivery.owner is not None:
+                delivery.owner.set()
+
+    async def _rest_loop(self) -> None:
+        while True:
+            await self._rest_due.wait()
+            self._rest_due = trio.Event()
+            rest, self._rest = self._rest, Effects()
+            self._storing.append(rest)
+            await self._clean(rest)
+            self._storing.remove(rest)
+
+    async def _clean(self, effects: Effects) -> None:
+        store = self._store
+        if effects.attempts:
+            await self._persist(store.attempts, effects.attempts)
+        if effects.done:
+            await self._persist(store.done, effects.done)
+        if effects.dead:
+            await self._persist(store.dead, effects.dead)
+        if effects.forget:
+            await self._persist(store.forget, effects.forget)
+
+    async def _persist(self, call: Callable[[T], Awaitable[None]], what: T) -> None:
+        """Tries until the store takes it."""
+        while True:
+            try:
+                await call(what)
+            except Exception as exc:  # noqa: BLE001  # of any store; there is a disk behind it
+                self.engine.counters.one(self.engine.counters.errors, "store")
+                self.log.say("store", "the store failed, trying again: %s", failure_of(exc))
+                await trio.sleep(_RETRY)
+            else:
+                return
+
+    async def _save_loop(self) -> None:
+        while True:
+            await self._save_due.wait()
+            self._save_due = trio.Event()
+            batch, self._to_save = self._to_save, []
+            error: Exception | None = None
+            try:
+                await self._store.add([one.outbox.record(one.entry) for one in batch])
+            except trio.Cancelled:
+                self._to_save = batch + self._to_save  # they are told that it is over
+                raise
+            except Exception as exc:  # noqa: BLE001  # of any store; told to who waits for it
+                error = exc
+                self.engine.counters.one(self.engine.counters.errors, "store")
+                self.log.say("store", "the store failed to keep messages: %s", failure_of(exc))
+            now = trio.current_time()
+            for saving in batch:
+                saving.error = error
+                if error is None:
+                    self.engine.saved(saving.outbox, saving.entry, now)
+                else:
+                    self.engine.withdrawn(saving.outbox, saving.entry)
+                saving.done.set()
