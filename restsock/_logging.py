@@ -30,6 +30,7 @@ LOGGERS = (
     "restsock.hub.admin",
     "restsock.hub.audit",
     "restsock.ingress",
+    "restsock.messaging",
     "restsock.openapi",
     "restsock.server",
     "restsock.sync",

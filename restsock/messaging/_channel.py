@@ -205,7 +205,7 @@ class Channel:
         most = self._options.max_message
         if destination.peer is not None:
             most = min(most, destination.peer.link.max_message)
-        elif destination.without:
+        elif self._driver.engine.is_without(destination):
             name = self.to or "the listener"
             raise MessagingUnavailable(f"{name} is connected, and knows no messaging")
         return content_of(self.name, body, headers, reply_to, most), destination

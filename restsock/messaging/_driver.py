@@ -202,11 +202,10 @@ class Driver:
                 await self._idle.park()
             await self._store_last()
         for peer in [*self.engine.peers.values()]:
-            self.engine.flush(trio.current_time())
             peer.link.close_soon(1001, "going away")
 
     async def _store_last(self) -> None:
-        """What is known to be handled is stored, if the store takes it."""
+        """What is known to be handled is stored, if the store takes it, and the peers are told."""
         if not hasattr(self, "engine"):
             return
         left = [*self._storing, self._rest, self.engine.take()]
@@ -217,10 +216,12 @@ class Driver:
                 if effects.marks:
                     await self._store.mark([*effects.marks.values()])
                 self._tell_stored(effects)
+            self.engine.flush(trio.current_time())
             for effects in left:
                 await self._clean(effects)
         except Exception as exc:  # noqa: BLE001  # of any store; the peers send it again
             _log.error("the store could not keep what was handled last: %s", failure_of(exc))
+        self.engine.flush(trio.current_time())
 
     def _release_waiting(self) -> None:
         """Nobody may wait for what does not come any more."""

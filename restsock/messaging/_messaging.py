@@ -388,13 +388,13 @@ class Messaging:
         self._owner.resubscribe(session)
         return session
 
-    def unavailable(self, name: str | None, *, dialed: bool) -> None:
-        """A peer has connected that knows no messaging.
+    def unavailable(self, name: str | None, *, dialed: bool, connected: bool = True) -> None:
+        """A peer has connected that knows no messaging, or has gone again.
 
-        What is sent to it is refused from now on, until one of that name is attached.
+        What is sent to it while it is connected is refused.
         """
         if self._driver.open and (name is not None or dialed):
-            self._driver.engine.without(name or "")
+            self._driver.engine.without(name or "", connected=connected)
 
     def note_listening(self) -> None:
         """A carrier waits for peers: with nobody connected for 5 minutes, it is not healthy."""

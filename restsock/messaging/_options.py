@@ -90,7 +90,7 @@ class MessagingOptions:
     history_seconds: float = 60.0
     """For how long."""
 
-    max_channels: int = 1000
+    max_channels: int = 200
     """Channels of one peer; and channels that are counted by name."""
 
     max_epochs: int = 16

@@ -154,7 +154,7 @@ class Owner:
             "dead_letter",
             "a message on the channel %s to %r was given up: %s",
             letter.record.channel,
-            letter.record.destination,
+            letter.record.destination.removeprefix("\0"),  # of a session
             letter.reason,
         )
         self.dead_letters.tell(letter)

@@ -108,10 +108,22 @@ def connect(
     name: str | None = "edge-1",
     principal: Principal | None = None,
     metadata: Mapping[str, Any] | None = None,
+    max_message: int = 64 * 1024,
 ) -> MemoryLink:
-    """Connects two messagings; returns the link of the dialer."""
+    """Connects two messagings; returns the link of the dialer.
+
+    Args:
+        nursery: for the tasks that pass on what is sent.
+        dialer: one of them.
+        listener: the other one.
+        name: of the dialer.
+        principal: of the dialer.
+        metadata: of the dialer.
+        max_message: what the listener takes.
+    """
     id = f"connection-{next(_numbers)}"
-    out = MemoryLink(id, name=None, dialed=True, credit=credit_of(listener))
+    credit = credit_of(listener)
+    out = MemoryLink(id, name=None, dialed=True, credit=credit, max_message=max_message)
     back = MemoryLink(
         id,
         name=name,

@@ -70,6 +70,9 @@ class Answers:
 
     def resume(self, peer: Peer, resume: Resume, now: float) -> None:
         """A peer says what it has handled, once on each link; it is told where that goes on."""
+        if peer.deaf:
+            self._context.counters.one(self._context.counters.errors, "unread")
+            return
         points: list[str] = []
         for channel, (epoch, seq) in resume.channels.items():
             outbox = peer.destination.outboxes.get(channel)
@@ -83,7 +86,7 @@ class Answers:
                     self._settling.handled(peer.destination, outbox, handled)
             points.append(f"{quoted(channel)}:{point_json(point)}")
         for part in parts(points):
-            self._sending.control(peer, self._context.envelope("resumed", part, now))
+            peer.tell(self._context.envelope("resumed", part, now))
         self._sending.pump(peer, now)
 
     def _named(self, peer: Peer, word: Ack | Nack | Working) -> Outbox | None:

@@ -48,6 +48,7 @@ class Grants:
     Args:
         messages: how many to begin with.
         bytes: how many to begin with.
+        largest: bytes of the largest message.
 
     Attributes:
         held: messages that came and are not done with.
@@ -56,6 +57,7 @@ class Grants:
 
     __slots__ = (
         "_bytes",
+        "_largest",
         "_left",
         "_left_bytes",
         "_messages",
@@ -65,8 +67,9 @@ class Grants:
         "held_bytes",
     )
 
-    def __init__(self, messages: int, bytes: int) -> None:
+    def __init__(self, messages: int, bytes: int, largest: int) -> None:
         self._messages, self._bytes = messages, bytes
+        self._largest = largest
         self._left, self._left_bytes = messages, bytes
         self._owed = self._owed_bytes = 0
         self.held = self.held_bytes = 0
@@ -89,8 +92,13 @@ class Grants:
         self._owed_bytes += size
 
     def due(self) -> tuple[int, int] | None:
-        """What to grant now: nothing until it is a quarter of the whole, as each grant costs."""
-        if 4 * self._owed < self._messages and 4 * self._owed_bytes < self._bytes:
+        """What to grant now: each grant costs, so nothing until it is a quarter of the whole.
+
+        All that there is, though, if the peer could not send one more message: what is held here
+        may wait for that one.
+        """
+        little = 4 * self._owed < self._messages and 4 * self._owed_bytes < self._bytes
+        if not self._owed or (little and self._left and self._left_bytes >= self._largest):
             return None
         grant = self._owed, self._owed_bytes
         self._left += grant[0]

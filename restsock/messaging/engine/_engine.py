@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-# Answers that wait for a peer to read; with more, it is too much that it asks without reading.
-_MAX_CONTROLS = 1000
-
 
 class Engine:
     """See above.
@@ -121,8 +118,7 @@ class Engine:
 
     def stored(self, effects: Effects) -> None:
         """The marks of it are stored: who has sent those messages may know."""
-        for delivery in effects.acks:
-            self._receiving.stored(delivery)
+        self._receiving.stored(effects)
 
     def flush(self, now: float) -> None:
         """Tells peers what they are to be told."""
@@ -165,10 +161,13 @@ class Engine:
         if peer.acks:
             self._receiving.flush(peer, now)
 
-    def without(self, name: str) -> None:
-        """The peer of a destination has connected, and knows no messaging."""
-        destination = self._sending.destination(name)
-        destination.without = destination.peer is None
+    def without(self, name: str, *, connected: bool) -> None:
+        """The peer of a destination knows no messaging, and is connected or not any more."""
+        self._sending.without(name, connected=connected)
+
+    def is_without(self, destination: Destination) -> bool:
+        """Whether the peer of a destination is connected, and knows no messaging."""
+        return self._sending.is_without(destination)
 
     def receive(self, peer: Peer, envelope: Envelope, size: int, now: float) -> None:
         """An envelope has come; `size` is that of its message in bytes."""
@@ -200,7 +199,7 @@ class Engine:
                 return
             peer.grants.release(size)
         self._context.flush(peer)
-        if not is_name(envelope.id) or len(peer.controls) >= _MAX_CONTROLS:
+        if not is_name(envelope.id) or peer.deaf:
             return
         members = {"reason": "malformed: " + problem, "final": True}
         if isinstance(envelope.payload, dict):
@@ -210,7 +209,7 @@ class Engine:
                     members[name] = value
         self.counters.one(self.counters.nacks_sent, "malformed")
         payload = encode_json(members)
-        self._sending.control(peer, self._context.envelope("nack", payload, now, id=envelope.id))
+        peer.tell(self._context.envelope("nack", payload, now, id=envelope.id))
 
     # --- what goes out ------------------------------------------------------------------------
 
@@ -301,13 +300,13 @@ class Engine:
         """Asks for time for a message that is being handled."""
         peer: Peer = delivery.session
         data = delivery.data
-        if data.reliable and not peer.closed and len(peer.controls) < _MAX_CONTROLS:
+        if data.reliable and not peer.closed and not peer.deaf:
             payload = (
                 f'{{"channel":{quoted(data.channel)},"seq":{data.seq},'
                 f'"attempt":{data.attempt},"seconds":{seconds}}}'
             )
             outgoing = self._context.envelope("working", payload, now, id=data.id)
-            self._sending.control(peer, outgoing)
+            peer.tell(outgoing)
             self._sending.pump(peer, now)
 
     # --- requests -----------------------------------------------------------------------------
@@ -326,7 +325,7 @@ class Engine:
         outgoing = self._context.envelope("request", payload, now)
         if outgoing.size <= peer.link.max_message:
             peer.requests.add(outgoing.id, waiter)
-            self._sending.control(peer, outgoing)
+            peer.tell(outgoing)
             self._sending.pump(peer, now)
         return outgoing
 
@@ -352,13 +351,13 @@ class Engine:
         if outgoing.size > peer.link.max_message:
             self.reply(peer, id, now, error="the result is too large", kind="invalid")
             return
-        self._sending.control(peer, outgoing)
+        peer.tell(outgoing)
         self._sending.pump(peer, now)
 
     def _asked(self, peer: Peer, request: Request, now: float) -> None:
         id = request.id
-        if len(peer.controls) >= _MAX_CONTROLS:
-            self.counters.one(self.counters.errors, "requests_unread")
+        if peer.deaf:
+            self.counters.one(self.counters.errors, "unread")
         elif id in peer.serving:
             self.counters.one(self.counters.errors, "request_twice")
         elif len(peer.serving) >= self._options.ask_limit:

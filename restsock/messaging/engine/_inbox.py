@@ -95,6 +95,8 @@ class Epoch:
     Attributes:
         sender: and the others as above.
         upto: as above.
+        stored: the number up to which the store knows that.
+        unstored: how many messages were handled since.
     """
 
     def __init__(
@@ -103,7 +105,8 @@ class Epoch:
         self.sender = sender
         self.channel = channel
         self.epoch = epoch
-        self.upto = upto
+        self.upto = self.stored = upto
+        self.unstored = 0
         self._done = set(done)
         self._here: dict[int, Delivery] = {}  # waiting or being handled
         self._waiting: list[int] = []  # a heap; what is not in `_here` any more is over
@@ -196,25 +199,27 @@ class Epoch:
             heapify(self._waiting)
         return dropped
 
-    def skip(self, next: int) -> list[Delivery]:
+    def skip(self, next: int) -> tuple[list[Delivery], int]:
         """No number below this one will come.
 
         Returns:
-            What came and was not begun; it is over.
+            What came and was not begun, which is over; and how many will not come, of those that
+            this side has not refused itself.
         """
         if next - 1 <= self.upto:
-            return []
+            return [], 0
         below = [one for seq, one in self._here.items() if seq < next]
         dropped = [one for one in below if not one.started]
         known = [*filter(lambda seq: seq < next, self._done)]
         known += filter(lambda seq: seq < next, self._failed)
-        self._missed += next - 1 - self.upto - len(known) - (len(below) - len(dropped))
+        missed = next - 1 - self.upto - len(known) - (len(below) - len(dropped))
+        self._missed += missed
         for delivery in dropped:
             del self._here[delivery.data.seq]
         self.upto = next - 1
         self._done.difference_update(known)
         self._advance()
-        return dropped
+        return dropped, missed
 
     def _note(self, seq: int) -> Mark:
         self._done.add(seq)

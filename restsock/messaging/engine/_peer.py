@@ -24,6 +24,10 @@ __all__ = ["Destination", "Peer", "Sender", "Source", "destination_of", "sender_
 _SESSION = "\x00"
 _PRINCIPAL = "\n"
 
+# What may wait for a peer to read: more than all acks of an honest one.
+_MAX_CONTROLS = 1000
+_MAX_CONTROL_BYTES = 1024 * 1024
+
 
 def destination_of(link: Link) -> str:
     """The destination that a link leads to: the name of its peer, or empty for the listener.
@@ -60,7 +64,6 @@ class Destination:
         messages: how many are in the outboxes.
         bytes: of those.
         troubled: outboxes with messages that have failed and leave again.
-        without: whether it was connected last without messaging.
     """
 
     def __init__(self, name: str, options: MessagingOptions) -> None:
@@ -73,12 +76,16 @@ class Destination:
         self.messages = 0
         self.bytes = 0
         self.troubled: set[Outbox] = set()
-        self.without = False
 
     @property
     def temporary(self) -> bool:
         """Whether it ends with its connection."""
         return self.name.startswith(_SESSION)
+
+    @property
+    def unused(self) -> bool:
+        """Whether there is nothing to know of it: not even the last number of a channel."""
+        return not (self.outboxes or self.numbers or self.queue or self.peers)
 
     def reserved(self) -> tuple[int, int]:
         """Messages and bytes of credit that are kept for what is sent again.
@@ -122,6 +129,17 @@ class Sender:
         """Whether it ends with its connection."""
         return self.name.startswith(_SESSION)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it waits, and nothing is being handled."""
+        every = [*self.inboxes.values(), *self.lines.values()]
+        return all(one.idle for one in every)
+
+    @property
+    def remembered(self) -> int:
+        """How many epochs and lines it has."""
+        return sum(len(one.epochs) for one in self.inboxes.values()) + len(self.lines)
+
 
 Source: TypeAlias = "Outbox | Queue[Outgoing]"
 """Something to send from: the messages of a channel, or of a queue."""
@@ -142,6 +160,7 @@ class Peer:
         credit: what it lets this side send; `None` for a foreign peer.
         grants: what this side lets it send; `None` likewise.
         controls: envelopes that leave before any data.
+        control_bytes: of those.
         queue: what is sent to this very connection, at most once.
         ready: what may have something to send, in turn.
         listed: the same, to look it up.
@@ -175,8 +194,9 @@ class Peer:
         self.grants: Grants | None = None
         if link.credit is not None:
             self.credit = Credit(*link.credit)
-            self.grants = Grants(options.credit_messages, options.credit_bytes)
+            self.grants = Grants(options.credit_messages, options.credit_bytes, options.max_message)
         self.controls: deque[Outgoing] = deque()
+        self.control_bytes = 0
         self.queue = new_queue(options)
         self.ready: deque[Source] = deque()
         self.listed: set[Source] = set()
@@ -199,6 +219,16 @@ class Peer:
         self.paced = False
         self.closed = False
         self.owner: Any = None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it does not read what it is told, so that it is not told more."""
+        return len(self.controls) >= _MAX_CONTROLS or self.control_bytes >= _MAX_CONTROL_BYTES
+
+    def tell(self, outgoing: Outgoing) -> None:
+        """Has an envelope leave before all data, at the next `Sending.pump`."""
+        self.controls.append(outgoing)
+        self.control_bytes += outgoing.size
 
     def list(self, source: Source) -> None:
         """There is something to send from a source."""

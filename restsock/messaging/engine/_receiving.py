@@ -16,7 +16,7 @@ from ._queue import Queue
 from ._sending import Sending, parts
 
 if TYPE_CHECKING:
-    from ._context import Context
+    from ._context import Context, Effects
     from ._outgoing import Outgoing
     from ._records import Mark
 
@@ -59,7 +59,7 @@ class Receiving:
         self._options = context.options
         self._sending = sending
         self.senders: OrderedDict[str, Sender] = OrderedDict()
-        self._epochs = 0
+        self._remembered = 0  # epochs and lines
         self._nowhere = self.new_line("", "")  # where refused messages are
         # What has come at most once and was not begun when its session ended.
         self._left_over: Queue[Delivery] = Queue(
@@ -93,10 +93,10 @@ class Receiving:
         points = []
         for channel, inbox in peer.sender.inboxes.items():
             epoch = next(reversed(inbox.epochs.values()))
-            point = f'{{"epoch":{quoted(epoch.epoch)},"seq":{epoch.upto}}}'
+            point = f'{{"epoch":{quoted(epoch.epoch)},"seq":{epoch.stored}}}'
             points.append(f"{quoted(channel)}:{point}")
         for part in parts(points):
-            self._sending.control(peer, self._context.envelope("resume", part, now))
+            peer.tell(self._context.envelope("resume", part, now))
 
     def disconnect(self, peer: Peer) -> None:
         """A peer is not connected any more: what it sends at least once comes again."""
@@ -110,9 +110,9 @@ class Receiving:
         for delivery in peer.waiting.clear():
             if isinstance(delivery.line, Line):
                 self._leave_over(delivery, delivery.line)
-        if not sender.peers and sender.temporary:
+        if not sender.peers and (sender.temporary or not (sender.inboxes or sender.lines)):
             del self.senders[sender.name]
-            self._epochs -= sum(len(inbox.epochs) for inbox in sender.inboxes.values())
+            self._remembered -= sender.remembered
 
     def _leave_over(self, delivery: Delivery, line: Line) -> None:
         if delivery.data.reliable:
@@ -132,7 +132,7 @@ class Receiving:
             if len(inbox.epochs) > 1:
                 inbox.epochs.move_to_end(data.epoch)
             return inbox
-        if self._epochs >= self._options.max_inboxes and not self._forget_sender():
+        if not self._has_room():
             return None
         if inbox is None:
             if len(sender.inboxes) >= self._options.max_channels:
@@ -144,7 +144,7 @@ class Receiving:
 
     def _keep(self, inbox: Inbox, epoch: Epoch) -> None:
         inbox.epochs[epoch.epoch] = epoch
-        self._epochs += 1
+        self._remembered += 1
         if len(inbox.epochs) > self._options.max_epochs:
             old = next(
                 (one for one in inbox.epochs.values() if one.idle and one is not epoch), None
@@ -153,27 +153,33 @@ class Receiving:
                 del inbox.epochs[old.epoch]
                 self._forget(old)
 
-    def _forget_sender(self) -> bool:
-        """Forgets the sender that was connected the longest time ago."""
+    def _has_room(self) -> bool:
+        """Whether one more may be remembered: if need be, instead of who is away for longest."""
+        if self._remembered < self._options.max_inboxes:
+            return True
         for sender in self.senders.values():
-            inboxes = sender.inboxes.values()
-            if not sender.peers and inboxes and all(inbox.idle for inbox in inboxes):
+            if not sender.peers and sender.idle:
                 del self.senders[sender.name]
-                for inbox in inboxes:
+                self._remembered -= len(sender.lines)
+                for inbox in sender.inboxes.values():
                     for epoch in inbox.epochs.values():
                         self._forget(epoch)
                 return True
         return False
 
     def _forget(self, epoch: Epoch) -> None:
-        self._epochs -= 1
+        self._remembered -= 1
         self._context.effects.forget.append((epoch.sender, epoch.channel, epoch.epoch))
         self._context.dirty()
 
     def _line(self, sender: Sender, channel: str) -> Line | None:
         line = sender.lines.get(channel)
-        if line is None and len(sender.lines) < self._options.max_channels:
-            line = sender.lines[channel] = self.new_line(sender.name, channel)
+        if line is not None:
+            return line
+        if len(sender.lines) >= self._options.max_channels or not self._has_room():
+            return None
+        self._remembered += 1
+        line = sender.lines[channel] = self.new_line(sender.name, channel)
         return line
 
     def new_line(self, sender: str, channel: str) -> Line:
@@ -201,9 +207,9 @@ class Receiving:
         counters.by_channel(counters.received, data.channel)
         if peer.grants is not None and not peer.grants.take(size):
             counters.one(counters.errors, "credit")
-            if data.reliable and len(peer.controls) < self._options.credit_messages:
+            if data.reliable and not peer.deaf:
                 refusal = Refusal("credit", label="credit")
-                self._sending.control(peer, self._nack(data, refusal, now))
+                peer.tell(self._nack(data, refusal, now))
                 self._sending.pump(peer, now)
             return
         refusal_ = self._problem(peer, data)
@@ -233,7 +239,10 @@ class Receiving:
             if data.reliable:
                 known = Delivery(data, size, peer, line)
                 known.epoch = line.epochs[data.epoch] if isinstance(line, Inbox) else None
-                peer.acks.append(known)
+                if known.epoch is not None and known.epoch.unstored:
+                    self._context.effects.acks.append(known)  # it may be one of those
+                else:
+                    peer.acks.append(known)
             else:
                 self._release(peer, size)
             self._context.flush(peer)
@@ -304,7 +313,7 @@ class Receiving:
             f'"utilization":{level:.4f},"threshold":{above},"recommendation":"reduce_rate"}}'
         )
         self._context.counters.slow_sent += 1
-        self._sending.control(peer, self._context.envelope("slow", payload, now))
+        peer.tell(self._context.envelope("slow", payload, now))
         self._sending.pump(peer, now)
 
     # --- handling -----------------------------------------------------------------------------
@@ -337,11 +346,15 @@ class Receiving:
         if refusal is None:
             counters.handled += 1
             counters.by_channel(counters.published, line.channel)
-        if mark is not None and not peer.sender.temporary:
-            context.effects.mark(mark)
-            context.effects.acks.append(delivery)
-            context.dirty()
-            return True
+        if mark is not None:
+            assert delivery.epoch is not None
+            if not peer.sender.temporary:
+                delivery.epoch.unstored += 1
+                context.effects.mark(mark)
+                context.effects.acks.append(delivery)
+                context.dirty()
+                return True
+            delivery.epoch.stored = mark.upto
         if data.reliable:
             peer.acks.append(delivery)
         else:
@@ -351,9 +364,10 @@ class Receiving:
         context.flush(peer)
         return False
 
-    def skip(self, inbox: Inbox, epoch: str, next: int) -> None:
-        """Messages of a sender below a number do not come any more."""
-        for delivery in inbox.epochs[epoch].skip(next):
+    def skip(self, inbox: Inbox, epoch: str, next: int) -> int:
+        """Messages of a sender below a number do not come any more; returns how many."""
+        dropped, missed = inbox.epochs[epoch].skip(next)
+        for delivery in dropped:
             peer: Peer = delivery.session
             if delivery.queue is not None:
                 delivery.queue.remove(delivery.ticket)
@@ -361,6 +375,7 @@ class Receiving:
             self._release(peer, delivery.size)
             self._context.flush(peer)
         self._context.host.work(inbox)
+        return missed
 
     def resumed(self, peer: Peer, resumed: Resumed) -> None:
         """A sender says where its channels go on."""
@@ -371,19 +386,25 @@ class Receiving:
             epoch = inbox.epochs.get(point.epoch)
             missed = point.missed
             if epoch is not None:
-                missed = max(0, point.next - 1 - epoch.upto)
-                self.skip(inbox, point.epoch, point.next)
-            if missed != 0 or not point.recovered:
+                missed = self.skip(inbox, point.epoch, point.next)
+            if missed != 0:
                 self._context.host.recovered(peer, channel, missed)
 
     # --- what its sender is told --------------------------------------------------------------
 
-    def stored(self, delivery: Delivery) -> None:
-        """That a message was handled is stored: its sender may know."""
-        peer: Peer = delivery.session
-        if not peer.closed:
-            peer.acks.append(delivery)
-            self._context.flush(peer)
+    def stored(self, effects: Effects) -> None:
+        """That messages were handled is stored: their senders may know."""
+        for delivery in effects.acks:
+            epoch, peer = delivery.epoch, delivery.session
+            assert epoch is not None
+            mark = effects.marks.get((epoch.sender, epoch.channel, epoch.epoch))
+            if mark is not None:
+                epoch.stored = max(epoch.stored, mark.upto)
+            if delivery.started:  # others were known before
+                epoch.unstored -= 1
+            if not peer.closed:
+                peer.acks.append(delivery)
+                self._context.flush(peer)
 
     def flush(self, peer: Peer, now: float) -> None:
         """Tells a peer what became of its messages, and gives it credit."""
@@ -397,20 +418,20 @@ class Receiving:
                 self._release(peer, delivery.size)
                 epoch, seq = delivery.epoch, delivery.data.seq
                 if delivery.verdict is not None:
-                    sending.control(peer, self._nack(delivery.data, delivery.verdict, now))
-                elif epoch is not None and seq <= epoch.upto:
+                    peer.tell(self._nack(delivery.data, delivery.verdict, now))
+                elif epoch is not None and seq <= epoch.stored:
                     other = last.get(epoch)
                     if other is None or other.data.seq < seq:
                         last[epoch] = delivery
                 else:
-                    sending.control(peer, self._ack(delivery.data, now, upto=False))
+                    peer.tell(self._ack(delivery.data, now, upto=False))
             for delivery in last.values():
-                sending.control(peer, self._ack(delivery.data, now, upto=True))
+                peer.tell(self._ack(delivery.data, now, upto=True))
         if peer.grants is not None:
             grant = peer.grants.due()
             if grant is not None:
                 payload = f'{{"messages":{grant[0]},"bytes":{grant[1]}}}'
-                sending.control(peer, self._context.envelope("credit", payload, now))
+                peer.tell(self._context.envelope("credit", payload, now))
         sending.pump(peer, now)
 
     def _ack(self, data: Data, now: float, *, upto: bool) -> Outgoing:

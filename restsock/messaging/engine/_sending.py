@@ -6,6 +6,7 @@ its destination, and its own queue. Before any of them go its controls: acks, cr
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ._outbox import Entry, Outbox
@@ -26,6 +27,8 @@ _Turn: TypeAlias = Literal["sent", "empty", "held", "blocked"]
 
 # Bytes of a `resumed` or `resume`: every peer takes so many.
 _PART = 12 * 1024
+# Names of peers that are connected without messaging.
+_MAX_WITHOUT = 100_000
 
 
 class Sending:
@@ -43,6 +46,7 @@ class Sending:
         self._context = context
         self._options = context.options
         self.destinations: dict[str, Destination] = {}
+        self._without: OrderedDict[str, None] = OrderedDict()
         self._settling = Settling(context)
         self.timers = Timers(context.host.alarm)
 
@@ -158,12 +162,24 @@ class Sending:
                 peer.link.close_soon(1013, "the queue of messages is full")
         return ticket > 0
 
+    def without(self, name: str, *, connected: bool) -> None:
+        """The peer of a destination knows no messaging, and is connected or not any more."""
+        self._without.pop(name, None)
+        if connected:
+            self._without[name] = None
+            if len(self._without) > _MAX_WITHOUT:
+                self._without.popitem(last=False)
+
+    def is_without(self, destination: Destination) -> bool:
+        """Whether the peer of a destination is connected, and knows no messaging."""
+        return destination.peer is None and destination.name in self._without
+
     # --- links --------------------------------------------------------------------------------
 
     def connect(self, peer: Peer, now: float) -> None:
         """A peer is connected: from now on messages to its destination go there."""
         destination = peer.destination
-        destination.without = False
+        self._without.pop(destination.name, None)
         destination.peers.append(peer)
         if destination.peer is not None:
             self._leave(destination)
@@ -187,6 +203,8 @@ class Sending:
             self.pump(destination.peers[-1], now)
         elif destination.temporary:
             self._end(destination, now)
+        elif destination.unused:
+            del self.destinations[destination.name]
 
     def _enter(self, destination: Destination, peer: Peer, now: float) -> None:
         destination.peer = peer
@@ -223,10 +241,6 @@ class Sending:
 
     # --- the pump -----------------------------------------------------------------------------
 
-    def control(self, peer: Peer, outgoing: Outgoing) -> None:
-        """Has an envelope leave before all data, at the next `pump`."""
-        peer.controls.append(outgoing)
-
     def pump(self, peer: Peer, now: float) -> None:
         """Sends what may leave."""
         if peer.blocked or peer.closed:
@@ -236,7 +250,7 @@ class Sending:
             if not peer.link.send(controls[0]):
                 peer.blocked = True
                 return
-            controls.popleft()
+            peer.control_bytes -= controls.popleft().size
         ready = peer.ready
         held = 0
         while held < len(ready):
@@ -342,7 +356,7 @@ class Sending:
         channels = f"{quoted(outbox.channel)}:{point_json(point)}"
         outgoing = self._context.envelope("resumed", f'{{"channels":{{{channels}}}}}', now)
         if not peer.link.send(outgoing):
-            peer.controls.append(outgoing)
+            peer.tell(outgoing)
 
     # --- time ---------------------------------------------------------------------------------
 
