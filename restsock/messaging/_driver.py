@@ -164,7 +164,7 @@ class Driver:
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(self.options.grace):
                     await self._store_last()
-                self._release_waiting()
+                self._end_all()
                 await self._store.aclose()
         if error is not None or self._failure is not None:
             raise error or self._failure  # type: ignore[misc]  # one of them is there
@@ -195,14 +195,11 @@ class Driver:
             self._nursery.start_soon(loop)
 
     async def _wind_down(self) -> None:
-        """Lets what has begun come to its end, for a while, and tells the peers."""
+        """Lets what has begun come to its end, for a while."""
         self._ending = True  # nothing more is begun
         with trio.move_on_after(self.options.grace):
             while self._busy:
                 await self._idle.park()
-            await self._store_last()
-        for peer in [*self.engine.peers.values()]:
-            peer.link.close_soon(1001, "going away")
 
     async def _store_last(self) -> None:
         """What is known to be handled is stored, if the store takes it, and the peers are told."""
@@ -223,14 +220,15 @@ class Driver:
             _log.error("the store could not keep what was handled last: %s", failure_of(exc))
         self.engine.flush(trio.current_time())
 
-    def _release_waiting(self) -> None:
-        """Nobody may wait for what does not come any more."""
+    def _end_all(self) -> None:
+        """Ends the sessions. Nobody may wait for what does not come any more."""
         for saving in self._to_save:
             saving.error = MessagingClosed("the messaging was closed")
             saving.done.set()
         self._to_save.clear()
         if hasattr(self, "engine"):
             for peer in [*self.engine.peers.values()]:
+                peer.link.close_soon(1001, "going away")
                 self.engine.detach(peer, trio.current_time())
         for lot in self._lots.values():
             lot.unpark_all()

@@ -84,6 +84,12 @@ class Grants:
         self.held_bytes += size
         return True
 
+    @property
+    def starved(self) -> bool:
+        """Whether the peer could not send one more message, though some credit is owed to it."""
+        few = not self._left or self._left_bytes < self._largest
+        return few and self._owed > 0
+
     def release(self, size: int) -> None:
         """A message that came is done with."""
         self.held -= 1
@@ -98,7 +104,7 @@ class Grants:
         may wait for that one.
         """
         little = 4 * self._owed < self._messages and 4 * self._owed_bytes < self._bytes
-        if not self._owed or (little and self._left and self._left_bytes >= self._largest):
+        if not self._owed or (little and not self.starved):
             return None
         grant = self._owed, self._owed_bytes
         self._left += grant[0]

@@ -8,6 +8,8 @@ __all__ = ["Pace"]
 _SPAN = 1.0
 # After so many seconds without a word the rate grows by half of what it is.
 _STEP = 1.0
+# No wait is shorter.
+_LEAST = 0.001
 # Never below a message a second, and no bound any more from here on.
 _SLOWEST = 1.0
 _FREE = 10_000.0
@@ -61,4 +63,5 @@ class Pace:
                 return 0.0
         self._allowance = min(self._allowance + (now - self._then) * self.rate, 1.0)
         self._then = now
-        return 0.0 if self._allowance >= 1 else (1 - self._allowance) / self.rate
+        missing = 1 - self._allowance
+        return 0.0 if missing < 1e-6 else max(missing / self.rate, _LEAST)

@@ -212,6 +212,8 @@ class Receiving:
                 peer.tell(self._nack(data, refusal, now))
                 self._sending.pump(peer, now)
             return
+        if peer.grants is not None and peer.grants.starved:
+            self._context.flush(peer)
         refusal_ = self._problem(peer, data)
         if refusal_ is not None:
             self._refuse(peer, data, size, refusal_)
