@@ -167,7 +167,7 @@ def decode_envelope(text: str) -> Envelope:
         RemoteProtocolError: it is not an envelope.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _decoder.decode(text)
     # RecursionError: deep nesting is the peer's doing. ValueError: also a number that is too long.
     except (ValueError, RecursionError) as exc:
         raise RemoteProtocolError("a text message that is not JSON") from exc
@@ -221,6 +221,9 @@ def weight_of(value: object, *, most: float = math.inf, depth: float = math.inf)
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _whole(value: dict[str, Any], name: str, default: int, low: int, high: int) -> int:

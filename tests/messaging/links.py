@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +55,10 @@ class MemoryLink:
         self.refused = False
 
     @property
+    def passing(self) -> bool:
+        return not (self.cut or self.stalled)
+
+    @property
     def room(self) -> int:
         return self.most - self.queued
 
@@ -76,11 +80,11 @@ class MemoryLink:
         while not self.cut:
             await self.wake.wait()
             self.wake = trio.Event()
-            while self.queue and not self.cut and not self.stalled:
+            while self.queue and self.passing:
                 outgoing = self.queue.popleft()
                 self.queued -= outgoing.size
                 self.other.session.receive(decode_envelope(outgoing.text), outgoing.size)
-            if self.refused and not self.cut and not self.stalled:
+            if self.refused and self.passing:
                 self.refused = False
                 self.session.writable()
             if self.closed is not None:
@@ -94,6 +98,12 @@ class MemoryLink:
                 link.queue.clear()
                 link.wake.set()
                 link.session.detach(reason)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Lets the other tasks run until something is so."""
+    while not condition():  # of many things, none of which has an event
+        await trio.lowlevel.checkpoint()
 
 
 def credit_of(messaging: Messaging) -> tuple[int, int]:

@@ -50,7 +50,7 @@ async def test_headers_are_text_by_name(headers: Any) -> None:
 
 
 async def test_what_is_too_large_is_not_sent() -> None:
-    async with pair() as (dialer, listener, link):
+    async with pair() as (dialer, _listener, link):
         channel = dialer.channel("c", **AT_LEAST)
         await channel.send("x" * 65_000)
         with pytest.raises(MessageTooLarge, match="65536"):
@@ -173,7 +173,7 @@ async def test_or_the_queue_blocks(autojump_clock: Any) -> None:
 
 async def test_a_queue_that_is_full_disconnects_a_peer_that_does_not_read() -> None:
     options = MessagingOptions(queue_messages=1, queue_full="disconnect")
-    async with pair(listener=Messaging(options=options)) as (dialer, listener, link):
+    async with pair(listener=Messaging(options=options)) as (_dialer, listener, link):
         back = link.other
         back.stalled, back.most = True, 1
         [session] = listener.sessions

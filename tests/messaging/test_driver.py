@@ -151,8 +151,8 @@ async def test_a_store_that_never_answers_does_not_keep_it_from_its_end(
 
     began = trio.current_time()
     options = MessagingOptions(grace=2)
-    async with pair(listener=Messaging(Stuck(durable=True), options=options)) as (dialer, *_):
-        listener = _[0]
+    stuck = Messaging(Stuck(durable=True), options=options)
+    async with pair(listener=stuck) as (dialer, listener, _):
 
         @listener.on("c")
         async def keep(message: Any) -> None:
@@ -249,8 +249,7 @@ async def test_a_queue_that_blocks_has_its_carrier_wait() -> None:
         for number in range(3):
             await link.session.ready()
             foreign_data(link, str(number))
-            await trio.sleep(0)
-            await trio.sleep(0)
+            await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(0.01) as scope:
             await link.session.ready()
         assert scope.cancelled_caught
@@ -269,7 +268,7 @@ async def test_slow_is_told_once_a_crossing() -> None:
         [slow] = await link.wait_sent("slow")
         assert slow.payload["queue_capacity"] == 10
         assert slow.payload["threshold"] == 0.8
-        for number in range(8):
+        for _ in range(8):
             await (await stream.receive()).ack()
         for number in range(10, 17):
             foreign_data(link, str(number))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.lowlevel
 
 from restsock._exceptions import RestsockError
 from restsock.messaging import (
@@ -21,7 +20,7 @@ from restsock.messaging import (
 )
 from restsock.messaging import Request as MethodRequest
 from restsock.protocol import Envelope
-from tests.messaging.links import ForeignLink, connect, pair
+from tests.messaging.links import ForeignLink, connect, pair, until
 
 
 async def test_a_message_reaches_its_handler() -> None:
@@ -230,8 +229,7 @@ async def test_a_receiver_that_begins_anew_on_its_store_handles_nothing_twice() 
             back.stalled = True  # its acks do not arrive
             for number in range(3):
                 await channel.send(number)
-            while len(handled) < 3:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: not (len(handled) < 3))
         link.end("the listener has gone")
         async with Messaging(store) as listener:
             listener.on("c")(keep)

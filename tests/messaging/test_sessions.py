@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.lowlevel
 
 from restsock._principal import Principal
 from restsock.messaging import (
@@ -19,7 +18,7 @@ from restsock.messaging import (
     UnknownSession,
 )
 from restsock.protocol import Envelope
-from tests.messaging.links import ForeignLink, connect, pair
+from tests.messaging.links import ForeignLink, connect, pair, until
 
 
 async def three(nursery: trio.Nursery, listener: Messaging, dialers: list[Messaging]) -> list[Any]:
@@ -127,7 +126,7 @@ async def test_an_aggregate_goes_back_to_each_origin() -> None:
             stream = listener.messages("readings")
             for dialer in dialers:
                 await dialer.channel("readings").send(1)
-            origins = []
+            origins: list[str] = []
             for _ in dialers:
                 message = await stream.receive()
                 origins += message.origins
@@ -199,8 +198,7 @@ async def test_answers_go_where_the_sender_may_have_them(
         payload = {"channel": "c", "body": 1, "reply_to": reply_to, "delivery": delivery}
         link.session.receive(Envelope("data", "1", 0, payload), 10)
         if allowed:
-            while not found:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: found)
             assert found == [reply_to]
         else:
             if delivery == "at_least_once":

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from restsock.messaging import Message, Messaging
-from tests.messaging.links import connect, pair
+from tests.messaging.links import connect, pair, until
 from tests.messaging.test_channel import AT_LEAST, BadStore
 
 
@@ -93,8 +93,7 @@ async def test_what_it_gave_out_and_nobody_took_comes_again() -> None:
         await channel.send(2)
         assert (await stream.receive()).body == 1
         stream.close()
-        while dialer.statistics().nacks_received < 2:
-            await trio.sleep(0)
+        await until(lambda: not (dialer.statistics().nacks_received < 2))
         again = listener.messages("c")
         assert (await again.receive()).body == 1
         nursery.cancel_scope.cancel()

@@ -132,8 +132,8 @@ class Sender:
     @property
     def idle(self) -> bool:
         """Whether nothing of it waits, and nothing is being handled."""
-        every = [*self.inboxes.values(), *self.lines.values()]
-        return all(one.idle for one in every)
+        inboxes, lines = self.inboxes.values(), self.lines.values()
+        return all(one.idle for one in inboxes) and all(one.idle for one in lines)
 
     @property
     def remembered(self) -> int:

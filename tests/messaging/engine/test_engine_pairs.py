@@ -7,6 +7,8 @@ the end everything is let run, and the ledger has to balance.
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -238,8 +240,12 @@ class Schedule(RuleBasedStateMachine):
             self.settle_right()
             pass_on(self.back, self.left, self.left_peer)
             self.left.settle()
-            here = self.left_peer.destination.queue, self.right_peer.waiting, self.out.sent
-            if not self.left.engine.outgoing()[0] and not any(map(len, here)):
+            here: tuple[Sized, ...] = (
+                self.left_peer.destination.queue,
+                self.right_peer.waiting,
+                self.out.sent,
+            )
+            if not self.left.engine.outgoing()[0] and not any(len(one) for one in here):
                 break
             self.wait(1.0)
         self.note_letters()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from collections import deque
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def weigh(what: object) -> int:
         if isinstance(item, dict):
             left += item.keys()
             left += item.values()
-        elif isinstance(item, (list, tuple, set, frozenset)) or hasattr(item, "popleft"):
+        elif isinstance(item, (list, tuple, set, frozenset, deque)):
             left += item
         else:
             left += vars(item).values() if hasattr(item, "__dict__") else []
@@ -251,7 +252,8 @@ def test_acks_of_what_was_not_sent_twice_or_late_confirm_nothing() -> None:
         {"channel": "d", "seq": 1, "attempt": 1},
     ]
     for payload in wrong:
-        for type, more in [("ack", {}), ("nack", {"final": True}), ("working", {"seconds": 1})]:
+        words: list[tuple[str, dict[str, Any]]] = [("ack", {}), ("nack", {"final": True})]
+        for type, more in [*words, ("working", {"seconds": 1})]:
             envelope = Envelope(type, entry.id, 0, payload | more)
             pair.left.engine.receive(pair.left_peer, envelope, 10, 0.0)
     unknown = Envelope("ack", new_id(), 0, {"channel": "c", "seq": 1, "attempt": 1})
