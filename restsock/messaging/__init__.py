@@ -30,6 +30,7 @@ from ._options import Delivery, MessagingOptions, QueuePolicy
 from ._owner import Authorize
 from ._session import Session, Subscribed
 from ._sessions import Sent, Sessions, Where
+from ._sqlite_store import SQLiteStore
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
 from ._stream import MessageStream
@@ -64,6 +65,7 @@ __all__ = [
     "QueueFull",
     "QueuePolicy",
     "Request",
+    "SQLiteStore",
     "Sent",
     "Session",
     "SessionClosed",

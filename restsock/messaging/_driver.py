@@ -244,13 +244,17 @@ class Driver:
             self._failure = error
         self._nursery.cancel_scope.cancel()
 
+    @property
+    def here(self) -> bool:
+        """Whether this is its loop."""
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:
+            return False
+
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Has something called on the loop, from any thread; at once, if that is the loop's."""
-        try:
-            here = trio.lowlevel.current_trio_token() is self._token
-        except RuntimeError:
-            here = False
-        if here:
+        if self.here:
             function(*args)
             return
         try:

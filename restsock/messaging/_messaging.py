@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from restsock.connection import check_trio
+from restsock.connection import Connection, check_trio
+from restsock.protocol import MessagingSettings
 
 from ._built_in import built_in_methods
 from ._caller import Caller, check_loop
 from ._channel import Channel
+from ._connection_link import ConnectionLink
 from ._driver import Driver
 from ._errors import MessagingClosed
 from ._faces import face_on_asyncio
@@ -83,6 +85,7 @@ class Messaging:
         self.sessions = self._owner.sessions = Sessions(driver, self._owner.content)
         for name, call in built_in_methods(driver, self.health).items():
             self._methods.add_built_in(name, call)
+        self._connections: dict[Connection, ConnectionLink] = {}
         self._context: AbstractAsyncContextManager[None] | None = None
 
     def __repr__(self) -> str:
@@ -368,6 +371,33 @@ class Messaging:
         if not hasattr(self._driver, "engine"):
             raise MessagingClosed("this messaging was not opened yet")
         return self._driver.engine
+
+    # --- for clients and servers (see `restsock.connection.MessagingLike`) --------------------
+
+    @property
+    def settings(self) -> MessagingSettings:
+        """What peers are told of it."""
+        options = self.options
+        return MessagingSettings(options.max_message, options.credit_messages, options.credit_bytes)
+
+    def check_running(self) -> None:
+        """Raises `RuntimeError` unless it is open, on this loop."""
+        if not (self._driver.open and self._driver.here):
+            raise RuntimeError(
+                "this messaging is not open here: the client or server goes into its"
+                ' "async with" block'
+            )
+
+    def attach_connection(self, connection: Connection) -> None:
+        """Learns of a connection that is about to begin."""
+        if self._driver.open:
+            self._connections[connection] = ConnectionLink(self, connection)
+
+    def detach_connection(self, connection: Connection) -> None:
+        """Learns that it has ended; or one that was never attached."""
+        link = self._connections.pop(connection, None)
+        if link is not None:
+            link.end()
 
     # --- for carriers -------------------------------------------------------------------------
 
