@@ -22,7 +22,6 @@ from ._errors import (
     StoreFailed,
     UnknownSession,
 )
-from ._link import Link
 from ._message import Message
 from ._messaging import Messaging
 from ._methods import Request
@@ -34,7 +33,7 @@ from ._sqlite_store import SQLiteStore
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
 from ._stream import MessageStream
-from .engine import DeadLetter, Mark, Outgoing, OutRecord
+from .engine import DeadLetter, Link, Mark, Outgoing, OutRecord
 
 __all__ = [
     "REQUEST_SECONDS",

@@ -1,15 +1,7 @@
-"""Driver: runs an engine on trio, with its store and its clock.
+"""Driver: runs an engine on trio, with its store, its clock and its handlers.
 
-Its tasks:
-
-- one that does with the store what the engine has for it, and then has peers told: what happens in
-  one turn of the loop is one call of the store, and one ack;
-- for a store that takes its time, one that adds messages to it, all that have come meanwhile in one
-  go, and one that removes what is not needed any more;
-- one that waits for the time at which the engine has something to do;
-- for each line of messages one that has them handled, while there are any.
-
-A store that fails loses nothing: what is sent is refused, and all else is tried again.
+Its tasks are those of `Storage`; one that waits for the time at which the engine has something to
+do; and for each line of messages one that has them handled, while there are any.
 """
 
 from __future__ import annotations
@@ -20,22 +12,21 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import trio
 
 from restsock._limit_log import LimitLog
-from restsock.connection import failure_of
 
-from ._errors import MessagingClosed, StoreFailed
+from ._errors import MessagingClosed
 from ._ids import IdSource
 from ._options import MessagingOptions
+from ._storage import Storage
 from ._store import Store
 from .engine import (
     DeadLetter,
     Delivery,
     Destination,
-    Effects,
     Engine,
     Entry,
     Inbox,
@@ -50,11 +41,6 @@ from .engine import (
 __all__ = ["Driver", "Owner"]
 
 _log = logging.getLogger("restsock.messaging")
-
-# Seconds until a store that has failed is tried again.
-_RETRY = 1.0
-
-T = TypeVar("T")
 
 
 class Owner(Protocol):
@@ -80,18 +66,6 @@ class Owner(Protocol):
 
     def recovered(self, peer: Peer, channel: str, missed: int | None) -> None:
         """See `Host.recovered`."""
-
-
-class _Saving:
-    """A message on its way into the store."""
-
-    __slots__ = ("done", "entry", "error", "outbox")
-
-    def __init__(self, outbox: Outbox, entry: Entry) -> None:
-        self.outbox = outbox
-        self.entry = entry
-        self.done = trio.Event()
-        self.error: Exception | None = None
 
 
 class Driver:
@@ -121,12 +95,7 @@ class Driver:
         self._token: trio.lowlevel.TrioToken
         self._failure: Exception | None = None
         self._ending = False
-        self._dirty = trio.Event()
-        self._storing: list[Effects] = []  # what the tasks are at
-        self._rest = Effects()
-        self._rest_due = trio.Event()
-        self._to_save: list[_Saving] = []
-        self._save_due = trio.Event()
+        self._storage: Storage
         self._alarm = trio.Event()
         self._runners: dict[Inbox | Line, int] = {}
         self._busy = 0  # runners, and answers
@@ -149,7 +118,8 @@ class Driver:
             await self._load()
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._start_tasks()
+                self._storage.start(nursery)
+                nursery.start_soon(self._timer_loop)
                 self.open = True
                 try:
                     yield
@@ -162,9 +132,10 @@ class Driver:
         finally:
             self.open, self._ending = False, True
             with trio.CancelScope(shield=True):
-                with trio.move_on_after(self.options.grace):
-                    await self._store_last()
-                self._end_all()
+                if hasattr(self, "_storage"):
+                    with trio.move_on_after(self.options.grace):
+                        await self._storage.finish()
+                    self._end_all()
                 await self._store.aclose()
         if error is not None or self._failure is not None:
             raise error or self._failure  # type: ignore[misc]  # one of them is there
@@ -180,19 +151,13 @@ class Driver:
             chance=random.random,
             wall=time.time() - trio.current_time(),
         )
+        self._storage = Storage(self._store, self.engine, self.log)
         for record in loaded.records:
             self.engine.restore(record)
         for mark in loaded.marks:
             self.engine.restore_mark(mark)
         for letter in loaded.dead:
             self._owner.restored(letter)
-
-    def _start_tasks(self) -> None:
-        loops = [self._flush_loop, self._timer_loop]
-        if self._store.durable:
-            loops += [self._save_loop, self._rest_loop]
-        for loop in loops:
-            self._nursery.start_soon(loop)
 
     async def _wind_down(self) -> None:
         """Lets what has begun come to its end, for a while."""
@@ -201,35 +166,11 @@ class Driver:
             while self._busy:
                 await self._idle.park()
 
-    async def _store_last(self) -> None:
-        """What is known to be handled is stored, if the store takes it, and the peers are told."""
-        if not hasattr(self, "engine"):
-            return
-        left = [*self._storing, self._rest, self.engine.take()]
-        self._rest = Effects()
-        self._storing.clear()
-        try:
-            for effects in left:
-                if effects.marks:
-                    await self._store.mark([*effects.marks.values()])
-                self._tell_stored(effects)
-            self.engine.flush(trio.current_time())
-            for effects in left:
-                await self._clean(effects)
-        except Exception as exc:  # noqa: BLE001  # of any store; the peers send it again
-            _log.error("the store could not keep what was handled last: %s", failure_of(exc))
-        self.engine.flush(trio.current_time())
-
     def _end_all(self) -> None:
         """Ends the sessions. Nobody may wait for what does not come any more."""
-        for saving in self._to_save:
-            saving.error = MessagingClosed("the messaging was closed")
-            saving.done.set()
-        self._to_save.clear()
-        if hasattr(self, "engine"):
-            for peer in [*self.engine.peers.values()]:
-                peer.link.close_soon(1001, "going away")
-                self.engine.detach(peer, trio.current_time())
+        for peer in [*self.engine.peers.values()]:
+            peer.link.close_soon(1001, "going away")
+            self.engine.detach(peer, trio.current_time())
         for lot in self._lots.values():
             lot.unpark_all()
 
@@ -274,46 +215,21 @@ class Driver:
     # --- sending ------------------------------------------------------------------------------
 
     async def save(self, outbox: Outbox, entry: Entry) -> None:
-        """Has the store keep a message, which then leaves.
-
-        If cancelled, it may be kept and leave all the same.
+        """Has the store keep a message, which then leaves; see `Storage.save`.
 
         Raises:
             StoreFailed: it could not.
             MessagingClosed: the messaging was closed before.
         """
-        if not self._store.durable:
-            try:
-                await self._store.add([outbox.record(entry)])
-            except Exception as exc:
-                self.engine.withdrawn(outbox, entry)
-                raise StoreFailed(f"the store could not keep a message: {exc}") from exc
-            self.engine.saved(outbox, entry, trio.current_time())
-            return
-        saving = self._save_soon(outbox, entry)
-        await saving.done.wait()
-        if isinstance(saving.error, MessagingClosed):
-            raise saving.error
-        if saving.error is not None:
-            error = saving.error
-            raise StoreFailed(f"the store could not keep a message: {error}") from error
+        await self._storage.save(outbox, entry)
 
     def save_nowait(self, outbox: Outbox, entry: Entry) -> None:
-        """The same without waiting. What the store cannot keep then is told in the log alone."""
-        if self._store.durable:
-            self._save_soon(outbox, entry)
-        else:
-            self.start_soon(self.save, outbox, entry)
-
-    def _save_soon(self, outbox: Outbox, entry: Entry) -> _Saving:
-        saving = _Saving(outbox, entry)
-        self._to_save.append(saving)
-        self._save_due.set()
-        return saving
+        """The same without waiting."""
+        self._storage.save_nowait(self._nursery, outbox, entry)
 
     async def revive(self, key: RecordKey) -> None:
         """Has the store forget a dead letter."""
-        await self._persist(self._store.revive, [key])
+        await self._storage.revive(key)
 
     @property
     def durable(self) -> bool:
@@ -353,7 +269,7 @@ class Driver:
 
     def dirty(self) -> None:
         """See `Host`."""
-        self._dirty.set()
+        self._storage.flush()
 
     def asked(self, peer: Peer, request: Request) -> None:
         """See `Host`."""
@@ -434,90 +350,3 @@ class Driver:
             with trio.move_on_at(trio.current_time() + 86_400 if due is None else due):
                 await self._alarm.wait()
             self.engine.tick(trio.current_time())
-
-    async def _flush_loop(self) -> None:
-        durable = self._store.durable
-        while True:
-            await self._dirty.wait()
-            self._dirty = trio.Event()
-            effects = self.engine.take()
-            self._storing.append(effects)
-            if effects.marks:
-                if durable:
-                    self.engine.flush(trio.current_time())  # what does not wait for the store
-                await self._persist(self._store.mark, [*effects.marks.values()])
-            self._tell_stored(effects)
-            self.engine.flush(trio.current_time())
-            if not durable:
-                await self._clean(effects)
-            self._storing.remove(effects)
-            if not durable:
-                continue
-            if effects.done or effects.attempts or effects.dead or effects.forget:
-                self._rest.done += effects.done
-                self._rest.attempts.update(effects.attempts)
-                self._rest.dead += effects.dead
-                self._rest.forget += effects.forget
-                self._rest_due.set()
-
-    def _tell_stored(self, effects: Effects) -> None:
-        self.engine.stored(effects)
-        for delivery in effects.acks:
-            if delivery.owner is not None:
-                delivery.owner.set()
-
-    async def _rest_loop(self) -> None:
-        while True:
-            await self._rest_due.wait()
-            self._rest_due = trio.Event()
-            rest, self._rest = self._rest, Effects()
-            self._storing.append(rest)
-            await self._clean(rest)
-            self._storing.remove(rest)
-
-    async def _clean(self, effects: Effects) -> None:
-        store = self._store
-        if effects.attempts:
-            await self._persist(store.attempts, effects.attempts)
-        if effects.done:
-            await self._persist(store.done, effects.done)
-        if effects.dead:
-            await self._persist(store.dead, effects.dead)
-        if effects.forget:
-            await self._persist(store.forget, effects.forget)
-
-    async def _persist(self, call: Callable[[T], Awaitable[None]], what: T) -> None:
-        """Tries until the store takes it."""
-        while True:
-            try:
-                await call(what)
-            except Exception as exc:  # noqa: BLE001  # of any store; there is a disk behind it
-                self.engine.counters.one(self.engine.counters.errors, "store")
-                self.log.say("store", "the store failed, trying again: %s", failure_of(exc))
-                await trio.sleep(_RETRY)
-            else:
-                return
-
-    async def _save_loop(self) -> None:
-        while True:
-            await self._save_due.wait()
-            self._save_due = trio.Event()
-            batch, self._to_save = self._to_save, []
-            error: Exception | None = None
-            try:
-                await self._store.add([one.outbox.record(one.entry) for one in batch])
-            except trio.Cancelled:
-                self._to_save = batch + self._to_save  # they are told that it is over
-                raise
-            except Exception as exc:  # noqa: BLE001  # of any store; told to who waits for it
-                error = exc
-                self.engine.counters.one(self.engine.counters.errors, "store")
-                self.log.say("store", "the store failed to keep messages: %s", failure_of(exc))
-            now = trio.current_time()
-            for saving in batch:
-                saving.error = error
-                if error is None:
-                    self.engine.saved(saving.outbox, saving.entry, now)
-                else:
-                    self.engine.withdrawn(saving.outbox, saving.entry)
-                saving.done.set()

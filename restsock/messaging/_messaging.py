@@ -28,12 +28,10 @@ from ._sessions import Sent, Sessions
 from ._statistics import MessagingHealth, MessagingStatistics
 from ._store import MemoryStore, Store
 from ._stream import MessageStream
-from .engine import DeadLetter, Engine
+from .engine import DeadLetter, Engine, Link
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from ._link import Link
 
 __all__ = ["Authorize", "Messaging"]
 

@@ -16,7 +16,7 @@ from ._errors import (
     QueueFull,
     SessionClosed,
 )
-from .engine import Delivery, Malformed, Peer, Reply, encode_json, is_name
+from .engine import Delivery, Link, Malformed, Peer, Reply, encode_json, is_name
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ._channel import Content
     from ._driver import Driver
-    from ._link import Link
     from ._options import Delivery as DeliveryPromise
     from ._statistics import RequestCounters
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ._context import Counters, Effects, Host
 from ._engine import Engine
 from ._inbox import Delivery, Inbox, Line
+from ._link import Link
 from ._outbox import Entry, Outbox
 from ._outgoing import Outgoing
 from ._payloads import (
@@ -42,6 +43,7 @@ __all__ = [
     "Inbox",
     "InboxKey",
     "Line",
+    "Link",
     "Malformed",
     "Mark",
     "OutRecord",

@@ -40,10 +40,10 @@ from ._sending import Sending
 from ._topics import Subscription, Topics
 
 if TYPE_CHECKING:
-    from restsock.messaging._link import Link
     from restsock.messaging._options import MessagingOptions
     from restsock.protocol import Envelope
 
+    from ._link import Link
     from ._outgoing import Outgoing
     from ._records import Mark, OutRecord
 

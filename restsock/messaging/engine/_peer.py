@@ -13,9 +13,9 @@ from ._queue import Queue, Watermark
 from ._requests import Requests
 
 if TYPE_CHECKING:
-    from restsock.messaging._link import Link
     from restsock.messaging._options import MessagingOptions
 
+    from ._link import Link
     from ._outgoing import Outgoing
 
 __all__ = ["Destination", "Peer", "Sender", "Source", "destination_of", "sender_of"]

@@ -1,6 +1,6 @@
 """Link: one connection, as the engine knows it. A carrier makes them.
 
-The order of calls, all on the loop of the messaging:
+The order of calls in `restsock.messaging`, all on its loop:
 
 1. the carrier calls `Messaging.attach(link)` when its connection is open, and gets a `Session`;
 2. `Session.receive(envelope, size)` for each envelope that comes, `Session.writable()` when a
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from restsock._principal import Principal
 
-    from .engine import Outgoing
+    from ._outgoing import Outgoing
 
 __all__ = ["Link"]
 
