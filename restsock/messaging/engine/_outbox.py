@@ -255,13 +255,9 @@ class Outbox:
 
         The numbers of one epoch at a time: those of the next begin when the last ones are settled.
         """
-        heap = self._again_due
-        while heap and heap[0][0] <= now:
-            due, _, id = heap[0]
-            again = self._again.get(id)
-            if again is not None and again.due == due:
-                return again, True
-            heappop(heap)
+        again = self._next_again()
+        if again is not None and again.due <= now:
+            return again, True
         unsent = self._unsent
         while unsent and unsent[0].settled:
             unsent.popleft()
@@ -273,6 +269,17 @@ class Outbox:
         if entry.epoch != first.epoch or entry.seq >= first.seq + SPAN:
             return None, False
         return entry, False
+
+    def _next_again(self) -> Entry | None:
+        """The first message that is to leave again."""
+        heap = self._again_due
+        while heap:
+            due, _, id = heap[0]
+            entry = self._again.get(id)
+            if entry is not None and entry.due == due:
+                return entry
+            heappop(heap)
+        return None
 
     def sent(self, entry: Entry, now: float) -> None:
         """What `next` gave has left."""
@@ -405,10 +412,17 @@ class Outbox:
         return [self._failed(entry, now, chance(), None, tried=True) for entry in found]
 
     def due(self, now: float) -> float | None:
-        """When to call `tick`, or look at `next` again; `None` if nothing is to come."""
+        """When to call `tick`, or look at `next` again; `None` if nothing is to come.
+
+        What is due already waits for room or credit, and not for its time.
+        """
         times = [entry.due for entry in self._extended.values()]
-        if self._again:
-            times += [due for due, _, _ in self._again_due[:3] if due > now]
+        again = self._next_again()
+        if again is not None:
+            if again.due > now:
+                times.append(again.due)
+            else:
+                times += [one.due for one in self._again.values() if one.due > now]
         if self._in_flight:
             times.append(next(iter(self._in_flight.values())).due)
         return min(times, default=None)

@@ -291,6 +291,8 @@ class Sending:
             self._skip(peer, outbox, now)
         entry, again = outbox.next(now)
         if entry is None:
+            if outbox.timer is None:
+                self.timers.schedule(outbox, now)
             return "empty"
         if not self._may_leave(peer, entry.size, again=again):
             return "held"
