@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from restsock.connection import MessageLane
 
@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from restsock.connection import Connection
     from restsock.protocol import Envelope
 
-    from ._messaging import Messaging
     from ._session import Session
-    from .engine import Outgoing
+    from .engine import Link, Outgoing
 
 __all__ = ["ConnectionLink"]
+
+
+class Attaches(Protocol):
+    """A `Messaging`, as its links know it."""
+
+    def attach(self, link: Link) -> Session: ...
+
+    def unavailable(self, name: str | None, *, dialed: bool, connected: bool = ...) -> None: ...
 
 
 class ConnectionLink:
@@ -30,7 +37,7 @@ class ConnectionLink:
 
     foreign = False
 
-    def __init__(self, messaging: Messaging, connection: Connection) -> None:
+    def __init__(self, messaging: Attaches, connection: Connection) -> None:
         self._messaging = messaging
         self._connection = connection
         self._session: Session | None = None
