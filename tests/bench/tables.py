@@ -29,6 +29,7 @@ _KINDS = {
     "session": "restsock.Session",
     "aio": "restsock.aio",
     "plain": "plain HTTP to an endpoint",
+    "ingress": "plain HTTP to the ingress, which alone is counted",
 }
 
 
