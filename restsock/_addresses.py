@@ -29,6 +29,7 @@ __all__ = [
     "ip_of",
     "is_loopback",
     "is_loopback_socket",
+    "networks_of",
     "split_url",
     "unix_url",
     "url_host",
@@ -121,6 +122,33 @@ def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def networks_of(
+    texts: str | Collection[str], what: str
+) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Addresses and networks (CIDR), of which there may be one alone.
+
+    Args:
+        texts: they.
+        what: What to call them in an error.
+
+    Raises:
+        TypeError: One is no text.
+        ValueError: One is no address or network.
+    """
+    found = []
+    for text in (texts,) if isinstance(texts, str) else texts:
+        if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
+            kind = type(text).__name__
+            raise TypeError(f"{what} must be addresses and networks as text, not {kind}")
+        try:
+            found.append(ipaddress.ip_network(text))
+        except ValueError as exc:
+            raise ValueError(
+                f"{what} must be addresses and networks such as '10.0.0.0/8': {exc}"
+            ) from None
+    return found
 
 
 def authority_of(scheme: str, host: str, port: int) -> str:

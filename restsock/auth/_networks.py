@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
-from typing import TypeAlias
 
-from restsock._addresses import ip_of
+from restsock._addresses import ip_of, networks_of
 from restsock._principal import Principal
 
 from ._credential_store import principal_from
 from ._upgrade import Refused, Upgrade
 
 __all__ = ["Addresses"]
-
-_Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 class Addresses:
@@ -33,6 +29,7 @@ class Addresses:
 
     Raises:
         ValueError: something is no address or network, or there is none.
+        TypeError: something is no text.
     """
 
     waits = False
@@ -44,8 +41,8 @@ class Addresses:
         *,
         principal: Principal | str | None = None,
     ) -> None:
-        self._allow = _networks(allow)
-        self._deny = _networks(deny)
+        self._allow = networks_of(allow, "allow=")
+        self._deny = networks_of(deny, "deny=")
         if not self._allow:
             raise ValueError("allow= names no address or network")
         self._principal = None if principal is None else principal_from(principal, "principal")
@@ -63,11 +60,3 @@ class Addresses:
 
     def __repr__(self) -> str:
         return f"Addresses({[str(network) for network in self._allow]})"
-
-
-def _networks(texts: str | Collection[str]) -> list[_Network]:
-    listed = (texts,) if isinstance(texts, str) else texts
-    try:
-        return [ipaddress.ip_network(text) for text in listed]
-    except ValueError as exc:
-        raise ValueError(f"not an address or network such as '10.0.0.0/8': {exc}") from None

@@ -8,13 +8,12 @@ that one's own word.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from restsock._addresses import ip_of
+from restsock._addresses import ip_of, networks_of
 from restsock.auth import Refused
 from restsock.connection import Peer
 from restsock.protocol import values_of
@@ -56,7 +55,7 @@ class TrustedProxies:
     def __init__(self, networks: str | Collection[str] = ()) -> None:
         listed = (networks,) if isinstance(networks, str) else tuple(networks)
         self._trusts_unix = _UNIX in listed
-        self._networks = [_network(text) for text in listed if text != _UNIX]
+        self._networks = networks_of([one for one in listed if one != _UNIX], "trusted_proxies")
 
     def locate(self, peer: Peer, headers: Headers) -> Peer:
         """Where the dialer is who has sent this request.
@@ -115,19 +114,6 @@ class TrustedProxies:
             return self._trusts_unix
         address = ip_of(host) if self._networks else None  # none where there is no TCP
         return address is not None and any(address in network for network in self._networks)
-
-
-def _network(text: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        raise TypeError(
-            f"trusted_proxies must be addresses and networks as text, not {type(text).__name__}"
-        )
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as exc:
-        raise ValueError(
-            f"trusted_proxies must be addresses and networks such as '10.0.0.0/8': {exc}"
-        ) from None
 
 
 def _listed(value: str) -> Iterator[str]:

@@ -48,6 +48,11 @@ def test_what_is_no_network(allow: str | list[str]) -> None:
         Addresses(allow)
 
 
+def test_a_number_is_no_address() -> None:
+    with pytest.raises(TypeError, match="allow= must be addresses and networks as text, not int"):
+        Addresses([10])  # type: ignore[list-item]  # which would be 0.0.0.10
+
+
 def test_it_never_waits() -> None:
     assert Addresses("10.0.0.0/8").waits is False
     assert "10.0.0.0/8" in repr(Addresses("10.0.0.0/8"))
