@@ -206,6 +206,14 @@ class Hub:
         """
         return self._admin_auth(upgrade)
 
+    def _found_at(self) -> str:
+        """Where the ingress is found; peers may come a moment before it listens."""
+        name: ListenerName = "ingress" if "ingress" in self._servers else "peers"
+        try:
+            return self._url_of(name)
+        except RuntimeError:
+            return http_url(self._places[name].expected, tls=self._parts.tls[name] is not None)
+
     @property
     def _at_ingress(self) -> Place:
         return self._places.get("ingress", self._places["peers"])
@@ -290,7 +298,7 @@ class Hub:
         )
         if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
             self.server.keep_apart(str.lower)
-        self.ingress.bind(self.server, loopback=at_ingress.loopback, url=lambda: self.ingress_url)
+        self.ingress.bind(self.server, loopback=at_ingress.loopback, url=self._found_at)
         self._servers["peers"] = self.server
         if separate:
             self._servers["ingress"] = listen(

@@ -36,6 +36,14 @@ class Place(NamedTuple):
         """Host and port."""
         return self.host, self.port
 
+    @property
+    def expected(self) -> tuple[str, int]:
+        """Where it is going to listen: host and port, or path and 0; port 0 is one to come."""
+        if self.sockets:
+            found = self.sockets[0].getsockname()
+            return (found, 0) if isinstance(found, str) else found[:2]
+        return self.host or "0.0.0.0", self.port or 0  # noqa: S104  # nothing is bound to it
+
     @classmethod
     def at(cls, text: str, key: str) -> Place:
         """Reads `host:port`, `[address]:port`, `:port` (everywhere) or `unix:/path`.

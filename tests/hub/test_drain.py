@@ -19,6 +19,7 @@ import trio.testing
 import restsock
 from restsock import Backoff
 from restsock.hub import Hub
+from restsock.hub._listening import Place
 from tests.hub.helpers import Load, config_for, echo, peer_of
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -114,6 +115,44 @@ async def test_a_restart_on_sockets_that_are_handed_over_loses_nothing(
             sock.close()
     assert set(load.statuses) == {200}
     assert len(load.statuses) >= 80
+
+
+async def test_peers_that_are_first_know_their_urls_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They dial in as soon as they can, while the ingress has yet to listen."""
+    enter = restsock.Server.__aenter__
+
+    async def enter_late(server: restsock.Server) -> restsock.Server:
+        if server._front_door is not None:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        return await enter(server)
+
+    monkeypatch.setattr(restsock.Server, "__aenter__", enter_late)
+    sockets = {
+        name: [socket.create_server(("127.0.0.1", 0), backlog=128)] for name in ("peers", "ingress")
+    }
+    peers, ingress = (sockets[name][0].getsockname()[1] for name in ("peers", "ingress"))
+    hub = Hub(config_for(tmp_path), sockets=sockets)  # type: ignore[arg-type]
+    told: list[tuple[str, ...]] = []
+
+    async def dial() -> None:
+        async with restsock.connect(f"ws://127.0.0.1:{peers}/", name="edge-1") as client:
+            told.append(client.urls)
+            assert len(hub._servers) == 3
+            assert hub._servers["ingress"]._listening.address is None
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dial)
+        async with hub:
+            assert told[0][0] == f"http://edge-1.localhost:{ingress}/"
+
+
+@pytest.mark.parametrize("port", [0, 1])
+def test_where_the_ingress_will_be_found(port: int) -> None:
+    assert Place.at(f":{port}", "x").expected == ("0.0.0.0", port)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert Place.on([sock]).expected == sock.getsockname()
 
 
 # --- a process --------------------------------------------------------------------------------
