@@ -130,7 +130,7 @@ class Session:
 
     @property
     def open(self) -> bool:
-        """Whether it is still connected."""
+        """Whether it is still connected. What is sent after that raises an error."""
         return not self.state.closed
 
     # --- messages -----------------------------------------------------------------------------

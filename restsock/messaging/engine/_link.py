@@ -24,41 +24,52 @@ __all__ = ["Link"]
 
 
 class Link(Protocol):
-    """One connection to a peer that takes envelopes.
-
-    Attributes:
-        id: of the connection, unique among those of a messaging.
-        name: the name of the peer; `None` if it has none.
-        dialed: whether this side has dialed. Messages to the destination `""` go over a link that
-            was dialed and whose peer has no name.
-        principal: who the peer is, if it was asked.
-        metadata: what is known of it, for `where=`: JSON values; `{"peer": {"host": ...}}`.
-        connected_at: Unix time in seconds.
-        max_message: bytes of an encoded envelope that the other side takes.
-        credit: how many messages and bytes of `data` the peer lets this side send to begin with;
-            `None` for a foreign peer, which has no credit.
-        foreign: whether the peer knows no credit, attempts and resuming, only what its dialect can
-            say. `data` of such a peer may lack all members but `channel` and `body`.
-    """
+    """One connection to a peer that takes envelopes."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Of the connection, unique among those of a messaging."""
+
     @property
-    def name(self) -> str | None: ...
+    def name(self) -> str | None:
+        """The name of the peer; `None` if it has none."""
+
     @property
-    def dialed(self) -> bool: ...
+    def dialed(self) -> bool:
+        """Whether this side has dialed.
+
+        Messages to the destination `""` go over a link that was dialed and whose peer has no name.
+        """
+
     @property
-    def principal(self) -> Principal | None: ...
+    def principal(self) -> Principal | None:
+        """Who the peer is, if it was asked."""
+
     @property
-    def metadata(self) -> Mapping[str, Any]: ...
+    def metadata(self) -> Mapping[str, Any]:
+        """What is known of the peer, for `where=`: JSON values; `{"peer": {"host": ...}}`."""
+
     @property
-    def connected_at(self) -> float: ...
+    def connected_at(self) -> float:
+        """Unix time in seconds."""
+
     @property
-    def max_message(self) -> int: ...
+    def max_message(self) -> int:
+        """Bytes of an encoded envelope that the other side takes."""
+
     @property
-    def credit(self) -> tuple[int, int] | None: ...
+    def credit(self) -> tuple[int, int] | None:
+        """How many messages and bytes of `data` the peer lets this side send to begin with.
+
+        `None` for a foreign peer, which has no credit.
+        """
+
     @property
-    def foreign(self) -> bool: ...
+    def foreign(self) -> bool:
+        """Whether the peer knows no credit, attempts and resuming, only what its dialect can say.
+
+        `data` of such a peer may lack all members but `channel` and `body`.
+        """
 
     @property
     def room(self) -> int:
