@@ -41,7 +41,7 @@ MODULES = [
 # What tells of errors, be it that there are none, or that they are another one's.
 ERRORS = re.compile(r"\b(raises?|raised|errors?|exceptions)\b", re.IGNORECASE)
 # What waits for a disk, and has names that mean other things elsewhere.
-STORES = {"Store", "MemoryStore"}
+STORES = {"Store", "MemoryStore", "SQLiteStore"}
 # Of a connection, for its own reader.
 INTERNAL = {"Connection.end"}
 

@@ -205,10 +205,13 @@ class WebSocket:
                 if header is None:
                     break
                 end = header.start + header.length
-                if header.plain and (
+                whole = end <= len(buffer)
+                # wsproto tells of text that is none before all of it has come.
+                plain = header.plain and (whole or buffer[at] != TEXT)
+                if plain and (
                     header.control or (not self._fragmented and header.length <= self._max_message)
                 ):
-                    if end > len(buffer):
+                    if not whole:
                         if self._begin_long(buffer, header):
                             at = len(buffer)
                         break

@@ -138,7 +138,7 @@ def _check_requests(app: _App, wire: bytes) -> None:
         request = reader.next_event()
         assert isinstance(request, h11.Request), request
         assert request.method == head.method
-        assert head.target == _in_origin_form(request.target)
+        assert head.target == _in_origin_form(request.method, request.target)
         hosts = [value for name, value in head.headers if name.lower() == b"host"]
         assert len(hosts) == 1
         assert {name.lower() for name, _ in head.headers} <= {
@@ -160,9 +160,11 @@ def _check_requests(app: _App, wire: bytes) -> None:
         rest = reader.trailing_data[0]
 
 
-def _in_origin_form(target: bytes) -> bytes:
+def _in_origin_form(method: bytes, target: bytes) -> bytes:
     if target.startswith(b"/") or target == b"*":
         return target
     after = target.partition(b"://")[2]
     rest = re.sub(rb"\A[^/?]*", b"", after)
+    if method == b"OPTIONS" and not rest:
+        return b"*"  # RFC 9112, 3.2.4
     return rest if rest.startswith(b"/") else b"/" + rest

@@ -91,7 +91,8 @@ async def test_what_is_in_flight_has_the_grace(tmp_path: Path) -> None:
 
 @pytest.mark.covers("hub.trusted_proxies")
 async def test_proxies_say_where_callers_and_peers_are(tmp_path: Path) -> None:
-    toml = '[hub]\ntrusted_proxies = ["127.0.0.1", "::1"]'
+    toml = '[hub]\ntrusted_proxies = ["127.0.0.1", "::1"]\n'
+    toml += "[peers]\npublic = true\n[ingress]\npublic = true"
     async with running(tmp_path, toml) as (hub, web):
         there = {"X-Forwarded-For": "192.0.2.7"}
         await web.get("/", headers={**TO_PEER, **there})
