@@ -422,7 +422,9 @@ class Ingress:
             self._answer_refusal(request, error)
             return
         problem = problem_of(error)
-        request.status, request.may_have_run = problem.status, problem.may_have_run
+        assert request.relay is not None
+        request.status = problem.status
+        request.may_have_run = request.relay.begun if error is None else problem.may_have_run
         if error is not None:
             self._lines.say(
                 "failed",

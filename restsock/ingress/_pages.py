@@ -15,6 +15,7 @@ from restsock._exceptions import (
     LocalProtocolError,
     PeerNotFound,
     PeerUnavailable,
+    RemoteProtocolError,
     RequestTimeout,
     RestsockError,
     StreamRefused,
@@ -68,7 +69,8 @@ def problem_of(error: RestsockError | None) -> Problem:
     Args:
         error: why; `None` where the body was too large.
     """
-    may_have_run = bool(getattr(error, "may_have_run", False))
+    # Where nothing is known of it, it may.
+    may_have_run = error is not None and error.may_have_run is not False
     fields: list[tuple[bytes, bytes]] = []
     if error is None:
         status, detail = 413, "The body of the request is too large."
@@ -80,7 +82,9 @@ def problem_of(error: RestsockError | None) -> Problem:
     elif isinstance(error, RequestTimeout):
         status, detail = 504, "This host does not answer in time."
     elif isinstance(error, LocalProtocolError):
-        status, detail = 400, "The request, or its answer, is malformed."
+        status, detail = 400, "The request is malformed."
+    elif isinstance(error, RemoteProtocolError):
+        status, detail = 502, "The answer of this host cannot be passed on."
     else:
         status, detail = 502, "The connection to this host was lost."
     return Problem(status, detail, fields, may_have_run)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from restsock._exceptions import LocalProtocolError, RestsockError
+from restsock._exceptions import LocalProtocolError, RemoteProtocolError, RestsockError
 from restsock.auth import Refused
 from restsock.connection import (
     Exchange,
@@ -68,6 +68,7 @@ class Relay:
     Attributes:
         outbound: the exchange with the peer; `None` before there is one.
         waiting: whether it has no stream yet.
+        begun: whether the peer may have begun with the request.
         answered: whether the peer's final head has come.
         received: body bytes of the request so far.
         sent: body bytes of the response so far.
@@ -168,6 +169,10 @@ class Relay:
             self._open()
         elif self._expects:
             self._inbound.send_head(ResponseHead(100, [], b"Continue"))
+
+    @property
+    def begun(self) -> bool:
+        return self.outbound is not None and not self.waiting
 
     def _open(self) -> None:
         """Begins the request to the peer with what there is of it."""
@@ -299,8 +304,8 @@ class Relay:
                 if self._head is None:
                     self._pass_back()  # what has come before that
                 self._fail(event.error)
-        except LocalProtocolError as exc:  # what the peer sent cannot be passed on
-            self._fail(exc)
+        except LocalProtocolError as exc:
+            self._fail(_not_passed_on(exc))
 
     def _receive_head(self, head: ResponseHead, plain: PlainHead | None) -> None:
         assert self._translate is not None
@@ -330,7 +335,7 @@ class Relay:
         try:
             self._pass_back()
         except LocalProtocolError as exc:
-            self._fail(exc)
+            self._fail(_not_passed_on(exc))
 
     def _pass_back(self, end: Headers | None = None) -> None:
         """Sends what is held back, and perhaps the end.
@@ -410,3 +415,8 @@ class Relay:
         self._held.clear()
         self._submit = None
         self._on_end()
+
+
+def _not_passed_on(error: LocalProtocolError) -> RemoteProtocolError:
+    """What a client is told whose request has run, and whose response cannot be sent."""
+    return RemoteProtocolError(f"what the peer has answered cannot be passed on: {error}")

@@ -282,6 +282,22 @@ async def test_bodies_have_a_bound(autojump_clock: MockClock, headers: dict[str,
         assert (await here.ask(method="POST", body=b"x" * 11, headers=headers)).status == 413
 
 
+async def test_a_body_that_gets_too_large_may_have_run(autojump_clock: MockClock) -> None:
+    app = Hanging()
+    async with site(app, max_body=100) as here:
+        caller = await here.dial()
+        await caller.send(method="POST", headers={"Transfer-Encoding": "chunked"}, end=False)
+        for _ in range(3):
+            await caller.stream.send_all(b"28\r\n" + b"x" * 40 + b"\r\n")
+            await wait_all_tasks_blocked()
+        answer = await caller.receive()
+        assert (answer.status, answer["Restsock-May-Have-Run"]) == (413, "?1")
+        assert app.begun == 1
+        # What has not come so far has not run.
+        answer = await here.ask(method="POST", body=b"x" * 101)
+        assert (answer.status, answer["Restsock-May-Have-Run"]) == (413, "?0")
+
+
 async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(
     autojump_clock: MockClock,
 ) -> None:

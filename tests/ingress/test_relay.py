@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from restsock import ConnectionClosed, LocalProtocolError, StreamRefused
 from restsock.auth import Refused
 from restsock.connection import Exchange, ExchangeEvent, Failed, Requeued, Started, Writable
+from restsock.ingress._pages import problem_of
 from restsock.ingress._relay import MAX_CHECKED, Relay
 from restsock.protocol import (
     DataReceived,
@@ -501,6 +502,19 @@ def test_what_the_peer_may_not_send_ends_it() -> None:
     scene.client.send_data = send_data  # type: ignore[method-assign]
     scene.from_peer(response(), data(b"x"))
     assert scene.client.was_reset == ResetCode.INTERNAL
+    assert (scene.peer.was_reset, scene.ends) == (ResetCode.CANCEL, 1)
+
+
+def test_what_cannot_be_passed_on_has_run() -> None:
+    scene = begun()
+
+    def send_head(id: int, head: ResponseHead, plain: object = None) -> None:
+        raise LocalProtocolError("too long")
+
+    scene.client.send_head = send_head  # type: ignore[method-assign]
+    scene.from_peer(response(103))
+    (error,) = scene.failures
+    assert (problem_of(error).status, problem_of(error).may_have_run) == (502, True)
     assert (scene.peer.was_reset, scene.ends) == (ResetCode.CANCEL, 1)
 
 
