@@ -238,6 +238,7 @@ class MessageDeflate(Extension):
         self._compressor: Any = None
         self._inflater: Any = None
         self._compressed = False  # whether the message that is coming is
+        self._midway = False  # whether a message has begun to come
         self._in_data = False  # whether the frame that is coming is one of it
         self._inflated = 0  # bytes of that message
 
@@ -283,9 +284,11 @@ class MessageDeflate(Extension):
         """Sees whether a message is compressed: its first frame says so (section 6.1)."""
         self._in_data = not opcode.iscontrol()
         first = self._in_data and opcode is not Opcode.CONTINUATION
-        if rsv.rsv1 and not first:
+        # A frame out of turn is wsproto's to find, but not before it would be inflated.
+        if (rsv.rsv1 and not first) or (self._in_data and first is self._midway):
             return CloseReason.PROTOCOL_ERROR
         if first:
+            self._midway = True
             self._compressed = rsv.rsv1
             self._inflated = 0
         return RsvBits(True, False, False)
@@ -302,16 +305,19 @@ class MessageDeflate(Extension):
         self, proto: FrameDecoder | FrameProtocol, fin: bool
     ) -> bytes | CloseReason | None:
         """Inflates the end that a message was sent without."""
-        if not (self._compressed and self._in_data and fin):
+        if not (self._in_data and fin):
+            return None
+        self._midway = False
+        if not self._compressed:
             return None
         # Without an inflater nothing is missing: the last block has said that it was the last.
-        rest = b"" if self._inflater is None else self._inflate(_TAIL)
+        rest = b"" if self._inflater is None else self._inflate(_TAIL, ending=True)
         self._compressed = False
         if self._peer_forgets:
             self._inflater = None
         return rest
 
-    def _inflate(self, data: bytes) -> bytes | CloseReason:
+    def _inflate(self, data: bytes, *, ending: bool = False) -> bytes | CloseReason:
         """What bytes inflate to.
 
         Raises:
@@ -336,8 +342,10 @@ class MessageDeflate(Extension):
             parts.append(part)
             data = b""
             if self._inflater.eof:
-                # A last block, after which another stream may begin (section 7.2.3.5).
-                data, self._inflater = self._inflater.unused_data, None
+                # A last block, after which another stream may begin (section 7.2.3.5); but no more
+                # comes after the end of the message, which is ours.
+                after, self._inflater = self._inflater.unused_data, None
+                data = b"" if ending else after
         return b"".join(parts)
 
 

@@ -44,6 +44,9 @@ from ._websocket_fast import (
 
 __all__ = ["WebSocket"]
 
+# A close code that is registered (RFC 6455, section 11.7), and that wsproto does not know.
+_BAD_GATEWAY = (1014).to_bytes(2, "big")
+
 # Pongs that wait while the socket takes nothing; of more, the oldest are left out (RFC 6455,
 # section 5.5.3, allows it). An honest peer has a ping or two under way.
 _MAX_PONGS = 128
@@ -329,8 +332,12 @@ class WebSocket:
             self.events.append(TextMessage(_text(payload)))
         elif first == PING:
             self._receive_ping(payload)
-        else:
+        elif first == PONG:
             self.events.append(Pong(payload))
+        elif payload[:2] == _BAD_GATEWAY:
+            self._receive_close(1014, _text(payload[2:]))
+        else:
+            self._feed(bytes(buffer[at:end]))
 
     def _begin_long(self, buffer: bytes | bytearray, header: FrameHeader) -> bool:
         """Takes the beginning of a message that is to be split, if it is one and has come."""

@@ -1,8 +1,8 @@
 """The few WebSocket frames that nearly all traffic consists of, without a detour.
 
-A whole message in one frame, a ping, a pong; no extension, masked as the direction demands:
-that is recognised to the letter here, and everything else is left to wsproto. Tests hold both to
-the same result for the same bytes.
+A whole message in one frame, a ping, a pong, a close; no extension, masked as the direction
+demands: that is recognised to the letter here, and everything else is left to wsproto. Tests hold
+both to the same result for the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ._masking import apply_mask
 
 __all__ = [
     "BINARY",
+    "CLOSE",
     "COMPRESSED",
     "PING",
     "PONG",
@@ -29,6 +30,7 @@ TEXT = 0x81
 BINARY = 0x82
 PING = 0x89
 PONG = 0x8A
+CLOSE = 0x88
 
 # Added to the first byte of a message that is compressed: RSV1 (RFC 7692, section 6).
 COMPRESSED = 0x40
@@ -75,20 +77,20 @@ def parse_header(data: bytes | bytearray, at: int, *, masked: bool) -> FrameHead
     first, second = data[at], data[at + 1]
     length = second & 0x7F
     start = at + 2
-    plain = first in (BINARY, TEXT, PING, PONG) and bool(second & _MASKED) == masked
+    plain = first in (BINARY, TEXT, PING, PONG, CLOSE) and bool(second & _MASKED) == masked
     if length == _TWO_BYTES:
         if available < 4:
             return None
         (length,) = _LENGTH_2.unpack_from(data, start)
         start += 2
         # A length has to be as short as it can be, and a control frame is never this long.
-        plain = plain and length >= _TWO_BYTES and first < PING
+        plain = plain and length >= _TWO_BYTES and first < CLOSE
     elif length == _EIGHT_BYTES:
         if available < 10:
             return None
         (length,) = _LENGTH_8.unpack_from(data, start)
         start += 8
-        plain = plain and 0x10000 <= length < 1 << 63 and first < PING
+        plain = plain and 0x10000 <= length < 1 << 63 and first < CLOSE
     if second & _MASKED:
         start += 4
         if len(data) < start:

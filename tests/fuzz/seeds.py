@@ -23,10 +23,12 @@ from tests.fuzz import (
     multiplexer,
     plain_http,
     websocket_fast,
+    websocket_served,
 )
 from tests.fuzz.choices import blob
 from tests.fuzz.h11_alone import RS
 from tests.protocol.vectors import as_bytes, envelope, load
+from tests.websockets.conformance import CASES, Frame
 
 __all__ = ["seeds"]
 
@@ -284,6 +286,23 @@ def _framings() -> Iterator[bytes]:
         yield bytes([framings.PAIR, number, 3, 0, 5, 0, 9, 0, 80]) + b"text, " * 30
 
 
+def _websocket_served() -> Iterator[bytes]:
+    for case in CASES:
+        wire = b"".join(case.wires(masked=True))
+        for flags in (0, websocket_served.DEFLATE, websocket_served.OCTETS):
+            yield bytes([flags, 0]) + wire
+    hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00"
+    for flags in (1, 3, 5, 7):
+        for first, last in ((0xC1, 0x80), (0x41, 0x80), (0x41, 0xC0), (0x81, 0x82)):
+            frames = Frame(first, hello[:3]), Frame(last, hello[3:]), Frame(0xC1, hello)
+            wire = b"".join(frame.bytes(masked=True) for frame in frames)
+            yield bytes([flags, 0]) + wire + Frame(0xC1, b"\xf2\x00\x11\x00\x00").bytes(masked=True)
+    # Frames as they are described: each first byte with contents plain, compressed, and cut short.
+    for first in range(15):
+        for form in range(8):
+            yield bytes([9 + 2 * (form & 1), first, form, 5, 40, first, 0x80 | form, 6, 50, 0, 9])
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -295,4 +314,5 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "plain_http": _plain_http,
     "codecs": _codecs,
     "framings": _framings,
+    "websocket_served": _websocket_served,
 }

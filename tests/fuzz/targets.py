@@ -20,6 +20,7 @@ TARGETS = (
     "plain_http",
     "codecs",
     "framings",
+    "websocket_served",
 )
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -17,6 +17,7 @@ from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
 from restsock.http1 import _chunked as chunked
 from restsock.protocol import ResetCode, StreamFailed
+from restsock.protocol import _deflate as deflates
 from restsock.protocol import _frames as frame_layout
 from restsock.protocol import _handshake as handshakes
 from restsock.protocol import _heads as strict_heads
@@ -97,6 +98,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),
     "framings": (transforms, "check_length", lambda length, most: None),
+    "websocket_served": (deflates, "_TAIL", b"\x01\x00\x00\xff\xff"),
     "plain_http": (chunked, "_SIZE", re.compile(rb"([0-9A-Fa-f]{1,16}).*", re.DOTALL)),
 }
 

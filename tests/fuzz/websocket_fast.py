@@ -62,11 +62,18 @@ def test_one(data: bytes) -> None:
         return
     pieces = _described(choices) if flags & DESCRIBED else choices.pieces()
     short = _told_by_us(pieces, client=client)
-    with _the_long_way():
-        assert _told_by_us(pieces, client=client) == short
-    events, code, _ = short
     wire = b"".join(pieces)
+    with _the_long_way():
+        long = _told_by_us(pieces, client=client)
+    # Of a text that is not whole wsproto may say already that it is none.
+    hasty = long[:2] == (short[0], 1007) and short[1] is None and _ends_in_text(wire, client=client)
+    events, code, _ = short
+    unknown = bool(events) and isinstance(events[-1], CloseReceived) and events[-1].code == 1014
+    assert long == short or hasty or unknown
     expected, expected_code = _told_by_wsproto(wire, client=client)
+    if unknown:
+        assert (events[:-1], 1002) == (expected, expected_code)  # wsproto does not know it
+        return
     closed = bool(events) and isinstance(events[-1], CloseReceived)
     too_much, cut = _walk(wire, client=client)
     if code == 1009:
@@ -77,7 +84,7 @@ def test_one(data: bytes) -> None:
     assert events == expected
     if code is None and expected_code is not None:
         # Of a header that is not complete, wsproto may say already that it is wrong.
-        assert cut
+        assert cut or (expected_code == 1007 and _ends_in_text(wire, client=client))
     else:
         assert code == expected_code
         assert code is not None or closed or not too_much
@@ -191,6 +198,17 @@ def _told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent]
     except ParseFailed as exc:
         return events, int(exc.code)
     return events, None
+
+
+def _ends_in_text(data: bytes, *, client: bool) -> bool:
+    """Whether the last frame is a text message that is not whole."""
+    at = 0
+    while (header := parse_header(data, at, masked=not client)) is not None:
+        end = header.start + header.length
+        if end > len(data):
+            return data[at] == 0x81
+        at = end
+    return False
 
 
 def _walk(data: bytes, *, client: bool) -> tuple[bool, bool]:

@@ -325,7 +325,7 @@ def _closes() -> list[Case]:
         Case("7.3.6 a reason of 124 bytes", [close_frame(1000, b"*" * 124)], code=1002),
         Case("7.5.1 a reason that is no text", [close_frame(1000, b"\xce\xba\xe1")], code=1007),
     ]
-    right = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)
+    right = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999)
     wrong = (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
     cases += [Case(f"7.7 code {code}", [close_frame(code, b"why")], code=code) for code in right]
     cases += [Case(f"7.9 code {code}", [close_frame(code)], code=1002) for code in wrong]
