@@ -120,7 +120,7 @@ class Channel:
             StoreFailed: the store could not keep it.
             MessagingClosed: the messaging is not open.
         """
-        await trio.lowlevel.checkpoint()
+        await self._driver.pause()
         content, destination = self._prepare(body, headers, reply_to)
         return await self._send(content, destination)
 

@@ -42,6 +42,9 @@ __all__ = ["Driver", "Owner"]
 
 _log = logging.getLogger("restsock.messaging")
 
+# Messages that may be sent before other tasks have their turn.
+_IN_A_ROW = 16
+
 
 class Owner(Protocol):
     """Whose messages a driver runs. None of these raises, nor waits unless it is async."""
@@ -98,6 +101,7 @@ class Driver:
         self._storage: Storage
         self._alarm = trio.Event()
         self._runners: dict[Inbox | Line, int] = {}
+        self._in_a_row = 0  # messages that were sent since others had their turn
         self._busy = 0  # runners, and answers
         self._idle = trio.lowlevel.ParkingLot()
         self._lots: dict[Destination | Peer, trio.lowlevel.ParkingLot] = {}
@@ -235,6 +239,18 @@ class Driver:
     def durable(self) -> bool:
         """Whether the store takes its time."""
         return self._store.durable
+
+    async def pause(self) -> None:
+        """A checkpoint for who sends: others have their turn after so many messages.
+
+        With each message the loop would turn once, and each would leave alone.
+        """
+        self._in_a_row += 1
+        if self._in_a_row < _IN_A_ROW:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
 
     async def park(self, what: Destination | Peer) -> None:
         """Waits until there may be room again.
