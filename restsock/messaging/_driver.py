@@ -95,7 +95,7 @@ class Driver:
         self._store = store
         self._owner = owner
         self._nursery: trio.Nursery
-        self._token: trio.lowlevel.TrioToken
+        self._token: trio.lowlevel.TrioToken | None = None
         self._failure: Exception | None = None
         self._ending = False
         self._storage: Storage
@@ -154,6 +154,7 @@ class Driver:
             new_id=ids.uuid,
             chance=random.random,
             wall=time.time() - trio.current_time(),
+            remembers=self._store.durable,
         )
         self._storage = Storage(self._store, self.engine, self.log)
         for record in loaded.records:
@@ -194,12 +195,12 @@ class Driver:
         """Whether this is its loop."""
         try:
             return trio.lowlevel.current_trio_token() is self._token
-        except RuntimeError:
+        except RuntimeError:  # there is none
             return False
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Has something called on the loop, from any thread; at once, if that is the loop's."""
-        if self.here:
+        if self._token is None or self.here:
             function(*args)
             return
         try:

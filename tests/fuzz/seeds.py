@@ -20,6 +20,7 @@ from tests.fuzz import (
     framings,
     handshake,
     listener,
+    messages,
     multiplexer,
     plain_http,
     websocket_fast,
@@ -303,12 +304,33 @@ def _websocket_served() -> Iterator[bytes]:
             yield bytes([9 + 2 * (form & 1), first, form, 5, 40, first, 0x80 | form, 6, 50, 0, 9])
 
 
+def _messages() -> Iterator[bytes]:
+    document = load("messages.json")
+    types = messages.TYPES
+    for case in [*document["payloads"]["good"], *document["payloads"]["bad"]]:
+        item = bytes([types.index(case["type"])]) + json.dumps(case["payload"]).encode()
+        for kind in (0, messages.FOREIGN, messages.WRAPPED):
+            yield bytes([kind]) + item
+    acts = [bytes([len(types) + at]) for at in range(6)]
+    for case in document["cases"]:
+        items = []
+        for step in case["steps"]:
+            for received in step.get("receive", ()):
+                payload = json.dumps(received["payload"]).encode()
+                items.append(bytes([types.index(received["type"])]) + payload)
+            items += acts[:2] if "do" in step else []
+        for kind in (0, messages.DEAF):
+            yield bytes([kind]) + messages.RS.join(items)
+            yield bytes([kind]) + messages.RS.join([acts[0], *items, *acts, *items])
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
     "frames": _frames,
     "heads": _heads,
     "handshake": _handshake,
+    "messages": _messages,
     "multiplexer": _multiplexer,
     "listener": _listener,
     "plain_http": _plain_http,

@@ -15,6 +15,7 @@ TARGETS = (
     "frames",
     "heads",
     "handshake",
+    "messages",
     "multiplexer",
     "listener",
     "plain_http",

@@ -16,6 +16,7 @@ import pytest
 from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
 from restsock.http1 import _chunked as chunked
+from restsock.messaging.engine import _payloads as payloads
 from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _deflate as deflates
 from restsock.protocol import _frames as frame_layout
@@ -94,6 +95,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "frames": (frame_layout, "MAX_CREDIT", 2**31 - 2),
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
+    "messages": (payloads, "is_name", lambda _: True),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),

@@ -76,14 +76,18 @@ class Answers:
         points: list[str] = []
         for channel, (epoch, seq) in resume.channels.items():
             outbox = peer.destination.outboxes.get(channel)
-            point = ResumePoint("", 0, False, None)
+            # What former runs have sent, and is not here, was handled, if they are remembered.
+            known = self._context.remembers and epoch != self._context.epoch
+            point = ResumePoint("", 0, known, 0 if known else None)
             if outbox is not None and peer.destination.peer is peer:
                 if channel in peer.resumed:
                     continue
                 peer.resumed.add(channel)
-                handled, point = outbox.resume(epoch, seq)
+                handled, found = outbox.resume(epoch, seq)
                 if handled:
                     self._settling.handled(peer.destination, outbox, handled)
+                if found.epoch == epoch:
+                    point = found
             points.append(f"{quoted(channel)}:{point_json(point)}")
         for part in parts(points):
             peer.tell(self._context.envelope("resumed", part, now))

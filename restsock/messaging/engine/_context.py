@@ -131,6 +131,7 @@ class Context:
         new_id: makes the id of an envelope, a UUID of version 4.
         chance: makes a random number in [0, 1).
         wall: what to add to a time to make Unix time of it, in seconds.
+        remembers: whether all that former runs have sent, and was not handled, was restored.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Context:
         new_id: Callable[[], str],
         chance: Callable[[], float],
         wall: float,
+        remembers: bool,
     ) -> None:
         self.options = options
         self.epoch = epoch
@@ -149,6 +151,7 @@ class Context:
         self.new_id = new_id
         self.chance = chance
         self.wall = wall
+        self.remembers = remembers
         self.counters = Counters(options.max_channels)
         self.effects = Effects()
         self.to_flush: dict[Peer, None] = {}

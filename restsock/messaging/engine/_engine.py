@@ -61,6 +61,7 @@ class Engine:
         new_id: makes the id of an envelope, a UUID of version 4.
         chance: makes a random number in [0, 1).
         wall: what to add to a time to make Unix time of it, in seconds.
+        remembers: whether all that former runs have sent, and was not handled, is restored.
 
     Attributes:
         peers: the connected ones by id, the oldest first.
@@ -76,8 +77,17 @@ class Engine:
         new_id: Callable[[], str],
         chance: Callable[[], float],
         wall: float = 0.0,
+        remembers: bool = False,
     ) -> None:
-        context = Context(options, epoch=epoch, host=host, new_id=new_id, chance=chance, wall=wall)
+        context = Context(
+            options,
+            epoch=epoch,
+            host=host,
+            new_id=new_id,
+            chance=chance,
+            wall=wall,
+            remembers=remembers,
+        )
         self._context = context
         self._options = options
         self._host = host

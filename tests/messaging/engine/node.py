@@ -127,6 +127,7 @@ class Node:
         *,
         epoch: str = "e1",
         kept: Kept | None = None,
+        remembers: bool = True,
     ) -> None:
         self.options = options or MessagingOptions()
         self.kept = kept or Kept()
@@ -147,6 +148,7 @@ class Node:
             host=self,
             new_id=new_id,
             chance=lambda: self.chance,
+            remembers=remembers,
         )
         self.kept.load(self.engine)
 

@@ -50,7 +50,7 @@ class Play:
         messages, bytes = case.get("local", {}).get("credit", (64, 1048576))
         self.remote = tuple(case.get("remote", {}).get("credit", (64, 1048576)))
         options = MessagingOptions(credit_messages=messages, credit_bytes=bytes)
-        self.node = Node(options)
+        self.node = Node(options, remembers=False)
         self.node.chance = 0.999
         self.named: dict[str, dict[str, Any]] = {}
         self.about_credit = "credit" in case["name"] or "all of it" in case["name"]
