@@ -1,10 +1,10 @@
 """Measures restsock against what else one could use; prints tables, writes JSON.
 
-    make bench                          everything, in about fourteen minutes
+    make bench                          everything, in about fifteen minutes
     make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
-    make bench ARGS="--only idle"       one section: rates, asyncio, transfers, idle, busy, parts,
-                                        validation, calls, profiles
+    make bench ARGS="--only idle"       one section: rates, asyncio, events, transfers, idle, busy,
+                                        parts, validation, calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
 Every peer is a process of its own, started here on loopback; one that is not installed is a line
@@ -27,7 +27,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import busy, calls, idle, page, parts, profiles, rates, transfers, validation
+from tests.bench import (
+    busy,
+    calls,
+    events,
+    idle,
+    idle_clients,
+    page,
+    parts,
+    profiles,
+    rates,
+    transfers,
+    validation,
+)
 from tests.bench.figures import Results
 from tests.bench.processes import ROOT
 from tests.bench.rates import Cell, Plan
@@ -48,7 +60,7 @@ from tests.bench.ways import (
 )
 
 SECTIONS = (
-    *("rates", "asyncio", "transfers", "idle", "busy"),
+    *("rates", "asyncio", "events", "transfers", "idle", "busy"),
     *("parts", "validation", "calls", "profiles"),
 )
 _THREADS = (1, 8, 32)
@@ -119,6 +131,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def idle_section(counts: list[int], seconds: float) -> dict[str, Any]:
+    """Connections of peers, and of clients of plain HTTP to an ingress."""
+    found = idle.measure(counts, interval=20, seconds=seconds)
+    found["clients"] = idle_clients.measure(counts)
+    found["weights"]["ingress"] = idle_clients.weigh(500)
+    return found
+
+
 def measure(args: argparse.Namespace, folder: Path) -> Results:
     """Runs the sections that were asked for; after each, `args.json` has what is known by then."""
     plan = (quick_plan if args.quick else full_plan)(args.rounds, args.scale)
@@ -138,8 +158,11 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
     sections: dict[str, Callable[[], Any]] = {
         "rates": lambda: rates.measure(plan, folder),
         "asyncio": lambda: rates.measure(asyncio_plan(args.rounds, args.scale), folder),
+        "events": lambda: events.measure(
+            folder, rounds=min(args.rounds, 3), count=max(20, int(300 * args.scale))
+        ),
         "transfers": lambda: transfers.measure(folder, **large),
-        "idle": lambda: idle.measure(counts, interval=20, seconds=20 * min(1, args.scale)),
+        "idle": lambda: idle_section(counts, seconds=20 * min(1, args.scale)),
         "busy": lambda: busy.measure(**beside),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),

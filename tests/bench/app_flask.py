@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from flask import Flask, Response, jsonify, request
 
-from tests.bench.workloads import MIB, ONE_MIB, PIECE, SMALL, TEN_KB
+from tests.bench.workloads import EVENT_PAUSE, MIB, ONE_MIB, PIECE, SMALL, TEN_KB
 
 app = Flask("bench")
 
@@ -42,6 +43,19 @@ def download(mib: int) -> Response:
     return Response(
         pieces(), headers={"Content-Length": str(size)}, mimetype="application/octet-stream"
     )
+
+
+@app.get("/events/<int:count>")
+def events(count: int) -> Response:
+    """Events that say when they were made, on a clock that all processes of the machine have."""
+
+    def stream() -> Iterator[str]:
+        for _ in range(count):
+            time.sleep(EVENT_PAUSE)
+            yield f"data: {time.monotonic()!r}\n\n"
+
+    # The field is for nginx, which would keep them until there is more.
+    return Response(stream(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 @app.post("/upload")

@@ -13,7 +13,8 @@ These call from tasks of one loop instead of threads:
     python -m tests.bench.caller httpx|aiohttp URL              these alone, over HTTP
 
 With `listen` it says where it listens, and is ready once a peer has dialed; with the URL of a
-listener it dials. With the FOLDER of the certificates it uses TLS. It ends with its stdin.
+listener it dials. `URL#HOST` asks for another host than that of the URL. With the FOLDER of the
+certificates it uses TLS. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
 
     with contextlib.ExitStack() as stack:
         adapter: Any = None
-        base = where
+        base, _, host = where.partition("#")
         if kind != "requests":
             opened = mounted() if kind == "mounted" else tunnelled(where, folder)
             adapter = stack.enter_context(opened)
@@ -102,6 +103,8 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
 
         def new_session() -> requests.Session:
             session = make()
+            if host:
+                session.headers["Host"] = host
             if adapter is not None:
                 session.mount(f"{base}/", adapter)
             elif folder is not None:
@@ -115,6 +118,8 @@ def serve_threads(kind: str, where: str, folder: str | None = None) -> None:
             if what == "spell":
                 workload = WORKLOADS[order.pop("workload")]
                 say(spells.spell(new_session, base, workload, **order))
+            elif what == "events":
+                say(spells.events(new_session, base, **order))
             elif what == "bulk":
                 say(spells.bulk(new_session, base, **order))
             elif what == "profile":

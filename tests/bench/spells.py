@@ -114,6 +114,23 @@ async def task_spell(
     return _figures(latencies, clock() - begin, time.process_time() - cpu)
 
 
+# --- events -----------------------------------------------------------------------------------
+
+
+def events(new_session: NewSession, base: str, count: int) -> dict[str, Any]:
+    """Reads a stream of so many server-sent events; each says when it was made."""
+    delays = []
+    rest = b""
+    with new_session() as session, session.get(f"{base}/events/{count}", stream=True) as response:
+        for data in response.iter_content(None):
+            now = time.monotonic()
+            *whole, rest = (rest + data).split(b"\n\n")
+            delays += [now - float(event.removeprefix(b"data: ")) for event in whole]
+    if len(delays) != count:
+        raise RuntimeError(f"{len(delays)} events instead of {count}")
+    return {"events": count, **percentiles(delays)}
+
+
 # --- bulk -------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import busy as busy_section
+from tests.bench.events import DIRECT, EVENT_WAYS
 from tests.bench.figures import (
     Results,
     bulk_ratio,
     cpu_ms,
+    event_ratio,
     fairness_ratio,
     mb_per_s,
     number,
@@ -69,6 +71,8 @@ def tables(results: Results) -> list[Table]:
         found += [_rates(results, "rates", WAYS, workload) for workload in WORKLOADS]
     if "asyncio" in results:
         found += [_rates(results, "asyncio", ASYNCIO_WAYS, workload) for workload in WORKLOADS]
+    if "events" in results:
+        found.append(_events(results["events"]))
     if "transfers" in results:
         found += [_bulk(results), _fairness(results)]
     if "idle" in results:
@@ -132,6 +136,19 @@ def _rates(results: Results, section: str, ways: dict[str, Way], workload: str) 
     return Table(title, [*header, "p50 ms", "p99 ms"], rows)
 
 
+def _events(events: dict[str, Any]) -> Table:
+    rows = []
+    for name in EVENT_WAYS:
+        mine = select(events["streams"], way=name)
+        if not mine:
+            continue
+        middles = [spread([stream[key] for stream in mine]) for key in ("p50_ms", "p99_ms")]
+        to = None if name == DIRECT else event_ratio(events, name)
+        rows.append([name, *(_optional(one and one.median) for one in middles), str(to or _NONE)])
+    title = "Delay of a server-sent event, from the app to its client"
+    return Table(title, ["", "p50 ms", "p99 ms", f"p50 to {DIRECT}"], rows)
+
+
 def _bulk(results: Results) -> Table:
     transfers = results["transfers"]
     rows = []
@@ -190,6 +207,9 @@ def _idle(idle: dict[str, Any]) -> Table:
                     number(row["connect_seconds"]),
                 ]
             )
+    for row in idle.get("clients", []):
+        each, took = _optional(row["ingress_kib"]), number(row["connect_seconds"])
+        rows.append([f"{row['connections']}, client of the ingress", each, _NONE, took])
     title = f"Idle connections, a heartbeat each {idle['interval']:g} s"
     return Table(title, ["", "KiB RSS each", "share of a core", "seconds to connect"], rows)
 

@@ -15,12 +15,22 @@ from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
 from tests.bench.idle import weigh
+from tests.bench.idle_clients import weigh as weigh_client
 from tests.bench.processes import ROOT, hear, running, tell, tree
 from tests.bench.profiling import package_of
 from tests.bench.tables import tables
 from tests.bench.targets import MANY, TARGETS
 from tests.bench.transfers import FAIRNESS_WAYS
-from tests.bench.ways import ASYNCIO_WAYS, BULK_WAYS, HTTPX, NATIVE, SESSION, WAYS, reference
+from tests.bench.ways import (
+    ASYNCIO_WAYS,
+    BULK_WAYS,
+    HTTPX,
+    INGRESS,
+    NATIVE,
+    SESSION,
+    WAYS,
+    reference,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -80,6 +90,13 @@ def results() -> Results:
             "requests": [100.0, 100.0, 100.0],
             "heavy": [],
         },
+        "events": {
+            "streams": [
+                {"way": way, "round": turn, "events": 20, "p50_ms": p50, "p99_ms": 3.0}
+                for turn, pair in enumerate([(1.0, 2.0), (0.5, 2.0), (1.0, 3.0)])
+                for way, p50 in zip(("waitress", INGRESS), pair, strict=True)
+            ]
+        },
         "busy": {"busy": 20, "idle": 500, "spells": busy},
         "calls": [
             {
@@ -133,6 +150,23 @@ def test_calls_are_shown_by_thread_and_package_after_their_sums(results: Results
         ["calling thread: restsock.protocol", "40 / 50"],
         ["server's worker: flask", "7 / 8"],
     ]
+
+
+def test_the_delay_of_events_is_compared_with_that_of_the_app_itself(results: Results) -> None:
+    table = next(table for table in tables(results) if table.title.startswith("Delay"))
+    assert table.rows == [
+        ["waitress", "1.00", "3.00", "-"],
+        [INGRESS, "2.00", "3.00", "3.00 (2.00-4.00)"],
+    ]
+
+
+def test_idle_clients_of_the_ingress_stand_beside_idle_connections(results: Results) -> None:
+    held = {"listener_kib": 2.0, "dialer_kib": 3.0, "listener_core": 0.01, "dialer_core": 0.01}
+    client = {"connections": 2000, "ingress_kib": 4.5, "connect_seconds": 2.5}
+    rows = [{"connections": 2000, "connect_seconds": 1.5, **held}]
+    idle = {"rows": rows, "clients": [client], "interval": 20}
+    table = next(t for t in tables({**results, "idle": idle}) if t.title.startswith("Idle"))
+    assert table.rows[-1] == ["2000, client of the ingress", "4.50", "-", "2.50"]
 
 
 def test_tls_is_compared_with_tls_and_each_way_with_its_own_app() -> None:
@@ -237,3 +271,10 @@ def test_an_idle_connection_stays_light() -> None:
         found = weights[side]
         assert sum(found["bytes"].get(package, 0) for package in ours) <= most, weights
         assert found["objects"] <= objects, weights
+
+
+def test_an_idle_client_of_the_ingress_stays_light() -> None:
+    found = weigh_client(200)
+    ours = ("restsock.connection", "restsock.http1", "restsock.http_server", "restsock.protocol")
+    assert sum(found["bytes"].get(package, 0) for package in ours) <= 3700, found
+    assert found["objects"] <= 41, found

@@ -32,6 +32,7 @@ class Way(NamedTuple):
     tls: bool = False
 
 
+LOCALTUNNEL = "localtunnel"
 INGRESS = "requests, restsock's ingress"
 ADAPTER = "restsock, requests + adapter"
 SESSION = "restsock.Session"
@@ -50,6 +51,7 @@ WAYS = {
     "gunicorn": Way("requests", "gunicorn", "flask"),
     "nginx": Way("requests", "nginx", "flask"),
     "ssh -R": Way("requests", "ssh", "flask"),
+    LOCALTUNNEL: Way("requests", "localtunnel", "flask"),
     INGRESS: Way("requests", "ingress", "flask"),
     ADAPTER: Way("adapter", "edge dials", "flask"),
     SESSION: Way("session", "edge dials", "flask"),
@@ -123,8 +125,8 @@ BULK_WAYS = {
 
 def skipped(way: Way) -> str | None:
     """Why a way cannot be measured here and what helps; `None` when it can."""
-    needs = {"nginx": ["waitress", "nginx"], "ssh": ["waitress", "ssh"]}
-    for peer in needs.get(way.serving, [way.serving]):
+    behind = ("nginx", "ssh", "localtunnel")
+    for peer in ("waitress", way.serving) if way.serving in behind else (way.serving,):
         if why := peers.missing(peer):
             return why
     modules = {"httpx": "httpx", "transport": "httpx", "aiohttp": "aiohttp", "mounted": "uvicorn"}
@@ -220,6 +222,7 @@ class Lines:
                 "uvicorn": lambda: peers.uvicorn(folder, files),
                 "nginx": lambda: peers.nginx(folder, self._peer("waitress")),
                 "ingress": lambda: peers.ingress(folder),
+                "localtunnel": lambda: peers.localtunnel(folder, self._peer("waitress")),
                 "ssh": lambda: peers.ssh(folder, self._peer("waitress")),
             }
             self._peers[key] = self._stack.enter_context(starters[name]())

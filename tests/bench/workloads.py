@@ -7,6 +7,8 @@ from typing import NamedTuple
 MIB = 1024 * 1024
 PIECE = bytes(range(256)) * 256  # 64 KiB, of which large bodies are made
 
+EVENT_PAUSE = 0.005  # seconds before each server-sent event
+
 # A JSON object of 200 bytes, the newline of Flask included; serialized anew for each answer.
 SMALL = {
     "id": 7,
