@@ -33,6 +33,7 @@ from ._sqlite_store import SQLiteStore
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
 from ._stream import MessageStream
+from .dialects import Dialect, Raw, Semstreams
 from .engine import DeadLetter, Link, Mark, Outgoing, OutRecord
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Channel",
     "DeadLetter",
     "Delivery",
+    "Dialect",
     "ErrorKind",
     "InvalidMessage",
     "Link",
@@ -63,8 +65,10 @@ __all__ = [
     "Outgoing",
     "QueueFull",
     "QueuePolicy",
+    "Raw",
     "Request",
     "SQLiteStore",
+    "Semstreams",
     "Sent",
     "Session",
     "SessionClosed",

@@ -18,6 +18,7 @@ from ._connection_link import ConnectionLink
 from ._driver import Driver
 from ._errors import MessagingClosed
 from ._faces import face_on_asyncio
+from ._foreign import ForeignPeers
 from ._handlers import Handlers, check_channel
 from ._methods import Methods
 from ._monitor import Monitor
@@ -38,7 +39,7 @@ __all__ = ["Authorize", "Messaging"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Messaging:
+class Messaging(ForeignPeers):
     """Messages to and from peers: sent once, kept until they are handled, answered, broadcast.
 
         messaging = restsock.messaging.Messaging()

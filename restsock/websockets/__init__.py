@@ -28,9 +28,9 @@ from __future__ import annotations
 from restsock.connection import ClientWebSocket
 from restsock.protocol import Deflate
 
-from ._connect import connect
+from ._connect import ConnectOptions, connect
 from ._dialer import Dialer, Reconnect
-from ._endpoint import Endpoint
+from ._endpoint import Endpoint, EndpointOptions
 from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
 from ._request import Request
 from ._server_websocket import ServerWebSocket
@@ -39,9 +39,11 @@ __all__ = [
     "AsyncioServerWebSocket",
     "BlockingServerWebSocket",
     "ClientWebSocket",
+    "ConnectOptions",
     "Deflate",
     "Dialer",
     "Endpoint",
+    "EndpointOptions",
     "Reconnect",
     "Request",
     "ServerWebSocket",

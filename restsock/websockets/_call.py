@@ -57,6 +57,9 @@ class Room(Protocol):
     def leave(self, call: Call) -> None:
         """Its end."""
 
+    def refused(self, refused: Refused) -> None:
+        """One gets no WebSocket."""
+
 
 class Call(DrivenCall):
     """A request for a WebSocket, and what comes of it.
@@ -111,6 +114,7 @@ class Call(DrivenCall):
         connection = self._exchange.connection
         if connection is not None:
             connection.limit_log.count(refused.limit or "refused")
+        self._room.refused(refused)
         if isinstance(refused, Answered):
             self.response.start(refused.status, refused.headers)
             self.response.body(refused.body, more=False)

@@ -72,6 +72,8 @@ class Dialer:
         connections: How often that has worked.
         asyncio_loop: Of `auth`, if it is for that.
         last_failure: Why the last attempt has failed; `None` since one has worked.
+        on_dial: Is called before each attempt, once that is in `attempts`.
+        on_failure: Is called with the error of each attempt that fails.
 
     Raises:
         ValueError: As with `connect`.
@@ -101,6 +103,8 @@ class Dialer:
         self.attempts = 0
         self.connections = 0
         self.last_failure: RestsockError | None = None
+        self.on_dial: Callable[[], object] | None = None
+        self.on_failure: Callable[[RestsockError], object] | None = None
 
     @property
     def url(self) -> str:
@@ -128,6 +132,8 @@ class Dialer:
                 break
             self._redial.begin(trio.current_time())
             self.attempts += 1
+            if self.on_dial is not None:
+                self.on_dial()
             try:
                 await self._connect(task_status)
             except (HandshakeError, WebSocketRefused) as exc:
@@ -167,6 +173,8 @@ class Dialer:
         """Notes an attempt that has failed; raises the error where it was the last."""
         self._failures += 1
         self.last_failure = without_frames(error)
+        if self.on_failure is not None:
+            self.on_failure(error)
         judged = error
         if isinstance(error, WebSocketRefused):
             status = error.status

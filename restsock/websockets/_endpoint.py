@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import trio
 
@@ -26,12 +26,31 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
-__all__ = ["Endpoint", "Serve"]
+__all__ = ["Endpoint", "EndpointOptions", "Serve"]
 
 _log = logging.getLogger("restsock.websockets")
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
+
+
+class EndpointOptions(TypedDict, total=False):
+    """The arguments of `Endpoint` that are given by name."""
+
+    auth: Authenticator | None
+    origins: str | Collection[str] | None
+    subprotocols: Sequence[str]
+    browser_token: str | None
+    headers: ResponseFields
+    heartbeat: Heartbeat
+    idle: float | None
+    compression: bool | Deflate
+    max_connections: int
+    max_message: int | None
+    grace: float | None
+    path: str | None
+    trusted_proxies: str | Collection[str]
+
 
 # How often files of credentials are looked at. Seconds.
 _REFRESH = 1.0
@@ -264,3 +283,6 @@ class Endpoint:
         self._calls.discard(call)
         if not self._calls:
             self._emptied.unpark_all()
+
+    def refused(self, refused: Refused) -> None:
+        """A client gets no WebSocket, but this answer. For subclasses, which may count it."""
