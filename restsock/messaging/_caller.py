@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock.apps import asyncio_thread
-from restsock.connection import call_user_function
+from restsock.connection import call_user_function, is_async
+
+from ._asyncio import seen_on_asyncio
+from ._blocking import seen_in_thread
 
 if TYPE_CHECKING:
     from restsock.apps import AsyncioThread
@@ -31,13 +33,11 @@ class Caller:
 
     Args:
         driver: has their tasks.
-        face: makes of what a function is called with what it is to see of it on asyncio.
     """
 
-    def __init__(self, driver: Driver, face: Callable[[Any, AsyncioThread], Any]) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._limiter: trio.CapacityLimiter | None = None
-        self._face = face
         self._thread: AsyncioThread | None = None
         self._starting: trio.Lock | None = None
 
@@ -52,18 +52,19 @@ class Caller:
             raise TypeError(f"a function is needed, not {function!r}")
         if loop == "asyncio":
             return partial(self._on_asyncio, function)
-        if inspect.iscoroutinefunction(function):
+        if is_async(function):
             return function  # type: ignore[no-any-return]  # that is what it is
-        return partial(self._call, function)
+        return partial(self._in_thread, function)
 
-    async def _call(self, function: Any, argument: Any) -> Any:
+    async def _in_thread(self, function: Any, argument: Any) -> Any:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(self._driver.options.threads)
-        return await call_user_function(function, argument, limiter=self._limiter)
+        seen = seen_in_thread(argument)
+        return await call_user_function(function, seen, limiter=self._limiter)
 
     async def _on_asyncio(self, function: Any, argument: Any) -> Any:
         thread = self._thread or await self._start()
-        return await thread.run(function, self._face(argument, thread))
+        return await thread.run(function, seen_on_asyncio(argument))
 
     async def _start(self) -> AsyncioThread:
         if self._starting is None:

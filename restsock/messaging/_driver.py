@@ -21,6 +21,7 @@ from restsock._limit_log import LimitLog
 from ._errors import MessagingClosed
 from ._ids import IdSource
 from ._options import MessagingOptions
+from ._portal import MessagingPortal
 from ._storage import Storage
 from ._store import Store
 from .engine import (
@@ -84,6 +85,7 @@ class Driver:
         open: whether it runs.
         options: as above.
         log: of what a peer can repeat.
+        portal: to it, for threads and for asyncio.
     """
 
     engine: Engine
@@ -91,6 +93,7 @@ class Driver:
     def __init__(self, store: Store, options: MessagingOptions, owner: Owner) -> None:
         self.open = False
         self.log = LimitLog(_log)
+        self.portal = MessagingPortal(self.log)
         self.options = options
         self._store = store
         self._owner = owner
@@ -120,26 +123,29 @@ class Driver:
         await self._store.open()
         try:
             await self._load()
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._storage.start(nursery)
-                nursery.start_soon(self._timer_loop)
-                self.open = True
+            async with trio.open_nursery() as callers:
+                self.portal.open(callers)
                 try:
-                    yield
-                except Exception as exc:  # noqa: BLE001  # raised again, outside of the nursery
-                    error = exc
-                else:
-                    await self._wind_down()
-                self._ending = True
-                nursery.cancel_scope.cancel()
+                    async with trio.open_nursery() as nursery:
+                        self._nursery = nursery
+                        self._storage.start(nursery)
+                        nursery.start_soon(self._timer_loop)
+                        self.open = True
+                        try:
+                            yield
+                        except Exception as exc:  # noqa: BLE001  # raised again, outside of it
+                            error = exc
+                        else:
+                            await self._wind_down()
+                        self._ending = True
+                        nursery.cancel_scope.cancel()
+                finally:
+                    await self._finish()
+                    self.portal.end()
+                    callers.cancel_scope.cancel()  # whoever still waits there
         finally:
-            self.open, self._ending = False, True
+            self._ending = True
             with trio.CancelScope(shield=True):
-                if hasattr(self, "_storage"):
-                    with trio.move_on_after(self.options.grace):
-                        await self._storage.finish()
-                    self._end_all()
                 await self._store.aclose()
         if error is not None or self._failure is not None:
             raise error or self._failure  # type: ignore[misc]  # one of them is there
@@ -170,6 +176,13 @@ class Driver:
         with trio.move_on_after(self.options.grace):
             while self._busy:
                 await self._idle.park()
+
+    async def _finish(self) -> None:
+        """Has what was handled last stored, and ends the sessions."""
+        self.open, self._ending = False, True
+        with trio.CancelScope(shield=True), trio.move_on_after(self.options.grace):
+            await self._storage.finish()
+        self._end_all()
 
     def _end_all(self) -> None:
         """Ends the sessions. Nobody may wait for what does not come any more."""

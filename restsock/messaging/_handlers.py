@@ -71,12 +71,14 @@ class Handlers:
     Attributes:
         driver: has the messages.
         streams: those that are iterated over.
+        closed: whether there are no more messages.
     """
 
     driver: Driver
 
     def __init__(self, parallel: int) -> None:
         self.streams: set[Closeable] = set()
+        self.closed = False
         self._parallel = parallel
         self._handlers: dict[str, list[Handler]] = {}
         self._plans: dict[str, tuple[int, bool]] = {}
@@ -96,6 +98,7 @@ class Handlers:
 
     def close(self) -> None:
         """Ends all streams: there are no more messages."""
+        self.closed = True
         for stream in [*self.streams]:
             stream.close()
 

@@ -17,7 +17,6 @@ from ._channel import Channel
 from ._connection_link import ConnectionLink
 from ._driver import Driver
 from ._errors import MessagingClosed
-from ._faces import face_on_asyncio
 from ._foreign import ForeignPeers
 from ._handlers import Handlers, check_channel
 from ._methods import Methods
@@ -63,6 +62,7 @@ class Messaging(ForeignPeers):
     Attributes:
         options: as given.
         sessions: who is connected.
+        portal: to its loop, for threads and for asyncio.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Messaging(ForeignPeers):
         self._owner = Owner(self.options, self._handlers, self._methods, self._monitor, authorize)
         driver = Driver(store or MemoryStore(), self.options, self._owner)
         self._driver = driver
-        self._caller = Caller(driver, face_on_asyncio(driver))
+        self._caller = Caller(driver)
+        self.portal = driver.portal
         self._handlers.driver = self._methods.driver = self._owner.driver = driver
         self.sessions = self._owner.sessions = Sessions(driver, self._owner.content)
         for name, call in built_in_methods(driver, self.health).items():
@@ -209,7 +210,8 @@ class Messaging(ForeignPeers):
             required: whether the acknowledgement waits for it.
             ordered: whether the messages of one sender are handled one after the other.
             loop: `"trio"`, or `"asyncio"` for a coroutine function that runs on a loop of that in
-                a thread. A plain function is called in a thread.
+                a thread; it is given a `restsock.messaging.aio.Message`. A plain function is called
+                in a thread, with a `restsock.messaging.sync.Message`.
 
         Raises:
             ValueError: the channel or the loop is not valid.
@@ -248,6 +250,8 @@ class Messaging(ForeignPeers):
 
     def method(self, name: str, *, loop: str = "trio") -> Callable[[F], F]:
         """Makes a function answer requests: it is called with a `Request`, and returns JSON.
+
+        In a thread, or on asyncio, the request is that of the API for those; see `on`.
 
         What it raises is an error for who has asked: of a `MessagingError` the words, of others
         the name alone. `backpressure`, `status`, `replay`, `subscribe` and `unsubscribe` are there

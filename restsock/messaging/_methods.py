@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
 from restsock.connection import failure_of
 
 from ._errors import InvalidMessage, MessagingError
+from ._session import Session
 from .engine import Malformed, Peer, encode_json, is_name
 from .engine import Request as EngineRequest
 
 if TYPE_CHECKING:
     from ._driver import Driver
-    from ._session import Session
 
-__all__ = ["Methods", "Request"]
+__all__ = ["Methods", "Request", "RequestOf"]
+
+S = TypeVar("S")
 
 
-class Request:
-    """What a method is called with.
-
-    Attributes:
-        method: its name.
-        params: any JSON value.
-        session: who asks.
-    """
+class RequestOf(Generic[S]):
+    """A request of a session, which is one of the API for trio or of another one."""
 
     __slots__ = ("method", "params", "session")
 
-    def __init__(self, method: str, params: Any, session: Session) -> None:
+    def __init__(self, method: str, params: Any, session: S) -> None:
         self.method = method
         self.params = params
         self.session = session
@@ -66,6 +62,18 @@ class Request:
         if value is None:
             raise InvalidMessage(f"the parameters have no {name}")
         return value
+
+
+class Request(RequestOf[Session]):
+    """What a method is called with.
+
+    Attributes:
+        method: its name.
+        params: any JSON value.
+        session: who asks.
+    """
+
+    __slots__ = ()
 
 
 class Methods:

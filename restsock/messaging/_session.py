@@ -110,6 +110,7 @@ class Session:
         connected_at: Unix time in seconds.
         foreign: whether it speaks a foreign dialect.
         state: what the engine knows of it.
+        portal: to its loop, for threads and for asyncio.
     """
 
     def __init__(self, link: Link, driver: Driver, owner: SessionOwner) -> None:
@@ -120,6 +121,7 @@ class Session:
         self.connected_at = link.connected_at
         self.foreign = link.foreign
         self.state: Peer
+        self.portal = driver.portal
         self._link = link
         self._driver = driver
         self._owner = owner

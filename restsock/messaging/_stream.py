@@ -34,6 +34,9 @@ class MessageStream:
         self._channel = channel
         self._core = _Core()
         self._handler = Handler(self._core.deliver, required=True, ordered=True, window=window)
+        if handlers.closed:
+            self._core.close()
+            return
         handlers.add(channel, self._handler)
         handlers.streams.add(self._core)
 
@@ -52,6 +55,18 @@ class MessageStream:
         message = core.messages.popleft()
         await trio.lowlevel.cancel_shielded_checkpoint()
         return message
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._core.closed
+
+    def put_back(self, message: Message) -> None:
+        """Gives back a message that was taken and not looked at: it is the next one again."""
+        core = self._core
+        if not core.closed:
+            core.messages.appendleft(message)
+            core.readers.unpark()
 
     def close(self) -> None:
         """Ends it. What was not acknowledged comes again. Raises nothing."""

@@ -18,7 +18,8 @@ from restsock.messaging import (
     MessagingOptions,
     MessagingUnavailable,
 )
-from restsock.messaging import Request as MethodRequest
+from restsock.messaging import aio as messaging_aio
+from restsock.messaging import sync as messaging_sync
 from restsock.protocol import Envelope
 from tests.messaging.links import ForeignLink, connect, pair, until
 
@@ -278,19 +279,19 @@ async def test_plain_functions_run_in_threads_and_asyncio_ones_on_asyncio() -> N
         found: dict[str, Any] = {}
 
         @listener.on("thread")
-        def in_thread(message: Message) -> None:
+        def in_thread(message: messaging_sync.Message) -> None:
             found["thread"] = threading.current_thread()
             message.working(30)
-            trio.from_thread.run(message.reply, "done")
+            message.reply("done")
 
         @listener.on("asyncio", loop="asyncio")
-        async def on_asyncio(message: Message) -> None:
+        async def on_asyncio(message: messaging_aio.Message) -> None:
             await asyncio.sleep(0)
             found["asyncio"] = message.body
             await message.reply("done", channel="thread")
 
         @listener.method("sum", loop="asyncio")
-        async def add(request: MethodRequest) -> int:
+        async def add(request: messaging_aio.Request) -> int:
             await asyncio.sleep(0)
             return sum(request.params)
 

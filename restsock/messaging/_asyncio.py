@@ -1,0 +1,128 @@
+"""Messages, requests and sessions for tasks of asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from restsock.endpoint import documented_like
+
+from ._message import Message
+from ._methods import Request, RequestOf
+from ._session import Session
+from ._views import MessageView, SessionView
+
+if TYPE_CHECKING:
+    from ._options import Delivery
+    from ._session import Subscribed
+
+__all__ = ["AsyncioMessage", "AsyncioRequest", "AsyncioSession", "seen_on_asyncio"]
+
+
+class AsyncioSession(SessionView):
+    """A `restsock.messaging.Session` for asyncio: one peer while it is connected."""
+
+    @documented_like(Session.send)
+    async def send(
+        self,
+        channel: str,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+        delivery: Delivery = "at_most_once",
+    ) -> str:
+        """Sends a message to this session; see `Channel.send`.
+
+        At least once it is for the peer: if that has a name, it gets it over its next session where
+        this one ends.
+        """
+        send = partial(
+            self._session.send,
+            channel,
+            body,
+            headers=headers,
+            reply_to=reply_to,
+            delivery=delivery,
+        )
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(Session.ask)
+    async def ask(self, method: str, params: Any = None, *, timeout: float | None = None) -> Any:
+        """Asks the peer, and waits for its answer: what its method has returned, any JSON value.
+
+        At most `MessagingOptions.ask_limit` are open at once; more wait for their turn. If
+        cancelled, the answer is dropped.
+        """
+        ask = partial(self._session.ask, method, params, timeout=timeout)
+        return await self._portal.run_from_asyncio(ask)
+
+    @documented_like(Session.subscribe)
+    async def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
+        """Subscribes to what the peer publishes on a channel. It comes to the handlers of that.
+
+        Where the peer has a name (or is the listener that was dialed), it is subscribed again
+        whenever it comes back, and sends what was missed, as far as it still has that.
+        """
+        subscribe = partial(self._session.subscribe, channel, timeout=timeout)
+        return await self._portal.run_from_asyncio(subscribe)
+
+    @documented_like(Session.unsubscribe)
+    async def unsubscribe(self, channel: str, *, timeout: float | None = None) -> None:
+        """Ends a subscription."""
+        unsubscribe = partial(self._session.unsubscribe, channel, timeout=timeout)
+        await self._portal.run_from_asyncio(unsubscribe)
+
+
+class AsyncioMessage(MessageView[AsyncioSession]):
+    """A `restsock.messaging.Message` for asyncio.
+
+    A handler that returns has handled it; one that raises has not. So most handlers call nothing
+    here. Whoever iterates over `messages()` calls `ack` or `nack`.
+    """
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message, AsyncioSession(message.session))
+
+    @documented_like(Message.reply)
+    async def reply(
+        self, body: Any, *, channel: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Sends an answer to `reply_to`, at most once."""
+        reply = partial(self._message.reply, body, channel=channel, headers=headers)
+        await self._portal.run_from_asyncio(reply)
+
+    async def ack(self) -> None:
+        """Says that it is handled. A second call does nothing, nor does one after `nack`.
+
+        Returns when the store has noted it, where it came from `messages()`. In a handler function
+        it counts when that has ended, whatever it raises. If cancelled, it counts all the same.
+
+        Raises:
+            MessagingClosed: the messaging was closed; the message may come again.
+        """
+        await self._portal.run_from_asyncio(self._message.ack)
+
+
+class AsyncioRequest(RequestOf[AsyncioSession]):
+    """What a method is called with on asyncio.
+
+    Attributes:
+        method: its name.
+        params: any JSON value.
+        session: who asks.
+    """
+
+    __slots__ = ()
+
+
+def seen_on_asyncio(argument: Any) -> Any:
+    """What a function on asyncio sees of what it is called with."""
+    if isinstance(argument, Message):
+        return AsyncioMessage(argument)
+    if isinstance(argument, Request):
+        return AsyncioRequest(argument.method, argument.params, AsyncioSession(argument.session))
+    if isinstance(argument, Session):
+        return AsyncioSession(argument)
+    return argument

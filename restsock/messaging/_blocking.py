@@ -1,0 +1,150 @@
+"""Messages, requests and sessions for threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from restsock.endpoint import documented_like
+
+from ._message import Message
+from ._methods import Request, RequestOf
+from ._session import Session
+from ._views import MessageView, SessionView
+
+if TYPE_CHECKING:
+    from ._options import Delivery
+    from ._session import Subscribed
+
+__all__ = ["BlockingMessage", "BlockingRequest", "BlockingSession", "seen_in_thread"]
+
+
+class BlockingSession(SessionView):
+    """A `restsock.messaging.Session` for threads: one peer while it is connected."""
+
+    @documented_like(Session.send)
+    def send(
+        self,
+        channel: str,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+        delivery: Delivery = "at_most_once",
+        timeout: float | None = None,
+    ) -> str:
+        """Send a message to this session; see `Channel.send`.
+
+        At least once it is for the peer: if that has a name, it gets it over its next session where
+        this one ends.
+
+        Args:
+            timeout: seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: it still waits. It may be sent all the same.
+        """
+        send = partial(
+            self._session.send,
+            channel,
+            body,
+            headers=headers,
+            reply_to=reply_to,
+            delivery=delivery,
+        )
+        return self._portal.run(timeout, send)
+
+    @documented_like(Session.ask)
+    def ask(self, method: str, params: Any = None, *, timeout: float | None = None) -> Any:
+        """Ask the peer, and wait for its answer: what its method has returned, any JSON value.
+
+        At most `MessagingOptions.ask_limit` are open at once; more wait for their turn.
+
+        Raises:
+            KeyboardInterrupt: the answer is dropped.
+        """
+        return self._portal.run(None, partial(self._session.ask, method, params, timeout=timeout))
+
+    @documented_like(Session.subscribe)
+    def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
+        """Subscribe to what the peer publishes on a channel. It comes to the handlers of that.
+
+        Where the peer has a name (or is the listener that was dialed), it is subscribed again
+        whenever it comes back, and sends what was missed, as far as it still has that.
+        """
+        return self._portal.run(None, partial(self._session.subscribe, channel, timeout=timeout))
+
+    @documented_like(Session.unsubscribe)
+    def unsubscribe(self, channel: str, *, timeout: float | None = None) -> None:
+        """End a subscription."""
+        self._portal.run(None, partial(self._session.unsubscribe, channel, timeout=timeout))
+
+
+class BlockingMessage(MessageView[BlockingSession]):
+    """A `restsock.messaging.Message` for threads.
+
+    A handler that returns has handled it; one that raises has not. So most handlers call nothing
+    here. Whoever iterates over `messages()` calls `ack` or `nack`.
+    """
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message, BlockingSession(message.session))
+
+    @documented_like(Message.reply)
+    def reply(
+        self,
+        body: Any,
+        *,
+        channel: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Send an answer to `reply_to`, at most once.
+
+        Args:
+            timeout: seconds to wait for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: there is no room.
+        """
+        reply = partial(self._message.reply, body, channel=channel, headers=headers)
+        self._portal.run(timeout, reply)
+
+    def ack(self, timeout: float | None = None) -> None:
+        """Say that it is handled. A second call does nothing, nor does one after `nack`.
+
+        Returns when the store has noted it, where it came from `messages()`. In a handler function
+        it counts when that has ended, whatever it raises.
+
+        Args:
+            timeout: seconds to wait for the store; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: the store has not noted it yet. It counts all the same.
+            MessagingClosed: the messaging was closed; the message may come again.
+        """
+        self._portal.run(timeout, self._message.ack)
+
+
+class BlockingRequest(RequestOf[BlockingSession]):
+    """What a method is called with in a thread.
+
+    Attributes:
+        method: its name.
+        params: any JSON value.
+        session: who asks.
+    """
+
+    __slots__ = ()
+
+
+def seen_in_thread(argument: Any) -> Any:
+    """What a function in a thread sees of what it is called with."""
+    if isinstance(argument, Message):
+        return BlockingMessage(argument)
+    if isinstance(argument, Request):
+        return BlockingRequest(argument.method, argument.params, BlockingSession(argument.session))
+    if isinstance(argument, Session):
+        return BlockingSession(argument)
+    return argument

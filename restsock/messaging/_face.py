@@ -1,0 +1,157 @@
+"""What a messaging for threads and one for asyncio have in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from restsock.endpoint import documented_like
+from restsock.threads import OpenContext
+
+from ._messaging import Authorize
+from ._messaging import Messaging as TrioMessaging
+from ._options import MessagingOptions
+
+if TYPE_CHECKING:
+    from restsock.connection import Connection
+    from restsock.protocol import MessagingSettings
+
+    from ._statistics import MessagingHealth, MessagingStatistics
+    from ._store import Store
+    from .engine import DeadLetter
+
+__all__ = ["MessagingFace"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _AtOnce(Exception):
+    """Whoever leaves does not wait."""
+
+
+class Living:
+    """A messaging while it is open.
+
+    The loop holds this, and not the face that a program has of it. So one that is dropped can be
+    collected, and closes what it owned.
+
+    Attributes:
+        at_once: whether handlers have no time left to come to their end.
+    """
+
+    def __init__(self, messaging: TrioMessaging) -> None:
+        self._messaging = messaging
+        self.at_once = False
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[TrioMessaging]:
+        """Opens it, and closes it."""
+        try:
+            async with self._messaging:
+                yield self._messaging
+                if self.at_once:
+                    raise _AtOnce
+        except _AtOnce:
+            pass
+
+
+class MessagingFace:
+    """What both have. It lives on the background loop that all of `restsock.sync` share.
+
+    Args:
+        store: as of the one for trio.
+        options: likewise.
+        authorize: likewise, with a session of the loop.
+        adapt: makes of a function of a program one that is awaited on the loop.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        options: MessagingOptions | None,
+        authorize: Authorize | None,
+        adapt: Callable[[Callable[..., Any]], Callable[..., Awaitable[Any]]],
+    ) -> None:
+        self._messaging = TrioMessaging(store, options=options, authorize=authorize)
+        self._portal = self._messaging.portal
+        self._adapt = adapt
+        self._living = Living(self._messaging)
+        self._context: OpenContext[TrioMessaging] | None = None
+        self.options = self._messaging.options
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{name}, {len(self._messaging.sessions)} sessions>"
+
+    def __del__(self) -> None:
+        context = getattr(self, "_context", None)
+        if context is not None and not context.closed and not context.portal.foreign:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            context.abandon()
+
+    def _check_new(self) -> None:
+        if self._context is not None:
+            raise RuntimeError("a messaging can be entered once; make another one")
+
+    # --- functions of programs ----------------------------------------------------------------
+
+    def _add(self, decorate: Callable[[Any], Any], function: F) -> F:
+        self._portal.look_up(decorate, function)
+        return function
+
+    def on_dead_letter(self, function: F) -> F:
+        """Have a function called with each new `DeadLetter`; where, is as with `on`."""
+        hook = self._portal.hook("on_dead_letter", self._adapt(function))
+        self._add(self._messaging.on_dead_letter, hook)
+        return function
+
+    def on_recovery(self, function: F) -> F:
+        """Have a function called when messages will not come that were sent while a peer was away.
+
+        Its arguments are the session, the channel, and how many are missing (`None`: not known).
+        Where it is called, is as with `on`.
+        """
+        hook = self._portal.hook("on_recovery", self._adapt(function))
+        self._add(self._messaging.on_recovery, hook)
+        return function
+
+    # --- what it is doing ---------------------------------------------------------------------
+
+    @property
+    def dead_letters(self) -> Sequence[DeadLetter]:
+        """Messages that were given up, the oldest first: the last of them, as the options say."""
+        return self._portal.look_up(lambda: self._messaging.dead_letters)
+
+    @documented_like(TrioMessaging.statistics)
+    def statistics(self) -> MessagingStatistics:
+        """Counters since it was opened."""
+        return self._portal.look_up(self._messaging.statistics)
+
+    def health(self) -> MessagingHealth:
+        """Whether it does its work.
+
+        It does not while a carrier waits for peers and nobody has been connected for 5 minutes,
+        once a carrier has given up to dial, and while a queue has been full for 30 s.
+        """
+        return self._portal.look_up(self._messaging.health)
+
+    # --- for clients and servers (see `restsock.connection.MessagingLike`) --------------------
+
+    @property
+    def settings(self) -> MessagingSettings:
+        """What peers are told of it."""
+        return self._messaging.settings
+
+    def check_running(self) -> None:
+        """Raises `RuntimeError` unless it is open, on this loop."""
+        self._messaging.check_running()
+
+    def attach_connection(self, connection: Connection) -> None:
+        """Learns of a connection that is about to begin."""
+        self._messaging.attach_connection(connection)
+
+    def detach_connection(self, connection: Connection) -> None:
+        """Learns that it has ended; or one that was never attached."""
+        self._messaging.detach_connection(connection)

@@ -1,0 +1,446 @@
+"""Messaging for asyncio: `Messaging`, with the names and arguments of the one for trio.
+
+    async with restsock.messaging.aio.Messaging() as messaging:
+        async with restsock.aio.connect("ws://hub.example:8000/", messaging=messaging):
+            await messaging.channel("readings", delivery="at_least_once").send({"t": 21.5})
+
+It lives on the background thread that all of `restsock.aio` share, and may be used from any task of
+any loop. Handlers and methods that are coroutine functions run on the loop that it was entered on;
+plain functions are called in threads, and are given what `restsock.messaging.sync` has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import trio
+
+from restsock.connection import call_user_function, check_asyncio, is_async
+from restsock.endpoint import documented_like
+from restsock.threads import AsyncioContext
+
+from ._asyncio import AsyncioMessage as Message
+from ._asyncio import AsyncioRequest as Request
+from ._asyncio import AsyncioSession as Session
+from ._asyncio import seen_on_asyncio
+from ._blocking import seen_in_thread
+from ._channel import Channel as TrioChannel
+from ._errors import MessagingClosed
+from ._face import MessagingFace
+from ._message import Message as TrioMessage
+from ._messaging import Authorize as TrioAuthorize
+from ._messaging import Messaging as TrioMessaging
+from ._sessions import Sent
+from ._sessions import Sessions as TrioSessions
+from ._stream import MessageStream as TrioMessageStream
+from ._views import ChannelView
+
+if TYPE_CHECKING:
+    from ._options import Delivery, MessagingOptions
+    from ._portal import MessagingPortal
+    from ._store import Store
+
+__all__ = [
+    "Authorize",
+    "Channel",
+    "Message",
+    "MessageStream",
+    "Messaging",
+    "Request",
+    "Session",
+    "Sessions",
+    "Where",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Authorize: TypeAlias = Callable[[Session, str, str], bool]
+"""As `restsock.messaging.Authorize`. It is called on the background thread, and must not block."""
+
+Where: TypeAlias = "Mapping[str, Any] | Callable[[Session], bool]"
+"""As `restsock.messaging.Where`. A function is called by the task that has given it."""
+
+
+class _Home:
+    """Where coroutine functions run: on the loop that the messaging was entered on."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def adapt(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        """Has a coroutine function run there, and a plain one in a thread."""
+        see = seen_on_asyncio if is_async(function) else seen_in_thread
+
+        async def call(*args: Any) -> Any:
+            return await call_user_function(function, *map(see, args), loop=self.loop)
+
+        return call
+
+
+def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
+    """Has a session shown as this API has it."""
+    if authorize is None:
+        return None
+    return lambda session, action, name: authorize(Session(session), action, name)
+
+
+class Channel(ChannelView):
+    """The messages of one name to one destination, for asyncio. Made by `Messaging.channel`.
+
+    Attributes:
+        name: the name.
+        to: the destination: the name of a peer, or empty for the listener that was dialed.
+        delivery: what is promised.
+    """
+
+    def __init__(self, portal: MessagingPortal, channel: TrioChannel) -> None:
+        super().__init__(channel)
+        self._portal = portal
+
+    @documented_like(TrioChannel.send)
+    async def send(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """Sends a message, in order; returns its id.
+
+        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
+        need be connected. If cancelled, it may be sent all the same.
+        """
+        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(TrioChannel.send_nowait)
+    async def send_nowait(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """The same without waiting: not for the store, and not for room.
+
+        What the store cannot keep then is lost; the log tells. What this waits for is the other
+        thread alone.
+        """
+        channel = self._channel
+
+        async def send() -> str:
+            return channel.send_nowait(body, headers=headers, reply_to=reply_to)
+
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(TrioChannel.drain)
+    async def drain(self) -> None:
+        """Waits until all that was sent before is handled, or was given up. Can be cancelled."""
+        await self._portal.run_from_asyncio(self._channel.drain)
+
+
+class Sessions:
+    """The sessions of a messaging, as they are now, for asyncio. `Messaging.sessions`."""
+
+    def __init__(self, portal: MessagingPortal, sessions: TrioSessions) -> None:
+        self._portal = portal
+        self._sessions = sessions
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        """A snapshot, the oldest first."""
+        return iter(self.select())
+
+    def select(self, where: Where | None = None) -> list[Session]:
+        """Those that are meant, the oldest first; by default all."""
+        values = None if callable(where) else where
+        found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
+        return [one for one in found if where(one)] if callable(where) else found
+
+    def get(self, session_id: str) -> Session | None:
+        """The session of that id, if there is one."""
+        found = self._portal.look_up(self._sessions.get, session_id)
+        return None if found is None else Session(found)
+
+    def named(self, name: str) -> Session | None:
+        """The latest session of the peer of that name, if it is connected."""
+        found = self._portal.look_up(self._sessions.named, name)
+        return None if found is None else Session(found)
+
+    @documented_like(TrioSessions.send)
+    async def send(
+        self,
+        session_id: str,
+        body: Any,
+        *,
+        channel: str = "messages",
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Sends a message to one session, at most once; returns its id."""
+        send = partial(self._sessions.send, session_id, body, channel=channel, headers=headers)
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(TrioSessions.broadcast)
+    async def broadcast(
+        self,
+        channel: str,
+        body: Any,
+        *,
+        where: Where | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Sent]:
+        """Sends a message to all sessions, or those that are meant, at most once each.
+
+        One that cannot be reached does not keep the others from it. It waits for no peer. What
+        became of it is returned, for each session.
+        """
+        if not callable(where):
+            send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
+            return await self._portal.run_from_asyncio(send)
+        targets = [one.on_loop for one in self.select(where)]
+        each = partial(self._sessions.send_each, targets, channel, body, headers)
+        return await self._portal.run_from_asyncio(each)
+
+
+class MessageStream:
+    """The messages of a channel, one after the other. Made by `Messaging.messages`.
+
+        async with messaging.messages("readings") as readings:     # or without `async with`
+            async for message in readings:
+                ...
+                await message.ack()
+
+    It is a handler of the channel from when it is made until it is closed, or not used any more.
+    What it has given out and was not acknowledged by then comes again. Several tasks may iterate
+    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    """
+
+    def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    async def receive(self) -> Message:
+        """Waits for the next message. If cancelled, it takes none.
+
+        Raises:
+            EOFError: there are no more: this or the messaging was closed.
+            MessagingClosed: the messaging was not opened yet.
+            RestsockError: this is the child of a fork.
+        """
+        stream = self._stream
+        taken: list[TrioMessage] = []
+
+        async def receive() -> None:
+            taken.append(await stream.receive())
+
+        try:
+            await self._portal.run_from_asyncio(receive)
+        except BaseException as exc:
+            if taken:  # cancelled in the moment in which it came
+                self._portal.post(stream.put_back, taken[0])
+            if isinstance(exc, trio.EndOfChannel) or (
+                isinstance(exc, MessagingClosed) and stream.closed
+            ):
+                raise EOFError("there are no more messages") from None
+            raise
+        return Message(taken[0])
+
+    def close(self) -> None:
+        """Ends it: tasks that wait see the end. What was not acknowledged comes again.
+
+        Raises nothing; twice is harmless.
+        """
+        self._portal.post(self._stream.close)
+
+    async def aclose(self) -> None:
+        """Like `close`. Raises nothing."""
+        self.close()
+
+    def __aiter__(self) -> MessageStream:
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            return await self.receive()
+        except EOFError:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> MessageStream:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Messaging(MessagingFace):
+    """A `restsock.messaging.Messaging` for asyncio.
+
+        messaging = restsock.messaging.aio.Messaging(store=SQLiteStore("in.db"))
+
+        @messaging.on("readings")
+        async def keep(message):
+            await database.insert(message.body)
+
+        async with messaging:
+            async with restsock.aio.listen("127.0.0.1", 8443, messaging=messaging) as server:
+                await server.wait_closed()
+
+    It owns its store, and lives on the background thread from when it is entered until it is
+    closed. It is entered once.
+
+    Args:
+        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        options: limits and times.
+        authorize: what peers may do; all by default.
+
+    Attributes:
+        options: as given.
+        sessions: who is connected.
+    """
+
+    _context: AsyncioContext[TrioMessaging] | None
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        options: MessagingOptions | None = None,
+        authorize: Authorize | None = None,
+    ) -> None:
+        self._home = _Home()
+        super().__init__(store, options, _asked(authorize), self._home.adapt)
+        self.sessions = Sessions(self._portal, self._messaging.sessions)
+
+    async def __aenter__(self) -> Messaging:
+        """Opens the store, and begins.
+
+        Raises:
+            RuntimeError: it was entered before.
+            RestsockError: this is not asyncio.
+            Exception: what makes the store unusable.
+        """
+        loop = check_asyncio("restsock.messaging.aio.Messaging", "restsock.messaging.Messaging")
+        self._check_new()
+        self._home.loop = loop
+        self._context = AsyncioContext(self._living.run)
+        await self._context.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            if self._context is not None:
+                await self._context.close(drop=True)
+        else:
+            self._living.at_once = kind is not None
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Lets handlers come to their end for `MessagingOptions.grace`, and closes the store.
+
+        For any task; those that wait for something are told that it was closed. A cancellation does
+        not shorten it. Twice is harmless. Leaving an `async with` block does it; by an exception it
+        does not wait for handlers, by a cancellation it drops them.
+
+        Raises:
+            MessagingError: a handler has raised one whose `kind` is `"fatal"`.
+        """
+        if self._context is not None:
+            await self._context.close()
+
+    # --- sending ------------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.channel)
+    def channel(
+        self, name: str, *, delivery: Delivery = "at_most_once", to: str | Session = ""
+    ) -> Channel:
+        """A channel to a peer."""
+        target = to.on_loop if isinstance(to, Session) else to
+        return Channel(self._portal, self._messaging.channel(name, delivery=delivery, to=target))
+
+    @documented_like(TrioMessaging.publish)
+    async def publish(
+        self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None
+    ) -> int:
+        """Sends a message to all who have subscribed to a channel, at most once each.
+
+        What was published last is kept for subscribers who come back
+        (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
+        was sent to.
+        """
+        publish = partial(self._messaging.publish, channel, body, headers=headers)
+        return await self._portal.run_from_asyncio(publish)
+
+    @documented_like(TrioMessaging.send_to)
+    async def send_to(
+        self,
+        origins: Sequence[str],
+        body: Any,
+        *,
+        channel: str = "messages",
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Sent]:
+        """Sends a message to several sessions, such as the `origins` of an aggregate.
+
+        What became of it is returned, for each of them.
+        """
+        send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
+        return await self._portal.run_from_asyncio(send)
+
+    # --- receiving ----------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.on)
+    def on(self, channel: str, *, required: bool = True, ordered: bool = True) -> Callable[[F], F]:
+        """Makes a function a handler of a channel: it is called with each `Message`.
+
+        A coroutine function runs on the loop that the messaging was entered on. A plain one is
+        called in a thread, with a `restsock.messaging.sync.Message`.
+
+        Each handler of a channel gets each message, and one that fails does not keep the others
+        from it. A message is acknowledged when all required ones have returned; else it comes
+        again, for those that have failed.
+
+        Raises:
+            ValueError: the channel is not valid.
+        """
+        decorate = self._messaging.on(channel, required=required, ordered=ordered)
+        return partial(self._add_adapted, decorate)
+
+    @documented_like(TrioMessaging.messages)
+    def messages(self, channel: str, *, window: int = 1) -> MessageStream:
+        """The messages of a channel, as a handler that is a loop; see `on`.
+
+        async for message in messaging.messages("readings"):
+            ...
+            await message.ack()
+        """
+        make = partial(self._messaging.messages, channel, window=window)
+        return MessageStream(self._portal, self._portal.look_up(make))
+
+    @documented_like(TrioMessaging.method)
+    def method(self, name: str) -> Callable[[F], F]:
+        """Makes a function answer requests: it is called with a `Request`, and returns JSON.
+
+        Where it runs, is as with `on`. What it raises is an error for who has asked: of a
+        `MessagingError` the words, of others the name alone.
+
+        Raises:
+            ValueError: the name is not valid, or there is such a method.
+        """
+        return partial(self._add_adapted, self._messaging.method(name))
+
+    def _add_adapted(self, decorate: Callable[[Any], Any], function: F) -> F:
+        self._add(decorate, self._home.adapt(function))
+        return function
+
+    # --- dead letters -------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.retry_dead_letters)
+    async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
+        """Sends dead letters again, as new messages; by default all. Returns how many."""
+        retry = partial(self._messaging.retry_dead_letters, ids)
+        return await self._portal.run_from_asyncio(retry)

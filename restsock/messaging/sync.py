@@ -1,0 +1,449 @@
+"""Messaging for threads: `Messaging`, with the names and arguments of the one for trio.
+
+    with restsock.messaging.sync.Messaging() as messaging:
+        with restsock.sync.connect("ws://hub.example:8000/", messaging=messaging):
+            messaging.channel("readings", delivery="at_least_once").send({"t": 21.5})
+
+It lives on the background thread that all of `restsock.sync` share. Its methods block the calling
+thread only, and may be called from any number of threads at once. Ctrl-C ends what waits. Handlers
+and methods that are plain functions are called in threads, and may block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import trio
+
+from restsock.connection import call_user_function, is_async
+from restsock.endpoint import documented_like
+from restsock.threads import BlockingContext
+
+from ._blocking import BlockingMessage as Message
+from ._blocking import BlockingRequest as Request
+from ._blocking import BlockingSession as Session
+from ._blocking import seen_in_thread
+from ._channel import Channel as TrioChannel
+from ._errors import MessagingClosed
+from ._face import MessagingFace
+from ._message import Message as TrioMessage
+from ._messaging import Authorize as TrioAuthorize
+from ._messaging import Messaging as TrioMessaging
+from ._sessions import Sent
+from ._sessions import Sessions as TrioSessions
+from ._stream import MessageStream as TrioMessageStream
+from ._views import ChannelView
+
+if TYPE_CHECKING:
+    from ._options import Delivery, MessagingOptions
+    from ._portal import MessagingPortal
+    from ._store import Store
+
+__all__ = [
+    "Authorize",
+    "Channel",
+    "Message",
+    "MessageStream",
+    "Messaging",
+    "Request",
+    "Session",
+    "Sessions",
+    "Where",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Authorize: TypeAlias = Callable[[Session, str, str], bool]
+"""As `restsock.messaging.Authorize`. It is called on the background thread, and must not block."""
+
+Where: TypeAlias = "Mapping[str, Any] | Callable[[Session], bool]"
+"""As `restsock.messaging.Where`. A function is called in the calling thread."""
+
+
+def _adapt(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Has a plain function called in a thread."""
+    if is_async(function):
+        return function
+
+    async def call(*args: Any) -> Any:
+        return await call_user_function(function, *map(seen_in_thread, args))
+
+    return call
+
+
+def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
+    """Has a session shown as this API has it."""
+    if authorize is None:
+        return None
+    return lambda session, action, name: authorize(Session(session), action, name)
+
+
+class Channel(ChannelView):
+    """The messages of one name to one destination, for threads. Made by `Messaging.channel`.
+
+    Attributes:
+        name: the name.
+        to: the destination: the name of a peer, or empty for the listener that was dialed.
+        delivery: what is promised.
+    """
+
+    def __init__(self, portal: MessagingPortal, channel: TrioChannel) -> None:
+        super().__init__(channel)
+        self._portal = portal
+
+    @documented_like(TrioChannel.send)
+    def send(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Send a message, in order; return its id.
+
+        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
+        need be connected.
+
+        Args:
+            timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: it still waits. It may be sent all the same.
+            KeyboardInterrupt: it may be sent all the same.
+        """
+        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
+        return self._portal.run(timeout, send)
+
+    @documented_like(TrioChannel.send_nowait)
+    def send_nowait(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """The same without waiting: not for the store, and not for room.
+
+        What the store cannot keep then is lost; the log tells.
+        """
+        send = partial(self._channel.send_nowait, body, headers=headers, reply_to=reply_to)
+        return self._portal.call(send)
+
+    @documented_like(TrioChannel.drain)
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until all that was sent before is handled, or was given up.
+
+        Args:
+            timeout: seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: something is not handled yet.
+        """
+        self._portal.run(timeout, self._channel.drain)
+
+
+class Sessions:
+    """The sessions of a messaging, as they are now, for threads. `Messaging.sessions`."""
+
+    def __init__(self, portal: MessagingPortal, sessions: TrioSessions) -> None:
+        self._portal = portal
+        self._sessions = sessions
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        """A snapshot, the oldest first."""
+        return iter(self.select())
+
+    def select(self, where: Where | None = None) -> list[Session]:
+        """Those that are meant, the oldest first; by default all."""
+        values = None if callable(where) else where
+        found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
+        return [one for one in found if where(one)] if callable(where) else found
+
+    def get(self, session_id: str) -> Session | None:
+        """The session of that id, if there is one."""
+        found = self._portal.look_up(self._sessions.get, session_id)
+        return None if found is None else Session(found)
+
+    def named(self, name: str) -> Session | None:
+        """The latest session of the peer of that name, if it is connected."""
+        found = self._portal.look_up(self._sessions.named, name)
+        return None if found is None else Session(found)
+
+    @documented_like(TrioSessions.send)
+    def send(
+        self,
+        session_id: str,
+        body: Any,
+        *,
+        channel: str = "messages",
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Send a message to one session, at most once; return its id.
+
+        Args:
+            timeout: seconds to wait for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: there is no room. It was not sent.
+        """
+        send = partial(self._sessions.send, session_id, body, channel=channel, headers=headers)
+        return self._portal.run(timeout, send)
+
+    @documented_like(TrioSessions.broadcast)
+    def broadcast(
+        self,
+        channel: str,
+        body: Any,
+        *,
+        where: Where | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Sent]:
+        """Send a message to all sessions, or those that are meant, at most once each.
+
+        One that cannot be reached does not keep the others from it. It waits for no peer. What
+        became of it is returned, for each session.
+        """
+        if not callable(where):
+            send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
+            return self._portal.run(None, send)
+        targets = [one.on_loop for one in self.select(where)]
+        return self._portal.run(None, self._sessions.send_each, targets, channel, body, headers)
+
+
+class MessageStream:
+    """The messages of a channel, one after the other. Made by `Messaging.messages`.
+
+        with messaging.messages("readings") as readings:     # or without `with`
+            for message in readings:
+                ...
+                message.ack()
+
+    It is a handler of the channel from when it is made until it is closed, or not used any more.
+    What it has given out and was not acknowledged by then comes again. Several threads may iterate
+    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    """
+
+    def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """Wait for the next message.
+
+        Args:
+            timeout: seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: there was none in time. No message is lost.
+            EOFError: there are no more: this or the messaging was closed.
+            MessagingClosed: the messaging was not opened yet.
+            RestsockError: this is the background thread, or the child of a fork.
+        """
+        stream = self._stream
+        taken: list[TrioMessage] = []
+
+        async def receive() -> None:
+            taken.append(await stream.receive())
+
+        try:
+            self._portal.run(timeout, receive)
+        except BaseException as exc:
+            if taken:  # interrupted in the moment in which it came
+                self._portal.post(stream.put_back, taken[0])
+            if isinstance(exc, trio.EndOfChannel) or (
+                isinstance(exc, MessagingClosed) and stream.closed
+            ):
+                raise EOFError("there are no more messages") from None
+            raise
+        return Message(taken[0])
+
+    def close(self) -> None:
+        """End it: threads that wait see the end. What was not acknowledged comes again.
+
+        Raises nothing; twice is harmless.
+        """
+        self._portal.post(self._stream.close)
+
+    def __iter__(self) -> MessageStream:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            return self.receive()
+        except EOFError:
+            raise StopIteration from None
+
+    def __enter__(self) -> MessageStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Messaging(MessagingFace):
+    """A `restsock.messaging.Messaging` for threads.
+
+        messaging = restsock.messaging.sync.Messaging(store=SQLiteStore("in.db"))
+
+        @messaging.on("readings")
+        def keep(message):
+            database.insert(message.body)
+
+        with messaging, restsock.sync.listen("127.0.0.1", 8443, messaging=messaging) as server:
+            server.wait_closed()
+
+    It owns its store, and lives on the background thread from when it is entered until it is
+    closed. It is entered once. Any number of threads may share it.
+
+    Args:
+        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        options: limits and times.
+        authorize: what peers may do; all by default.
+
+    Attributes:
+        options: as given.
+        sessions: who is connected.
+    """
+
+    _context: BlockingContext[TrioMessaging] | None
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        options: MessagingOptions | None = None,
+        authorize: Authorize | None = None,
+    ) -> None:
+        super().__init__(store, options, _asked(authorize), _adapt)
+        self.sessions = Sessions(self._portal, self._messaging.sessions)
+
+    def __enter__(self) -> Messaging:
+        """Opens the store, and begins.
+
+        Raises:
+            RuntimeError: it was entered before.
+            RestsockError: this is the background thread itself.
+            Exception: what makes the store unusable.
+        """
+        self._check_new()
+        self._context = BlockingContext(self._living.run)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._living.at_once = kind is not None
+        self.close()
+
+    def close(self) -> None:
+        """Let handlers come to their end for `MessagingOptions.grace`, and close the store.
+
+        For any thread; those that wait for something are told that it was closed. Twice is
+        harmless. Leaving a `with` block does it; by an exception it does not wait for handlers.
+
+        Raises:
+            MessagingError: a handler has raised one whose `kind` is `"fatal"`.
+            RestsockError: this is the background thread itself.
+        """
+        context = self._context
+        if context is None or context.portal.foreign:
+            return  # there is nothing to close, or it is the parent's
+        context.portal.check_caller()
+        context.close()
+
+    # --- sending ------------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.channel)
+    def channel(
+        self, name: str, *, delivery: Delivery = "at_most_once", to: str | Session = ""
+    ) -> Channel:
+        """A channel to a peer."""
+        target = to.on_loop if isinstance(to, Session) else to
+        return Channel(self._portal, self._messaging.channel(name, delivery=delivery, to=target))
+
+    @documented_like(TrioMessaging.publish)
+    def publish(self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None) -> int:
+        """Send a message to all who have subscribed to a channel, at most once each.
+
+        What was published last is kept for subscribers who come back
+        (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
+        was sent to.
+        """
+        publish = partial(self._messaging.publish, channel, body, headers=headers)
+        return self._portal.run(None, publish)
+
+    @documented_like(TrioMessaging.send_to)
+    def send_to(
+        self,
+        origins: Sequence[str],
+        body: Any,
+        *,
+        channel: str = "messages",
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Sent]:
+        """Send a message to several sessions, such as the `origins` of an aggregate.
+
+        What became of it is returned, for each of them.
+        """
+        send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
+        return self._portal.run(None, send)
+
+    # --- receiving ----------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.on)
+    def on(
+        self, channel: str, *, required: bool = True, ordered: bool = True, loop: str = "trio"
+    ) -> Callable[[F], F]:
+        """Make a function a handler of a channel: it is called in a thread with each `Message`.
+
+        Each handler of a channel gets each message, and one that fails does not keep the others
+        from it. A message is acknowledged when all required ones have returned; else it comes
+        again, for those that have failed.
+
+        Args:
+            loop: of a coroutine function: `"trio"`, on the background loop, or `"asyncio"`, on one
+                in a thread. What it is given is that of the API for these.
+        """
+        decorate = self._messaging.on(channel, required=required, ordered=ordered, loop=loop)
+        return partial(self._add, decorate)
+
+    @documented_like(TrioMessaging.messages)
+    def messages(self, channel: str, *, window: int = 1) -> MessageStream:
+        """The messages of a channel, as a handler that is a loop; see `on`.
+
+        for message in messaging.messages("readings"):
+            ...
+            message.ack()
+        """
+        make = partial(self._messaging.messages, channel, window=window)
+        return MessageStream(self._portal, self._portal.look_up(make))
+
+    @documented_like(TrioMessaging.method)
+    def method(self, name: str, *, loop: str = "trio") -> Callable[[F], F]:
+        """Make a function answer requests: it is called with a `Request`, and returns JSON.
+
+        A plain function is called in a thread; see `on`. What it raises is an error for who has
+        asked: of a `MessagingError` the words, of others the name alone.
+        """
+        return partial(self._add, self._messaging.method(name, loop=loop))
+
+    # --- dead letters -------------------------------------------------------------------------
+
+    @documented_like(TrioMessaging.retry_dead_letters)
+    def retry_dead_letters(
+        self, ids: Sequence[str] | None = None, *, timeout: float | None = None
+    ) -> int:
+        """Send dead letters again, as new messages; by default all. Returns how many.
+
+        Args:
+            timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: some were not sent yet. A repeated call sends the rest.
+        """
+        return self._portal.run(timeout, self._messaging.retry_dead_letters, ids)
