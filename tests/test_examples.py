@@ -84,6 +84,14 @@ SAYS = {
         "POST /hook for edge-1 by None: 401",
     ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
+    "plain_websockets": [
+        "boiler-1 is connected",
+        "reading: 85",
+        "the device is told: cool down",
+        "boiler-1 is connected",
+        "the device has connected 2 times",
+        "a stranger gets 401",
+    ],
     "restart_without_loss": [
         "closing after what is in flight",
         "answered in all: 20 with status 200: 20",
