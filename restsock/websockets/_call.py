@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from restsock.apps import DrivenCall, is_for_the_loop, log_failure
+from restsock.apps import DrivenCall, is_for_the_loop, log_failure, loggable
 from restsock.auth import Answered, Refused
 from restsock.protocol import (
     CloseCode,
@@ -113,7 +114,14 @@ class Call(DrivenCall):
     def _refuse(self, refused: Refused) -> None:
         connection = self._exchange.connection
         if connection is not None:
-            connection.limit_log.count(refused.limit or "refused")
+            connection.limit_log.note(
+                refused.limit or "refused",
+                "%s: refused the WebSocket at %s with %s",
+                connection.peer,
+                loggable(self._exchange.request),
+                refused,
+                level=logging.INFO,
+            )
         self._room.refused(refused)
         if isinstance(refused, Answered):
             self.response.start(refused.status, refused.headers)

@@ -24,7 +24,6 @@ from ._server_websocket import ServerWebSocket
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
 
 __all__ = ["Endpoint", "EndpointOptions", "Serve"]
 
@@ -170,12 +169,10 @@ class Endpoint:
         self._limiter: trio.CapacityLimiter | None = None
         self._tasks = TaskHandler(self._make_call, grace=_LAST, around=self._around)
 
-    def __iter__(self) -> Iterator[ServerWebSocket]:
-        """The WebSockets that are open now."""
-        return iter([call.websocket for call in self._calls if call.websocket is not None])
-
-    def __len__(self) -> int:
-        return len(self._calls)
+    @property
+    def websockets(self) -> list[ServerWebSocket]:
+        """Those that are open now. On the loop."""
+        return [call.websocket for call in self._calls if call.websocket is not None]
 
     # --- as a handler -----------------------------------------------------------------------
 
@@ -212,27 +209,28 @@ class Endpoint:
             finally:
                 self._portal.end()
                 self._nursery = None
+                self._asyncio_loop = self.admission.control.asyncio_loop = None
                 nursery.cancel_scope.cancel()
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:
         """Accepts nobody any more, and has its WebSockets end within so many seconds."""
         self._farewell = code, reason or "the listener is going away"
         grace = grace if self._grace is None else min(self._grace, grace)
-        for websocket in self:
+        for websocket in self.websockets:
             websocket.drain_soon(*self._farewell)
         if self._nursery is not None:
             self._nursery.start_soon(self._close_all, grace, *self._farewell)
 
     async def _close_all(self, grace: float, code: int, reason: str) -> None:
         await trio.sleep(grace)
-        for websocket in self:
+        for websocket in self.websockets:
             websocket.close_soon(code, reason)
 
     async def _revoke_forever(self) -> None:
         """Closes WebSockets whose credentials are withdrawn, as far as the authenticator tells."""
         control = self.admission.control
         while control.refresh():
-            for websocket in self:
+            for websocket in self.websockets:
                 principal = websocket.principal
                 if principal is not None and not control.still_accepts(principal):
                     websocket.close_soon(1008, "the credentials are not valid any more")

@@ -43,6 +43,8 @@ class StreamBytes:
         self._out: list[bytes] = []
         self._ended = False  # no more is sent
         self._failed = False  # the stream takes nothing
+        self._broken_off = False
+        self._writing = trio.CancelScope(shield=True)  # the last bytes leave in any case
         self._filled = trio.Event()
         self._changed = trio.Event()
 
@@ -90,16 +92,18 @@ class StreamBytes:
         self._filled.set()
 
     def close(self) -> None:
-        """Nothing more is sent, nor waited for: whoever runs this leaves `running`."""
-        self.send_end()
+        """Breaks it off after what the socket takes at once, unless `send_end` was called."""
+        if not self._ended:
+            self.send_end()
+            self._broken_off = True
+            self._writing.deadline = trio.current_time() + _LAST
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sends what there is to send; at the end what the socket still takes, and closes it."""
-        scope = trio.CancelScope(shield=True)  # the last bytes leave even when this is cancelled
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, scope)
+                nursery.start_soon(self._write)
                 try:
                     yield
                 finally:
@@ -107,13 +111,13 @@ class StreamBytes:
                     with trio.CancelScope(deadline=trio.current_time() + _LAST, shield=True):
                         while self.unsent and not self._failed:
                             await self._changed.wait()
-                    scope.cancel()
+                    self._writing.cancel()
         finally:
             with trio.CancelScope(deadline=trio.current_time() + _LAST, shield=True):
                 await self._stream.aclose()  # closes it in any case
 
-    async def _write(self, scope: trio.CancelScope) -> None:
-        with scope:
+    async def _write(self) -> None:
+        with self._writing:
             try:
                 while not self._ended or self._out:
                     await self._filled.wait()
@@ -130,6 +134,11 @@ class StreamBytes:
             except _FAILURES:
                 self._failed = True  # who reads learns of it, and says so
                 self._tell()
+        if self._broken_off:
+            self._failed = True
+            self._tell()
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
 
     def _tell(self) -> None:
         self._changed.set()

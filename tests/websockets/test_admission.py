@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 
 import restsock
-from restsock.auth import Answered, BasicUsers, BearerTokens, Principal, Refused, Upgrade
-from restsock.websockets import Endpoint, Request, ServerWebSocket
+from restsock.auth import (
+    Answered,
+    BasicUsers,
+    BearerTokens,
+    CertificateSubject,
+    Principal,
+    Refused,
+    Upgrade,
+)
+from restsock.websockets import Endpoint, Request, ServerWebSocket, connect
 from tests.plain_client import PlainClient
 from tests.websockets.site import (
     KEY,
@@ -358,3 +367,42 @@ async def test_a_refusal_leaves_the_connection_for_another_request() -> None:
         head = await client.receive()
         assert head.startswith(b"HTTP/1.1 101 ")
         await stream.aclose()
+
+
+async def test_client_certificates_name_their_owner(tmp_path: Any) -> None:
+    authority = trustme.CA()
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    files = {}
+    for name in ("localhost", "edge-1"):
+        issued = authority.issue_cert(name, common_name=name)
+        files[name] = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+        issued.cert_chain_pems[0].write_to_path(files[name][0])
+        issued.private_key_pem.write_to_path(files[name][1])
+    certificate, key = files["localhost"]
+    seen: list[Principal | None] = []
+
+    async def serve(websocket: ServerWebSocket) -> None:
+        seen.append(websocket.principal)
+
+    tls = restsock.tls.server(certificate=certificate, key=key, client_ca=ca)
+    endpoint = Endpoint(serve, auth=CertificateSubject())
+    async with restsock.listen("127.0.0.1", 0, tls=tls, endpoints={"/ws": endpoint}) as server:
+        certificate, key = files["edge-1"]
+        mine = restsock.tls.client(ca=ca, certificate=certificate, key=key)
+        url = f"wss://localhost:{server.address[1]}/ws"
+        async with connect(url, tls=mine, proxy=False) as websocket:
+            with pytest.raises(restsock.WebSocketClosed):
+                await websocket.receive()
+    assert [principal and principal.name for principal in seen] == ["edge-1"]
+
+
+async def test_refusals_are_logged_without_what_is_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening(Endpoint(echo, auth=BearerTokens(TOKENS))) as server:
+        with caplog.at_level(logging.INFO):
+            await ask(server, request_for("/ws?token=hush", bearer("hush")))
+    (line,) = [r.getMessage() for r in caplog.records if "WebSocket" in r.getMessage()]
+    assert line.endswith("refused the WebSocket at GET /ws with 401: This token is not known.")
+    assert "hush" not in caplog.text

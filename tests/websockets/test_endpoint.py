@@ -310,7 +310,7 @@ async def test_an_endpoint_can_serve_again_after_its_listener() -> None:
                 assert await client.next() == TextMessage("x")
             with trio.fail_after(PATIENCE):
                 await endpoint.wait_drained()
-            assert len(endpoint) == 0
+            assert endpoint.websockets == []
 
 
 def test_arguments_that_are_wrong() -> None:
