@@ -123,6 +123,7 @@ async def test_a_silent_peer_is_closed(client: bool, autojump_clock: MockClock) 
         assert (caught.value.code, caught.value.clean) == (1011, False)
         assert isinstance(await peer.next(), Ping)
         assert await peer.next() == CloseReceived(1011, "no sign of life for 30 s")
+        assert await peer.next() is None  # though its block still runs
 
 
 @ROLES
