@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -52,3 +53,10 @@ class Outgoing:
         if self._payload is None:
             self._payload = json.loads(self.text)["payload"]
         return self._payload
+
+    @property
+    def body(self) -> Any:
+        """The body of `data`, as it was sent: any JSON value, or bytes."""
+        payload = self.payload
+        body: Any = payload.get("body")
+        return base64.b64decode(body) if "encoding" in payload else body

@@ -12,6 +12,7 @@ from restsock.messaging.engine._pace import Pace
 from restsock.messaging.engine._queue import Queue, Watermark
 from restsock.messaging.engine._requests import Requests
 from restsock.messaging.engine._ring import Ring
+from tests.messaging.engine.node import Node, Wire
 
 # --- credit ---------------------------------------------------------------------------------------
 
@@ -237,3 +238,20 @@ def test_an_envelope_is_read_once_for_those_who_need_its_payload() -> None:
     outgoing = Outgoing("data", "1", 0, '{"payload":{"a":1}}', 19, urgent=False)
     assert outgoing.payload == {"a": 1}
     assert outgoing.payload is outgoing.payload
+    assert outgoing.body is None
+
+
+@pytest.mark.parametrize("body", [{"a": [1, "ü"]}, None, "text", b"\x00\xff", b""])
+def test_and_has_the_body_as_it_was_sent(body: object) -> None:
+    class Keeping(Wire):
+        def send(self, outgoing: Outgoing) -> bool:
+            kept.append(outgoing)
+            return super().send(outgoing)
+
+    kept: list[Outgoing] = []
+    node = Node()
+    node.attach(Keeping(name="edge"))
+    node.send("c", body, to="edge")
+    node.send_once("c", body, to="edge")
+    assert [outgoing.body for outgoing in kept] == [body] * 2
+    assert [outgoing.channel for outgoing in kept] == ["c", "c"]
