@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._outgoing import Outgoing
     from ._records import Mark
 
-__all__ = ["HANDLED", "Receiving", "Refusal"]
+__all__ = ["Receiving", "Refusal"]
 
 
 class Refusal(NamedTuple):
@@ -37,10 +37,6 @@ class Refusal(NamedTuple):
     retry_after: float | None = None
     final: bool = False
     label: str = "handler"
-
-
-HANDLED = None
-"""What a handler says that has handled a message."""
 
 
 class Receiving:
@@ -214,9 +210,9 @@ class Receiving:
             return
         if peer.grants is not None and peer.grants.starved:
             self._context.flush(peer)
-        refusal_ = self._problem(peer, data)
-        if refusal_ is not None:
-            self._refuse(peer, data, size, refusal_)
+        problem = self._problem(peer, data)
+        if problem is not None:
+            self._refuse(peer, data, size, problem)
             return
         line: Inbox | Line | None
         if data.reliable and data.seq:
