@@ -7,6 +7,7 @@ a store until its receiver has handled it, and comes once and in order, whatever
 
 from __future__ import annotations
 
+from ._auth_mapping import authenticator_from, credentials_from
 from ._channel import Channel
 from ._errors import (
     AskFailed,
@@ -33,7 +34,7 @@ from ._sqlite_store import SQLiteStore
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
 from ._stream import MessageStream
-from .dialects import Dialect, Raw, Semstreams
+from .dialects import Dialect, Raw, Semstreams, Tremor, WasmCloud
 from .engine import DeadLetter, Link, Mark, Outgoing, OutRecord
 
 __all__ = [
@@ -76,6 +77,10 @@ __all__ = [
     "Store",
     "StoreFailed",
     "Subscribed",
+    "Tremor",
     "UnknownSession",
+    "WasmCloud",
     "Where",
+    "authenticator_from",
+    "credentials_from",
 ]

@@ -20,7 +20,7 @@ asyncio on the loop of `restsock.aio.listen`.
 - `_connect`: a WebSocket that is dialed. `_dial`: one attempt; `_stream`: its bytes.
 - `_faces`: a client for a function in a thread, or of asyncio.
 - `_keepalive`: whether the other side lives.
-- `_dialer`: one that is dialed again when it has ended.
+- `_dialer`: one that is dialed again when it has ended. `_reconnect`: when.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from restsock.connection import ClientWebSocket
 from restsock.protocol import Deflate
 
 from ._connect import ConnectOptions, connect
-from ._dialer import Dialer, Reconnect
+from ._dialer import Dialer
 from ._endpoint import Endpoint, EndpointOptions
 from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
+from ._reconnect import Reconnect
 from ._request import Request
 from ._server_websocket import ServerWebSocket
 

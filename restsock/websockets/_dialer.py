@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,31 +19,19 @@ from restsock.connection import ClientWebSocket
 from restsock.protocol import CloseCode
 
 from ._connect import ConnectOptions, connect, opened, target_of
+from ._reconnect import Reconnect
 
 if TYPE_CHECKING:
     import asyncio
 
     from typing_extensions import Unpack
 
-__all__ = ["Dialer", "Reconnect"]
+__all__ = ["Dialer"]
 
 _log = logging.getLogger("restsock.websockets")
 
 # What a server, or what stands before it, says of a moment that will pass.
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reconnect(Backoff):
-    """When a `Dialer` dials again: a `Backoff` that does not give up by itself.
-
-    The first wait is drawn from 0 to `initial` seconds, the next ones from `factor` times as many,
-    up to `cap`; without `jitter` they are that long. They start over once a connection has lasted
-    for 5 seconds, and longer than the wait that was due, so a server that accepts and drops is not
-    dialed in a loop.
-    """
-
-    give_up: str = "never"
 
 
 class Dialer:
@@ -85,7 +72,7 @@ class Dialer:
         url: str,
         serve: Callable[[ClientWebSocket], Awaitable[object]],
         *,
-        reconnect: Backoff = Reconnect(),  # it is frozen
+        reconnect: Backoff = Reconnect(),  # noqa: B008  # it is frozen
         **options: Unpack[ConnectOptions],
     ) -> None:
         check_keywords(connect, options)

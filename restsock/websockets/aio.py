@@ -25,8 +25,8 @@ from restsock.threads import AsyncioContext, run_from_asyncio
 from . import _connect
 from ._dial import Target
 from ._dialer import Dialer as TrioDialer
-from ._dialer import Reconnect
 from ._faces import AsyncioWebSocket as ClientWebSocket
+from ._reconnect import Reconnect
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -24,7 +24,7 @@ from restsock.threads import BlockingContext
 
 from . import _connect
 from ._dialer import Dialer as AsyncDialer
-from ._dialer import Reconnect
+from ._reconnect import Reconnect
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -12,5 +12,17 @@ from __future__ import annotations
 from ._dialect import Dialect, End, Garbled, Unsayable, Wire
 from ._raw import Raw
 from ._semstreams import Semstreams
+from ._tremor import Tremor
+from ._wasmcloud import WasmCloud
 
-__all__ = ["Dialect", "End", "Garbled", "Raw", "Semstreams", "Unsayable", "Wire"]
+__all__ = [
+    "Dialect",
+    "End",
+    "Garbled",
+    "Raw",
+    "Semstreams",
+    "Tremor",
+    "Unsayable",
+    "WasmCloud",
+    "Wire",
+]

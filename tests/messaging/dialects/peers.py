@@ -7,10 +7,11 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
+from websockets.exceptions import ConnectionClosed
 
 import restsock
 from restsock.messaging import Message, Messaging
@@ -90,12 +91,19 @@ class Foreign:
             if type is None or found["type"] == type:
                 return found
 
+    async def receive_json_text(self) -> Any:
+        """The next message, which is JSON in a text frame."""
+        found = await self.receive()
+        assert isinstance(found, str)
+        return json.loads(found)
+
     async def closed(self) -> int:
         """The code that it is closed with, by the other side."""
 
         def wait() -> int:
-            for _ in self.connection:
-                pass
+            with suppress(ConnectionClosed):
+                while True:
+                    self.connection.recv()
             return int(self.connection.close_code)
 
         return int(await in_thread(wait))
