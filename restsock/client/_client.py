@@ -272,13 +272,15 @@ class Client(AdaptedRequester):
         cancelled = Closed(False, CloseCode.ABNORMAL, "cancelled", by_peer=False)
         end = partial(self._reconnector.end, cancelled)
         endpoint = self._endpoint
-        if endpoint.messaging is not None:
-            endpoint.messaging.check_running()
         try:
-            await endpoint.life.enter([endpoint.handler], self._reconnector.start, self.aclose, end)
+            await endpoint.life.enter([endpoint.handler], self._start, self.aclose, end)
         except RestsockError as exc:
             raise without_frames(exc)  # noqa: B904  # it is the same error
         return self
+
+    async def _start(self, nursery: trio.Nursery) -> None:
+        self._endpoint.check_messaging()
+        await self._reconnector.start(nursery)
 
     async def __aexit__(self, *exc: Any) -> bool | None:
         return await self._endpoint.life.leave(*exc)

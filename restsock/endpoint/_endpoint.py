@@ -68,6 +68,11 @@ class Endpoint:
         self.pending = PendingRequests()
         self.messaging = messaging
 
+    def check_messaging(self) -> None:
+        """Raises `RuntimeError` unless its messaging, if it has one, is open here."""
+        if self.messaging is not None:
+            self.messaging.check_running()
+
     def attach(self, connection: Connection) -> None:
         """Notes a connection that is about to begin, and is to stay."""
         if self.messaging is not None:

@@ -414,8 +414,6 @@ class Server(RequestsByName):
 
     async def __aenter__(self) -> Server:
         endpoint = self._endpoint
-        if endpoint.messaging is not None:
-            endpoint.messaging.check_running()
         handlers = [endpoint.handler, self._front_door]
         await endpoint.life.enter(handlers, self._start, self.aclose, self._finish)
         return self
@@ -424,6 +422,7 @@ class Server(RequestsByName):
         return await self._endpoint.life.leave(*exc)
 
     async def _start(self, nursery: trio.Nursery) -> None:
+        self._endpoint.check_messaging()
         await nursery.start(self._serve, await self._listening.open(self.options.sockets))
         _log.info("listening on %s", self.url)
 
