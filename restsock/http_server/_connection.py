@@ -29,6 +29,9 @@ __all__ = ["NEXT_REQUEST", "HTTPConnection"]
 
 # Seconds within which a client that asks without a pause has sent its next request, or got an end.
 NEXT_REQUEST = 0.5
+# What each client would say of itself.
+_CLIENT = Settings(max_frame=64 * 1024, initial_window=CREDIT, max_streams=0)
+
 # SO_LINGER of zero seconds: a close that the client cannot take for the end of a response.
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -74,8 +77,7 @@ class HTTPConnection(Connection):
             unix_ms=int,
             buffered=buffered,
         )
-        client = Settings(max_frame=64 * 1024, initial_window=CREDIT, max_streams=0)
-        multiplexer.skip_handshake(str(uuid4()), client)
+        multiplexer.skip_handshake(str(uuid4()), _CLIENT)
         pipeline = Pipeline(layer, multiplexer, tls)
         pipeline.ping_frames = True  # which the client has not said that it answers: none are sent
         super().__init__(

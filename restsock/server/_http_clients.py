@@ -63,6 +63,8 @@ class HTTPClients:
         self.counters = EndpointCounters("listener", told)
         self._emptied = trio.lowlevel.ParkingLot()
         self.tasks = ConnectionTasks(self._remove)
+        # One object each for all connections.
+        self._need, self._on_active = self.tasks.need, self._note_active
 
     def use(self, options: Options) -> None:
         """Has those who come from now on have these options."""
@@ -105,14 +107,14 @@ class HTTPClients:
             options=self._options,
             limit_log=self._endpoint.limit_log,
             buffered=self._endpoint.buffered,
-            on_active=self._note_active,
+            on_active=self._on_active,
         )
         self._connections[connection] = None
         ending = self._endpoint.life.ending
         if ending and not self._serves_late:
             connection.multiplexer.send_goaway(CloseCode.GOING_AWAY)
         self.counters.begin(connection)
-        connection.begin(self._front_door, self.tasks.need)
+        connection.begin(self._front_door, self._need)
         if ending:
             connection.drain_soon()
         return None

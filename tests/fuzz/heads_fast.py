@@ -8,17 +8,22 @@ from __future__ import annotations
 from contextlib import suppress
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
-from restsock.protocol import RequestHead
+from restsock.protocol import PlainFields, PlainHead, RequestHead
 from restsock.protocol._heads_fast import (
     decode_request_fast,
     decode_response_fast,
     encode_request_fast,
     encode_response_fast,
+    extend_request_fast,
+    plain_fields,
 )
 from tests.fuzz.h11_alone import RS, read_request, read_response, to_write
 from tests.protocol.heads import decode_request, decode_response, encode_request, encode_response
 
 MAX_LEN = 512
+_FIELDS = plain_fields([(b"X-Forwarded-For", b"192.0.2.7"), (b"X-A", b"b: c")])
+assert _FIELDS is not None
+_MORE: PlainFields = _FIELDS
 DICTIONARY = (
     *(b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n", b"Host: a\r\n", b"Content-Length: 5\r\n"),
     *(b"Connection: close\r\n", b"Transfer-Encoding: chunked\r\n", b"Upgrade: x\r\n", b"TE: a\r\n"),
@@ -39,6 +44,9 @@ def _read(data: bytes) -> None:
         head, length = request
         assert head == read_request(data)
         assert encode_request_fast(head) == (data, length)
+        extended, plain = extend_request_fast(PlainHead(head, data, length), _MORE, None)
+        assert extended == read_request(plain.data)
+        assert encode_request_fast(extended) == (plain.data, length)
     response = decode_response_fast(data)
     if response is not None:
         assert request is None
