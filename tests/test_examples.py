@@ -83,6 +83,14 @@ SAYS = {
         "POST /hook for edge-1 by None: 200",
         "POST /hook for edge-1 by None: 401",
     ],
+    "messages": [
+        "the cloud is away, and the edge goes on",
+        "meanwhile more were sent: True - arrived: 0",
+        "the cloud is back",
+        "missing: 0",
+        "twice: 0",
+        "in order: True",
+    ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
     "plain_websockets": [
         "boiler-1 is connected",

@@ -15,11 +15,16 @@ from ._messaging import Messaging as TrioMessaging
 from ._options import MessagingOptions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from restsock.connection import Connection
     from restsock.protocol import MessagingSettings
+    from restsock.websockets import Endpoint, EndpointOptions
 
+    from ._foreign import Name
     from ._statistics import MessagingHealth, MessagingStatistics
     from ._store import Store
+    from .dialects import Dialect
     from .engine import DeadLetter
 
 __all__ = ["MessagingFace"]
@@ -94,6 +99,20 @@ class MessagingFace:
     def _check_new(self) -> None:
         if self._context is not None:
             raise RuntimeError("a messaging can be entered once; make another one")
+
+    @documented_like(TrioMessaging.endpoint)
+    def endpoint(
+        self,
+        dialect: Dialect,
+        *,
+        name: Name | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> Endpoint:
+        """Take messages of foreign peers that connect, and send them messages.
+
+        It goes to the `endpoints=` of `listen`. Each connection is a session.
+        """
+        return self._messaging.endpoint(dialect, name=name, **options)
 
     # --- functions of programs ----------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import trio
 from restsock.connection import call_user_function, check_asyncio, is_async
 from restsock.endpoint import documented_like
 from restsock.threads import AsyncioContext
+from restsock.websockets import Reconnect
 
 from ._asyncio import AsyncioMessage as Message
 from ._asyncio import AsyncioRequest as Request
@@ -39,9 +40,15 @@ from ._stream import MessageStream as TrioMessageStream
 from ._views import ChannelView
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from restsock._options import Backoff
+    from restsock.websockets import ConnectOptions
+
     from ._options import Delivery, MessagingOptions
     from ._portal import MessagingPortal
     from ._store import Store
+    from .dialects import Dialect
 
 __all__ = [
     "Authorize",
@@ -390,6 +397,32 @@ class Messaging(MessagingFace):
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return await self._portal.run_from_asyncio(send)
+
+    @documented_like(TrioMessaging.dial)
+    async def dial(
+        self,
+        url: str,
+        dialect: Dialect,
+        *,
+        name: str | None = None,
+        reconnect: Backoff = Reconnect(),  # noqa: B008  # it is frozen
+        **options: Unpack[ConnectOptions],
+    ) -> None:
+        """Connects to a foreign peer, and keeps connected until it is cancelled.
+
+            tasks.create_task(messaging.dial("wss://feed.example/ws", Tremor()))
+
+        While there is no connection, messages to the peer wait: `channel(...)` without `to`, or
+        with its name. An async function that is `auth` runs on the loop that the messaging was
+        entered on.
+        """
+        auth = options.get("auth")
+        if callable(auth) and is_async(auth):
+            options["auth"] = self._home.adapt(auth)
+        dial = partial(
+            self._messaging.dial, url, dialect, name=name, reconnect=reconnect, **options
+        )
+        await self._portal.run_from_asyncio(dial)
 
     # --- receiving ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ import trio
 from restsock.connection import call_user_function, is_async
 from restsock.endpoint import documented_like
 from restsock.threads import BlockingContext
+from restsock.websockets import Reconnect
 
 from ._blocking import BlockingMessage as Message
 from ._blocking import BlockingRequest as Request
@@ -37,9 +38,15 @@ from ._stream import MessageStream as TrioMessageStream
 from ._views import ChannelView
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from restsock._options import Backoff
+    from restsock.websockets import ConnectOptions
+
     from ._options import Delivery, MessagingOptions
     from ._portal import MessagingPortal
     from ._store import Store
+    from .dialects import Dialect
 
 __all__ = [
     "Authorize",
@@ -392,6 +399,31 @@ class Messaging(MessagingFace):
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return self._portal.run(None, send)
+
+    @documented_like(TrioMessaging.dial)
+    def dial(
+        self,
+        url: str,
+        dialect: Dialect,
+        *,
+        name: str | None = None,
+        reconnect: Backoff = Reconnect(),  # noqa: B008  # it is frozen
+        **options: Unpack[ConnectOptions],
+    ) -> None:
+        """Connect to a foreign peer, and keep connected until the messaging is closed.
+
+            pool.submit(messaging.dial, "wss://feed.example/ws", Tremor())
+
+        While there is no connection, messages to the peer wait: `channel(...)` without `to`, or
+        with its name.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, and the connection is closed.
+        """
+        dial = partial(
+            self._messaging.dial, url, dialect, name=name, reconnect=reconnect, **options
+        )
+        self._portal.run(None, dial)
 
     # --- receiving ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,12 +21,14 @@ import restsock.messaging.sync
 from restsock.messaging import sync
 from tests.apis import API, until
 
-__all__ = ["joined", "messaging", "now", "until"]
+__all__ = ["AnyMessaging", "joined", "messaging", "now", "until"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 QUICK = restsock.Backoff(initial=0.02, cap=0.1)
 
 _WAITING = {"send", "drain", "publish", "send_to", "ask", "subscribe", "unsubscribe", "reply"}
-_WAITING |= {"ack", "receive", "broadcast", "retry_dead_letters"}
+_WAITING |= {"ack", "dial", "receive", "broadcast", "retry_dead_letters"}
 _FACES = (sync.Channel, sync.Message, sync.MessageStream, sync.Request, sync.Session, sync.Sessions)
 
 
@@ -117,7 +119,7 @@ class _AsyncMessaging(_Async):
 
         return add
 
-    async def __aenter__(self) -> _AsyncMessaging:
+    async def __aenter__(self) -> AnyMessaging:
         await _in_thread(self._raw.__enter__)
         return self
 
@@ -136,12 +138,27 @@ def _plain(function: Any) -> Any:
     return call
 
 
-def messaging(api: API, *args: Any, **options: Any) -> Any:
+class AnyMessaging(Protocol):
+    """A `Messaging` of any API."""
+
+    def on(self, channel: str, **options: Any) -> Callable[[F], F]: ...
+
+    def method(self, name: str) -> Callable[[F], F]: ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    async def __aenter__(self) -> AnyMessaging: ...
+
+    async def __aexit__(self, *exc: object) -> bool | None: ...
+
+
+def messaging(api: API, *args: Any, **options: Any) -> AnyMessaging:
     """A `Messaging` of an API."""
     if api.name == "threads":
         return _AsyncMessaging(sync.Messaging(*args, **options))
     module: Any = restsock.messaging.aio if api.name == "asyncio" else restsock.messaging
-    return module.Messaging(*args, **options)
+    made: AnyMessaging = module.Messaging(*args, **options)
+    return made
 
 
 async def now(result: Any) -> Any:

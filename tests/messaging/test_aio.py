@@ -34,7 +34,7 @@ def on_asyncio(test: Callable[..., Awaitable[None]]) -> Callable[[], None]:
     def run() -> None:
         asyncio.run(asyncio.wait_for(test(), PATIENCE))
 
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would see that it is async
+    del run.__wrapped__  # pytest would see that it is async
     return run
 
 

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import restsock
@@ -20,18 +21,19 @@ from restsock.messaging import (
     MessagingOptions,
     MessagingUnavailable,
     QueueFull,
+    Raw,
     SessionClosed,
     SQLiteStore,
     UnknownSession,
 )
 from tests.apis import API, NATIVE, each_native_api, until
-from tests.messaging.faces import connect, joined, listen, messaging, now
+from tests.messaging.faces import AnyMessaging, connect, joined, listen, messaging, now
 
 
 class Kept:
     """A handler that keeps what it gets."""
 
-    def __init__(self, messaging: Any, channel: str) -> None:
+    def __init__(self, messaging: AnyMessaging, channel: str) -> None:
         self.bodies: list[Any] = []
         messaging.on(channel)(self._handler())
 
@@ -240,6 +242,25 @@ async def test_messages_to_iterate_over(api: API) -> None:
 
 
 @each_native_api
+async def test_foreign_peers(api: API) -> None:
+    dialer, listener = messaging(api), messaging(api)
+    feed = Kept(listener, "feed")
+    async with dialer, listener, anyio.create_task_group() as tasks:
+        endpoint = listener.endpoint(Raw(channel="feed"), name=lambda websocket: "dialer")
+        async with api.listen("127.0.0.1", 0, endpoints={"/feed": endpoint}) as server:
+            url = server.url.replace("http", "ws", 1) + "feed"
+            tasks.start_soon(dialer.dial, url, Raw(channel="back"))
+            await dialer.channel("feed").send("there")
+            assert await feed.wait(1) == ["there"]
+            back = Kept(dialer, "back")
+            await listener.channel("back", to="dialer").send("and back")
+            assert await back.wait(1) == ["and back"]
+            [session] = dialer.sessions
+            assert session.foreign
+            tasks.cancel_scope.cancel()
+
+
+@each_native_api
 async def test_dead_letters(api: API) -> None:
     dialer, listener = messaging(api), messaging(api)
     told: list[Any] = []
@@ -360,4 +381,6 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio(api: API) -> None
                 taken.pop()
             if not api.in_threads and name in ("on", "method"):
                 wanted.remove("loop")
+            if name == "dial":
+                wanted.remove("task_status")
             assert taken == wanted, f"{kind}.{name}"

@@ -176,3 +176,26 @@ async def test_without_it_the_message_comes_again_and_is_not_handled_twice(
         await channel.drain()
         assert calls == [1]
         assert listener.statistics().messages_duplicate >= 1
+
+
+async def test_what_is_put_back_is_the_next_one_again() -> None:
+    async with pair() as (dialer, listener, _):
+        stream = listener.messages("c", window=2)
+        for number in range(2):
+            await dialer.channel("c", **AT_LEAST).send(number)
+        first = await stream.receive()
+        stream.put_back(first)
+        assert await stream.receive() is first
+        stream.close()
+        stream.put_back(first)  # it comes again, to another one
+        with pytest.raises(trio.EndOfChannel):
+            await stream.receive()
+
+
+async def test_one_that_is_made_after_the_end_is_at_its_end() -> None:
+    async with Messaging() as messaging:
+        pass
+    stream = messaging.messages("c")
+    assert stream.closed
+    with pytest.raises(trio.EndOfChannel):
+        await stream.receive()

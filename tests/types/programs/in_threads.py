@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 
 import restsock
 import restsock.sync
+from restsock.messaging.sync import Message, Messaging, Request, Session
 from restsock.testing import PairFactory, SyncNetwork, sync_pair
 
 
@@ -65,3 +66,27 @@ def test_with_the_fixture(restsock_pair: PairFactory) -> None:
     client, server = restsock_pair(name="edge-1")
     assert_type(client, restsock.sync.Client)
     assert_type(server, restsock.sync.Server)
+
+
+def exchange_messages(url: str) -> None:
+    messaging = Messaging(store=restsock.messaging.MemoryStore())
+
+    @messaging.on("readings")
+    def keep(message: Message) -> None:
+        assert_type(message.session, Session)
+        message.reply({"ok": True}, timeout=5)
+
+    @messaging.method("status")
+    def status(request: Request) -> dict[str, int]:
+        return {"queue": request.number("queue", 0)}
+
+    with messaging, restsock.sync.connect(url, messaging=messaging):
+        assert_type(messaging.channel("c", to="edge-1").send(1, timeout=5), str)
+        for session in messaging.sessions.select(lambda one: one.open):
+            assert_type(session, Session)
+            session.ask("status", timeout=5)
+        for sent in messaging.sessions.broadcast("news", 1):
+            assert_type(sent.ok, bool)
+        for message in messaging.messages("readings", window=2):
+            assert_type(message, Message)
+            message.ack()

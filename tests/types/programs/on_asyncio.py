@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 import restsock
 import restsock.aio
+from restsock.messaging.aio import Message, Messaging, Session
 from restsock.testing import AioNetwork, PairFactory, aio_pair
 
 
@@ -48,3 +49,21 @@ async def test(restsock_pair: PairFactory) -> None:
 
 
 asyncio.run(dial("ws://127.0.0.1:8000/"))
+
+
+async def exchange_messages() -> None:
+    messaging = Messaging(store=restsock.messaging.MemoryStore())
+
+    @messaging.on("readings")
+    async def keep(message: Message) -> None:
+        assert_type(message.session, Session)
+        await message.reply({"ok": True})
+
+    async with messaging, restsock.aio.listen("127.0.0.1", 0, messaging=messaging):
+        assert_type(await messaging.channel("c", to="edge-1").send(1), str)
+        for session in messaging.sessions:
+            assert_type(session, Session)
+            await session.ask("status", timeout=5)
+        async for message in messaging.messages("readings", window=2):
+            assert_type(message, Message)
+            await message.ack()
