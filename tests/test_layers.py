@@ -51,6 +51,7 @@ HOMES = {
     "tomli": {"hub"},
     "pytest": {"_pytest"},
     "python_socks": {"client"},
+    "nats": {"messaging"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
 SANS_IO = ("protocol", "http1", "codecs", "messaging.engine")
@@ -65,6 +66,7 @@ HEAVY = {
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
     *("python_socks", "click", "joserfc", "msgspec", "rich", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
+    "nats",
     *("yaml", "cbor2", "fastavro", "brotli", "cramjam", "lz4", "backports"),
 }
 # What `import restsock` alone, without any use, does not load either.
@@ -341,6 +343,7 @@ def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None
         ("import restsock", HEAVY | NOT_YET),
         ("from restsock import connect, listen, tls, auth", HEAVY | {"asyncio"}),
         ("import restsock.sync", HEAVY | {"asyncio"}),
+        ("import restsock.messaging.bridge", HEAVY | {"asyncio"}),
         ("from restsock.codecs import Format; Format('json', before=['separate'])", HEAVY),
     ],
 )

@@ -12,6 +12,8 @@
     │   ├── AskFailed              the peer's method has failed; its kind is what the peer says
     │   ├── SessionClosed          transient: the session has ended
     │   ├── StoreFailed            transient: the store could not keep it
+    │   ├── PublishFailed          a broker does not take it; the kind says whether it may later
+    │   ├── BrokerUnavailable      transient: no broker can be reached
     │   └── MessagingClosed        fatal: the messaging is not open
     └── PeerUnavailable
         └── MessagingUnavailable   (also a `MessagingError`) transient: the peer has no messaging
@@ -26,12 +28,14 @@ from restsock._exceptions import PeerUnavailable, RestsockError
 __all__ = [
     "AskFailed",
     "AskTimeout",
+    "BrokerUnavailable",
     "ErrorKind",
     "InvalidMessage",
     "MessageTooLarge",
     "MessagingClosed",
     "MessagingError",
     "MessagingUnavailable",
+    "PublishFailed",
     "QueueFull",
     "SessionClosed",
     "StoreFailed",
@@ -119,6 +123,26 @@ class AskFailed(MessagingError):
 
 class StoreFailed(MessagingError):
     """The store could not keep a message, which was not sent. `__cause__` says why."""
+
+    may_have_run = False
+
+
+class PublishFailed(MessagingError):
+    """A broker does not take a message, or has not said that it does. It may have it all the same.
+
+    Attributes:
+        kind: `"transient"` if it may take it later, `"invalid"` if not.
+    """
+
+    may_have_run = True
+
+    def __init__(self, message: str, *, kind: ErrorKind = "transient") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class BrokerUnavailable(MessagingError):
+    """No broker could be reached in time. Nothing was sent."""
 
     may_have_run = False
 

@@ -1,0 +1,13 @@
+"""Bridges between the peers of a messaging and a message broker.
+
+A `Publisher` and a `Subscriber` are all that a bridge needs of a broker: `restsock.messaging.nats`
+has those of NATS.
+"""
+
+from __future__ import annotations
+
+from ._interface import Incoming, Publisher, Subscriber
+from ._publish import publish_to
+from ._subject import SubjectTemplate
+
+__all__ = ["Incoming", "Publisher", "SubjectTemplate", "Subscriber", "publish_to"]

@@ -1,0 +1,103 @@
+"""From the peers to a broker: a handler that publishes what it gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock.messaging._errors import InvalidMessage
+from restsock.messaging.engine import encode_json
+
+from ._subject import SubjectTemplate
+
+if TYPE_CHECKING:
+    from restsock.messaging._message import Message
+
+    from ._interface import Publisher
+
+__all__ = ["publish_to"]
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,4096}")
+# Headers by which a message tells a broker what to do, or that say where it is from.
+_RESERVED = ("nats-", "restsock-", "content-type")
+# How often a sender is asked for time.
+_WORKING = 10.0
+
+
+def publish_to(
+    publisher: Publisher, subject: str, *, patience: float = 60.0
+) -> Callable[[Message], Awaitable[None]]:
+    """A handler that publishes each message, and returns once the broker has it.
+
+        messaging.on("readings")(publish_to(nats.jetstream(), "readings.{peer}"))
+
+    So the acknowledgement to the peer leaves after that of the broker. While the broker is away,
+    the handler waits and asks the sender for time: no attempt fails, and the messages wait there.
+
+    A body of bytes is published as it is, any other as JSON; `Content-Type` says which. Headers are
+    those of the message, with `Restsock-Peer` and `Restsock-Channel`.
+
+    Args:
+        publisher: of the broker.
+        subject: a template, in which `{peer}` is the name of the peer and `{channel}` the channel,
+            each a token of its own. A message whose peer or channel is no token is refused for
+            good, as is one whose headers are not valid or begin with `Nats-` or `Restsock-`.
+        patience: seconds for which the sender is asked to wait at a time; above 10.
+
+    Raises:
+        ValueError: the template or the time is not valid.
+    """
+    template = SubjectTemplate(subject)
+    if patience <= _WORKING:
+        raise ValueError(f"patience has to be above {_WORKING} seconds, not {patience!r}")
+
+    async def publish(message: Message) -> None:
+        peer = message.session.name
+        where = template.fill({"peer": peer, "channel": message.channel})
+        body, kind = _encoded(message.body)
+        headers = {**_checked(message.headers), "Content-Type": kind}
+        headers["Restsock-Channel"] = message.channel
+        if peer is not None:
+            headers["Restsock-Peer"] = peer
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask_for_time, message, patience)
+            try:
+                await publisher.publish(where, body, id=_id_of(message), headers=headers)
+            finally:
+                nursery.cancel_scope.cancel()
+
+    return publish
+
+
+async def _ask_for_time(message: Message, patience: float) -> None:
+    while True:
+        await trio.sleep(_WORKING)
+        message.working(patience)
+
+
+def _id_of(message: Message) -> str:
+    """What the broker is to know a message by, whenever it comes again."""
+    session = message.session
+    if not session.foreign:
+        return message.id  # a UUID
+    # Their ids may be numbers: those of two peers can be equal.
+    return f"{session.name or session.id}:{message.id}"
+
+
+def _encoded(body: Any) -> tuple[bytes, str]:
+    if isinstance(body, bytes):
+        return body, "application/octet-stream"
+    return encode_json(body).encode(), "application/json"
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise InvalidMessage(f"the header {name[:40]!r} cannot be published")
+        if name.lower().startswith(_RESERVED):
+            raise InvalidMessage(f"the header {name[:40]!r} is not for peers")
+    return dict(headers)

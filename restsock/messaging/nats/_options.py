@@ -1,0 +1,144 @@
+"""NatsOptions: how to reach NATS, and who this side is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from restsock._options import Backoff, between, positive
+from restsock.tls import ClientTLS
+
+__all__ = ["NatsOptions", "check_servers"]
+
+_SCHEMES = ("nats", "tls", "ws", "wss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsOptions:
+    """Options of a `Nats`. Times in seconds.
+
+    Secrets are read from files or from environment variables, before each connect, and are in no
+    URL, log or error.
+
+    Raises:
+        ValueError: a value is not valid; the message names it.
+    """
+
+    credentials: Path | str | None = None
+    """File with the JWT and the seed of a user (`.creds`)."""
+
+    nkey_seed: Path | str | None = None
+    """File with the seed of a user's NKey."""
+
+    user: str = ""
+    """The name of the user, with one of the next two."""
+
+    password_env: str = ""
+    """Environment variable with the password."""
+
+    password_file: Path | str | None = None
+    """File with the password."""
+
+    token_env: str = ""
+    """Environment variable with a token."""
+
+    token_file: Path | str | None = None
+    """File with a token."""
+
+    tls: ClientTLS | None = None
+    """TLS, which the server then has to offer. URLs with `tls://` or `wss://` have it with the CAs
+    that this system trusts."""
+
+    tls_first: bool = False
+    """Whether TLS begins before the server has said anything (its `handshake_first`)."""
+
+    name: str = "restsock"
+    """What this client is called in the monitoring of the server."""
+
+    connect_timeout: float = 5.0
+    """How long an attempt to connect may take."""
+
+    ready_timeout: float = 15.0
+    """How long `async with` waits for the first connection."""
+
+    ack_timeout: float = 5.0
+    """How long the server may take to confirm a message before it is published again."""
+
+    tries: int = 6
+    """How often a message is published before that fails. What a lost connection has cut off does
+    not count."""
+
+    under_way: int = 256
+    """Messages that are published at once, and not confirmed yet. More wait."""
+
+    ping_interval: float = 10.0
+    """How often the server is asked whether it is there. Two pings without an answer end the
+    connection."""
+
+    backoff: Backoff = field(default_factory=lambda: Backoff(initial=0.25, cap=5.0))
+    """How long to wait between attempts to connect. `tries`, `restart` and `give_up` mean nothing
+    here: once it was connected it never gives up."""
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "ready_timeout", "ack_timeout", "ping_interval"):
+            positive(self, name)
+        between(self, "tries", 1, 1000)
+        between(self, "under_way", 1, 100_000)
+        ways = (self.credentials, self.nkey_seed, self.user, self.token_env or self.token_file)
+        if sum(bool(way) for way in ways) > 1:
+            raise ValueError("one of credentials, nkey_seed, user and a token says who this is")
+        if bool(self.user) != bool(self.password_env or self.password_file):
+            raise ValueError("user needs password_env or password_file, and they need it")
+        for one, other in (("password_env", "password_file"), ("token_env", "token_file")):
+            if getattr(self, one) and getattr(self, other):
+                raise ValueError(f"{one} and {other} exclude each other")
+
+    def authentication(self) -> Mapping[str, Any]:
+        """Arguments for the client that say who this is. Reads files.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: an environment variable is not set.
+        """
+        if self.credentials:
+            _check_readable(self.credentials)
+            return {"user_credentials": str(self.credentials)}
+        if self.nkey_seed:
+            _check_readable(self.nkey_seed)
+            return {"nkeys_seed": str(self.nkey_seed)}
+        if self.user:
+            secret = _secret(self.password_env, self.password_file)
+            return {"user": self.user, "password": secret}
+        if self.token_env or self.token_file:
+            return {"token": _secret(self.token_env, self.token_file)}
+        return {}
+
+
+def _check_readable(path: Path | str) -> None:
+    with Path(path).open("rb"):
+        pass
+
+
+def _secret(variable: str, path: Path | str | None) -> str:
+    if path:
+        return Path(path).read_text("utf-8").strip()
+    value = os.environ.get(variable, "")
+    if not value:
+        raise ValueError(f"the environment variable {variable} is not set")
+    return value
+
+
+def check_servers(servers: tuple[str, ...]) -> None:
+    """Raises `ValueError` unless they are URLs of servers, without a secret in them."""
+    if not servers:
+        raise ValueError("NATS needs the URL of a server")
+    for url in servers:
+        parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("no secrets in URLs: see NatsOptions")  # nor in this text
+        if parts.scheme not in _SCHEMES or not parts.hostname:
+            raise ValueError(f"{url!r} is no URL such as nats://127.0.0.1:4222")
