@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._credit import Credit, Grants
@@ -27,6 +28,8 @@ _PRINCIPAL = "\n"
 # What may wait for a peer to read: more than all acks of an honest one.
 _MAX_CONTROLS = 1000
 _MAX_CONTROL_BYTES = 1024 * 1024
+# Acks that may wait for a foreign peer, which has no credit to bound them.
+_MAX_ACKS = 10_000
 
 
 def destination_of(link: Link) -> str:
@@ -229,6 +232,20 @@ class Peer:
         """Has an envelope leave before all data, at the next `Sending.pump`."""
         self.controls.append(outgoing)
         self.control_bytes += outgoing.size
+
+    def owe(self, delivery: Delivery) -> None:
+        """It is to be told what became of a message, at the next `Receiving.flush`.
+
+        A foreign peer that reads nothing of that is closed. Until then no bodies are kept for it.
+        """
+        if self.link.foreign:
+            data = replace(delivery.data, body=None, headers={})
+            told = Delivery(data, delivery.size, self, delivery.line)
+            told.epoch, told.verdict = delivery.epoch, delivery.verdict
+            delivery = told
+            if len(self.acks) == _MAX_ACKS:
+                self.link.close_soon(1013, "it does not read its acknowledgements")
+        self.acks.append(delivery)
 
     def list(self, source: Source) -> None:
         """There is something to send from a source."""

@@ -240,7 +240,7 @@ class Receiving:
                 if known.epoch is not None and known.epoch.unstored:
                     self._context.effects.acks.append(known)  # it may be one of those
                 else:
-                    peer.acks.append(known)
+                    peer.owe(known)
             else:
                 self._release(peer, size)
             self._context.flush(peer)
@@ -259,7 +259,7 @@ class Receiving:
         if data.reliable:
             delivery = Delivery(data, size, peer, self._nowhere)
             delivery.verdict = refusal
-            peer.acks.append(delivery)
+            peer.owe(delivery)
         else:
             self._dropped(refusal.label)
             self._release(peer, size)
@@ -276,7 +276,7 @@ class Receiving:
             self._dropped("queue_full")
             if other.data.reliable:
                 other.verdict = Refusal("overflow", label="overflow")
-                peer.acks.append(other)
+                peer.owe(other)
                 self._context.flush(peer)
             else:
                 self._release(peer, other.size)
@@ -303,6 +303,8 @@ class Receiving:
         self._context.flush(peer)
 
     def _tell_slow(self, peer: Peer, now: float) -> None:
+        if peer.deaf:
+            return
         queue = peer.waiting
         depth, level = len(queue), queue.level
         above = self._options.slow_above
@@ -354,7 +356,7 @@ class Receiving:
                 return True
             delivery.epoch.stored = mark.upto
         if data.reliable:
-            peer.acks.append(delivery)
+            peer.owe(delivery)
         else:
             if refusal is not None:
                 self._dropped(refusal.label)
@@ -401,7 +403,7 @@ class Receiving:
             if delivery.started:  # others were known before
                 epoch.unstored -= 1
             if not peer.closed:
-                peer.acks.append(delivery)
+                peer.owe(delivery)
                 self._context.flush(peer)
 
     def flush(self, peer: Peer, now: float) -> None:
