@@ -80,7 +80,8 @@ def connect(
             `https://…`, `socks5://…` or `socks5h://…`. `None` takes what the environment says
             (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none. A Unix
             socket is always dialed directly.
-        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`.
+        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
+            or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:

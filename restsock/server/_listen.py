@@ -102,7 +102,8 @@ def listen(
         options: Limits, timeouts, heartbeat and socket options.
         instrument: Is told what happens on the connections, to count, time and trace it: one
             `Instrument` or several, such as those of `restsock.instruments`.
-        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`.
+        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
+            or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
