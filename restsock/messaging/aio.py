@@ -474,6 +474,10 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.retry_dead_letters)
     async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
-        """Sends dead letters again, as new messages; by default all. Returns how many."""
+        """Sends dead letters again, as new messages; by default all. Returns how many.
+
+        If cancelled, another call sends the rest, and perhaps the one that was under way a second
+        time.
+        """
         retry = partial(self._messaging.retry_dead_letters, ids)
         return await self._portal.run_from_asyncio(retry)

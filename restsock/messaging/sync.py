@@ -476,6 +476,7 @@ class Messaging(MessagingFace):
             timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
 
         Raises:
-            TimeoutError: some were not sent yet. A repeated call sends the rest.
+            TimeoutError: some were not sent yet. Another call sends the rest, and perhaps the one
+                that was under way a second time.
         """
         return self._portal.run(timeout, self._messaging.retry_dead_letters, ids)

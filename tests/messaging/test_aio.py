@@ -21,8 +21,9 @@ import trio
 
 import restsock
 import restsock.aio
+from restsock.auth import BearerTokens
 from restsock.messaging import Messaging as TrioMessaging
-from restsock.messaging import MessagingClosed, MessagingError, MessagingOptions, sync
+from restsock.messaging import MessagingClosed, MessagingError, MessagingOptions, Raw, sync
 from restsock.messaging.aio import Message, Messaging, Request
 
 ROOT = Path(__file__).parent.parent.parent
@@ -101,6 +102,39 @@ async def test_functions_run_on_the_callers_loop_and_plain_ones_in_threads() -> 
         await dialer.channel("refused", delivery="at_least_once").send(2)
         await told.wait()
         assert seen["letter"] in dialer.dead_letters
+
+
+@on_asyncio
+async def test_who_it_is_for_a_foreign_peer_is_found_on_the_callers_loop() -> None:
+    messaging, listener = Messaging(), Messaging()
+    loop = asyncio.get_running_loop()
+    kept, asked = asyncio.Event(), asyncio.Event()
+
+    async def credentials() -> dict[str, str]:
+        assert asyncio.get_running_loop() is loop
+        asked.set()
+        return {"Authorization": "Bearer secret"}
+
+    @listener.on("feed")
+    async def keep(message: Message) -> None:
+        assert message.session.principal is not None
+        assert message.session.principal.name == "edge-1"
+        kept.set()
+
+    tokens = BearerTokens({"secret": restsock.Principal("edge-1")})
+    endpoint = listener.endpoint(Raw(channel="feed"), auth=tokens)
+    async with messaging, listener:
+        async with restsock.aio.listen("127.0.0.1", 0, endpoints={"/feed": endpoint}) as server:
+            url = server.url.replace("http", "ws", 1) + "feed"
+            dialing = asyncio.create_task(
+                messaging.dial(url, Raw(channel="feed"), auth=credentials)
+            )
+            await messaging.channel("feed").send(1)
+            await kept.wait()
+            assert asked.is_set()
+            dialing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dialing
 
 
 # --- cancellation ----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import restsock.sync
 from restsock.messaging import Message as TrioMessage
 from restsock.messaging import Messaging as TrioMessaging
 from restsock.messaging import MessagingClosed, MessagingError, MessagingOptions
+from restsock.messaging._portal import MessagingPortal
 from restsock.messaging.sync import Message, Messaging
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,6 +68,25 @@ def test_what_comes_after_the_time_is_not_lost() -> None:
         with pytest.raises(TimeoutError):
             stream.receive(timeout=0)
         dialer.channel("c").send(1)
+        assert stream.receive(timeout=PATIENCE).body == 1
+
+
+def test_what_comes_in_the_moment_of_a_ctrl_c_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dialer, listener = Messaging(), Messaging()
+    with joined(dialer, listener), listener.messages("c") as stream:
+        dialer.channel("c").send(1)
+        run = MessagingPortal.run
+
+        def interrupted(*args: Any) -> None:
+            run(*args)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MessagingPortal, "run", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                stream.receive()
         assert stream.receive(timeout=PATIENCE).body == 1
 
 
