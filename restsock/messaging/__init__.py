@@ -4,7 +4,7 @@ A `Messaging` sends and receives messages over any number of connections: those 
 carry HTTP at the same time, and plain WebSockets of others. What is sent `at_least_once` is kept in
 a store until its receiver has handled it, and comes once and in order, whatever happens between.
 
-This is for trio. `restsock.messaging.sync` has the same for threads, and `restsock.messaging.aio` for
+This is for trio. `restsock.messaging.sync` has the same for threads, `restsock.messaging.aio` for
 asyncio.
 """
 

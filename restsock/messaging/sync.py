@@ -448,9 +448,11 @@ class Messaging(MessagingFace):
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
         """The messages of a channel, as a handler that is a loop; see `on`.
 
-        for message in messaging.messages("readings"):
-            ...
-            message.ack()
+            for message in messaging.messages("readings"):
+                ...
+                message.ack()
+
+        The iteration ends when the messaging is closed.
         """
         make = partial(self._messaging.messages, channel, window=window)
         return MessageStream(self._portal, self._portal.look_up(make))
