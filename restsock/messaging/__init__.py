@@ -11,7 +11,7 @@ asyncio.
 from __future__ import annotations
 
 from ._auth_mapping import authenticator_from, credentials_from
-from ._channel import Channel
+from ._channel import Channel, Receipt
 from ._errors import (
     AskFailed,
     AskTimeout,
@@ -74,6 +74,7 @@ __all__ = [
     "QueueFull",
     "QueuePolicy",
     "Raw",
+    "Receipt",
     "Request",
     "SQLiteStore",
     "Semstreams",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._driver import Driver
     from ._options import Delivery, MessagingOptions
 
-__all__ = ["Channel", "Content", "content_of"]
+__all__ = ["Channel", "Content", "Receipt", "content_of"]
 
 
 class Content:
@@ -64,6 +64,40 @@ def content_of(
             f" {DATA_OVERHEAD} of them for that"
         )
     return Content(text, size)
+
+
+class Receipt:
+    """What becomes of a message that was sent at least once. See `Channel.send_tracked`.
+
+    Attributes:
+        id: of the message.
+    """
+
+    __slots__ = ("_destination", "_driver", "_entry", "id")
+
+    def __init__(self, driver: Driver, destination: Destination, entry: Entry) -> None:
+        self.id = entry.id
+        self._driver = driver
+        self._destination = destination
+        self._entry = entry
+
+    def __repr__(self) -> str:
+        return f"<restsock.messaging.Receipt of {self.id}>"
+
+    async def handled(self) -> bool:
+        """Waits until the receiver has handled it, or it was given up.
+
+        Returns:
+            Whether it was handled; else it is a dead letter.
+
+        Raises:
+            MessagingClosed: the messaging was closed before.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._entry.settled:
+            self._driver.check_open()
+            await self._driver.park(self._destination)
+        return not self._entry.gone
 
 
 class Channel:
@@ -124,6 +158,26 @@ class Channel:
         content, destination = self._prepare(body, headers, reply_to)
         return await self._send(content, destination)
 
+    async def send_tracked(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> Receipt:
+        """Sends a message at least once, as `send`, and tells what becomes of it.
+
+        Raises:
+            ValueError: this channel is `"at_most_once"`.
+            MessagingError: as `send`.
+        """
+        if self.delivery != "at_least_once":
+            raise ValueError("what is sent at most once has no receipt")
+        await self._driver.pause()
+        content, destination = self._prepare(body, headers, reply_to)
+        entry = await self._send_reliable(content, destination)
+        return Receipt(self._driver, destination, entry)
+
     async def send_content(self, text: str) -> str:
         """Sends a message that is encoded already; as `send`.
 
@@ -135,22 +189,24 @@ class Channel:
         return await self._send(Content(text, size), self._driver.engine.destination(self.to))
 
     async def _send(self, content: Content, destination: Destination) -> str:
-        driver, engine = self._driver, self._driver.engine
         if self.delivery == "at_most_once":
             queue = destination.queue
             while queue.policy == "block" and not queue.fits(content.size):
-                await driver.park(destination)
+                await self._driver.park(destination)
             return self._send_once(destination, content)
+        return (await self._send_reliable(content, destination)).id
+
+    async def _send_reliable(self, content: Content, destination: Destination) -> Entry:
+        driver, engine = self._driver, self._driver.engine
         while not engine.has_room(destination, content.size + DATA_OVERHEAD):
             if not self._made_room(destination, content):
                 await driver.park(destination)
         outbox, entry = self._add(destination, content)
-        id = entry.id
         if destination.temporary:
             engine.saved(outbox, entry, trio.current_time())
         else:
             await driver.save(outbox, entry)
-        return id
+        return entry
 
     def send_nowait(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._interface import Incoming, Publisher, Subscriber
 from ._publish import publish_to
+from ._send_down import send_down
 from ._subject import SubjectTemplate
 
-__all__ = ["Incoming", "Publisher", "SubjectTemplate", "Subscriber", "publish_to"]
+__all__ = ["Incoming", "Publisher", "SubjectTemplate", "Subscriber", "publish_to", "send_down"]

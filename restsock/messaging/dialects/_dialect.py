@@ -99,9 +99,12 @@ class Dialect(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in configurations."""
+
     @property
-    def acknowledges(self) -> bool: ...
+    def acknowledges(self) -> bool:
+        """Whether the peer says what it has handled."""
 
     def wire(self, end: End) -> Wire:
         """The dialect on a connection that is new."""

@@ -16,5 +16,14 @@ except ImportError as exc:
 from ._nats import Nats
 from ._options import NatsOptions
 from ._publisher import CorePublisher, JetStreamPublisher
+from ._subscriber import CoreSubscriber, NatsMessage, PullSubscriber
 
-__all__ = ["CorePublisher", "JetStreamPublisher", "Nats", "NatsOptions"]
+__all__ = [
+    "CorePublisher",
+    "CoreSubscriber",
+    "JetStreamPublisher",
+    "Nats",
+    "NatsMessage",
+    "NatsOptions",
+    "PullSubscriber",
+]

@@ -60,6 +60,7 @@ class Link:
     Attributes:
         client: the client of it.
         lost: set when it is.
+        when_lost: are called then.
     """
 
     def __init__(self, client: Client) -> None:
@@ -69,6 +70,7 @@ class Link:
         self._numbers = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[bytes | None]] = {}
         self._denied: set[str] = set()
+        self.when_lost: set[Callable[[], object]] = set()
 
     async def begin(self) -> None:
         """Subscribes to the answers."""
@@ -188,12 +190,16 @@ class Link:
             self._denied.add(found[1].lower())
 
     def end(self) -> None:
-        """The connection is lost."""
+        """The connection is lost. A second call does nothing."""
+        if self.lost.is_set():
+            return
         self.lost.set()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(LinkLost())
                 future.exception()  # who waits for it may have gone
+        for function in self.when_lost:
+            function()
 
 
 class Keeper:
@@ -213,6 +219,7 @@ class Keeper:
         self._changed = changed
         self._link: Link | None = None
         self._connected = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.last_error = "no attempt was made"
 
     async def link(self) -> Link:
@@ -222,7 +229,18 @@ class Keeper:
         return self._link
 
     async def run(self) -> None:
-        """Connects, again and again, until it is cancelled."""
+        """Connects, again and again, until `stop`. Returns when the connection is closed."""
+        self._task = asyncio.ensure_future(self._run())
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.result()
+
+    def stop(self) -> None:
+        """Has it closed."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         failed = 0
         for url in itertools.cycle(self._servers):
             try:

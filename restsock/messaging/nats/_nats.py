@@ -13,8 +13,9 @@ from restsock.connection import check_trio
 from restsock.messaging._errors import BrokerUnavailable, MessagingClosed
 
 from ._link import Keeper, Link
-from ._options import NatsOptions, check_servers
+from ._options import NatsOptions, check_name, check_servers, check_subject
 from ._publisher import CorePublisher, JetStreamPublisher
+from ._subscriber import CoreSubscriber, PullSubscriber
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,17 +95,20 @@ class Nats:
             self._thread = thread
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(thread.run, self._keep)
-                    with trio.move_on_after(self.options.ready_timeout):
-                        await self._ready.wait()
-                    if not self._ready.is_set():
-                        nursery.cancel_scope.cancel()
-                    else:
-                        try:
+                    ended, scope = trio.Event(), trio.CancelScope(shield=True)
+                    nursery.start_soon(self._run, ended, scope)
+                    try:
+                        with trio.move_on_after(self.options.ready_timeout):
+                            await self._ready.wait()
+                        if self._ready.is_set():
                             yield
-                        except Exception as exc:  # noqa: BLE001  # raised again, outside of it
-                            error = exc
-                        nursery.cancel_scope.cancel()
+                    except Exception as exc:  # noqa: BLE001  # raised again, outside of it
+                        error = exc
+                    finally:
+                        thread.tell(self._stop)
+                        with trio.CancelScope(shield=True), trio.move_on_after(_GRACE):
+                            await ended.wait()
+                        scope.cancel()
                 if not self._ready.is_set():
                     why = self._keeper.last_error if self._keeper else "no attempt was made"
                     raise BrokerUnavailable(f"no server of NATS can be reached: {why}")
@@ -112,6 +116,19 @@ class Nats:
                 self._thread = None
         if error is not None:
             raise error
+
+    async def _run(self, ended: trio.Event, scope: trio.CancelScope) -> None:
+        assert self._thread is not None
+        # It is told to stop, and then closes its connection: to be cancelled would cut that short.
+        with scope:
+            try:
+                await self._thread.run(self._keep)
+            finally:
+                ended.set()
+
+    def _stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.stop()
 
     async def _keep(self) -> None:
         assert self._thread is not None
@@ -137,6 +154,59 @@ class Nats:
         """Publishes to whoever has subscribed."""
         return CorePublisher(self)
 
+    def pull(
+        self,
+        stream: str,
+        durable: str,
+        *,
+        subject: str = "",
+        window: int = 64,
+        ack_wait: float = 30.0,
+        max_deliver: int = -1,
+    ) -> PullSubscriber:
+        """A durable consumer of a stream, which is made if there is none of that name.
+
+        Args:
+            stream: the stream.
+            durable: the name of the consumer. Several processes may share it; each message goes to
+                one of them.
+            subject: which messages of the stream; all by default. With this and the next ones the
+                consumer is made; one that is there keeps its own.
+            window: how many messages there may be at once that are not handled.
+            ack_wait: seconds after which a message comes again of which nothing is heard. As long
+                as it is handled here, more time is asked for.
+            max_deliver: how often it comes at most; -1 for no limit.
+
+        Raises:
+            ValueError: a name or a number is not valid.
+        """
+        check_name("stream", stream)
+        check_name("durable", durable)
+        if subject:
+            check_subject(subject)
+        if window < 1 or not ack_wait >= 1 or not (max_deliver == -1 or max_deliver > 0):
+            raise ValueError("window is 1 or more, ack_wait 1 s or more, max_deliver -1 or more")
+        return PullSubscriber(self, stream, durable, subject, window, ack_wait, max_deliver)
+
+    def subscribe(self, subject: str, *, queue: str = "", window: int = 1000) -> CoreSubscriber:
+        """A subscription of core NATS. What is published while it is not connected is missed.
+
+        Args:
+            subject: with wildcards.
+            queue: the name of a queue group: each message goes to one of its members.
+            window: how many messages there may be at once that are not handled. More are dropped,
+                and the log tells.
+
+        Raises:
+            ValueError: a name or a number is not valid.
+        """
+        check_subject(subject)
+        if queue:
+            check_name("queue", queue)
+        if window < 1:
+            raise ValueError(f"window is 1 or more, not {window!r}")
+        return CoreSubscriber(self, subject, queue, window)
+
     # --- for publishers and subscribers -------------------------------------------------------
 
     async def call(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
@@ -149,6 +219,16 @@ class Nats:
         if self._thread is None:
             raise MessagingClosed("this Nats is not open")
         return await self._thread.run(function, *args)
+
+    def tell(self, function: Callable[..., object], *args: Any) -> None:
+        """Has a function called on the loop of its client. Does nothing once it is closed."""
+        if self._thread is not None:
+            self._thread.tell(function, *args)
+
+    def tell_trio(self, function: Callable[..., object], *args: Any) -> None:
+        """Has a function called on trio, from the loop of its client."""
+        if self._thread is not None:
+            self._thread.tell_trio(None, function, *args)
 
     async def link(self) -> Link:
         """The present connection, on the loop of its client. Waits while there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 from restsock._options import Backoff, between, positive
 from restsock.tls import ClientTLS
 
-__all__ = ["NatsOptions", "check_servers"]
+__all__ = ["NatsOptions", "check_name", "check_servers", "check_subject"]
 
+_NAME = re.compile(r"[^\s.*>/\\\x00-\x20\x7f]{1,255}")
+_SUBJECT = re.compile(r"[^\s.>\x00-\x20\x7f]+(\.[^\s.>\x00-\x20\x7f]+)*(\.>)?|>")
 _SCHEMES = ("nats", "tls", "ws", "wss")
 
 
@@ -142,3 +145,15 @@ def check_servers(servers: tuple[str, ...]) -> None:
             raise ValueError("no secrets in URLs: see NatsOptions")  # nor in this text
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise ValueError(f"{url!r} is no URL such as nats://127.0.0.1:4222")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises `ValueError` unless it can be the name of a stream, a consumer or a queue group."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what}: {name!r} is no name in NATS")
+
+
+def check_subject(subject: str) -> None:
+    """Raises `ValueError` unless it is a subject, which may have wildcards."""
+    if not _SUBJECT.fullmatch(subject):
+        raise ValueError(f"{subject!r} is no subject")

@@ -26,6 +26,12 @@ class Owner(Protocol):
     async def call(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
         """Awaits a function on asyncio. On trio."""
 
+    def tell(self, function: Callable[..., object], *args: Any) -> None:
+        """Has a function called on asyncio. On trio; does nothing once it is closed."""
+
+    def tell_trio(self, function: Callable[..., object], *args: Any) -> None:
+        """Has a function called on trio. On asyncio."""
+
     async def link(self) -> Link:
         """The present connection. On asyncio."""
 
