@@ -45,17 +45,25 @@ async def open_nursery(
 class DrivenCall:
     """A request that an `AsyncExchange` drives, and that is cancelled when its peer leaves.
 
+    Args:
+        exchange: the request.
+        accept: makes its driver.
+
     Attributes:
         response: what goes back.
     """
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        accept: Callable[..., AsyncExchange] = AsyncExchange.accept,
+    ) -> None:
         connection = exchange.connection
         assert connection is not None
         self._exchange = exchange
         self._connection = connection
         self._scope = trio.CancelScope()
-        self._driver = AsyncExchange.accept(exchange, limit=connection.limits.send_buffer)
+        self._driver = accept(exchange, limit=connection.limits.send_buffer)
         self.response = Responder(exchange, exchange.request.method)
         self._observe = exchange.observer
         exchange.observer = self._observe_failure

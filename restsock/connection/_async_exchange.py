@@ -165,6 +165,11 @@ class AsyncExchange(Inbox):
         return data
 
     @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.exchange.buffered
+
+    @property
     def write_paused(self) -> bool:
         """Whether more waits to be sent than should."""
         return self.exchange.buffered > self._limit and self.error is None and not self.stopped

@@ -42,6 +42,7 @@ from restsock.protocol import (
 
 from ._chunked import ChunkedBody
 from ._last_answer import last_answer
+from ._raw_reader import RawBytesReader
 from ._request_head import BadRequestError, ParsedHead, parse_request_head
 from ._response_framing import ResponseFraming, without_length
 from ._trailers import allowed_trailers
@@ -101,13 +102,14 @@ class Downstream:
         problem: why the client's request was not accepted; `None` while all are.
         events: frames for the multiplexer.
         out: bytes that are due.
+        raw: takes raw bytes after a 101; without it they go to the multiplexer.
     """
 
     __slots__ = (
         *("_buffer", "_chunks", "_clock", "_credit", "_date", "_keep_alive", "_left", "_limits"),
         *("_request", "_response", "_scheme", "_sent", "_turning", "_whole", "answered_at"),
         *("broken", "close_received", "close_sent", "closed_idle", "due", "events", "on_turn"),
-        *("out", "over", "paused", "pongs", "problem", "stream_id"),
+        *("out", "over", "paused", "pongs", "problem", "raw", "stream_id"),
     )
 
     def __init__(
@@ -132,6 +134,7 @@ class Downstream:
         self.events: list[WebSocketEvent] = []
         self.out: list[bytes | bytearray | memoryview] = []
         self.pongs: list[bytes] = []
+        self.raw: RawBytesReader | None = None
         self._limits = limits
         self._scheme = scheme
         self._date = date
@@ -174,7 +177,7 @@ class Downstream:
                 pass
         except BadRequestError as exc:
             self._refuse(exc)
-        self.paused = len(self._buffer) > _BACKLOG
+        self.paused = len(self._buffer) > _BACKLOG or bool(self.raw and self.raw.full)
 
     def next_event(self) -> WebSocketEvent | None:
         """Takes one frame for the multiplexer."""
@@ -274,6 +277,11 @@ class Downstream:
         return True
 
     def _receive_raw(self) -> bool:
+        if self.raw is not None:
+            if self._buffer and not self.raw.full:
+                self.raw.receive(bytes(self._buffer))
+                self._buffer.clear()
+            return False
         size = min(len(self._buffer), self._credit, self._limits.max_frame)
         if size <= 0:
             return False
@@ -486,4 +494,6 @@ class Downstream:
         """Takes what is due."""
         data = b"".join(self.out)
         self.out.clear()
+        if self.raw is not None:
+            self.raw.taken()
         return data

@@ -117,6 +117,15 @@ class HTTPConnection(Connection):
         with self.lock:
             self._layer.serve_last()
 
+    @property
+    def layer(self) -> Downstream:
+        """What speaks HTTP/1.1; to be changed with the lock."""
+        return self._layer
+
+    def read_more(self) -> None:
+        """There is room again for what the client sends. On the loop."""
+        self._turn_soon()
+
     # --- turns ----------------------------------------------------------------------------
 
     def _turn_soon(self) -> None:

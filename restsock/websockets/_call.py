@@ -11,6 +11,7 @@ import trio
 
 from restsock.apps import DrivenCall, is_for_the_loop, log_failure, loggable
 from restsock.auth import Answered, Refused
+from restsock.http_server import RawExchange, accept_raw
 from restsock.protocol import (
     CloseCode,
     Deflate,
@@ -78,7 +79,7 @@ class Call(DrivenCall):
     def __init__(
         self, room: Room, serve: Callable[[ServerWebSocket], Awaitable[None]], exchange: Exchange
     ) -> None:
-        super().__init__(exchange)
+        super().__init__(exchange, accept_raw)
         self._room = room
         self._serve = serve
         self.websocket: ServerWebSocket | None = None
@@ -109,7 +110,7 @@ class Call(DrivenCall):
             self._room.leave(self)
 
     def _unsent(self) -> int:
-        return self._exchange.buffered
+        return self._driver.unsent
 
     def _refuse(self, refused: Refused) -> None:
         connection = self._exchange.connection
@@ -149,7 +150,10 @@ class Call(DrivenCall):
         )
         # From here on the end of the connection is the WebSocket's to tell.
         self._exchange.observer = self._observe
-        self._exchange.send_head(ResponseHead(101, fields, b"Switching Protocols"))
+        with self._exchange.batch():
+            self._exchange.send_head(ResponseHead(101, fields, b"Switching Protocols"))
+        if isinstance(self._driver, RawExchange):
+            self._driver.begin_raw()
         self.response.status = 101
         return ServerWebSocket(
             self._driver,
