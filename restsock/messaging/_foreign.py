@@ -200,7 +200,7 @@ def _link(
         end,
         name=name,
         principal=principal,
-        max_message=messaging.options.max_message,
+        options=messaging.options,
     )
 
 

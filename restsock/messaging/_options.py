@@ -62,6 +62,10 @@ class MessagingOptions:
     """What happens then. Each drop is counted, and that of a message which its sender wants to be
     told of is answered with a nack."""
 
+    foreign_rate: float | None = None
+    """Messages a second that a foreign peer may send, and at most so many at once. It is read no
+    quicker. `None` sets no bound."""
+
     slow_above: float = 0.8
     """The part of a queue from which on a foreign peer is told that it is too quick."""
 
@@ -115,6 +119,8 @@ class MessagingOptions:
         between(self, "credit_bytes", 2 * self.max_message, 2**53)
         for name in ("ack_timeout", "dedup_seconds", "ask_timeout"):
             positive(self, name)
+        if self.foreign_rate is not None:
+            positive(self, "foreign_rate")
         for name in ("history_seconds", "grace"):
             not_negative(self, name)
         for name in ("outbox_messages", "queue_messages", "ask_limit", "threads"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.connection import OpenWebSocket
 
+    from ._options import MessagingOptions
     from ._session import Session
     from .engine import Link, Outgoing
 
@@ -30,6 +31,8 @@ _ROOM = 256 * 1024
 _WEIGHT = 64
 # Messages out of one of the WebSocket after which other tasks have their turn.
 _TURN = 64
+# Seconds' worth of messages that may come at once, where there is a rate.
+_BURST = 1.0
 # Seconds between two looks at whether all is handled, once nothing more is read.
 _LOOK = 0.05
 
@@ -54,7 +57,7 @@ class WebSocketLink:
         end: where the peer is.
         name: of the peer, if it has one.
         principal: who it was found to be.
-        max_message: bytes of an envelope that may be sent.
+        options: limits.
 
     Attributes:
         id: and the others as in `Link`.
@@ -72,14 +75,14 @@ class WebSocketLink:
         *,
         name: str | None,
         principal: Principal | None,
-        max_message: int,
+        options: MessagingOptions,
     ) -> None:
         self.id = end.session_id
         self.name = name
         self.dialed = end.dialed
         self.principal = principal
         self.connected_at = time.time()
-        self.max_message = max_message
+        self.max_message = options.max_message
         self._messaging = messaging
         self._websocket = websocket
         self._wire = dialect.wire(end)
@@ -97,6 +100,8 @@ class WebSocketLink:
         self._refused = False  # since there was room
         self._ended = False
         self._filled = trio.Event()
+        self._rate = options.foreign_rate
+        self._turn = 0.0  # when the next message may come, with this rate
         self._written: list[Outgoing] = []  # to be confirmed to the engine
 
     # --- what leaves --------------------------------------------------------------------------
@@ -214,12 +219,21 @@ class WebSocketLink:
                 self._session.receive(one, size + _WEIGHT)
                 size = 0
                 await self._session.ready()
+                await self._keep_rate()
             else:
                 self._messaging.note_error(one.kind)
                 if one.fatal:
                     self.close_soon(_INVALID_DATA, one.kind)
             if not number % _TURN:
                 await trio.lowlevel.checkpoint()
+
+    async def _keep_rate(self) -> None:
+        """Waits for as long as the peer is ahead of its rate. Meanwhile its socket fills up."""
+        if self._rate is not None:
+            now = trio.current_time()
+            self._turn = max(self._turn, now - _BURST) + 1 / self._rate
+            if self._turn > now:
+                await trio.sleep_until(self._turn)
 
     async def _finish(self) -> None:
         """Has what was read handled and acknowledged. Whoever closes the WebSocket bounds it."""

@@ -34,7 +34,7 @@ Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 
 
 class EndpointOptions(TypedDict, total=False):
-    """The arguments of `Endpoint` that are given by name."""
+    """Arguments of `Endpoint` for whoever serves its WebSockets in a way of his own."""
 
     auth: Authenticator | None
     origins: str | Collection[str] | None

@@ -15,7 +15,7 @@ import trustme
 import restsock
 from restsock import HandshakeError, tls
 from restsock.auth import CertificateSubject
-from restsock.messaging import Messaging, MessagingClosed, Raw, Semstreams
+from restsock.messaging import Messaging, MessagingClosed, MessagingOptions, Raw, Semstreams
 from restsock.websockets import Reconnect
 from tests.messaging.dialects.peers import QUICK, Kept, client, data, served, until
 from tests.websockets.site import PATIENCE, foreign_server, in_thread, listening
@@ -38,6 +38,18 @@ async def test_connections_are_limited_and_pages_of_other_origins_refused() -> N
                 pass
         assert messaging.statistics().errors == {"upgrade_error": 2}
         assert messaging.statistics().connections_total == 1
+        assert messaging.health().details["mode"] == "server"
+
+
+async def test_a_peer_that_is_quicker_than_its_rate_is_read_no_quicker() -> None:
+    messaging = Messaging(options=MessagingOptions(foreign_rate=20))
+    kept = Kept(messaging, "messages")
+    async with served(messaging, messaging.endpoint(Raw())) as server, client(server) as peer:
+        begun = trio.current_time()
+        for number in range(30):
+            await peer.send(f"{number}")
+        assert await kept.wait(30) == [f"{number}" for number in range(30)]  # and none is lost
+        assert trio.current_time() - begun >= 0.4  # 20 at once, and the others in 0.5 s
 
 
 async def test_pages_of_the_same_origin_alone_by_default() -> None:
@@ -171,7 +183,7 @@ async def test_when_the_listener_closes_what_was_read_is_handled_and_acknowledge
                 await begun.wait()
                 await until(lambda: messaging.statistics().messages_received == {"data": 3})
                 nursery.start_soon(server.aclose)
-                [websocket] = endpoint
+                [websocket] = endpoint.websockets
                 await websocket.wait_draining()
                 go.set()
                 acks = [await peer.receive_json() for _ in range(3)]

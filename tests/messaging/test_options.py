@@ -35,6 +35,7 @@ from restsock.messaging import (
         ("queue_messages", True),
         ("queue_bytes", 10),
         ("queue_full", "panic"),
+        ("foreign_rate", 0),
         ("outbox_full", "disconnect"),
         ("ask_limit", 0),
         ("threads", 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from restsock.messaging.engine import Outgoing
     from restsock.protocol import Envelope
 
-__all__ = ["Dialect", "End", "Garbled", "Unsayable", "Wire", "body_of", "milliseconds"]
+__all__ = ["Dialect", "End", "Garbled", "Unsayable", "Wire", "milliseconds"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,7 @@ class Wire(Protocol):
 
 
 class Dialect(Protocol):
-    """What foreign peers say. One does for all connections.
-
-    Attributes:
-        name: what it is called in configurations.
-        acknowledges: whether the peer says what it has handled. Where it does not, what is sent at
-            least once counts as handled when it was written to the socket.
-    """
+    """What foreign peers say. One does for all connections."""
 
     @property
     def name(self) -> str:
@@ -104,18 +97,14 @@ class Dialect(Protocol):
 
     @property
     def acknowledges(self) -> bool:
-        """Whether the peer says what it has handled."""
+        """Whether the peer says what it has handled.
+
+        Where it does not, what is sent at least once counts as handled when it was written to the
+        socket.
+        """
 
     def wire(self, end: End) -> Wire:
         """The dialect on a connection that is new."""
-
-
-def body_of(outgoing: Outgoing) -> Any:
-    """The body of a `data` envelope: any JSON value, or bytes."""
-    payload = outgoing.payload
-    if "encoding" in payload:
-        return base64.b64decode(payload["body"])
-    return payload["body"]
 
 
 def milliseconds(now: int) -> int:

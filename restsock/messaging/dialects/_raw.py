@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from restsock.messaging.engine import encode_json, is_name
 from restsock.protocol import Envelope
 
-from ._dialect import End, Garbled, Unsayable, body_of, milliseconds
+from ._dialect import End, Garbled, Unsayable, milliseconds
 
 if TYPE_CHECKING:
     from restsock.messaging.engine import Outgoing
@@ -64,7 +64,7 @@ class _Wire:
             raise Unsayable("this peer takes no requests")
         if outgoing.type != "data":
             return ()
-        body = body_of(outgoing)
+        body = outgoing.body
         return (body if isinstance(body, (str, bytes)) else encode_json(body),)
 
     def flush(self, now: int) -> Sequence[str | bytes]:

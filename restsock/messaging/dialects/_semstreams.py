@@ -18,7 +18,7 @@ from restsock._strict_json import NotJSON, read_json
 from restsock.messaging.engine import encode_json, is_name
 from restsock.protocol import Envelope
 
-from ._dialect import End, Garbled, body_of, milliseconds
+from ._dialect import End, Garbled, milliseconds
 
 if TYPE_CHECKING:
     from restsock.messaging.engine import Outgoing
@@ -67,7 +67,7 @@ class Semstreams:
     def data(self, outgoing: Outgoing) -> str:
         """The envelope of a message."""
         if self._latest is None or self._latest[0] is not outgoing:
-            body = body_of(outgoing)
+            body = outgoing.body
             if isinstance(body, bytes):
                 body = {"raw_data": base64.b64encode(body).decode(), "encoding": "base64"}
             self._latest = outgoing, _envelope(outgoing, _message_id(outgoing), body)

@@ -9,7 +9,7 @@ from restsock.codecs import Codec, CodecError, Format, Step
 from restsock.messaging.engine import is_name
 from restsock.protocol import Envelope
 
-from ._dialect import End, Garbled, Unsayable, body_of, milliseconds
+from ._dialect import End, Garbled, Unsayable, milliseconds
 
 if TYPE_CHECKING:
     from restsock.messaging._message import Message
@@ -131,7 +131,7 @@ class _Wire:
         flag = outgoing.payload.get("headers", {}).get(_BINARY)
         self._binary = self._dialect.binary if flag is None else flag == "true"
         try:
-            pieces = self._encoder.encode(body_of(outgoing), now)
+            pieces = self._encoder.encode(outgoing.body, now)
         except CodecError as exc:
             raise Unsayable(str(exc)) from exc
         return [self._frame(piece) for piece in pieces]

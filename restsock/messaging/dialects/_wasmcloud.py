@@ -11,7 +11,7 @@ from restsock._strict_json import NotJSON, read_json
 from restsock.messaging.engine import encode_json
 from restsock.protocol import Envelope
 
-from ._dialect import End, Garbled, Unsayable, body_of, milliseconds
+from ._dialect import End, Garbled, Unsayable, milliseconds
 
 if TYPE_CHECKING:
     from restsock.messaging.engine import Outgoing
@@ -120,7 +120,7 @@ class _Wire:
             raise Unsayable("this peer takes no requests")
         if outgoing.type != "data":
             return ()
-        payload, body = outgoing.payload, body_of(outgoing)
+        payload, body = outgoing.payload, outgoing.body
         message: dict[str, Any] = {"subject": outgoing.channel}
         if isinstance(body, bytes):
             digits = body.hex() if self._hex else base64.b64encode(body).decode()

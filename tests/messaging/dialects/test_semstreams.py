@@ -363,6 +363,27 @@ async def test_what_was_sent_before_and_during_an_outage_arrives_in_order() -> N
         nursery.cancel_scope.cancel()
 
 
+async def test_a_connection_that_is_cut_again_and_again_loses_nothing() -> None:
+    messaging, peer = Messaging(options=FAST), Input()
+    peer.answers = ["ack", "ack", "silence", "nack", "cut"] * 8
+    channel = messaging.channel("readings", delivery="at_least_once")
+    async with foreign_server(peer.serve) as url, messaging, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(messaging.dial, url, Semstreams(), reconnect=QUICK))
+        for number in range(60):
+            await channel.send(number)
+        with trio.fail_after(30):
+            await channel.drain()
+        got = [await peer.next() for _ in range(peer.received.qsize())]
+        ids: dict[int, set[str]] = {}
+        for envelope in got:
+            ids.setdefault(envelope["payload"], set()).add(envelope["id"])
+        dead = {json.loads(f"{{{one.record.content}}}")["body"] for one in messaging.dead_letters}
+        assert ids.keys() == {*range(60)}
+        assert all(len(each) == 1 for each in ids.values())  # known by its id, however often
+        assert messaging.statistics().messages_acknowledged["readings"] + len(dead) == 60
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_foreign_sender_that_listens_is_acknowledged() -> None:
     answers: queue.Queue[Any] = queue.Queue()
     done = threading.Event()
