@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import re
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -159,14 +158,16 @@ def _envelope(outgoing: Outgoing, id: str, payload: Any) -> str:
 
 def _message_id(outgoing: Outgoing) -> str:
     """The id of a message, as its peers make them. It is the same whenever it is sent again."""
-    return f"msg-{outgoing.timestamp}-{uuid.UUID(outgoing.id).int}"
+    return f"msg-{outgoing.timestamp}-{int(outgoing.id.replace('-', ''), 16)}"
 
 
 def _engine_id(id: str) -> str:
     """The id of the message that is meant; any other one as it is."""
     found = _ID.fullmatch(id)
-    number = int(found[1]) if found else -1
-    return str(uuid.UUID(int=number)) if 0 <= number < 2**128 else id
+    if found is None or (number := int(found[1])) >= 2**128:
+        return id
+    hex = f"{number:032x}"
+    return f"{hex[:8]}-{hex[8:12]}-{hex[12:16]}-{hex[16:20]}-{hex[20:]}"
 
 
 def _is_number(timestamp: Any) -> bool:

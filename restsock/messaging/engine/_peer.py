@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._credit import Credit, Grants
 from ._inbox import Delivery, Inbox, Line
 from ._outbox import Outbox
 from ._pace import Pace
+from ._payloads import Data
 from ._queue import Queue, Watermark
 from ._requests import Requests
 
@@ -239,8 +239,10 @@ class Peer:
         A foreign peer that reads nothing of that is closed. Until then no bodies are kept for it.
         """
         if self.link.foreign:
-            data = replace(delivery.data, body=None, headers={})
-            told = Delivery(data, delivery.size, self, delivery.line)
+            data = delivery.data
+            named = Data(data.id, data.timestamp, data.channel, None, data.reliable)
+            named.epoch, named.seq, named.attempt = data.epoch, data.seq, data.attempt
+            told = Delivery(named, delivery.size, self, delivery.line)
             told.epoch, told.verdict = delivery.epoch, delivery.verdict
             delivery = told
             if len(self.acks) == _MAX_ACKS:
