@@ -213,6 +213,32 @@ async def test_what_is_published(api: API) -> None:
 
 
 @each_native_api
+async def test_who_comes_back_is_told_what_is_missing(api: API) -> None:
+    dialer = messaging(api)
+    listener = messaging(api, options=MessagingOptions(history_messages=1))
+    prices = Kept(dialer, "prices")
+    told: list[Any] = []
+    dialer.on_recovery(lambda *what: told.append(what))
+    async with dialer, listener, listen(api, listener) as first:
+        async with connect(api, first.url, dialer, name="edge-1"):
+            await until(lambda: len(dialer.sessions))
+            [session] = dialer.sessions
+            await session.subscribe("prices")
+            await listener.publish("prices", 1)
+            await prices.wait(1)
+            await first.aclose(grace=0)
+            for price in (2, 3, 4):
+                await listener.publish("prices", price)
+            async with listen(api, listener, first.address[1]):
+                await until(lambda: told)
+                [(again, channel, missed)] = told
+                assert (channel, missed) == ("prices", 2)
+                assert again.id != session.id
+                assert type(again).__name__.endswith("Session")
+                assert await prices.wait(2) == [1, 4]
+
+
+@each_native_api
 async def test_messages_to_iterate_over(api: API) -> None:
     dialer, listener = messaging(api), messaging(api)
     stream = listener.messages("readings", window=2)
