@@ -7,7 +7,8 @@ Rules:
   written on the next. Whoever needs a connection asks for the present one (`Keeper.link`), and
   begins anew when that is lost.
 - What is published is confirmed by the server's word alone, on the same connection: by a PubAck, or
-  by the PONG to a PING that went behind it.
+  by an empty message to our own inbox that went behind it. A PING would not do: the client sends
+  that ahead of messages that wait to be written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import nats.errors
@@ -28,7 +29,7 @@ from nats.aio.msg import Msg
 from restsock.connection import failure_of
 from restsock.messaging._errors import PublishFailed
 
-from ._options import NatsOptions
+from ._options import NatsOptions, SecretMissing
 
 __all__ = ["Keeper", "Link", "LinkLost"]
 
@@ -89,19 +90,11 @@ class Link:
             asyncio.TimeoutError: there was no answer in time.
             PublishFailed: this client may not publish there, or the message is too large.
         """
-        token = str(next(self._numbers))
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
-        try:
-            reply = f"{self._inbox}.{token}"
-            return await asyncio.wait_for(
-                self._publish(subject, body, reply, headers, future), timeout
-            )
-        except asyncio.TimeoutError:
-            self._check_allowed(subject)
-            raise
-        finally:
-            del self._waiting[token]
+
+        async def ask(inbox: str) -> None:
+            await self._write(subject, body, inbox, headers)
+
+        return await self._answer(ask, subject, timeout)
 
     async def publish(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float
@@ -113,41 +106,49 @@ class Link:
             asyncio.TimeoutError: the server is slow.
             PublishFailed: this client may not publish there, or the message is too large.
         """
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[token := str(next(self._numbers))] = future
 
-        async def round_trip() -> None:
+        async def ask(inbox: str) -> None:
             await self._write(subject, body, "", headers)
-            pong = asyncio.ensure_future(self.client.rtt(timeout=timeout))  # type: ignore[arg-type]
-            try:
-                await asyncio.wait({pong, future}, return_when=asyncio.FIRST_COMPLETED)
-                if future.done():
-                    future.result()
-                await pong
-            finally:
-                pong.cancel()
+            await self._write(inbox, b"", "", None)
+
+        await self._answer(ask, subject, timeout)
+        self._check_allowed(subject)  # what the server says of it comes before the echo
+
+    async def round_trip(self, timeout: float) -> None:
+        """Waits until the server has read all that was written.
+
+        Raises:
+            LinkLost: the connection is lost.
+            asyncio.TimeoutError: the server is slow.
+            PublishFailed: this client may not publish to its own inbox.
+        """
+
+        async def ask(inbox: str) -> None:
+            await self._write(inbox, b"", "", None)
+
+        await self._answer(ask, "", timeout)
+
+    async def _answer(
+        self, ask: Callable[[str], Awaitable[None]], subject: str, timeout: float
+    ) -> bytes | None:
+        """Waits for what comes to an inbox of its own."""
+        token = str(next(self._numbers))
+        inbox = f"{self._inbox}.{token}"
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = future
+
+        async def ask_and_wait() -> bytes | None:
+            await ask(inbox)
+            return await future
 
         try:
-            await asyncio.wait_for(round_trip(), timeout)
-        except nats.errors.Error as exc:
-            raise self._failure(exc) from exc
+            return await asyncio.wait_for(ask_and_wait(), timeout)
+        except asyncio.TimeoutError:
+            self._check_allowed(subject)
+            self._check_allowed(inbox)
+            raise
         finally:
             del self._waiting[token]
-        # The PONG may be that of the end: then the message may not have been read.
-        if self.lost.is_set():
-            raise LinkLost
-        self._check_allowed(subject)
-
-    async def _publish(
-        self,
-        subject: str,
-        body: bytes,
-        reply: str,
-        headers: Mapping[str, str] | None,
-        answer: asyncio.Future[bytes | None],
-    ) -> bytes | None:
-        await self._write(subject, body, reply, headers)
-        return await answer
 
     async def _write(
         self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None
@@ -224,7 +225,8 @@ class Keeper:
 
     async def link(self) -> Link:
         """The present connection. Waits for one while there is none."""
-        while self._link is None:
+        while self._link is None or self._link.lost.is_set():
+            self._connected.clear()
             await self._connected.wait()
         return self._link
 
@@ -246,8 +248,8 @@ class Keeper:
             try:
                 await self._live(url)
                 failed = 0
-            except (OSError, ValueError, nats.errors.Error, asyncio.TimeoutError) as exc:
-                self.last_error = failure_of(exc)
+            except Exception as exc:  # noqa: BLE001  # what credentials raise has no common base
+                self.last_error = _words(exc)
                 failed += 1
                 say = _log.warning if failed == 1 else _log.debug
                 say("no connection to NATS: %s", self.last_error)
@@ -261,7 +263,7 @@ class Keeper:
         closed = asyncio.Event()
 
         async def on_error(error: Exception) -> None:
-            self.last_error = failure_of(error)
+            self.last_error = _words(error)
             if link is not None:
                 link.failed(error)
                 _log.debug("NATS: %s", self.last_error)
@@ -312,6 +314,13 @@ class Keeper:
             if options.tls.server_hostname:
                 arguments["tls_hostname"] = options.tls.server_hostname
         return arguments
+
+
+def _words(error: Exception) -> str:
+    """What an error says, if it has the words of the server, of the system or of our own."""
+    if isinstance(error, (nats.errors.Error, OSError, SecretMissing)) and str(error):
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return failure_of(error)
 
 
 async def _close(client: Client) -> None:

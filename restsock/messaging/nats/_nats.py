@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -20,9 +20,13 @@ from ._subscriber import CoreSubscriber, PullSubscriber
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from nats.aio.client import Client
+
     from restsock.apps import AsyncioThread
 
 __all__ = ["Nats"]
+
+T = TypeVar("T")
 
 _GRACE = 3.0
 
@@ -206,6 +210,24 @@ class Nats:
         if window < 1:
             raise ValueError(f"window is 1 or more, not {window!r}")
         return CoreSubscriber(self, subject, queue, window)
+
+    async def run(self, function: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """Awaits a function on asyncio, with the client of nats-py that is connected now.
+
+        For what is not here, such as to make a stream. It waits while there is no connection. If
+        cancelled, so is the function. Do not close the client.
+
+        Raises:
+            MessagingClosed: it is not open.
+            Exception: what the function raises, such as an error of nats-py when the connection is
+                lost.
+        """
+
+        async def call() -> T:
+            return await function((await self.link()).client)
+
+        result: T = await self.call(call)
+        return result
 
     # --- for publishers and subscribers -------------------------------------------------------
 

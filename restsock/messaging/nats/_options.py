@@ -13,11 +13,15 @@ from urllib.parse import urlsplit
 from restsock._options import Backoff, between, positive
 from restsock.tls import ClientTLS
 
-__all__ = ["NatsOptions", "check_name", "check_servers", "check_subject"]
+__all__ = ["NatsOptions", "SecretMissing", "check_name", "check_servers", "check_subject"]
 
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x20\x7f]{1,255}")
 _SUBJECT = re.compile(r"[^\s.>\x00-\x20\x7f]+(\.[^\s.>\x00-\x20\x7f]+)*(\.>)?|>")
 _SCHEMES = ("nats", "tls", "ws", "wss")
+
+
+class SecretMissing(Exception):  # named for what is the case
+    """A secret is not where it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,7 @@ class NatsOptions:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: an environment variable is not set.
+            SecretMissing: an environment variable is not set.
         """
         if self.credentials:
             _check_readable(self.credentials)
@@ -131,7 +135,7 @@ def _secret(variable: str, path: Path | str | None) -> str:
         return Path(path).read_text("utf-8").strip()
     value = os.environ.get(variable, "")
     if not value:
-        raise ValueError(f"the environment variable {variable} is not set")
+        raise SecretMissing(f"the environment variable {variable} is not set")
     return value
 
 

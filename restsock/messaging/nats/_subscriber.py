@@ -364,7 +364,7 @@ class _Core(_Subscription):
                 _log.warning("NATS: %s messages were dropped: too many waited", self._dropped)
 
         await link.client.subscribe(self._subject, self._queue, cb=take)
-        await link.client.rtt(timeout=self._owner.options.ack_timeout)  # type: ignore[arg-type]
+        await link.round_trip(self._owner.options.ack_timeout)
 
     async def _receive(self, link: Link) -> None:
         await link.lost.wait()
