@@ -22,6 +22,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 demo: $(VENV)/.with-demo
 	$(BIN)/python -m examples.petstore
 	$(BIN)/python -m examples.hub
+	$(BIN)/python -m examples.outage
 
 # All that .ci/run runs: lint, types, tests, examples, demo.
 test: lint suite

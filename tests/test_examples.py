@@ -16,6 +16,8 @@ import pytest
 
 import restsock
 import restsock.sync
+from examples.outage.__main__ import check
+from examples.outage.broker import program as nats_server
 from tests.messaging.nats.server import BINARY
 
 ROOT = Path(__file__).parent.parent
@@ -230,6 +232,31 @@ def test_demo_of_the_command() -> None:
         ],
         run("-m", "examples.hub"),
     )
+
+
+def test_demo_of_messages() -> None:
+    output = run("-m", "examples.outage")
+    assert_in_order(
+        [
+            "readings are sent",
+            "the network is cut for 2 seconds; the edge goes on",
+            "more are sent meanwhile",
+            "the network is back",
+            "the hub has handled",
+            "missing: 0, twice: 0, in order",
+        ],
+        output,
+    )
+    if nats_server() is not None:
+        assert_in_order(["NATS has", "missing: 0, twice: 0, in order", "done"], output)
+    assert float(re.findall(r"([\d.]+) s  done", output)[0]) < 6
+
+
+def test_demo_of_messages_fails_when_one_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("the hub has handled", [0, 1, 2], 3)
+    for numbers in ([0, 2], [0, 1, 1, 2], [1, 0, 2], [0, 1, 2, 3], []):
+        assert not check("the hub has handled", numbers, 3)
+    assert "missing: 1, twice: 0, in order" in capsys.readouterr().out
 
 
 def programs() -> dict[str, str]:
