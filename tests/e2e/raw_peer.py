@@ -99,7 +99,7 @@ class RawPeer:
     async def shake_hands(self, **settings: Any) -> None:
         """hello, welcome, ready."""
         await self.text(hello(settings=settings))
-        welcome = json.loads((await self.message()).payload)
+        welcome = await self.next_envelope()
         assert welcome["type"] == "welcome"
         self.connection_id = welcome["payload"]["connection_id"]
         await self.text(envelope("ready", {"connection_id": self.connection_id}))
@@ -112,11 +112,11 @@ class RawPeer:
 
     async def welcome(self, **settings: Any) -> None:
         """As a listener: hello, welcome, ready."""
-        assert json.loads((await self.message()).payload)["type"] == "hello"
+        assert (await self.next_envelope())["type"] == "hello"
         self.connection_id = str(uuid.uuid4())
         payload = {"connection_id": self.connection_id, "settings": settings}
         await self.text(envelope("welcome", payload))
-        ready = json.loads((await self.message()).payload)
+        ready = await self.next_envelope()
         assert ready["payload"] == {"connection_id": self.connection_id}
 
     async def close(self) -> None:
@@ -174,6 +174,13 @@ class RawPeer:
         key = await self._take(4) if second & 0x80 else bytes(4)
         payload = await self._take(length)
         return Message(first & 0x0F, bytes(b ^ key[i % 4] for i, b in enumerate(payload)))
+
+    async def next_envelope(self) -> Any:
+        """The next text message; nothing else may come before it."""
+        opcode, payload = await self.message()
+        assert opcode != CLOSE, f"closed instead: {close_of(payload)}"
+        assert opcode == TEXT
+        return json.loads(payload)
 
     async def next_frame(self) -> Frame:
         """The next frame of restsock.v1, past everything else but a close."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import trio
 
 import restsock
-from tests.hostile.site import LIMITS, TIMEOUTS, site, until
+from tests.hostile.site import HASTY, LIMITS, TIMEOUTS, site, until
 from tests.plain_client import GET, dial, statuses
 from tests.protocol.vectors import as_bytes, load
 
@@ -53,7 +54,10 @@ async def test_what_follows_a_malformed_message_never_runs() -> None:
 
 
 async def test_heads_that_never_end() -> None:
-    async with site(endpoints={"/": Endpoint()}) as one, trio.open_nursery() as nursery:
+    async with (
+        site(endpoints={"/": Endpoint()}, options=HASTY) as one,
+        trio.open_nursery() as nursery,
+    ):
 
         async def crawl() -> None:
             async with dial(one.server) as client:
@@ -91,8 +95,10 @@ async def test_a_flood_of_clients() -> None:
 async def test_requests_without_end_on_one_connection() -> None:
     """Pipelined after one that hangs: they are not read, and end with it."""
     endpoint = Endpoint()
-    async with site(endpoints={"/": endpoint}) as one, trio.open_nursery() as nursery:
-        async with dial(one.server) as client:
+    # Its end waits behind what is not read, so the first one hangs until the listener closes.
+    options = restsock.Options(limits=LIMITS, timeouts=replace(TIMEOUTS, grace=0.5))
+    async with site(endpoints={"/": endpoint}, options=options) as one:
+        async with dial(one.server) as client, trio.open_nursery() as nursery:
             await client.send(GET.replace(b"/ ", b"/hang "))
 
             async def flood() -> None:
@@ -103,7 +109,8 @@ async def test_requests_without_end_on_one_connection() -> None:
             await until(lambda: endpoint.running > 0)
             await one.answered(20)
             nursery.cancel_scope.cancel()
-        await until(lambda: not endpoint.running)
+        await one.answered()
+    assert not endpoint.running
     assert endpoint.paths == {"/hang"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 import trio
@@ -22,9 +23,9 @@ from tests.e2e.raw_peer import (
     hello,
     websocket_frame,
 )
-from tests.hostile.site import HEARTBEAT, IMPATIENT, OPTIONS, site, until
+from tests.hostile.site import HASTY, HEARTBEAT, IMPATIENT, OPTIONS, site, until
 
-HANDSHAKE = OPTIONS.timeouts.handshake
+HANDSHAKE = HASTY.timeouts.handshake
 assert HEARTBEAT.interval is not None
 SILENCE = HEARTBEAT.interval + HEARTBEAT.timeout
 SLACK = 3.0
@@ -51,7 +52,7 @@ async def take(peer: RawPeer, nbytes: int) -> None:
 
 
 async def test_an_upgrade_that_drips_ends_at_the_deadline() -> None:
-    async with site() as one:
+    async with site(options=HASTY) as one:
         begin = trio.current_time()
         async with trio.open_nursery() as nursery:
             for _ in range(30):
@@ -62,7 +63,7 @@ async def test_an_upgrade_that_drips_ends_at_the_deadline() -> None:
 
 
 async def test_a_hello_that_drips_ends_at_the_deadline() -> None:
-    async with site() as one:
+    async with site(options=HASTY) as one:
         peers = []
         for _ in range(20):
             peer = await one.stranger()
@@ -116,7 +117,7 @@ async def test_bodies_that_drip_cost_a_task_each_and_no_more() -> None:
 
 
 async def test_a_request_has_a_time_limit_where_one_is_set() -> None:
-    timeouts = restsock.Timeouts(handshake=0.5, close=0.5, disconnect=0.05, request=0.4)
+    timeouts = replace(OPTIONS.timeouts, request=0.4)
     options = restsock.Options(limits=OPTIONS.limits, timeouts=timeouts)
     async with site(options=options) as one:
         peer = await one.ready()
@@ -176,7 +177,7 @@ async def test_slow_bodies_and_the_workers_of_a_wsgi_app(workers: int) -> None:
         start_response("200 OK", [])  # type: ignore[operator]
         return [str(len(body)).encode()]
 
-    timeouts = restsock.Timeouts(handshake=0.5, close=0.5, disconnect=0.05, request=0.5)
+    timeouts = replace(OPTIONS.timeouts, request=0.5)
     options = restsock.Options(limits=OPTIONS.limits, timeouts=timeouts)
     async with site(app, options=options, workers=workers) as one:
         peer = await one.ready()

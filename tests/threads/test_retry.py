@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any
 
 import httpx
@@ -80,8 +80,22 @@ def choosy() -> Choosy:
 
 @pytest.fixture
 def client(choosy: Choosy) -> Iterator[restsock.sync.Client]:
-    server = restsock.sync.Server(Server("127.0.0.1", 0, handler=choosy, options=OPTIONS))
-    with server, restsock.sync.connect(server.url, options=OPTIONS) as client:
+    with client_of(choosy, OPTIONS) as client:
+        yield client
+
+
+@pytest.fixture
+def patient(choosy: Choosy) -> Iterator[restsock.sync.Client]:
+    """One whose time is over only when the clock of threads is moved."""
+    timeouts = restsock.Timeouts(connect=500, grace=5)
+    with client_of(choosy, restsock.Options(timeouts=timeouts)) as client:
+        yield client
+
+
+@contextmanager
+def client_of(choosy: Choosy, options: restsock.Options) -> Iterator[restsock.sync.Client]:
+    server = restsock.sync.Server(Server("127.0.0.1", 0, handler=choosy, options=options))
+    with server, restsock.sync.connect(server.url, options=options) as client:
         yield client
 
 
@@ -195,17 +209,21 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What threads wait by. They look at it often, since they are not woken when it is moved."""
+    """What threads wait by. They look at it often, since they are not woken when it is moved.
+
+    When their time is over, the loop may take its time to say that a request has not started.
+    """
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     monkeypatch.setattr(_exchange, "LOOK_AFTER", 0.01)
+    monkeypatch.setattr(_exchange, "WITHDRAWAL", 60.0)
     return clock
 
 
 @every_sender
 def test_it_has_an_end(
     send: Send,
-    client: restsock.sync.Client,
+    patient: restsock.sync.Client,
     choosy: Choosy,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,13 +238,13 @@ def test_it_has_an_end(
     choosy.refuse = lambda target, times: True
     with pytest.raises(Exception, match="not now") as caught:
         if send is by_request:
-            client.request("POST", "/a", body=b"once", timeout=500)
+            patient.request("POST", "/a", body=b"once", timeout=500)
         elif send is by_httpx:
-            with httpx.Client(transport=client.transport(), timeout=500) as http:
+            with httpx.Client(transport=patient.transport(), timeout=500) as http:
                 http.post("http://hub/a", content=b"once")
         else:
             with restsock.Session() as session:
-                session.mount("http://hub/", client.adapter())
+                session.mount("http://hub/", patient.adapter())
                 session.post("http://hub/a", data=b"once", timeout=(500, 900))
     error: Any = caught.value
     if not isinstance(error, restsock.RestsockError):
