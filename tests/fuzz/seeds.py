@@ -17,6 +17,7 @@ from restsock.codecs._compression import ALGORITHMS, compressor
 from restsock.protocol._frames import encode_frame
 from tests.fuzz import (
     codecs,
+    dialects,
     framings,
     handshake,
     listener,
@@ -324,6 +325,21 @@ def _messages() -> Iterator[bytes]:
             yield bytes([kind]) + messages.RS.join([acts[0], *items, *acts, *items])
 
 
+def _dialects() -> Iterator[bytes]:
+    said = [word for word in dialects.DICTIONARY if word.startswith(b"{")]
+    for kind in ("ack", "nack", "reply", "request", "slow", "data", "other"):
+        for payload in (b"1", b'{"status":"ok","result":1}', b'{"error":"e"}', b'{"method":"m"}'):
+            word = b'{"type":"' + kind.encode() + b'","id":"msg-1-1","payload":' + payload + b"}"
+            said.append(word)
+    more = (b'"encoding":"hex"', b'"encoding":"base64"', b'"reply_to":"a"', b'"subject":7')
+    said.extend(b'{"body":"00ff",' + each + b"}" for each in more)
+    said += [b"text", b"\xff", b"[1]\n2\n", b'{"body":[0,255]}', b'{"headers":{"a":"b"},"body":""}']
+    for number in range(len(dialects.DIALECTS)):
+        for word in said:
+            yield bytes([number]) + word
+        yield bytes([number]) + dialects.RS.join(said[:8])
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -331,6 +347,7 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads": _heads,
     "handshake": _handshake,
     "messages": _messages,
+    "dialects": _dialects,
     "multiplexer": _multiplexer,
     "listener": _listener,
     "plain_http": _plain_http,

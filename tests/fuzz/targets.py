@@ -16,6 +16,7 @@ TARGETS = (
     "heads",
     "handshake",
     "messages",
+    "dialects",
     "multiplexer",
     "listener",
     "plain_http",

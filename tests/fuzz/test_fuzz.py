@@ -16,6 +16,7 @@ import pytest
 from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
 from restsock.http1 import _chunked as chunked
+from restsock.messaging.dialects import _semstreams as semstreams
 from restsock.messaging.engine import _payloads as payloads
 from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _deflate as deflates
@@ -96,6 +97,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
     "messages": (payloads, "is_name", lambda _: True),
+    "dialects": (semstreams, "_engine_id", lambda id: id),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),

@@ -38,7 +38,8 @@ class WasmCloud:
 
     Args:
         hex: whether bytes are in hexadecimal digits: what comes without `encoding` is taken for
-            that, as the original sends it, and bytes are sent with `"encoding": "hex"`.
+            that, as the original sends it, and bytes are sent with `"encoding": "hex"`, text with
+            `"encoding": "text"`.
     """
 
     name = "wasmcloud"
@@ -127,6 +128,8 @@ class _Wire:
             message |= {"body": digits, "encoding": "hex" if self._hex else "base64"}
         else:
             message["body"] = body if isinstance(body, str) else encode_json(body)
+            if self._hex:
+                message["encoding"] = "text"  # a peer of this kind would take it for digits
         message["reply_to"] = payload.get("reply_to")
         if "headers" in payload:
             message["headers"] = payload["headers"]

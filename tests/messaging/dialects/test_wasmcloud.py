@@ -80,6 +80,9 @@ async def test_bytes_are_in_hex_on_request() -> None:
             "encoding": "hex",
             "reply_to": None,
         }
+        await kept.messages[0].reply("text")
+        text = await peer.receive_json_text()
+        assert (text["body"], text["encoding"]) == ("text", "text")
 
 
 async def test_a_forged_reply_to_is_refused_and_ones_own_is_not() -> None:
