@@ -161,10 +161,7 @@ class _ForeignEndpoint(Endpoint):
 
     def refused(self, refused: Refused) -> None:
         """See `Endpoint`."""
-        try:
-            self._messaging.note_error("auth_failed" if refused.status == 401 else "upgrade_error")
-        except MessagingClosed:
-            pass  # nobody counts any more
+        self._messaging.note_error("auth_failed" if refused.status == 401 else "upgrade_error")
 
     async def _carry(self, websocket: ServerWebSocket) -> None:
         peer = websocket.peer
