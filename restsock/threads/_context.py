@@ -165,7 +165,7 @@ class BlockingContext(OpenContext[T]):
         if self.portal.foreign:
             return  # the parent's connection is the parent's to close
         if not self._done.is_set():
-            self.portal.check()
+            self.portal.check_caller()
             self.close_soon()
             self._done.wait()
         self._release()

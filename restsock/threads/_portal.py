@@ -57,6 +57,7 @@ class LoopPortal:
     def end(self) -> None:
         """Nothing can be run from now on. On the loop."""
         self._nursery = None
+        self._thread_id = None  # when the thread has ended, another one may have the same
 
     @property
     def usable(self) -> bool:
@@ -240,6 +241,7 @@ class Portal(LoopPortal):
             self._ended = True
             for function in self._when_ended:
                 function()
+            self._thread_id = None  # the next thread may have the same
 
     async def _main(self, started: queue.SimpleQueue[None]) -> None:
         try:

@@ -200,6 +200,19 @@ def test_calls_after_the_end_raise() -> None:
         context.portal.post(lambda: None)
 
 
+def test_a_thread_with_the_number_of_one_that_has_ended_is_not_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = BlockingContext(contextlib.nullcontext)
+    portal = context.portal
+    number = portal.call(threading.get_ident)
+    assert not portal.inside
+    context.close()
+    monkeypatch.setattr(threading, "get_ident", lambda: number)
+    assert not portal.inside
+    portal.check_caller()
+
+
 def test_a_blocking_call_on_the_loops_own_thread_raises() -> None:
     context = BlockingContext(Thing().open)
 
