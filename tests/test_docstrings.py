@@ -26,6 +26,7 @@ FOR_PROGRAMS = [
     "restsock.codecs",
     *("restsock.hub", "restsock.ingress"),
     *("restsock.messaging", "restsock.messaging.aio", "restsock.messaging.sync"),
+    *("restsock.messaging.bridge", "restsock.messaging.nats"),
     *("restsock.instruments", "restsock.instruments.opentelemetry"),
     *("restsock.instruments.prometheus", "restsock.openapi", "restsock.sync"),
     *("restsock.testing", "restsock.tls"),

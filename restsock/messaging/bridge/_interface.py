@@ -55,7 +55,7 @@ class Incoming(Protocol):
         """The same whenever it comes again; empty where it does not."""
 
     def ack(self) -> None:
-        """It is handled."""
+        """It is handled. Raises nothing."""
 
     def nack(self, delay: float) -> None:
         """It is not, and should come again after so many seconds."""

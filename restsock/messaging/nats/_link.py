@@ -249,7 +249,8 @@ class Keeper:
                 await self._live(url)
                 failed = 0
             except Exception as exc:  # noqa: BLE001  # what credentials raise has no common base
-                self.last_error = _words(exc)
+                if not isinstance(exc, nats.errors.NoServersError):  # then it was said why
+                    self.last_error = _words(exc)
                 failed += 1
                 say = _log.warning if failed == 1 else _log.debug
                 say("no connection to NATS: %s", self.last_error)
@@ -302,6 +303,9 @@ class Keeper:
             "servers": [url],
             "name": options.name,
             "allow_reconnect": False,
+            # Else it tries one server for ever, and it is us who wait in between.
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0.01,
             "connect_timeout": options.connect_timeout,
             "ping_interval": options.ping_interval,
             "max_outstanding_pings": 2,
@@ -318,7 +322,7 @@ class Keeper:
 
 def _words(error: Exception) -> str:
     """What an error says, if it has the words of the server, of the system or of our own."""
-    if isinstance(error, (nats.errors.Error, OSError, SecretMissing)) and str(error):
+    if isinstance(error, (nats.errors.Error, OSError, ImportError, SecretMissing)) and str(error):
         return f"{type(error).__name__}: {str(error)[:200]}"
     return failure_of(error)
 

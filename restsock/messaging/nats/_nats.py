@@ -42,7 +42,7 @@ class Nats:
 
     Args:
         servers: the URL of a server, or those of several, which are tried in turn. A `ws://` URL is
-            for the WebSocket listener of NATS.
+            for the WebSocket listener of NATS, and needs aiohttp.
         options: who this is, TLS, limits and times.
 
     Raises:

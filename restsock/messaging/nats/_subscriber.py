@@ -71,7 +71,7 @@ class NatsMessage:
         return f"<restsock.messaging.nats.NatsMessage on {self.subject!r}>"
 
     def ack(self) -> None:
-        """See `Incoming.ack`."""
+        """See `Incoming.ack`. Raises nothing."""
         self._say(b"+ACK")
 
     def nack(self, delay: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -57,6 +59,17 @@ class NatsServer:
                     await stream.receive_some(1)  # its INFO: it serves
                     await stream.aclose()
                     return
+
+    async def stop(self) -> None:
+        """SIGSTOP: it is there, and does nothing until `go_on`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        # All its threads have stopped then, and not before.
+        await trio.to_thread.run_sync(os.waitpid, self.process.pid, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> None:
         """SIGKILL."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nkeys
 import pytest
 import trio
 import trustme
@@ -103,6 +105,37 @@ async def test_a_variable_that_is_not_set(nats_server: NatsServer) -> None:
 
 
 @needs_server
+async def test_an_nkey_in_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    file, wrong = tmp_path / "seed", tmp_path / "wrong"
+    file.write_bytes(seed)
+    wrong.write_bytes(seed[:-4])
+    async with running(tmp_path, f"authorization {{ users: [{{ nkey: {public} }}] }}") as server:
+        async with Nats(server.url, options=NatsOptions(nkey_seed=file)) as nats:
+            await nats.core().publish("a", b"", id="1", headers={})
+        for broken in (
+            NatsOptions(nkey_seed=wrong, ready_timeout=0.5, backoff=SOON),
+            NatsOptions(credentials=wrong, ready_timeout=0.5, backoff=SOON),
+            NatsOptions(credentials=tmp_path / "none", ready_timeout=0.5, backoff=SOON),
+        ):
+            with pytest.raises(BrokerUnavailable) as caught:
+                async with Nats(server.url, options=broken):
+                    pass
+            assert seed[:-4].decode() not in caplog.text + str(caught.value)
+
+
+def test_without_the_extra_there_is_a_hint() -> None:
+    program = "import sys; sys.modules['nats'] = None; import restsock.messaging.nats"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: restsock.messaging.nats needs nats-py: pip install 'restsock[nats]'"
+    )
+
+
+@needs_server
 async def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -155,8 +188,7 @@ async def test_a_server_that_is_slow_stores_it_once(nats_server: NatsServer) -> 
     options = NatsOptions(ack_timeout=0.3, tries=20, backoff=SOON)
     async with Nats(nats_server.url, options=options) as nats, trio.open_nursery() as nursery:
         await add_stream(nats)
-        assert nats_server.process is not None
-        nats_server.process.send_signal(signal.SIGSTOP)
+        await nats_server.stop()
         try:
             publisher = nats.jetstream()
             for n in range(10):
@@ -164,7 +196,7 @@ async def test_a_server_that_is_slow_stores_it_once(nats_server: NatsServer) -> 
                 nursery.start_soon(publish, "readings.a", b"")
             await trio.sleep(1)  # each is published three times
         finally:
-            nats_server.process.send_signal(signal.SIGCONT)
+            nats_server.go_on()
         with trio.fail_after(20):
             while nursery.child_tasks:  # noqa: ASYNC110  # it has no event for that
                 await trio.sleep(0.01)
@@ -182,8 +214,7 @@ async def test_core_is_confirmed_by_the_server_alone(nats_server: NatsServer) ->
             await nats.core().publish("a", b"1", id="1", headers={})
             done.set()
 
-        assert nats_server.process is not None
-        nats_server.process.send_signal(signal.SIGSTOP)
+        await nats_server.stop()
         nursery.start_soon(publish)
         await trio.sleep(0.2)
         assert not done.is_set()
