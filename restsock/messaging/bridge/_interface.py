@@ -58,10 +58,10 @@ class Incoming(Protocol):
         """It is handled. Raises nothing."""
 
     def nack(self, delay: float) -> None:
-        """It is not, and should come again after so many seconds."""
+        """It is not, and should come again after so many seconds. Raises nothing."""
 
     def refuse(self) -> None:
-        """It is not, and should never come again."""
+        """It is not, and should never come again. Raises nothing."""
 
 
 class Subscriber(Protocol):
@@ -72,4 +72,7 @@ class Subscriber(Protocol):
 
         How many there are at once that have no `ack`, `nack` or `refuse` yet is bounded. While the
         broker cannot be reached, none come; then they go on.
+
+        Raises:
+            MessagingError: the broker does not let this side subscribe, or cannot be reached.
         """

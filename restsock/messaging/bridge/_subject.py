@@ -67,7 +67,10 @@ class SubjectTemplate:
         return ".".join(token or "*" for _, token in self._tokens)
 
     def read(self, subject: str) -> dict[str, str] | None:
-        """What stands for the placeholders in a subject; `None` if it is another one."""
+        """What stands for the placeholders in a subject; `None` if it is another one.
+
+        Raises nothing.
+        """
         tokens = subject.split(".")
         if len(tokens) != len(self._tokens):
             return None

@@ -253,6 +253,9 @@ class Nats:
             self._thread.tell_trio(None, function, *args)
 
     async def link(self) -> Link:
-        """The present connection, on the loop of its client. Waits while there is none."""
+        """The present connection, on the loop of its client. Waits while there is none.
+
+        Raises nothing.
+        """
         assert self._keeper is not None
         return await self._keeper.link()
