@@ -55,7 +55,7 @@ lint: $(VENV)/.with-test $(VENV)/.with-lint
 fuzz: $(VENV)/.with-fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
-# Breaks the wire and the peers in every way, and counts what becomes of each request: docs/reliability.md.
+# Breaks the wire and the peers in every way, and counts what becomes of each request and message: docs/reliability.md.
 faults: $(VENV)/.with-test
 	$(BIN)/python -m tests.faults $(ARGS)
 

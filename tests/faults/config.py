@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import restsock
 from tests.faults.ledger import Ledger
@@ -33,6 +34,10 @@ class Config:
         tasks: of the load.
         threads: of the load.
         pause: of the load.
+        messages: "send" or "keep": it is an end of messages, and nothing else; "": none.
+        delivery: of the messages.
+        store: the file that they are kept in; "": memory.
+        trouble: what SIGUSR2 begins and ends there: "disk" or "clock".
     """
 
     who: str
@@ -52,6 +57,10 @@ class Config:
     tasks: int = 2
     threads: int = 0
     pause: float = 0.01
+    messages: str = ""
+    delivery: Literal["at_most_once", "at_least_once"] = "at_least_once"
+    store: str = ""
+    trouble: str = ""
 
 
 def options_of(config: Config) -> restsock.Options:

@@ -50,20 +50,29 @@ class Ledger:
 
 
 class Line(NamedTuple):
-    """One line, read."""
+    """One line, read.
+
+    Attributes:
+        time: `time.monotonic` of the machine.
+        kind: see above.
+        words: what it says.
+        size: its bytes in the file.
+    """
 
     time: float
     kind: str
     words: list[str]
+    size: int = 0
 
 
-def read(path: Path | str) -> Iterator[Line]:
-    """The lines of a ledger. One that is not whole yet is left out."""
+def read(path: Path | str, offset: int = 0) -> Iterator[Line]:
+    """The lines of a ledger, from one that begins there. One that is not whole yet is left out."""
     with Path(path).open("rb") as file:
+        file.seek(offset)
         for raw in file:
             if raw.endswith(b"\n"):
                 at, kind, *words = raw.decode().rstrip("\n").split(" ")
-                yield Line(float(at), kind, words)
+                yield Line(float(at), kind, words, len(raw))
 
 
 @dataclass
@@ -125,7 +134,7 @@ def judge(path: Path | str) -> Counts:
     outcomes: dict[str, str] = {}
     reasons: dict[str, str] = {}
     killed: set[str] = set()
-    for _, kind, words in read(path):
+    for _, kind, words, _ in read(path):
         if kind == "S":
             callers[words[1]] = words[0]
         elif kind == "R":

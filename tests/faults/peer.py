@@ -36,7 +36,9 @@ from restsock.connection import Requester
 from tests.faults.config import Config, Errors, options_of
 from tests.faults.hosted import Hosted
 from tests.faults.ledger import Ledger
+from tests.faults.listening import listening
 from tests.faults.load import Load
+from tests.faults.messages.peer import MessagePeer
 from tests.faults.work import asgi_work, wsgi_work
 
 __all__ = ["count", "line_for"]
@@ -100,7 +102,9 @@ class Peer:
         async with contextlib.AsyncExitStack() as stack:
             watching = await stack.enter_async_context(_cancelled_behind())
             if config.port is not None:
-                server = await _listening(stack, config.port, self.app, options, workers)
+                server = await listening(
+                    stack, config.port, app=self.app, options=options, **workers
+                )
                 watching.start_soon(self._watch_server, server)
                 self.requesters = [server.route(name) for name in config.names]
                 yield server.address[1]
@@ -176,26 +180,6 @@ async def _cancelled_behind() -> AsyncIterator[trio.Nursery]:
             nursery.cancel_scope.cancel()
 
 
-async def _listening(
-    stack: contextlib.AsyncExitStack,
-    port: int,
-    app: Any,
-    options: restsock.Options,
-    workers: dict[str, Any],
-) -> restsock.Server:
-    """A listener; on a port of one that was just killed, and may not be quite gone."""
-    host = os.environ.get("RESTSOCK_FAULTS_HOST", "127.0.0.1")
-    deadline = trio.current_time() + 5
-    while True:
-        server = restsock.listen(host, port, app=app, options=options, **workers)
-        try:
-            return await stack.enter_async_context(server)
-        except OSError:
-            if not port or trio.current_time() > deadline:
-                raise
-            await trio.sleep(0.02)
-
-
 # --- the process that forks -------------------------------------------------------------------
 
 
@@ -211,6 +195,8 @@ def _become(config: dict[str, Any]) -> None:
             config[name] = tuple(config[name])
         if config["host"]:
             Hosted(Config(**config)).run()
+        elif config["messages"]:
+            trio.run(MessagePeer(Config(**config)).run)
         else:
             trio.run(Peer(Config(**config)).run)
         status = 0
