@@ -14,10 +14,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from restsock.connection import OUTCOMES, Direction, Instrument, Side
 from restsock.protocol import CloseCode
 
+from ._prometheus_messaging import MessagingCollector
+
 if TYPE_CHECKING:
     from restsock.connection import Closed, Connection
 
-__all__ = ["PrometheusInstrument"]
+__all__ = ["MessagingCollector", "PrometheusInstrument"]
 
 _DIRECTIONS: tuple[Direction, ...] = ("sent", "received")
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")

@@ -1,0 +1,101 @@
+"""`MessagingCollector`: the statistics of a messaging for Prometheus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from ._messaging import HISTOGRAM, METRICS, MessagingStatisticsLike, values_of
+
+__all__ = ["MessagingCollector"]
+
+# Upper bounds of `MessagingStatistics.request_seconds`.
+_BOUNDS = ("0.001", "0.005", "0.01", "0.05", "0.1", "0.5", "1.0", "5.0", "+Inf")
+
+
+class MessagingCollector(Collector):
+    """Has Prometheus fetch what a messaging counts, whenever it asks.
+
+        from prometheus_client import REGISTRY
+        from restsock.instruments.prometheus import MessagingCollector
+
+        REGISTRY.register(MessagingCollector(messaging.statistics, channels=["readings"]))
+
+    Channels and methods are words of peers, so they are labels only where they were listed.
+
+    Args:
+        statistics: `Messaging.statistics`, of any of the APIs. It is called by the thread that
+            collects; that of trio belongs to its loop.
+        channels: names of channels to tell apart; all others are `"other"`.
+        methods: likewise of methods.
+        prefix: what the names of the metrics begin with.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(
+        self,
+        statistics: Callable[[], MessagingStatisticsLike],
+        *,
+        channels: Collection[str] = (),
+        methods: Collection[str] = ("backpressure", "status", "replay", "subscribe", "unsubscribe"),
+        prefix: str = "restsock_messaging",
+    ) -> None:
+        if isinstance(channels, str) or isinstance(methods, str):
+            raise TypeError("channels and methods must be lists of names, not a single name")
+        self._statistics = statistics
+        self._known = frozenset((*channels, *methods))
+        self._prefix = prefix
+
+    def describe(self) -> Iterator[Metric]:
+        """None beforehand, so that the messaging need not be open yet; see `Collector`."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`.
+
+        Raises:
+            MessagingClosed: the messaging was not opened yet.
+        """
+        statistics = self._statistics()
+        for metric in METRICS:
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            labels = [metric.label] if metric.label else None
+            family = kind(f"{self._prefix}_{metric.name}", metric.text, labels=labels)
+            for label, value in values_of(metric, statistics, self._known):
+                family.add_metric([label] if metric.label else [], value)
+            yield family
+        yield self._times(statistics)
+
+    def exposition(self) -> bytes:
+        """These metrics alone, as Prometheus reads them; their type is `content_type`.
+
+        Raises:
+            MessagingClosed: as `collect`.
+        """
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def _times(self, statistics: MessagingStatisticsLike) -> Metric:
+        name, text = HISTOGRAM
+        family = HistogramMetricFamily(f"{self._prefix}_{name}", text, labels=["method"])
+        found: dict[str, tuple[list[int], float]] = {}
+        for method, (counts, total) in statistics.request_seconds.items():
+            method = method if method in self._known else "other"
+            before, sum_before = found.get(method, ([0] * len(counts), 0.0))
+            summed = [a + b for a, b in zip(before, counts, strict=True)]
+            found[method] = summed, math.fsum((sum_before, total))
+        for method, (counts_, total) in found.items():
+            buckets = list(zip(_BOUNDS, map(float, counts_), strict=True))
+            family.add_metric([method], buckets=buckets, sum_value=total)
+        return family
