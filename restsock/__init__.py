@@ -14,6 +14,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _addresses            hosts and URLs, read strictly
 #    L0  _limit_log, _buffered  what went over a limit; what all connections hold together
 #    L0  _field_names          fields that are for one hop, or that only gateways write
+#    L0  _go_duration          durations as Go writes them
 #    L0  _http_date            the time as HTTP writes it
 #    L0  _json_log             records as JSON, one line each
 #    L0  _logging              the connection of each record, and no line that a peer has forged
@@ -44,8 +45,9 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #    L10 hub                   peers, ingress and admin API in one process, from one file
 #    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
-#    L11 cli                   the command `restsock`; only it imports click and rich
-#    L12 __main__              the same, as `python -m restsock`
+#    L11 connectors            inputs and outputs of messages, from one file each
+#    L12 cli                   the command `restsock`; only it imports click and rich
+#    L13 __main__              the same, as `python -m restsock`
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
 # clock, a socket, a thread or a source of randomness: those are handed in.
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from restsock import client as client
     from restsock import codecs as codecs
     from restsock import connection as connection
+    from restsock import connectors as connectors
     from restsock import http1 as http1
     from restsock import hub as hub
     from restsock import ingress as ingress

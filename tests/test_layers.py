@@ -40,7 +40,7 @@ HOMES = {
     "click": {"cli"},
     "joserfc": {"auth"},
     "rich": {"cli"},
-    "msgspec": {"hub", "codecs"},
+    "msgspec": {"hub", "codecs", "connectors"},
     "yaml": {"openapi", "codecs"},
     "cbor2": {"codecs"},
     "fastavro": {"codecs"},

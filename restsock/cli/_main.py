@@ -33,6 +33,13 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "call": ("_call:command", "Send a request to a peer, through the hub."),
         "expose": ("_expose:command", "Open a local port that reaches a peer, through the hub."),
     },
+    "Messages": {
+        "input": (
+            "_connectors:input_command",
+            "Take messages from WebSockets, and write them as lines.",
+        ),
+        "output": ("_connectors:output_command", "Send lines from stdin to WebSockets."),
+    },
     "Administration": {
         "ls": ("_peers:ls", "List the peers of a hub."),
         "events": ("_watching:events", "Tell which peers come and go."),

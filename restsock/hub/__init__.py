@@ -17,7 +17,7 @@ Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md says what stands in th
 
 from __future__ import annotations
 
-from ._config import Config, json_schema, load, parse
+from ._config import Config, json_schema, load, parse, parse_toml, read_tables
 from ._errors import ConfigError
 from ._hub import Hub
 from ._parts import check
@@ -42,6 +42,8 @@ __all__ = [
     "json_schema",
     "load",
     "parse",
+    "parse_toml",
+    "read_tables",
     "scopes_of",
     "state_folder",
 ]

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, inspect
@@ -22,7 +22,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Config", "json_schema", "load", "parse"]
+__all__ = ["Config", "json_schema", "load", "parse", "parse_toml", "read_tables"]
+
+T = TypeVar("T")
 
 _WHERE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _OPTIONS = ("limits", "timeouts", "heartbeat", "sockets")
@@ -92,19 +94,13 @@ def parse(
         ConfigError: as of `load`.
     """
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    try:
-        found: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError("", f"not TOML: {exc}") from None
-    except RecursionError:
-        raise ConfigError("", "not TOML: it is nested too deeply") from None
+    found = parse_toml(text)
     for key, value in given.items():
         _put(found, key, value)
     folder = Path.cwd() if path is None else path.parent
     reader = Reader(folder)
     with unquoted(reader.variables):
-        read = reader.read(inspect.type_info(Tables), found)
-        tables = _converted(read)
+        tables = _read(reader, Tables, found)
         options = _options_of(tables)
     return Config(
         **{name: getattr(tables, name) for name in Tables.__struct_fields__},
@@ -113,6 +109,36 @@ def parse(
         variables=reader.variables,
         options=options,
     )
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a text in TOML holds.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError("", f"not TOML: {exc}") from None
+    except RecursionError:
+        raise ConfigError("", "not TOML: it is nested too deeply") from None
+
+
+def read_tables(kind: type[T], found: Mapping[str, Any], folder: Path) -> T:
+    """Reads a file of another kind than that of a hub, by the same rules.
+
+    Args:
+        kind: a msgspec struct, with all tables of the file.
+        found: what the file holds.
+        folder: where names of files in it start from.
+
+    Raises:
+        ConfigError: something in it is wrong; it says which key, and the nearest one.
+    """
+    reader = Reader(folder)
+    with unquoted(reader.variables):
+        return _read(reader, kind, found)
 
 
 def json_schema() -> dict[str, Any]:
@@ -125,9 +151,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _converted(read: Any) -> Tables:
+def _read(reader: Reader, kind: type[T], found: Mapping[str, Any]) -> T:
+    read = reader.read(inspect.type_info(kind), found)
     try:
-        return msgspec.convert(read, Tables)
+        return msgspec.convert(read, kind)
     except msgspec.ValidationError as exc:
         match = _WHERE.fullmatch(str(exc))
         assert match is not None

@@ -111,6 +111,11 @@ class WebSocketLink:
         """See `Link`."""
         return 0 if self._ended else _ROOM - self._waiting
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that it was given is written."""
+        return not (self._first or self._rest or self._writing)
+
     def send(self, outgoing: Outgoing) -> bool:
         """See `Link`."""
         most = 2 * _ROOM if outgoing.urgent else _ROOM
@@ -239,7 +244,7 @@ class WebSocketLink:
         """Has what was read handled and acknowledged. Whoever closes the WebSocket bounds it."""
         state = self._session.state
         while self._websocket.close_code is None and self._session.open:
-            told = not (self._first or self._rest or self._writing or state.acks or state.controls)
+            told = self.idle and not (state.acks or state.controls)
             if state.sender.idle and told:
                 break
             await trio.sleep(_LOOK)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from restsock._go_duration import go_duration
 from restsock._nearest import nearest
 from restsock._options import Backoff
 
 __all__ = ["Reconnect"]
-
-# Of a duration such as "1m30s", as Go writes it.
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ns|us|\u00b5s|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _TREMOR = ("interval_ms", "growth_rate", "max_retries", "randomized")
 _STREAMKIT = ("enabled", "initial_interval", "max_interval", "multiplier", "max_retries")
@@ -122,9 +118,7 @@ def _flag(key: str, value: Any) -> bool:
 
 def _duration(key: str, value: Any) -> float:
     """Seconds."""
-    if type(value) is int:
-        return value * 1e-9
-    parts = _PART.findall(value) if isinstance(value, str) else []
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError(f'{key} of reconnect is a duration such as "1s", not {value!r}')
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    try:
+        return go_duration(value)
+    except ValueError:
+        raise ValueError(f'{key} of reconnect is a duration such as "1s", not {value!r}') from None

@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,19 +52,26 @@ class Process:
     """
 
     def __init__(
-        self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        *args: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
     ) -> None:
         self.used = note_command(args, cwd)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "restsock", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=environment(env),
-            text=True,
-            start_new_session=True,
-        )
+        with tempfile.TemporaryFile("w+") as given:
+            given.write(stdin or "")
+            given.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "restsock", *args],
+                stdin=subprocess.DEVNULL if stdin is None else given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=environment(env),
+                text=True,
+                start_new_session=True,
+            )
         self.out = _Lines(self._process.stdout)
         self.err = _Lines(self._process.stderr)
 

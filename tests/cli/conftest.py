@@ -116,8 +116,10 @@ def start() -> Iterator[Callable[..., Process]]:
     """Starts a verb in a process of its own."""
     processes: list[Process] = []
 
-    def start_one(*args: str, cwd: Path | None = None, **env: str) -> Process:
-        process = Process(*args, cwd=cwd, env=env)
+    def start_one(
+        *args: str, cwd: Path | None = None, stdin: str | None = None, **env: str
+    ) -> Process:
+        process = Process(*args, cwd=cwd, env=env, stdin=stdin)
         processes.append(process)
         return process
 

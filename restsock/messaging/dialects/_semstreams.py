@@ -12,6 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from restsock._strict_json import NotJSON, read_json
 from restsock.messaging.engine import encode_json, is_name
@@ -27,6 +28,7 @@ __all__ = ["Semstreams"]
 _ID = re.compile(r"msg-[0-9]{1,20}-([0-9]{1,39})")
 # Ids of messages that were sent at most once, and whose acks are expected all the same.
 _EXPECTED = 1000
+_UNKNOWN = object()
 
 
 class Semstreams:
@@ -55,13 +57,24 @@ class Semstreams:
             raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
         self.channel = channel
         self._latest: tuple[Outgoing, str] | None = None  # of a broadcast, encoded once
+        self._wires: WeakSet[_Wire] = WeakSet()
 
     def __repr__(self) -> str:
         return f"Semstreams(channel={self.channel!r})"
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages were sent at most once whose acks have not come.
+
+        At most 1000 are counted for each connection. On the loop.
+        """
+        return sum(wire.unconfirmed for wire in self._wires)
+
     def wire(self, end: End) -> _Wire:
         """See `Dialect`."""
-        return _Wire(self, end)
+        wire = _Wire(self, end)
+        self._wires.add(wire)
+        return wire
 
     def data(self, outgoing: Outgoing) -> str:
         """The envelope of a message."""
@@ -78,15 +91,19 @@ class _Wire:
         self.metadata: Mapping[str, Any] = {}
         self._dialect = dialect
         self._end = end
-        self._expected: OrderedDict[str, None] = OrderedDict()
+        self._expected: OrderedDict[str, object] = OrderedDict()
         self._readers: dict[str, Callable[[str, Any], tuple[str, Any] | None]] = {
             "data": self._data,
             "request": lambda id, payload: (id, payload),
             "reply": lambda id, payload: (id, _reply(payload)),
             "ack": self._ack,
-            "nack": lambda id, payload: (_engine_id(id), _nack(payload)),
+            "nack": self._nack,
             "slow": lambda id, payload: (id or self._end.new_id(), payload),
         }
+
+    @property
+    def unconfirmed(self) -> int:
+        return len(self._expected)
 
     # --- what comes ---------------------------------------------------------------------------
 
@@ -123,10 +140,16 @@ class _Wire:
 
     def _ack(self, id: str, payload: Any) -> tuple[str, Any] | None:
         id = _engine_id(id)
-        if id in self._expected:
-            del self._expected[id]
-            return None
-        return id, {}
+        return (id, {}) if not self._confirmed(id) else None
+
+    def _nack(self, id: str, payload: Any) -> tuple[str, Any]:
+        id = _engine_id(id)
+        self._confirmed(id)
+        return id, _refusal(payload)
+
+    def _confirmed(self, id: str) -> bool:
+        """Whether it is one that was sent at most once, which nobody waits for any more."""
+        return self._expected.pop(id, _UNKNOWN) is not _UNKNOWN
 
     # --- what leaves --------------------------------------------------------------------------
 
@@ -180,7 +203,7 @@ def _reason(text: str) -> dict[str, str]:
     return {"reason": "publish_failed" if word == "failed" else word, "error": text}
 
 
-def _nack(payload: Any) -> dict[str, Any]:
+def _refusal(payload: Any) -> dict[str, Any]:
     """What a peer says of a message that it has not handled. It never says `final`."""
     reason = payload.get("reason") if isinstance(payload, dict) else None
     return {"reason": reason if isinstance(reason, str) else "nack"}

@@ -1,0 +1,149 @@
+"""`restsock input` and `restsock output`: messages of plain WebSockets as lines of JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from restsock._addresses import url_host
+
+from ._failures import Failure
+from ._options import ADDRESS, PATH, output_options
+
+if TYPE_CHECKING:
+    from restsock.connectors import Carrier, InputConfig, OutputConfig
+
+    from ._output import Output
+
+__all__ = ["input_command", "output_command"]
+
+C = TypeVar("C")
+
+_CHUNK = 65536
+_STDIN, _STDOUT = 0, 1
+
+_config_option = click.option(
+    "-c", "--config", "path", type=PATH, required=True, help="The file, in JSON or TOML."
+)
+_health_option = click.option(
+    "--health", type=ADDRESS, help="Answer /health and /metrics here, for monitoring."
+)
+
+
+@click.command("input", short_help="Take messages from WebSockets, and write them as lines.")
+@_config_option
+@_health_option
+@output_options
+def input_command(*, output: Output, path: Path, health: tuple[str, int] | None) -> int:
+    """Take messages from plain WebSockets, and write each as a line of JSON on stdout.
+
+    \b
+    restsock input --config input.json | your-program
+
+    A message is acknowledged once its line is written. SIGTERM and Ctrl-C finish what was read. The
+    file is that of StreamKit's WebSocket input; docs/connectors.md has its keys.
+    """
+    from restsock.connectors import load_input
+
+    config = _load(load_input, path)
+    import trio
+
+    return trio.run(_input, config, output, health)
+
+
+@click.command("output", short_help="Send lines from stdin to WebSockets.")
+@_config_option
+@_health_option
+@output_options
+def output_command(*, output: Output, path: Path, health: tuple[str, int] | None) -> int:
+    """Send each line of JSON from stdin to all plain WebSockets that are connected.
+
+    \b
+    your-program | restsock output --config output.json
+
+    It reads nothing while nobody is connected, and ends after the last line is sent; with
+    delivery_mode at-least-once, acknowledged. Exit code 1 tells that not all were. The file is that
+    of StreamKit's WebSocket output; docs/connectors.md has its keys.
+    """
+    from restsock.connectors import load_output
+
+    config = _load(load_output, path)
+    import trio
+
+    return trio.run(_output, config, output, health)
+
+
+def _load(load: Callable[[Path], C], path: Path) -> C:
+    from restsock.hub import ConfigError
+
+    from ._variables import check_variables
+
+    check_variables()
+    try:
+        return load(path)
+    except ConfigError as exc:
+        raise Failure(f"{path}: {exc}", "docs/connectors.md has all keys") from None
+    except OSError as exc:
+        name = exc.filename or path
+        raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
+
+
+async def _input(config: InputConfig, output: Output, health: tuple[str, int] | None) -> int:
+    from restsock.connectors import Carrier, run_input
+
+    from ._peer import Signals
+
+    carrier = Carrier(config)
+    signals = Signals(carrier)
+    async with signals.drained():
+        run = partial(run_input, carrier, config.channel, _write)
+        await _with_health(carrier, run, output, health, config.channel)
+    return 0 if signals.exit_code is None else signals.exit_code
+
+
+async def _output(config: OutputConfig, output: Output, health: tuple[str, int] | None) -> int:
+    from restsock.connectors import Carrier, run_output
+
+    from ._peer import Signals
+
+    carrier = Carrier(config)
+    signals = Signals(carrier)
+    async with signals.drained():
+        run = partial(run_output, carrier, config, partial(os.read, _STDIN, _CHUNK))
+        sent = await _with_health(carrier, run, output, health, config.subject)
+    if sent.refused or sent.lost:
+        raise Failure(
+            f"{sent.messages} messages were sent; {sent.refused} lines were none,"
+            f" {sent.lost} messages were lost"
+        )
+    return 0 if signals.exit_code is None else signals.exit_code
+
+
+async def _with_health(
+    carrier: Carrier,
+    run: Callable[..., Awaitable[C]],
+    output: Output,
+    address: tuple[str, int] | None,
+    channel: str,
+) -> C:
+    """Runs a connector, and beside it what tells of its health."""
+    from restsock.connectors import health_server
+
+    async with AsyncExitStack() as stack:
+        if address is not None:
+            told = health_server(carrier.messaging, *address, channels=[channel])
+            server = await stack.enter_async_context(told)
+            output.say(f"health at http://{url_host(server.address[0])}:{server.address[1]}/health")
+        return await run(on_ready=lambda: output.say(f"{carrier.doing} {carrier.url}"))
+
+
+def _write(line: bytes) -> None:
+    """Writes a line to stdout, past the buffers of Python: then it is flushed."""
+    while line:
+        line = line[os.write(_STDOUT, line) :]

@@ -1,0 +1,61 @@
+"""`health_server`: health and metrics of a messaging, for monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from json import dumps
+from typing import TYPE_CHECKING
+
+from restsock.connection import Response
+from restsock.server import Server, listen
+
+if TYPE_CHECKING:
+    from restsock.connection import Request
+    from restsock.messaging import Messaging
+
+__all__ = ["health_server"]
+
+
+def health_server(
+    messaging: Messaging, host: str, port: int, *, channels: Collection[str] = ()
+) -> Server:
+    """A listener that answers `GET /health` and `GET /metrics`; to be entered with `async with`.
+
+    Health is `{"healthy", "status", "details"}` of `Messaging.health`, with status 200, or 503
+    while it is not healthy. Metrics are those of `MessagingCollector`, where prometheus-client is
+    installed; else there are none, and the answer is a 404. Whoever reaches it sees both.
+
+    Args:
+        messaging: on the same loop.
+        host: where to listen.
+        port: likewise; 0 is one that the system chooses.
+        channels: as of `MessagingCollector`.
+    """
+    metrics = _metrics_of(messaging, channels)
+
+    async def answer(request: Request) -> Response:
+        path = request.target.partition("?")[0]
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, [("Allow", "GET, HEAD")])
+        if path == "/health":
+            health = messaging.health()
+            body = dumps(health.to_json()).encode()
+            fields = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+            return Response(200 if health else 503, fields, body)
+        if path == "/metrics" and metrics is not None:
+            kind, make = metrics
+            return Response(200, [("Content-Type", kind)], make())
+        return Response(404, [("Content-Type", "text/plain")], b"There are /health and /metrics.\n")
+
+    return listen(host, port, peers=False, endpoints={"/": answer})
+
+
+def _metrics_of(
+    messaging: Messaging, channels: Collection[str]
+) -> tuple[str, Callable[[], bytes]] | None:
+    try:
+        from restsock.instruments.prometheus import MessagingCollector
+    except ImportError:  # prometheus-client is an extra
+        return None
+    collector = MessagingCollector(messaging.statistics, channels=channels)
+    return collector.content_type, collector.exposition
