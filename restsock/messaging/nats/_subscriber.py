@@ -79,7 +79,7 @@ class NatsMessage:
         self._say(b"-NAK " + json.dumps({"delay": int(delay * _NANO)}).encode())
 
     def refuse(self) -> None:
-        """See `Incoming.refuse`."""
+        """See `Incoming.refuse`. Raises nothing."""
         self._say(b"+TERM")
 
     def _say(self, word: bytes) -> None:
