@@ -304,3 +304,34 @@ async def test_drain_waits_for_what_was_sent(autojump_clock: Any) -> None:
         await message.ack()
         await channel.drain()
         assert "at_least_once" in repr(channel)
+
+
+async def test_a_receipt_tells_what_became_of_its_message() -> None:
+    async with pair() as (dialer, listener, _link):
+        goes_on = trio.Event()
+
+        @listener.on("c")
+        async def handle(message: Any) -> None:
+            await goes_on.wait()
+            if message.body == "bad":
+                raise InvalidMessage("never")
+
+        channel = dialer.channel("c", **AT_LEAST)
+        good, bad = await channel.send_tracked("good"), await channel.send_tracked("bad")
+        with trio.move_on_after(0.05) as waited:
+            await good.handled()
+        assert waited.cancelled_caught
+        goes_on.set()
+        with trio.fail_after(5):
+            assert await good.handled()
+            assert not await bad.handled()
+        assert [letter.record.id for letter in dialer.dead_letters] == [bad.id]
+        with pytest.raises(ValueError, match="no receipt"):
+            await dialer.channel("c").send_tracked(1)
+
+
+async def test_a_receipt_when_it_is_over_before() -> None:
+    async with Messaging() as messaging:
+        receipt = await messaging.channel("c", **AT_LEAST).send_tracked(1)
+    with pytest.raises(MessagingClosed):
+        await receipt.handled()

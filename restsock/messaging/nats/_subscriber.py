@@ -27,6 +27,7 @@ import nats.errors
 import nats.js.errors
 import trio
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from restsock.connection import failure_of
@@ -44,6 +45,7 @@ _log = logging.getLogger("restsock.messaging")
 _EXPIRES = 30.0
 _HEARTBEAT = 3.0
 _PAUSE = 0.5
+_FAREWELL = 2.0  # seconds to say at the end what is left to say
 _NANO = 1_000_000_000
 
 
@@ -75,7 +77,7 @@ class NatsMessage:
         self._say(b"+ACK")
 
     def nack(self, delay: float) -> None:
-        """See `Incoming.nack`."""
+        """See `Incoming.nack`. Raises nothing."""
         self._say(b"-NAK " + json.dumps({"delay": int(delay * _NANO)}).encode())
 
     def refuse(self) -> None:
@@ -97,6 +99,8 @@ class _Subscription(ABC):
         self._words: asyncio.Queue[tuple[str, bytes]]
         self._out: trio.MemorySendChannel[NatsMessage]
         self._failure: MessagingError | None = None
+        self._subscription: Subscription | None = None
+        self._closing = False
 
     # --- on trio ------------------------------------------------------------------------------
 
@@ -130,9 +134,18 @@ class _Subscription(ABC):
                     yield receive
                 except Exception as exc:  # noqa: BLE001  # raised again, outside of it
                     error = exc
+                finally:
+                    with trio.CancelScope(shield=True), trio.move_on_after(_FAREWELL):
+                        await self._say_the_rest()
             nursery.cancel_scope.cancel()
         if error is not None:
             raise error
+
+    async def _say_the_rest(self) -> None:
+        try:
+            await self._owner.call(self._finish)
+        except (MessagingError, LinkLost, nats.errors.Error, asyncio.TimeoutError) as exc:
+            _log.debug("a subscription of NATS ends early: %s", failure_of(exc))
 
     async def _run_and_close(self, begun: trio.Event) -> None:
         with self._out:
@@ -159,7 +172,7 @@ class _Subscription(ABC):
                 link = await self._owner.link()
                 try:
                     await self._prepare(link)
-                    await self._begin(link)
+                    self._subscription = await self._begin(link)
                     if first:
                         first = False
                         self._owner.tell_trio(begun.set)
@@ -179,11 +192,26 @@ class _Subscription(ABC):
             for task in tasks:
                 task.cancel()
 
+    async def _finish(self) -> None:
+        """Ends the subscription, and says what is left to say."""
+        self._closing = True
+        link = await self._owner.link()
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        for message, reply in self._held.items():
+            if message.key:  # it may come again at once, here or elsewhere
+                self._words.put_nowait((reply, b"-NAK"))
+        self._held.clear()
+        while not self._words.empty():
+            reply, word = self._words.get_nowait()
+            await link.client.publish(reply, word)
+        await link.round_trip(_FAREWELL)
+
     async def _prepare(self, link: Link) -> None:  # noqa: B027  # core NATS needs nothing
         """Makes what the server needs for it."""
 
     @abstractmethod
-    async def _begin(self, link: Link) -> None:
+    async def _begin(self, link: Link) -> Subscription:
         """Subscribes."""
 
     @abstractmethod
@@ -191,6 +219,10 @@ class _Subscription(ABC):
         """Takes what comes, until the connection is lost."""
 
     def _hold(self, message: Msg, key: str) -> None:
+        if self._closing:
+            if key:
+                self._words.put_nowait((message.reply, b"-NAK"))
+            return
         found = NatsMessage(self, message, key)
         if key:
             former = self._latest.get(key)
@@ -276,7 +308,7 @@ class _Pull(_Subscription):
             raise _NotThere(f"the consumer {self._durable!r} is none to pull, with explicit acks")
         self._ack_wait = found.ack_wait or self._ack_wait  # of a consumer that was there
 
-    async def _begin(self, link: Link) -> None:
+    async def _begin(self, link: Link) -> Subscription:
         self._inbox = link.client.new_inbox()
         changes: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._changes = changes
@@ -284,7 +316,7 @@ class _Pull(_Subscription):
         async def put(message: Msg) -> None:
             changes.put_nowait(message)
 
-        await link.client.subscribe(f"{self._inbox}.*", cb=put)
+        return await link.client.subscribe(f"{self._inbox}.*", cb=put)
 
     async def _receive(self, link: Link) -> None:
         changes = self._changes
@@ -298,7 +330,7 @@ class _Pull(_Subscription):
         try:
             while not link.lost.is_set():
                 free = self._most - len(self._held)
-                if not left and free >= max(1, self._most // 2):
+                if not left and free >= max(1, self._most // 2) and not self._closing:
                     left = free
                     await self._pull(link, free)
                 try:
@@ -354,7 +386,7 @@ class _Core(_Subscription):
         self._queue = queue
         self._dropped = 0
 
-    async def _begin(self, link: Link) -> None:
+    async def _begin(self, link: Link) -> Subscription:
         async def take(message: Msg) -> None:
             if len(self._held) < self._most:
                 self._hold(message, "")
@@ -363,8 +395,9 @@ class _Core(_Subscription):
             if self._dropped in (1, 10, 100, 1000) or not self._dropped % 10_000:
                 _log.warning("NATS: %s messages were dropped: too many waited", self._dropped)
 
-        await link.client.subscribe(self._subject, self._queue, cb=take)
+        subscription = await link.client.subscribe(self._subject, self._queue, cb=take)
         await link.round_trip(self._owner.options.ack_timeout)
+        return subscription
 
     async def _receive(self, link: Link) -> None:
         await link.lost.wait()

@@ -197,3 +197,47 @@ async def test_a_stream_that_is_not_there_is_an_error_at_once(nats_server: NatsS
     async with Messaging() as hub, Nats(nats_server.url, options=QUICK) as nats:
         with pytest.raises(MessagingError, match="no stream 'NOTHING'"):
             await send_down(hub, nats.pull("NOTHING", "hub"), "commands.{peer}")
+
+
+async def test_at_the_end_acks_leave_and_the_rest_is_given_back(nats_server: NatsServer) -> None:
+    async with Nats(nats_server.url, options=QUICK) as nats:
+        await add_stream(nats, "COMMANDS", "commands.>")
+        await put(nats, "commands.a", 1, 2, 3, 4)
+        async with nats.pull("COMMANDS", "hub").open() as messages:
+            for number in range(4):
+                message = await messages.__anext__()
+                if number < 2:
+                    message.ack()
+        info = await consumer(nats)
+        assert info.ack_floor.stream_seq == 2
+        # At once, and not after `ack_wait`.
+        found = []
+        with trio.fail_after(5):
+            async with nats.pull("COMMANDS", "hub").open() as messages:
+                async for message in messages:
+                    message.ack()
+                    found.append(message.body)
+                    if len(found) == 2:
+                        break
+    assert sorted(found) == [b"3", b"4"]
+
+
+async def test_no_more_is_pulled_than_the_window(nats_server: NatsServer) -> None:
+    async with Nats(nats_server.url, options=QUICK) as nats:
+        await add_stream(nats, "COMMANDS", "commands.>")
+        await put(nats, "commands.a", *range(30))
+        async with nats.pull("COMMANDS", "hub", window=4).open() as messages:
+            held = [await messages.__anext__() for _ in range(4)]
+            with trio.move_on_after(0.3) as waited:
+                await messages.__anext__()
+            assert waited.cancelled_caught
+            assert (await consumer(nats)).num_ack_pending == 4
+            for message in held:
+                message.ack()
+            found = [message.body for message in held]
+            with trio.fail_after(10):
+                while len(found) < 30:
+                    message = await messages.__anext__()
+                    message.ack()
+                    found.append(message.body)
+    assert found == [b"%d" % n for n in range(30)]
