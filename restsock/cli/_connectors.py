@@ -13,6 +13,7 @@ import click
 
 from restsock._addresses import url_host
 
+from ._channels import write_line
 from ._failures import Failure
 from ._options import ADDRESS, PATH, output_options
 
@@ -26,7 +27,7 @@ __all__ = ["input_command", "output_command"]
 C = TypeVar("C")
 
 _CHUNK = 65536
-_STDIN, _STDOUT = 0, 1
+_STDIN = 0
 
 _config_option = click.option(
     "-c", "--config", "path", type=PATH, required=True, help="The file, in JSON or TOML."
@@ -102,7 +103,7 @@ async def _input(config: InputConfig, output: Output, health: tuple[str, int] | 
     carrier = Carrier(config)
     signals = Signals(carrier)
     async with signals.drained():
-        run = partial(run_input, carrier, config.channel, _write)
+        run = partial(run_input, carrier, config.channel, write_line)
         await _with_health(carrier, run, output, health, config.channel)
     return 0 if signals.exit_code is None else signals.exit_code
 
@@ -141,9 +142,3 @@ async def _with_health(
             server = await stack.enter_async_context(told)
             output.say(f"health at http://{url_host(server.address[0])}:{server.address[1]}/health")
         return await run(on_ready=lambda: output.say(f"{carrier.doing} {carrier.url}"))
-
-
-def _write(line: bytes) -> None:
-    """Writes a line to stdout, past the buffers of Python: then it is flushed."""
-    while line:
-        line = line[os.write(_STDOUT, line) :]

@@ -39,6 +39,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
             "Take messages from WebSockets, and write them as lines.",
         ),
         "output": ("_connectors:output_command", "Send lines from stdin to WebSockets."),
+        "tail": ("_channels:tail", "Write the messages of a channel as they are published."),
+        "publish": ("_channels:publish", "Publish a message on a channel."),
     },
     "Administration": {
         "ls": ("_peers:ls", "List the peers of a hub."),

@@ -15,6 +15,7 @@ __all__ = ["Changes", "Running", "changes_of"]
 _FIXED = (
     *("hub.name", "hub.state", "hub.trusted_proxies", "hub.dev"),
     *("peers.names", "peers.origins", "peers.access"),
+    *("messaging.enabled", "messaging.history"),
 )
 # Keys whose values may change, but neither appear nor disappear.
 _THERE_OR_NOT = (

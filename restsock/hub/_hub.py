@@ -33,6 +33,7 @@ from ._changes import Changes, Running, changes_of
 from ._config import Config, load
 from ._errors import ConfigError, unquoted
 from ._listening import Place, http_url
+from ._messages import relay, running
 from ._notify import beat_forever, notify, reloading
 from ._parts import ListenerName, Parts, Places, places_of
 from ._records import PassedLog, Ring
@@ -243,6 +244,7 @@ class Hub:
         error: BaseException | None = None
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
             try:
+                await stack.enter_async_context(running(self._messaging))
                 for server in self._servers.values():
                     await stack.enter_async_context(server)
                 await nursery.start(self._follow_peers)
@@ -279,10 +281,8 @@ class Hub:
         config, parts, places = self.config, self._parts, self._places
         self.ingress = parts.ingress
         self.ingress.on_passed = self._note
-        shared: dict[str, Any] = {
-            "trusted_proxies": config.hub.trusted_proxies,
-            "options": config.options,
-        }
+        self._messaging = relay(config.messaging)
+        shared: Any = {"trusted_proxies": config.hub.trusted_proxies, "options": config.options}
         separate = "ingress" in places
         at_ingress = self._at_ingress
         self.server = listen(
@@ -293,6 +293,7 @@ class Hub:
             origins=config.peers.origins,
             name=config.hub.name,
             names=config.peers.names,
+            messaging=self._messaging,
             # The hub binds the ingress itself, to these peers, wherever it listens.
             endpoints=None if separate else {"/": self.ingress},
         )

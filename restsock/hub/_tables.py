@@ -21,6 +21,7 @@ __all__ = [
     "IngressTable",
     "JWTTable",
     "LogTable",
+    "MessagingTable",
     "PeersTable",
     "RouteTable",
     "TLSTable",
@@ -130,6 +131,13 @@ class LogTable(_Table, frozen=True, kw_only=True):
     access: bool = False
 
 
+class MessagingTable(_Table, frozen=True, kw_only=True):
+    """`[messaging]`: messages that peers publish and subscribe to."""
+
+    enabled: bool = False
+    history: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
+
+
 class FieldsTable(_Table, frozen=True, kw_only=True):
     """`request_headers` and `response_headers` of a route."""
 
@@ -226,6 +234,7 @@ class Tables(_Table, frozen=True, kw_only=True):
     tls: TLSTable | None = None
     admin: AdminTable = AdminTable()
     log: LogTable = LogTable()
+    messaging: MessagingTable = MessagingTable()
     route: tuple[RouteTable, ...] = ()
     access: dict[str, AccessTable] = {}
     limits: LimitsTable = LimitsTable()
