@@ -4,7 +4,7 @@
     make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
     make bench ARGS="--only idle"       one section: rates, asyncio, events, transfers, idle, busy,
-                                        parts, validation, calls, profiles
+                                        messages, parts, validation, calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
 Every peer is a process of its own, started here on loopback; one that is not installed is a line
@@ -33,6 +33,7 @@ from tests.bench import (
     events,
     idle,
     idle_clients,
+    messages,
     page,
     parts,
     profiles,
@@ -60,13 +61,13 @@ from tests.bench.ways import (
 )
 
 SECTIONS = (
-    *("rates", "asyncio", "events", "transfers", "idle", "busy"),
+    *("rates", "asyncio", "events", "transfers", "idle", "busy", "messages"),
     *("parts", "validation", "calls", "profiles"),
 )
 _THREADS = (1, 8, 32)
 _VERSIONS = (
     *("requests", "httpx", "aiohttp", "flask", "fastapi"),
-    *("waitress", "gunicorn", "uvicorn", "uvloop", "trio"),
+    *("waitress", "gunicorn", "uvicorn", "uvloop", "trio", "websockets"),
 )
 
 _HEADLINE = (
@@ -154,6 +155,12 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "rounds": min(args.rounds, 3),
         "seconds": 4 * args.scale,
     }
+    fan = {
+        "rounds": min(args.rounds, 3),
+        "seconds": 1.0 * args.scale,
+        "readers": 100,
+        "pause": 0.05,
+    }
     counts = [max(100, int(count * min(1, args.scale))) for count in (2_000, MANY)]
     sections: dict[str, Callable[[], Any]] = {
         "rates": lambda: rates.measure(plan, folder),
@@ -164,6 +171,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "transfers": lambda: transfers.measure(folder, **large),
         "idle": lambda: idle_section(counts, seconds=20 * min(1, args.scale)),
         "busy": lambda: busy.measure(**beside),
+        "messages": lambda: messages.measure(folder, **fan),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),
         "calls": calls.measure,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import busy as busy_section
+from tests.bench import messages
 from tests.bench.events import DIRECT, EVENT_WAYS
 from tests.bench.figures import (
     Results,
@@ -80,6 +81,8 @@ def tables(results: Results) -> list[Table]:
         found += _weights(results["idle"])
     if "busy" in results:
         found.append(_busy(results["busy"]))
+    if "messages" in results:
+        found += _messages(results)
     if "parts" in results:
         found.append(_parts(results["parts"]))
     if "validation" in results:
@@ -241,6 +244,17 @@ def _busy(busy: dict[str, Any]) -> Table:
         f"{busy['busy']} busy connections at a steady rate, alone and beside {busy['idle']} idle"
     )
     return Table(title, ["", "requests/s", "p50 ms", "p99 ms", "listener: core"], rows)
+
+
+def _messages(results: Results) -> list[Table]:
+    latencies = ["p50 ms, one at a time", "p99", "p50 beside a download", "p99", "p99 to alone"]
+    header = ["", "acked messages/s", f"ratio to {messages.ECHO}", *latencies]
+    one = Table("Messages, one to one", header, messages.message_rows(results))
+    found = results["messages"]
+    title = f"One to {found['readers']}, a message of 100 B every {found['pause'] * 1e3:g} ms"
+    header = ["", "p50 ms", "p99", "p50, 1 % stalled", "p99", "p99 to none stalled"]
+    to = "p99 to websockets"
+    return [one, Table(title, [*header, to], messages.fan_rows(results))]
 
 
 def _parts(parts: list[dict[str, Any]]) -> Table:

@@ -15,6 +15,7 @@ from tests.bench.figures import (
     rate_ratio,
     spread,
 )
+from tests.bench.messages import FAN, IN_MEMORY, MANY_SENDERS, fan_ratio, message_ratio
 from tests.bench.ways import (
     ADAPTER,
     ADAPTER_TLS,
@@ -153,6 +154,17 @@ def _import(module: str, most: float) -> Target:
     return Target("import", f"import {module} to import requests", False, most, "x", ratio)
 
 
+def _messages(title: str, way: str, size: int, goal: float) -> Target:
+    return Target(
+        "messages",
+        f"messages {title}",
+        True,
+        goal,
+        "x",
+        lambda results: message_ratio(results, way, size),
+    )
+
+
 TARGETS = [
     *_rates("requests + adapter to waitress", ADAPTER, "waitress", {1: 1.0, 8: 1.5, 32: 1.8}),
     *_rates("restsock.Session to waitress", SESSION, "waitress", {1: 2.0, 8: 3.8, 32: 4.5}),
@@ -197,6 +209,16 @@ TARGETS = [
         "idle", "their heartbeats, listener", False, 2, "% of a core", _idle("listener_core", 100)
     ),
     Target("busy", "busy p99 beside 5,000 idle to alone", False, 1.5, "x", busy_ratio),
+    _messages("in memory, 100 B, to an echo of websockets", IN_MEMORY, 100, 0.5),
+    _messages("in SQLite, 64 senders, 100 B, to an echo of websockets", MANY_SENDERS, 100, 0.15),
+    Target(
+        "messages",
+        "p99 of a broadcast with 1 % stalled to none",
+        False,
+        1.1,
+        "x",
+        lambda results: fan_ratio(results, FAN),
+    ),
     _calls("ws"),
     _calls("wss"),
     _import("restsock", 1.2),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import page, profiles
+from tests.bench import messages, page, profiles
 from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
@@ -48,6 +48,18 @@ def spell(way: str, turn: int, requests: int) -> dict[str, Any]:
         "between_cpu": None,
         "p50_ms": 1.0,
         "p99_ms": 2.0,
+    }
+
+
+def message_spell(way: str, turn: int, where: str, count: int) -> dict[str, Any]:
+    cell = {"way": way, "where": where, "size": 100, "round": turn, "messages": count}
+    if where == "pump":
+        return {**cell, "seconds": 0.5}
+    return {
+        **cell,
+        "seconds": 0.5,
+        "p50_ms": 1.0,
+        "p99_ms": 4.0 if where == messages.BESIDE else 2.0,
     }
 
 
@@ -97,6 +109,20 @@ def results() -> Results:
                 for way, p50 in zip(("waitress", INGRESS), pair, strict=True)
             ]
         },
+        "messages": {
+            "readers": 100,
+            "pause": 0.05,
+            "spells": [
+                message_spell(way, turn, where, count)
+                for turn, counts in enumerate([(1000, 700), (500, 400), (800, 480)])
+                for way, count in zip((messages.ECHO, messages.IN_MEMORY), counts, strict=True)
+                for where in ("pump", messages.ALONE, messages.BESIDE)
+            ],
+            "fan": [
+                {"way": messages.FAN, "where": where, "round": 0, "p50_ms": 1.0, "p99_ms": p99}
+                for where, p99 in ((messages.WELL, 10.0), (messages.STALLED, 11.0))
+            ],
+        },
         "busy": {"busy": 20, "idle": 500, "spells": busy},
         "calls": [
             {
@@ -119,6 +145,22 @@ def results() -> Results:
 
 def test_a_ratio_is_taken_within_each_round(results: Results) -> None:
     assert rate_ratio(results, SESSION, "waitress", "small", 1) == Spread(3.0, 2.5, 4.0)
+
+
+def test_messages_are_compared_within_each_round(results: Results) -> None:
+    assert messages.message_ratio(results, messages.IN_MEMORY, 100) == Spread(0.7, 0.6, 0.8)
+    assert messages.message_ratio(results, messages.MANY_SENDERS, 100) is None
+    assert messages.fan_ratio(results, messages.FAN) == Spread(1.1, 1.1, 1.1)
+    rows = messages.message_rows(results)
+    assert [row[0] for row in rows] == ["websockets, echo, 100 B", "restsock, in memory, 100 B"]
+    assert rows[1][1:3] == ["960", "0.70 (0.60-0.80)"]
+
+
+def test_messages_are_acknowledged_on_each_way(tmp_path: Path) -> None:
+    """All processes, for a moment: every spell has messages."""
+    found = messages.measure(tmp_path, rounds=1, seconds=0.05, readers=4, pause=0.01)
+    assert {spell["way"] for spell in found["spells"]} == set(messages.WAYS)
+    assert all(spell["messages"] for spell in found["spells"] + found["fan"])
 
 
 def test_a_way_that_was_skipped_has_no_ratio(results: Results) -> None:
