@@ -16,30 +16,13 @@ from typing import Any
 
 import pytest
 import trio
-import trustme
 
 import restsock
 from restsock.messaging import Messaging, Tremor
 from restsock.websockets import Reconnect
+from tests.heritage.certificates import Files
 from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
 from tests.websockets.site import foreign_server
-
-
-class Files:
-    """Certificates and keys, each in a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._authority = trustme.CA()
-        self.ca = folder / "ca.pem"
-        self._authority.cert_pem.write_to_path(self.ca)
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        issued = self._authority.issue_cert(name)
-        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        issued.cert_chain_pems[0].write_to_path(certificate)
-        issued.private_key_pem.write_to_path(key)
-        return certificate, key
 
 
 async def test_both_ends_have_tls_with_files_a_verified_name_and_client_certificates(

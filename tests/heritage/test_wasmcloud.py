@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +30,9 @@ from restsock.messaging import (
     WasmCloud,
 )
 from restsock.websockets import Reconnect
+from tests.heritage.certificates import Files
 from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
 from tests.messaging.test_connections import joined
-from tests.tls_pair import contexts
 from tests.websockets.site import PATIENCE, foreign_server, in_thread, url_of
 
 
@@ -149,7 +150,9 @@ async def test_every_handler_gets_a_message_and_a_dialer_sends_its_headers_and_t
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_wished_for_requests_acks_compression_health_tls_and_auth() -> None:
+async def test_what_was_wished_for_requests_acks_compression_health_tls_and_auth(
+    tmp_path: Path,
+) -> None:
     edge, hub = Messaging(), Messaging()
 
     @edge.method("status")
@@ -175,23 +178,42 @@ async def test_what_was_wished_for_requests_acks_compression_health_tls_and_auth
         answered.set()
         assert hub.health().healthy
 
+    listener, dialer = Messaging(), Messaging()
+    kept = Kept(listener, "a")
+    auth = BearerTokens({"s3cret-token": "edge-1"})
+    endpoint = listener.endpoint(WasmCloud(), auth=auth, compression=True)
+    files = Files(tmp_path)
+    certificate, key = files.issue("hub.example")
+    there = restsock.tls.server(certificate=certificate, key=key)
+    async with (
+        listener,
+        restsock.listen("127.0.0.1", 0, endpoints={"/ws": endpoint}, tls=there) as server,
+        dialer,
+        trio.open_nursery() as nursery,
+    ):
+        tls = restsock.tls.client(ca=files.ca, server_hostname="hub.example")
+        url = f"wss://127.0.0.1:{server.address[1]}/ws"
+        once = Reconnect(tries=1)
+        dial = partial(dialer.dial, url, WasmCloud(), tls=tls, reconnect=once, proxy=False)
+        with pytest.raises(restsock.WebSocketRefused, match="401"):
+            await dial()
+        await nursery.start(partial(dial, auth=Bearer("s3cret-token"), compression=True))
+        await dialer.channel("a").send("x" * 5000)
+        assert await kept.wait(1) == ["x" * 5000]
+        principal = kept.messages[0].session.principal
+        assert principal is not None
+        assert principal.name == "edge-1"
+        assert kept.messages[0].session.metadata["tls"] is True
+        nursery.cancel_scope.cancel()
+    await compressed_for_a_foreign_client()
+
+
+async def compressed_for_a_foreign_client() -> None:
     messaging = Messaging()
     kept = Kept(messaging, "a")
-    auth = BearerTokens({"s3cret-token": "edge-1"})
-    endpoint = messaging.endpoint(WasmCloud(), auth=auth, compression=True)
-    async with (
-        messaging,
-        restsock.listen("127.0.0.1", 0, endpoints={"/ws": endpoint}, tls=contexts()[1]) as server,
-    ):
-        with pytest.raises(Exception, match="401"):
-            async with client(server):
-                pass
-        fields = {"Authorization": "Bearer s3cret-token"}
-        async with client(server, additional_headers=fields, compression="deflate") as peer:
-            [extension] = peer.connection.protocol.extensions
-            assert extension.name == "permessage-deflate"
-            await peer.send('{"subject":"a","body":"' + "x" * 5000 + '"}')
-            assert await kept.wait(1) == ["x" * 5000]
-            principal = kept.messages[0].session.principal
-            assert principal is not None
-            assert principal.name == "edge-1"
+    endpoint = messaging.endpoint(WasmCloud(), compression=True)
+    async with served(messaging, endpoint) as server, client(server, compression="deflate") as peer:
+        [extension] = peer.connection.protocol.extensions
+        assert extension.name == "permessage-deflate"
+        await peer.send('{"subject":"a","body":"' + "x" * 5000 + '"}')
+        assert await kept.wait(1) == ["x" * 5000]
