@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from websockets.exceptions import InvalidStatus
 
 import restsock
+from restsock.instruments.prometheus import MessagingCollector
 from restsock.messaging import (
     AskTimeout,
     InvalidMessage,
@@ -239,6 +240,39 @@ async def test_tokens_and_passwords_come_from_variables_and_a_stranger_gets_401(
         assert await kept.wait(1) == ["known"]
         nursery.cancel_scope.cancel()
     assert authenticator_from({"type": "none"}) is None
+
+
+async def test_prometheus_shows_messages_drops_connections_requests_queues_and_errors() -> None:
+    messaging = Messaging()
+    kept = Kept(messaging, "data")
+    collector = MessagingCollector(messaging.statistics, channels=["data"])
+    endpoint = messaging.endpoint(Semstreams())
+    async with served(messaging, endpoint) as server, client(server) as peer:
+        await peer.send("{")
+        for _ in range(2):
+            await peer.send_json(data(1))
+            assert (await peer.receive_json())["type"] == "ack"
+        assert kept.bodies == [1, 1]
+        [session] = messaging.sessions
+        with pytest.raises(AskTimeout):
+            await session.ask("status", timeout=0.02)
+        shown = collector.exposition().decode().splitlines()
+    for line in (
+        'messages_received_total{channel="data"} 2.0',
+        'messages_published_total{channel="data"} 2.0',
+        "connections_active 1.0",
+        "connections_total 1.0",
+        "reconnect_attempts_total 0.0",
+        'requests_sent_total{method="status"} 1.0',
+        "request_timeouts_total 1.0",
+        'request_duration_seconds_count{method="status"} 1.0',
+        "queue_depth 0.0",
+        "queue_utilization 0.0",
+        'errors_total{type="parse_error"} 1.0',
+    ):
+        assert f"restsock_messaging_{line}" in shown
+    for family in ("messages_dropped", "replies_received"):
+        assert any(f"restsock_messaging_{family}" in line for line in shown)
 
 
 async def test_health_tells_the_mode_the_connections_the_queue_and_when_retries_are_used_up() -> (

@@ -21,6 +21,7 @@ import trio
 
 import restsock
 from restsock.auth import Bearer, BearerTokens
+from restsock.instruments.prometheus import MessagingCollector
 from restsock.messaging import (
     AskTimeout,
     Message,
@@ -150,7 +151,7 @@ async def test_every_handler_gets_a_message_and_a_dialer_sends_its_headers_and_t
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_wished_for_requests_acks_compression_health_tls_and_auth(
+async def test_what_was_wished_for_requests_acks_compression_health_metrics_tls_and_auth(
     tmp_path: Path,
 ) -> None:
     edge, hub = Messaging(), Messaging()
@@ -177,6 +178,8 @@ async def test_what_was_wished_for_requests_acks_compression_health_tls_and_auth
             await session.ask("stuck", timeout=0.02)
         answered.set()
         assert hub.health().healthy
+        metrics = MessagingCollector(hub.statistics, channels=["a"]).exposition().decode()
+        assert 'restsock_messaging_messages_published_total{channel="a"} 1.0' in metrics
 
     listener, dialer = Messaging(), Messaging()
     kept = Kept(listener, "a")
