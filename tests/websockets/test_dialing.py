@@ -151,7 +151,7 @@ async def test_codes_and_reasons_cross_both_ways(code: int, reason: str) -> None
             await websocket.send("me")
             await websocket.aclose(code, reason)
             assert (websocket.close_code, websocket.close_reason) == (code, reason)
-    assert seen == [(code, ""), (code, reason)]  # the first is our echo, which has no reason
+    assert sorted(seen) == [(code, ""), (code, reason)]  # one is our echo, without a reason
 
 
 async def test_leaving_by_an_exception_closes_with_1011() -> None:
@@ -173,7 +173,7 @@ async def test_leaving_by_an_exception_closes_with_1011() -> None:
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
         assert websocket.close_code is not None
-    assert codes[0] == 1011
+    assert 1011 in codes  # the threads of that server tell in any order
 
 
 # --- other answers --------------------------------------------------------------------------------
