@@ -241,8 +241,10 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
     fairness = [{"way": way, "round": 0, **latencies} for way in FAIRNESS_WAYS]
     held = {"connections": MANY, "listener_kib": 2.0, "dialer_kib": 2.0, "listener_core": 0.01}
     calls = [{**results["calls"][0], "scheme": scheme} for scheme in SCHEMES]
+    pumped = [message_spell(way, 0, "pump", 100) for way in messages.WAYS]
     full = {
         **results,
+        "messages": {**results["messages"], "spells": pumped},
         "rates": {"spells": spells},
         "asyncio": {"spells": tasks},
         "transfers": {"bulk": bulk, "fairness": fairness},
