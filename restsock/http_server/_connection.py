@@ -47,6 +47,7 @@ class HTTPConnection(Connection):
         peer: where the client is.
         options: of this side. `Timeouts.handshake` bounds each head, `Timeouts.keep_alive` the time
             between two requests, `Timeouts.idle` that in which nothing moves in the middle of one.
+        clock: gives the time, to any thread; one function for all connections.
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
         on_active: is told, every few seconds, that it is in use.
@@ -61,13 +62,13 @@ class HTTPConnection(Connection):
         *,
         peer: Peer,
         options: Options,
+        clock: Callable[[], float],
         limit_log: LimitLog | None = None,
         buffered: Buffered | None = None,
         on_active: Callable[[Connection], object] | None = None,
     ) -> None:
         tls = stream.tls if isinstance(stream, TLSStream) else None
         scheme = "http" if tls is None else "https"
-        clock = trio.lowlevel.current_clock().current_time  # for any thread
         layer = self._layer = Downstream(options.limits, scheme, http_date, clock)
         multiplexer = Multiplexer(
             dialer=False,

@@ -65,6 +65,7 @@ class HTTPClients:
         self.tasks = ConnectionTasks(self._remove)
         # One object each for all connections.
         self._need, self._on_active = self.tasks.need, self._note_active
+        self._clock: Callable[[], float] | None = None
 
     def use(self, options: Options) -> None:
         """Has those who come from now on have these options."""
@@ -74,6 +75,11 @@ class HTTPClients:
             heartbeat=Heartbeat(interval=None),
             timeouts=replace(options.timeouts, connection_idle=None, lifetime=None),
         )
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Where the tasks of the connections run. On the loop."""
+        self._clock = trio.lowlevel.current_clock().current_time
+        self.tasks.start(nursery)
 
     @property
     def wanted(self) -> bool:
@@ -100,11 +106,13 @@ class HTTPClients:
             if not self._make_room():
                 text = "There are too many clients, and none of them is idle."
                 return Refused(503, text, headers={"Retry-After": RETRY_AFTER})
+        assert self._clock is not None
         connection = HTTPConnection(
             stream,
             received,
             peer=peer,
             options=self._options,
+            clock=self._clock,
             limit_log=self._endpoint.limit_log,
             buffered=self._endpoint.buffered,
             on_active=self._on_active,

@@ -434,7 +434,7 @@ class Server(RequestsByName):
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._connected.start(nursery)
-                self._http_clients.tasks.start(nursery)
+                self._http_clients.start(nursery)
                 self._listening.start(nursery, listeners)
                 nursery.start_soon(self._registrar.revoke_forever, self._access_control)
                 task_status.started()

@@ -320,5 +320,5 @@ def test_an_idle_connection_stays_light() -> None:
 def test_an_idle_client_of_the_ingress_stays_light() -> None:
     found = weigh_client(200)
     ours = ("restsock.connection", "restsock.http1", "restsock.http_server", "restsock.protocol")
-    assert sum(found["bytes"].get(package, 0) for package in ours) <= 3700, found
+    assert sum(found["bytes"].get(package, 0) for package in ours) <= 3550, found
     assert found["objects"] <= 38, found
