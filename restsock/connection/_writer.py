@@ -295,6 +295,11 @@ class Writer:
                 self.traffic.dispatch()
         return data
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something is due that the socket has not taken, whoever sends it."""
+        return self.writing or bool(self._unsent) or self._pipeline.has_output
+
     # --- a thread that stays ------------------------------------------------------------------
 
     @property

@@ -128,9 +128,12 @@ class HTTPClients:
         return None
 
     def _make_room(self) -> bool:
-        """Drops the one that has been idle for longest; tells whether there was one."""
+        """Drops the one that has been idle for longest; tells whether there was one.
+
+        One whose last response is still leaving is not idle: it would get a part of that.
+        """
         for connection in self._connections:
-            if not connection.multiplexer.open_streams:
+            if not (connection.multiplexer.open_streams or connection.writer.has_unsent):
                 # Counted as gone at once: else it would make room for all that come meanwhile.
                 self._remove(connection)
                 connection.lifecycle.abort(_DROPPED)

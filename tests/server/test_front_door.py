@@ -17,7 +17,7 @@ import trio
 import restsock
 import restsock.aio
 import restsock.sync
-from restsock import Limits, Options, Request, Response, Timeouts
+from restsock import Limits, Options, Request, Response, SocketOptions, Timeouts
 from tests.apis import until
 from tests.e2e.raw_peer import CLOSE, TEXT, UPGRADE, websocket_frame
 from tests.plain_client import GET, PlainClient, dial, statuses
@@ -556,6 +556,29 @@ async def test_each_that_makes_room_does_so_once() -> None:
             await gone(client)
         for client in clients:
             await client.aclose()
+
+
+async def test_one_whose_response_is_still_leaving_does_not_make_room() -> None:
+    size = 60_000  # less than leaves at once, and more than the sockets hold
+
+    async def long(request: Request) -> Response:
+        return Response(200, {}, bytes(size))
+
+    options = Options(limits=Limits(max_http_clients=1), sockets=SocketOptions(send_buffer=4096))
+    async with (
+        restsock.listen("127.0.0.1", 0, endpoints={"/": long}, options=options) as server,
+        dial(server, buffer=4096) as slow,
+        dial(server) as newcomer,
+        dial(server) as later,
+    ):
+        await slow.send(GET)
+        await until(lambda: server.statistics().http_traffic.received["answered"] == 1)
+        (connection,) = server._http_clients
+        assert connection.multiplexer.open_streams == 0
+        assert (await newcomer.get())[0] == 503
+        assert len((await slow.response())[2]) == size
+        await until(lambda: not connection.writer.has_unsent)
+        assert (await later.get())[0] == 200
 
 
 @pytest.mark.parametrize("tls", [False, True])
