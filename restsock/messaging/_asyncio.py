@@ -1,4 +1,4 @@
-"""Messages, requests and sessions for tasks of asyncio."""
+"""Messages, channels, requests and sessions for tasks of asyncio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from restsock.endpoint import documented_like
 
+from ._channel import Channel, Receipt
 from ._message import Message
 from ._methods import Request, RequestOf
 from ._session import Session
-from ._views import MessageView, SessionView
+from ._views import ChannelView, MessageView, ReceiptView, SessionView
 
 if TYPE_CHECKING:
     from ._options import Delivery
+    from ._portal import MessagingPortal
     from ._session import Subscribed
 
-__all__ = ["AsyncioMessage", "AsyncioRequest", "AsyncioSession", "seen_on_asyncio"]
+__all__ = [
+    "AsyncioChannel",
+    "AsyncioMessage",
+    "AsyncioReceipt",
+    "AsyncioRequest",
+    "AsyncioSession",
+    "seen_on_asyncio",
+]
 
 
 class AsyncioSession(SessionView):
@@ -115,6 +124,85 @@ class AsyncioRequest(RequestOf[AsyncioSession]):
     """
 
     __slots__ = ()
+
+
+class AsyncioReceipt(ReceiptView):
+    """A `restsock.messaging.Receipt` for asyncio. See `Channel.send_tracked`."""
+
+    @documented_like(Receipt.handled)
+    async def handled(self) -> bool:
+        """Waits until the receiver has handled it, or it was given up.
+
+        Tells whether it was handled; else it is a dead letter. If cancelled, it may be asked again.
+        """
+        return await self._portal.run_from_asyncio(self._receipt.handled)
+
+
+class AsyncioChannel(ChannelView):
+    """The messages of one name to one destination, for asyncio. Made by `Messaging.channel`.
+
+    Attributes:
+        name: the name.
+        to: the destination: the name of a peer, or empty for the listener that was dialed.
+        delivery: what is promised.
+    """
+
+    def __init__(self, portal: MessagingPortal, channel: Channel) -> None:
+        super().__init__(channel)
+        self._portal = portal
+
+    @documented_like(Channel.send)
+    async def send(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """Sends a message, in order; returns its id.
+
+        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
+        need be connected. If cancelled, it may be sent all the same.
+        """
+        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(Channel.send_tracked)
+    async def send_tracked(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> AsyncioReceipt:
+        """Sends a message at least once, as `send`, and tells what becomes of it."""
+        send = partial(self._channel.send_tracked, body, headers=headers, reply_to=reply_to)
+        return AsyncioReceipt(self._portal, await self._portal.run_from_asyncio(send))
+
+    @documented_like(Channel.send_nowait)
+    async def send_nowait(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """The same without waiting: not for the store, and not for room.
+
+        What the store cannot keep then is lost; the log tells. What this waits for is the other
+        thread alone.
+        """
+        channel = self._channel
+
+        async def send() -> str:
+            return channel.send_nowait(body, headers=headers, reply_to=reply_to)
+
+        return await self._portal.run_from_asyncio(send)
+
+    @documented_like(Channel.drain)
+    async def drain(self) -> None:
+        """Waits until all that was sent before is handled, or was given up. Can be cancelled."""
+        await self._portal.run_from_asyncio(self._channel.drain)
 
 
 def seen_on_asyncio(argument: Any) -> Any:

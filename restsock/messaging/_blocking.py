@@ -1,4 +1,4 @@
-"""Messages, requests and sessions for threads."""
+"""Messages, channels, requests and sessions for threads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from restsock.endpoint import documented_like
 
+from ._channel import Channel, Receipt
 from ._message import Message
 from ._methods import Request, RequestOf
 from ._session import Session
-from ._views import MessageView, SessionView
+from ._views import ChannelView, MessageView, ReceiptView, SessionView
 
 if TYPE_CHECKING:
     from ._options import Delivery
+    from ._portal import MessagingPortal
     from ._session import Subscribed
 
-__all__ = ["BlockingMessage", "BlockingRequest", "BlockingSession", "seen_in_thread"]
+__all__ = [
+    "BlockingChannel",
+    "BlockingMessage",
+    "BlockingReceipt",
+    "BlockingRequest",
+    "BlockingSession",
+    "seen_in_thread",
+]
 
 
 class BlockingSession(SessionView):
@@ -137,6 +146,110 @@ class BlockingRequest(RequestOf[BlockingSession]):
     """
 
     __slots__ = ()
+
+
+class BlockingReceipt(ReceiptView):
+    """A `restsock.messaging.Receipt` for threads. See `Channel.send_tracked`."""
+
+    @documented_like(Receipt.handled)
+    def handled(self, timeout: float | None = None) -> bool:
+        """Wait until the receiver has handled it, or it was given up.
+
+        Tells whether it was handled; else it is a dead letter.
+
+        Args:
+            timeout: seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: neither has happened yet. It may be asked again.
+        """
+        return self._portal.run(timeout, self._receipt.handled)
+
+
+class BlockingChannel(ChannelView):
+    """The messages of one name to one destination, for threads. Made by `Messaging.channel`.
+
+    Attributes:
+        name: the name.
+        to: the destination: the name of a peer, or empty for the listener that was dialed.
+        delivery: what is promised.
+    """
+
+    def __init__(self, portal: MessagingPortal, channel: Channel) -> None:
+        super().__init__(channel)
+        self._portal = portal
+
+    @documented_like(Channel.send)
+    def send(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Send a message, in order; return its id.
+
+        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
+        need be connected.
+
+        Args:
+            timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: it still waits. It may be sent all the same.
+            KeyboardInterrupt: it may be sent all the same.
+        """
+        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
+        return self._portal.run(timeout, send)
+
+    @documented_like(Channel.send_tracked)
+    def send_tracked(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+        timeout: float | None = None,
+    ) -> BlockingReceipt:
+        """Send a message at least once, as `send`, and tell what becomes of it.
+
+        Args:
+            timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: it still waits. It may be sent all the same.
+            KeyboardInterrupt: it may be sent all the same.
+        """
+        send = partial(self._channel.send_tracked, body, headers=headers, reply_to=reply_to)
+        return BlockingReceipt(self._portal, self._portal.run(timeout, send))
+
+    @documented_like(Channel.send_nowait)
+    def send_nowait(
+        self,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """The same without waiting: not for the store, and not for room.
+
+        What the store cannot keep then is lost; the log tells.
+        """
+        send = partial(self._channel.send_nowait, body, headers=headers, reply_to=reply_to)
+        return self._portal.call(send)
+
+    @documented_like(Channel.drain)
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until all that was sent before is handled, or was given up.
+
+        Args:
+            timeout: seconds to wait; `None` waits as long as it takes.
+
+        Raises:
+            TimeoutError: something is not handled yet.
+        """
+        self._portal.run(timeout, self._channel.drain)
 
 
 def seen_in_thread(argument: Any) -> Any:

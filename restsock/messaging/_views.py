@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._channel import Channel
+from ._channel import Channel, Receipt
 from ._message import Message
 from ._session import Session
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from restsock._principal import Principal
 
     from ._options import Delivery
+    from ._portal import MessagingPortal
 
-__all__ = ["ChannelView", "MessageView", "SessionView"]
+__all__ = ["ChannelView", "MessageView", "ReceiptView", "SessionView"]
 
 S = TypeVar("S")
 
@@ -136,3 +137,19 @@ class ChannelView:
 
     def __repr__(self) -> str:
         return repr(self._channel)
+
+
+class ReceiptView:
+    """What is known of a message that was sent at least once.
+
+    Attributes:
+        id: of the message.
+    """
+
+    def __init__(self, portal: MessagingPortal, receipt: Receipt) -> None:
+        self.id: str = receipt.id
+        self._portal = portal
+        self._receipt = receipt
+
+    def __repr__(self) -> str:
+        return repr(self._receipt)

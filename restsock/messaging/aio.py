@@ -23,12 +23,13 @@ from restsock.endpoint import documented_like
 from restsock.threads import AsyncioContext
 from restsock.websockets import Reconnect
 
+from ._asyncio import AsyncioChannel as Channel
 from ._asyncio import AsyncioMessage as Message
+from ._asyncio import AsyncioReceipt as Receipt
 from ._asyncio import AsyncioRequest as Request
 from ._asyncio import AsyncioSession as Session
 from ._asyncio import seen_on_asyncio
 from ._blocking import seen_in_thread
-from ._channel import Channel as TrioChannel
 from ._errors import MessagingClosed
 from ._face import MessagingFace
 from ._message import Message as TrioMessage
@@ -37,7 +38,6 @@ from ._messaging import Messaging as TrioMessaging
 from ._sessions import Sent
 from ._sessions import Sessions as TrioSessions
 from ._stream import MessageStream as TrioMessageStream
-from ._views import ChannelView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,6 +56,7 @@ __all__ = [
     "Message",
     "MessageStream",
     "Messaging",
+    "Receipt",
     "Request",
     "Session",
     "Sessions",
@@ -92,61 +93,6 @@ def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
     if authorize is None:
         return None
     return lambda session, action, name: authorize(Session(session), action, name)
-
-
-class Channel(ChannelView):
-    """The messages of one name to one destination, for asyncio. Made by `Messaging.channel`.
-
-    Attributes:
-        name: the name.
-        to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
-    """
-
-    def __init__(self, portal: MessagingPortal, channel: TrioChannel) -> None:
-        super().__init__(channel)
-        self._portal = portal
-
-    @documented_like(TrioChannel.send)
-    async def send(
-        self,
-        body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        reply_to: str | None = None,
-    ) -> str:
-        """Sends a message, in order; returns its id.
-
-        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
-        need be connected. If cancelled, it may be sent all the same.
-        """
-        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
-        return await self._portal.run_from_asyncio(send)
-
-    @documented_like(TrioChannel.send_nowait)
-    async def send_nowait(
-        self,
-        body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        reply_to: str | None = None,
-    ) -> str:
-        """The same without waiting: not for the store, and not for room.
-
-        What the store cannot keep then is lost; the log tells. What this waits for is the other
-        thread alone.
-        """
-        channel = self._channel
-
-        async def send() -> str:
-            return channel.send_nowait(body, headers=headers, reply_to=reply_to)
-
-        return await self._portal.run_from_asyncio(send)
-
-    @documented_like(TrioChannel.drain)
-    async def drain(self) -> None:
-        """Waits until all that was sent before is handled, or was given up. Can be cancelled."""
-        await self._portal.run_from_asyncio(self._channel.drain)
 
 
 class Sessions:

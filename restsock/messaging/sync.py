@@ -22,11 +22,12 @@ from restsock.endpoint import documented_like
 from restsock.threads import BlockingContext
 from restsock.websockets import Reconnect
 
+from ._blocking import BlockingChannel as Channel
 from ._blocking import BlockingMessage as Message
+from ._blocking import BlockingReceipt as Receipt
 from ._blocking import BlockingRequest as Request
 from ._blocking import BlockingSession as Session
 from ._blocking import seen_in_thread
-from ._channel import Channel as TrioChannel
 from ._errors import MessagingClosed
 from ._face import MessagingFace
 from ._message import Message as TrioMessage
@@ -35,7 +36,6 @@ from ._messaging import Messaging as TrioMessaging
 from ._sessions import Sent
 from ._sessions import Sessions as TrioSessions
 from ._stream import MessageStream as TrioMessageStream
-from ._views import ChannelView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,6 +54,7 @@ __all__ = [
     "Message",
     "MessageStream",
     "Messaging",
+    "Receipt",
     "Request",
     "Session",
     "Sessions",
@@ -85,71 +86,6 @@ def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
     if authorize is None:
         return None
     return lambda session, action, name: authorize(Session(session), action, name)
-
-
-class Channel(ChannelView):
-    """The messages of one name to one destination, for threads. Made by `Messaging.channel`.
-
-    Attributes:
-        name: the name.
-        to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
-    """
-
-    def __init__(self, portal: MessagingPortal, channel: TrioChannel) -> None:
-        super().__init__(channel)
-        self._portal = portal
-
-    @documented_like(TrioChannel.send)
-    def send(
-        self,
-        body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        reply_to: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Send a message, in order; return its id.
-
-        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
-        need be connected.
-
-        Args:
-            timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
-
-        Raises:
-            TimeoutError: it still waits. It may be sent all the same.
-            KeyboardInterrupt: it may be sent all the same.
-        """
-        send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
-        return self._portal.run(timeout, send)
-
-    @documented_like(TrioChannel.send_nowait)
-    def send_nowait(
-        self,
-        body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        reply_to: str | None = None,
-    ) -> str:
-        """The same without waiting: not for the store, and not for room.
-
-        What the store cannot keep then is lost; the log tells.
-        """
-        send = partial(self._channel.send_nowait, body, headers=headers, reply_to=reply_to)
-        return self._portal.call(send)
-
-    @documented_like(TrioChannel.drain)
-    def drain(self, timeout: float | None = None) -> None:
-        """Wait until all that was sent before is handled, or was given up.
-
-        Args:
-            timeout: seconds to wait; `None` waits as long as it takes.
-
-        Raises:
-            TimeoutError: something is not handled yet.
-        """
-        self._portal.run(timeout, self._channel.drain)
 
 
 class Sessions:

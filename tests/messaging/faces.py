@@ -29,7 +29,11 @@ QUICK = restsock.Backoff(initial=0.02, cap=0.1)
 
 _WAITING = {"send", "drain", "publish", "send_to", "ask", "subscribe", "unsubscribe", "reply"}
 _WAITING |= {"ack", "dial", "receive", "broadcast", "retry_dead_letters"}
-_FACES = (sync.Channel, sync.Message, sync.MessageStream, sync.Request, sync.Session, sync.Sessions)
+_WAITING |= {"send_tracked", "handled"}
+_FACES = (
+    *(sync.Channel, sync.Message, sync.MessageStream, sync.Receipt, sync.Request),
+    *(sync.Session, sync.Sessions),
+)
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -287,6 +287,35 @@ async def test_foreign_peers(api: API) -> None:
 
 
 @each_native_api
+async def test_a_receipt_tells_what_becomes_of_a_message(api: API) -> None:
+    dialer, listener = messaging(api), messaging(api)
+
+    @listener.on("c")
+    async def handle(message: Any) -> None:
+        if message.body == "bad":
+            raise InvalidMessage("never")
+
+    channel = dialer.channel("c", delivery="at_least_once")
+    async with dialer:
+        waiting = await channel.send_tracked("good", headers={"a": "b"})
+        assert waiting.id in repr(waiting)
+        if api.in_threads:
+            with pytest.raises(TimeoutError, match=r"0\.01 s"):
+                await waiting.handled(timeout=0.01)
+        async with listener, listen(api, listener) as server, connect(api, server.url, dialer):
+            assert await waiting.handled() is True
+            bad = await channel.send_tracked("bad")
+            assert await bad.handled() is False
+            assert [letter.record.id for letter in dialer.dead_letters] == [bad.id]
+            assert await waiting.handled() is True
+            with pytest.raises(ValueError, match="no receipt"):
+                await dialer.channel("c").send_tracked(1)
+        late = await channel.send_tracked("late")
+    with pytest.raises(MessagingClosed):
+        await late.handled()
+
+
+@each_native_api
 async def test_dead_letters(api: API) -> None:
     dialer, listener = messaging(api), messaging(api)
     told: list[Any] = []
@@ -389,12 +418,12 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio(api: API) -> None
     for_carriers = {"attach", "unavailable", "note_listening", "note_dialing", "note_gave_up"}
     for_carriers |= {"note_error", "receive", "writable", "detach", "ready", "call_soon", "durable"}
     for_carriers |= {"working", "reply", "send_each", "send_content", "put_back", "give_out"}
-    for_carriers |= {"send_tracked"}
-    for kind in ("Messaging", "Channel", "Message", "MessageStream", "Session", "Sessions"):
+    kinds = "Messaging Channel Message MessageStream Receipt Session Sessions"
+    for kind in kinds.split():
         ours, theirs = getattr(module, kind), getattr(restsock.messaging, kind)
         public = {name for name in vars(theirs) if not name.startswith("_")}
         missing = public - set(dir(ours)) - for_carriers
-        if kind == "Message":
+        if kind in ("Message", "Receipt"):
             missing -= set(theirs.__slots__)
         if kind == "MessageStream":
             missing -= {"aclose", "closed"}
