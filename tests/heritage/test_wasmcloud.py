@@ -26,6 +26,7 @@ from restsock.messaging import (
     AskTimeout,
     Message,
     Messaging,
+    MessagingOptions,
     Request,
     UnknownSession,
     WasmCloud,
@@ -220,3 +221,22 @@ async def compressed_for_a_foreign_client() -> None:
         assert extension.name == "permessage-deflate"
         await peer.send('{"subject":"a","body":"' + "x" * 5000 + '"}')
         assert await kept.wait(1) == ["x" * 5000]
+
+
+async def test_a_session_is_read_no_quicker_than_its_rate() -> None:
+    messaging = Messaging(options=MessagingOptions(foreign_rate=20))
+    quick, other = Kept(messaging, "quick"), Kept(messaging, "other")
+    endpoint = messaging.endpoint(WasmCloud())
+    async with (
+        served(messaging, endpoint) as server,
+        client(server) as one,
+        client(server) as two,
+    ):
+        begun = trio.current_time()
+        for number in range(30):
+            await one.send_json({"subject": "quick", "body": f"{number}"})
+        await two.send_json({"subject": "other", "body": "at once"})
+        assert await other.wait(1) == ["at once"]
+        assert len(quick.bodies) < 30  # the rate of one session slows no other one
+        assert await quick.wait(30) == [f"{number}" for number in range(30)]  # and none is lost
+        assert trio.current_time() - begun >= 0.4  # 20 at once, and the others in 0.5 s
