@@ -116,6 +116,11 @@ class ServerTLS(_FromFiles):
         self._password = password
         super().__init__(certificate, key, client_ca)
 
+    @property
+    def requires_certificate(self) -> bool:
+        """Whether nobody may connect without a certificate that `client_ca` has issued."""
+        return self._client_ca is not None and self._required
+
     def _make(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

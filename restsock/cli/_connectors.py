@@ -48,7 +48,9 @@ def input_command(*, output: Output, path: Path, health: tuple[str, int] | None)
     restsock input --config input.json | your-program
 
     A message is acknowledged once its line is written. SIGTERM and Ctrl-C finish what was read. The
-    file is that of StreamKit's WebSocket input; docs/connectors.md has its keys.
+    file is that of StreamKit's WebSocket input; docs/connectors.md has its keys. Where it listens
+    beyond loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if
+    all may.
     """
     from restsock.connectors import load_input
 
@@ -70,7 +72,9 @@ def output_command(*, output: Output, path: Path, health: tuple[str, int] | None
 
     It reads nothing while nobody is connected, and ends after the last line is sent; with
     delivery_mode at-least-once, acknowledged. Exit code 1 tells that not all were. The file is that
-    of StreamKit's WebSocket output; docs/connectors.md has its keys.
+    of StreamKit's WebSocket output; docs/connectors.md has its keys. Where it listens beyond
+    loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if all
+    may.
     """
     from restsock.connectors import load_output
 
@@ -136,9 +140,14 @@ async def _with_health(
     """Runs a connector, and beside it what tells of its health."""
     from restsock.connectors import health_server
 
+    def say_where() -> None:
+        output.say(f"{carrier.doing} {carrier.url}")
+        if carrier.open_to_all:
+            output.say("all who reach the port may connect: auth in the file says who may")
+
     async with AsyncExitStack() as stack:
         if address is not None:
             told = health_server(carrier.messaging, *address, channels=[channel])
             server = await stack.enter_async_context(told)
             output.say(f"health at http://{url_host(server.address[0])}:{server.address[1]}/health")
-        return await run(on_ready=lambda: output.say(f"{carrier.doing} {carrier.url}"))
+        return await run(on_ready=say_where)

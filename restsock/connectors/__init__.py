@@ -1,7 +1,7 @@
 """Inputs and outputs of messages: plain WebSockets at one end, and lines at the other.
 
     config = restsock.connectors.load_input(Path("input.json"))
-    await restsock.connectors.run_input(config, write)
+    await restsock.connectors.run_input(Carrier(config), config.channel, write)
 
 An input takes messages from peers, and hands them on line by line; an output sends lines to peers.
 The files are those of StreamKit's WebSocket input and output, in JSON or TOML. docs/connectors.md
@@ -18,7 +18,7 @@ has each key. Needs msgspec: `pip install 'restsock[cli]'`.
 from __future__ import annotations
 
 from ._carrier import Carrier
-from ._config import InputConfig, OutputConfig, load_input, load_output
+from ._config import Dial, InputConfig, Listen, OutputConfig, load_input, load_output
 from ._health import health_server
 from ._input import run_input
 from ._lines import Lines, TooLong, line_of
@@ -26,8 +26,10 @@ from ._output import Sent, run_output
 
 __all__ = [
     "Carrier",
+    "Dial",
     "InputConfig",
     "Lines",
+    "Listen",
     "OutputConfig",
     "Sent",
     "TooLong",

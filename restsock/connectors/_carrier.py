@@ -66,6 +66,12 @@ class Carrier:
         """What it does there, in words."""
         return "dialing" if isinstance(self._config.place, Dial) else "listening at"
 
+    @property
+    def open_to_all(self) -> bool:
+        """Whether it listens beyond this machine, and takes everybody who reaches the port."""
+        place = self._config.place
+        return isinstance(place, Listen) and place.open_to_all
+
     async def wait_closed(self) -> None:
         """Waits until it has ended. Can be cancelled.
 

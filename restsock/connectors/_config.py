@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from restsock._addresses import is_loopback
 from restsock._go_duration import go_duration
 from restsock._strict_json import NotJSON, read_json
 from restsock.client import parse_url
@@ -51,6 +52,12 @@ class Listen:
     port: int
     tls: ServerTLS | None
     options: EndpointOptions
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether all who reach the port may connect, and others than this machine may reach it."""
+        certified = self.tls is not None and self.tls.requires_certificate
+        return not (is_loopback(self.host) or certified or self.options.get("auth"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,9 @@ import pytest
 
 from restsock import WebSocketRefused
 from restsock.auth import Bearer
+from restsock.connectors import Listen, load_input
 from restsock.websockets.sync import connect
+from tests.heritage.certificates import Files
 
 from .command import Process, Run
 
@@ -258,6 +260,39 @@ def test_a_wrong_configuration_is_refused_with_its_key(
     done = run(verb, "-c", path)
     assert (done.code, done.out) == (1, "")
     assert f"restsock: {path}: {words}" in done.err
+
+
+_OPEN = "all who reach the port may connect: auth in the file says who may"
+_AUTH = {"type": "bearer", "bearer_token_env": "INGEST_TOKEN"}
+
+
+def _ready(process: Process) -> list[str]:
+    """What it has said on stderr by the time it ended."""
+    process.err.until("listening at")
+    process.signal(signal.SIGTERM)
+    process.wait()
+    return process.err.rest()
+
+
+@pytest.mark.parametrize("verb", ["input", "output"])
+def test_a_port_that_is_open_to_all_is_told(start: Start, tmp_path: Path, verb: str) -> None:
+    server = {"http_port": 0, "path": "/ws"}
+    path = tmp_path / "open.json"
+    assert _OPEN in _ready(start(verb, "-c", _write(path, {"server": server})))
+    assert _OPEN not in _ready(start(verb, "-c", _write(path, _listening())))
+    config = _write(path, {"server": server, "auth": _AUTH})
+    assert _OPEN not in _ready(start(verb, "-c", config, INGEST_TOKEN=_TOKEN))
+
+
+def test_a_port_that_asks_for_a_certificate_is_not_open_to_all(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    certificate, key = files.issue("hub.example")
+    tls = {"certificate": str(certificate), "key": str(key)}
+    for more, is_open in (({}, True), ({"client_ca": str(files.ca)}, False)):
+        server = {"http_port": 0, "path": "/ws", "tls": {**tls, **more}}
+        config = load_input(Path(_write(tmp_path / "tls.json", {"server": server})))
+        assert isinstance(config.place, Listen)
+        assert config.place.open_to_all is is_open
 
 
 def test_a_file_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
