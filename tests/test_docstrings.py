@@ -24,7 +24,7 @@ FOR_PROGRAMS = [
     "restsock",
     *("restsock.adapters", "restsock.aio", "restsock.apps", "restsock.asgi", "restsock.auth"),
     "restsock.codecs",
-    *("restsock.hub", "restsock.ingress"),
+    *("restsock.connectors", "restsock.hub", "restsock.ingress"),
     *("restsock.messaging", "restsock.messaging.aio", "restsock.messaging.sync"),
     *("restsock.messaging.bridge", "restsock.messaging.nats"),
     *("restsock.instruments", "restsock.instruments.opentelemetry"),

@@ -84,7 +84,9 @@ class Carrier:
             raise self._failure
 
     async def aclose(self, *, grace: float | None = None) -> None:
-        """Ends it, after what it has read or was given.
+        """Ends it, after what it has read or was given. Raises no error; twice is harmless.
+
+        If cancelled, what was not sent or acknowledged until then may be lost.
 
         Args:
             grace: seconds that this may take.

@@ -51,7 +51,7 @@ class Lines:
         self._passing = False  # over a line that is too long, whose end has not come
 
     def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
-        """The lines that end in these bytes, without LF or CRLF."""
+        """The lines that end in these bytes, without LF or CRLF. Raises nothing."""
         *ended, rest = data.split(b"\n")
         for piece in ended:
             self._add(piece)
@@ -59,7 +59,7 @@ class Lines:
         self._add(rest)
 
     def end(self) -> Iterator[bytes | TooLong]:
-        """What has no LF, at the end of all; nothing if there is nothing."""
+        """What has no LF, at the end of all; nothing if there is nothing. Raises nothing."""
         line, passed = bytes(self._rest).rstrip(b"\r"), self._passing
         self._rest.clear()
         self._passing = False
