@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -36,7 +37,7 @@ class Owner(Protocol):
         """The present connection. On asyncio."""
 
 
-class _Publisher:
+class _Publisher(ABC):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._limiter: trio.Semaphore | None = None
@@ -53,15 +54,14 @@ class _Publisher:
         if self._limiter is None:
             self._limiter = trio.Semaphore(self._owner.options.under_way)
         async with self._limiter:
-            await self._owner.call(self._until_confirmed, subject, body, self._headers(id, headers))
+            named = {**headers, "Nats-Msg-Id": id}
+            await self._owner.call(self._until_confirmed, subject, body, named)
 
-    def _headers(self, id: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        raise NotImplementedError
-
+    @abstractmethod
     async def _once(
         self, link: Link, subject: str, body: bytes, headers: Mapping[str, str]
     ) -> None:
-        raise NotImplementedError
+        """Publishes it once, and waits until it is confirmed. On asyncio."""
 
     async def _until_confirmed(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Publishes it until it is confirmed. On asyncio."""
@@ -91,9 +91,6 @@ class JetStreamPublisher(_Publisher):
     default) a message that is published again is stored once.
     """
 
-    def _headers(self, id: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        return {**headers, "Nats-Msg-Id": id}
-
     async def _once(
         self, link: Link, subject: str, body: bytes, headers: Mapping[str, str]
     ) -> None:
@@ -108,9 +105,6 @@ class CorePublisher(_Publisher):
 
     What is published again, because the connection was lost before that, may come twice.
     """
-
-    def _headers(self, id: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        return {**headers, "Nats-Msg-Id": id}
 
     async def _once(
         self, link: Link, subject: str, body: bytes, headers: Mapping[str, str]
