@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 
 from restsock._exceptions import RemoteProtocolError
 
@@ -16,7 +17,7 @@ MAX_URL = 1024  # characters
 # nothing in them is other than it looks.
 _URL = re.compile(
     r"https?://"
-    r"(?:[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*|\[[0-9A-Fa-f:.]+\])"
+    r"(?:[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*|\[([0-9A-Fa-f:.]+)\])"
     r"(?::([1-9][0-9]{0,4}))?"
     r"/(?:[0-9A-Za-z._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 )
@@ -25,7 +26,14 @@ _URL = re.compile(
 def is_plain_url(text: str) -> bool:
     """Whether it is an absolute URL of http or https without user, query and fragment."""
     found = _URL.fullmatch(text) if len(text) <= MAX_URL else None
-    return found is not None and int(found[1] or 1) <= 65535
+    if found is None or int(found[2] or 1) > 65535:
+        return False
+    if found[1] is not None:
+        try:
+            IPv6Address(found[1])
+        except ValueError:
+            return False
+    return True
 
 
 def read_urls(value: object) -> tuple[str, ...]:
