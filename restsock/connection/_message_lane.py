@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import trio
+
 from restsock.protocol import EnvelopeReceived
 
 from ._lifecycle import CLOSING
@@ -47,6 +49,40 @@ class MessageReceiver(Protocol):
         """There is room to send again."""
 
 
+class _Step:
+    """The lanes of a loop that have something to send at the end of its present step.
+
+    To be called back wakes the loop, by a byte through a socket: once for all of them.
+    """
+
+    __slots__ = ("_lanes", "_token")
+
+    def __init__(self) -> None:
+        self._lanes: list[MessageLane] = []
+        self._token = trio.lowlevel.current_trio_token()
+
+    def add(self, lane: MessageLane) -> None:
+        if not self._lanes:
+            self._token.run_sync_soon(self._end)
+        self._lanes.append(lane)
+
+    def _end(self) -> None:
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.flush()
+
+
+_step: trio.lowlevel.RunVar[_Step | None] = trio.lowlevel.RunVar("restsock-message-step", None)
+
+
+def _step_of_this_loop() -> _Step:
+    step = _step.get()
+    if step is None:
+        step = _Step()
+        _step.set(step)
+    return step
+
+
 class MessageLane:
     """The way of envelopes to and from a peer. On the loop.
 
@@ -58,10 +94,11 @@ class MessageLane:
         peer: What the peer has told of how it takes messages; `None` if it takes none.
     """
 
-    __slots__ = ("_due", "_lifecycle", "_multiplexer", "_receiver", "_writer", "peer")
+    __slots__ = ("_due", "_lifecycle", "_multiplexer", "_receiver", "_step", "_writer", "peer")
 
     def __init__(self, connection: Connection, receiver: MessageReceiver) -> None:
         self.peer: MessagingSettings | None = connection.multiplexer.peer.messaging
+        self._step = _step_of_this_loop()
         self._due = False  # whether the loop is going to send what was queued
         self._receiver = receiver
         self._multiplexer = connection.multiplexer
@@ -95,10 +132,11 @@ class MessageLane:
             self._multiplexer.send_envelope(text, size, first=first)
         if not self._due:
             self._due = True
-            self._writer.token.run_sync_soon(self._flush)
+            self._step.add(self)
         return True
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Sends what was queued in this step."""
         self._due = False
         with self._writer.lock:
             self._writer.flush()

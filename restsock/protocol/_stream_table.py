@@ -209,7 +209,7 @@ class StreamTable:
         before, self.envelope_bytes = self.envelope_bytes, self.envelope_bytes - len(text)
         if self.envelopes:
             self.ring.append(None)
-        if self.envelope_bytes <= ENVELOPE_BUFFER // 2 < before or not self.envelopes:
+        if self.envelope_bytes <= ENVELOPE_BUFFER // 2 < before:
             self.events.ready.append(EnvelopesSent())
         return text
 

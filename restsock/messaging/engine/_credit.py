@@ -97,14 +97,19 @@ class Grants:
         self._owed += 1
         self._owed_bytes += size
 
-    def due(self) -> tuple[int, int] | None:
-        """What to grant now: each grant costs, so nothing until it is a quarter of the whole.
+    @property
+    def ripe(self) -> bool:
+        """Whether to grant now: each grant costs, so not until it is a quarter of the whole.
 
-        All that there is, though, if the peer could not send one more message: what is held here
-        may wait for that one.
+        At once, though, if the peer could not send one more message: what is held here may wait
+        for that one.
         """
-        little = 4 * self._owed < self._messages and 4 * self._owed_bytes < self._bytes
-        if not self._owed or (little and not self.starved):
+        quarter = 4 * self._owed >= self._messages or 4 * self._owed_bytes >= self._bytes
+        return quarter or self.starved
+
+    def due(self) -> tuple[int, int] | None:
+        """What to grant now: all that is owed, if it is `ripe`."""
+        if not self.ripe:
             return None
         grant = self._owed, self._owed_bytes
         self._left += grant[0]

@@ -241,9 +241,9 @@ class Receiving:
                     self._context.effects.acks.append(known)  # it may be one of those
                 else:
                     peer.owe(known)
+                self._context.flush(peer)
             else:
                 self._release(peer, size)
-            self._context.flush(peer)
         else:
             self._refuse(peer, data, size, Refusal("gap", label="gap"))
 
@@ -260,10 +260,10 @@ class Receiving:
             delivery = Delivery(data, size, peer, self._nowhere)
             delivery.verdict = refusal
             peer.owe(delivery)
+            self._context.flush(peer)
         else:
             self._dropped(refusal.label)
             self._release(peer, size)
-        self._context.flush(peer)
 
     def _wait(self, peer: Peer, delivery: Delivery, now: float) -> None:
         """Lets a message wait for its turn, if there is room."""
@@ -300,7 +300,6 @@ class Receiving:
             self._release(before, delivery.size)
             delivery.data.attempt = data.attempt
             delivery.session, delivery.size = peer, size
-        self._context.flush(peer)
 
     def _tell_slow(self, peer: Peer, now: float) -> None:
         if peer.deaf:
@@ -357,11 +356,11 @@ class Receiving:
             delivery.epoch.stored = mark.upto
         if data.reliable:
             peer.owe(delivery)
+            context.flush(peer)
         else:
             if refusal is not None:
                 self._dropped(refusal.label)
             self._release(peer, delivery.size)
-        context.flush(peer)
         return False
 
     def skip(self, inbox: Inbox, epoch: str, next: int) -> int:
@@ -373,7 +372,6 @@ class Receiving:
                 delivery.queue.remove(delivery.ticket)
             self._dropped("skipped")
             self._release(peer, delivery.size)
-            self._context.flush(peer)
         self._context.host.work(inbox)
         return missed
 
@@ -415,7 +413,8 @@ class Receiving:
             acks, peer.acks = peer.acks, []
             last: dict[Epoch, Delivery] = {}
             for delivery in acks:
-                self._release(peer, delivery.size)
+                if peer.grants is not None:
+                    peer.grants.release(delivery.size)
                 epoch, seq = delivery.epoch, delivery.data.seq
                 if delivery.verdict is not None:
                     peer.tell(self._nack(delivery.data, delivery.verdict, now))
@@ -449,8 +448,11 @@ class Receiving:
         return self._context.envelope("nack", payload, now, id=data.id)
 
     def _release(self, peer: Peer, size: int) -> None:
+        """A peer has its credit back for a message, and is told so when that is worth a word."""
         if peer.grants is not None:
             peer.grants.release(size)
+            if peer.grants.ripe:
+                self._context.flush(peer)
 
     def _dropped(self, reason: str, count: int = 1) -> None:
         if count:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sending", "parts", "point_json"]
 
-_Turn: TypeAlias = Literal["sent", "empty", "held", "blocked"]
+_Turn: TypeAlias = Literal["sent", "last", "empty", "held", "blocked"]
 
 # Bytes of a `resumed` or `resume`: every peer takes so many.
 _PART = 12 * 1024
@@ -262,10 +262,13 @@ class Sending:
                 turn = self._send_entry(peer, source, now)
             else:
                 turn = self._send_queued(peer, source, now)
-            if turn == "sent":
+            if turn in ("sent", "last"):
                 held = 0
                 peer.pace.sent(now)
-                ready.rotate(-1)
+                if turn == "sent":
+                    ready.rotate(-1)
+                else:
+                    peer.listed.discard(ready.popleft())
             elif turn == "empty":
                 peer.listed.discard(ready.popleft())
             elif turn == "held":
@@ -345,7 +348,7 @@ class Sending:
         counters.by_channel(counters.sent, outgoing.channel)
         if queue.policy == "block":
             self._context.host.room(peer.destination)
-        return "sent"
+        return "sent" if queue else "last"
 
     def _in_flight(self, destination: Destination) -> int:
         return sum(outbox.in_flight for outbox in destination.outboxes.values())
