@@ -52,24 +52,31 @@ class MessageReceiver(Protocol):
 class _Step:
     """The lanes of a loop that have something to send at the end of its present step.
 
-    To be called back wakes the loop, by a byte through a socket: once for all of them.
+    One task of the loop sends for all of them. To have the loop call back would wake it by a byte
+    through a socket.
     """
 
-    __slots__ = ("_lanes", "_token")
+    __slots__ = ("_lanes", "_lot")
 
     def __init__(self) -> None:
         self._lanes: list[MessageLane] = []
-        self._token = trio.lowlevel.current_trio_token()
+        self._lot = trio.lowlevel.ParkingLot()
+        trio.lowlevel.spawn_system_task(self._run, name="restsock messages")
 
     def add(self, lane: MessageLane) -> None:
         if not self._lanes:
-            self._token.run_sync_soon(self._end)
+            self._lot.unpark()
         self._lanes.append(lane)
 
-    def _end(self) -> None:
-        lanes, self._lanes = self._lanes, []
-        for lane in lanes:
-            lane.flush()
+    async def _run(self) -> None:
+        while True:
+            if self._lanes:  # added by what was told while these left
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._lot.park()
+            lanes, self._lanes = self._lanes, []
+            for lane in lanes:
+                lane.flush()
 
 
 _step: trio.lowlevel.RunVar[_Step | None] = trio.lowlevel.RunVar("restsock-message-step", None)

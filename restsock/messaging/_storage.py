@@ -26,6 +26,9 @@ _log = logging.getLogger("restsock.messaging")
 
 # Seconds until a store that has failed is tried again.
 _RETRY = 1.0
+# Seconds that what need not be stored at once waits for more of its kind. New messages do not share
+# the disk with it then; those that a crash lets leave again are known to their receivers.
+_REST = 0.05
 
 T = TypeVar("T")
 
@@ -191,6 +194,7 @@ class Storage:
     async def _rest_loop(self) -> None:
         while True:
             await self._rest_due.wait()
+            await trio.sleep(_REST)
             self._rest_due = trio.Event()
             rest, self._rest = self._rest, Effects()
             self._storing.append(rest)
