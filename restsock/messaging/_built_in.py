@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from ._errors import InvalidMessage
 from ._methods import Request
 from ._statistics import MessagingHealth
@@ -62,7 +60,7 @@ def _subscribe(driver: Driver, request: Request, *, keep: bool) -> Any:
     peer = request.session.state
     if not driver.may(peer, "subscribe", channel):
         raise InvalidMessage("not allowed")
-    found = driver.engine.subscribe(peer, channel, epoch, seq, trio.current_time(), keep=keep)
+    found = driver.engine.subscribe(peer, channel, epoch, seq, driver.now(), keep=keep)
     if found is None:
         raise InvalidMessage("too many subscriptions")
     return {

@@ -203,7 +203,7 @@ class Channel:
                 await driver.park(destination)
         outbox, entry = self._add(destination, content)
         if destination.temporary:
-            engine.saved(outbox, entry, trio.current_time())
+            engine.saved(outbox, entry, driver.now())
         else:
             await driver.save(outbox, entry)
         return entry
@@ -233,7 +233,7 @@ class Channel:
         outbox, entry = self._add(destination, content)
         id = entry.id
         if destination.temporary:
-            engine.saved(outbox, entry, trio.current_time())
+            engine.saved(outbox, entry, driver.now())
         else:
             driver.save_nowait(outbox, entry)
         return id
@@ -272,19 +272,19 @@ class Channel:
         if policy == "block":
             return False
         size = content.size + DATA_OVERHEAD
-        if policy == "drop_oldest" and engine.make_room(destination, size, trio.current_time()):
+        if policy == "drop_oldest" and engine.make_room(destination, size, self._driver.now()):
             return True
         engine.counters.one(engine.counters.dropped, "outbox_full")
         raise QueueFull(f"too many messages wait for {destination.name!r}")
 
     def _add(self, destination: Destination, content: Content) -> tuple[Outbox, Entry]:
         return self._driver.engine.send_reliable(
-            destination, self.name, content.text, content.size, trio.current_time()
+            destination, self.name, content.text, content.size, self._driver.now()
         )
 
     def _send_once(self, destination: Destination, content: Content) -> str:
         outgoing = self._driver.engine.send(
-            destination, self.name, content.text, trio.current_time()
+            destination, self.name, content.text, self._driver.now()
         )
         if outgoing is None:
             raise QueueFull(f"too many messages wait for {destination.name!r}")

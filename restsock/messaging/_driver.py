@@ -82,6 +82,7 @@ class Driver:
 
     Attributes:
         engine: what it runs.
+        now: the time of its loop, for the engine; `trio.current_time` without its detours.
         open: whether it runs.
         options: as above.
         log: of what a peer can repeat.
@@ -89,6 +90,7 @@ class Driver:
     """
 
     engine: Engine
+    now: Callable[[], float]
 
     def __init__(self, store: Store, options: MessagingOptions, owner: Owner) -> None:
         self.open = False
@@ -119,6 +121,7 @@ class Driver:
             Exception: what makes the store unusable, or a handler has raised as fatal.
         """
         self._token = trio.lowlevel.current_trio_token()
+        self.now = trio.lowlevel.current_clock().current_time
         error: Exception | None = None
         await self._store.open()
         try:
@@ -159,10 +162,10 @@ class Driver:
             host=self,
             new_id=ids.uuid,
             chance=random.random,
-            wall=time.time() - trio.current_time(),
+            wall=time.time() - self.now(),
             remembers=self._store.durable,
         )
-        self._storage = Storage(self._store, self.engine, self.log)
+        self._storage = Storage(self._store, self.engine, self.log, self.now)
         for record in loaded.records:
             self.engine.restore(record)
         for mark in loaded.marks:
@@ -188,7 +191,7 @@ class Driver:
         """Ends the sessions. Nobody may wait for what does not come any more."""
         for peer in [*self.engine.peers.values()]:
             peer.link.close_soon(1001, "going away")
-            self.engine.detach(peer, trio.current_time())
+            self.engine.detach(peer, self.now())
         for lot in self._lots.values():
             lot.unpark_all()
 
@@ -379,4 +382,4 @@ class Driver:
             self._alarm = trio.Event()
             with trio.move_on_at(trio.current_time() + 86_400 if due is None else due):
                 await self._alarm.wait()
-            self.engine.tick(trio.current_time())
+            self.engine.tick(self.now())

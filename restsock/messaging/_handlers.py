@@ -177,7 +177,8 @@ class Handlers:
                 nursery.start_soon(run, handler)
 
     def _finish(self, delivery: Delivery, refusal: Refusal | None) -> None:
-        stores = self.driver.engine.finish(delivery, refusal, trio.current_time())
+        driver = self.driver
+        stores = driver.engine.finish(delivery, refusal, driver.now())
         if delivery.owner is not None and not stores:
             delivery.owner.set()  # there is nothing to wait for
 

@@ -166,7 +166,7 @@ class Messaging(ForeignPeers):
         await trio.lowlevel.checkpoint()
         self._driver.check_open()
         content = self._owner.content(channel, body, headers)
-        now = trio.current_time()
+        now = self._driver.now()
         return len(self._driver.engine.publish(channel, content.text, now))
 
     async def send_to(
@@ -416,7 +416,7 @@ class Messaging(ForeignPeers):
             raise ValueError(f"there is a session {link.id!r} already")
         session = Session(link, self._driver, self._owner)
         self._monitor.note_connected(dialed=link.dialed)
-        session.state = self._driver.engine.attach(link, trio.current_time())
+        session.state = self._driver.engine.attach(link, self._driver.now())
         session.state.owner = session
         self._owner.resubscribe(session)
         return session

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import trio
-
 from restsock.connection import failure_of
 
 from ._errors import InvalidMessage, MessagingError
@@ -131,4 +129,5 @@ class Methods:
                 )
                 error, kind = f"failed: {type(exc).__name__}", "transient"
         error = error.encode("utf-8", "replace").decode("utf-8")
-        engine.reply(peer, request.id, trio.current_time(), result=result, error=error, kind=kind)
+        now = self.driver.now()
+        engine.reply(peer, request.id, now, result=result, error=error, kind=kind)

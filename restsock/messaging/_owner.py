@@ -14,7 +14,7 @@ from ._errors import MessagingError, UnknownSession
 from ._options import MessagingOptions
 from ._session import Session
 from ._statistics import RequestCounters
-from .engine import DeadLetter, Delivery, Peer, Request
+from .engine import DeadLetter, Peer
 
 if TYPE_CHECKING:
     from ._driver import Driver
@@ -105,8 +105,8 @@ class Owner:
         self.dead_letters = DeadLetters(options.dead_letters)
         self.recovery_hooks: list[Callable[[Session, str, int | None], object]] = []
         self._options = options
-        self._handlers = handlers
-        self._methods = methods
+        # For the driver, with each message.
+        self.plan, self.handle, self.answer = handlers.plan, handlers.handle, methods.answer
         self._monitor = monitor
         self._authorize = authorize
         self._wanted: dict[str, set[str]] = {}  # subscriptions, by destination
@@ -120,18 +120,6 @@ class Owner:
         self._driver = self.dead_letters.driver = driver
 
     # --- for the driver -----------------------------------------------------------------------
-
-    def plan(self, channel: str) -> tuple[int, bool]:
-        """See there."""
-        return self._handlers.plan(channel)
-
-    async def handle(self, delivery: Delivery) -> None:
-        """See there."""
-        await self._handlers.handle(delivery)
-
-    async def answer(self, peer: Peer, request: Request) -> None:
-        """See there."""
-        await self._methods.answer(peer, request)
 
     def may(self, peer: Peer, action: str, name: str) -> bool:
         """See there."""

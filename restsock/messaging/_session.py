@@ -170,7 +170,7 @@ class Session:
             self._check_open()
             await self._driver.park(self.state.destination)
         self._check_open()
-        engine, now = self._driver.engine, trio.current_time()
+        engine, now = self._driver.engine, self._driver.now()
         outgoing = engine.message(channel, content.text, now)
         if not engine.send_to(self.state, outgoing, now):
             raise QueueFull(f"too many messages wait for the session {self.id}")
@@ -221,7 +221,7 @@ class Session:
         self._check_open()
         waiter = _Waiter()
         engine = self._driver.engine
-        outgoing = engine.ask(self.state, method, params, waiter, trio.current_time())
+        outgoing = engine.ask(self.state, method, params, waiter, self._driver.now())
         if outgoing.size > self._link.max_message:
             raise MessageTooLarge(
                 f"a request of {outgoing.size} bytes: it may have {self._link.max_message}"
@@ -299,7 +299,7 @@ class Session:
 
     def _working(self, delivery: Delivery, seconds: float) -> None:
         if self._driver.open:
-            self._driver.engine.working(delivery, seconds, trio.current_time())
+            self._driver.engine.working(delivery, seconds, self._driver.now())
 
     def call_soon(self, function: Any, *args: Any) -> None:
         """Has something called on the loop, from any thread."""
@@ -319,16 +319,16 @@ class Session:
             envelope: as it came; the payload may be anything.
             size: bytes of the message that it came in.
         """
-        self._driver.engine.receive(self.state, envelope, size, trio.current_time())
+        self._driver.engine.receive(self.state, envelope, size, self._driver.now())
 
     def writable(self) -> None:
         """There is room again, after a `Link.send` that had none."""
-        self._driver.engine.writable(self.state, trio.current_time())
+        self._driver.engine.writable(self.state, self._driver.now())
 
     def detach(self, reason: str) -> None:
         """The connection has ended. A second call does nothing."""
         if self.open:
-            self._driver.engine.detach(self.state, trio.current_time())
+            self._driver.engine.detach(self.state, self._driver.now())
             self._owner.detached(self, reason)
 
     async def ready(self) -> None:

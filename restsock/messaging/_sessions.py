@@ -138,7 +138,7 @@ class Sessions:
         await trio.lowlevel.checkpoint()
         self._driver.check_open()
         content = self._encode(channel, body, headers)
-        engine, now = self._driver.engine, trio.current_time()
+        engine, now = self._driver.engine, self._driver.now()
         outgoing = engine.message(channel, content.text, now)
         results = []
         for target in targets:

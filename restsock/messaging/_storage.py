@@ -52,11 +52,15 @@ class Storage:
         store: the store, which is open.
         engine: what it is for.
         log: of what goes wrong.
+        now: the time.
     """
 
-    def __init__(self, store: Store, engine: Engine, log: LimitLog) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, log: LimitLog, now: Callable[[], float]
+    ) -> None:
         self._engine = engine
         self._log = log
+        self._now = now
         self._store = store
         self._dirty = trio.Event()
         self._storing: list[Effects] = []  # what the tasks are at
@@ -91,12 +95,12 @@ class Storage:
                 if effects.marks:
                     await self._store.mark([*effects.marks.values()])
                 self._tell_stored(effects)
-            self._engine.flush(trio.current_time())
+            self._engine.flush(self._now())
             for effects in left:
                 await self._clean(effects)
         except Exception as exc:  # noqa: BLE001  # of any store; the peers send it again
             _log.error("the store could not keep what was handled last: %s", failure_of(exc))
-        self._engine.flush(trio.current_time())
+        self._engine.flush(self._now())
         for saving in self._to_save:
             saving.error = MessagingClosed("the messaging was closed")
             saving.done.set()
@@ -119,7 +123,7 @@ class Storage:
             except Exception as exc:
                 self._engine.withdrawn(outbox, entry)
                 raise StoreFailed(f"the store could not keep a message: {exc}") from exc
-            self._engine.saved(outbox, entry, trio.current_time())
+            self._engine.saved(outbox, entry, self._now())
             return
         saving = self._save_soon(outbox, entry)
         await saving.done.wait()
@@ -169,10 +173,10 @@ class Storage:
             self._storing.append(effects)
             if effects.marks:
                 if durable:
-                    self._engine.flush(trio.current_time())  # what does not wait for the store
+                    self._engine.flush(self._now())  # what does not wait for the store
                 await self._persist(self._store.mark, [*effects.marks.values()])
             self._tell_stored(effects)
-            self._engine.flush(trio.current_time())
+            self._engine.flush(self._now())
             if not durable:
                 await self._clean(effects)
             self._storing.remove(effects)
@@ -237,7 +241,7 @@ class Storage:
             except Exception as exc:  # noqa: BLE001  # of any store; told to who waits for it
                 error = exc
                 self._note_failure("the store failed to keep messages: %s", exc)
-            now = trio.current_time()
+            now = self._now()
             for saving in batch:
                 saving.error = error
                 if error is None:

@@ -153,6 +153,11 @@ class Outbox:
         return self._count
 
     @property
+    def pending(self) -> bool:
+        """Whether there may be more to send: messages, or word of what does not come."""
+        return bool(self._unsent or self._again or self.skip_due)
+
+    @property
     def in_flight(self) -> int:
         """How many messages are under way."""
         return len(self._in_flight) + len(self._extended)

@@ -327,7 +327,7 @@ class Sending:
         counters.by_channel(counters.sent, outbox.channel)
         if again:
             counters.redelivered += 1
-        return "sent"
+        return "sent" if outbox.pending else "last"
 
     def _send_queued(self, peer: Peer, queue: Queue[Outgoing], now: float) -> _Turn:
         if not queue:
