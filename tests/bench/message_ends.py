@@ -163,7 +163,7 @@ def main() -> None:
     if role == "serve":
         trio.run(_serve, file)
     elif role == "call":
-        trio.run(_call, file, *rest)
+        trio.run(_call, file, rest[0], rest[1])
     else:
         trio.run(_hold, file, rest[0], int(rest[1]))
 

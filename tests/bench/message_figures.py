@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.bench.figures import Results, Spread, number, ratios, select, spread
@@ -86,8 +85,10 @@ def fan_ratio(results: Results, way: str, fan: int = 0) -> Spread | None:
 
 def _fan_to_echo(fan: dict[str, Any], way: str) -> Spread | None:
     """How many times the p99 of a broadcast of websockets, with nobody stalled."""
-    of, to = ({"way": one, "where": WELL} for one in (way, FAN_ECHO))
-    return None if way == FAN_ECHO else ratios(fan["spells"], _p99, of, to)
+    if way == FAN_ECHO:
+        return None
+    cell: dict[str, object] = {"where": WELL}
+    return ratios(fan["spells"], _p99, {"way": way, **cell}, {"way": FAN_ECHO, **cell})
 
 
 def fan_rows(results: Results, fan: int) -> list[list[str]]:
@@ -132,19 +133,19 @@ def load_rows(results: Results) -> list[list[str]]:
         rate, best = load_rate(results, way), _best(results, way)
         if rate is None:
             continue
-        row = [way, str(rate), _figure(best, lambda one: one["messages"] / one["seconds"])]
+        row = [way, str(rate), _number([per_second(one) for one in best])]
         row += [_middle(best, key) for key in ("p50_ms", "p99_ms")]
         for end in ("server_cpu", "readers_cpu"):
-            known = [one for one in best if one[end] is not None]
-            row.append(_figure(known, lambda one, end=end: one[end] / one["messages"] * 1e6))
+            known = [one[end] / one["messages"] * 1e6 for one in best if one[end] is not None]
+            row.append(_number(known))
         rows.append(row)
     return rows
 
 
 def _middle(spells: list[Spell], key: str) -> str:
-    return _figure(spells, lambda spell: float(spell[key]))
+    return _number([float(spell[key]) for spell in spells])
 
 
-def _figure(spells: list[Spell], value: Callable[[Spell], float]) -> str:
-    found = spread([value(spell) for spell in spells])
+def _number(values: list[float]) -> str:
+    found = spread(values)
     return "-" if found is None else number(found.median)

@@ -87,7 +87,7 @@ async def _hold_websockets(url: str, count: int) -> None:
 
     async def hold(connection: ClientConnection) -> None:
         async for message in connection:
-            delays.note(message)
+            delays.note(str(message))
 
     async def do(order: Order) -> Order:
         return await delays.answer(order, asyncio.sleep)
@@ -113,9 +113,10 @@ async def _serve_socketio() -> None:
     app = web.Application()
     sio.attach(app)
 
-    @sio.on(CHANNEL)
     async def take(sid: str, text: str) -> str:
         return ""
+
+    sio.on(CHANNEL, take)
 
     async def send(text: str) -> None:
         await sio.emit(CHANNEL, text)

@@ -22,10 +22,9 @@ def measure(
     *,
     rounds: int,
     seconds: float,
-    few: int,
-    many: int,
-    pauses: tuple[float, float],
+    fans: tuple[tuple[int, float], ...],
     rates: tuple[int, ...],
+    senders: int = 8,
 ) -> dict[str, Any]:
     """All spells.
 
@@ -33,28 +32,26 @@ def measure(
         folder: for stores.
         rounds: in each of which all ways come one behind the other, in turning order.
         seconds: of a spell.
-        few: readers of the smaller fan-out; 1 % of them stall in half of the spells.
-        many: readers of the larger one.
-        pauses: seconds between two messages of the one and the other.
-        rates: messages per second to few readers, in rising order: as many of them are tried as
-            are held.
+        fans: readers, of whom 1 % stall in half of the spells, and seconds between two messages.
+        rates: messages per second to the readers of the first fan, in rising order: as many of
+            them are tried as are held.
+        senders: at most so many at once.
     """
     found: dict[str, Any] = {"skipped": []}
-    kinds = dict.fromkeys(way.kind for way in WAYS.values())
-    for kind in kinds:
+    for kind in dict.fromkeys(way.kind for way in WAYS.values()):
         why = skipped(kind)
         if why is not None:
             found["skipped"].append(f"SKIP messages of {kind}: {why}")
             print(found["skipped"][-1], file=sys.stderr, flush=True)
     with Ends(folder) as ends:
-        found["spells"], found["downloads"] = _one_to_one(ends, rounds, seconds)
+        found["spells"], found["downloads"] = _one_to_one(ends, rounds, seconds, senders)
     found["fans"] = []
-    for readers, pause in zip((few, many), pauses, strict=True):
+    for readers, pause in fans:
         with Ends(folder) as ends:
             fan = message_fan.Fan(ends, readers)
             spells = fan.stalls(rounds, 2 * seconds, pause)
             found["fans"].append({**fan.described, "pause": pause, "spells": spells})
-            if readers == few:
+            if "loads" not in found:
                 found["loads"] = fan.loads(min(rounds, 2), 2 * seconds, rates)
     return found
 
@@ -71,7 +68,7 @@ class _Line:
     def callers(self, count: int) -> list[subprocess.Popen[str]]:
         while len(self._callers) < count:
             caller = self._ends.call(self._kind, self._url, durable=self._durable)
-            order(caller, pump=0.2, size=100, tasks=WAYS[IN_MEMORY].tasks)  # warm
+            order(caller, pump=0.2, size=100, tasks=1)  # warm
             self._callers.append(caller)
         return self._callers[:count]
 
@@ -88,12 +85,16 @@ class _Line:
 
 
 def _one_to_one(
-    ends: Ends, rounds: int, seconds: float
+    ends: Ends, rounds: int, seconds: float, senders: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Spells of messages; and of downloads, alone and beside messages."""
     spells: list[dict[str, Any]] = []
     downloads: list[dict[str, Any]] = []
-    ways = {name: way for name, way in WAYS.items() if skipped(way.kind) is None}
+    ways = {
+        name: way._replace(senders=min(way.senders, senders))
+        for name, way in WAYS.items()
+        if skipped(way.kind) is None
+    }
     lines: dict[tuple[str, bool], _Line] = {}
     for way in ways.values():
         if (way.kind, way.durable) not in lines:
@@ -110,7 +111,7 @@ def _one_to_one(
                 way = ways[name]
                 line = lines[way.kind, way.durable]
                 note(name, "pump", size, line.pump(way, size, seconds))
-                if (way.tasks, way.senders) == (1, 1):
+                if way.tasks == WAYS[name].senders == 1:
                     figures = order(line.callers(1)[0], one=seconds, size=size)
                     note(name, ALONE, size, figures)
         [caller] = lines["restsock", False].callers(1)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import busy as busy_section
-from tests.bench import messages
 from tests.bench.events import DIRECT, EVENT_WAYS
 from tests.bench.figures import (
     Results,
@@ -22,6 +20,8 @@ from tests.bench.figures import (
     select,
     spread,
 )
+from tests.bench.message_tables import message_tables
+from tests.bench.table import Table
 from tests.bench.targets import TARGETS
 from tests.bench.ways import ASYNCIO_WAYS, BULK_WAYS, GUNICORN_TLS, WAYS, Way, reference
 from tests.bench.workloads import WORKLOADS
@@ -34,35 +34,6 @@ _KINDS = {
     "plain": "plain HTTP to an endpoint",
     "ingress": "plain HTTP to the ingress, which alone is counted",
 }
-
-
-@dataclass
-class Table:
-    """Rows of words; the first column is for names."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-
-    def text(self) -> str:
-        widths = [
-            max(len(row[column]) for row in [self.header, *self.rows])
-            for column in range(len(self.header))
-        ]
-        lines = [self.title, ""]
-        for row in [self.header, *self.rows]:
-            cells = [
-                cell.ljust(width) if column == 0 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return "\n".join(lines)
-
-    def markdown(self) -> str:
-        rule = ["---", *["--:"] * (len(self.header) - 1)]
-        lines = [f"### {self.title}", ""]
-        lines += [f"| {' | '.join(row)} |" for row in [self.header, rule, *self.rows]]
-        return "\n".join(lines)
 
 
 def tables(results: Results) -> list[Table]:
@@ -82,7 +53,7 @@ def tables(results: Results) -> list[Table]:
     if "busy" in results:
         found.append(_busy(results["busy"]))
     if "messages" in results:
-        found += _messages(results)
+        found += message_tables(results)
     if "parts" in results:
         found.append(_parts(results["parts"]))
     if "validation" in results:
@@ -244,17 +215,6 @@ def _busy(busy: dict[str, Any]) -> Table:
         f"{busy['busy']} busy connections at a steady rate, alone and beside {busy['idle']} idle"
     )
     return Table(title, ["", "requests/s", "p50 ms", "p99 ms", "listener: core"], rows)
-
-
-def _messages(results: Results) -> list[Table]:
-    latencies = ["p50 ms, one at a time", "p99", "p50 beside a download", "p99", "p99 to alone"]
-    header = ["", "acked messages/s", f"ratio to {messages.ECHO}", *latencies]
-    one = Table("Messages, one to one", header, messages.message_rows(results))
-    found = results["messages"]
-    title = f"One to {found['readers']}, a message of 100 B every {found['pause'] * 1e3:g} ms"
-    header = ["", "p50 ms", "p99", "p50, 1 % stalled", "p99", "p99 to none stalled"]
-    to = "p99 to websockets"
-    return [one, Table(title, [*header, to], messages.fan_rows(results))]
 
 
 def _parts(parts: list[dict[str, Any]]) -> Table:

@@ -15,7 +15,16 @@ from tests.bench.figures import (
     rate_ratio,
     spread,
 )
-from tests.bench.messages import FAN, IN_MEMORY, MANY_SENDERS, fan_ratio, message_ratio
+from tests.bench.message_figures import fan_ratio, load_rate, message_rate, message_ratio
+from tests.bench.message_ways import (
+    ECHO,
+    EIGHT_SENDERS,
+    FAN,
+    IN_MEMORY,
+    MANY_SENDERS,
+    ONE_SENDER,
+    SOCKETIO_PYTHON,
+)
 from tests.bench.ways import (
     ADAPTER,
     ADAPTER_TLS,
@@ -154,14 +163,36 @@ def _import(module: str, most: float) -> Target:
     return Target("import", f"import {module} to import requests", False, most, "x", ratio)
 
 
-def _messages(title: str, way: str, size: int, goal: float) -> Target:
+def _messages(title: str, way: str, goal: float, to: str = ECHO) -> Target:
     return Target(
         "messages",
-        f"messages {title}",
+        f"messages of 100 B {title}",
         True,
         goal,
         "x",
-        lambda results: message_ratio(results, way, size),
+        lambda results: message_ratio(results, way, 100, to),
+    )
+
+
+def _messages_per_second(title: str, way: str, goal: float) -> Target:
+    return Target(
+        "messages",
+        f"messages of 100 B {title}",
+        True,
+        goal,
+        "/s",
+        lambda results: message_rate(results, way, 100),
+    )
+
+
+def _stalled(title: str, fan: int) -> Target:
+    return Target(
+        "messages",
+        f"p99 of one to {title} with 1 % stalled to none",
+        False,
+        1.1,
+        "x",
+        lambda results: fan_ratio(results, FAN, fan),
     )
 
 
@@ -209,16 +240,16 @@ TARGETS = [
         "idle", "their heartbeats, listener", False, 2, "% of a core", _idle("listener_core", 100)
     ),
     Target("busy", "busy p99 beside 5,000 idle to alone", False, 1.5, "x", busy_ratio),
-    _messages("in memory, 100 B, to an echo of websockets", IN_MEMORY, 100, 0.5),
-    _messages("in SQLite, 64 senders, 100 B, to an echo of websockets", MANY_SENDERS, 100, 0.15),
-    Target(
-        "messages",
-        "p99 of a broadcast with 1 % stalled to none",
-        False,
-        1.1,
-        "x",
-        lambda results: fan_ratio(results, FAN),
-    ),
+    _messages("in memory to an echo of websockets", IN_MEMORY, 0.5),
+    _messages("in memory to python-socketio", IN_MEMORY, 2, SOCKETIO_PYTHON),
+    _messages("in SQLite, 64 tasks, to an echo of websockets", MANY_SENDERS, 0.15),
+    _messages_per_second("in memory", IN_MEMORY, 10_000),
+    _messages_per_second("in SQLite, one sender", ONE_SENDER, 3_000),
+    _messages_per_second("in SQLite, 8 senders", EIGHT_SENDERS, 3_000),
+    _messages_per_second("in SQLite, 64 tasks", MANY_SENDERS, 3_000),
+    _stalled("100", 0),
+    _stalled("1,000", 1),
+    Target("messages", "messages/s to 100 readers, p99 below 100 ms", True, 1_000, "/s", load_rate),
     _calls("ws"),
     _calls("wss"),
     _import("restsock", 1.2),

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.bench import messages, page, profiles
+from tests.bench import message_figures, message_ways, messages, node, page, profiles
 from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
 from tests.bench.idle import weigh
 from tests.bench.idle_clients import weigh as weigh_client
+from tests.bench.message_fan import STALLED, WELL, held
+from tests.bench.message_ways import ECHO, FAN, FAN_KINDS, IN_MEMORY, Ends
 from tests.bench.processes import ROOT, hear, running, tell, tree
 from tests.bench.profiling import package_of
 from tests.bench.tables import tables
@@ -61,6 +63,14 @@ def message_spell(way: str, turn: int, where: str, count: int) -> dict[str, Any]
         "p50_ms": 1.0,
         "p99_ms": 4.0 if where == messages.BESIDE else 2.0,
     }
+
+
+def load_spell(rate: int, p99: float) -> dict[str, Any]:
+    """10 readers for 2 seconds; the readers have used 0.1 s of CPU time, the sender half of it."""
+    cell = {"way": FAN, "rate": rate, "round": 0, "readers": 10, "seconds": 2.0}
+    cpu = {"server_cpu": 0.05, "readers_cpu": 0.1}
+    sent = {"sent": 2 * rate, "messages": 20 * rate}
+    return {**cell, **cpu, **sent, "p50_ms": 1.0, "p99_ms": p99}
 
 
 def test_calls_are_profiled_on_each_way(tmp_path: Path) -> None:
@@ -110,18 +120,30 @@ def results() -> Results:
             ]
         },
         "messages": {
-            "readers": 100,
-            "pause": 0.05,
             "spells": [
                 message_spell(way, turn, where, count)
                 for turn, counts in enumerate([(1000, 700), (500, 400), (800, 480)])
-                for way, count in zip((messages.ECHO, messages.IN_MEMORY), counts, strict=True)
+                for way, count in zip((ECHO, IN_MEMORY), counts, strict=True)
                 for where in ("pump", messages.ALONE, messages.BESIDE)
             ],
-            "fan": [
-                {"way": messages.FAN, "where": where, "round": 0, "p50_ms": 1.0, "p99_ms": p99}
-                for where, p99 in ((messages.WELL, 10.0), (messages.STALLED, 11.0))
+            "downloads": [
+                {"where": where, "round": 0, "mb_per_s": 200.0, "gap": {"p50_ms": 0.1, "p99_ms": p}}
+                for where, p in ((messages.ALONE, 1.0), (messages.BESIDE, 1.5))
             ],
+            "fans": [
+                {
+                    "readers": readers,
+                    "stalled": readers // 100,
+                    "pause": 0.05,
+                    "kib": {FAN: 12.0},
+                    "spells": [
+                        {"way": FAN, "where": where, "round": 0, "p50_ms": 1.0, "p99_ms": p99}
+                        for where, p99 in ((WELL, 10.0), (STALLED, 11.0))
+                    ],
+                }
+                for readers in (100, 1000)
+            ],
+            "loads": [load_spell(rate, 90.0 if rate < 200 else 110.0) for rate in (100, 150, 200)],
         },
         "busy": {"busy": 20, "idle": 500, "spells": busy},
         "calls": [
@@ -148,19 +170,84 @@ def test_a_ratio_is_taken_within_each_round(results: Results) -> None:
 
 
 def test_messages_are_compared_within_each_round(results: Results) -> None:
-    assert messages.message_ratio(results, messages.IN_MEMORY, 100) == Spread(0.7, 0.6, 0.8)
-    assert messages.message_ratio(results, messages.MANY_SENDERS, 100) is None
-    assert messages.fan_ratio(results, messages.FAN) == Spread(1.1, 1.1, 1.1)
-    rows = messages.message_rows(results)
+    assert message_figures.message_ratio(results, IN_MEMORY, 100) == Spread(0.7, 0.6, 0.8)
+    assert message_figures.message_rate(results, IN_MEMORY, 100) == Spread(960, 800, 1400)
+    assert message_figures.message_ratio(results, message_ways.MANY_SENDERS, 100) is None
+    assert message_figures.fan_ratio(results, FAN) == Spread(1.1, 1.1, 1.1)
+    rows = message_figures.message_rows(results)
     assert [row[0] for row in rows] == ["websockets, echo, 100 B", "restsock, in memory, 100 B"]
     assert rows[1][1:3] == ["960", "0.70 (0.60-0.80)"]
+    message, piece = message_figures.beside_rows(results)
+    assert message[5] == "2.00 (2.00-2.00)"
+    assert piece[1:] == ["0.10", "1.00", "0.10", "1.50", "1.50 (1.50-1.50)", "200", "200"]
 
 
-def test_messages_are_acknowledged_on_each_way(tmp_path: Path) -> None:
-    """All processes, for a moment: every spell has messages."""
-    found = messages.measure(tmp_path, rounds=1, seconds=0.05, readers=4, pause=0.01)
-    assert {spell["way"] for spell in found["spells"]} == set(messages.WAYS)
-    assert all(spell["messages"] for spell in found["spells"] + found["fan"])
+def test_a_rate_is_held_when_all_comes_in_time(results: Results) -> None:
+    spell = load_spell(100, 90.0)
+    assert held(spell)
+    assert not held({**spell, "messages": 1990})  # some were lost
+    assert not held({**spell, "sent": 180, "messages": 1800})  # the sender was too slow
+    assert not held({**spell, "p99_ms": 101.0})
+    assert message_figures.load_rate(results) == Spread(150, 150, 150)
+    (row,) = message_figures.load_rows(results)
+    assert row[1:] == ["150 (150-150)", "1500", "1.00", "90.0", "16.7", "33.3"]
+
+
+@pytest.mark.timeout(180)  # it starts twenty processes
+def test_messages_are_acknowledged_on_each_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All processes in Python, for a moment: every spell has messages. The others are named."""
+    monkeypatch.setattr(node, "MODULES", tmp_path)
+    fans = ((4, 0.01),)
+    found = messages.measure(tmp_path, rounds=1, seconds=0.05, fans=fans, rates=(20,), senders=2)
+    skipped = ("socket.io", "nats", "mqtt", "jetstream")
+    assert [line.split(":")[0] for line in found["skipped"]] == [
+        f"SKIP messages of {kind}" for kind in skipped
+    ]
+    assert capsys.readouterr().err.count("npm install") == len(skipped)
+    (fan,) = found["fans"]
+    assert {message_ways.WAYS[spell["way"]].kind for spell in found["spells"]}.isdisjoint(skipped)
+    assert {spell["way"] for spell in fan["spells"]} == set(FAN_KINDS).difference(skipped)
+    for spell in found["spells"] + fan["spells"] + found["loads"]:
+        assert spell["messages"], spell
+    assert {one["where"] for one in found["downloads"]} == {messages.ALONE, messages.BESIDE}
+
+
+@pytest.mark.parametrize("kind", ["socket.io", "mqtt", "nats", "jetstream"])
+def test_packages_from_npm_carry_messages(kind: str, tmp_path: Path) -> None:
+    why = message_ways.skipped(kind)
+    if why is not None:
+        pytest.skip(why)
+    order = message_ways.order
+    with Ends(tmp_path) as ends:
+        site = ends.serve(kind)
+        caller = ends.call(kind, site.url)
+        assert order(caller, pump=0.05, size=100, tasks=2)["messages"]
+        assert order(caller, one=0.05, size=100)["p99_ms"] > 0
+        if kind in FAN_KINDS:
+            holder = ends.hold(kind, site.url, "well", 2)
+            sent = order(site.process, fan=0.05, pause=0.01)
+            found = order(holder, since=sent["since"], expect=2 * sent["sent"])
+            assert found["messages"] == 2 * sent["sent"]
+
+
+def test_npm_installs_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package.json").write_text('{"dependencies": {"made-up": "1.2.3"}}')
+    npm = tmp_path / "npm"
+    npm.write_text('#!/bin/sh\necho "$@" >> "$0.log"\necho it broke >&2\nexit 1\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(node, "FOLDER", tmp_path)
+    monkeypatch.setattr(node, "MODULES", tmp_path / "node_modules")
+    assert node.install() == "npm install failed: it broke"
+    assert "--ignore-scripts" in (tmp_path / "npm.log").read_text()
+    package = tmp_path / "node_modules" / "made-up"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"version": "1.2.3"}')
+    assert node.install() is None  # it is there
+    assert node.versions() == {"made-up": "1.2.3"}
+    assert (tmp_path / "npm.log").read_text().count("\n") == 1
 
 
 def test_a_way_that_was_skipped_has_no_ratio(results: Results) -> None:
@@ -241,7 +328,7 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
     fairness = [{"way": way, "round": 0, **latencies} for way in FAIRNESS_WAYS]
     held = {"connections": MANY, "listener_kib": 2.0, "dialer_kib": 2.0, "listener_core": 0.01}
     calls = [{**results["calls"][0], "scheme": scheme} for scheme in SCHEMES]
-    pumped = [message_spell(way, 0, "pump", 100) for way in messages.WAYS]
+    pumped = [message_spell(way, 0, "pump", 100) for way in message_ways.WAYS]
     full = {
         **results,
         "messages": {**results["messages"], "spells": pumped},
