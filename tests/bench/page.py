@@ -8,14 +8,23 @@ from typing import Any
 
 from tests.bench.figures import Results, rate, select, spread
 from tests.bench.processes import ROOT
-from tests.bench.tables import tables
+from tests.bench.table import Table
+from tests.bench.tables import headline, section_tables
+from tests.bench.targets import TARGETS
 from tests.bench.ways import WAYS
+
+# In the order of the page.
+SECTIONS = (
+    *("rates", "asyncio", "events", "transfers", "idle", "busy", "messages"),
+    *("parts", "validation", "calls", "profiles"),
+)
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.png"
 
 _BEGIN = "<!-- figures: written by `make bench ARGS=--page` -->"
 _END = "<!-- end of figures -->"
+_SECTION = "<!-- section {} -->"
 
 _OURS, _THEIRS = "#1f6feb", "#9aa4b1"
 
@@ -32,17 +41,52 @@ def describe(machine: dict[str, Any]) -> str:
 def write_page(results: Results, page: Path = PAGE) -> None:
     """Replaces what stands between the two marks.
 
+    Sections that were not run keep what they have there. Those that were say by which run, then.
+
     Raises:
         ValueError: the page has no such marks.
     """
-    parts = [describe(results["machine"]), *results["skipped"]]
-    parts += [table.markdown() for table in tables(results)]
     text = page.read_text()
     before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    old, end, after = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"{page} has no place for the figures")
+    new = {name: _blocks(found) for name, found in section_tables(results).items()}
+    kept = {name: block for name in SECTIONS if name not in new if (block := _block(old, name))}
+    run = [describe(results["machine"]), *results["skipped"]]
+    top, _, targets = old.partition("\n### ")
+    parts = [top.strip()] if kept else run
+    parts.append(_targets(headline(results), targets if kept else ""))
+    for name in SECTIONS:
+        blocks = ([*run, *new[name]] if kept else new[name]) if name in new else kept.get(name)
+        if blocks:
+            parts += [_SECTION.format(name), *blocks]
     page.write_text("\n\n".join([before + begin, *parts, end]) + after)
+
+
+def _blocks(found: list[Table]) -> list[str]:
+    return [table.markdown() for table in found if table.rows]
+
+
+def _block(figures: str, name: str) -> list[str]:
+    """What a page has of a section; nothing if it has none."""
+    _, mark, rest = figures.partition(_SECTION.format(name))
+    block = rest.partition("<!--")[0].strip()
+    return [block] if mark and block else []
+
+
+def _targets(table: Table, old: str) -> str:
+    """The headline, with the rows of an older one for what was not measured now."""
+    rows = {}
+    for line in old.partition("\n### ")[0].splitlines():
+        words = [word.strip() for word in line.strip("|").split("|")]
+        if line.startswith("| ") and len(words) == len(table.header):
+            rows[words[0]] = words
+    rows |= {row[0]: row for row in table.rows}
+    known = [target.title for target in TARGETS]
+    ours = [title for title in rows if title not in known and title in {r[0] for r in table.rows}]
+    order = [title for title in [*known, *ours] if title in rows]
+    return Table(table.title, table.header, [rows[title] for title in order]).markdown()
 
 
 def write_plot(results: Results, plot: Path = PLOT) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.bench import busy as busy_section
@@ -38,34 +40,37 @@ _KINDS = {
 
 def tables(results: Results) -> list[Table]:
     """Those of the sections that were run, the headline first."""
-    found = [_headline(results)]
-    if "rates" in results:
-        found += [_rates(results, "rates", WAYS, workload) for workload in WORKLOADS]
-    if "asyncio" in results:
-        found += [_rates(results, "asyncio", ASYNCIO_WAYS, workload) for workload in WORKLOADS]
-    if "events" in results:
-        found.append(_events(results["events"]))
-    if "transfers" in results:
-        found += [_bulk(results), _fairness(results)]
-    if "idle" in results:
-        found.append(_idle(results["idle"]))
-        found += _weights(results["idle"])
-    if "busy" in results:
-        found.append(_busy(results["busy"]))
-    if "messages" in results:
-        found += message_tables(results)
-    if "parts" in results:
-        found.append(_parts(results["parts"]))
-    if "validation" in results:
-        found.append(validation_table(results["validation"]))
-    if "calls" in results:
-        found.append(_calls(results["calls"]))
-    if "profiles" in results:
-        found += [_threads(results["profiles"]["ways"]), _shares(results["profiles"]["ways"])]
+    found = [headline(results)]
+    for section in section_tables(results).values():
+        found += section
     return [table for table in found if table.rows]
 
 
-def _headline(results: Results) -> Table:
+def section_tables(results: Results) -> dict[str, list[Table]]:
+    """The tables of each section that was run, in the order of the page."""
+    ways = {"rates": WAYS, "asyncio": ASYNCIO_WAYS}
+    makers: dict[str, Callable[[], list[Table]]] = {
+        name: partial(_all_rates, results, name, some) for name, some in ways.items()
+    }
+    makers |= {
+        "events": lambda: [_events(results["events"])],
+        "transfers": lambda: [_bulk(results), _fairness(results)],
+        "idle": lambda: [_idle(results["idle"]), *_weights(results["idle"])],
+        "busy": lambda: [_busy(results["busy"])],
+        "messages": lambda: message_tables(results),
+        "parts": lambda: [_parts(results["parts"])],
+        "validation": lambda: [validation_table(results["validation"])],
+        "calls": lambda: [_calls(results["calls"])],
+        "profiles": lambda: [
+            _threads(results["profiles"]["ways"]),
+            _shares(results["profiles"]["ways"]),
+        ],
+    }
+    return {name: make() for name, make in makers.items() if name in results}
+
+
+def headline(results: Results) -> Table:
+    """The targets of the sections that were run, and whether they were met."""
     rows = []
     for target in TARGETS:
         if target.section not in results:
@@ -84,6 +89,10 @@ def _headline(results: Results) -> Table:
 
 def _optional(value: float | None) -> str:
     return _NONE if value is None else number(value)
+
+
+def _all_rates(results: Results, section: str, ways: dict[str, Way]) -> list[Table]:
+    return [_rates(results, section, ways, workload) for workload in WORKLOADS]
 
 
 def _rates(results: Results, section: str, ways: dict[str, Way], workload: str) -> Table:

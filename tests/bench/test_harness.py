@@ -371,6 +371,23 @@ def test_the_page_keeps_all_but_its_figures(results: Results, tmp_path: Path) ->
     assert "| restsock.Session, 1 | 600 | 3.00 (2.50-4.00) waitress | 0.75 |" in once
 
 
+def test_the_page_keeps_the_sections_that_were_not_run(results: Results, tmp_path: Path) -> None:
+    copy = tmp_path / "performance.md"
+    copy.write_text(page.PAGE.read_text())
+    page.write_page({**results, "rates": {"spells": [spell(SESSION, 0, 300)]}}, copy)
+    only = {"machine": {**results["machine"], "date": "2026-02-03"}, "skipped": []}
+    page.write_page({**only, "messages": results["messages"]}, copy)
+    text = copy.read_text()
+    assert "| restsock.Session, 1 | 600 |" in text
+    assert "| websockets, echo, 100 B | 1600 |" in text
+    _, _, section = text.partition("<!-- section messages -->")
+    assert section.strip().startswith("2026-02-03, Python 3.11")
+    assert text.count("2026-02-03") == 1
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "| met |" in line}
+    assert "0.70 (0.60-0.80)" in rows["messages of 100 B in memory to an echo of websockets"]
+    assert "1.50 (1.10-2.00)" in rows["busy p99 beside 5,000 idle to alone"]  # from before
+
+
 _FAMILY = """
 import json, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
