@@ -60,7 +60,10 @@ def beside_rows(results: Results) -> list[list[str]]:
     downloads = results["messages"]["downloads"]
     pieces = [{**one, **one["gap"]} for one in downloads]
     rows = []
-    for title, found in (("message of 100 B, acknowledged", spells), ("64 KiB of it", pieces)):
+    for title, found in (
+        ("message of 100 B, acknowledged", spells),
+        ("piece of the download", pieces),
+    ):
         row = [title]
         for where in (ALONE, BESIDE):
             row += [_middle(select(found, where=where), key) for key in ("p50_ms", "p99_ms")]
@@ -95,10 +98,10 @@ def fan_rows(results: Results, fan: int) -> list[list[str]]:
     """Delays of a message to many, with stalled readers and without; and what each weighs."""
     found = results["messages"]["fans"][fan]
     rows = []
-    for way in FAN_KINDS:
+    for way, name in FAN_KINDS.items():
         if not select(found["spells"], way=way):
             continue
-        row = [way]
+        row = [name]
         for where in (WELL, STALLED):
             mine = select(found["spells"], way=way, where=where)
             row += [_middle(mine, key) for key in ("p50_ms", "p99_ms")]
@@ -129,11 +132,11 @@ def load_rate(results: Results, way: str = FAN) -> Spread | None:
 def load_rows(results: Results) -> list[list[str]]:
     """The highest rate that each kind has held, and what a message to one reader costs then."""
     rows = []
-    for way in FAN_KINDS:
+    for way, name in FAN_KINDS.items():
         rate, best = load_rate(results, way), _best(results, way)
         if rate is None:
             continue
-        row = [way, str(rate), _number([per_second(one) for one in best])]
+        row = [name, str(rate), _number([per_second(one) for one in best])]
         row += [_middle(best, key) for key in ("p50_ms", "p99_ms")]
         for end in ("server_cpu", "readers_cpu"):
             known = [one[end] / one["messages"] * 1e6 for one in best if one[end] is not None]

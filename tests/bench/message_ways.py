@@ -55,8 +55,15 @@ WAYS = {
     MANY_SENDERS: MessageWay("restsock", durable=True, tasks=64),
 }
 FAN_ECHO = "websockets"
-# Those that send one message to many.
-FAN_KINDS = (FAN_ECHO, "python-socketio", "socket.io", "nats", "mqtt", FAN)
+# Those that send one message to many, and their names in tables.
+FAN_KINDS = {
+    FAN_ECHO: "websockets",
+    "python-socketio": "python-socketio",
+    "socket.io": "socket.io",
+    "nats": "NATS",
+    "mqtt": "aedes and mqtt.js, QoS 1",
+    FAN: "restsock",
+}
 
 _MODULES = {"websockets": ("websockets",), "python-socketio": ("socketio", "aiohttp")}
 _PACKAGES = {
