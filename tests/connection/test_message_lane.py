@@ -171,6 +171,49 @@ async def test_what_leaves_first_overtakes_what_waits() -> None:
         assert numbers(await listener.wait(5)) == [99, 0, 1, 2, 3]
 
 
+async def test_all_that_is_sent_in_one_step_leaves_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over each connection in one write; and the loop is not woken for it."""
+    dialer, listener = Ends(), Ends()
+    flushed: list[MessageLane] = []
+    flush = MessageLane.flush
+    monkeypatch.setattr(MessageLane, "flush", lambda lane: (flushed.append(lane), flush(lane)))
+    async with joined(dialer, listener):
+        flushed.clear()
+        for number in range(10):
+            send(dialer.lane, number)
+            send(listener.lane, number)
+        assert not flushed
+        assert numbers(await listener.wait(10)) == numbers(await dialer.wait(10)) == [*range(10)]
+        assert flushed == [dialer.lane, listener.lane]
+
+
+async def test_what_is_sent_while_others_leave_leaves_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialer, listener = Ends(), Ends()
+    flush = MessageLane.flush
+
+    def answer(lane: MessageLane) -> None:
+        flush(lane)
+        if answers:
+            send(dialer.lane, answers.pop())
+
+    async with joined(dialer, listener):
+        answers = [2, 1]
+        monkeypatch.setattr(MessageLane, "flush", answer)
+        send(dialer.lane, 0)
+        assert numbers(await listener.wait(3)) == [0, 1, 2]
+
+
+async def test_nobody_is_called_while_there_has_been_room_all_along() -> None:
+    dialer, listener = Ends(), Ends()
+    async with joined(dialer, listener):
+        for number in range(10):
+            send(dialer.lane, number)
+            await listener.wait(number + 1)
+        assert not dialer.resumed
+
+
 async def test_there_is_an_end_to_what_waits_and_a_call_when_there_is_room() -> None:
     dialer, listener = Ends(), Ends()
     async with joined(dialer, listener):

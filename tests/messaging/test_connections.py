@@ -132,6 +132,25 @@ async def test_what_was_sent_before_there_is_a_connection_arrives(tmp_path: Path
         assert await readings.wait(11) == list(range(11))
 
 
+async def test_a_store_forgets_what_was_handled_together(tmp_path: Path) -> None:
+    """It is not in the way of what is sent meanwhile, and gone when the messaging has ended."""
+    store = SQLiteStore(tmp_path / "out.db")
+    dialer, listener = Messaging(store), Messaging()
+    readings = Kept(listener, "readings")
+    async with joined(dialer, listener):
+        channel = dialer.channel("readings", delivery="at_least_once")
+        before = store.commits
+        begin = trio.current_time()
+        for number in range(40):
+            await channel.send(number)
+            await channel.drain()
+        forgotten = 2 + (trio.current_time() - begin) / 0.05  # how often, at most
+        assert store.commits - before <= 40 + forgotten
+        assert await readings.wait(40) == list(range(40))
+    async with Messaging(store) as after:
+        assert after.statistics().outbox_messages == 0
+
+
 async def test_an_outage_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     """The listener goes and comes back again and again, while the dialer sends."""
     store = SQLiteStore(tmp_path / "in.db")

@@ -30,6 +30,22 @@ def test_credit_is_kept_for_what_is_sent_again() -> None:
     assert pair.deliver() == [*range(20)]
 
 
+def test_what_is_sent_at_most_once_has_something_to_do_only_when_credit_is_due() -> None:
+    """A quarter of it, here."""
+    pair = Pair(right=MessagingOptions(credit_messages=8))
+    pair.exchange()
+    dirty = []
+    for number in range(4):
+        pair.left.send_once("c", number)
+        pass_on(pair.out, pair.right, pair.right_peer)
+        [delivery] = pair.right.begin()
+        pair.right.finish(delivery)
+        dirty.append(pair.right.is_dirty)
+        pair.right.settle()
+    assert dirty == [False, True, False, True]
+    assert [grant["messages"] for grant in payloads(pair.back.take(), "credit")] == [2, 2]
+
+
 def test_channels_of_one_peer_take_turns() -> None:
     pair = Pair(right=MessagingOptions(credit_messages=6))
     pair.exchange()
