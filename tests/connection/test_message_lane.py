@@ -178,7 +178,12 @@ async def test_all_that_is_sent_in_one_step_leaves_together(
     dialer, listener = Ends(), Ends()
     flushed: list[MessageLane] = []
     flush = MessageLane.flush
-    monkeypatch.setattr(MessageLane, "flush", lambda lane: (flushed.append(lane), flush(lane)))
+
+    def note(lane: MessageLane) -> None:
+        flushed.append(lane)
+        flush(lane)
+
+    monkeypatch.setattr(MessageLane, "flush", note)
     async with joined(dialer, listener):
         flushed.clear()
         for number in range(10):
