@@ -1,4 +1,7 @@
-"""Which flags of the command, and which keys of a hub's file, tests show the effect of.
+"""Which flags of the command, and which keys of files, tests show the effect of.
+
+The files are that of a hub, and those of inputs and outputs: their keys are `connector.mode` where
+both have them, else `input.channel` or `output.port`.
 
 A test claims some: `@pytest.mark.covers("forward --only", "ingress.rate")`. If it has not used one
 of them in the end, it fails; and a flag or key that no test claims fails the test that goes through
@@ -19,10 +22,15 @@ import pytest
 from msgspec import inspect
 
 from restsock.cli._main import command
+from restsock.connectors._config import load_tables
+from restsock.connectors._tables import InputTables, OutputTables
 from restsock.hub import Config, ConfigError, load
 from restsock.hub._tables import Tables
 
 TESTS = Path(__file__).parent
+
+# The verbs whose files are those of connectors.
+CONNECTORS: dict[str, type[msgspec.Struct]] = {"input": InputTables, "output": OutputTables}
 
 # Options that all verbs have from the same code: to be claimed once, without a verb.
 SHARED = frozenset(
@@ -75,9 +83,10 @@ def _flag(verb: str, option: click.Option) -> str:
     return name if name in SHARED and f"{verb} {name}" not in OWN else f"{verb} {name}"
 
 
-def keys(kind: Any = None, path: str = "") -> set[str]:
-    """All keys that the file of a hub can have, as `route.host`."""
-    kind = inspect.type_info(Tables) if kind is None else kind
+def keys(kind: Any = Tables, path: str = "") -> set[str]:
+    """All keys that a file can have, that of a hub by default, as `route.host`."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        kind = inspect.type_info(kind)
     if isinstance(kind, inspect.Metadata):
         kind = kind.type
     if isinstance(kind, inspect.UnionType):
@@ -92,6 +101,18 @@ def keys(kind: Any = None, path: str = "") -> set[str]:
     return set().union(*(keys(field.type, f"{path}{field.encode_name}.") for field in kind.fields))
 
 
+def connector_keys() -> set[str]:
+    """All keys that the files of inputs and outputs can have, as they are claimed."""
+    return {_shared(key) for verb, kind in CONNECTORS.items() for key in keys(kind, f"{verb}.")}
+
+
+def _shared(key: str) -> str:
+    """A key of both as `connector.…`."""
+    table = key.split(".")[1]
+    both = all(table in kind.__struct_fields__ for kind in CONNECTORS.values())
+    return f"connector.{key.partition('.')[2]}" if both and table != "ports" else key
+
+
 # --- what is used ---------------------------------------------------------------------------------
 
 
@@ -100,8 +121,13 @@ def note_command(args: Sequence[str], folder: Path | None = None) -> set[str]:
     found = set(_flags_in(args))
     for flag, value in pairwise(args):
         if flag in ("-c", "--config"):
+            path = (folder or Path()) / value
             try:
-                found |= set(_keys_in(load((folder or Path()) / value)))
+                if args[0] in CONNECTORS:
+                    tables = load_tables(CONNECTORS[args[0]], path)
+                    found |= {_shared(key) for key in _differences(tables, f"{args[0]}.")}
+                else:
+                    found |= set(_keys_in(load(path)))
             except (ConfigError, OSError):
                 pass  # it is a wrong one, on purpose
     _used.update(found)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +32,14 @@ _STDIN = 0
 _config_option = click.option(
     "-c", "--config", "path", type=PATH, required=True, help="The file, in JSON or TOML."
 )
+_nats_option = click.option(
+    "--nats",
+    metavar="URL",
+    multiple=True,
+    envvar="RESTSOCK_NATS",
+    show_envvar=True,
+    help="The server of ports of NATS, in the place of the file's; may be repeated.",
+)
 _health_option = click.option(
     "--health", type=ADDRESS, help="Answer /health and /metrics here, for monitoring."
 )
@@ -39,64 +47,104 @@ _health_option = click.option(
 
 @click.command("input", short_help="Take messages from WebSockets, and write them as lines.")
 @_config_option
+@_nats_option
 @_health_option
 @output_options
-def input_command(*, output: Output, path: Path, health: tuple[str, int] | None) -> int:
+def input_command(
+    *, output: Output, path: Path, nats: tuple[str, ...], health: tuple[str, int] | None
+) -> int:
     """Take messages from plain WebSockets, and write each as a line of JSON on stdout.
 
     \b
     restsock input --config input.json | your-program
 
-    A message is acknowledged once its line is written. SIGTERM and Ctrl-C finish what was read. The
-    file is that of StreamKit's WebSocket input; docs/connectors.md has its keys. Where it listens
-    beyond loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if
-    all may.
+    With ports of NATS in the file, they are published there instead. A message is acknowledged once
+    its line is written, or NATS has it. SIGTERM and Ctrl-C finish what was read. The file is that
+    of StreamKit's WebSocket input; docs/connectors.md has its keys. Where it listens beyond
+    loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if all
+    may.
     """
     from restsock.connectors import load_input
 
-    config = _load(load_input, path)
+    config = _load(partial(load_input, path, nats=nats), path)
     import trio
 
-    return trio.run(_input, config, output, health)
+    with _says(path):
+        return trio.run(_input, config, output, health)
 
 
 @click.command("output", short_help="Send lines from stdin to WebSockets.")
 @_config_option
+@_nats_option
 @_health_option
 @output_options
-def output_command(*, output: Output, path: Path, health: tuple[str, int] | None) -> int:
+def output_command(
+    *, output: Output, path: Path, nats: tuple[str, ...], health: tuple[str, int] | None
+) -> int:
     """Send each line of JSON from stdin to all plain WebSockets that are connected.
 
     \b
     your-program | restsock output --config output.json
 
-    It reads nothing while nobody is connected, and ends after the last line is sent; with
-    delivery_mode at-least-once, acknowledged. Exit code 1 tells that not all were. The file is that
-    of StreamKit's WebSocket output; docs/connectors.md has its keys. Where it listens beyond
-    loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if all
-    may.
+    With ports of NATS in the file, messages come from there instead. It reads nothing while nobody
+    is connected, and ends after the last line is sent; with delivery_mode at-least-once,
+    acknowledged. Exit code 1 tells that not all were. The file is that of StreamKit's WebSocket
+    output; docs/connectors.md has its keys. Where it listens beyond loopback, auth in the file (or
+    client_ca) says who may connect; a line on stderr tells if all may.
     """
     from restsock.connectors import load_output
 
-    config = _load(load_output, path)
+    config = _load(partial(load_output, path, nats=nats), path)
     import trio
 
-    return trio.run(_output, config, output, health)
+    with _says(path):
+        return trio.run(_output, config, output, health)
 
 
-def _load(load: Callable[[Path], C], path: Path) -> C:
-    from restsock.hub import ConfigError
-
+def _load(load: Callable[[], C], path: Path) -> C:
     from ._variables import check_variables
 
     check_variables()
+    with _says(path):
+        try:
+            return load()
+        except OSError as exc:
+            name = exc.filename or path
+            raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
+
+
+@contextmanager
+def _says(path: Path) -> Iterator[None]:
+    """Says what is wrong with the file."""
+    from restsock.hub import ConfigError
+
     try:
-        return load(path)
+        yield
     except ConfigError as exc:
         raise Failure(f"{path}: {exc}", "docs/connectors.md has all keys") from None
-    except OSError as exc:
-        name = exc.filename or path
-        raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
+
+
+class _Whole:
+    """A carrier and what is around it, such as NATS: closed when all of it has come to its end.
+
+    Entered around that.
+    """
+
+    def __init__(self, carrier: Carrier) -> None:
+        import trio
+
+        self.carrier = carrier
+        self._ended = trio.Event()
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._ended.set()
+
+    async def aclose(self, *, grace: float | None = None) -> None:
+        await self.carrier.aclose(grace=grace)
+        await self._ended.wait()
 
 
 async def _input(config: InputConfig, output: Output, health: tuple[str, int] | None) -> int:
@@ -104,11 +152,11 @@ async def _input(config: InputConfig, output: Output, health: tuple[str, int] | 
 
     from ._peer import Signals
 
-    carrier = Carrier(config)
-    signals = Signals(carrier)
-    async with signals.drained():
-        run = partial(run_input, carrier, config.channel, write_line)
-        await _with_health(carrier, run, output, health, config.channel)
+    whole = _Whole(Carrier(config))
+    signals = Signals(whole)
+    async with signals.drained(), whole:
+        run = partial(run_input, whole.carrier, config, write_line)
+        await _with_health(whole.carrier, run, output, health, config.channel)
     return 0 if signals.exit_code is None else signals.exit_code
 
 
@@ -117,11 +165,11 @@ async def _output(config: OutputConfig, output: Output, health: tuple[str, int] 
 
     from ._peer import Signals
 
-    carrier = Carrier(config)
-    signals = Signals(carrier)
-    async with signals.drained():
-        run = partial(run_output, carrier, config, partial(os.read, _STDIN, _CHUNK))
-        sent = await _with_health(carrier, run, output, health, config.subject)
+    whole = _Whole(Carrier(config))
+    signals = Signals(whole)
+    async with signals.drained(), whole:
+        run = partial(run_output, whole.carrier, config, partial(os.read, _STDIN, _CHUNK))
+        sent = await _with_health(whole.carrier, run, output, health, config.subject)
     if sent.refused or sent.lost:
         raise Failure(
             f"{sent.messages} messages were sent; {sent.refused} lines were none,"

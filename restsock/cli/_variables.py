@@ -12,7 +12,7 @@ import click
 __all__ = ["check_variables"]
 
 _PREFIX = "RESTSOCK_"
-_KNOWN = ("RESTSOCK_ADMIN", "RESTSOCK_HUB", "RESTSOCK_TOKEN")
+_KNOWN = ("RESTSOCK_ADMIN", "RESTSOCK_HUB", "RESTSOCK_NATS", "RESTSOCK_TOKEN")
 # What Kubernetes sets by itself for services whose names begin with "restsock".
 _OF_SERVICES = re.compile(
     r"RESTSOCK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_[A-Z]+(?:_\w+)?)?)"

@@ -151,6 +151,11 @@ class OpenWebSocket(Fields):
         """What those get who use it now; `None` while it is open."""
         return self._closed or self._no_more
 
+    async def wait_closed(self) -> None:
+        """Waits until it is certain how it was closed: `close_code` has it. Raises nothing."""
+        while self._closed is None:
+            await self._changed.wait()
+
     # --- sending ----------------------------------------------------------------------------
 
     @property

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier", "is_idle"]
 
-# How often is looked whether all is sent, in seconds; and how long, where nobody says otherwise.
-_LOOK = 0.01
+# How long it waits until all is sent, in seconds, where nobody says otherwise.
 _GRACE = 5.0
 
 
@@ -33,6 +32,7 @@ class Carrier:
     Attributes:
         messaging: has the sessions, the counters and the health.
         closing: whether it is to end.
+        scope: around all that enters it; cancelled when it is closed before that.
 
     Raises:
         OSError: on entering: it cannot listen there.
@@ -44,10 +44,12 @@ class Carrier:
             authorize=lambda session, action, name: config.answers or action != "call",
         )
         self.closing = False
+        self.scope = trio.CancelScope()
+        self._entered = False
         self._config = config
         self._server: Server | None = None
         self._failure: HandshakeError | WebSocketRefused | None = None
-        self._scope = trio.CancelScope()
+        self._dialing = trio.CancelScope()
         self._ended = trio.Event()
         self._context: AbstractAsyncContextManager[None] | None = None
 
@@ -92,31 +94,37 @@ class Carrier:
             grace: seconds that this may take.
         """
         self.closing = True
-        if self._server is None:
-            with trio.move_on_after(_GRACE if grace is None else grace):
+        if not self._entered:
+            self.scope.cancel()
+        with trio.move_on_after(_GRACE if grace is None else grace):
+            # What an input gives back while it listens, the server waits for.
+            if self._server is None or isinstance(self._config, OutputConfig):
+                sessions = self.messaging.sessions
+                await self.messaging.wait_until(lambda: not len(sessions) or self.drained)
+            if self._server is None:
                 await self._hang_up()
         if self._server is not None:
             await self._server.aclose(grace=grace)
-        self._scope.cancel()
+        self._dialing.cancel()
         self._ended.set()
 
+    @property
+    def drained(self) -> bool:
+        """Whether all is written that was sent, and acknowledged where it is sent until it is."""
+        left = self.messaging.statistics().outbox_messages
+        return not left and all(map(is_idle, self.messaging.sessions))
+
     async def _hang_up(self) -> None:
-        """Waits until all is written, and closes the connection that was dialed."""
-        while True:
-            if all(map(is_idle, self.messaging.sessions)):
-                break
-            await trio.sleep(_LOOK)
+        """Closes the connection that was dialed."""
         dialed = [*self.messaging.sessions]
         for session in dialed:
             session.close_soon()
-        while True:
-            if not any(session.open for session in dialed):
-                break
-            await trio.sleep(_LOOK)
+        await self.messaging.wait_until(lambda: not any(session.open for session in dialed))
 
     # ------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Carrier:
+        self._entered = True
         self._context = self._run()
         await self._context.__aenter__()
         return self
@@ -145,10 +153,10 @@ class Carrier:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._dial, place)
                     yield
-                    self._scope.cancel()
+                    self._dialing.cancel()
 
     async def _dial(self, place: Dial) -> None:
-        with self._scope:
+        with self._dialing:
             try:
                 await self.messaging.dial(
                     place.url,

@@ -5,8 +5,7 @@ A configuration is right if this can be made of it, so nothing is bound or diale
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -29,7 +28,9 @@ from restsock.messaging import (
 from restsock.tls import ClientTLS, ServerTLS
 from restsock.websockets import ConnectOptions, Endpoint, EndpointOptions, Reconnect
 
-from ._ports import check_ports
+from ._keys import at_key
+from ._nats import NatsConfig, nats_config
+from ._ports import Sink, Source, sinks_of, sources_of
 from ._tables import ClientTable, InputTables, OutputTables, ServerTable
 
 __all__ = ["Dial", "InputConfig", "Listen", "OutputConfig", "load_input", "load_output"]
@@ -81,6 +82,7 @@ class _Config:
     dialect: Semstreams
     options: MessagingOptions
     answers: bool
+    nats: NatsConfig | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +94,15 @@ class InputConfig(_Config):
         dialect: what its peers speak.
         options: of its messaging.
         answers: whether requests of peers are answered.
+        nats: where the ports of NATS are; `None` if there are none.
         channel: of the messages that come.
+        sinks: where they go.
+        control: a subject of NATS for requests; `None` if they are answered here.
     """
 
     channel: str
+    sinks: Sequence[Sink]
+    control: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,41 +116,54 @@ class OutputConfig(_Config):
         answers: whether requests of peers are answered.
         reliable: whether messages are kept until a peer has acknowledged them.
         passthrough: whether they leave as they are, without a subject and a time.
-        subject: what is said in them.
+        subject: what is said in those that were lines.
+        nats: where the ports of NATS are; `None` if there are none.
+        sources: where they come from.
     """
 
     reliable: bool
     passthrough: bool
     subject: str
+    sources: Sequence[Source]
 
 
 _Tables: TypeAlias = "InputTables | OutputTables"
 
 
-def load_input(path: Path) -> InputConfig:
+def load_input(path: Path, *, nats: Sequence[str] = ()) -> InputConfig:
     """Reads the file of an input, in TOML if its name ends with `.toml`, else in JSON.
+
+    Args:
+        path: the file.
+        nats: URLs of servers of NATS, in the place of those in the file.
 
     Raises:
         ConfigError: something in it is wrong; it says which key.
         OSError: it, or a file that it names, cannot be read.
     """
-    tables = _load(InputTables, path)
+    tables = load_tables(InputTables, path)
     common = _common(tables, "drop_oldest")
-    with _at("channel"):
+    with at_key("channel"):
         dialect = Semstreams(channel=tables.channel)
-    return InputConfig(**common, dialect=dialect, channel=tables.channel)
+    sinks = sinks_of(tables)
+    return InputConfig(
+        **common,
+        dialect=dialect,
+        channel=tables.channel,
+        nats=nats_config(tables.nats, nats, sinks.data, sinks.control),
+        sinks=sinks.data,
+        control=sinks.control,
+    )
 
 
-def load_output(path: Path) -> OutputConfig:
+def load_output(path: Path, *, nats: Sequence[str] = ()) -> OutputConfig:
     """Reads the file of an output; see `load_input`.
 
     Raises:
         ConfigError: likewise.
         OSError: likewise.
     """
-    tables = _load(OutputTables, path)
-    if tables.subjects is not UNSET:
-        raise ConfigError("subjects", "this version has no NATS; messages are lines on stdin")
+    tables = load_tables(OutputTables, path)
     flat: dict[str, Any] = {"http_port": tables.port, "path": tables.path}
     given = {name: value for name, value in flat.items() if value is not UNSET}
     if given:
@@ -152,21 +172,30 @@ def load_output(path: Path) -> OutputConfig:
             raise ConfigError(key, "there is a table server, too: it goes in there")
         server = ServerTable(**{"path": "/ws", **given})
         tables = msgspec.structs.replace(tables, server=server)
-    with _at("ack_timeout"):
+    with at_key("ack_timeout"):
         ack_timeout = go_duration(tables.ack_timeout)
     common = _common(tables, "block", ack_timeout=ack_timeout)
-    with _at("subject"):
+    with at_key("subject"):
         dialect = Semstreams(channel=tables.subject)
+    sources = sources_of(tables)
     return OutputConfig(
         **common,
         dialect=dialect,
         reliable=tables.delivery_mode == "at-least-once",
         passthrough=tables.passthrough,
         subject=tables.subject,
+        nats=nats_config(tables.nats, nats, sources, None),
+        sources=sources,
     )
 
 
-def _load(kind: type[T], path: Path) -> T:
+def load_tables(kind: type[T], path: Path) -> T:
+    """Reads a file by its tables alone.
+
+    Raises:
+        ConfigError: something in it is wrong; it says which key.
+        OSError: it cannot be read.
+    """
     path = path.absolute()
     try:
         text = path.read_text("utf-8")
@@ -186,7 +215,6 @@ def _load(kind: type[T], path: Path) -> T:
 
 def _common(tables: _Tables, on_full: QueuePolicy, **more: Any) -> dict[str, Any]:
     """What both kinds have."""
-    check_ports(tables.ports)
     auth = msgspec.to_builtins(tables.auth)
     place: Listen | Dial
     if tables.mode == "server":
@@ -198,11 +226,11 @@ def _common(tables: _Tables, on_full: QueuePolicy, **more: Any) -> dict[str, Any
             raise ConfigError("client", 'there is no such table, and the mode is "client"')
         place = _dial(tables.client, auth)
     bidirectional, pressure = tables.bidirectional, tables.backpressure
-    with _at("bidirectional.request_timeout"):
+    with at_key("bidirectional.request_timeout"):
         ask_timeout = go_duration(bidirectional.request_timeout)
         MessagingOptions(ask_timeout=ask_timeout)
     for key, value in more.items():
-        with _at(key):
+        with at_key(key):
             MessagingOptions(**{key: value})
     options = MessagingOptions(
         ask_timeout=ask_timeout,
@@ -220,9 +248,9 @@ def _listen(table: ServerTable, auth: dict[str, Any]) -> Listen:
         raise ConfigError("server.path", f"a path begins with a slash, not {table.path!r}")
     tls = None
     if table.tls is not None:
-        with _at("server.tls"):
+        with at_key("server.tls"):
             tls = ServerTLS(table.tls.certificate, table.tls.key, client_ca=table.tls.client_ca)
-    with _at("auth"):
+    with at_key("auth"):
         authenticator = authenticator_from(auth)
     options = EndpointOptions(
         auth=authenticator,
@@ -231,39 +259,28 @@ def _listen(table: ServerTable, auth: dict[str, Any]) -> Listen:
         compression=table.enable_compression,
         path=table.path,
     )
-    with _at("server.allowed_origins"):
+    with at_key("server.allowed_origins"):
         Endpoint(_serve_nobody, **options)
     return Listen(host=table.host or None, port=table.http_port, tls=tls, options=options)
 
 
 def _dial(table: ClientTable, auth: dict[str, Any]) -> Dial:
-    with _at("client.url"):
+    with at_key("client.url"):
         secure = parse_url(table.url).tls
-    with _at("client.reconnect"):
+    with at_key("client.reconnect"):
         reconnect = Reconnect.from_mapping(msgspec.to_builtins(table.reconnect))
     options = ConnectOptions(compression=True)
     if table.tls is not None:
         if not secure:
             raise ConfigError("client.tls", "the URL begins with ws://, which has no TLS")
-        with _at("client.tls"):
+        with at_key("client.tls"):
             options["tls"] = ClientTLS(
                 ca=table.tls.ca, certificate=table.tls.certificate, key=table.tls.key
             )
-    with _at("auth"):
+    with at_key("auth"):
         options["auth"] = credentials_from(auth)
     return Dial(url=table.url, reconnect=reconnect, options=options)
 
 
 async def _serve_nobody(websocket: object) -> None:
     """Of an endpoint that is only made to have its arguments checked."""
-
-
-@contextmanager
-def _at(key: str) -> Iterator[None]:
-    """Says which key it is whose value cannot be used."""
-    try:
-        yield
-    except OSError as exc:
-        raise ConfigError(key, str(exc)) from None
-    except ValueError as exc:
-        raise ConfigError(key, str(exc)) from None

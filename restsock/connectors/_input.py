@@ -1,43 +1,57 @@
-"""`run_input`: from peers to lines."""
+"""`run_input`: from peers to lines, and to NATS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock.messaging import MessageStream
+from restsock.messaging import AskFailed, MessageStream
+from restsock.messaging.bridge import publish_to
 
 from ._carrier import Carrier
 from ._lines import line_of
+from ._nats import check_streams, publisher_of
+
+if TYPE_CHECKING:
+    from restsock.messaging import Request
+    from restsock.messaging.nats import Nats
+
+    from ._config import InputConfig
 
 __all__ = ["run_input"]
 
 
 async def run_input(
     carrier: Carrier,
-    channel: str,
+    config: InputConfig,
     write: Callable[[bytes], object],
     *,
     on_ready: Callable[[], object] | None = None,
 ) -> None:
-    """Takes messages from peers until the carrier is closed, and writes each as a line of JSON.
+    """Takes messages from peers until the carrier is closed, and hands each on to all ports.
 
-    A message is acknowledged when `write` has returned. If cancelled, messages that were not
-    acknowledged are sent again by peers that do that.
+    For a port on stdout, each is written as a line of JSON. A message is acknowledged when all
+    ports that are required have it: `write` has returned, or NATS has confirmed it. If cancelled,
+    messages that were not acknowledged are sent again by peers that do that.
 
     Args:
-        carrier: of an `InputConfig`; it is entered here.
-        channel: of that.
+        carrier: of the configuration; it is entered here.
+        config: made by `load_input`.
         write: writes a line, and has it flushed. It is called in a thread, and may block.
         on_ready: is called on the loop, once peers can connect.
 
     Raises:
+        ConfigError: there is no stream of JetStream for a port; it names the key.
+        BrokerUnavailable: there is no NATS, or no JetStream.
         OSError: what `write` raises; or the carrier cannot listen.
         WebSocketRefused: as of `Carrier.wait_closed`.
         HandshakeError: likewise.
     """
-    failures: list[OSError] = []
+    failures: list[Exception] = []
 
     async def write_all(stream: MessageStream) -> None:
         try:
@@ -49,18 +63,59 @@ async def run_input(
             failures.append(exc)
             await carrier.aclose(grace=0)
 
-    refused: BaseException | None = None
-    stream = carrier.messaging.messages(channel)
-    async with carrier, trio.open_nursery() as nursery:
-        nursery.start_soon(write_all, stream)
-        if on_ready is not None:
-            on_ready()
-        try:
-            await carrier.wait_closed()
-        except Exception as exc:  # noqa: BLE001  # raised below, where no nursery wraps it
-            refused = exc
-        nursery.cancel_scope.cancel()
+    stdio = any(sink.type == "stdio" for sink in config.sinks)
+    with carrier.scope:
+        async with AsyncExitStack() as stack:
+            if config.nats is not None:
+                nats = await stack.enter_async_context(config.nats.make())
+                await check_streams(nats, config.sinks)
+                _add_handlers(carrier, config, nats)
+            stream = carrier.messaging.messages(config.channel) if stdio else None
+            await stack.enter_async_context(carrier)
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            if stream is not None:
+                nursery.start_soon(write_all, stream)
+            if on_ready is not None:
+                on_ready()
+            try:
+                await carrier.wait_closed()
+            except Exception as exc:  # noqa: BLE001  # raised below, where no nursery wraps it
+                failures.append(exc)
+            nursery.cancel_scope.cancel()
     if failures:
         raise failures[0]
-    if refused is not None:
-        raise refused
+
+
+def _add_handlers(carrier: Carrier, config: InputConfig, nats: Nats) -> None:
+    messaging = carrier.messaging
+    for sink in config.sinks:
+        if sink.type != "stdio":
+            add = messaging.on(config.channel, required=sink.required, ordered=sink.ordered)
+            add(publish_to(publisher_of(nats, sink), sink.subject))
+    if config.control is not None:
+        subject = f"{config.control}.request"
+        messaging.method("*")(_asks(nats, subject, config.options.ask_timeout))
+
+
+def _asks(nats: Nats, subject: str, timeout: float) -> Callable[[Request], Awaitable[Any]]:
+    """A method that has its requests answered by whoever listens to a subject of NATS."""
+
+    async def ask(request: Request) -> Any:
+        asked = {"method": request.method, "params": request.params}
+        answer = await nats.ask(subject, json.dumps(asked).encode(), timeout=timeout)
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise AskFailed("an answer of NATS that is not JSON") from None
+        if not isinstance(found, dict):
+            return found
+        if {"stream", "seq"} <= found.keys() <= {"stream", "seq", "domain", "duplicate"}:
+            raise AskFailed(f"nobody answers on {subject!r}: a stream has it among its subjects")
+        if found.get("status") == "error":
+            error = found.get("error")
+            raise AskFailed(error if isinstance(error, str) else "failed")
+        if found.get("status") == "ok" and "result" in found:
+            return found["result"]
+        return found
+
+    return ask

@@ -15,13 +15,16 @@ __all__ = [
     "BidirectionalTable",
     "ClientTLSTable",
     "ClientTable",
+    "InputPortsTable",
     "InputTables",
+    "NatsTable",
+    "OutputPortsTable",
     "OutputTables",
-    "PortTable",
-    "PortsTable",
     "ReconnectTable",
     "ServerTLSTable",
     "ServerTable",
+    "SinkTable",
+    "SourceTable",
 ]
 
 File = Annotated[str, Meta(extra={"file": True})]
@@ -31,6 +34,7 @@ GoDuration: TypeAlias = "str | int"
 """Text such as `"1s"` or `"1m30s"`, or whole nanoseconds; see `go_duration`."""
 
 Mode = Literal["server", "client"]
+PortType = Literal["stdio", "nats", "jetstream"]
 OnFull = Literal["drop_oldest", "drop_newest", "block", "disconnect"]
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -113,21 +117,60 @@ class BackpressureTable(_Table, frozen=True, kw_only=True):
     on_full: OnFull | UnsetType = UNSET
 
 
-class PortTable(_Table, frozen=True, kw_only=True):
-    """One of `ports.inputs` or `ports.outputs`."""
-
+class _PortTable(_Table, frozen=True, kw_only=True):
     name: str
-    type: Literal["stdio", "nats", "jetstream"]
+    type: PortType = "nats"
     subject: str = ""
     required: bool = True
     description: str = ""
+    interface: str = ""
 
 
-class PortsTable(_Table, frozen=True, kw_only=True):
-    """`ports`: the other end."""
+class SinkTable(_PortTable, frozen=True, kw_only=True):
+    """One of `ports.outputs` of an input: where messages go."""
 
-    inputs: tuple[PortTable, ...] = ()
-    outputs: tuple[PortTable, ...] = ()
+    ordered: bool = True
+
+
+class SourceTable(_PortTable, frozen=True, kw_only=True):
+    """One of `ports.inputs` of an output: where messages come from."""
+
+    stream_name: str = ""
+    consumer_name: str = ""
+    queue: str = ""
+    window: Count | UnsetType = UNSET
+
+
+class InputPortsTable(_Table, frozen=True, kw_only=True):
+    """`ports` of an input."""
+
+    outputs: tuple[SinkTable, ...] = ()
+    inputs: Any = ()
+
+
+class OutputPortsTable(_Table, frozen=True, kw_only=True):
+    """`ports` of an output."""
+
+    inputs: tuple[SourceTable, ...] = ()
+    outputs: Any = ()
+
+
+class NatsTable(_Table, frozen=True, kw_only=True):
+    """`nats`: the server of the ports, and who this side is there. Secrets are elsewhere."""
+
+    servers: tuple[str, ...] = ()
+    credentials: File | None = None
+    nkey_seed: File | None = None
+    user: str = ""
+    password_env: str = ""
+    password_file: File | None = None
+    token_env: str = ""
+    token_file: File | None = None
+    tls: ClientTLSTable | None = None
+    tls_first: bool = False
+    name: str = "restsock"
+    ready_timeout: GoDuration = "15s"
+    ack_timeout: GoDuration = "5s"
 
 
 class _Connector(_Table, frozen=True, kw_only=True):
@@ -137,13 +180,14 @@ class _Connector(_Table, frozen=True, kw_only=True):
     auth: AuthTable = AuthTable()
     bidirectional: BidirectionalTable = BidirectionalTable()
     backpressure: BackpressureTable = BackpressureTable()
-    ports: PortsTable = PortsTable()
+    nats: NatsTable | None = None
 
 
 class InputTables(_Connector, frozen=True, kw_only=True):
     """The whole file of an input."""
 
     channel: str = "data"
+    ports: InputPortsTable = InputPortsTable()
 
 
 class OutputTables(_Connector, frozen=True, kw_only=True):
@@ -153,6 +197,7 @@ class OutputTables(_Connector, frozen=True, kw_only=True):
     ack_timeout: GoDuration = "5s"
     passthrough: bool = False
     subject: str = "stdin"
-    subjects: Any = UNSET
+    subjects: tuple[str, ...] = ()
+    ports: OutputPortsTable = OutputPortsTable()
     port: PortNumber | UnsetType = UNSET
     path: str | UnsetType = UNSET

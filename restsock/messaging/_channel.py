@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ._errors import InvalidMessage, MessageTooLarge, MessagingUnavailable, QueueFull
+from ._errors import InvalidMessage, MessageTooLarge, MessagingUnavailable, QueueFull, SessionClosed
 from .engine import (
     DATA_OVERHEAD,
     Destination,
@@ -151,6 +151,7 @@ class Channel:
             MessageTooLarge: it is larger than an envelope may be.
             MessagingUnavailable: the peer is connected, and knows no messaging.
             QueueFull: there is no room, and the policy is to say so.
+            SessionClosed: it is for a session without a name, which has ended.
             StoreFailed: the store could not keep it.
             MessagingClosed: the messaging is not open.
         """
@@ -277,12 +278,19 @@ class Channel:
         engine.counters.one(engine.counters.dropped, "outbox_full")
         raise QueueFull(f"too many messages wait for {destination.name!r}")
 
+    def _check_there(self, destination: Destination) -> None:
+        """Nobody would come back for what is sent to a session that has ended."""
+        if destination.temporary and not destination.peers:
+            raise SessionClosed("the session has ended", may_have_run=False)
+
     def _add(self, destination: Destination, content: Content) -> tuple[Outbox, Entry]:
+        self._check_there(destination)
         return self._driver.engine.send_reliable(
             destination, self.name, content.text, content.size, self._driver.now()
         )
 
     def _send_once(self, destination: Destination, content: Content) -> str:
+        self._check_there(destination)
         outgoing = self._driver.engine.send(
             destination, self.name, content.text, self._driver.now()
         )

@@ -110,6 +110,7 @@ class Driver:
         self._busy = 0  # runners, and answers
         self._idle = trio.lowlevel.ParkingLot()
         self._lots: dict[Destination | Peer, trio.lowlevel.ParkingLot] = {}
+        self._watching = trio.lowlevel.ParkingLot()
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -194,6 +195,7 @@ class Driver:
             self.engine.detach(peer, self.now())
         for lot in self._lots.values():
             lot.unpark_all()
+        self.changed()
 
     def check_open(self) -> None:
         """Raises `MessagingClosed` unless it runs."""
@@ -287,6 +289,17 @@ class Driver:
             if not lot and self._lots.get(what) is lot:
                 del self._lots[what]
 
+    async def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Waits until a function gives true; see `Messaging.wait_until`."""
+        await trio.lowlevel.checkpoint()
+        while not reached():
+            await self._watching.park()
+
+    def changed(self) -> None:
+        """Something has changed that `wait_until` may look at."""
+        if self._watching:
+            self._watching.unpark_all()
+
     # --- the host of the engine ---------------------------------------------------------------
 
     def work(self, line: Inbox | Line) -> None:
@@ -317,11 +330,13 @@ class Driver:
     def dead(self, letter: DeadLetter) -> None:
         """See `Host`."""
         self._owner.buried(letter)
+        self.changed()
 
     def room(self, destination: Destination) -> None:
         """See `Host`."""
         if self._lots:
             self._unpark(destination)
+        self.changed()
 
     def recovered(self, peer: Peer, channel: str, missed: int | None) -> None:
         """See `Host`."""
@@ -338,6 +353,7 @@ class Driver:
     def drained(self, peer: Peer) -> None:
         """See `Host`."""
         self._unpark(peer)
+        self.changed()
 
     def _unpark(self, what: Destination | Peer) -> None:
         lot = self._lots.get(what)
@@ -357,6 +373,7 @@ class Driver:
                 if window > 1:
                     self.work(line)  # there may be one more
                 await owner.handle(delivery)
+                self.changed()
         finally:
             running = self._runners[line] - 1
             if running:

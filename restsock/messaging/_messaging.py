@@ -255,7 +255,7 @@ class Messaging(ForeignPeers):
 
         What it raises is an error for who has asked: of a `MessagingError` the words, of others
         the name alone. `backpressure`, `status`, `replay`, `subscribe` and `unsubscribe` are there
-        already, and may be replaced.
+        already, and may be replaced. `"*"` is for all that there is no other function for.
 
         Raises:
             ValueError: the name or the loop is not valid, or there is such a method.
@@ -419,7 +419,17 @@ class Messaging(ForeignPeers):
         session.state = self._driver.engine.attach(link, self._driver.now())
         session.state.owner = session
         self._owner.resubscribe(session)
+        self._driver.changed()
         return session
+
+    async def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Waits until a function gives true. Can be cancelled.
+
+        It is called at once, and whenever a session begins or ends, messages were handled, here or
+        by a peer, or all was written to the socket of a foreign peer. It must be quick. What it
+        raises is raised here.
+        """
+        await self._driver.wait_until(reached)
 
     def unavailable(self, name: str | None, *, dialed: bool, connected: bool = True) -> None:
         """A peer has connected that knows no messaging, or has gone again.

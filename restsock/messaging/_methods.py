@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from restsock.connection import failure_of
 
 from ._errors import InvalidMessage, MessagingError
+from ._handlers import EVERY
 from ._session import Session
 from .engine import Malformed, Peer, encode_json, is_name
 from .engine import Request as EngineRequest
@@ -110,6 +111,7 @@ class Methods:
         engine = self.driver.engine
         call = self._methods.get(request.method) or self._built_in.get(request.method)
         label = "unknown" if call is None else request.method
+        call = call or self._methods.get(EVERY)
         self.received[label] = self.received.get(label, 0) + 1
         result, error, kind = "null", "", ""
         if call is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -330,6 +330,15 @@ class Session:
         if self.open:
             self._driver.engine.detach(self.state, self._driver.now())
             self._owner.detached(self, reason)
+            self.changed()
+
+    def changed(self) -> None:
+        """The link has written what it had, or has read something; see `Messaging.wait_until`."""
+        self._driver.changed()
+
+    async def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Waits until a function gives true; see `Messaging.wait_until`. Raises nothing."""
+        await self._driver.wait_until(reached)
 
     async def ready(self) -> None:
         """Waits until more may be read: at once, unless a queue is full whose policy is to block.

@@ -33,8 +33,6 @@ _WEIGHT = 64
 _TURN = 64
 # Seconds' worth of messages that may come at once, where there is a rate.
 _BURST = 1.0
-# Seconds between two looks at whether all is handled, once nothing more is read.
-_LOOK = 0.05
 
 _INVALID_DATA = 1007
 
@@ -159,6 +157,7 @@ class WebSocketLink:
                     self._tell_room()
                 await self._flush()
                 self._writing = False
+                self._session.changed()
                 if not (self._first or self._rest):
                     self._filled = trio.Event()
                     await self._filled.wait()
@@ -231,6 +230,7 @@ class WebSocketLink:
                     self.close_soon(_INVALID_DATA, one.kind)
             if not number % _TURN:
                 await trio.lowlevel.checkpoint()
+        self._session.changed()  # the dialect may have been told something
 
     async def _keep_rate(self) -> None:
         """Waits for as long as the peer is ahead of its rate. Meanwhile its socket fills up."""
@@ -242,12 +242,19 @@ class WebSocketLink:
 
     async def _finish(self) -> None:
         """Has what was read handled and acknowledged. Whoever closes the WebSocket bounds it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wait_closed, nursery.cancel_scope)
+            await self._session.wait_until(self._is_finished)
+            nursery.cancel_scope.cancel()
+
+    async def _wait_closed(self, scope: trio.CancelScope) -> None:
+        await self._websocket.wait_closed()
+        scope.cancel()
+
+    def _is_finished(self) -> bool:
         state = self._session.state
-        while self._websocket.close_code is None and self._session.open:
-            told = self.idle and not (state.acks or state.controls)
-            if state.sender.idle and told:
-                break
-            await trio.sleep(_LOOK)
+        told = self.idle and not (state.acks or state.controls)
+        return not self._session.open or (told and state.sender.idle)
 
 
 def _is_reliable(outgoing: Outgoing) -> bool:

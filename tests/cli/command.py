@@ -82,6 +82,10 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def wait(self) -> int:
         return self._process.wait(PATIENCE)
 
@@ -102,7 +106,7 @@ class _Lines:
         assert file is not None
         self._file = file
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._seen: list[str] = []
+        self.seen: list[str] = []  # those that were asked for
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
@@ -116,8 +120,8 @@ class _Lines:
         line = self._queue.get(timeout=PATIENCE)
         if line is None:
             self._queue.put(None)
-            raise AssertionError(f"no further line after {self._seen}")
-        self._seen.append(line)
+            raise AssertionError(f"no further line after {self.seen}")
+        self.seen.append(line)
         return line
 
     def until(self, words: str) -> str:

@@ -6,9 +6,18 @@ has those of NATS.
 
 from __future__ import annotations
 
+from ._deliveries import Deliveries
 from ._interface import Incoming, Publisher, Subscriber
 from ._publish import publish_to
 from ._send_down import send_down
 from ._subject import SubjectTemplate
 
-__all__ = ["Incoming", "Publisher", "SubjectTemplate", "Subscriber", "publish_to", "send_down"]
+__all__ = [
+    "Deliveries",
+    "Incoming",
+    "Publisher",
+    "SubjectTemplate",
+    "Subscriber",
+    "publish_to",
+    "send_down",
+]

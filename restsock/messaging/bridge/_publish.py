@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock.messaging._errors import InvalidMessage
+from restsock.messaging._errors import InvalidMessage, MessagingError
 from restsock.messaging.engine import encode_json
 
 from ._subject import SubjectTemplate
@@ -24,6 +24,8 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,4096}")
 # Headers by which a message tells a broker what to do, or that say where it is from.
 _RESERVED = ("nats-", "restsock-", "content-type")
+# Ids that no two peers make: a UUID, also as the number in the ids of this project's outputs.
+_UNIQUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|msg-[0-9]{1,20}-[0-9]{30,39}")
 # How often a sender is asked for time.
 _WORKING = 10.0
 
@@ -63,12 +65,16 @@ def publish_to(
         headers["Restsock-Channel"] = message.channel
         if peer is not None:
             headers["Restsock-Peer"] = peer
+        failure: MessagingError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_ask_for_time, message, patience)
             try:
                 await publisher.publish(where, body, id=_id_of(message), headers=headers)
-            finally:
-                nursery.cancel_scope.cancel()
+            except MessagingError as exc:
+                failure = exc  # raised below, where no nursery wraps it: its kind counts
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     return publish
 
@@ -82,9 +88,9 @@ async def _ask_for_time(message: Message, patience: float) -> None:
 def _id_of(message: Message) -> str:
     """What the broker is to know a message by, whenever it comes again."""
     session = message.session
-    if not session.foreign:
-        return message.id  # a UUID
-    # Their ids may be numbers: those of two peers can be equal.
+    if not session.foreign or _UNIQUE.fullmatch(message.id):
+        return message.id
+    # Others may be numbers: those of two peers can be equal.
     return f"{session.name or session.id}:{message.id}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -11,6 +10,7 @@ import trio
 from restsock.messaging._errors import MessagingError
 from restsock.messaging._handlers import check_channel
 
+from ._deliveries import Deliveries
 from ._subject import SubjectTemplate
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["send_down"]
 
-_REMEMBERED = 10_000
 # What a broker says to its own clients is not for peers.
 _NOT_FOR_PEERS = ("nats-", "restsock-", "content-type")
 
@@ -100,17 +99,12 @@ class _Down:
         self._absent = absent
         self._retry_after = retry_after
         self._nursery = nursery
-        self._under_way: dict[str, Incoming] = {}
-        self._handled: OrderedDict[str, None] = OrderedDict()
+        self._deliveries = Deliveries()
 
     async def take(self, incoming: Incoming) -> None:
         """Sends one message on."""
-        key = incoming.key
-        if key in self._under_way:
-            self._under_way[key] = incoming  # the word of its end is for the latest delivery
-            return
-        if key in self._handled:
-            incoming.ack()
+        deliveries = self._deliveries
+        if not deliveries.begin(incoming):
             return
         try:
             receipt = await self._send(incoming)
@@ -118,35 +112,24 @@ class _Down:
             if exc.kind == "fatal":
                 raise
             if exc.kind == "invalid":
-                incoming.refuse()
+                deliveries.refused(incoming)
             else:
-                incoming.nack(self._retry_after)
+                deliveries.failed(incoming, self._retry_after)
         except ValueError:  # the subject has a name in it that none can have
-            incoming.refuse()
+            deliveries.refused(incoming)
         except _AbsentPeer:
-            incoming.nack(self._retry_after)
+            deliveries.failed(incoming, self._retry_after)
         else:
             if receipt is None:
-                self._done(key, incoming)
+                deliveries.handled(incoming)
             else:
-                if key:
-                    self._under_way[key] = incoming
                 self._nursery.start_soon(self._follow, receipt, incoming)
 
     async def _follow(self, receipt: Receipt, incoming: Incoming) -> None:
-        handled = await receipt.handled()
-        incoming = self._under_way.pop(incoming.key, incoming)
-        if handled:
-            self._done(incoming.key, incoming)
+        if await receipt.handled():
+            self._deliveries.handled(incoming)
         else:
-            incoming.nack(self._retry_after)
-
-    def _done(self, key: str, incoming: Incoming) -> None:
-        if key:
-            self._handled[key] = None
-            if len(self._handled) > _REMEMBERED:
-                self._handled.popitem(last=False)
-        incoming.ack()
+            self._deliveries.failed(incoming, self._retry_after)
 
     async def _send(self, incoming: Incoming) -> Receipt | None:
         """Raises `MessagingError`, `ValueError` or `_AbsentPeer`."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import nats.errors
+import nats.js.errors
 import trio
 
 from restsock.apps import asyncio_thread
-from restsock.connection import check_trio
-from restsock.messaging._errors import BrokerUnavailable, MessagingClosed
+from restsock.connection import check_trio, failure_of
+from restsock.messaging._errors import AskFailed, AskTimeout, BrokerUnavailable, MessagingClosed
 
-from ._link import Keeper, Link
+from ._link import Keeper, Link, LinkLost
 from ._options import NatsOptions, check_name, check_servers, check_subject
 from ._publisher import CorePublisher, JetStreamPublisher
 from ._subscriber import CoreSubscriber, PullSubscriber
@@ -228,6 +231,61 @@ class Nats:
 
         result: T = await self.call(call)
         return result
+
+    async def ask(self, subject: str, body: bytes, *, timeout: float = 5.0) -> bytes:
+        """Publishes a request to a subject, and waits for the answer. If cancelled, it is dropped.
+
+        Args:
+            subject: without wildcards.
+            body: of the request.
+            timeout: seconds, with those for which there is no connection.
+
+        Raises:
+            AskTimeout: there was no answer in time.
+            AskFailed: nobody is there to answer, or the connection was lost.
+            PublishFailed: NATS does not take the request.
+            MessagingClosed: it is not open.
+        """
+
+        async def call() -> bytes | None:
+            return await (await self.link()).request(subject, body, None, timeout)
+
+        answer: bytes | None = None
+        with trio.move_on_after(timeout) as scope:
+            try:
+                answer = await self.call(call)
+            except LinkLost:
+                raise AskFailed("the connection to NATS was lost") from None
+            except asyncio.TimeoutError:
+                raise AskTimeout(f"no answer on {subject!r} within {timeout} s") from None
+        if scope.cancelled_caught:
+            raise AskTimeout(f"no answer on {subject!r} within {timeout} s")
+        if answer is None:
+            raise AskFailed(f"nobody answers on {subject!r}")
+        return answer
+
+    async def stream_of(self, subject: str) -> str | None:
+        """The name of a stream of JetStream that has a subject; `None` if there is none.
+
+        Args:
+            subject: may have wildcards; then the stream has some of what they stand for.
+
+        Raises:
+            BrokerUnavailable: JetStream does not answer, or is not there.
+            MessagingClosed: it is not open.
+        """
+
+        async def find(client: Client) -> str | None:
+            try:
+                return await client.jetstream().find_stream_name_by_subject(subject)
+            except nats.js.errors.NotFoundError:
+                return None
+
+        try:
+            return await self.run(find)
+        except (nats.errors.Error, asyncio.TimeoutError) as exc:
+            words = str(exc).removeprefix("nats: ") or failure_of(exc)
+            raise BrokerUnavailable(f"JetStream cannot be asked: {words}") from exc
 
     # --- for publishers and subscribers -------------------------------------------------------
 

@@ -20,7 +20,7 @@ _SUBJECT = re.compile(r"[^\s.>\x00-\x20\x7f]+(\.[^\s.>\x00-\x20\x7f]+)*(\.>)?|>"
 _SCHEMES = ("nats", "tls", "ws", "wss")
 
 
-class SecretMissing(Exception):  # named for what is the case
+class SecretMissing(ValueError):  # named for what is the case
     """A secret is not where it should be."""
 
 

@@ -25,9 +25,11 @@ class NatsServer:
     Args:
         folder: for what it stores.
         config: more of its configuration file.
+        greets: whether it says something before TLS.
     """
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", *, greets: bool = True) -> None:
+        self._greets = greets
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]
@@ -56,7 +58,8 @@ class NatsServer:
                 except OSError:
                     await trio.sleep(0.02)
                 else:
-                    await stream.receive_some(1)  # its INFO: it serves
+                    if self._greets:
+                        await stream.receive_some(1)  # its INFO: it serves
                     await stream.aclose()
                     return
 
