@@ -281,7 +281,7 @@ class Hub:
         config, parts, places = self.config, self._parts, self._places
         self.ingress = parts.ingress
         self.ingress.on_passed = self._note
-        self._messaging = relay(config.messaging)
+        self._messaging = relay(config.messaging, parts.rights)
         shared: Any = {"trusted_proxies": config.hub.trusted_proxies, "options": config.options}
         separate = "ingress" in places
         at_ingress = self._at_ingress
@@ -476,7 +476,7 @@ class Hub:
                 server.use(config.options)
             if name in bound:
                 server.listen_at(bound[name])
-        self._parts = replace(self._parts, access=new.access)
+        self._parts = self._parts.with_rules_of(new)
         self.config, self._places = config, places
         self.reloads += 1
         _set_level(config)

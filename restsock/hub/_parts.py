@@ -7,9 +7,11 @@ puts them in the place of the old ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from msgspec import UNSET
 
 from restsock.auth import Authenticator, BearerTokens
 from restsock.endpoint import check_socket_options
@@ -20,6 +22,7 @@ from ._access import AccessRules, opened
 from ._config import Config
 from ._errors import ConfigError, unquoted
 from ._listening import Place
+from ._messages import Rights
 from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
 __all__ = ["ListenerName", "Parts", "Places", "check", "places_of", "tls_tables"]
@@ -40,6 +43,7 @@ class Parts:
         admin: the tokens of the admin API; `None` stands for the one in the state folder.
         ingress: the rules for requests, not bound yet.
         access: what the access tables have become.
+        rights: what peers may do with messages.
     """
 
     config: Config
@@ -48,6 +52,7 @@ class Parts:
     admin: BearerTokens | None
     ingress: Ingress
     access: AccessRules
+    rights: Rights
 
     @classmethod
     def of(cls, config: Config, places: Places, before: Parts | None = None) -> Parts:
@@ -86,6 +91,7 @@ class Parts:
                 admin = BearerTokens(file=config.admin.tokens)
         ingress = _ingress(config, access, loopback=_at_ingress(places).loopback)
         access.check_used()
+        rights = _rights(config, known=peers is not None)
         with opened("sockets"):
             check_socket_options(config.options.sockets)
         made: dict[str, ServerTLS | None] = {}  # one of each table, by its key
@@ -99,7 +105,13 @@ class Parts:
             admin,
             ingress,
             access,
+            rights,
         )
+
+    def with_rules_of(self, other: Parts) -> Parts:
+        """These, with the access tables and the rights of others, which hold from now on."""
+        self.rights.swap(other.rights)
+        return replace(self, access=other.access)
 
 
 def places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[ListenerName, Place]:
@@ -171,6 +183,24 @@ def _peers_access(config: Config, access: AccessRules) -> Authenticator | None:
         return access.named(table.access, "peers.access")
     with opened("peers.tokens"):
         return BearerTokens(file=table.tokens)
+
+
+def _rights(config: Config, *, known: bool) -> Rights:
+    """What peers may do with messages.
+
+    Args:
+        config: the configuration.
+        known: whether it is found out who peers are.
+    """
+    rules = config.messaging.rights
+    rights = Rights(None if rules is UNSET else rules)
+    if rules is not UNSET and not config.messaging.enabled:
+        raise ConfigError("messaging.rights", "there are no messages: set enabled = true")
+    if rights.by_principal and not known:
+        raise ConfigError(
+            rights.by_principal, "nobody has a principal without peers.tokens or peers.access"
+        )
+    return rights
 
 
 def _tls(table: TLSTable | None, key: str) -> ServerTLS | None:

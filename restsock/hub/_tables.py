@@ -23,6 +23,7 @@ __all__ = [
     "LogTable",
     "MessagingTable",
     "PeersTable",
+    "RightsTable",
     "RouteTable",
     "TLSTable",
     "Tables",
@@ -131,11 +132,22 @@ class LogTable(_Table, frozen=True, kw_only=True):
     access: bool = False
 
 
+class RightsTable(_Table, frozen=True, kw_only=True):
+    """One `[[messaging.rights]]`: what some peers may do."""
+
+    peers: Texts | None = None
+    principals: Texts | None = None
+    publish: Texts = ()
+    subscribe: Texts = ()
+    ask: Texts = ()
+
+
 class MessagingTable(_Table, frozen=True, kw_only=True):
     """`[messaging]`: messages that peers publish and subscribe to."""
 
     enabled: bool = False
     history: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
+    rights: tuple[RightsTable, ...] | UnsetType = UNSET
 
 
 class FieldsTable(_Table, frozen=True, kw_only=True):

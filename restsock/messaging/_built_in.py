@@ -59,7 +59,7 @@ def _subscribe(driver: Driver, request: Request, *, keep: bool) -> Any:
     epoch, seq = request.text("epoch", ""), request.number("seq", 0)
     peer = request.session.state
     if not driver.may(peer, "subscribe", channel):
-        raise InvalidMessage("not allowed")
+        raise InvalidMessage(f"not allowed to subscribe to {channel!r}")
     found = driver.engine.subscribe(peer, channel, epoch, seq, driver.now(), keep=keep)
     if found is None:
         raise InvalidMessage("too many subscriptions")

@@ -289,6 +289,16 @@ class Driver:
             if not lot and self._lots.get(what) is lot:
                 del self._lots[what]
 
+    def recheck(self) -> int:
+        """Ends the subscriptions that are not allowed; see `Messaging.recheck`."""
+        ended = 0
+        for peer in [*self.engine.peers.values()]:
+            for channel in [*peer.subscriptions]:
+                if not self.may(peer, "subscribe", channel):
+                    self.engine.unsubscribe(peer, channel)
+                    ended += 1
+        return ended
+
     async def wait_until(self, reached: Callable[[], bool]) -> None:
         """Waits until a function gives true; see `Messaging.wait_until`."""
         await trio.lowlevel.checkpoint()

@@ -268,6 +268,21 @@ class Messaging(ForeignPeers):
 
         return add
 
+    def recheck(self) -> int:
+        """Ends the subscriptions that `authorize` does not allow any more. On the loop.
+
+        To be called when its answers have changed: it is asked when a peer subscribes. Peers are
+        not told.
+
+        Returns:
+            How many subscriptions were ended.
+
+        Raises:
+            MessagingClosed: the messaging is not open.
+        """
+        self._driver.check_open()
+        return self._driver.recheck()
+
     # --- dead letters -------------------------------------------------------------------------
 
     @property
