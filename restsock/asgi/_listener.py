@@ -20,7 +20,7 @@ from restsock._options import Options
 from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
-from restsock.connection import InstrumentLike, Peer, check_asyncio
+from restsock.connection import InstrumentLike, MessagingLike, Peer, check_asyncio
 from restsock.endpoint import AdaptersByName, documented_like
 from restsock.protocol import CloseCode
 from restsock.server import HandedOver
@@ -74,6 +74,9 @@ class Listener(AdaptersByName):
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
         options: Limits, timeouts and heartbeat. Socket options have no meaning here.
         instrument: Is told what happens on the connections.
+        messaging: Takes and sends messages over the connections: one of `restsock.messaging.aio`,
+            or of `.sync`. The lifespan of the listener goes into its `async with`, and as that is
+            entered once, the listener starts once.
         drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
             server hears of them. From its lifespan on, in the main thread.
         app_options: Further options of `restsock.apps.make_handler`.
@@ -96,6 +99,7 @@ class Listener(AdaptersByName):
         names: str = "replace",
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
+        messaging: MessagingLike | None = None,
         drain_on_signal: bool = False,
         **app_options: Any,
     ) -> None:
@@ -114,6 +118,7 @@ class Listener(AdaptersByName):
                 names=names,
                 options=options,
                 instrument=instrument,
+                messaging=messaging,
                 open_listeners=sockets.open,
                 peer_of=sockets.peer_of,
                 ping_frames=True,
@@ -149,6 +154,7 @@ class Listener(AdaptersByName):
 
         Raises:
             AppStartupError: The app that peers call says that it cannot start.
+            RuntimeError: The messaging is not open.
         """
         with self._lock:
             if self._made.closed:

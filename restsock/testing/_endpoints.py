@@ -21,6 +21,7 @@ import trio
 from restsock import aio, sync
 from restsock._options import Backoff, Options
 from restsock.client import Client, connect
+from restsock.connection import MessagingLike
 from restsock.endpoint import documented_like, with_arguments_of
 from restsock.server import Server, listen
 from restsock.testing._network import AioNetwork, Network, SyncNetwork
@@ -70,6 +71,8 @@ def _make_ends(
     *,
     name: str = "client",
     options: Options | None = None,
+    messaging: MessagingLike | None = None,
+    server_messaging: MessagingLike | None = None,
     client: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
 ) -> _Ends:
@@ -80,6 +83,9 @@ def _make_ends(
         server_app: Serves what the client asks of the server.
         name: The client's, by which the server knows it.
         options: Limits, timeouts and heartbeat of both ends.
+        messaging: Takes and sends messages at the client: a `Messaging` of the API in use, that is
+            open. The pair goes into its `with`.
+        server_messaging: The same at the server.
         client: Further arguments of `connect`: `{"auth": Bearer("secret")}`, for example. By
             default it dials again after 10 ms at most, and then up to 100 ms.
         server: Further arguments of `listen`. Neither end speaks TLS.
@@ -90,8 +96,9 @@ def _make_ends(
         HandshakeError: On entering: the server has refused the client.
     """
     network = Network()
-    dialing: dict[str, Any] = {"backoff": _BACKOFF, "options": options, **(client or {})}
-    listening: dict[str, Any] = {"options": options, **(server or {})}
+    both: dict[str, Any] = {"options": options}
+    dialing = {**both, "backoff": _BACKOFF, "messaging": messaging, **(client or {})}
+    listening = {**both, "messaging": server_messaging, **(server or {})}
     here = connect("ws://memory/", app=app, name=name, proxy=False, **dialing)
     here.dial_over(network.open_stream)
     there = listen(None, 0, app=server_app, **listening)
@@ -215,11 +222,22 @@ class PairFactory:
         *,
         name: str = "client",
         options: Options | None = None,
+        messaging: MessagingLike | None = None,
+        server_messaging: MessagingLike | None = None,
         client: Mapping[str, Any] | None = None,
         server: Mapping[str, Any] | None = None,
     ) -> EndpointPair[sync.Client, sync.Server, SyncNetwork]:
         """Connect a client and a server for threads, until the test ends; see `sync_pair`."""
-        pair = sync_pair(app, server_app, name=name, options=options, client=client, server=server)
+        pair = sync_pair(
+            app,
+            server_app,
+            name=name,
+            options=options,
+            messaging=messaging,
+            server_messaging=server_messaging,
+            client=client,
+            server=server,
+        )
         return self._stack.enter_context(pair)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from restsock.connection import (
     Connection,
     Handler,
     InstrumentLike,
+    MessagingLike,
     Peer,
     instruments_of,
     open_accepted,
@@ -59,6 +60,8 @@ async def connected_pair(
     loop_b: str = "auto",
     instrument_a: InstrumentLike | None = None,
     instrument_b: InstrumentLike | None = None,
+    messaging_a: MessagingLike | None = None,
+    messaging_b: MessagingLike | None = None,
     **app_options: Any,
 ) -> AsyncIterator[Pair]:
     """Connect two peers in memory, for as long as the block runs.
@@ -85,8 +88,14 @@ async def connected_pair(
         loop_b: The same for ``app_b``.
         instrument_a: Is told what happens at the dialer's end.
         instrument_b: The same at the listener's.
+        messaging_a: Takes and sends messages at the dialer's end: a `restsock.messaging.Messaging`
+            that is open.
+        messaging_b: The same at the listener's.
         app_options: Further options of `restsock.apps.make_handler`, for both apps.
     """
+    for messaging in (messaging_a, messaging_b):
+        if messaging is not None:
+            messaging.check_running()
     here = Options() if options is None else options
     there = here if options_b is None else options_b
     near, far = memory_stream_pair()
@@ -108,11 +117,22 @@ async def connected_pair(
 
         async def dial() -> None:
             ends["dialer"] = await open_dialed(
-                wire, host="memory", name=name, metadata=metadata, peer=_PEER, options=here
+                wire,
+                host="memory",
+                name=name,
+                metadata=metadata,
+                peer=_PEER,
+                options=here,
+                messaging=None if messaging_a is None else messaging_a.settings,
             )
 
         async def accept() -> None:
-            ends["listener"] = await open_accepted(far, peer=_PEER, options=there)
+            ends["listener"] = await open_accepted(
+                far,
+                peer=_PEER,
+                options=there,
+                messaging=None if messaging_b is None else messaging_b.settings,
+            )
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dial)
@@ -120,8 +140,15 @@ async def connected_pair(
         pair = Pair(ends["dialer"], ends["listener"], wire)
         pair.dialer.observe(instruments_of(instrument_a))
         pair.listener.observe(instruments_of(instrument_b))
+        carried = [
+            (messaging, connection)
+            for messaging, connection in zip((messaging_a, messaging_b), pair, strict=True)
+            if messaging is not None
+        ]
         failure: BaseException | None = None
         try:
+            for carrier, connection in carried:
+                carrier.attach_connection(connection)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pair.dialer.run, handlers[0])
                 nursery.start_soon(pair.listener.run, handlers[1])
@@ -133,6 +160,8 @@ async def connected_pair(
                 await pair.dialer.aclose()
                 await pair.listener.aclose()
         finally:
+            for carrier, connection in carried:
+                carrier.detach_connection(connection)
             # After a `drop`, which keeps the inner stream open.
             with trio.CancelScope(shield=True):
                 await wire.aclose_inner()

@@ -313,7 +313,7 @@ def test_tls_to_nats(start: Start, run: Run, tmp_path: Path) -> None:
         f'ca_file: "{tmp_path}/ca.pem", verify: true, handshake_first: true }}'
     )
     tls = {"ca": "ca.pem", "certificate": "client.pem", "key": "client.key"}
-    options = ClientTLS(**{key: tmp_path / value for key, value in tls.items()})
+    options = ClientTLS(**{key: str(tmp_path / value) for key, value in tls.items()})
     with running(tmp_path, config, greets=False, tls=options, tls_first=True) as broker:
         process = _start_input(start, broker, {"tls": tls, "tls_first": True})
         with connect(_url_of(process)) as websocket:

@@ -111,7 +111,7 @@ async def test_rights_by_the_name_of_a_peer(
                 allowed = await edge.publishes(channel, channel)
                 assert allowed is (channel != "readings.edge-2.t")
             assert await edge.subscribes("commands.edge-1")
-            with pytest.raises(AskFailed, match="not allowed to subscribe to 'commands.edge-2'"):
+            with pytest.raises(AskFailed, match=r"not allowed to subscribe to 'commands\.edge-2'"):
                 await edge.session.subscribe("commands.edge-2")
             assert not await edge.subscribes("commands.*")  # a name, and no pattern
             assert not await edge.asks("status")
