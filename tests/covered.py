@@ -134,6 +134,11 @@ def note_command(args: Sequence[str], folder: Path | None = None) -> set[str]:
     return found
 
 
+def note(name: str) -> None:
+    """Notes something else that tests claim."""
+    _used.add(name)
+
+
 def note_config(config: Config) -> None:
     """Notes the keys of a configuration whose values are other than the defaults."""
     _used.update(_keys_in(config))
@@ -183,15 +188,19 @@ def _claims_are_true(request: pytest.FixtureRequest) -> Iterator[None]:
     assert claimed <= used, f"not used: {sorted(claimed - used)}"
 
 
-def claims() -> set[str]:
-    """All that is claimed by the tests of the command and of hubs."""
+def claims(*folders: str) -> set[str]:
+    """All that is claimed by the tests in some folders; by default, of the command and of hubs."""
     found: set[str] = set()
-    for path in (*TESTS.glob("cli/test_*.py"), *TESTS.glob("hub/test_*.py")):
+    for path in (path for folder in folders or ("cli", "hub") for path in _tests_in(folder)):
         module = importlib.import_module(f"tests.{path.parent.name}.{path.stem}")
         for name, test in vars(module).items():
             if name.startswith("test_"):
                 found |= _claimed(getattr(test, "pytestmark", ()))
     return found
+
+
+def _tests_in(folder: str) -> Iterator[Path]:
+    return (TESTS / folder).glob("test_*.py")
 
 
 def _claimed(marks: Sequence[Any]) -> set[str]:

@@ -2,7 +2,8 @@
 
 - `Instrument`: the base, to write one of your own.
 - `restsock.instruments.prometheus`: metrics, with prometheus-client (`restsock[prometheus]`).
-- `restsock.instruments.opentelemetry`: traces, with opentelemetry-api (`restsock[opentelemetry]`).
+- `restsock.instruments.opentelemetry`: traces, and metrics of messages, with opentelemetry-api
+  (`restsock[opentelemetry]`).
 
 Each of the two is a module of its own, so that either can be used without the other's library.
 Several instruments are given as a list.

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["HISTOGRAM", "METRICS", "MessagingStatisticsLike", "Metric", "values_of"]
+__all__ = [
+    "BUILT_IN",
+    "HISTOGRAM",
+    "METRICS",
+    "SECONDS",
+    "MessagingStatisticsLike",
+    "Metric",
+    "known_names",
+    "named",
+    "values_of",
+]
 
 _OTHER = "other"
+
+BUILT_IN = ("backpressure", "status", "replay", "subscribe", "unsubscribe")
+"""The methods that every messaging has."""
 
 
 class MessagingStatisticsLike(Protocol):
@@ -84,7 +97,26 @@ METRICS = (
     Metric(*("errors", "counter", "What went wrong, by kind"), "errors", "type"),
 )
 
+SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+"""Upper bounds of `MessagingStatistics.request_seconds`."""
+
 HISTOGRAM = ("request_duration_seconds", "From a request to its answer, or to its time-out")
+
+
+def known_names(channels: Collection[str], methods: Collection[str]) -> frozenset[str]:
+    """Channels and methods that are told apart.
+
+    Raises:
+        TypeError: one of them is a name, and no list.
+    """
+    if isinstance(channels, str) or isinstance(methods, str):
+        raise TypeError("channels and methods must be lists of names, not a single name")
+    return frozenset((*channels, *methods))
+
+
+def named(name: str, known: Collection[str]) -> str:
+    """What stands for a channel or a method."""
+    return name if name in known else _OTHER
 
 
 def values_of(
@@ -106,6 +138,6 @@ def values_of(
         return
     found: dict[str, float] = {}
     for name, count in value.items():
-        name = name if name in known else _OTHER
+        name = named(name, known)
         found[name] = found.get(name, 0) + count
     yield from found.items()

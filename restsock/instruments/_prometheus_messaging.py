@@ -14,12 +14,20 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ._messaging import HISTOGRAM, METRICS, MessagingStatisticsLike, values_of
+from ._messaging import (
+    BUILT_IN,
+    HISTOGRAM,
+    METRICS,
+    SECONDS,
+    MessagingStatisticsLike,
+    known_names,
+    named,
+    values_of,
+)
 
 __all__ = ["MessagingCollector"]
 
-# Upper bounds of `MessagingStatistics.request_seconds`.
-_BOUNDS = ("0.001", "0.005", "0.01", "0.05", "0.1", "0.5", "1.0", "5.0", "+Inf")
+_BOUNDS = (*map(str, SECONDS), "+Inf")
 
 
 class MessagingCollector(Collector):
@@ -47,13 +55,11 @@ class MessagingCollector(Collector):
         statistics: Callable[[], MessagingStatisticsLike],
         *,
         channels: Collection[str] = (),
-        methods: Collection[str] = ("backpressure", "status", "replay", "subscribe", "unsubscribe"),
+        methods: Collection[str] = BUILT_IN,
         prefix: str = "restsock_messaging",
     ) -> None:
-        if isinstance(channels, str) or isinstance(methods, str):
-            raise TypeError("channels and methods must be lists of names, not a single name")
         self._statistics = statistics
-        self._known = frozenset((*channels, *methods))
+        self._known = known_names(channels, methods)
         self._prefix = prefix
 
     def describe(self) -> Iterator[Metric]:
@@ -91,7 +97,7 @@ class MessagingCollector(Collector):
         family = HistogramMetricFamily(f"{self._prefix}_{name}", text, labels=["method"])
         found: dict[str, tuple[list[int], float]] = {}
         for method, (counts, total) in statistics.request_seconds.items():
-            method = method if method in self._known else "other"
+            method = named(method, self._known)
             before, sum_before = found.get(method, ([0] * len(counts), 0.0))
             summed = [a + b for a, b in zip(before, counts, strict=True)]
             found[method] = summed, math.fsum((sum_before, total))

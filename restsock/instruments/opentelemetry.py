@@ -1,4 +1,6 @@
-"""Traces with OpenTelemetry. Needs opentelemetry-api: `pip install 'restsock[opentelemetry]'`.
+"""Traces, and metrics of messages, with OpenTelemetry.
+
+They need opentelemetry-api: `pip install 'restsock[opentelemetry]'`.
 
 A trace goes through the tunnel: what the caller has as its current span becomes the parent of a
 span around the peer's app. Names of attributes are those of the semantic conventions for HTTP
@@ -17,13 +19,15 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from restsock._addresses import host_and_port
 from restsock.connection import Instrument
 
+from ._opentelemetry_messaging import MessagingMetrics
+
 if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import TextMapPropagator
 
     from restsock.connection import Connection
     from restsock.protocol import Headers, RequestHead
 
-__all__ = ["OpenTelemetryInstrument"]
+__all__ = ["MessagingMetrics", "OpenTelemetryInstrument"]
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.23.0"
 

@@ -136,6 +136,14 @@ class MessagingFace:
         self._add(self._messaging.on_recovery, hook)
         return function
 
+    def on_request(self, function: F) -> F:
+        """Have a function called with each request of this side that is over: for measuring.
+
+        Its arguments are the method, and the seconds until its answer or its time-out. It is called
+        on the background loop, and must not block.
+        """
+        return self._add(self._messaging.on_request, function)
+
     # --- what it is doing ---------------------------------------------------------------------
 
     @property

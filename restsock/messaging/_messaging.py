@@ -315,6 +315,15 @@ class Messaging(ForeignPeers):
         self._owner.recovery_hooks.append(function)
         return function
 
+    def on_request(self, function: F) -> F:
+        """Has a function called with each request of this side that is over: for measuring.
+
+        Its arguments are the method, and the seconds until its answer or its time-out. It is called
+        on the loop, and must not block.
+        """
+        self._owner.request_hooks.append(function)
+        return function
+
     # --- what it is doing ---------------------------------------------------------------------
 
     def statistics(self) -> MessagingStatistics:

@@ -88,6 +88,7 @@ class Owner:
         requests: what is counted of the requests of this side.
         dead_letters: those at hand.
         recovery_hooks: see `Messaging.on_recovery`.
+        request_hooks: see `Messaging.on_request`.
     """
 
     sessions: Sessions
@@ -101,7 +102,8 @@ class Owner:
         monitor: Monitor,
         authorize: Authorize | None,
     ) -> None:
-        self.requests = RequestCounters()
+        self.requests = RequestCounters(self._tell_request)
+        self.request_hooks: list[Callable[[str, float], object]] = []
         self.dead_letters = DeadLetters(options.dead_letters)
         self.recovery_hooks: list[Callable[[Session, str, int | None], object]] = []
         self._options = options
@@ -159,6 +161,13 @@ class Owner:
                 hook(session, channel, missed)
             except Exception as exc:  # noqa: BLE001  # of a program; the messages go on
                 self.driver.log.say("hook", "on_recovery failed: %s", failure_of(exc))
+
+    def _tell_request(self, method: str, seconds: float) -> None:
+        for hook in self.request_hooks:
+            try:
+                hook(method, seconds)
+            except Exception as exc:  # noqa: BLE001  # of a program; the messages go on
+                self.driver.log.say("hook", "on_request failed: %s", failure_of(exc))
 
     # --- for sessions -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -82,9 +82,14 @@ class MessagingStatistics:
 
 
 class RequestCounters:
-    """The requests of this side, by method."""
+    """The requests of this side, by method.
 
-    def __init__(self) -> None:
+    Args:
+        on_request: is called with the method and the seconds of each that is over.
+    """
+
+    def __init__(self, on_request: Callable[[str, float], object]) -> None:
+        self._on_request = on_request
         self.by_method: dict[str, int] = {}
         self.timeouts = 0
         self._seconds: dict[str, tuple[list[int], float]] = {}
@@ -100,6 +105,7 @@ class RequestCounters:
             if seconds <= bound:
                 counts[at] += 1
         self._seconds[method] = counts, total + seconds
+        self._on_request(method, seconds)
 
     def timed_out(self, method: str, seconds: float) -> None:
         """There was none in time."""
