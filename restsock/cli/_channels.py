@@ -39,6 +39,7 @@ def write_line(line: bytes) -> None:
 @click.argument("channel")
 @click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
 @timeout_option(10.0, "Seconds to wait for the hub.")
+@json_option
 @hub_options
 @output_options
 def tail(
@@ -46,8 +47,13 @@ def tail(
 ) -> int:
     """Write the messages of CHANNEL as they are published, each as a line of JSON on stdout.
 
-    It dials the hub as a peer without a name, and again when the connection is lost; then what was
-    missed comes as far as the hub still has it. The hub needs enabled = true in [messaging].
+    \b
+    restsock tail readings --count 10 | jq .body
+
+    It dials the hub, or another listener with messages, as a peer without a name, and again when
+    the connection is lost; then what was missed comes as far as the hub still has it. With --json
+    each line has an "event": subscribed, message or missing. A hub needs enabled = true in
+    [messaging].
     """
     import trio
 
@@ -68,8 +74,9 @@ def publish(channel: str, body: str, *, hub: HubAddress, output: Output, timeout
     restsock publish readings '{"t": 21.5}'
     sensors | restsock publish readings
 
-    BODY is JSON, or else text; - or nothing is all of stdin. It is sent until the hub has it: exit
-    code 5 tells that it may or may not. The hub needs enabled = true in [messaging].
+    BODY is JSON, or else text; - or nothing is all of stdin. It is sent until the hub has it, or
+    the handlers of another listener have: exit code 5 tells that they may or may not. A hub needs
+    enabled = true in [messaging].
     """
     import trio
 
@@ -101,11 +108,7 @@ async def _tail(
     from ._peer import Signals
 
     messaging = Messaging()
-    messaging.on_recovery(
-        lambda session, name, missed: output.say(
-            f"{'an unknown number of' if missed is None else missed} messages are missing"
-        )
-    )
+    messaging.on_recovery(lambda session, name, missed: _tell_missing(output, name, missed))
     stream = _checked(lambda: messaging.messages(channel))
     client = _client(hub, messaging)
     signals = Signals(client)
@@ -117,6 +120,8 @@ async def _tail(
         try:
             async for message in stream:
                 line = line_of(message)
+                if output.as_json:
+                    line = b'{"event":"message",' + line[1:]
                 await trio.to_thread.run_sync(write_line, line, abandon_on_cancel=True)
                 await message.ack()
                 number += 1
@@ -128,6 +133,7 @@ async def _tail(
 
     async with signals.drained(), _connected(client, messaging, timeout) as session:
         await _asked(session.subscribe(channel, timeout=timeout))
+        output.event("subscribed", channel=channel, hub=str(client.address))
         output.say(f"subscribed to {channel} at {client.address}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write_all, nursery.cancel_scope)
@@ -140,6 +146,11 @@ async def _tail(
     if number == count:
         return ExitCode.OK
     raise Failure("the hub has ended the connection", "'restsock doctor' looks for more")
+
+
+def _tell_missing(output: Output, channel: str, missed: int | None) -> None:
+    output.event("missing", channel=channel, count=missed)
+    output.say(f"{'an unknown number of' if missed is None else missed} messages are missing")
 
 
 async def _publish(channel: str, body: Any, hub: HubAddress, output: Output, timeout: float) -> int:
@@ -219,11 +230,16 @@ async def _asked(call: Awaitable[T]) -> T:
     Raises:
         Failure: It does not give it.
     """
-    from restsock.messaging import AskTimeout, MessagingError
+    from restsock.messaging import AskFailed, AskTimeout, MessagingError
 
     try:
         return await call
     except AskTimeout as exc:
         raise Failure(str(exc), "allow more time with --timeout", ExitCode.TIMEOUT) from None
+    except AskFailed as exc:
+        if exc.error.startswith("not allowed"):
+            hint = "may the principal of this token? see [[messaging.rights]] in the hub's file"
+            raise Failure(f"the hub refuses it: {exc}", hint, ExitCode.REFUSED) from None
+        raise Failure(str(exc)) from None
     except MessagingError as exc:
         raise Failure(str(exc)) from None

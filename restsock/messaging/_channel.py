@@ -278,22 +278,23 @@ class Channel:
         engine.counters.one(engine.counters.dropped, "outbox_full")
         raise QueueFull(f"too many messages wait for {destination.name!r}")
 
-    def _check_there(self, destination: Destination) -> None:
-        """Nobody would come back for what is sent to a session that has ended."""
-        if destination.temporary and not destination.peers:
-            raise SessionClosed("the session has ended", may_have_run=False)
-
     def _add(self, destination: Destination, content: Content) -> tuple[Outbox, Entry]:
-        self._check_there(destination)
+        if not destination.peers and destination.temporary:  # nobody comes back for it
+            raise _ended()
         return self._driver.engine.send_reliable(
             destination, self.name, content.text, content.size, self._driver.now()
         )
 
     def _send_once(self, destination: Destination, content: Content) -> str:
-        self._check_there(destination)
+        if not destination.peers and destination.temporary:  # nobody comes back for it
+            raise _ended()
         outgoing = self._driver.engine.send(
             destination, self.name, content.text, self._driver.now()
         )
         if outgoing is None:
             raise QueueFull(f"too many messages wait for {destination.name!r}")
         return outgoing.id
+
+
+def _ended() -> SessionClosed:
+    return SessionClosed("the session has ended", may_have_run=False)

@@ -123,7 +123,7 @@ class Driver:
         """
         self._token = trio.lowlevel.current_trio_token()
         self.now = trio.lowlevel.current_clock().current_time
-        error: Exception | None = None
+        error: BaseException | None = None
         await self._store.open()
         try:
             await self._load()
@@ -137,7 +137,8 @@ class Driver:
                         self.open = True
                         try:
                             yield
-                        except Exception as exc:  # noqa: BLE001  # raised again, outside of it
+                        # Kept from the nursery, which would wrap it in a group.
+                        except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                             error = exc
                         else:
                             await self._wind_down()
@@ -307,8 +308,7 @@ class Driver:
 
     def changed(self) -> None:
         """Something has changed that `wait_until` may look at."""
-        if self._watching:
-            self._watching.unpark_all()
+        self._watching.unpark_all()
 
     # --- the host of the engine ---------------------------------------------------------------
 
@@ -346,7 +346,8 @@ class Driver:
         """See `Host`."""
         if self._lots:
             self._unpark(destination)
-        self.changed()
+        if self._watching:
+            self.changed()
 
     def recovered(self, peer: Peer, channel: str, missed: int | None) -> None:
         """See `Host`."""
@@ -383,7 +384,8 @@ class Driver:
                 if window > 1:
                     self.work(line)  # there may be one more
                 await owner.handle(delivery)
-                self.changed()
+                if self._watching:
+                    self.changed()
         finally:
             running = self._runners[line] - 1
             if running:

@@ -144,6 +144,15 @@ class MessagingFace:
         """
         return self._add(self._messaging.on_request, function)
 
+    @documented_like(TrioMessaging.recheck)
+    def recheck(self) -> int:
+        """End the subscriptions that `authorize` does not allow any more.
+
+        To be called when its answers have changed: it is asked when a peer subscribes. Peers are
+        not told.
+        """
+        return self._portal.call(self._messaging.recheck)
+
     # --- what it is doing ---------------------------------------------------------------------
 
     @property

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from .command import Process, Run
+import restsock.messaging.sync
+import restsock.sync
+from restsock.hub import Tokens
+
+from .command import Process, Run, environment
 from .conftest import Hub
 
 Start = Callable[..., Process]
@@ -74,3 +82,102 @@ def test_a_channel_that_is_none(run: Run, hub: Hub) -> None:
 def test_a_body_that_is_too_large(run: Run, relay: str) -> None:
     done = run("publish", "readings", "x" * 70_000, "--hub", relay)
     assert (done.code, done.out) == (1, "")
+
+
+@pytest.mark.covers("tail --json")
+def test_events_as_json(start: Start, run: Run, relay: str) -> None:
+    tail = start("tail", "readings", "-n", "1", "--json", "--hub", relay)
+    told = json.loads(tail.out.next())
+    assert (told["event"], told["channel"], told["hub"]) == ("subscribed", "readings", relay)
+    assert run("publish", "readings", "[1]", "--hub", relay).code == 0
+    told = json.loads(tail.out.next())
+    assert (told["event"], told["channel"], told["body"]) == ("message", "readings", [1])
+    assert tail.wait() == 0
+    assert tail.out.rest() == []
+
+
+@pytest.fixture
+def direct() -> Iterator[tuple[str, restsock.messaging.sync.Messaging]]:
+    """The URL of a listener with messages, which is no hub."""
+    with restsock.messaging.sync.Messaging() as messaging:
+        with restsock.sync.listen("127.0.0.1", 0, messaging=messaging) as server:
+            yield server.url, messaging
+
+
+def test_a_listener_that_is_no_hub(
+    start: Start, run: Run, direct: tuple[str, restsock.messaging.sync.Messaging]
+) -> None:
+    url, messaging = direct
+    tail = start("tail", "prices", "-n", "2", "--hub", url)
+    tail.err.until("subscribed to prices")
+    assert messaging.publish("prices", {"a": 1}) == 1
+    assert messaging.publish("prices", b"\x00") == 1
+    lines = [json.loads(tail.out.next()) for _ in range(2)]
+    assert lines[0]["body"] == {"a": 1}
+    assert (lines[1]["body"], lines[1]["encoding"]) == ("AA==", "base64")
+    assert tail.wait() == 0
+
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(start, "publish", "readings", "21.5", "--hub", url)
+        for message in messaging.messages("readings"):
+            assert message.body == 21.5
+            message.ack()
+            break
+        assert sent.result().wait() == 0
+
+
+def test_nobody_handles_it(
+    start: Start, run: Run, direct: tuple[str, restsock.messaging.sync.Messaging]
+) -> None:
+    url, _ = direct
+    done = run("publish", "readings", "1", "--hub", url, "--timeout", "0.3")
+    assert (done.code, done.out) == (5, "")
+    assert "has not acknowledged it within 0.3 s" in done.err
+    process = start("publish", "readings", "1", "--hub", url, "--timeout", "60")
+    deadline = time.monotonic() + 20
+    while not direct[1].sessions:
+        assert time.monotonic() < deadline
+    process.signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert process.out.rest() == []
+    assert "Traceback" not in "".join(process.err.rest())
+
+
+def test_what_the_hub_does_not_allow(start: Start, run: Run, tmp_path: Path) -> None:
+    _, value = Tokens(tmp_path / "tokens.json").new("office")
+    (tmp_path / "token").write_text(value)
+    (tmp_path / "hub.toml").write_text(
+        f'[hub]\nstate = "{tmp_path}/state"\n[peers]\nlisten = "127.0.0.1:0"\n'
+        'tokens = "tokens.json"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        "[messaging]\nenabled = true\n[[messaging.rights]]\n"
+        'principals = "office"\npublish = "a"\nsubscribe = "b"\n'
+    )
+    hub = start("hub", "-c", "hub.toml", "--json", cwd=tmp_path)
+    to = ("--hub", json.loads(hub.out.next())["peers"], "--token-file", str(tmp_path / "token"))
+    assert run("publish", "a", "1", *to).code == 0
+    refused = run("publish", "b", "1", *to)
+    assert (refused.code, refused.out) == (4, "")
+    assert "the hub refuses the message: not allowed" in refused.err
+    refused = run("tail", "a", *to)
+    assert (refused.code, refused.out) == (4, "")
+    assert "not allowed to subscribe to 'a'" in refused.err
+    assert "[[messaging.rights]]" in refused.err
+
+
+def test_who_reads_the_lines_may_leave(start: Start, run: Run, relay: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "restsock", "tail", "readings", "--hub", relay]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as tail:
+        try:
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            while "subscribed" not in tail.stderr.readline():
+                pass
+            tail.stdout.close()
+            for _ in range(2):
+                assert run("publish", "readings", "1", "--hub", relay).code == 0
+            assert tail.wait(20) == 1
+            assert "Traceback" not in tail.stderr.read()
+        finally:
+            tail.kill()

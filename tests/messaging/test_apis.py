@@ -418,6 +418,7 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio(api: API) -> None
     for_carriers = {"attach", "unavailable", "note_listening", "note_dialing", "note_gave_up"}
     for_carriers |= {"note_error", "receive", "writable", "detach", "ready", "call_soon", "durable"}
     for_carriers |= {"working", "reply", "send_each", "send_content", "put_back", "give_out"}
+    for_carriers |= {"changed", "wait_until"}
     kinds = "Messaging Channel Message MessageStream Receipt Session Sessions"
     for kind in kinds.split():
         ours, theirs = getattr(module, kind), getattr(restsock.messaging, kind)
@@ -440,3 +441,19 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio(api: API) -> None
             if name == "dial":
                 wanted.remove("task_status")
             assert taken == wanted, f"{kind}.{name}"
+
+
+@each_native_api
+async def test_subscriptions_end_when_they_are_not_allowed_any_more(api: API) -> None:
+    allowed = {"prices", "news", "subscribe"}
+    dialer = messaging(api)
+    listener = messaging(api, authorize=lambda session, action, name: name in allowed)
+    async with joined(api, dialer, listener):
+        [session] = dialer.sessions
+        for channel in ("prices", "news"):
+            await session.subscribe(channel)
+        assert await now(listener.recheck()) == 0
+        allowed.discard("prices")
+        assert await now(listener.recheck()) == 1
+        assert await listener.publish("prices", 1) == 0
+        assert await listener.publish("news", 1) == 1

@@ -392,10 +392,11 @@ def test_on_asyncio_it_says_what_to_use_instead() -> None:
         asyncio.run(main())
 
 
-async def test_an_error_of_the_block_comes_out_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
+async def test_an_error_of_the_block_comes_out_as_it_is(error: type[BaseException]) -> None:
+    with pytest.raises(error):
         async with Messaging():
-            raise ZeroDivisionError
+            raise error
 
 
 async def test_handlers_may_end_within_the_grace(autojump_clock: Any) -> None:

@@ -97,7 +97,7 @@ class Nats:
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         thread = asyncio_thread(grace=_GRACE)
-        error: Exception | None = None
+        error: BaseException | None = None
         async with thread.running():
             self._thread = thread
             try:
@@ -109,7 +109,7 @@ class Nats:
                             await self._ready.wait()
                         if self._ready.is_set():
                             yield
-                    except Exception as exc:  # noqa: BLE001  # raised again, outside of it
+                    except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                         error = exc
                     finally:
                         thread.tell(self._stop)

@@ -119,7 +119,7 @@ class _Subscription(ABC):
         """
         # Not bounded here: no more are asked for than may be held.
         self._out, receive = trio.open_memory_channel[NatsMessage](math.inf)
-        error: Exception | None = None
+        error: BaseException | None = None
         async with trio.open_nursery() as nursery, receive:
             begun = trio.Event()
             nursery.start_soon(self._run_and_close, begun)
@@ -132,7 +132,7 @@ class _Subscription(ABC):
             else:
                 try:
                     yield receive
-                except Exception as exc:  # noqa: BLE001  # raised again, outside of it
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                     error = exc
                 finally:
                     with trio.CancelScope(shield=True), trio.move_on_after(_FAREWELL):

@@ -66,10 +66,11 @@ async def test_to_be_cancelled_before_there_is_a_server() -> None:
 
 
 async def test_errors_leave_as_they_are(nats_server: NatsServer) -> None:
-    nats = Nats(nats_server.url)
-    with pytest.raises(KeyError):
-        async with nats:
-            raise KeyError
+    for error in (KeyError, KeyboardInterrupt):
+        nats = Nats(nats_server.url)
+        with pytest.raises(error):
+            async with nats, nats.subscribe("a").open():
+                raise error
     with pytest.raises(MessagingClosed):
         await nats.core().publish("a", b"", id="1", headers={})
     with pytest.raises(RuntimeError, match="once"):
