@@ -94,6 +94,29 @@ SAYS = {
         "twice: 0",
         "in order: True",
     ],
+    "messages_broadcast": [
+        "to all: ['screen-1', 'screen-2', 'screen-3']",
+        "to the hall: ['screen-1', 'screen-2']",
+        "to who has subscribed: 1",
+        "screen-1 shows ['lunch is at noon', 'the hall closes']",
+        "screen-3 shows ['lunch is at noon', 'rain']",
+    ],
+    "messages_commands": [
+        "robot-7 has answered: {'done': 'wave', 'speed': 1}",
+        "set: {'speed': 7}",
+        "refused: the speed is 0 to 9 (invalid)",
+        "too late: no answer to 'calibrate' from robot-7 within 0.2 s",
+    ],
+    "messages_fan_in": [
+        "the cloud has 20 readings of ghent/drill",
+        "the cloud has 20 readings of ulm/saw",
+        "all of them: True",
+    ],
+    "messages_mirror": [
+        "in both: 20 orders - the same: True, each once: True",
+        "while it is cut: 30 in the east, 30 in the west",
+        "in both: 40 orders - the same: True, each once: True",
+    ],
     "mount_adapter": ["hello ada [302]", "{'bytes': 21, 'name': 'a'}", "HTTPAdapter"],
     "nats_bridge": [
         "stored before NATS is killed: 100",
