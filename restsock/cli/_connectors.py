@@ -195,7 +195,7 @@ async def _with_health(
 
     async with AsyncExitStack() as stack:
         if address is not None:
-            told = health_server(carrier.messaging, *address, channels=[channel])
+            told = health_server(carrier, *address, channels=[channel])
             server = await stack.enter_async_context(told)
             output.say(f"health at http://{url_host(server.address[0])}:{server.address[1]}/health")
         return await run(on_ready=say_where)

@@ -17,6 +17,8 @@ from ._config import Dial, InputConfig, Listen, OutputConfig
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from restsock.messaging.nats import Nats
+
 __all__ = ["Carrier", "is_idle"]
 
 # How long it waits until all is sent, in seconds, where nobody says otherwise.
@@ -33,6 +35,7 @@ class Carrier:
         messaging: has the sessions, the counters and the health.
         closing: whether it is to end.
         scope: around all that enters it; cancelled when it is closed before that.
+        nats: the connection of its ports, if there are some of NATS.
 
     Raises:
         OSError: on entering: it cannot listen there.
@@ -45,6 +48,7 @@ class Carrier:
         )
         self.closing = False
         self.scope = trio.CancelScope()
+        self.nats: Nats | None = None
         self._entered = False
         self._config = config
         self._server: Server | None = None

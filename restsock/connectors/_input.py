@@ -67,7 +67,8 @@ async def run_input(
     with carrier.scope:
         async with AsyncExitStack() as stack:
             if config.nats is not None:
-                nats = await stack.enter_async_context(config.nats.make())
+                nats = carrier.nats = config.nats.make()
+                await stack.enter_async_context(nats)
                 await check_streams(nats, config.sinks)
                 _add_handlers(carrier, config, nats)
             stream = carrier.messaging.messages(config.channel) if stdio else None

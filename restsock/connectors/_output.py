@@ -100,7 +100,8 @@ async def run_output(
             if any(source.type == "stdio" for source in config.sources):
                 sources.append(send_lines)
             if config.nats is not None:
-                nats = await stack.enter_async_context(config.nats.make())
+                nats = carrier.nats = config.nats.make()
+                await stack.enter_async_context(nats)
                 streams = await check_streams(nats, config.sources)
                 for source in config.sources:
                     if source.type != "stdio":

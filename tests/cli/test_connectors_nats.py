@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,31 @@ def test_nothing_acknowledged_is_lost_when_nats_is_killed(
     assert sorted(stored) == [*range(420)]
     assert [number for number in stored if number < 400] == [*range(400)]
     assert acknowledged == {f"msg-1-{number}" for number in range(400, 420)}
+
+
+def test_health_tells_whether_nats_is_there(start: Start, tmp_path: Path, broker: Broker) -> None:
+    config = _write(tmp_path / "input.json", _listening(**_to("jetstream")))
+    process = start("input", "-c", config, "--nats", broker.url, "--health", "0")
+    url = process.err.until("health at").rpartition(" ")[2]
+    _url_of(process)
+
+    def health() -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(url) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, json.load(exc)
+
+    status, found = health()
+    assert (status, found["status"]) == (200, "ok")
+    assert found["details"]["nats"] == {"connected": True}
+    broker.kill()
+    _until(lambda: health()[0] == 503)
+    _, found = health()
+    assert (found["healthy"], found["status"]) == (False, "NATS is not connected")
+    broker.start()
+    _until(lambda: health()[0] == 200)
 
 
 def _url_of_again(process: Process) -> str:

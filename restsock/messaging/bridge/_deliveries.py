@@ -17,7 +17,7 @@ class Deliveries:
     """What is under way of the messages of a broker, and which were handled.
 
     Of each message, `begin` comes first, and then one of the others. The word of its end is for the
-    latest delivery of it. Nothing of it waits, or raises anything.
+    latest delivery of it. None of them waits.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Deliveries:
         return True
 
     def handled(self, incoming: Incoming) -> None:
-        """It was handled."""
+        """It was handled. Raises nothing."""
         key = incoming.key
         incoming = self._under_way.pop(key, incoming)
         if key:
@@ -52,9 +52,9 @@ class Deliveries:
         incoming.ack()
 
     def failed(self, incoming: Incoming, retry_after: float) -> None:
-        """It was not, and should come again after so many seconds."""
+        """It was not, and should come again after so many seconds. Raises nothing."""
         self._under_way.pop(incoming.key, incoming).nack(retry_after)
 
     def refused(self, incoming: Incoming) -> None:
-        """It was not, and never can be."""
+        """It was not, and never can be. Raises nothing."""
         self._under_way.pop(incoming.key, incoming).refuse()

@@ -10,7 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restsock.messaging import InvalidMessage, Messaging
+from restsock.messaging import InvalidMessage, Messaging, PublishFailed
 from restsock.messaging.bridge import SubjectTemplate, publish_to
 from tests.messaging.test_connections import joined
 
@@ -107,3 +107,23 @@ async def test_a_name_with_a_dot_publishes_nowhere() -> None:
             await channel.drain()
     assert broker.published == []
     assert len(edge.dead_letters) == 1
+
+
+async def test_what_a_broker_never_takes_is_not_sent_again() -> None:
+    edge, hub, asked = Messaging(), Messaging(), []
+
+    class Strict(Broker):
+        async def publish(self, subject: str, body: bytes, *, id: str, headers: Any) -> None:
+            await trio.lowlevel.checkpoint()
+            asked.append(body)
+            raise PublishFailed("too large", kind="invalid")
+
+    hub.on("readings")(publish_to(Strict(), "readings.{peer}"))
+    async with joined(edge, hub):
+        channel = edge.channel("readings", delivery="at_least_once")
+        await channel.send(1)
+        with trio.fail_after(10):
+            await channel.drain()
+    [letter] = edge.dead_letters
+    assert letter.reason == "too large"
+    assert asked == [b"1"]
