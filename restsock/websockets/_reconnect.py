@@ -51,8 +51,8 @@ class Reconnect(Backoff):
             config = config["retry"]
         own = tuple(field.name for field in fields(cls))
         keys = set(config)
-        for form, read in ((own, _own), (_TREMOR, _tremor), (_STREAMKIT, _streamkit)):
-            if keys <= set(form):
+        for form, read in ((own, _own), (_STREAMKIT, _streamkit), (_TREMOR, _tremor)):
+            if keys <= set(form):  # `max_retries` alone is StreamKit's: the others need an interval
                 return read(config)
         known = {*own, *_TREMOR, *_STREAMKIT}
         for key in config:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from restsock.websockets import Reconnect
+from restsock.websockets import Reconnect, _reconnect
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,45 @@ def test_all_three_forms(config: dict[str, Any], expected: Reconnect) -> None:
         expected.tries,
     )
     assert (found.jitter, found.give_up) == (expected.jitter, "never")
+
+
+# A key, beside it what else has to be there, and the pauses before the second and third attempt.
+KEYS: dict[str, tuple[dict[str, Any], list[float], int]] = {
+    "tremor interval_ms": ({"interval_ms": 500, "randomized": False}, [0.5, 0.75], 0),
+    "tremor growth_rate": (
+        {"growth_rate": 4, "interval_ms": 500, "randomized": False},
+        [0.5, 2.0],
+        0,
+    ),
+    "tremor max_retries": (
+        {"max_retries": 3, "interval_ms": 500, "randomized": False},
+        [0.5, 0.75],
+        3,
+    ),
+    "tremor randomized": ({"randomized": True, "interval_ms": 500}, [0.25, 0.375], 0),
+    "streamkit enabled": ({"enabled": False}, [0.5, 1.0], 1),
+    "streamkit initial_interval": ({"initial_interval": "4s"}, [2.0, 4.0], 10),
+    "streamkit max_interval": ({"max_interval": "1s"}, [0.5, 0.5], 10),
+    "streamkit multiplier": ({"multiplier": 4.0}, [0.5, 2.0], 10),
+    "streamkit max_retries": ({"max_retries": 7}, [0.5, 1.0], 7),
+}
+
+
+def test_each_key_of_others_is_covered() -> None:
+    assert set(KEYS) == {
+        *(f"tremor {key}" for key in _reconnect._TREMOR),
+        *(f"streamkit {key}" for key in _reconnect._STREAMKIT),
+    }
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
+def test_each_key_of_others_has_an_effect(key: str) -> None:
+    """What a dialer makes of pauses and attempts is shown by `test_dialer.py`."""
+    config, pauses, tries = KEYS[key]
+    assert key.split()[1] in config
+    found = Reconnect.from_mapping(config)
+    assert [found.delay(attempt, 0.5) for attempt in (1, 2)] == pytest.approx(pauses)
+    assert found.tries == tries
 
 
 @pytest.mark.parametrize(
