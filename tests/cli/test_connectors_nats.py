@@ -7,6 +7,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -369,3 +370,19 @@ def test_a_wrong_configuration_of_nats(
     assert (done.code, done.out) == (1, "")
     assert f"restsock: {path}: {words}" in done.err
     assert "s3cr3t" not in done.err
+
+
+def test_what_is_sent_again_over_another_connection_is_stored_once(
+    start: Start, tmp_path: Path, broker: Broker
+) -> None:
+    config = _write(tmp_path / "input.json", _listening(**_to("jetstream")))
+    process = start("input", "-c", config, "--nats", broker.url)
+    url = _url_of(process)
+    unique = f"msg-1795752143596-{uuid.uuid4().int | 1 << 127}"
+    for number in range(2):
+        with connect(url) as websocket:
+            # Counters of two peers may be the same, which are two messages.
+            for id, value in (("msg-1-1", number), (unique, "once"), (str(uuid.UUID(int=7)), 7)):
+                websocket.send(_data(id, value))
+                assert json.loads(websocket.receive())["type"] == "ack"
+    assert [json.loads(body) for body in broker.bodies()] == [0, "once", 7, 1]
