@@ -46,11 +46,11 @@ async def test_on_one_wire() -> None:
 
 
 def _ask(client: Any, server: Any) -> None:
-    client.channel("readings").send(1)
-    for message in server.messages("readings"):
+    with server.messages("readings") as stream:
+        client.channel("readings").send(1)
+        message = stream.receive(timeout=20)
         assert message.body == 1
         message.ack()
-        break
     [session] = server.sessions
     assert session.ask("status")["healthy"]
 
@@ -78,10 +78,10 @@ def test_on_asyncio() -> None:
         kind = restsock.messaging.aio.Messaging
         async with kind() as client, kind() as server:
             async with aio_pair(messaging=client, server_messaging=server):
+                stream = server.messages("readings")
                 await client.channel("readings").send(1)
-                async for message in server.messages("readings"):
-                    assert message.body == 1
-                    break
+                message = await stream.receive()
+                assert message.body == 1
                 [session] = server.sessions
                 assert (await session.ask("status"))["healthy"]
 
