@@ -331,6 +331,13 @@ class Receiving:
                     self._context.host.drained(peer)
         return delivery
 
+    def mark_of(self, delivery: Delivery) -> tuple[Mark, ...]:
+        """What the store has to note of a message, once it is handled; see `Engine.mark_of`."""
+        peer: Peer = delivery.session
+        if delivery.epoch is None or peer.sender.temporary:
+            return ()
+        return (delivery.epoch.mark(delivery.data.seq),)
+
     def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
         """A message that was begun is finished: it was handled, or not.
 
