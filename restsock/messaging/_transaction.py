@@ -74,7 +74,7 @@ class Transaction:
         self._open().executemany(statement, rows).close()
 
     def end(self) -> None:
-        """For the store: nothing more is done in it."""
+        """For the store: nothing more is done in it. Raises nothing."""
         self._database = None
 
     def _open(self) -> sqlite3.Connection:

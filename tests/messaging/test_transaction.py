@@ -117,7 +117,7 @@ async def test_it_is_refused_where_it_could_not_hold_what_it_promises(tmp_path: 
             await dialer.channel(channel, **AT_LEAST).send(1)
             await dialer.channel(channel, **AT_LEAST).drain()
         with pytest.raises(TypeError, match="plain function"):
-            await listener.transact(alone)  # type: ignore[arg-type]
+            await listener.transact(alone)  # type: ignore[arg-type,unused-coroutine]
         with pytest.raises(RuntimeError, match="MemoryStore has no transactions"):
             await dialer.transact(make_table)
     assert ["only required handler" in str(error) for error in errors] == [True] * 5
