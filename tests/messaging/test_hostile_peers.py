@@ -16,7 +16,7 @@ import trio
 
 import restsock
 from restsock.messaging import Message, Messaging, MessagingOptions, Semstreams
-from restsock.protocol import TextMessage
+from restsock.protocol import CloseReceived, TextMessage
 from tests.e2e.raw_peer import CLOSE, TEXT, RawPeer, close_of, websocket_frame
 from tests.websockets.site import RawClient, raw_client
 
@@ -96,7 +96,7 @@ class OverSemstreams:
                 return told
 
     async def wait_closed(self) -> int:
-        while not hasattr(event := await self._client.next(), "code"):
+        while not isinstance(event := await self._client.next(), CloseReceived):
             assert event is not None
         return int(event.code)
 
@@ -192,8 +192,18 @@ def message(seq: int, body: Any = 1, **more: Any) -> str:
 
 # --- attacks ----------------------------------------------------------------------------------
 
-WRONG = [None, True, -1, 1e308, 10**30, "", "x" * 300, [], [[[]]], {}, {"a": None}]
-MEMBERS = ("channel", "epoch", "seq", "attempt", "delivery", "headers", "reply_to", "id", "upto")
+WRONG: list[Any] = [None, True, -1, 1e308, 10**30, "", "x" * 300, [], [[[]]], {}, {"a": None}]
+MEMBERS: tuple[str, ...] = (
+    "channel",
+    "epoch",
+    "seq",
+    "attempt",
+    "delivery",
+    "headers",
+    "reply_to",
+    "id",
+    "upto",
+)
 MEMBERS += ("reason", "retry_after", "method", "params", "status", "messages", "bytes", "channels")
 TYPES = ("data", "ack", "nack", "working", "request", "reply", "slow", "credit", "resume", "other")
 

@@ -22,6 +22,7 @@ import trio
 import restsock
 from restsock.auth import BearerTokens
 from restsock.messaging import Message, Messaging, Raw, Semstreams
+from restsock.websockets import ServerWebSocket
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 PATIENCE = 60
@@ -118,6 +119,11 @@ async def chromium(url: str, profile: Path) -> AsyncIterator[None]:
             os.killpg(process.pid, signal.SIGKILL)  # its children are in the same group
 
 
+def _name_of(websocket: ServerWebSocket) -> str:
+    assert websocket.principal is not None
+    return websocket.principal.name
+
+
 class Hub:
     """A hub that can be started again on its port; the messaging goes on."""
 
@@ -136,7 +142,7 @@ class Hub:
                 auth=tokens,
                 browser_token="bearer",
                 origins=[origin],
-                name=lambda websocket: websocket.principal.name,
+                name=_name_of,
             ),
             "/raw": self.messaging.endpoint(Raw(channel="echo"), origins=[origin]),
             "/closed": self.messaging.endpoint(
