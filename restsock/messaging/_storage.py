@@ -254,8 +254,10 @@ class Storage:
             await self._persist(store.done, effects.done)
         if effects.dead:
             await self._persist(store.dead, effects.dead)
-        if effects.forget:
-            await self._persist(store.forget, effects.forget)
+        # What has come again since then has marks again, and they stay.
+        forget = [key for key in effects.forget if not self._engine.knows(key)]
+        if forget:
+            await self._persist(store.forget, forget)
 
     async def _persist(self, call: Callable[[T], Awaitable[None]], what: T) -> None:
         """Tries until the store takes it."""

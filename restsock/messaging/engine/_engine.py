@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ._link import Link
     from ._outgoing import Outgoing
-    from ._records import Mark, OutRecord
+    from ._records import InboxKey, Mark, OutRecord
 
 __all__ = ["Engine"]
 
@@ -391,6 +391,10 @@ class Engine:
     def next(self, line: Inbox | Line, window: int, *, ordered: bool) -> Delivery | None:
         """The message to begin with in a line, if there is one."""
         return self._receiving.next(line, window, ordered=ordered)
+
+    def knows(self, key: InboxKey) -> bool:
+        """Whether it still remembers an epoch of a sender, or again."""
+        return self._receiving.knows(key)
 
     def mark_of(self, delivery: Delivery) -> Sequence[Mark]:
         """What is to be noted of a message that is being handled, with what its handler stores.
