@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -226,10 +227,10 @@ class Backoff:
     def __post_init__(self) -> None:
         positive(self, "initial")
         positive(self, "cap")
-        if not (math.isfinite(self.factor) and self.factor >= 1):
+        if not 1 <= self.factor <= sys.float_info.max:
             raise ValueError(f"Backoff.factor must be at least 1, not {self.factor!r}")
         between(self, "tries", 0, 2**31)
-        if not (math.isfinite(self.restart) and self.restart >= 0):
+        if not 0 <= self.restart <= sys.float_info.max:
             raise ValueError(f"Backoff.restart must be 0 or more seconds, not {self.restart!r}")
         if self.give_up not in ("refused", "first", "never"):
             raise ValueError(
@@ -247,8 +248,11 @@ class Backoff:
         Returns:
             Seconds.
         """
-        # The exponent is bounded because a float overflows long before patience does.
-        longest = min(bound, self.cap, self.initial * self.factor ** min(attempt - 1, 64))
+        try:
+            grown = self.initial * float(self.factor) ** (attempt - 1)
+        except OverflowError:  # long before patience ends
+            grown = math.inf
+        longest = min(bound, self.cap, grown)
         return longest * chance if self.jitter else longest
 
 
@@ -410,6 +414,6 @@ def positive(options: object, name: str) -> None:
     """Raises `ValueError` unless an option is a number of seconds above 0."""
     value = getattr(options, name)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
+    if not number or not 0 < value <= sys.float_info.max:
         kind = type(options).__name__
         raise ValueError(f"{kind}.{name} must be a number of seconds above 0, not {value!r}")

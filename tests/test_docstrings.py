@@ -43,7 +43,7 @@ MODULES = [
 # What tells of errors, be it that there are none, or that they are another one's.
 ERRORS = re.compile(r"\b(raises?|raised|errors?|exceptions)\b", re.IGNORECASE)
 # What waits for a disk, and has names that mean other things elsewhere.
-STORES = {"Store", "MemoryStore", "SQLiteStore"}
+STORES = {"Store", "MemoryStore", "SQLiteStore", "TransactionalStore"}
 # Of a connection, for its own reader.
 INTERNAL = {"Connection.end"}
 

@@ -27,6 +27,7 @@ from restsock._exceptions import (
 )
 from restsock.protocol import (
     CLOSE_CODES,
+    FRAMES_AT_ONCE,
     BinaryMessage,
     CloseCode,
     CloseReceived,
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
     from ._interfaces import RawBytes
 
 __all__ = ["OpenWebSocket"]
-
-
-# Frames that are read before other tasks have their turn: a client can send many tiny ones at once.
-_FRAMES = 256
 
 
 class OpenWebSocket(Fields):
@@ -113,7 +110,7 @@ class OpenWebSocket(Fields):
             max_message=max_message,
             mask_key=mask_key if client else None,
             deflate=deflate,
-            max_frames=_FRAMES,
+            max_frames=FRAMES_AT_ONCE,
         )
         self._peer = peer
         self._close_timeout = close_timeout

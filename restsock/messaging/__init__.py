@@ -39,6 +39,7 @@ from ._sqlite_store import SQLiteStore
 from ._statistics import REQUEST_SECONDS, MessagingHealth, MessagingStatistics
 from ._store import Loaded, MemoryStore, Store
 from ._stream import MessageStream
+from ._transaction import Transaction, TransactionalStore
 from .dialects import Dialect, Raw, Semstreams, Tremor, WasmCloud
 from .engine import DeadLetter, Link, Mark, Outgoing, OutRecord
 
@@ -85,6 +86,8 @@ __all__ = [
     "Store",
     "StoreFailed",
     "Subscribed",
+    "Transaction",
+    "TransactionalStore",
     "Tremor",
     "UnknownSession",
     "WasmCloud",

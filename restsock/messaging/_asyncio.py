@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from restsock.endpoint import documented_like
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._options import Delivery
     from ._portal import MessagingPortal
     from ._session import Subscribed
+    from ._transaction import Transaction
 
 __all__ = [
     "AsyncioChannel",
@@ -27,6 +28,8 @@ __all__ = [
     "AsyncioSession",
     "seen_on_asyncio",
 ]
+
+T = TypeVar("T")
 
 
 class AsyncioSession(SessionView):
@@ -112,6 +115,15 @@ class AsyncioMessage(MessageView[AsyncioSession]):
             MessagingClosed: the messaging was closed; the message may come again.
         """
         await self._portal.run_from_asyncio(self._message.ack)
+
+    @documented_like(Message.transact)
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Handles it in the store: what the function does there is done once, and only once.
+
+        It is called in a transaction of the store's database, which also notes that the message is
+        handled. See `restsock.messaging.Message.transact`.
+        """
+        return await self._portal.run_from_asyncio(self._message.transact, work)
 
 
 class AsyncioRequest(RequestOf[AsyncioSession]):

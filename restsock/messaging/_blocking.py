@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from restsock.endpoint import documented_like
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._options import Delivery
     from ._portal import MessagingPortal
     from ._session import Subscribed
+    from ._transaction import Transaction
 
 __all__ = [
     "BlockingChannel",
@@ -27,6 +28,8 @@ __all__ = [
     "BlockingSession",
     "seen_in_thread",
 ]
+
+T = TypeVar("T")
 
 
 class BlockingSession(SessionView):
@@ -134,6 +137,16 @@ class BlockingMessage(MessageView[BlockingSession]):
             MessagingClosed: the messaging was closed; the message may come again.
         """
         self._portal.run(timeout, self._message.ack)
+
+    @documented_like(Message.transact)
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Handle it in the store: what the function does there is done once, and only once.
+
+        It is called in a transaction of the store's database, which also notes that the message is
+        handled. See `restsock.messaging.Message.transact`.
+        """
+        result: T = self._portal.run(None, self._message.transact, work)
+        return result
 
 
 class BlockingRequest(RequestOf[BlockingSession]):

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -24,6 +24,7 @@ from ._options import MessagingOptions
 from ._portal import MessagingPortal
 from ._storage import Storage
 from ._store import Store
+from ._transaction import Transaction
 from .engine import (
     DeadLetter,
     Delivery,
@@ -45,6 +46,8 @@ _log = logging.getLogger("restsock.messaging")
 
 # Messages that may be sent before other tasks have their turn.
 _IN_A_ROW = 16
+
+T = TypeVar("T")
 
 
 class Owner(Protocol):
@@ -254,6 +257,18 @@ class Driver:
     async def revive(self, key: RecordKey) -> None:
         """Has the store forget a dead letter."""
         await self._storage.revive(key)
+
+    async def transact(
+        self, work: Callable[[Transaction], T], delivery: Delivery | None = None
+    ) -> T:
+        """Calls a function in a transaction of the store; see `Storage.transact`.
+
+        Raises:
+            MessagingClosed: it does not run.
+        """
+        self.check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._storage.transact(work, delivery)
 
     @property
     def durable(self) -> bool:

@@ -148,17 +148,19 @@ class Handlers:
             self._finish(delivery, refusal)
             return
         if len(handlers) == 1 and handlers[0].required:
-            self._finish(delivery, await self._run(handlers[0], delivery))
+            self._finish(delivery, await self._run(handlers[0], delivery, alone=True))
             return
         before = delivery.handled_by or set()
         left = [handler for handler in handlers if handler.number not in before]
         required = [handler for handler in left if handler.required]
         refusals: list[Refusal] = []
         missing = len(required)
+        many = sum(handler.required for handler in handlers) > 1
 
         async def run(handler: Handler) -> None:
             nonlocal missing
-            refusal = await self._run(handler, delivery)
+            alone = handler.required and not many
+            refusal = await self._run(handler, delivery, alone=alone)
             if not handler.required:
                 return
             missing -= 1
@@ -182,9 +184,9 @@ class Handlers:
         if delivery.owner is not None and not stores:
             delivery.owner.set()  # there is nothing to wait for
 
-    async def _run(self, handler: Handler, delivery: Delivery) -> Refusal | None:
-        """What a handler says of a message."""
-        message = Message(delivery)
+    async def _run(self, handler: Handler, delivery: Delivery, *, alone: bool) -> Refusal | None:
+        """What a handler says of a message; `alone`: no other one has a say."""
+        message = Message(delivery, alone=alone)
         try:
             await handler.call(message)
         except Exception as exc:  # noqa: BLE001  # a handler's error is its message's fate

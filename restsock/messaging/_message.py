@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -12,8 +12,11 @@ from .engine import MAX_SECONDS, Delivery, Refusal
 if TYPE_CHECKING:
     from ._options import Delivery as DeliveryPromise
     from ._session import Session
+    from ._transaction import Transaction
 
 __all__ = ["Message"]
+
+T = TypeVar("T")
 
 _MAX_REASON = 255
 
@@ -43,6 +46,7 @@ class Message:
     """
 
     __slots__ = (
+        "_alone",
         "_delivery",
         "_done",
         "_said",
@@ -61,7 +65,7 @@ class Message:
         "timestamp",
     )
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, *, alone: bool = True) -> None:
         data = delivery.data
         session: Session = delivery.session.owner
         self.body: Any = data.body
@@ -78,6 +82,7 @@ class Message:
         self.origins: tuple[str, ...] = (session.id,)
         self.refusal: Refusal | None = None
         self._delivery = delivery
+        self._alone = alone
         self._said = False
         self._done: trio.Event | None = None
 
@@ -135,6 +140,54 @@ class Message:
             raise ValueError(f"retry_after must be 0 to {MAX_SECONDS} seconds, not {retry_after!r}")
         reason = reason[:_MAX_REASON].encode("utf-8", "replace").decode("utf-8")
         self._say(Refusal(reason or "refused", retry_after, final))
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Handles it in the store: what the function does there is done once, and only once.
+
+            def keep(transaction):
+                transaction.execute("INSERT INTO readings VALUES (?)", [message.body["t"]])
+
+            await message.transact(keep)
+
+        The function is called in a transaction of the store's database, which also notes that the
+        message is handled. Both are stored, or neither, so a process that is killed at any moment
+        does not do it twice. When this returns the message is acknowledged, as by `ack`.
+
+        What is sent at most once comes no second time anyway. A peer without a name, or a foreign
+        one, is not known after a restart: have the function note `id` where that matters.
+
+        It works with a `SQLiteStore`, and where this is the only required handler of the channel. A
+        cancellation waits until it is known what came of it.
+
+        Args:
+            work: a plain function that is called with a `Transaction`, in a thread of the store's.
+                It should do nothing else and be quick: all of the store waits for it. It may be
+                called again when the transaction has to be done anew.
+
+        Returns:
+            What the function has returned.
+
+        Raises:
+            StoreFailed: the store could not do it. Nothing is stored, nor is the message handled.
+            MessagingClosed: the messaging is not open.
+            RuntimeError: the message has its ack or nack, this is not the only required handler, or
+                the store has no transactions.
+            TypeError: `work` is not a plain function.
+            BaseException: what the function has raised. Nothing is stored, nor is it handled.
+        """
+        if self._said:
+            raise RuntimeError("this message has its ack or nack already")
+        if not self._alone:
+            raise RuntimeError("transact is for the only required handler of a channel")
+        self._said = True  # nobody else may say anything meanwhile
+        try:
+            result = await self.session.transact(self._delivery, work)
+        except BaseException:
+            self._said = False
+            raise
+        self._said = False
+        self._say(None)
+        return result
 
     def working(self, seconds: float) -> None:
         """Asks for time: the sender waits so many seconds from now before it sends it again.

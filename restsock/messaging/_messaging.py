@@ -28,6 +28,7 @@ from ._sessions import Sent, Sessions
 from ._statistics import MessagingHealth, MessagingStatistics
 from ._store import MemoryStore, Store
 from ._stream import MessageStream
+from ._transaction import Transaction
 from .engine import DeadLetter, Engine, Link
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Authorize", "Messaging"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Messaging(ForeignPeers):
@@ -188,6 +190,30 @@ class Messaging(ForeignPeers):
         """
         check_channel(channel)
         return await self.sessions.send_each(dict.fromkeys(origins), channel, body, headers)
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Calls a function in a transaction of the store's database: to make tables, or read them.
+
+            await messaging.transact(lambda transaction: transaction.execute(
+                "CREATE TABLE IF NOT EXISTS readings (t REAL)"))
+
+        `Message.transact` does so together with the note that a message is handled. A cancellation
+        waits until it is known what came of it.
+
+        Args:
+            work: see `Message.transact`.
+
+        Returns:
+            What the function has returned. All is stored then.
+
+        Raises:
+            StoreFailed: the store could not do it. Nothing is stored.
+            MessagingClosed: it is not open.
+            RuntimeError: the store has no transactions; `SQLiteStore` has.
+            TypeError: `work` is not a plain function.
+            BaseException: what the function has raised. Nothing is stored.
+        """
+        return await self._driver.transact(work)
 
     # --- receiving ----------------------------------------------------------------------------
 

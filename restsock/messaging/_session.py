@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from ._driver import Driver
     from ._options import Delivery as DeliveryPromise
     from ._statistics import RequestCounters
+    from ._transaction import Transaction
 
 __all__ = ["Session", "SessionOwner", "Subscribed"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,16 @@ class Session:
             MessagingError: as `Sessions.send`.
         """
         await self._owner.reply(self, reply_to, body, channel, headers)
+
+    async def transact(self, delivery: Delivery, work: Callable[[Transaction], T]) -> T:
+        """Handles a message in a transaction of the store; see `Message.transact`.
+
+        Raises:
+            MessagingError: as there.
+            RuntimeError: likewise.
+            TypeError: likewise.
+        """
+        return await self._driver.transact(work, delivery)
 
     def working(self, delivery: Delivery, seconds: float) -> None:
         """Asks for time for a message; see `Message.working`."""

@@ -2,6 +2,7 @@
 
 One thread has the database. What waits for it when it begins is one transaction, so that many
 messages share one write to the disk; each call is a savepoint in it, and succeeds or fails alone.
+So does a function of the program that has tables of its own in the file (`transact`).
 """
 
 # ruff: noqa: S608  # statements are put together from names of columns, never from data
@@ -14,11 +15,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from ._store import Loaded
+from ._transaction import Transaction, check_work, guarded
 from .engine import DeadLetter, InboxKey, Mark, OutRecord, RecordKey
 
 __all__ = ["SQLiteStore"]
@@ -53,11 +55,15 @@ CREATE TABLE handled (
     PRIMARY KEY (sender, channel, epoch, seq)) WITHOUT ROWID;
 """
 
+_TABLES = frozenset({"outbox", "dead", "marks", "handled"})
+
 _RECORD = "destination, channel, epoch, seq, id, timestamp, content, attempts"
 _KEY = "destination = ? AND channel = ? AND epoch = ? AND seq = ?"
 _SENDER = "sender = ? AND channel = ? AND epoch = ?"
 
 _Work = Callable[[sqlite3.Connection], Any]
+
+T = TypeVar("T")
 
 
 class SQLiteStore:
@@ -200,24 +206,23 @@ class SQLiteStore:
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See `Store`."""
         changes = list(marks)
+        await self._do(lambda database: _note(database, changes))
 
-        def note(database: sqlite3.Connection) -> None:
-            for mark in changes:
-                # REPLACE gives it a new position: the least recently changed is the first.
-                database.execute(
-                    "INSERT OR REPLACE INTO marks (sender, channel, epoch, upto)"
-                    " VALUES (?, ?, ?, ?)",
-                    (*mark.key, mark.upto),
-                )
-                database.executemany(
-                    "INSERT OR IGNORE INTO handled VALUES (?, ?, ?, ?)",
-                    [(*mark.key, seq) for seq in mark.seqs],
-                )
-                database.execute(
-                    f"DELETE FROM handled WHERE {_SENDER} AND seq <= ?", (*mark.key, mark.upto)
-                )
+    async def transact(self, work: Callable[[Transaction], T], marks: Sequence[Mark] = ()) -> T:
+        """See `TransactionalStore`. The function is called on the thread that has the database."""
+        check_work(work)
+        changes = list(marks)
 
-        await self._do(note)
+        def both(database: sqlite3.Connection) -> T:
+            result = guarded(database, work, _TABLES)
+            if not database.in_transaction:  # ... OR ROLLBACK, and it went on
+                raise sqlite3.OperationalError("a statement has rolled the transaction back")
+            _note(database, changes)
+            return result
+
+        with trio.CancelScope(shield=True):
+            result: T = await self._do(both, guest=True)
+        return result
 
     async def forget(self, keys: Sequence[InboxKey]) -> None:
         """See `Store`."""
@@ -235,10 +240,10 @@ class SQLiteStore:
 
         await self._do(change)
 
-    async def _do(self, work: _Work) -> Any:
+    async def _do(self, work: _Work, *, guest: bool = False) -> Any:
         if self._thread is None:
             raise RuntimeError(f"{self} is not open")
-        job = _Job(work)
+        job = _Job(work, guest=guest)
         self._jobs.put(job)
         return await job.wait()
 
@@ -278,18 +283,29 @@ class SQLiteStore:
             job.finish(error=RuntimeError(f"{self} could not be opened"))
 
     def _transact(self, database: sqlite3.Connection, jobs: list[_Job]) -> None:
-        results: list[tuple[_Job, Any, Exception | None]] = []
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            results += [_in_savepoint(database, job) for job in jobs]
-            database.execute("COMMIT")
-            self.commits += 1
-        except Exception as exc:  # noqa: BLE001  # for all who wait for this transaction
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            results = [(job, None, exc) for job in jobs]
-        for job, result, error in results:
-            job.finish(result, error)
+        while jobs:
+            results: list[tuple[_Job, Any, BaseException | None]] = []
+            culprit: _Job | None = None
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                for job in jobs:
+                    culprit = job
+                    results.append(_in_savepoint(database, job))
+                culprit = None
+                database.execute("COMMIT")
+                self.commits += 1
+            except Exception as exc:  # noqa: BLE001  # for all who wait for this transaction
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                if culprit is not None and culprit.guest:
+                    # A function of the program has ended the transaction: the others do without.
+                    culprit.finish(error=exc)
+                    jobs = [job for job in jobs if job is not culprit]
+                    continue
+                results = [(job, None, exc) for job in jobs]
+            for job, result, error in results:
+                job.finish(result, error)
+            return
 
     def _connect(self) -> sqlite3.Connection:
         # SQLite would make it readable by others, as far as the umask goes.
@@ -332,28 +348,38 @@ class SQLiteStore:
 
 
 class _Job:
-    """A call, from the loop to the thread and back."""
+    """A call, from the loop to the thread and back.
 
-    def __init__(self, work: _Work | None) -> None:
+    Args:
+        work: what to do; `None` for nothing.
+        guest: whether it is a function of the program.
+
+    Attributes:
+        guest: as above.
+    """
+
+    def __init__(self, work: _Work | None, *, guest: bool = False) -> None:
+        self.guest = guest
         self._work = work
         self._token = trio.lowlevel.current_trio_token()
         self._finished = trio.Event()
         self._result: Any = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def run(self, database: sqlite3.Connection) -> Any:
         """Does it. On the thread."""
         assert self._work is not None
         return self._work(database)
 
-    def finish(self, result: Any = None, error: Exception | None = None) -> None:
+    def finish(self, result: Any = None, error: BaseException | None = None) -> None:
         """Tells who waits. On the thread.
 
         No cursor may get out of it, not even in a traceback: where it is thrown away it resets its
-        statement, which this thread may be using by then.
+        statement, which this thread may be using by then. A guest has none (see `Transaction`), and
+        its author wants to know where it has failed.
         """
         self._result = result
-        self._error = None if error is None else error.with_traceback(None)
+        self._error = error if error is None or self.guest else error.with_traceback(None)
         try:
             self._token.run_sync_soon(self._finished.set)
         except trio.RunFinishedError:
@@ -366,19 +392,47 @@ class _Job:
         return self._result
 
 
-def _in_savepoint(database: sqlite3.Connection, job: _Job) -> tuple[_Job, Any, Exception | None]:
+def _in_savepoint(
+    database: sqlite3.Connection, job: _Job
+) -> tuple[_Job, Any, BaseException | None]:
     """Does a call, all or nothing; what the others in the transaction have done stays."""
     database.execute("SAVEPOINT call")
     try:
         result = job.run(database)
-    except Exception as exc:
+    except BaseException as exc:  # a `SystemExit` of a guest is for who has called
         if not database.in_transaction:
+            if not isinstance(exc, Exception):
+                raise RuntimeError("the transaction was ended") from exc
             raise  # a full disk ends the whole transaction
         database.execute("ROLLBACK TO call")
         database.execute("RELEASE call")
         return job, None, exc
     database.execute("RELEASE call")
     return job, result, None
+
+
+def _note(database: sqlite3.Connection, marks: Sequence[Mark]) -> None:
+    """Notes messages as handled.
+
+    What was noted up to a number stays so: a transaction of the program may overtake marks that
+    wait to be noted, and are of before.
+    """
+    for mark in marks:
+        # REPLACE gives it a new position: the least recently changed is the first.
+        database.execute(
+            "INSERT OR REPLACE INTO marks (sender, channel, epoch, upto) VALUES (?, ?, ?,"
+            f" max(?, ifnull((SELECT upto FROM marks WHERE {_SENDER}), 0)))",
+            (*mark.key, mark.upto, *mark.key),
+        )
+        database.executemany(
+            "INSERT OR IGNORE INTO handled VALUES (?, ?, ?, ?)",
+            [(*mark.key, seq) for seq in mark.seqs],
+        )
+        database.execute(
+            f"DELETE FROM handled WHERE {_SENDER}"
+            f" AND seq <= (SELECT upto FROM marks WHERE {_SENDER})",
+            (*mark.key, *mark.key),
+        )
 
 
 def _row(record: OutRecord) -> tuple[Any, ...]:

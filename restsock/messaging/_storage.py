@@ -18,7 +18,8 @@ from restsock.connection import failure_of
 
 from ._errors import MessagingClosed, StoreFailed
 from ._store import Store
-from .engine import Effects, Engine, Entry, Outbox, RecordKey
+from ._transaction import Transaction, TransactionalStore, check_work
+from .engine import Delivery, Effects, Engine, Entry, Outbox, RecordKey
 
 __all__ = ["Storage"]
 
@@ -162,6 +163,46 @@ class Storage:
         """Has the store forget a dead letter."""
         await self._persist(self._store.revive, [key])
 
+    # --- transactions of the program ----------------------------------------------------------
+
+    async def transact(
+        self, work: Callable[[Transaction], T], delivery: Delivery | None = None
+    ) -> T:
+        """Calls a function in a transaction of the store.
+
+        Args:
+            work: see `TransactionalStore.transact`.
+            delivery: a message that is noted as handled in the same transaction.
+
+        Raises:
+            StoreFailed: the store could not do it. Nothing is stored.
+            RuntimeError: the store has no transactions.
+            TypeError: `work` is no function that can be called there.
+            BaseException: what the function has raised. Nothing is stored.
+        """
+        check_work(work)
+        store = self._store
+        if not isinstance(store, TransactionalStore):
+            raise RuntimeError(f"{type(store).__name__} has no transactions: use SQLiteStore")
+        failure: BaseException | None = None
+
+        def call(transaction: Transaction) -> T:
+            nonlocal failure
+            failure = None
+            try:
+                return work(transaction)
+            except BaseException as exc:
+                failure = exc
+                raise
+
+        marks = () if delivery is None else self._engine.mark_of(delivery)
+        try:
+            return await store.transact(call, marks)
+        except Exception as exc:
+            if exc is failure:
+                raise
+            raise StoreFailed(f"the store could not do a transaction: {exc}") from exc
+
     # --- tasks --------------------------------------------------------------------------------
 
     async def _flush_loop(self) -> None:
@@ -213,8 +254,10 @@ class Storage:
             await self._persist(store.done, effects.done)
         if effects.dead:
             await self._persist(store.dead, effects.dead)
-        if effects.forget:
-            await self._persist(store.forget, effects.forget)
+        # What has come again since then has marks again, and they stay.
+        forget = [key for key in effects.forget if not self._engine.knows(key)]
+        if forget:
+            await self._persist(store.forget, forget)
 
     async def _persist(self, call: Callable[[T], Awaitable[None]], what: T) -> None:
         """Tries until the store takes it."""

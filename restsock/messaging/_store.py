@@ -61,7 +61,10 @@ class Store(Protocol):
         """Removes dead letters, which were sent anew or thrown away. Unknown ones are ignored."""
 
     async def mark(self, marks: Sequence[Mark]) -> None:
-        """Notes messages as handled; an acknowledgement leaves after this."""
+        """Notes messages as handled; an acknowledgement leaves after this.
+
+        What was noted up to a number stays so, though a later call may name a lower one.
+        """
 
     async def forget(self, keys: Sequence[InboxKey]) -> None:
         """Removes marks of senders' epochs that are over."""
@@ -133,11 +136,12 @@ class MemoryStore:
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See `Store`. Raises nothing."""
         for mark in marks:
-            seqs = self._marks.pop(mark.key, (0, set()))[1]  # to the end: most recently changed
+            before, seqs = self._marks.pop(mark.key, (0, set()))  # to the end: last changed
+            upto = max(before, mark.upto)
             seqs.update(mark.seqs)
             if seqs:
-                seqs = {seq for seq in seqs if seq > mark.upto}
-            self._marks[mark.key] = (mark.upto, seqs)
+                seqs = {seq for seq in seqs if seq > upto}
+            self._marks[mark.key] = (upto, seqs)
 
     async def forget(self, keys: Sequence[InboxKey]) -> None:
         """See `Store`. Raises nothing."""

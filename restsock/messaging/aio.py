@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._options import Delivery, MessagingOptions
     from ._portal import MessagingPortal
     from ._store import Store
+    from ._transaction import Transaction
     from .dialects import Dialect
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 Authorize: TypeAlias = Callable[[Session, str, str], bool]
 """As `restsock.messaging.Authorize`. It is called on the background thread, and must not block."""
@@ -343,6 +345,11 @@ class Messaging(MessagingFace):
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return await self._portal.run_from_asyncio(send)
+
+    @documented_like(TrioMessaging.transact)
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Calls a function in a transaction of the store's database; returns what it returns."""
+        return await self._portal.run_from_asyncio(self._messaging.transact, work)
 
     @documented_like(TrioMessaging.dial)
     async def dial(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._options import Delivery, MessagingOptions
     from ._portal import MessagingPortal
     from ._store import Store
+    from ._transaction import Transaction
     from .dialects import Dialect
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 Authorize: TypeAlias = Callable[[Session, str, str], bool]
 """As `restsock.messaging.Authorize`. It is called on the background thread, and must not block."""
@@ -335,6 +337,12 @@ class Messaging(MessagingFace):
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return self._portal.run(None, send)
+
+    @documented_like(TrioMessaging.transact)
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Call a function in a transaction of the store's database, and return what it returns."""
+        result: T = self._portal.run(None, self._messaging.transact, work)
+        return result
 
     @documented_like(TrioMessaging.dial)
     def dial(

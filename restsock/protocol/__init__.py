@@ -94,7 +94,7 @@ from ._upgrade import (
     websocket_key,
 )
 from ._urls import MAX_URLS, is_plain_url
-from ._websocket import WebSocket
+from ._websocket import FRAMES_AT_ONCE, WebSocket
 from ._websocket_fields import (
     CLOSE_CODES,
     accept_fields,
@@ -107,6 +107,7 @@ from ._websocket_fields import (
 __all__ = [
     "CLOSE_CODES",
     "END",
+    "FRAMES_AT_ONCE",
     "HEADER",
     "HEADER_SIZE",
     "HOP_BY_HOP",

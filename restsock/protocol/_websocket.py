@@ -42,10 +42,14 @@ from ._websocket_fast import (
     parse_header,
 )
 
-__all__ = ["WebSocket"]
+__all__ = ["FRAMES_AT_ONCE", "WebSocket"]
 
 # A close code that is registered (RFC 6455, section 11.7), and that wsproto does not know.
 _BAD_GATEWAY = (1014).to_bytes(2, "big")
+
+# For readers that share a loop: a peer can send many tiny frames at once, and the others are to
+# have their turn. See `WebSocket.more`.
+FRAMES_AT_ONCE = 256
 
 # Pongs that wait while the socket takes nothing; of more, the oldest are left out (RFC 6455,
 # section 5.5.3, allows it). An honest peer has a ping or two under way.

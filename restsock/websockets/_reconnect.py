@@ -101,7 +101,10 @@ def _streamkit(config: Mapping[str, Any]) -> Reconnect:
 def _number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{key} of reconnect is a number, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{key} of reconnect is too large a number") from None
 
 
 def _whole(key: str, value: Any) -> int:

@@ -1,26 +1,22 @@
 """Whatever a stranger sends: a defined answer, a logged reason, and nobody else notices.
 
 Each case runs against a real listener with an honest peer connected, which must still answer
-behind it. No case may take longer than the deadline of the handshake.
+behind it. What only the deadline of the handshake ends is in test_handshake_deadline.py.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import logging
 import os
 import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 import trio
 
-from restsock import Limits, Options, Timeouts
-from restsock.client import Client, connect
-from restsock.server import Server, listen
+from tests.e2e.attacked import OPTIONS, Listener, attacked
 from tests.e2e.raw_peer import (
     BINARY,
     DATA,
@@ -40,103 +36,15 @@ from tests.e2e.raw_peer import (
     websocket_frame,
 )
 
-LIMITS = Limits(max_streams=4, max_head=8192, initial_window=16384)
-OPTIONS = Options(limits=LIMITS, timeouts=Timeouts(handshake=0.5, close=0.5, disconnect=0.05))
 MAX_MESSAGE = 131080
 
 PROTOCOL, FLOW, REFUSED = 6, 4, 3
 
 
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """/hang never reads and never answers; everything else reads all and answers 200."""
-    if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
-    if scope["path"] == "/hang":
-        await trio.sleep_forever()
-    while (await receive()).get("more_body"):
-        pass
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"fine"})
-
-
-class Log(logging.Handler):
-    """What the package logs, for a task that waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.records: list[logging.LogRecord] = []
-        self._more = trio.lowlevel.ParkingLot()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-        self._more.unpark_all()
-
-    async def line(self, *words: str) -> str:
-        """The first line with one of these words in it, now or later."""
-        seen = 0
-        while True:
-            for record in self.records[seen:]:
-                if any(word in record.getMessage() for word in words):
-                    return record.getMessage()
-            seen = len(self.records)
-            await self._more.park()
-
-
-class Listener:
-    """A listener with one honest peer, and any number of others."""
-
-    def __init__(self, server: Server, client: Client, log: Log) -> None:
-        self.server = server
-        self.client = client
-        self.log = log
-        self.strangers: list[RawPeer] = []
-
-    async def stranger(self) -> RawPeer:
-        """One who has only dialed yet."""
-        peer = RawPeer(await trio.open_tcp_stream("127.0.0.1", self.server.address[1]))
-        self.strangers.append(peer)
-        return peer
-
-    async def upgraded(self) -> RawPeer:
-        """One behind the 101, in front of hello."""
-        peer = await self.stranger()
-        await peer.upgrade()
-        return peer
-
-    async def ready(self) -> RawPeer:
-        """One behind a right handshake."""
-        peer = await self.upgraded()
-        await peer.shake_hands()
-        return peer
-
-    async def still_answers(self) -> None:
-        """The honest connection works, in both directions."""
-        assert (await self.client.request("GET", "/", timeout=5)).status == 200
-        assert (await self.server.route("honest").request("GET", "/", timeout=5)).status == 200
-
-
 @pytest.fixture
 async def listener() -> AsyncIterator[Listener]:
-    log = Log()
-    logger = logging.getLogger("restsock")
-    logger.addHandler(log)
-    level = logger.level
-    logger.setLevel(logging.DEBUG)
-    try:
-        async with listen("127.0.0.1", 0, app=app, loop="trio", options=OPTIONS) as server:
-            async with connect(server.url, app=app, loop="trio", name="honest") as client:
-                listener = Listener(server, client, log)
-                await listener.still_answers()
-                log.records.clear()
-                with trio.fail_after(20):
-                    yield listener
-                    await listener.still_answers()
-                for peer in listener.strangers:
-                    await peer.close()
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(log)
-    assert not [record.getMessage() for record in log.records if record.levelno >= logging.ERROR]
+    async with attacked() as listener:
+        yield listener
 
 
 # ---- in front of the upgrade
@@ -181,13 +89,6 @@ async def test_not_an_opening_handshake(
     assert await listener.log.line("no connection")
 
 
-async def test_silence_in_front_of_the_upgrade_ends_at_the_deadline(listener: Listener) -> None:
-    peer = await listener.stranger()
-    await peer.raw(UPGRADE[:20])
-    await peer.rest()  # the transport is closed: there is no WebSocket to say more on
-    assert await listener.log.line("too long", "more than")
-
-
 # ---- the handshake
 
 Step = Callable[[RawPeer], Awaitable[None]]
@@ -205,10 +106,6 @@ def raw(data: bytes) -> Step:
     return lambda peer: peer.raw(data)
 
 
-async def nothing(peer: RawPeer) -> None:
-    await trio.lowlevel.checkpoint()
-
-
 async def wrong_ready(peer: RawPeer) -> None:
     await peer.text(hello())
     assert json.loads((await peer.message()).payload)["type"] == "welcome"
@@ -221,16 +118,9 @@ async def frame_instead_of_ready(peer: RawPeer) -> None:
     await peer.frame(HEAD, END, 1, get())
 
 
-async def silence_behind_welcome(peer: RawPeer) -> None:
-    await peer.text(hello())
-    assert json.loads((await peer.message()).payload)["type"] == "welcome"
-
-
 @pytest.mark.parametrize(
     ("step", "code"),
     [
-        pytest.param(nothing, 4001, id="silence"),
-        pytest.param(silence_behind_welcome, 4001, id="silence behind welcome"),
         pytest.param(binary(frame(HEAD, END, 1, get())), 4000, id="a request first"),
         pytest.param(binary(b""), 4000, id="an empty message first"),
         pytest.param(text(b"hello"), 4000, id="no JSON"),
@@ -481,18 +371,3 @@ async def test_pings_without_end_do_not_grow_the_listener(listener: Listener) ->
     with trio.move_on_after(1):
         for _ in range(200):  # 26 MB; the sockets' buffers hold a fraction of the pongs
             await peer.stream.send_all(pings)
-
-
-async def test_a_hundred_strangers_at_once(listener: Listener) -> None:
-    async def stranger(number: int) -> None:
-        dice = random.Random(number)
-        peer = await listener.stranger()
-        await peer.raw(dice.choice([UPGRADE, NOT_OURS, b"GET / HTTP/1.0\r\n\r\n", b""]))
-        await peer.raw(dice.randbytes(100))
-        await peer.rest()
-        await peer.close()
-
-    async with trio.open_nursery() as nursery:
-        for number in range(100):
-            nursery.start_soon(stranger, number)
-        await listener.still_answers()

@@ -37,6 +37,8 @@ class Config:
         messages: "send" or "keep": it is an end of messages, and nothing else; "": none.
         delivery: of the messages.
         store: the file that they are kept in; "": memory.
+        place: where the handler keeps messages: "" in the ledger alone; "store" in a table of its
+            store, by `Message.transact`; the URL of a NATS server: in JetStream.
         trouble: what SIGUSR2 begins and ends there: "disk" or "clock".
     """
 
@@ -60,6 +62,7 @@ class Config:
     messages: str = ""
     delivery: Literal["at_most_once", "at_least_once"] = "at_least_once"
     store: str = ""
+    place: str = ""
     trouble: str = ""
 
 

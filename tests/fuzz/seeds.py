@@ -340,6 +340,43 @@ def _dialects() -> Iterator[bytes]:
         yield bytes([number]) + dialects.RS.join(said[:8])
 
 
+def _connectors() -> Iterator[bytes]:
+    number = ("initial_interval", "max_interval", "multiplier", "max_retries", "enabled")
+    words: tuple[Any, ...] = ("1s", 10**400, 2.5, 3, True)
+    client = {"url": "ws://a:1/", "reconnect": dict(zip(number, words, strict=True))}
+    configs: list[dict[str, Any]] = [
+        {"server": {}},
+        {"server": {"path": "/ws", "allowed_origins": ["*"]}, "auth": {"type": "none"}},
+        {"mode": "client", "client": {**client, "reconnect": {"initial_interval": "1m30s"}}},
+        {"mode": "client", "client": client},
+        {"server": {}, "backpressure": {"queue_size": 5, "on_full": "block", "enabled": False}},
+        {"server": {}, "bidirectional": {"request_timeout": 10**400}},
+        {"port": 1, "ack_timeout": "9" * 400 + "h", "delivery_mode": "at-least-once"},
+        {"server": {}, "ports": {"inputs": [{"name": "a", "type": "stdio"}]}},
+    ]
+    for config in configs:
+        for form in (0, 2):
+            yield bytes([form]) + json.dumps(config).encode()
+    for text in (
+        b"[server]\n",
+        b'mode = "client"\n[client]\nurl = "ws://a/"\n[client.reconnect]\n',
+    ):
+        for form in (1, 3):
+            yield bytes([form]) + text
+            yield bytes([form]) + text + b"multiplier = nan\n"
+            yield bytes([form]) + text + b"multiplier = inf\ninitial_interval = 1\n"
+    for duration in ("1m30s", ".5h", "0s", "9" * 400 + "s", "9" * 400, "1h2", "\u0663s"):
+        yield bytes([4]) + duration.encode()
+    for mapping in (
+        {"interval_ms": 500, "growth_rate": 1.5, "max_retries": 3, "randomized": True},
+        {"retry": {"interval_ms": 10**400}},
+        {"initial": 1, "factor": 2.0, "cap": 60, "tries": 0, "jitter": False},
+        {"initial_interval": "1s", "max_interval": 10**400},
+        {"initial": 1, "interval_ms": 2},
+    ):
+        yield bytes([5]) + json.dumps(mapping).encode()
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -353,5 +390,6 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "plain_http": _plain_http,
     "codecs": _codecs,
     "framings": _framings,
+    "connectors": _connectors,
     "websocket_served": _websocket_served,
 }

@@ -22,6 +22,7 @@ TARGETS = (
     "plain_http",
     "codecs",
     "framings",
+    "connectors",
     "websocket_served",
 )
 

@@ -7,12 +7,14 @@ ones each time, run in every suite; and each target is shown a fault, to know th
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from restsock import _go_duration as go_durations
 from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
 from restsock.http1 import _chunked as chunked
@@ -102,6 +104,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),
     "framings": (transforms, "check_length", lambda length, most: None),
+    "connectors": (go_durations, "_MOST", math.inf),
     "websocket_served": (deflates, "_TAIL", b"\x01\x00\x00\xff\xff"),
     "plain_http": (chunked, "_SIZE", re.compile(rb"([0-9A-Fa-f]{1,16}).*", re.DOTALL)),
 }

@@ -29,7 +29,7 @@ QUICK = restsock.Backoff(initial=0.02, cap=0.1)
 
 _WAITING = {"send", "drain", "publish", "send_to", "ask", "subscribe", "unsubscribe", "reply"}
 _WAITING |= {"ack", "dial", "receive", "broadcast", "retry_dead_letters"}
-_WAITING |= {"send_tracked", "handled"}
+_WAITING |= {"send_tracked", "handled", "transact"}
 _FACES = (
     *(sync.Channel, sync.Message, sync.MessageStream, sync.Receipt, sync.Request),
     *(sync.Session, sync.Sessions),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import trio
+from websockets.asyncio.client import connect as asyncio_connect
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as foreign_connect
 from websockets.sync.server import ServerConnection
@@ -53,15 +56,31 @@ def url_of(server: Any, path: str = "/ws") -> str:
 
 @contextmanager
 def foreign_client(server: Any, path: str = "/ws", **options: Any) -> Iterator[ClientConnection]:
-    """The `websockets` package as a client. In a thread."""
+    """The `websockets` package as a client. In a thread. Not over TLS; see `foreign_answers`."""
     url = url_of(server, path)
-    if url.startswith("wss"):
-        options.setdefault("ssl", contexts()[0])
-        options.setdefault("server_hostname", "hub")
+    assert url.startswith("ws://"), "its two threads would share an SSL object, which is not safe"
     options.setdefault("compression", None)
     options.setdefault("proxy", None)
     with foreign_connect(url, open_timeout=PATIENCE, close_timeout=PATIENCE, **options) as client:
         yield client
+
+
+def foreign_answers(server: Any, messages: Sequence[Any], path: str = "/ws") -> list[str | bytes]:
+    """What the `websockets` package gets back for each message, also over TLS. In a thread."""
+
+    async def talk() -> list[str | bytes]:
+        url = url_of(server, path)
+        tls: dict[str, Any] = {"ssl": contexts()[0], "server_hostname": "hub"}
+        more = tls if url.startswith("wss") else {}
+        client = asyncio_connect(url, compression=None, proxy=None, open_timeout=PATIENCE, **more)
+        answers: list[str | bytes] = []
+        async with client as connection:
+            for message in messages:
+                await connection.send(message)
+                answers.append(await connection.recv())
+        return answers
+
+    return asyncio.run(talk())
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
@@ -74,17 +93,51 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 async def foreign_server(
     serve: Callable[[ServerConnection], Any], *, tls: ssl.SSLContext | None = None, **options: Any
 ) -> AsyncIterator[str]:
-    """The `websockets` package as a server; gives its URL."""
-    server = foreign_serve(serve, "127.0.0.1", 0, ssl=tls, **options)
+    """The `websockets` package as a server; gives its URL.
+
+    TLS ends in front of it: its two threads would share an SSL object, which is not safe.
+    """
+    server = foreign_serve(serve, "127.0.0.1", 0, **options)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         port = server.socket.getsockname()[1]
-        yield f"ws://127.0.0.1:{port}/" if tls is None else f"wss://localhost:{port}/"
+        if tls is None:
+            yield f"ws://127.0.0.1:{port}/"
+            return
+        async with trio.open_nursery() as nursery:
+            relay = partial(trio.serve_tcp, partial(_end_tls, tls, port), 0, host="127.0.0.1")
+            (listener,) = await nursery.start(relay)
+            yield f"wss://localhost:{listener.socket.getsockname()[1]}/"
+            nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(server.shutdown)
             await trio.to_thread.run_sync(thread.join)
+
+
+async def _end_tls(tls: ssl.SSLContext, port: int, stream: trio.SocketStream) -> None:
+    """Takes TLS off a connection, and passes on what is in it, both ways."""
+    outer = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+    try:
+        await outer.do_handshake()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as inner:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pass_on, inner, outer, outer.aclose)
+                nursery.start_soon(_pass_on, outer, inner, inner.send_eof)
+    except trio.BrokenResourceError:
+        pass  # no TLS
+    finally:
+        await trio.aclose_forcefully(outer)
+
+
+async def _pass_on(
+    source: trio.abc.Stream, target: trio.abc.Stream, end: Callable[[], Awaitable[None]]
+) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for data in source:
+            await target.send_all(data)
+        await end()
 
 
 class RawClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from restsock.websockets import Endpoint, ServerWebSocket
 from tests.websockets.site import (
     PATIENCE,
     echo,
+    foreign_answers,
     foreign_client,
     in_thread,
     listening,
@@ -32,30 +34,15 @@ async def test_text_and_binary_messages_come_back(tls: bool) -> None:
     messages.append(bytes(range(256)) * 2000)
 
     async with listening(Endpoint(echo), tls=tls) as server:
-
-        def talk() -> list[str | bytes]:
-            with foreign_client(server) as client:
-                answers = []
-                for message in messages:
-                    client.send(message)
-                    answers.append(client.recv(PATIENCE))
-                return answers
-
-        assert await in_thread(talk) == messages
+        assert await in_thread(partial(foreign_answers, server, messages)) == messages
 
 
 @TLS
 async def test_fragments_are_joined(tls: bool) -> None:
     async with listening(Endpoint(echo), tls=tls) as server:
-
-        def talk() -> Any:
-            with foreign_client(server) as client:
-                client.send(["a", "", "ü", "b" * 70_000])
-                yield_one = client.recv(PATIENCE)
-                client.send([b"1", b"2"])
-                return yield_one, client.recv(PATIENCE)
-
-        assert await in_thread(talk) == ("aü" + "b" * 70_000, b"12")
+        fragments = [["a", "", "ü", "b" * 70_000], [b"1", b"2"]]
+        answers = await in_thread(partial(foreign_answers, server, fragments))
+        assert answers == ["aü" + "b" * 70_000, b"12"]
 
 
 async def test_what_the_function_knows_of_its_client() -> None:

@@ -111,12 +111,25 @@ def test_each_key_of_others_has_an_effect(key: str) -> None:
         ({"max_interval": "x1s"}, "max_interval"),
         ({"multiplier": 0.5}, "factor"),
         ({"jitter": "no"}, "jitter"),
+        ({"interval_ms": 10**400}, "interval_ms"),
+        ({"growth_rate": 10**400, "interval_ms": 5}, "growth_rate"),
+        ({"initial_interval": 10**400}, "initial_interval"),
+        ({"max_interval": "9" * 400 + "h"}, "max_interval"),
         ({"tries": 1.5}, "tries"),
     ],
 )
 def test_what_is_not_valid_is_refused_by_its_name(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Reconnect.from_mapping(config)
+
+
+@pytest.mark.parametrize("factor", [1, 2.0, 1e6, 1e300, 10**6])
+def test_a_wait_has_a_length_however_often_it_has_failed(factor: float) -> None:
+    reconnect = Reconnect(factor=factor, jitter=False)
+    waits = [reconnect.delay(attempt, 0.5) for attempt in (1, 2, 3, 100, 10**9)]
+    assert waits[0] == 1
+    assert waits == sorted(waits)
+    assert waits[-1] == (1 if factor == 1 else 60)
 
 
 def test_only_a_mapping_is_read() -> None:

@@ -68,6 +68,10 @@ class AsyncioCall:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """See `AppCall`."""
+        asyncio.get_running_loop().call_soon(function)
+
     async def wait(self) -> None:
         """See `AppCall`."""
         waiter = asyncio.get_running_loop().create_future()

@@ -39,6 +39,9 @@ class AppCall(Protocol):
     def wake(self) -> object:
         """Lets every task that waits look again."""
 
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Calls a function, which must not raise, once the others have had their turn."""
+
     async def wait(self) -> None:
         """Waits for the next `wake`. A cancellation loses nothing."""
 
@@ -79,6 +82,10 @@ class TrioCall:
     def is_for_the_loop(self, error: BaseException) -> bool:
         """See `AppCall`."""
         return is_for_the_loop(error)
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """See `AppCall`."""
+        trio.lowlevel.current_trio_token().run_sync_soon(function)
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
         """See `AppCall`."""

@@ -6,7 +6,8 @@
         │                    └──close by the peer──> LEFT
         └──close, or a response of the app's own──> REFUSED
 
-Bytes are parsed when they arrive, so that pings are answered while the app does something else.
+Bytes are parsed when they arrive, so that pings are answered while the app does something else; a
+flood of tiny frames in steps, so that others have their turn.
 Credit for them goes back when the app has received all messages that they brought, so an app that
 does not receive slows its peer down instead of filling the memory.
 """
@@ -23,6 +24,7 @@ from restsock.apps._response import checked_field, fail_response
 from restsock.connection import ExchangeEvent, Failed
 from restsock.protocol import (
     CLOSE_CODES,
+    FRAMES_AT_ONCE,
     BinaryMessage,
     CloseCode,
     CloseReceived,
@@ -68,9 +70,13 @@ class WebSocketRequest(AsgiRequest):
     ) -> None:
         super().__init__(served, exchange, call, state)
         self._state = _State.CONNECTING
-        self._websocket = WebSocket(client=False, max_message=served.max_websocket_message)
+        self._websocket = WebSocket(
+            client=False, max_message=served.max_websocket_message, max_frames=FRAMES_AT_ONCE
+        )
         self._messages: deque[str | bytes] = deque()
         self._held = 0  # bytes whose credit has not gone back
+        self._going_on = False  # whether more is read in a while, and what has come since
+        self._later: list[bytes] = []
         self._connect_given = False
         self._app_done = False
         self._disconnect: tuple[int, str] | None = None
@@ -109,6 +115,13 @@ class WebSocketRequest(AsgiRequest):
         self._inbound(event)
         if isinstance(event, Failed):
             self._call.cancel_after(self._timeouts.disconnect)
+        self._look_at_end()
+
+    def _look_at_end(self) -> None:
+        """What has come may be the last; what came before it is read first."""
+        if self._going_on:
+            return  # it comes back
+        if self._inbound.error is not None:
             self._end(CloseCode.ABNORMAL, "")
         elif self._inbound.received and self._state is _State.OPEN:
             self._end(CloseCode.ABNORMAL, "the peer ended without a close frame")
@@ -117,18 +130,38 @@ class WebSocketRequest(AsgiRequest):
 
     def _on_data(self, data: bytes) -> None:
         self._held += len(data)
-        websocket = self._websocket
-        if not self._app_done:
-            try:
-                websocket.receive_data(data)
-                self._take_messages()
-            except RemoteProtocolError as exc:
-                self._take_messages()
-                websocket.close(exc.close_code, str(exc))
-                self._end(exc.close_code, str(exc))
-            self._flush()
+        if self._going_on:
+            self._later.append(data)
+        elif not self._app_done:
+            self._read(data)
         if not self._messages:
             self._return_credit()
+
+    def _read(self, data: bytes) -> None:
+        """Reads some frames; the rest in a while, if there are more."""
+        websocket = self._websocket
+        try:
+            websocket.receive_data(data)
+            self._take_messages()
+        except RemoteProtocolError as exc:
+            self._take_messages()
+            websocket.close(exc.close_code, str(exc))
+            self._end(exc.close_code, str(exc))
+        self._flush()
+        if websocket.more:
+            self._going_on = True
+            self._call.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        if self._app_done:
+            return  # and all credit has gone back
+        data, self._later = b"".join(self._later), []
+        self._read(data)
+        self._look_at_end()
+        if not self._messages:
+            self._return_credit()
+        self._inbound.wake()
 
     def _take_messages(self) -> None:
         while (event := self._websocket.next_event()) is not None:
@@ -154,6 +187,8 @@ class WebSocketRequest(AsgiRequest):
                 self._exchange.send_data(data)
 
     def _return_credit(self) -> None:
+        if self._going_on and not self._app_done:
+            return  # once all is read
         held, self._held = self._held, 0
         self._exchange.consume(held)
 

@@ -10,7 +10,7 @@ the store what that says, and then `stored` and `flush`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._answers import Answers
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ._link import Link
     from ._outgoing import Outgoing
-    from ._records import Mark, OutRecord
+    from ._records import InboxKey, Mark, OutRecord
 
 __all__ = ["Engine"]
 
@@ -391,6 +391,18 @@ class Engine:
     def next(self, line: Inbox | Line, window: int, *, ordered: bool) -> Delivery | None:
         """The message to begin with in a line, if there is one."""
         return self._receiving.next(line, window, ordered=ordered)
+
+    def knows(self, key: InboxKey) -> bool:
+        """Whether it still remembers an epoch of a sender, or again."""
+        return self._receiving.knows(key)
+
+    def mark_of(self, delivery: Delivery) -> Sequence[Mark]:
+        """What is to be noted of a message that is being handled, with what its handler stores.
+
+        Returns:
+            Nothing, if it is known by no number, or its sender by no name.
+        """
+        return self._receiving.mark_of(delivery)
 
     def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
         """A message that was begun was handled (`None`), or not.

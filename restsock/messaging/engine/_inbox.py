@@ -185,6 +185,11 @@ class Epoch:
             return None
         return self._note(seq)
 
+    def mark(self, seq: int) -> Mark:
+        """What to note of a message of that number, once it is handled."""
+        seqs = (seq,) if seq > self.upto else ()
+        return Mark(self.sender, self.channel, self.epoch, self.upto, seqs)
+
     def drop(self, session: Any) -> list[Delivery]:
         """The session has ended: what came over it and was not begun comes again over the next.
 
@@ -224,8 +229,7 @@ class Epoch:
     def _note(self, seq: int) -> Mark:
         self._done.add(seq)
         self._advance()
-        seqs = (seq,) if seq > self.upto else ()
-        return Mark(self.sender, self.channel, self.epoch, self.upto, seqs)
+        return self.mark(seq)
 
     def _advance(self) -> None:
         """Brings `upto` as far as it goes, and forgets what it covers."""

@@ -18,7 +18,7 @@ from ._sending import Sending, parts
 if TYPE_CHECKING:
     from ._context import Context, Effects
     from ._outgoing import Outgoing
-    from ._records import Mark
+    from ._records import InboxKey, Mark
 
 __all__ = ["Receiving", "Refusal"]
 
@@ -167,6 +167,13 @@ class Receiving:
         self._remembered -= 1
         self._context.effects.forget.append((epoch.sender, epoch.channel, epoch.epoch))
         self._context.dirty()
+
+    def knows(self, key: InboxKey) -> bool:
+        """Whether an epoch is remembered; it may have been forgotten before, and come again."""
+        name, channel, epoch = key
+        sender = self.senders.get(name)
+        inbox = None if sender is None else sender.inboxes.get(channel)
+        return inbox is not None and epoch in inbox.epochs
 
     def _line(self, sender: Sender, channel: str) -> Line | None:
         line = sender.lines.get(channel)
@@ -330,6 +337,13 @@ class Receiving:
                 if full and not peer.full:
                     self._context.host.drained(peer)
         return delivery
+
+    def mark_of(self, delivery: Delivery) -> tuple[Mark, ...]:
+        """What the store has to note of a message, once it is handled; see `Engine.mark_of`."""
+        peer: Peer = delivery.session
+        if delivery.epoch is None or peer.sender.temporary:
+            return ()
+        return (delivery.epoch.mark(delivery.data.seq),)
 
     def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
         """A message that was begun is finished: it was handled, or not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,12 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from restsock.messaging.nats import Nats
 from restsock.testing import FaultyProxy
 from tests.faults.config import Config
 from tests.faults.field import BACKOFF, HANDSHAKE, INTERVAL, TIMEOUT, Child, Family, until
 from tests.faults.ledger import Ledger, Line, read
 from tests.faults.messages.ledger import MessageCounts, judge_messages, resumed
-from tests.faults.messages.peer import CHANNEL
+from tests.faults.messages.peer import CHANNEL, TABLE
+from tests.messaging.nats.server import NatsServer, running
+from tests.messaging.nats.test_publish import add_stream, stored
 
 __all__ = ["Delivery", "MessageField", "MessageRow", "Role", "Side", "message_field"]
 
@@ -62,6 +66,7 @@ class MessageField:
         proxy: the wire.
         children: the processes now, by what they do with messages.
         configs: what they are.
+        broker: where the receiver publishes, in some rows.
     """
 
     def __init__(self, row: MessageRow, family: Family, ledger: Ledger, folder: Path) -> None:
@@ -69,6 +74,7 @@ class MessageField:
         self.proxy: FaultyProxy
         self.children: dict[Role, Child] = {}
         self.configs: dict[Role, Config] = {}
+        self.broker: NatsServer | None = None
         self.ledger = ledger
         self._family = family
         self._folder = folder
@@ -156,18 +162,55 @@ class MessageField:
             last = [line.words[1] for line in self.lines() if line.kind == "S"][-1]
             await until(lambda: any(x.kind == "H" and x.words[1] == last for x in self.lines()))
 
+    async def look_where_it_is_kept(self) -> None:
+        """Notes what is in the place that the handlers keep messages in, if there is one."""
+        place = self.configs["keep"].place
+        if not place:
+            return
+        if place == "store":
+            await self.close("keep")
+            with contextlib.closing(sqlite3.connect(self.configs["keep"].store)) as database:
+                rows = database.execute(f"SELECT id FROM {TABLE} ORDER BY rowid")
+                found = [id_ for (id_,) in rows]
+        else:
+            found = await _stored(place)
+        assert found, "nothing is there"
+        for id_ in found:
+            self.ledger.note("P", id_)
+
+
+async def _add_stream(url: str) -> None:
+    async with Nats(url) as nats:
+        await add_stream(nats, CHANNEL, CHANNEL)
+
+
+async def _stored(url: str) -> list[str]:
+    async with Nats(url) as nats:
+        return [json.loads(body) for _, body, _ in await stored(nats, CHANNEL)]
+
 
 @contextlib.asynccontextmanager
 async def message_field(
-    fault: str, delivery: Delivery, sender: Side, family: Family, *, trouble: str = ""
+    fault: str,
+    delivery: Delivery,
+    sender: Side,
+    family: Family,
+    *,
+    trouble: str = "",
+    place: str = "",
 ) -> AsyncIterator[MessageField]:
     """A sender and a receiver at work; behind the block all is drained, and the row complete."""
-    with tempfile.TemporaryDirectory(prefix="restsock-faults-") as name:
+    async with contextlib.AsyncExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="restsock-faults-"))
         folder = Path(name)
         ledger = Ledger(folder / "ledger")
         row = MessageRow(fault, delivery, sender, MessageCounts())
         one = MessageField(row, family, ledger, folder)
         durable = delivery == "at_least_once"
+        if place == "nats":
+            one.broker = await stack.enter_async_context(running(folder))
+            place = one.broker.url
+            await _add_stream(place)
         for role in _roles(sender):
             one.configs[role] = Config(
                 who="",
@@ -182,6 +225,7 @@ async def message_field(
                 delivery=delivery,
                 store=str(folder / f"{role}.db") if durable else "",
                 trouble=trouble,
+                place=place,
             )
         listener, dialer = _roles(sender)
         names = ("edge",) if listener == "send" else ()
@@ -195,6 +239,7 @@ async def message_field(
                 await one.handled()
                 yield one
                 await one.drained()
+                await one.look_where_it_is_kept()
             row.counts = judge_messages(ledger.path, may_lose=not durable)
             times = [time for time in resumed(one.lines()) if time is not None]
             row.back = max(times, default=None)

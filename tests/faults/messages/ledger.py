@@ -5,6 +5,8 @@ S sender id           the sender is about to send the message
 A id                  `send` has returned: the message is promised
 N id why              `send` has raised: there is no such message
 H receiver id seq     a handler was called with it; written before the handler returns
+P id                  it is in the place where handlers keep it, once for each line, in its order;
+                      written at the end, in the place of what H says
 K who                 a process was killed
 M who upto seq ...    what the store of a killed receiver says it has handled, read from its file
 G                     a fault is over
@@ -83,6 +85,7 @@ def judge_messages(path: Path | str, *, may_lose: bool = False) -> MessageCounts
     senders: dict[str, str] = {}  # by id, in the order in which they were sent
     outcomes: dict[str, str] = {}
     handled: dict[str, list[tuple[str, int]]] = {}
+    kept: dict[str, list[tuple[str, int]]] = {}
     killed: set[str] = set()
     marked: dict[str, tuple[int, set[int]]] = {}
     for _, kind, words, _ in read(path):
@@ -92,12 +95,15 @@ def judge_messages(path: Path | str, *, may_lose: bool = False) -> MessageCounts
             outcomes[words[0]] = kind
         elif kind == "H":
             handled.setdefault(words[1], []).append((words[0], int(words[2])))
+        elif kind == "P":
+            kept.setdefault(words[0], []).append(("place", 0))
         elif kind == "K":
             killed.add(words[0])
         elif kind == "M":
             marked[words[0]] = int(words[1]), {int(word) for word in words[2:]}
         elif kind == "E":
             counts.blame("logged", " ".join(words))
+    handled = kept or handled  # there, nothing may be twice
     tally = Counter(outcomes.values())
     counts.sent, counts.refused = tally["A"], tally["N"]
     for id_, sender in senders.items():

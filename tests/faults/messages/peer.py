@@ -16,6 +16,9 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
 
 import trio
 
@@ -28,20 +31,35 @@ from restsock.messaging import (
     QueueFull,
     SQLiteStore,
     StoreFailed,
+    Transaction,
 )
 from tests.faults.config import Config, Errors, options_of
 from tests.faults.ledger import Ledger
 from tests.faults.listening import listening
 
-__all__ = ["CHANNEL", "MessagePeer"]
+__all__ = ["CHANNEL", "TABLE", "MessagePeer"]
 
 CHANNEL = "readings"
+TABLE = "kept"
 
 # Bytes that a file may have beyond the ledger, when the disk is full: a few messages of a store.
 _ROOM = 32 * 1024
 _LATE = 3600.0
 
 _time, _time_ns = time.time, time.time_ns
+
+Keeper: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+def _make_table(transaction: Transaction) -> None:
+    # Not unique: what comes twice shall be seen.
+    transaction.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (id TEXT)")
+
+
+async def _keep_in_store(message: Message) -> None:
+    await message.transact(
+        lambda one: one.execute(f"INSERT INTO {TABLE} VALUES (?)", [message.body])
+    )
 
 
 class MessagePeer:
@@ -63,10 +81,12 @@ class MessagePeer:
 
     async def run(self) -> None:
         config = self.config
-        if config.messages == "keep":
-            self.messaging.on(CHANNEL)(self._keep)
         async with contextlib.AsyncExitStack() as stack:
+            if config.messages == "keep":
+                self.messaging.on(CHANNEL)(await self._keeper(stack))
             await stack.enter_async_context(self.messaging)
+            if config.place == "store" and config.messages == "keep":
+                await self.messaging.transact(_make_table)
             port = await self._open(stack)
             print(json.dumps({"who": config.who, "pid": os.getpid(), "port": port}), flush=True)
             async with trio.open_nursery() as nursery:
@@ -96,6 +116,27 @@ class MessagePeer:
         )
         await stack.enter_async_context(client)
         return 0
+
+    async def _keeper(self, stack: contextlib.AsyncExitStack) -> Keeper:
+        """The handler."""
+        place = self.config.place
+        if not place:
+            return self._keep
+        if place == "store":
+            return partial(self._then_note, _keep_in_store)
+        from restsock.messaging.bridge import publish_to
+        from restsock.messaging.nats import Nats, NatsOptions
+
+        initial, cap = self.config.backoff
+        backoff = restsock.Backoff(initial=initial, cap=cap, jitter=False)
+        options = NatsOptions(ack_timeout=2.0, backoff=backoff)
+        nats = await stack.enter_async_context(Nats(place, options=options))
+        return partial(self._then_note, publish_to(nats.jetstream(), CHANNEL))
+
+    async def _then_note(self, keep: Keeper, message: Message) -> None:
+        """Keeps it where it is to be; that is read at the end, and judged."""
+        await keep(message)
+        self.ledger.note("H", self.config.who, message.body, message.seq)
 
     async def _keep(self, message: Message) -> None:
         # The effect of the handler: before it returns, so before anything is stored of it.

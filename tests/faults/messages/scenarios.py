@@ -18,12 +18,17 @@ from tests.faults.messages.field import (
     Side,
     message_field,
 )
+from tests.messaging.nats.server import BINARY
 
 __all__ = ["LONG", "SHORT", "MessageScenario", "message_problems", "run_messages"]
 
 _SILENCE = INTERVAL + TIMEOUT
 _STEP = BACKOFF[1]
 _BETWEEN = 0.2  # seconds between two cuts
+
+# Until JetStream serves again, behind the server's first word; and a step of the bridge.
+_JETSTREAM = 1.0 + _STEP
+_PLACES = {"": "", "store": ", in a transaction", "nats": ", into JetStream"}
 
 _BOTH: Sequence[Delivery] = ("at_least_once", "at_most_once")
 _LEAST: Sequence[Delivery] = ("at_least_once",)
@@ -40,6 +45,8 @@ class MessageScenario:
         deliveries: what is promised of the messages that it is tried with.
         sides: the ends that the sender is tried at.
         trouble: what SIGUSR2 does to the processes.
+        place: where the receiver keeps messages: "" nowhere, "store" in a transaction of its store,
+            "nats" in JetStream.
     """
 
     name: str
@@ -48,6 +55,7 @@ class MessageScenario:
     deliveries: Sequence[Delivery] = _LEAST
     sides: Sequence[Side] = ("dials", "listens")
     trouble: str = ""
+    place: str = ""
 
 
 async def run_messages(
@@ -55,7 +63,7 @@ async def run_messages(
 ) -> MessageRow:
     """Tries it; the row has what came of it."""
     async with message_field(
-        scenario.name, delivery, side, family, trouble=scenario.trouble
+        scenario.name, delivery, side, family, trouble=scenario.trouble, place=scenario.place
     ) as one:
         one.row.limit = scenario.limit
         await scenario.break_(one)
@@ -119,8 +127,14 @@ async def _dumb(one: MessageField) -> None:
     await _half(one, [link.stream.receiving for link in _links(one)])
 
 
-def kills(role: Role, times: int) -> MessageScenario:
-    """A process is killed, and another takes its place and its store."""
+def kills(role: Role, times: int, *, place: str = "") -> MessageScenario:
+    """A process is killed, and another takes its place and its store.
+
+    Args:
+        role: which one.
+        times: how often.
+        place: where the receiver keeps messages. Nothing may be twice there.
+    """
 
     async def break_(one: MessageField) -> None:
         for number in range(times):
@@ -132,7 +146,28 @@ def kills(role: Role, times: int) -> MessageScenario:
     who = "sender" if role == "send" else "receiver"
     # The dialer may find nobody, and dials again a step later, behind a handshake that was begun.
     return MessageScenario(
-        f"SIGKILL of the {who}, {times} times", break_, HANDSHAKE + _STEP, deliveries=_BOTH
+        f"SIGKILL of the {who}, {times} times{_PLACES[place]}",
+        break_,
+        HANDSHAKE + _STEP,
+        deliveries=_LEAST if place else _BOTH,
+        place=place,
+    )
+
+
+def broker_kills(times: int) -> MessageScenario:
+    """The NATS server is killed, and started again with what it has on its disk."""
+
+    async def break_(one: MessageField) -> None:
+        assert one.broker is not None
+        for number in range(times):
+            await one.handled(number % 3 * 10)
+            await one.broker.kill()
+            await trio.sleep(_BETWEEN)
+            await one.broker.start()
+            await one.resumed()
+
+    return MessageScenario(
+        f"SIGKILL of the NATS server, {times} times", break_, _JETSTREAM, place="nats"
     )
 
 
@@ -191,6 +226,8 @@ def _all(*, seconds: float, times: int) -> tuple[MessageScenario, ...]:
         MessageScenario("half open, other way", _dumb, _SILENCE + _STEP, _BOTH),
         kills("send", times),
         kills("keep", times),
+        kills("keep", times, place="store"),
+        *((kills("keep", times, place="nats"), broker_kills(times)) if BINARY else ()),
         restarts(times),
         # Work that was refused is tried again a second later.
         MessageScenario("disk of the sender full", _full_at_sender, 1.0, trouble="disk"),

@@ -30,6 +30,7 @@ def judged(tmp_path: Path, lines: tuple[str, ...], *, may_lose: bool = False) ->
             ("S s a", "A a", "H r a 5", "K r", "M r 4", "H q a 5"),
             {"sent": 1, "handled": 1, "again": 1},
         ),
+        (("S s a", "A a", "H r a 5", "H q a 5", "P a"), {"sent": 1, "handled": 1}),
     ],
 )
 def test_what_may_be(tmp_path: Path, lines: tuple[str, ...], expected: dict[str, object]) -> None:
@@ -55,6 +56,9 @@ _SENT = ("S s a", "A a", "S s b", "A b")
         ((*_SENT, "H r a 1", "H r b 2", "K r", "M r 2", "H q b 2"), "twice"),
         ((*_SENT, "H r a 1", "H r b 2", "K r", "M r 0 2", "H q b 2"), "twice"),
         ((*_SENT, "H r b 2", "H r a 1"), "disorder"),
+        ((*_SENT, "H r a 1", "H r b 2", "P a", "P b", "P b"), "twice"),
+        ((*_SENT, "H r a 1", "H r b 2", "P b"), "lost"),
+        ((*_SENT, "H r a 1", "H r b 2", "P b", "P a"), "disorder"),
         (("S s a", "N a full", "H r a 1"), "wrong"),
         (("H r a 1",), "wrong"),
         (("S s a",), "hung"),
