@@ -16,7 +16,7 @@ import trio
 
 from restsock._arguments import check_keywords
 from restsock._exceptions import ConnectionClosed
-from restsock._options import Options
+from restsock._options import Heartbeat, Options
 from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
@@ -72,7 +72,8 @@ class Listener(AdaptersByName):
             itself, as uvicorn does with `--proxy-headers`.
         name: What `Principal.may_call` calls the app of this side.
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
-        options: Limits, timeouts and heartbeat. Socket options have no meaning here.
+        options: Limits, timeouts and heartbeat. Socket options have no meaning here, and of the
+            heartbeat `data` and `on_ping` cannot be had: your server has the pings of a WebSocket.
         instrument: Is told what happens on the connections.
         drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
             server hears of them. From its lifespan on, in the main thread.
@@ -100,6 +101,8 @@ class Listener(AdaptersByName):
         **app_options: Any,
     ) -> None:
         check_keywords(Listener, app_options, make_handler)
+        if options is not None:
+            _check_heartbeat(options.heartbeat)
 
         def make() -> tuple[HandedOver, AsyncServer]:
             sockets = HandedOver()
@@ -303,6 +306,14 @@ class Listener(AdaptersByName):
         server = self._server
         state = "not started" if server is None else "closed" if server.closed else "accepting"
         return f"<restsock.asgi.Listener, {state}, {len(self._made.connections)} connections>"
+
+
+def _check_heartbeat(heartbeat: Heartbeat) -> None:
+    """Raises `ValueError` for what cannot be had where a server has the pings of a WebSocket."""
+    if heartbeat.data != b"":
+        raise ValueError("Heartbeat.data: the pings of a listener in a web server carry no data")
+    if heartbeat.on_ping is not None:
+        raise ValueError("Heartbeat.on_ping: a web server answers pings, and tells nobody of them")
 
 
 async def _say_what_this_is(send: Send) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,7 +29,7 @@ from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
 from restsock._logging import about
 from restsock._options import Options
-from restsock._principal import Principal
+from restsock._principal import ConnectionInfo, Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
 
 from ._close import Closed, Peer, check_close_code
@@ -38,6 +39,7 @@ from ._exchange import Exchange, Lane
 from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
 from ._heartbeat import ConnectionHeartbeat
+from ._heartbeat_calls import heartbeat_calls
 from ._idle import Idle
 from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
 from ._reader import Reader
@@ -144,6 +146,12 @@ class Connection(Requester):
         writer.traffic = table
         heartbeat = self.heartbeat = ConnectionHeartbeat(
             options.heartbeat, pipeline, lifecycle, writer, counters
+        )
+        heartbeat.calls = heartbeat_calls(
+            options.heartbeat,
+            lambda: ConnectionInfo(self.id, self.name, self.metadata, self.principal),
+            partial(writer.call_on_loop, lifecycle.start_soon),
+            self.limit_log,
         )
         self.reader = Reader(stream, pipeline, lifecycle, writer, heartbeat, counters, table)
 

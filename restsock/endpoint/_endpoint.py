@@ -75,6 +75,8 @@ class Endpoint:
 
     def attach(self, connection: Connection) -> None:
         """Notes a connection that is about to begin, and is to stay."""
+        if connection.heartbeat.calls is not None:
+            connection.heartbeat.calls.loop = self.asyncio_loop
         if self.messaging is not None:
             self.messaging.attach_connection(connection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,10 +12,12 @@ import trio
 
 from restsock import tls as _tls
 from restsock._exceptions import RestsockError, without_frames
+from restsock._limit_log import LimitLog
 from restsock._options import Heartbeat, Options
+from restsock._principal import ConnectionInfo
 from restsock.auth import Credentials
 from restsock.client import ProxyLike, Transport, check_headers, choose_proxy, parse_url
-from restsock.connection import ClientWebSocket, FieldsLike, check_trio
+from restsock.connection import ClientWebSocket, FieldsLike, check_trio, heartbeat_calls
 from restsock.protocol import CloseCode, Deflate
 
 from ._checks import checked_deflate, checked_subprotocols, positive, whole
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["ConnectOptions", "connect", "opened", "target_of"]
+
+# Of functions for the heartbeat, of all WebSockets that are dialed together.
+_limit_log = LimitLog(logging.getLogger("restsock.websockets"))
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -179,7 +185,7 @@ async def opened(
 
     Args:
         target: where to.
-        asyncio_loop: that of `auth`, if it is for asyncio.
+        asyncio_loop: that of `auth` and of functions for the heartbeat, if these are for asyncio.
     """
     check_trio("restsock.websockets.connect", "restsock.websockets.aio")
     try:
@@ -190,7 +196,14 @@ async def opened(
     async with raw.running(), trio.open_nursery() as nursery:
         nursery.start_soon(websocket.run)
         try:
-            with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent):
+            calls = heartbeat_calls(
+                target.heartbeat,
+                lambda: ConnectionInfo("", None, None),
+                nursery.start_soon,
+                _limit_log,
+                asyncio_loop,
+            )
+            with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent, calls):
                 yield websocket
         # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
         except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
