@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -16,6 +15,7 @@ import trio
 
 from restsock._arguments import check_keywords
 from restsock._exceptions import ConnectionClosed
+from restsock._logging import LoggerLike, PartLog, owned_by
 from restsock._options import Heartbeat, Options
 from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener"]
 
-_log = logging.getLogger("restsock.asgi")
+_log = PartLog("restsock.asgi")
 
 _INSTEAD = "`sync` in a thread, or `transport` with httpx"
 
@@ -75,6 +75,7 @@ class Listener(AdaptersByName):
         options: Limits, timeouts and heartbeat. Socket options have no meaning here, and of the
             heartbeat `data` and `on_ping` cannot be had: your server has the pings of a WebSocket.
         instrument: Is told what happens on the connections.
+        logger: Has all records of this listener and its connections; see `restsock.listen`.
         drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
             server hears of them. From its lifespan on, in the main thread.
         app_options: Further options of `restsock.apps.make_handler`.
@@ -97,6 +98,7 @@ class Listener(AdaptersByName):
         names: str = "replace",
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
+        logger: LoggerLike | None = None,
         drain_on_signal: bool = False,
         **app_options: Any,
     ) -> None:
@@ -117,6 +119,7 @@ class Listener(AdaptersByName):
                 names=names,
                 options=options,
                 instrument=instrument,
+                logger=logger,
                 open_listeners=sockets.open,
                 peer_of=sockets.peer_of,
                 ping_frames=True,
@@ -218,7 +221,9 @@ class Listener(AdaptersByName):
                     self._renew()
                     raise
                 _log.info(
-                    "accepting peers in process %d; each worker process holds its own", os.getpid()
+                    "accepting peers in process %d; each worker process holds its own",
+                    os.getpid(),
+                    extra=owned_by(self._made),
                 )
             return self._server
 

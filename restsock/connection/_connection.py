@@ -17,7 +17,6 @@ run in `run_tasks()`, which the owner is told to call: `run()` is one that waits
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,7 @@ import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock._options import Options
 from restsock._principal import ConnectionInfo, Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 # For connections that no client and no server looks after, each on its own: all is logged.
 _NOBODYS = LimitLog(_log, pause=0)

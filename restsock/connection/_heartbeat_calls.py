@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._logging import serving
+from restsock._logging import about, serving
 from restsock._options import MAX_PING_DATA
 
 from ._user_function import call_user_function, failure_of
@@ -43,7 +43,7 @@ class HeartbeatCalls:
 
     Args:
         options: has the functions.
-        describe: makes what they are told about the connection. Is called at the first call.
+        describe: makes what they are told about the connection. Is called whenever they are.
         start: starts a task on the loop, that of the connection.
         limit_log: has what is left out, and what fails.
 
@@ -104,7 +104,10 @@ class HeartbeatCalls:
             started, self._running = self._running, True
         if full:
             self._limit_log.note(
-                "heartbeat_calls", "%s does not keep up: it is not told of everything", name
+                "heartbeat_calls",
+                "Heartbeat.%s does not keep up: it is not told of everything",
+                name,
+                extra=about(self._describe()),
             )
         if not started:
             self._start(self._run)
@@ -128,7 +131,8 @@ class HeartbeatCalls:
                 self._say(name, failure_of(exc))
 
     def _say(self, name: str, how: str) -> None:
-        self._limit_log.say(f"heartbeat_{name}", "Heartbeat.%s failed: %s", name, how)
+        kind, extra = f"heartbeat_{name}", about(self._describe())
+        self._limit_log.say(kind, "Heartbeat.%s failed: %s", name, how, extra=extra)
 
 
 def heartbeat_calls(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,6 +12,7 @@ import trio
 from restsock import tls as _tls
 from restsock._exceptions import RestsockError, without_frames
 from restsock._limit_log import LimitLog
+from restsock._logging import LoggerLike, PartLog
 from restsock._options import Heartbeat, Options
 from restsock._principal import ConnectionInfo
 from restsock.auth import Credentials
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectOptions", "connect", "opened", "target_of"]
 
-# Of functions for the heartbeat, of all WebSockets that are dialed together.
-_limit_log = LimitLog(logging.getLogger("restsock.websockets"))
+_log = PartLog("restsock.websockets")
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -48,6 +47,7 @@ class ConnectOptions(TypedDict, total=False):
     max_queue: int
     max_queue_bytes: int
     options: Options | None
+    logger: LoggerLike | None
 
 
 def connect(
@@ -65,6 +65,7 @@ def connect(
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
     options: Options | None = None,
+    logger: LoggerLike | None = None,
 ) -> AbstractAsyncContextManager[ClientWebSocket]:
     """Opens a WebSocket to any server; to be entered with `async with`.
 
@@ -99,6 +100,8 @@ def connect(
         max_queue_bytes: Bytes of these.
         options: Timeouts (`handshake` bounds all until the server's answer, `close` the end),
             limits, heartbeat and socket options.
+        logger: Has all records about it, in the place of `restsock.*`: a `logging.Logger`, or a
+            `logging.LoggerAdapter`.
 
     Raises:
         WebSocketRefused: On entering: the server gave another answer, which is attached; `status`
@@ -124,6 +127,7 @@ def connect(
         max_queue=max_queue,
         max_queue_bytes=max_queue_bytes,
         options=options,
+        logger=logger,
     )
     return opened(target)
 
@@ -143,6 +147,7 @@ def target_of(
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
     options: Options | None = None,
+    logger: LoggerLike | None = None,
 ) -> Target:
     """What to dial, from the arguments of `connect`, checked."""
     address = parse_url(url)
@@ -162,7 +167,7 @@ def target_of(
         max_message = options.limits.max_websocket_message
     return Target(
         transport=Transport(
-            address, secure, proxy=choose_proxy(address, proxy), sockets=options.sockets
+            address, secure, proxy=choose_proxy(address, proxy, logger), sockets=options.sockets
         ),
         subprotocols=checked_subprotocols(subprotocols),
         headers=fields,
@@ -174,6 +179,7 @@ def target_of(
         max_queue=whole("max_queue", max_queue),
         max_queue_bytes=whole("max_queue_bytes", max_queue_bytes),
         options=options,
+        limit_log=LimitLog(_log.with_own(logger)),
     )
 
 
@@ -200,7 +206,7 @@ async def opened(
                 target.heartbeat,
                 lambda: ConnectionInfo("", None, None),
                 nursery.start_soon,
-                _limit_log,
+                target.limit_log,
                 asyncio_loop,
             )
             with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent, calls):

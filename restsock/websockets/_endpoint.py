@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import trio
 
+from restsock._logging import PartLog
 from restsock._options import Heartbeat
 from restsock.apps import TaskHandler
 from restsock.auth import Authenticator, Refused
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "EndpointOptions", "Serve"]
 
-_log = logging.getLogger("restsock.websockets")
+_log = PartLog("restsock.websockets")
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""

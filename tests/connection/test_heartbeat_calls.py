@@ -189,7 +189,8 @@ async def test_calls_keep_their_order_and_too_many_are_left_out(
             go_on.set()
         assert told == [b"%d" % number for number in range(17)]
         assert log.counts == {"heartbeat_calls": 13}
-        assert caplog.messages == ["on_ping does not keep up: it is not told of everything"]
+        words = "Heartbeat.on_ping does not keep up: it is not told of everything"
+        assert caplog.messages == [words]
         async with trio.open_nursery() as nursery:
             calls = made(nursery, log, on_ping=on_ping)
             calls.ping(b"again")
