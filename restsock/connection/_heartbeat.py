@@ -171,6 +171,7 @@ class ConnectionHeartbeat:
         entry, self._entry = self._entry, None
         if entry is not None:
             heartbeat_timer().remove(entry)
+        self.calls = None  # which knows the connection: without it, both are freed at once
 
     def receive_pong(self, payload: bytes) -> None:
         """A pong has come; one that answers the latest ping tells the round trip. With the lock."""
@@ -241,13 +242,19 @@ class ConnectionHeartbeat:
         self._lifecycle.abort(outcome)
 
     def _send_ping(self, now: float) -> None:
-        data = self._options.data if self.calls is None else self.calls.data()
-        if self._pipeline.ping_frames:
-            data = b""  # they have no room for it
-        assert isinstance(data, bytes)
+        data = self._next_data()
         with self._writer.lock:
             self.pings += 1
             self._pinged_at = now
             self._data = data
             self._pipeline.send_ping(ping_number(self.pings) + data)
             self._writer.flush()
+
+    def _next_data(self) -> bytes:
+        """What the next ping carries beside its number."""
+        if self._pipeline.ping_frames:
+            return b""  # they have no room for it
+        if self.calls is not None:
+            return self.calls.data()
+        data = self._options.data
+        return data if isinstance(data, bytes) else b""  # nobody is told of this connection

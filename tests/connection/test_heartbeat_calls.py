@@ -16,7 +16,8 @@ from restsock.connection import HeartbeatCalls, heartbeat_calls
 from restsock.protocol import Ping, Pong, WebSocket
 from tests.apis import until
 
-from .sockets import Far, alone
+from .peers import handshake
+from .sockets import Far, alone, socket_streams
 
 Clock = trio.testing.MockClock
 INFO = ConnectionInfo("1", "edge-1", None)
@@ -163,6 +164,29 @@ async def test_the_data_of_each_ping_comes_from_a_function(
     assert "Heartbeat.data failed: it gave 118 bytes, more than 117" in text
     assert "Heartbeat.data failed: RuntimeError" in text
     assert "secret" not in text
+
+
+async def test_of_a_connection_that_is_turned_away_nobody_is_told(autojump_clock: Clock) -> None:
+    """As a server does with a name that has been taken meanwhile: it begins, and is closed."""
+
+    def data() -> bytes:
+        raise AssertionError
+
+    streams = socket_streams()
+    dialer, listener = await handshake(*streams, options=options(data=data, on_ping=data))
+    far = Far(dialer)
+    listener.heartbeat.calls = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pings_of(far) == [b""]
+        far_websocket(far).send_ping(b"12345678")
+        far.say()
+        await trio.testing.wait_all_tasks_blocked()
+        assert latest_pong(far) == b"12345678"
+        assert listener.closed is None
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(dialer._stream)
 
 
 # --- alone --------------------------------------------------------------------------------------
