@@ -42,7 +42,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     LoggerLike: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
-else:  # no class of which there is one of something, before Python 3.11
+else:  # it takes no type argument before Python 3.11
     LoggerLike = logging.Logger | logging.LoggerAdapter
 """What a program may have the records of one client or server go to."""
 

@@ -22,7 +22,7 @@ from tests.websockets.site import listening, raw_client, url_of
 
 if TYPE_CHECKING:
     Adapter = logging.LoggerAdapter[Any]
-else:  # no class of which there is one of something, before Python 3.11
+else:  # it takes no type argument before Python 3.11
     Adapter = logging.LoggerAdapter
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import trio
 
-from restsock._logging import PartLog
 from restsock._options import Heartbeat
 from restsock.apps import TaskHandler
 from restsock.auth import Authenticator, Refused
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Endpoint", "EndpointOptions", "Serve"]
-
-_log = PartLog("restsock.websockets")
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
