@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import trio
+from urllib3.util import Retry
 
 import restsock
+import restsock.sync
 import restsock.websockets
 from restsock import HandshakeError, Heartbeat, JSONFormatter, Options, Request, Response
 from restsock._limit_log import LimitLog
 from restsock._logging import OwnLog, PartLog, about
+from restsock.openapi import OpenAPIHandler
 from restsock.websockets import Dialer, Endpoint, Reconnect
 from tests.apis import API, each_api, each_native_api, until
+from tests.openapi.documents import document
 from tests.websockets.site import listening, raw_client, url_of
 
 if TYPE_CHECKING:
@@ -265,6 +270,58 @@ async def test_an_instrument_and_a_function_that_fail(others: Kept) -> None:
     assert kept.has("BadInstrument has failed and is not used any more")
     assert vars(kept.record("Heartbeat.on_ping failed"))["connection_name"] == "edge-1"
     assert not others.has("failed")
+
+
+@each_native_api
+async def test_what_stands_before_an_app_logs_with_it(api: API, others: Kept) -> None:
+    kept = Kept("kept")
+    contract = OpenAPIHandler(failing, document())
+    async with api.listen("127.0.0.1", 0, app=contract, logger=kept.logger) as server:
+        async with api.connect(server.url, logger=kept.logger) as client:
+            assert (await client.request("GET", "/pets?limit=none")).status == 400
+            assert (await client.request("GET", "/pets")).status == 500
+    elsewhere = restsock.forward("http://127.0.0.1:9")
+    async with api.listen("127.0.0.1", 0, app=elsewhere, logger=kept.logger) as server:
+        async with api.connect(server.url, logger=kept.logger) as client:
+            assert (await client.request("GET", "/x")).status == 502
+    assert kept.has("refused GET /pets with 400")
+    assert kept.has("forwarding GET /x to http://127.0.0.1:9 failed")
+    assert {"openapi", "apps"} <= kept.parts()
+    assert others.messages == []
+
+
+def test_a_session_that_tries_again(others: Kept) -> None:
+    kept = Kept("kept")
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("503 Busy" if kept.records[-1:] and not tried() else "200 OK", [])
+        return [b""]
+
+    def tried() -> bool:
+        return kept.has("trying GET /x again after status 503")
+
+    with restsock.sync.listen("127.0.0.1", 0, app=app) as server:
+        with restsock.sync.connect(server.url, logger=kept.logger) as client:
+            with requests.Session() as session:
+                retries = Retry(3, status_forcelist=[503], backoff_factor=0)
+                session.mount("http://peer/", client.adapter(max_retries=retries))
+                assert session.get("http://peer/x", timeout=10).status_code == 200
+    assert vars(kept.record("trying GET /x again after status 503"))["part"] == "adapters"
+    assert not others.has("trying")
+
+
+async def test_a_proxy_that_the_environment_names(
+    others: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept("kept")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    restsock.connect("ws://hub.example/", logger=kept.logger)
+    restsock.websockets.connect("ws://hub.example/", logger=kept.logger)
+    assert len(kept.records) == 2
+    assert kept.parts() == {"client"}
+    assert others.messages == []
 
 
 async def test_a_logger_that_fails_ends_nothing(others: Kept) -> None:
