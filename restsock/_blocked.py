@@ -9,7 +9,6 @@ trio run, and only while it has loops.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import time
@@ -20,9 +19,11 @@ from itertools import islice
 
 import trio
 
+from restsock._logging import PartLog
+
 __all__ = ["LoopWatch", "loop_watch", "watched"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 # Seconds between two looks, at most: well below what a heartbeat allows, which is looked at for
 # each connection (`Heartbeat`).

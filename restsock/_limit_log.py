@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from ._logging import Known, about
+from ._logging import Known, LogLike, OwnLog, PartLog, about
 
 __all__ = ["LimitLog"]
 
@@ -29,18 +29,19 @@ class LimitLog:
         pause: Seconds between two lines of one kind.
 
     Attributes:
+        logger: As given.
         on_hit: Is called with each kind that is counted, on the thread that counts it.
         last_hit: The latest kind that was counted, and when, by the clock.
     """
 
     def __init__(
         self,
-        logger: logging.Logger,
+        logger: LogLike,
         clock: Callable[[], float] = time.monotonic,
         *,
         pause: float = 1.0,
     ) -> None:
-        self._logger = logger
+        self.logger = logger
         self.on_hit: Callable[[str], object] | None = None
         self.last_hit: tuple[str, float] | None = None
         self._clock = clock
@@ -48,6 +49,11 @@ class LimitLog:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._kinds: dict[str, _Kind] = {}
+
+    @property
+    def own(self) -> OwnLog | None:
+        """The log, if it is that of one client or server alone."""
+        return self.logger if isinstance(self.logger, OwnLog) else None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -107,14 +113,15 @@ class LimitLog:
             extra: Attributes of the record.
             burst: How many lines of the kind may follow each other without a pause.
         """
-        if not self._logger.isEnabledFor(level):
+        logger = self.logger.target(extra) if isinstance(self.logger, PartLog) else self.logger
+        if not logger.isEnabledFor(level):
             return
         left_out = self._left_out(name, burst)
         if left_out:
             message += " (and %d more like it)"
-            self._logger.log(level, message, *args, left_out, extra=extra)
+            logger.log(level, message, *args, left_out, extra=extra)
         elif left_out is not None:
-            self._logger.log(level, message, *args, extra=extra)
+            logger.log(level, message, *args, extra=extra)
 
     def _left_out(self, name: str, burst: int) -> int | None:
         """How many lines were left out before this one; `None` if this one is, too."""

@@ -6,17 +6,24 @@ arguments. Sizes are bytes, times are seconds.
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from restsock._nearest import nearest
+from restsock._principal import ConnectionInfo
 
 __all__ = ["Backoff", "Heartbeat", "Limits", "Options", "SocketOptions", "Timeouts"]
 
+MAX_PING_DATA = 117
+"""Bytes: a ping carries 125 (RFC 6455, section 5.5), of which 8 tell it apart."""
+
+# Of options that are for programs: functions, and bytes.
+_NOT_IN_FILES = {"file": False}
 
 # The protocol has no longer message (spec/protocol.md, "Carrier").
 _MAX_MESSAGE = 128 * 1024 + 8
@@ -183,6 +190,15 @@ class Heartbeat:
 
     A ping leaves `interval` seconds after the last one; a connection that has brought no byte of
     any kind for `interval + timeout` seconds is dead.
+
+        Heartbeat(data=b"site 7", on_pong=lambda connection, data, seconds: ...)
+
+    Pings are answered by themselves, whatever the functions do, and these are called away from the
+    traffic: a plain one in a thread, an async one on the loop of its API (with `restsock.sync` that
+    is trio's, on the background thread). Those of one connection are called one after the other.
+    When they do not keep up, calls are left out: the log tells, and `limits` of the statistics
+    counts them as `heartbeat_calls`. What they raise is logged, and ends nothing. When the
+    connection ends, a call that goes on is cancelled; a thread is left to itself.
     """
 
     interval: float | None = 15.0
@@ -190,10 +206,39 @@ class Heartbeat:
 
     timeout: float = 10.0
 
+    data: bytes | Callable[[], bytes] = field(default=b"", metadata=_NOT_IN_FILES)
+    """What pings carry behind the 8 bytes that tell them apart: 117 bytes at most. Or a plain
+    function that gives it for each ping. It is called on the thread of the loop (with
+    `restsock.sync` and `restsock.aio` the background thread) and must not wait; where it fails, or
+    gives anything else, the ping leaves without data, and the log tells."""
+
+    on_ping: Callable[[ConnectionInfo, bytes], Any] | None = field(
+        default=None, metadata=_NOT_IN_FILES
+    )
+    """Is called, async or not, with each ping of the peer: `(connection, data)`. The data is what
+    follows the first 8 bytes; on a plain WebSocket, whose pings have no such form, all of it."""
+
+    on_pong: Callable[[ConnectionInfo, bytes, float], Any] | None = field(
+        default=None, metadata=_NOT_IN_FILES
+    )
+    """Is called, async or not, when the latest ping is answered: `(connection, data, seconds)`,
+    with the data of that ping and how long the answer took. Other pongs are ignored: those that
+    nobody has asked for, and answers to an earlier ping or with other bytes."""
+
     def __post_init__(self) -> None:
         if self.interval is not None:
             positive(self, "interval")
         positive(self, "timeout")
+        data: object = self.data
+        if isinstance(data, bytes):
+            if len(data) > MAX_PING_DATA:
+                raise ValueError(f"Heartbeat.data may have {MAX_PING_DATA} bytes, not {len(data)}")
+        elif not callable(data) or inspect.iscoroutinefunction(data):
+            raise ValueError(f"Heartbeat.data must be bytes or a plain function, not {data!r}")
+        for name in ("on_ping", "on_pong"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise ValueError(f"Heartbeat.{name} must be a function, not {function!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,7 +425,7 @@ class Options:
                 raise ValueError(f"there are no options {name!r}{nearest(name, kinds)}")
             if not isinstance(table, Mapping):
                 raise ValueError(f"the options {name!r} must be a table, not {table!r}")
-            known = [one.name for one in fields(kinds[name])]
+            known = file_options(kinds[name])
             for key in table:
                 if key not in known:
                     kind = kinds[name].__name__
@@ -388,6 +433,11 @@ class Options:
             values = {key: None if value == "none" else value for key, value in table.items()}
             parts[name] = kinds[name](**values)
         return cls(**parts)
+
+
+def file_options(kind: type) -> list[str]:
+    """The names of those options that a file may have: all but functions and bytes."""
+    return [one.name for one in fields(kind) if one.metadata.get("file", True)]
 
 
 def between(options: object, name: str, low: int, high: int) -> None:

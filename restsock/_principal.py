@@ -1,4 +1,4 @@
-"""Principal: who a peer is, by its authentication, and what it may do."""
+"""Who a peer is: by its authentication, with what it may do, and by its connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from restsock._patterns import like
 
-__all__ = ["Principal"]
+__all__ = ["ConnectionInfo", "Principal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,29 @@ class Principal:
     def calls(self, name: str) -> bool:
         """Whether it may call the app that goes by this name."""
         return any(like(pattern, name) for pattern in self.may_call)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What an app, or a function for the heartbeat, is told about a connection.
+
+    An app has it in `scope["restsock"]` or `environ["restsock.connection"]`; all requests of one
+    connection get the same object. The address of the peer is where servers always put it: in
+    `scope["client"]` and in `REMOTE_ADDR`.
+
+    Attributes:
+        id: of the connection, the same at both ends. Of a plain WebSocket that of the
+            `ServerWebSocket`; empty at the end that has dialed one.
+        name: what the dialer calls itself; `None` when it has no name.
+        metadata: what the dialer told about itself, any JSON value. To be read only, since others
+            read it too.
+        principal: whom authentication has found the peer to be; `None` without authentication.
+    """
+
+    id: str
+    name: str | None
+    metadata: Any
+    principal: Principal | None = None
 
 
 def _patterns(patterns: Collection[str]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from restsock._logging import LogLike
+
 __all__ = ["Watch"]
 
 # Seconds between two looks, however often it is asked.
@@ -74,7 +76,7 @@ class Watch:
     def __init__(
         self,
         *paths: str | os.PathLike[str],
-        log: logging.Logger,
+        log: LogLike,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:

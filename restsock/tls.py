@@ -15,7 +15,6 @@ its `minimum_version` was left open, that is set to TLS 1.2; one that was set lo
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import ssl
@@ -25,11 +24,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from restsock._logging import PartLog
 from restsock._watch import Watch
 
 __all__ = ["ClientTLS", "ServerTLS", "TLSLike", "check_context", "client", "server"]
 
-_log = logging.getLogger("restsock.tls")
+_log = PartLog("restsock.tls")
 
 # What OpenSSL says of a peer that answers a TLS handshake with something else.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ import restsock
 import restsock.sync
 from examples.outage.__main__ import check
 from examples.outage.broker import program as nats_server
+from restsock._options import file_options
 from tests.messaging.nats.server import BINARY
 
 ROOT = Path(__file__).parent.parent
@@ -386,10 +386,10 @@ def defaults_in(name: str) -> dict[str, float | str | None]:
 def true_defaults() -> dict[str, float | str | None]:
     kinds = (restsock.Limits, restsock.Timeouts, restsock.Heartbeat, restsock.Backoff)
     return {
-        f"{kind.__name__}.{field.name}": getattr(kind(), field.name)
+        f"{kind.__name__}.{name}": getattr(kind(), name)
         for kind in kinds
-        for field in dataclasses.fields(kind)
-        if field.name != "jitter"  # told in the row of Backoff.initial
+        for name in file_options(kind)
+        if name != "jitter"  # told in the row of Backoff.initial
     }
 
 

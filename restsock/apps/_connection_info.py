@@ -13,34 +13,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from restsock._addresses import PORTS, host_and_port
-from restsock._principal import Principal
+from restsock._principal import ConnectionInfo
 
 if TYPE_CHECKING:
     from restsock.connection import Carrier
     from restsock.protocol import TLS
 
 __all__ = ["ConnectionInfo", "describe", "server_address"]
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """The connection of a request: `scope["restsock"]`, `environ["restsock.connection"]`.
-
-    All requests of one connection get the same object. The address of the peer is where servers
-    always put it: in `scope["client"]` and in `REMOTE_ADDR`.
-
-    Attributes:
-        id: of the connection, the same at both ends.
-        name: what the dialer calls itself; `None` when it has no name.
-        metadata: what the dialer told about itself, any JSON value. To be read only, since others
-            read it too.
-        principal: whom authentication has found the peer to be; `None` without authentication.
-    """
-
-    id: str
-    name: str | None
-    metadata: Any
-    principal: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._exceptions import RestsockError
+from restsock._logging import PartLog
 
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead
@@ -29,7 +29,7 @@ __all__ = [
     "other_loop",
 ]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 
 class AppStartupError(RestsockError):

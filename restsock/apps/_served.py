@@ -6,12 +6,11 @@ app itself logs and traces.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from restsock._logging import serving
+from restsock._logging import PartLog, serving
 from restsock.connection import ignore
 from restsock.protocol import ResetCode
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["begin_serving", "end_serving", "served"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -16,7 +15,8 @@ import trio
 
 from restsock._arguments import check_keywords
 from restsock._exceptions import ConnectionClosed
-from restsock._options import Options
+from restsock._logging import LoggerLike, PartLog, owned_by
+from restsock._options import Heartbeat, Options
 from restsock.aio import Connection, Events, Route
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener"]
 
-_log = logging.getLogger("restsock.asgi")
+_log = PartLog("restsock.asgi")
 
 _INSTEAD = "`sync` in a thread, or `transport` with httpx"
 
@@ -72,11 +72,13 @@ class Listener(AdaptersByName):
             itself, as uvicorn does with `--proxy-headers`.
         name: What `Principal.may_call` calls the app of this side.
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
-        options: Limits, timeouts and heartbeat. Socket options have no meaning here.
+        options: Limits, timeouts and heartbeat. Socket options have no meaning here, and of the
+            heartbeat `data` and `on_ping` cannot be had: your server has the pings of a WebSocket.
         instrument: Is told what happens on the connections.
         messaging: Takes and sends messages over the connections: one of `restsock.messaging.aio`,
             or of `.sync`. The lifespan of the listener goes into its `async with`, and as that is
             entered once, the listener starts once.
+        logger: Has all records of this listener and its connections; see `restsock.listen`.
         drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
             server hears of them. From its lifespan on, in the main thread.
         app_options: Further options of `restsock.apps.make_handler`.
@@ -100,10 +102,13 @@ class Listener(AdaptersByName):
         options: Options | None = None,
         instrument: InstrumentLike | None = None,
         messaging: MessagingLike | None = None,
+        logger: LoggerLike | None = None,
         drain_on_signal: bool = False,
         **app_options: Any,
     ) -> None:
         check_keywords(Listener, app_options, make_handler)
+        if options is not None:
+            _check_heartbeat(options.heartbeat)
 
         def make() -> tuple[HandedOver, AsyncServer]:
             sockets = HandedOver()
@@ -119,6 +124,7 @@ class Listener(AdaptersByName):
                 options=options,
                 instrument=instrument,
                 messaging=messaging,
+                logger=logger,
                 open_listeners=sockets.open,
                 peer_of=sockets.peer_of,
                 ping_frames=True,
@@ -221,7 +227,9 @@ class Listener(AdaptersByName):
                     self._renew()
                     raise
                 _log.info(
-                    "accepting peers in process %d; each worker process holds its own", os.getpid()
+                    "accepting peers in process %d; each worker process holds its own",
+                    os.getpid(),
+                    extra=owned_by(self._made),
                 )
             return self._server
 
@@ -309,6 +317,14 @@ class Listener(AdaptersByName):
         server = self._server
         state = "not started" if server is None else "closed" if server.closed else "accepting"
         return f"<restsock.asgi.Listener, {state}, {len(self._made.connections)} connections>"
+
+
+def _check_heartbeat(heartbeat: Heartbeat) -> None:
+    """Raises `ValueError` for what cannot be had where a server has the pings of a WebSocket."""
+    if heartbeat.data != b"":
+        raise ValueError("Heartbeat.data: the pings of a listener in a web server carry no data")
+    if heartbeat.on_ping is not None:
+        raise ValueError("Heartbeat.on_ping: a web server answers pings, and tells nobody of them")
 
 
 async def _say_what_this_is(send: Send) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import os
 import secrets
 import time
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from restsock._logging import PartLog
 from restsock._principal import Principal
 from restsock._watch import Watch
 
@@ -25,7 +25,7 @@ from ._upgrade import Upgrade
 
 __all__ = ["CredentialStore", "principal_from"]
 
-_log = logging.getLogger("restsock.auth")
+_log = PartLog("restsock.auth")
 
 # Seconds for which it is known of a principal that it was withdrawn. Listeners look every second.
 _WITHDRAWN = 600.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import ssl
 from collections.abc import Collection
 
 from restsock._field_names import NOT_IN_TRAILERS, is_plain_name, told_by_gateways
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 from restsock._principal import Principal
 
 from ._fetch import Answer, Place, fetch
@@ -16,7 +16,7 @@ from ._upgrade import Answered, Refused, Upgrade
 
 __all__ = ["ForwardAuth"]
 
-_log = logging.getLogger("restsock.auth")
+_log = PartLog("restsock.auth")
 
 # What is not repeated to the other server: fields of this hop and of the body, and those in which
 # this side, or that server, speaks.

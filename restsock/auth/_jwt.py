@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import ssl
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 from restsock._principal import Principal
 from restsock._watch import Watch
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JWT"]
 
-_log = logging.getLogger("restsock.auth")
+_log = PartLog("restsock.auth")
 
 # Signed with a private key, which this side does not have: never HMAC, never "none".
 _ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import trio
 
 from restsock._exceptions import RequestTimeout, RestsockError, without_frames
+from restsock._logging import LoggerLike, PartLog
 from restsock._options import Backoff, Options
 from restsock.auth import Credentials
 from restsock.connection import (
@@ -43,7 +43,7 @@ from ._url import Address
 
 __all__ = ["Client"]
 
-_log = logging.getLogger("restsock.client")
+_log = PartLog("restsock.client")
 
 
 class Client(AdaptedRequester):
@@ -97,9 +97,10 @@ class Client(AdaptedRequester):
         proxy: Proxy | None = None,
         instrument: InstrumentLike | None = None,
         messaging: MessagingLike | None = None,
+        logger: LoggerLike | None = None,
     ) -> None:
         self._endpoint = endpoint = Endpoint(
-            "dialer", _log, handler, options, instrument, messaging
+            "dialer", _log, handler, options, instrument, messaging, logger
         )
         self.options = endpoint.options
         self.limit_log = endpoint.limit_log

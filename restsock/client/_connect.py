@@ -8,6 +8,7 @@ from typing import Any
 
 from restsock import tls as _tls
 from restsock._arguments import check_keywords
+from restsock._logging import LoggerLike
 from restsock._options import Backoff, Limits, Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Credentials
@@ -43,6 +44,7 @@ def connect(
     instrument: InstrumentLike | None = None,
     proxy: ProxyLike = None,
     messaging: MessagingLike | None = None,
+    logger: LoggerLike | None = None,
     **app_options: Any,
 ) -> Client:
     """Dials a listener; the result is to be entered with `async with`.
@@ -82,6 +84,8 @@ def connect(
             socket is always dialed directly.
         messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
             or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
+        logger: Has all records of this client and its connections, in the place of the loggers
+            `restsock.*`: a `logging.Logger`, or a `logging.LoggerAdapter`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -122,8 +126,9 @@ def connect(
         options=options,
         backoff=backoff,
         instrument=instrument,
-        proxy=choose_proxy(address, proxy),
+        proxy=choose_proxy(address, proxy, logger),
         messaging=messaging,
+        logger=logger,
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import ipaddress
-import logging
 import ssl
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 
 from restsock import tls
 from restsock._addresses import split_url, url_host, without_zone
+from restsock._logging import LoggerLike, PartLog
 from restsock.connection import FieldsLike
 
 from ._fields import check_headers
@@ -26,7 +26,7 @@ from ._url import Address
 
 __all__ = ["Proxy", "ProxyLike", "choose_proxy", "is_exempt"]
 
-_log = logging.getLogger("restsock.client")
+_log = PartLog("restsock.client")
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
@@ -115,12 +115,15 @@ ProxyLike: TypeAlias = "Proxy | str | bool | None"
 """A proxy or its URL; `False` is none, `None` what the environment says."""
 
 
-def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:
+def choose_proxy(
+    address: Address, proxy: ProxyLike, logger: LoggerLike | None = None
+) -> Proxy | None:
     """The proxy by which to dial an address; `None` dials it directly.
 
     Args:
         address: The listener's.
         proxy: One, or its URL; `None` for what the environment says; `False` or `""` for none.
+        logger: Of the client, if it has one.
 
     Raises:
         ValueError: The URL, given or from the environment, is not valid. Nothing of it is repeated.
@@ -132,7 +135,7 @@ def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:
             raise ValueError("proxy= has no meaning for a Unix socket")
         return None
     if proxy is None:
-        return _from_environment(address)
+        return _from_environment(address, logger)
     if isinstance(proxy, Proxy):
         return proxy
     if proxy is False or proxy == "":
@@ -142,7 +145,7 @@ def choose_proxy(address: Address, proxy: ProxyLike) -> Proxy | None:
     return Proxy(proxy)
 
 
-def _from_environment(address: Address) -> Proxy | None:
+def _from_environment(address: Address, logger: LoggerLike | None) -> Proxy | None:
     # Only here, as it brings all of http.client along.
     from urllib.request import getproxies_environment
 
@@ -158,7 +161,9 @@ def _from_environment(address: Address) -> Proxy | None:
         except ValueError as exc:
             raise ValueError(f"{kind.upper()}_PROXY in the environment: {exc}") from None
         # It is not visible in the program, so the log says it.
-        _log.info("%s is dialed through %s, as %s_PROXY says", address, proxy, kind.upper())
+        _log.with_own(logger).info(
+            "%s is dialed through %s, as %s_PROXY says", address, proxy, kind.upper()
+        )
         return proxy
     return None
 

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock.connection import Closed, Connection
 from restsock.endpoint import Endpoint, State
 from restsock.protocol import CloseCode
@@ -17,7 +17,7 @@ from ._dialer import Dialer
 
 __all__ = ["KEY", "Reconnector"]
 
-_log = logging.getLogger("restsock.client")
+_log = PartLog("restsock.client")
 
 KEY = ""  # all pending requests wait for the same thing
 

@@ -27,6 +27,7 @@ from ._exchange import (
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
 from ._heartbeat import heartbeat_timer
+from ._heartbeat_calls import HeartbeatCalls, heartbeat_calls, ping_number
 from ._inbox import Inbox
 from ._instrument import Instrument, InstrumentLike, instruments_of
 from ._instruments import Direction, Instruments, Side, with_fields
@@ -66,6 +67,7 @@ __all__ = [
     "Handler",
     "Health",
     "HealthReport",
+    "HeartbeatCalls",
     "Inbox",
     "Instrument",
     "InstrumentLike",
@@ -101,6 +103,7 @@ __all__ = [
     "fields_of",
     "forbid",
     "head_for",
+    "heartbeat_calls",
     "heartbeat_timer",
     "ignore",
     "instruments_of",
@@ -111,6 +114,7 @@ __all__ = [
     "open_dialed",
     "pause_before",
     "pause_if_refused",
+    "ping_number",
     "refused_by",
     "upgrade_of",
     "with_fields",

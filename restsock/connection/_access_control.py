@@ -15,7 +15,7 @@ import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock._principal import Principal
 from restsock.auth import (
     Authenticator,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessControl", "forbid", "upgrade_of"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 _CHALLENGE = 'Bearer realm="restsock"'
 

@@ -17,18 +17,18 @@ run in `run_tasks()`, which the owner is told to call: `run()` is one that waits
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock._options import Options
-from restsock._principal import Principal
+from restsock._principal import ConnectionInfo, Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
 
 from ._close import Closed, Peer, check_close_code
@@ -38,6 +38,7 @@ from ._exchange import Exchange, Lane
 from ._exchange_table import ExchangeTable
 from ._health import Health, HealthReport
 from ._heartbeat import ConnectionHeartbeat
+from ._heartbeat_calls import heartbeat_calls
 from ._idle import Idle
 from ._lifecycle import CLOSED, CLOSING, OPEN, Lifecycle
 from ._reader import Reader
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 # For connections that no client and no server looks after, each on its own: all is logged.
 _NOBODYS = LimitLog(_log, pause=0)
@@ -144,6 +145,12 @@ class Connection(Requester):
         writer.traffic = table
         heartbeat = self.heartbeat = ConnectionHeartbeat(
             options.heartbeat, pipeline, lifecycle, writer, counters
+        )
+        heartbeat.calls = heartbeat_calls(
+            options.heartbeat,
+            lambda: ConnectionInfo(self.id, self.name, self.metadata, self.principal),
+            partial(writer.call_on_loop, lifecycle.start_soon),
+            self.limit_log,
         )
         self.reader = Reader(stream, pipeline, lifecycle, writer, heartbeat, counters, table)
 

@@ -9,7 +9,6 @@ it: the first event that is the loop's, and all after it, in order.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._exceptions import RestsockError, StreamRefused
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock.protocol import (
     CloseCode,
     DataReceived,
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExchangeTable"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 _NEVER = -math.inf  # one object for all of them
 

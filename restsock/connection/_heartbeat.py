@@ -12,12 +12,14 @@ import trio
 from restsock.protocol import CloseCode
 
 from ._close import Closed
+from ._heartbeat_calls import PING_NUMBER, ping_number
 
 if TYPE_CHECKING:
     from restsock._options import Heartbeat
     from restsock.protocol import Pipeline
 
     from ._counters import ConnectionCounters
+    from ._heartbeat_calls import HeartbeatCalls
     from ._lifecycle import Lifecycle
     from ._writer import Writer
 
@@ -117,17 +119,20 @@ class ConnectionHeartbeat:
     Attributes:
         last_byte: when the latest bytes have come, on the clock of the loop. Set by any thread.
         pings: sent so far; each carries its number.
+        calls: the functions that a program has for it; `None` where it has none.
     """
 
     __slots__ = (
         "_clock",
         "_counters",
+        "_data",
         "_entry",
         "_lifecycle",
         "_options",
         "_pinged_at",
         "_pipeline",
         "_writer",
+        "calls",
         "last_byte",
         "pings",
     )
@@ -149,6 +154,8 @@ class ConnectionHeartbeat:
         self._entry: list[Any] | None = None  # in the timer
         self.last_byte = self._pinged_at = self._clock.current_time()
         self.pings = 0
+        self._data = b""  # of the latest ping
+        self.calls: HeartbeatCalls | None = None
 
     def start(self) -> None:
         """Sends the first ping, and has the timer of the loop send the others."""
@@ -164,13 +171,21 @@ class ConnectionHeartbeat:
         entry, self._entry = self._entry, None
         if entry is not None:
             heartbeat_timer().remove(entry)
+        self.calls = None  # which knows the connection: without it, both are freed at once
 
     def receive_pong(self, payload: bytes) -> None:
         """A pong has come; one that answers the latest ping tells the round trip. With the lock."""
-        if payload == _ping_payload(self.pings):
+        if payload == ping_number(self.pings) + self._data:
             round_trip = self._clock.current_time() - self._pinged_at
             self._pipeline.multiplexer.round_trip = round_trip
             self._counters.tell_round_trip(round_trip)
+            if self.calls is not None:
+                self.calls.pong(self._data, round_trip)
+
+    def receive_ping(self, payload: bytes) -> None:
+        """A ping has come, and is answered elsewhere. With the lock."""
+        if self.calls is not None:
+            self.calls.ping(payload[PING_NUMBER:])
 
     @property
     def late(self) -> float | None:
@@ -227,13 +242,19 @@ class ConnectionHeartbeat:
         self._lifecycle.abort(outcome)
 
     def _send_ping(self, now: float) -> None:
+        data = self._next_data()
         with self._writer.lock:
             self.pings += 1
             self._pinged_at = now
-            self._pipeline.send_ping(_ping_payload(self.pings))
+            self._data = data
+            self._pipeline.send_ping(ping_number(self.pings) + data)
             self._writer.flush()
 
-
-def _ping_payload(number: int) -> bytes:
-    """What a ping carries: its number, so that the answer to an earlier one is not taken for it."""
-    return number.to_bytes(8, "big")
+    def _next_data(self) -> bytes:
+        """What the next ping carries beside its number."""
+        if self._pipeline.ping_frames:
+            return b""  # they have no room for it
+        if self.calls is not None:
+            return self.calls.data()
+        data = self._options.data
+        return data if isinstance(data, bytes) else b""  # nobody is told of this connection

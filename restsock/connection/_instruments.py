@@ -5,11 +5,12 @@ It holds one, or `None`: without an instrument an event costs one look whether t
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from restsock._logging import LogLike, PartLog
 
 if TYPE_CHECKING:
     from restsock.protocol import Headers, RequestHead
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Direction", "Instruments", "Side", "with_fields"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 Direction: TypeAlias = Literal["sent", "received"]
 """Who asks: `"sent"` are the requests of this side, `"received"` those of the peer."""
@@ -37,9 +38,13 @@ class Instruments:
 
     Args:
         instruments: each is dropped by itself when it raises.
+
+    Attributes:
+        log: tells of one that was dropped.
     """
 
     def __init__(self, instruments: Iterable[Any]) -> None:
+        self.log: LogLike = _log
         self._instruments = tuple(instruments)
 
     def connection_opened(self, connection: object) -> None:
@@ -139,7 +144,11 @@ class Instruments:
             if len(kept) == len(self._instruments):
                 return  # another thread was quicker, and has logged it
             self._instruments = kept
-        _log.exception("%s has failed and is not used any more", type(instrument).__name__)
+        self.log.error(
+            "%s has failed and is not used any more",
+            type(instrument).__name__,
+            exc_info=True,  # noqa: LOG014  # this is called where it was caught
+        )
 
 
 _dropping = threading.Lock()

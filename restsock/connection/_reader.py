@@ -15,7 +15,7 @@ import trio
 
 from restsock._blocked import loop_watch
 from restsock._exceptions import RemoteProtocolError
-from restsock.protocol import CloseReceived, Pong
+from restsock.protocol import CloseReceived, Ping, Pong
 
 from ._leader import Borrower, Lead, Waiter, sleeper
 from ._ready_poll import is_broken_off, ready_poll
@@ -429,6 +429,8 @@ class Reader:
             for event in self._pipeline.receive_data(data):
                 if isinstance(event, Pong):
                     self._heartbeat.receive_pong(event.payload)
+                elif isinstance(event, Ping):
+                    self._heartbeat.receive_ping(event.payload)
                 elif isinstance(event, CloseReceived):
                     self._ending = self._lifecycle.closed_by_peer(event.code, event.reason)
             if self._ending is None and self._pipeline.ended:

@@ -19,7 +19,6 @@ Where there is no epoll, each connection has a task that reads.
 
 from __future__ import annotations
 
-import logging
 import select
 from contextlib import suppress
 from typing import Protocol
@@ -27,10 +26,11 @@ from typing import Protocol
 import trio
 
 from restsock._blocked import loop_watch
+from restsock._logging import PartLog
 
 __all__ = ["Readable", "ReadyPoll", "is_broken_off", "ready_poll"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 _HAS_EPOLL = hasattr(select, "epoll")
 # Connections that read before the other tasks of the loop have their turn.

@@ -32,6 +32,7 @@ from restsock.protocol import (
     CloseCode,
     CloseReceived,
     Headers,
+    Ping,
     Pong,
     TextMessage,
     WebSocket,
@@ -76,6 +77,7 @@ class OpenWebSocket(Fields):
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
         on_received: is called, on the loop, when bytes have come.
+        on_ping: is called, on the loop, with the payload of each ping, which is answered already.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
         round_trip: seconds, from the latest pong; `None` before the first, and where the connection
@@ -101,6 +103,7 @@ class OpenWebSocket(Fields):
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
         self.on_received: Callable[[], object] | None = None
+        self.on_ping: Callable[[bytes], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
         self.messages = 0
         self.round_trip: float | None = None
@@ -444,6 +447,9 @@ class OpenWebSocket(Fields):
             elif isinstance(event, Pong):
                 if self.on_pong is not None:
                     self.on_pong(event.payload)
+            elif isinstance(event, Ping):
+                if self.on_ping is not None:
+                    self.on_ping(event.payload)
             elif isinstance(event, CloseReceived):
                 self._end(event.code, event.reason, f"closed by {self._peer}")
         self._tell()

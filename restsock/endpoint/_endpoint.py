@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import trio
 
 from restsock._buffered import Buffered
 from restsock._limit_log import LimitLog
+from restsock._logging import LoggerLike, PartLog
 from restsock._options import Options
 from restsock.apps import on_asyncio
 from restsock.connection import (
@@ -41,27 +41,34 @@ __all__ = ["Endpoint"]
 class Endpoint:
     """What a client and a server have in common, and hand to the objects that they consist of.
 
+    Attributes:
+        log: Where its records go.
+
     Raises:
         ValueError: This system has no such socket option.
+        TypeError: The logger is none.
     """
 
     def __init__(
         self,
         side: Side,
-        logger: logging.Logger,
+        log: PartLog,
         handler: Handler | None,
         options: Options | None,
         instrument: InstrumentLike | None,
         messaging: MessagingLike | None = None,
+        logger: LoggerLike | None = None,
     ) -> None:
+        self.log = log.with_own(logger)
         self.handler = handler
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # that it was entered on
         self.options = Options() if options is None else options
         check_socket_options(self.options.sockets)
         self.instrument = instruments_of(instrument)
-        self.limit_log = LimitLog(logger)
-        self.life = Lifecycle("client" if side == "dialer" else "server")
+        self.limit_log = LimitLog(self.log)
+        self.life = Lifecycle("client" if side == "dialer" else "server", self.log)
         if self.instrument is not None:
+            self.instrument.log = self.log
             self.limit_log.on_hit = self.instrument.limit_hit
         self.counters = EndpointCounters(side, self.instrument)
         self.buffered = Buffered(self.options.limits.buffered_total)
@@ -75,6 +82,8 @@ class Endpoint:
 
     def attach(self, connection: Connection) -> None:
         """Notes a connection that is about to begin, and is to stay."""
+        if connection.heartbeat.calls is not None:
+            connection.heartbeat.calls.loop = self.asyncio_loop
         if self.messaging is not None:
             self.messaging.attach_connection(connection)
 

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock._logging import logging_for
 from restsock.connection import check_trio
 
 if TYPE_CHECKING:
+    from restsock._logging import LogLike
     from restsock.connection import Handler
 
 __all__ = ["Lifecycle", "State"]
@@ -57,13 +59,15 @@ class Lifecycle:
 
     Args:
         what: What it is, for errors: `"client"` or `"server"`.
+        log: Where the lines go of all tasks that begin with it.
 
     Attributes:
         state: Where it is now.
         token: Of the loop that it was entered on; `None` before.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, log: LogLike) -> None:
+        self._log = log
         self.state = State.NEW
         self.token: trio.lowlevel.TrioToken | None = None
         self._what = what
@@ -110,12 +114,14 @@ class Lifecycle:
             raise RuntimeError(f"a {self._what} can be entered once; make another one")
         self.token = trio.lowlevel.current_trio_token()
         self._manager = self._run(handlers, start, close, end)
-        await self._manager.__aenter__()
+        with logging_for(self._log):
+            await self._manager.__aenter__()
 
     async def leave(self, *exc: Any) -> bool | None:
         """Ends its life, when the block has: the other half of the context manager."""
         assert self._manager is not None
-        return await self._manager.__aexit__(*exc)
+        with logging_for(self._log):
+            return await self._manager.__aexit__(*exc)
 
     @asynccontextmanager
     async def _run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -11,9 +10,11 @@ from typing import Protocol
 
 import anyio
 
+from restsock._logging import PartLog
+
 __all__ = ["SIGNALS", "Drainable", "drain_on_signal", "tell_closing"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 

@@ -5,12 +5,11 @@ docs/hub.md and packaging/hub.toml say what they mean; a test compares the latte
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
-from restsock._options import Heartbeat, Limits, SocketOptions, Timeouts
+from restsock._options import Heartbeat, Limits, SocketOptions, Timeouts, file_options
 
 __all__ = [
     "AccessTable",
@@ -206,14 +205,14 @@ def _table_of(kind: type) -> Any:
     """The table of a class of options: the same keys, of which none has to be there."""
     hints = get_type_hints(kind)
     fields = []
-    for field in dataclasses.fields(kind):
-        hint: Any = hints[field.name]
+    for name in file_options(kind):
+        hint: Any = hints[name]
         for plain, with_unit in ((float, Duration), (int, Size)):
             if hint == plain:
                 hint = with_unit
             elif hint == (plain | None):
                 hint = with_unit | None
-        fields.append((field.name, hint | UnsetType, UNSET))
+        fields.append((name, hint | UnsetType, UNSET))
     return defstruct(
         f"{kind.__name__}Table",
         fields,

@@ -15,6 +15,7 @@ import trio
 
 from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 from restsock.auth import Answered, Authenticator, Refused
 from restsock.connection import Deadlines, Exchange, upgrade_of, with_fields
 from restsock.protocol import values_of
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ingress"]
 
-_log = logging.getLogger("restsock.ingress")
+_log = PartLog("restsock.ingress")
 
 # Seconds after its start in which a name that was never seen is waited for, as one that is away:
 # its peer has yet to come back to a server that was restarted.

@@ -6,7 +6,6 @@ do; and for each line of messages one that has them handled, while there are any
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import time
@@ -17,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 
 from ._errors import MessagingClosed
 from ._ids import IdSource
@@ -42,7 +42,7 @@ from .engine import (
 
 __all__ = ["Driver", "Owner"]
 
-_log = logging.getLogger("restsock.messaging")
+_log = PartLog("restsock.messaging")
 
 # Messages that may be sent before other tasks have their turn.
 _IN_A_ROW = 16

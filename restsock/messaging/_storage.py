@@ -7,13 +7,13 @@ refused, and all else is tried again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
 
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 from restsock.connection import failure_of
 
 from ._errors import MessagingClosed, StoreFailed
@@ -23,7 +23,7 @@ from .engine import Delivery, Effects, Engine, Entry, Outbox, RecordKey
 
 __all__ = ["Storage"]
 
-_log = logging.getLogger("restsock.messaging")
+_log = PartLog("restsock.messaging")
 
 # Seconds until a store that has failed is tried again.
 _RETRY = 1.0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ._events import DataReceived, MultiplexerEvent
+from ._events import DataReceived, MultiplexerEvent, Ping, Pong
 
 __all__ = ["EventBuffer"]
 
 # Pieces of a body are joined up to this size, in bytes: what comes in frames of that size is handed
 # on as it came.
 _JOINED = 64 * 1024
+
+# Of PING and PONG frames that nobody takes, the latest are kept: an honest peer has one under way.
+_MAX_BEATS = 16
 
 
 class EventBuffer:
@@ -19,15 +22,19 @@ class EventBuffer:
 
     Attributes:
         ready: the events; one of a body still lacks all pieces but its first.
-        pongs: the payloads of PONG frames.
+        beats: the latest PING and PONG frames.
     """
 
-    __slots__ = ("_pieces", "pongs", "ready")
+    __slots__ = ("_pieces", "beats", "ready")
 
     def __init__(self) -> None:
         self.ready: list[MultiplexerEvent] = []
-        self.pongs: tuple[bytes, ...] = ()
+        self.beats: tuple[Ping | Pong, ...] = ()
         self._pieces: dict[int, tuple[int, list[bytes]]] = {}  # by stream: index of the event, data
+
+    def add_beat(self, beat: Ping | Pong) -> None:
+        """Adds a PING or a PONG."""
+        self.beats = (*self.beats, beat)[-_MAX_BEATS:]
 
     def add_data(self, stream_id: int, data: bytes) -> None:
         """Adds a piece of the body of a stream."""

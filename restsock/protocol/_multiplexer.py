@@ -31,7 +31,9 @@ from ._events import (
     EnvelopeReceived,
     Headers,
     ParsedRequest,
+    Ping,
     PlainHead,
+    Pong,
     RequestHead,
     ResetCode,
     ResponseHead,
@@ -416,10 +418,10 @@ class Multiplexer(StreamTable):
 
     # --- in -------------------------------------------------------------------------------
 
-    def take_pongs(self) -> tuple[bytes, ...]:
-        """The payloads of the PONG frames that have come since the last call."""
-        pongs, self.events.pongs = self.events.pongs, ()
-        return pongs
+    def take_beats(self) -> tuple[Ping | Pong, ...]:
+        """The PING and PONG frames that have come since the last call: the latest of them."""
+        beats, self.events.beats = self.events.beats, ()
+        return beats
 
     def receive_message(self, message: str | bytes, rest: bytes = b"") -> None:
         """Takes in a whole message.

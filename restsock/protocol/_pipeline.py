@@ -16,7 +16,7 @@ from typing import Protocol
 
 from restsock._exceptions import RemoteProtocolError
 
-from ._events import BinaryMessage, ParsedRequest, Pong, TextMessage, WebSocketEvent
+from ._events import BinaryMessage, ParsedRequest, Ping, TextMessage, WebSocketEvent
 from ._multiplexer import Multiplexer
 from ._tls import TLS
 
@@ -133,8 +133,10 @@ class Pipeline:
                 self.multiplexer.receive_message(event.data)
             else:
                 others.append(event)
-        if self.ping_frames and self.multiplexer.events.pongs:
-            others += map(Pong, self.multiplexer.take_pongs())
+        if self.multiplexer.events.beats:
+            # Where it pings by the WebSocket, a PONG frame answers nothing.
+            beats = self.multiplexer.take_beats()
+            others += (beat for beat in beats if self.ping_frames or isinstance(beat, Ping))
         if problem is not None:
             raise problem
         return others

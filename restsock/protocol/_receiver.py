@@ -13,7 +13,9 @@ from ._events import (
     GoAwayReceived,
     Headers,
     ParsedRequest,
+    Ping,
     PlainHead,
+    Pong,
     RequestReceived,
     ResetCode,
     ResponseReceived,
@@ -51,9 +53,10 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
         return
     if type == FrameType.PING:
         table.control.insert(0, encode_pong(payload))  # ahead of what waits
+        table.events.add_beat(Ping(payload))
         return
     if type == FrameType.PONG:
-        table.events.pongs += (payload,)
+        table.events.add_beat(Pong(payload))
         return
     if not FrameType.HEAD <= type <= FrameType.GOAWAY:
         return

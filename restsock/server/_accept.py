@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from restsock._logging import PartLog
 from restsock._options import SocketOptions
 from restsock.connection import Peer
 from restsock.endpoint import UNIX, prepare_listening_socket
@@ -35,7 +35,7 @@ OpenListeners: TypeAlias = Callable[[str | None, int, SocketOptions], Awaitable[
 PeerOf: TypeAlias = Callable[..., Peer]
 """Tells where a newcomer is, given its stream and, by keyword, whether it speaks TLS."""
 
-_log = logging.getLogger("restsock.server")
+_log = PartLog("restsock.server")
 
 # How often to look for one port that is free on all addresses of a host name.
 _PORT_TRIES = 10

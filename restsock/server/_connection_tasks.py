@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 import trio
 
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock.connection import Connection
 
 __all__ = ["ConnectionTasks"]
 
-_log = logging.getLogger("restsock.server")
+_log = PartLog("restsock.server")
 
 
 class ConnectionTasks:

@@ -10,6 +10,7 @@ from typing import Any
 from restsock import tls as _tls
 from restsock._addresses import is_loopback, is_loopback_socket
 from restsock._arguments import check_keywords
+from restsock._logging import LoggerLike
 from restsock._options import Options
 from restsock.apps import make_handler, optional_handler
 from restsock.auth import Authenticator
@@ -46,6 +47,7 @@ def listen(
     options: Options | None = None,
     instrument: InstrumentLike | None = None,
     messaging: MessagingLike | None = None,
+    logger: LoggerLike | None = None,
     **app_options: Any,
 ) -> Server:
     """Listens for dialing peers; the result is to be entered with `async with`.
@@ -104,6 +106,8 @@ def listen(
             `Instrument` or several, such as those of `restsock.instruments`.
         messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
             or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
+        logger: Has all records of this listener and its connections, in the place of the loggers
+            `restsock.*`: a `logging.Logger`, or a `logging.LoggerAdapter`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
@@ -140,6 +144,7 @@ def listen(
         shared=sockets is not None,
         front_door=front_door,
         messaging=messaging,
+        logger=logger,
     )
 
 

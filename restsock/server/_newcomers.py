@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._exceptions import HandshakeError
+from restsock._logging import PartLog
 from restsock.auth import Refused
 from restsock.connection import AccessControl, Connection, Peer, TLSStream, open_accepted
 from restsock.endpoint import apply_socket_options
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Newcomers"]
 
-_log = logging.getLogger("restsock.server")
+_log = PartLog("restsock.server")
 
 # Seconds that dialers are asked to wait while the server closes. The one that replaces it may be
 # there at any moment, and our clients have a backoff of their own.

@@ -61,6 +61,7 @@ class Peers:
             endpoint.limit_log.note(
                 "names", "connection %s: %s", connection.id, problem, extra=about(connection)
             )
+            connection.heartbeat.calls = None  # nobody is told of one that is turned away
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.begin(endpoint.handler, self._need)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._exceptions import RemoteProtocolError
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock.connection import AccessControl, forbid
 from restsock.protocol import CloseCode
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Registrar", "objection"]
 
-_log = logging.getLogger("restsock.server")
+_log = PartLog("restsock.server")
 
 # Lines that may follow each other at once when many peers come, or go, together.
 _BURST = 20

@@ -12,6 +12,7 @@ from restsock.endpoint import AdaptedRequester
 if TYPE_CHECKING:
     import trio
 
+    from restsock._limit_log import LimitLog
     from restsock._options import Options
     from restsock.connection import Connection, Instruments
 
@@ -32,6 +33,7 @@ class Route(AdaptedRequester):
 
     Attributes:
         name: The peer's name.
+        limit_log: Of the server.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Route(AdaptedRequester):
         token: trio.lowlevel.TrioToken,
         options: Options,
         instrument: Instruments | None = None,
+        limit_log: LimitLog,
         submit: Callable[[str, Exchange], None],
         connections: Connections,
     ) -> None:
@@ -48,6 +51,7 @@ class Route(AdaptedRequester):
         self.token = token
         self.options = options
         self.instrument = instrument
+        self.limit_log = limit_log
         self._submit = submit
         self._connections = connections
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -11,6 +10,7 @@ import trio
 
 from restsock._addresses import is_loopback, unix_url, url_host
 from restsock._exceptions import PeerUnavailable
+from restsock._logging import LoggerLike, PartLog
 from restsock._options import Options
 from restsock.auth import Authenticator
 from restsock.connection import (
@@ -48,7 +48,7 @@ from ._route import Route
 
 __all__ = ["Server"]
 
-_log = logging.getLogger("restsock.server")
+_log = PartLog("restsock.server")
 
 
 class Server(RequestsByName):
@@ -106,9 +106,10 @@ class Server(RequestsByName):
         ping_frames: bool = False,
         front_door: FrontDoor | None = None,
         messaging: MessagingLike | None = None,
+        logger: LoggerLike | None = None,
     ) -> None:
         self._endpoint = endpoint = Endpoint(
-            "listener", _log, handler, options, instrument, messaging
+            "listener", _log, handler, options, instrument, messaging, logger
         )
         self.limit_log = endpoint.limit_log
         self.instrument = endpoint.instrument
@@ -252,6 +253,7 @@ class Server(RequestsByName):
             token=self._endpoint.life.token,
             options=self.options,
             instrument=self.instrument,
+            limit_log=self.limit_log,
             submit=self.submit,
             connections=self.connections,
         )
@@ -350,7 +352,7 @@ class Server(RequestsByName):
         """
         self._check_running()
         self._listening.move(bound)
-        _log.info("listening on %s", self.url)
+        self._endpoint.log.info("listening on %s", self.url)
 
     def _check_running(self) -> None:
         if self.closed or self._nursery is None:
@@ -397,7 +399,9 @@ class Server(RequestsByName):
             left = max(0.0, begun + grace - trio.current_time())
             await self._endpoint.drain(self._living, self._wait_empty, code, reason, left)
             if len(self.connections):
-                _log.warning("%d connections did not close in time", len(self.connections))
+                self._endpoint.log.warning(
+                    "%d connections did not close in time", len(self.connections)
+                )
         finally:
             # The sockets close, and what is left is dropped; its tasks still tell subscribers.
             if self._nursery is not None:
@@ -424,7 +428,7 @@ class Server(RequestsByName):
     async def _start(self, nursery: trio.Nursery) -> None:
         self._endpoint.check_messaging()
         await nursery.start(self._serve, await self._listening.open(self.options.sockets))
-        _log.info("listening on %s", self.url)
+        self._endpoint.log.info("listening on %s", self.url)
 
     async def _serve(
         self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]

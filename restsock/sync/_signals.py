@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from restsock._logging import PartLog
 from restsock.endpoint import SIGNALS, tell_closing
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drain_on_signal"]
 
-_log = logging.getLogger("restsock.sync")
+_log = PartLog("restsock.sync")
 
 
 @contextmanager

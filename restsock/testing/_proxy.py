@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 
 import trio
 
+from restsock._logging import PartLog
 from restsock.testing._faults import Faults
 from restsock.testing._stream import FaultyStream
 
-_log = logging.getLogger("restsock.testing")
+_log = PartLog("restsock.testing")
 _PIECE = 65536
 
 

@@ -7,17 +7,17 @@ forgotten close does not keep the process alive; at exit what is still open is c
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 
 from restsock._exceptions import RestsockError
+from restsock._logging import PartLog
 
 from ._portal import Portal
 
 __all__ = ["acquire", "release"]
 
-_log = logging.getLogger("restsock.sync")
+_log = PartLog("restsock.sync")
 
 # At exit, what was not closed gets this many seconds to close its connections.
 _EXIT_GRACE = 2.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 from collections.abc import Callable
@@ -11,12 +10,13 @@ from typing import Any
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, StreamReset, fork_error
+from restsock._logging import PartLog, about_request
 from restsock.connection import Exchange, Failed, Inbox, Wakeable
 from restsock.protocol import ResetCode
 
 __all__ = ["ThreadInbox", "check_thread", "guarded", "withdraw"]
 
-_log = logging.getLogger("restsock.connection")
+_log = PartLog("restsock.connection")
 
 
 class ThreadInbox(Inbox):
@@ -95,7 +95,7 @@ def guarded(
     except RestsockError as exc:
         error: RestsockError = exc
     except Exception as exc:  # noqa: BLE001  # handed to the thread, and logged
-        _log.exception("a step of an exchange failed")
+        _log.exception("a step of an exchange failed", extra=about_request(exchange))
         error = StreamReset(
             "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
         )

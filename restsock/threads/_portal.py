@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import queue
@@ -21,10 +20,11 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 import trio
 
 from restsock._exceptions import ConnectionClosed, RestsockError, fork_error, without_frames
+from restsock._logging import PartLog
 
 __all__ = ["Answer", "Context", "Job", "LoopPortal", "Portal", "unwrap"]
 
-_log = logging.getLogger("restsock.sync")
+_log = PartLog("restsock.sync")
 
 T = TypeVar("T")
 

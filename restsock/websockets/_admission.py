@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from restsock._limit_log import LimitLog
+from restsock._logging import PartLog
 from restsock.auth import Authenticator, Refused
 from restsock.client import check_headers
 from restsock.connection import AccessControl, Exchange, FieldsLike, Peer, upgrade_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Admitted", "ResponseFields"]
 
-_log = logging.getLogger("restsock.websockets")
+_log = PartLog("restsock.websockets")
 
 ResponseFields: TypeAlias = FieldsLike | Callable[[Request], FieldsLike]
 """Fields of the 101, or a function that gives them for a request."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from restsock._principal import ConnectionInfo
 from restsock.apps import DrivenCall, is_for_the_loop, log_failure, loggable
 from restsock.auth import Answered, Refused
+from restsock.connection import heartbeat_calls
 from restsock.http_server import RawExchange, accept_raw
 from restsock.protocol import (
     CloseCode,
@@ -24,8 +26,10 @@ from ._keepalive import kept_alive
 from ._server_websocket import ServerWebSocket
 
 if TYPE_CHECKING:
+    import asyncio
+
     from restsock._options import Heartbeat
-    from restsock.connection import Exchange
+    from restsock.connection import Exchange, HeartbeatCalls
 
     from ._admission import Admission, Admitted
 
@@ -49,6 +53,7 @@ class Room(Protocol):
 
     admission: Admission
     settings: Settings
+    asyncio_loop: asyncio.AbstractEventLoop | None
 
     def check_room(self) -> None:
         """Raises `Refused` where there is no room."""
@@ -103,11 +108,26 @@ class Call(DrivenCall):
             settings = self._room.settings
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(websocket.run)
-                with kept_alive(websocket, settings.heartbeat, settings.idle, self._unsent):
+                heartbeat, idle = settings.heartbeat, settings.idle
+                calls = self._heartbeat_calls(websocket, nursery)
+                with kept_alive(websocket, heartbeat, idle, self._unsent, calls):
                     await self._call(websocket)
                 nursery.cancel_scope.cancel()
         finally:
             self._room.leave(self)
+
+    def _heartbeat_calls(
+        self, websocket: ServerWebSocket, nursery: trio.Nursery
+    ) -> HeartbeatCalls | None:
+        connection = self._exchange.connection
+        assert connection is not None
+        return heartbeat_calls(
+            self._room.settings.heartbeat,
+            lambda: ConnectionInfo(websocket.id, None, None, websocket.principal),
+            nursery.start_soon,
+            connection.limit_log,
+            self._room.asyncio_loop,
+        )
 
     def _unsent(self) -> int:
         return self._driver.unsent

@@ -11,10 +11,13 @@ import trio
 
 from restsock import tls as _tls
 from restsock._exceptions import RestsockError, without_frames
+from restsock._limit_log import LimitLog
+from restsock._logging import LoggerLike, PartLog
 from restsock._options import Heartbeat, Options
+from restsock._principal import ConnectionInfo
 from restsock.auth import Credentials
 from restsock.client import ProxyLike, Transport, check_headers, choose_proxy, parse_url
-from restsock.connection import ClientWebSocket, FieldsLike, check_trio
+from restsock.connection import ClientWebSocket, FieldsLike, check_trio, heartbeat_calls
 from restsock.protocol import CloseCode, Deflate
 
 from ._checks import checked_deflate, checked_subprotocols, positive, whole
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["ConnectOptions", "connect", "opened", "target_of"]
+
+_log = PartLog("restsock.websockets")
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -42,6 +47,7 @@ class ConnectOptions(TypedDict, total=False):
     max_queue: int
     max_queue_bytes: int
     options: Options | None
+    logger: LoggerLike | None
 
 
 def connect(
@@ -59,6 +65,7 @@ def connect(
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
     options: Options | None = None,
+    logger: LoggerLike | None = None,
 ) -> AbstractAsyncContextManager[ClientWebSocket]:
     """Opens a WebSocket to any server; to be entered with `async with`.
 
@@ -93,6 +100,8 @@ def connect(
         max_queue_bytes: Bytes of these.
         options: Timeouts (`handshake` bounds all until the server's answer, `close` the end),
             limits, heartbeat and socket options.
+        logger: Has all records about it, in the place of `restsock.*`: a `logging.Logger`, or a
+            `logging.LoggerAdapter`.
 
     Raises:
         WebSocketRefused: On entering: the server gave another answer, which is attached; `status`
@@ -118,6 +127,7 @@ def connect(
         max_queue=max_queue,
         max_queue_bytes=max_queue_bytes,
         options=options,
+        logger=logger,
     )
     return opened(target)
 
@@ -137,6 +147,7 @@ def target_of(
     max_queue: int = 1000,
     max_queue_bytes: int = 1024 * 1024,
     options: Options | None = None,
+    logger: LoggerLike | None = None,
 ) -> Target:
     """What to dial, from the arguments of `connect`, checked."""
     address = parse_url(url)
@@ -156,7 +167,7 @@ def target_of(
         max_message = options.limits.max_websocket_message
     return Target(
         transport=Transport(
-            address, secure, proxy=choose_proxy(address, proxy), sockets=options.sockets
+            address, secure, proxy=choose_proxy(address, proxy, logger), sockets=options.sockets
         ),
         subprotocols=checked_subprotocols(subprotocols),
         headers=fields,
@@ -168,6 +179,7 @@ def target_of(
         max_queue=whole("max_queue", max_queue),
         max_queue_bytes=whole("max_queue_bytes", max_queue_bytes),
         options=options,
+        limit_log=LimitLog(_log.with_own(logger)),
     )
 
 
@@ -179,7 +191,7 @@ async def opened(
 
     Args:
         target: where to.
-        asyncio_loop: that of `auth`, if it is for asyncio.
+        asyncio_loop: that of `auth` and of functions for the heartbeat, if these are for asyncio.
     """
     check_trio("restsock.websockets.connect", "restsock.websockets.aio")
     try:
@@ -190,7 +202,14 @@ async def opened(
     async with raw.running(), trio.open_nursery() as nursery:
         nursery.start_soon(websocket.run)
         try:
-            with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent):
+            calls = heartbeat_calls(
+                target.heartbeat,
+                lambda: ConnectionInfo("", None, None),
+                nursery.start_soon,
+                target.limit_log,
+                asyncio_loop,
+            )
+            with kept_alive(websocket, target.heartbeat, target.idle, lambda: raw.unsent, calls):
                 yield websocket
         # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
         except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below

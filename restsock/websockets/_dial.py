@@ -32,6 +32,7 @@ from ._stream import StreamBytes
 if TYPE_CHECKING:
     import asyncio
 
+    from restsock._limit_log import LimitLog
     from restsock._options import Heartbeat, Options
     from restsock.auth import Credentials
 
@@ -48,6 +49,7 @@ class Target:
 
     Attributes:
         transport: to the server.
+        limit_log: has the lines about it.
     """
 
     transport: Transport
@@ -61,6 +63,7 @@ class Target:
     max_queue: int
     max_queue_bytes: int
     options: Options
+    limit_log: LimitLog
 
     async def dial(
         self, asyncio_loop: asyncio.AbstractEventLoop | None = None

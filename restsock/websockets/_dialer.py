@@ -11,7 +11,6 @@ import trio
 
 from restsock._arguments import check_keywords
 from restsock._exceptions import HandshakeError, RestsockError, WebSocketRefused, without_frames
-from restsock._limit_log import LimitLog
 from restsock._options import Backoff
 from restsock.apps import is_disconnect
 from restsock.client import Redial
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["Dialer"]
-
-_log = logging.getLogger("restsock.websockets")
 
 # What a server, or what stands before it, says of a moment that will pass.
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -81,7 +78,7 @@ class Dialer:
         self._target = target_of(url, **options)
         self._serve = serve
         self._redial = Redial(reconnect, random.random)
-        self._lines = LimitLog(_log)
+        self._lines = self._target.limit_log
         self._scope: trio.CancelScope | None = None  # around all that is not a WebSocket
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of `auth`
         self._stopped = False

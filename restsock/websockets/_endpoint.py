@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Endpoint", "EndpointOptions", "Serve"]
-
-_log = logging.getLogger("restsock.websockets")
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
@@ -111,6 +108,9 @@ class Endpoint:
         name: By which `Principal.may_call` knows it.
         trusted_proxies: As with `restsock.listen`: whose word about where a client is counts.
 
+    Attributes:
+        asyncio_loop: That of its functions, if these are for asyncio.
+
     Raises:
         TypeError: An argument is of a wrong type.
         ValueError: A number, a name, an origin, a network or a field is not valid.
@@ -163,7 +163,7 @@ class Endpoint:
         self._calls: set[Call] = set()
         self._emptied = trio.lowlevel.ParkingLot()
         self._farewell: tuple[int, str] | None = None  # once it drains
-        self._asyncio_loop: asyncio.AbstractEventLoop | None = None  # of the function
+        self.asyncio_loop: asyncio.AbstractEventLoop | None = None  # of the function
         self._nursery: trio.Nursery | None = None
         self._portal: LoopPortal | None = None
         self._limiter: trio.CapacityLimiter | None = None
@@ -178,8 +178,8 @@ class Endpoint:
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
         """The same, with its function on the loop of asyncio that runs here; see `on_asyncio`."""
-        self._asyncio_loop = check_asyncio("this", "the API for trio")
-        self.admission.control.asyncio_loop = self._asyncio_loop
+        self.asyncio_loop = check_asyncio("this", "the API for trio")
+        self.admission.control.asyncio_loop = self.asyncio_loop
         return self
 
     def handle(self, exchange: Exchange) -> None:
@@ -209,7 +209,7 @@ class Endpoint:
             finally:
                 self._portal.end()
                 self._nursery = None
-                self._asyncio_loop = self.admission.control.asyncio_loop = None
+                self.asyncio_loop = self.admission.control.asyncio_loop = None
                 nursery.cancel_scope.cancel()
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:
@@ -255,9 +255,9 @@ class Endpoint:
             await trio.to_thread.run_sync(
                 serve, blocking, abandon_on_cancel=True, limiter=self._limiter
             )
-        elif self._asyncio_loop is not None:
+        elif self.asyncio_loop is not None:
             other = AsyncioServerWebSocket(websocket, portal)
-            await call_user_function(serve, other, loop=self._asyncio_loop)
+            await call_user_function(serve, other, loop=self.asyncio_loop)
         else:
             result = serve(websocket)
             assert result is not None

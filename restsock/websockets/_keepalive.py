@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock.connection import heartbeat_timer
+from restsock.connection import heartbeat_timer, ping_number
 from restsock.protocol import CloseCode
 
 if TYPE_CHECKING:
     from restsock._options import Heartbeat
-    from restsock.connection import OpenWebSocket
+    from restsock.connection import HeartbeatCalls, OpenWebSocket
 
 __all__ = ["kept_alive"]
 
@@ -28,6 +28,7 @@ def kept_alive(
     heartbeat: Heartbeat,
     idle: float | None,
     unsent: Callable[[], int],
+    calls: HeartbeatCalls | None = None,
 ) -> Iterator[None]:
     """Pings the other side while the block runs, and closes a WebSocket that is dead or idle.
 
@@ -36,21 +37,23 @@ def kept_alive(
         heartbeat: When to ping, and when to give up.
         idle: Seconds without a message, either way.
         unsent: Tells how many bytes wait to be sent below the WebSocket.
+        calls: The functions that the program has for the heartbeat.
     """
-    keepalive = _Keepalive(websocket, heartbeat, idle, unsent)
+    keepalive = _Keepalive(websocket, heartbeat, idle, unsent, calls)
     timer = heartbeat_timer()
-    now = trio.current_time()
-    due = keepalive.due(now)
-    if due == math.inf:
-        yield
-        return
-    websocket.on_received, websocket.on_pong = keepalive.note_bytes, keepalive.note_pong
-    entry: list[Any] = timer.add(due, keepalive.check)
+    due = keepalive.due(trio.current_time())
+    entry: list[Any] | None = None
+    if calls is not None:
+        websocket.on_ping = calls.ping
+    if due != math.inf:
+        websocket.on_received, websocket.on_pong = keepalive.note_bytes, keepalive.note_pong
+        entry = timer.add(due, keepalive.check)
     try:
         yield
     finally:
-        timer.remove(entry)
-        websocket.on_received = websocket.on_pong = None
+        if entry is not None:
+            timer.remove(entry)
+        websocket.on_received = websocket.on_ping = websocket.on_pong = None
 
 
 class _Keepalive:
@@ -69,6 +72,8 @@ class _Keepalive:
         *(
             "_active",
             "_answered",
+            "_calls",
+            "_data",
             "_heard",
             "_idle",
             "_interval",
@@ -76,7 +81,7 @@ class _Keepalive:
             "_number",
             "_pinged",
         ),
-        *("_silence", "_taken", "_unsent", "_websocket"),
+        *("_given", "_silence", "_taken", "_unsent", "_websocket"),
     )
 
     def __init__(
@@ -85,8 +90,12 @@ class _Keepalive:
         heartbeat: Heartbeat,
         idle: float | None,
         unsent: Callable[[], int],
+        calls: HeartbeatCalls | None,
     ) -> None:
         self._websocket = websocket
+        self._calls = calls
+        self._given = heartbeat.data
+        self._data = b""  # of the latest ping
         self._unsent = unsent
         self._idle = math.inf if idle is None else idle
         self._interval = math.inf if heartbeat.interval is None else heartbeat.interval
@@ -104,8 +113,10 @@ class _Keepalive:
         """A pong has come; that of the latest ping tells the round trip."""
         now = trio.current_time()
         self._answered = now
-        if payload == self._number.to_bytes(8, "big"):
+        if payload == ping_number(self._number) + self._data:
             self._websocket.round_trip = now - self._pinged
+            if self._calls is not None:
+                self._calls.pong(self._data, now - self._pinged)
 
     def due(self, now: float) -> float:
         """When to look again."""
@@ -136,5 +147,8 @@ class _Keepalive:
         elif now >= self._pinged + self._interval:
             self._pinged = now
             self._number += 1
-            websocket.send_ping(self._number.to_bytes(8, "big"))
+            data = self._given if self._calls is None else self._calls.data()
+            assert isinstance(data, bytes)
+            self._data = data
+            websocket.send_ping(ping_number(self._number) + data)
         return self.due(now)

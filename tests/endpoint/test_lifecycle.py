@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from restsock._logging import PartLog
 from restsock.endpoint import Lifecycle, State
 
 NEW, OPEN, DRAINING, CLOSED = State.NEW, State.OPEN, State.DRAINING, State.CLOSED
@@ -19,7 +20,7 @@ WAYS = {(NEW, OPEN), (NEW, DRAINING), (NEW, CLOSED), (OPEN, DRAINING), (OPEN, CL
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
 def test_it_never_goes_back(before: State, after: State) -> None:
-    life = Lifecycle("client")
+    life = Lifecycle("client", PartLog("restsock.server"))
     life.state = before
     possible = (before, after) in WAYS
     assert life.to(after) is possible
@@ -31,7 +32,7 @@ class Owner:
     """Something that lives, and notes what it is told."""
 
     def __init__(self, start: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint) -> None:
-        self.life = Lifecycle("server")
+        self.life = Lifecycle("server", PartLog("restsock.server"))
         self.told: list[object] = []
         self._start = start
 

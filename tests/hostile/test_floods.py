@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from restsock.protocol._frames import FrameType
 from tests.e2e.raw_peer import (
     BINARY,
     DATA,
@@ -29,6 +30,7 @@ from tests.e2e.raw_peer import (
 )
 from tests.hostile.site import LIMITS, Site, site, until
 
+_PING, _PONG = FrameType.PING, FrameType.PONG
 _CANCEL = struct.pack("!H", 1)
 _ONE = struct.pack("!I", 1)
 
@@ -86,6 +88,8 @@ def floods() -> Iterator[object]:
         ("pings", b"", websocket_frame(PING, b"p" * 125)),
         ("empty pings", b"", websocket_frame(PING, b"")),
         ("pongs", b"", websocket_frame(PONG, b"p" * 8)),
+        ("PING frames", b"", message(frame(_PING, 0, 0, b"p" * 8))),
+        ("PONG frames", b"", message(frame(_PONG, 0, 0, b"p" * 8))),
         ("empty DATA frames", opened, message(frame(DATA, 0, 1))),
         ("frames of an unknown type", b"", message(frame(99, 255, 7, b"x" * 20))),
         ("frames on streams that are over", done, message(frame(DATA, 0, 1, b"x" * 20))),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import hmac
 import json
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 import restsock
 from restsock import Backoff, Heartbeat, Limits, SocketOptions, Timeouts
+from restsock._options import file_options
 from restsock.auth import Bearer
 from restsock.hub import Hub, Tokens
 from tests.covered import claims, connector_keys, keys
@@ -417,9 +417,7 @@ OTHERS = {
     "sockets.keep_alive_idle": 7,
 }
 OPTION_KEYS = [
-    f"{table}.{field.name}"
-    for table, default in OPTIONS.items()
-    for field in dataclasses.fields(default)
+    f"{table}.{name}" for table, default in OPTIONS.items() for name in file_options(type(default))
 ]
 
 

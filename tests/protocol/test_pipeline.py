@@ -17,6 +17,7 @@ from restsock.protocol import (
     CloseReceived,
     DataReceived,
     MultiplexerEvent,
+    Ping,
     Pipeline,
     Pong,
     RequestHead,
@@ -24,7 +25,7 @@ from restsock.protocol import (
     WebSocket,
     WebSocketEvent,
 )
-from restsock.protocol._frames import FrameType
+from restsock.protocol._frames import FrameType, encode_pong
 from tests.protocol.test_tls import shake
 from tests.protocol.vectors import open_multiplexer
 from tests.tls_pair import tls_ends
@@ -138,9 +139,25 @@ def test_pings_go_by_frames_where_there_are_none_of_the_websocket() -> None:
     there.ping_frames = True
     there.send_ping(b"12345678")
     assert there.can_ping == there.multiplexer.peer.ping_frames
-    assert here.receive_data(take_all(there)) == []  # answered below the exchanges
+    assert here.receive_data(take_all(there)) == [Ping(b"12345678")]  # and is answered
     assert there.receive_data(take_all(here)) == [Pong(b"12345678")]
     assert list(events_of(here)) == list(events_of(there)) == []
+
+
+@pytest.mark.parametrize("ping_frames", [False, True])
+def test_pong_frames_that_nobody_has_asked_for_take_no_memory(*, ping_frames: bool) -> None:
+    here, there = pipelines(tls=False)
+    here.ping_frames = ping_frames
+    for number in range(1000):
+        there.websocket.send_binary(encode_pong(number.to_bytes(8, "big")))
+    pongs = here.receive_data(take_all(there))
+    assert len(pongs) == (16 if ping_frames else 0)
+    assert here.multiplexer.events.beats == ()
+    for number in range(1000):
+        here.multiplexer.receive_message(encode_pong(number.to_bytes(8, "big")))
+    latest = [Pong(number.to_bytes(8, "big")) for number in range(984, 1000)]
+    assert list(here.multiplexer.take_beats()) == latest
+    assert here.multiplexer.take_beats() == ()
 
 
 def test_pongs_leave_ahead_of_what_waits() -> None:

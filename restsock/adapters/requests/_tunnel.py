@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from copy import deepcopy
@@ -27,6 +26,7 @@ from restsock._exceptions import (
     fork_error,
     without_frames,
 )
+from restsock._logging import PartLog, owned_by
 from restsock.adapters._fields import INLINE
 from restsock.adapters._peers import PeersByHost, Way
 from restsock.threads import Replay, ThreadExchange, send_upload
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TunnelAdapter"]
 
-_log = logging.getLogger("restsock.adapters")
+_log = PartLog("restsock.adapters")
 
 _NO_TIME = timedelta(0)
 
@@ -286,7 +286,13 @@ class TunnelAdapter(HTTPAdapter):
                 retries = _count(retries, request, head, error, exc)
                 if replay is not None and not replay.rewind():
                     raise request_error(error, request, exc) from exc
-                _log.info("trying %s %s again: %s", method, _path(target), exc)
+                _log.info(
+                    "trying %s %s again: %s",
+                    method,
+                    _path(target),
+                    exc,
+                    extra=owned_by(requester),
+                )
                 retries.sleep()
             else:
                 if not (retries.total or retries.status_forcelist) or not retries.is_retry(
@@ -303,7 +309,13 @@ class TunnelAdapter(HTTPAdapter):
                 if replay is not None and not replay.rewind():
                     return raw
                 raw.close()
-                _log.info("trying %s %s again after status %d", method, _path(target), raw.status)
+                _log.info(
+                    "trying %s %s again after status %d",
+                    method,
+                    _path(target),
+                    raw.status,
+                    extra=owned_by(requester),
+                )
                 retries.sleep(raw)
 
     def _attempt(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from restsock._exceptions import RestsockError, StreamReset
+from restsock._logging import PartLog, about_request
 from restsock.connection import Exchange, Failed, Inbox, Writable
 from restsock.protocol import DataReceived, EndReceived, ResetCode, StopSending
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncioExchange"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 
 class AsyncioExchange:
@@ -108,7 +108,7 @@ class AsyncioExchange:
         except RestsockError as exc:
             error: RestsockError = exc
         except Exception as exc:  # noqa: BLE001  # told to the app, and logged
-            _log.exception("a step of an exchange failed")
+            _log.exception("a step of an exchange failed", extra=about_request(self.exchange))
             error = StreamReset(
                 "an internal error of restsock; see the log", code=ResetCode.INTERNAL, by_peer=False
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
+from restsock._logging import PartLog, about_request
 from restsock.apps._admission import Admission, refuse
 from restsock.apps._connection_info import describe
 from restsock.apps._errors import loggable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncioHandler"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 
 class Servable(Protocol):
@@ -162,7 +162,11 @@ class _Run:
             with trio.CancelScope(shield=True):
                 await self._admission.wait_idle(0 if self._loop.closed else self._grace)
         for exchange in active:
-            _log.error("%s ignores that it is cancelled", loggable(exchange.request))
+            _log.error(
+                "%s ignores that it is cancelled",
+                loggable(exchange.request),
+                extra=about_request(exchange),
+            )
             exchange.exchange.reset(ResetCode.CANCEL, "going away")
             exchange.exchange.observer = ignore
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -27,13 +26,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import trio
 
 from restsock._blocked import watched
+from restsock._logging import PartLog
 
 if TYPE_CHECKING:
     from restsock.connection import Carrier
 
 __all__ = ["AsyncioLoop", "CallersLoop"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 T = TypeVar("T")
 

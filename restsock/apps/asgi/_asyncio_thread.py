@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
-import logging
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,13 @@ from contextlib import asynccontextmanager
 import trio
 
 from restsock._blocked import watched
+from restsock._logging import PartLog
 
 from ._asyncio_loop import AsyncioLoop
 
 __all__ = ["AsyncioThread"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 _numbers = itertools.count(1)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from restsock._logging import PartLog
 from restsock.apps._errors import AppStartupError, BadResponseError, other_loop
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifespan"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 # Seconds that an app that cannot start may take to raise its reason.
 _LAST_WORDS = 1.0
@@ -34,6 +34,7 @@ class Lifespan:
 
     def __init__(self, app: Callable[..., Awaitable[None]], call: AppCall, *, grace: float) -> None:
         self._app = app
+        self._log = _log.here()  # its steps run in contexts of another loop
         self._call = call
         self._grace = grace
         self._state: dict[str, Any] = {}
@@ -59,7 +60,7 @@ class Lifespan:
             if self._call.is_for_the_loop(exc):
                 raise
             if self._supported:
-                _log.error("the app failed in its lifespan", exc_info=exc)
+                self._log.error("the app failed in its lifespan", exc_info=exc)
             else:
                 self._error = exc
         finally:
@@ -93,7 +94,7 @@ class Lifespan:
         if self._error is not None:
             # The one way that ASGI has to say "I have none". An app that tried and failed says
             # lifespan.startup.failed.
-            _log.info("the app has no lifespan (%s)", _reason(self._error, None))
+            self._log.info("the app has no lifespan (%s)", _reason(self._error, None))
         return None
 
     async def stop(self) -> None:
@@ -105,7 +106,7 @@ class Lifespan:
             return self._stopped or self._ended
 
         if self._supported and not await self._call.wait_until(over, self._grace):
-            _log.error("the app was not shut down within %s s; it is cancelled", self._grace)
+            self._log.error("the app was not shut down within %s s; it is cancelled", self._grace)
         self._call.cancel_after(0)
 
     async def _receive(self) -> MutableMapping[str, Any]:
@@ -131,7 +132,7 @@ class Lifespan:
                 when = "after the end" if self._stopped else "before the start"
                 raise BadResponseError(f"{kind} {when} of the shutdown")
             if kind == "lifespan.shutdown.failed":
-                _log.error("the app failed to shut down: %s", message.get("message", ""))
+                self._log.error("the app failed to shut down: %s", message.get("message", ""))
             self._stopped = True
         else:
             raise BadResponseError(f"not a message for a lifespan scope: {kind!r}")

@@ -8,13 +8,13 @@ closed.
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from restsock._exceptions import ProtocolError, RemoteProtocolError, RestsockError
+from restsock._logging import PartLog
 from restsock.apps._errors import BadResponseError, first_cause, loggable
 from restsock.apps._tasks import DrivenCall, open_nursery
 from restsock.connection import Exchange
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForwardCall"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 _READ = 64 * 1024
 # A request of up to this many bytes is sent without looking for an early answer meanwhile.

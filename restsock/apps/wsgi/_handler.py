@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._logging import about
+from restsock._logging import PartLog, about
 from restsock.apps._admission import refuse
 from restsock.apps._errors import loggable
 from restsock.apps._response import Responder
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WsgiHandler"]
 
-_log = logging.getLogger("restsock.apps")
+_log = PartLog("restsock.apps")
 
 # What a client of a full server is told to wait, in seconds.
 _RETRY_AFTER = b"1"

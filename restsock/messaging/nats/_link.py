@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +25,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from restsock._logging import PartLog
 from restsock.connection import failure_of
 from restsock.messaging._errors import PublishFailed
 
@@ -33,7 +33,7 @@ from ._options import NatsOptions, SecretMissing
 
 __all__ = ["Keeper", "Link", "LinkLost"]
 
-_log = logging.getLogger("restsock.messaging")
+_log = PartLog("restsock.messaging")
 
 _DENIED = re.compile(r"permissions violation for publish to \"?([^\"]+)", re.IGNORECASE)
 _MAX_DENIED = 1000

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -30,6 +29,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from restsock._logging import PartLog
 from restsock.connection import failure_of
 from restsock.messaging._errors import BrokerUnavailable, MessagingError
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CoreSubscriber", "NatsMessage", "PullSubscriber"]
 
-_log = logging.getLogger("restsock.messaging")
+_log = PartLog("restsock.messaging")
 
 _EXPIRES = 30.0
 _HEARTBEAT = 3.0

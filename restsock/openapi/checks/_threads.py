@@ -10,13 +10,13 @@ its next step, see `_work`, so a time-out of its request frees the thread, too.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
 
+from restsock._logging import PartLog
 from restsock.openapi.document import SECONDS, within
 from restsock.threads import WorkerPool
 
@@ -24,7 +24,7 @@ __all__ = ["Job", "Threads", "beside_the_loop"]
 
 _Result = TypeVar("_Result")
 
-_log = logging.getLogger("restsock.openapi")
+_log = PartLog("restsock.openapi")
 
 
 class Job:

@@ -6,11 +6,11 @@ no operation of the contract.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from restsock._logging import PartLog, about_request
 from restsock._patterns import like
 from restsock.apps import make_handler
 from restsock.connection import Exchange, Load, load_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessHandler", "CallerOf", "Rule", "Rules", "allow", "caller_of"]
 
-_log = logging.getLogger("restsock.openapi")
+_log = PartLog("restsock.openapi")
 
 CallerOf: TypeAlias = Callable[[Exchange], "str | None"]
 """Tells who sent a request; `None` if that is not known. Called on the loop; must not block."""
@@ -216,7 +216,7 @@ class AccessHandler:
         who = "a caller without a name" if caller is None else repr(caller)
         what = "what is no operation of the contract" if operation is None else str(operation)
         detail = f"{who} may not call {what}"
-        _log.info("refused: %s, at %r", detail, self._peer)
+        _log.info("refused: %s, at %r", detail, self._peer, extra=about_request(exchange))
         answer_problem(exchange, 403, detail)
 
     def load(self) -> Load | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from restsock._logging import PartLog, about_request
 from restsock.apps import Responder, loggable
 from restsock.connection import Exchange, ignore
 from restsock.openapi.document import MAX_ERRORS, Problem, summary
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_problem", "answer_wrong"]
 
-_log = logging.getLogger("restsock.openapi")
+_log = PartLog("restsock.openapi")
 
 
 def answer_problem(
@@ -37,9 +37,19 @@ def answer_wrong(
     """Logs a wrong response, and answers 500 in its place where that can still be done."""
     request = loggable(exchange.request)
     if error is not None:
-        _log.error("the response to %s could not be validated", request, exc_info=error)
+        _log.error(
+            "the response to %s could not be validated",
+            request,
+            exc_info=error,
+            extra=about_request(exchange),
+        )
     else:
-        _log.error("the response to %s breaks the contract: %s", request, summary(found))
+        _log.error(
+            "the response to %s breaks the contract: %s",
+            request,
+            summary(found),
+            extra=about_request(exchange),
+        )
     if can_answer and not exchange.closed:
         # Without the errors: they are about the app, which the caller cannot repair.
         answer_problem(exchange, 500, "the app's response breaks its contract")

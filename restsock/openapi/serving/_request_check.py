@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from restsock._logging import PartLog, about_request
 from restsock.apps import CONTINUE, expects_continue, loggable
 from restsock.connection import Exchange, ExchangeEvent, Failed, Inbox, ignore
 from restsock.openapi.checks import BodyPlan, Job, content_type_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestCheck", "hand_over"]
 
-_log = logging.getLogger("restsock.openapi")
+_log = PartLog("restsock.openapi")
 
 _BREACH = "the request breaks the API's contract"
 
@@ -158,7 +158,10 @@ class RequestCheck:
         self._job = None
         if error is not None:
             _log.error(
-                "%s could not be validated", loggable(self._exchange.request), exc_info=error
+                "%s could not be validated",
+                loggable(self._exchange.request),
+                exc_info=error,
+                extra=about_request(self._exchange),
             )
             self._refuse(500, "the contract could not be applied")
         elif found:
@@ -175,7 +178,13 @@ class RequestCheck:
         self, status: int, detail: str, found: list[Problem] | None = None, headers: Headers = ()
     ) -> None:
         request = self._exchange.request
-        _log.info("refused %s with %d: %s", loggable(request), status, summary(found or ()))
+        _log.info(
+            "refused %s with %d: %s",
+            loggable(request),
+            status,
+            summary(found or ()),
+            extra=about_request(self._exchange),
+        )
         self._drop()
         answer_problem(self._exchange, status, detail, found or [], headers=headers)
 

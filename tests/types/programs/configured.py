@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 
@@ -27,6 +28,17 @@ assert_type(options.limits, restsock.Limits)
 assert_type(options.timeouts.connect, float)
 assert_type(options.heartbeat, restsock.Heartbeat)
 same = restsock.Options(limits=restsock.Limits(max_streams=64))
+
+
+async def on_ping(connection: restsock.ConnectionInfo, data: bytes) -> None:
+    print(connection.name, data.decode())
+
+
+restsock.Heartbeat(data=b"site 7", on_ping=on_ping)
+restsock.Heartbeat(data=lambda: b"site 7", on_pong=lambda connection, data, seconds: seconds)
+log = logging.getLogger("plant")
+restsock.connect("ws://hub.example/", logger=log)
+restsock.sync.listen("127.0.0.1", 0, logger=logging.LoggerAdapter(log, {"site": 7}))
 
 
 class Slow(restsock.Instrument):
