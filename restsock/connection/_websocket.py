@@ -192,12 +192,22 @@ class OpenWebSocket(Fields):
             assert self._closed is not None
             raise self._closed.with_traceback(None)
 
-    def send_nowait(self, message: str | bytes) -> bool:
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped so that later ones have room: see `send_nowait`."""
+        return self._queue.dropped
+
+    def send_nowait(self, message: str | bytes, *, droppable: bool = False) -> bool:
         """Sends a message if there is room for it; tells whether there was. On the loop.
 
         What the peer does not take at once waits: so many messages, and so many bytes, as the
         WebSocket was made for. If there is no room, nothing was sent. What to do with a peer that
         does not keep up is for the caller to say: to leave the message out, or to close with 1013.
+
+        Args:
+            message: Text or bytes.
+            droppable: Whether it may be dropped while it waits, so that a later message has room:
+                the oldest of these is the first.
 
         Raises:
             WebSocketClosed: it is closed.
@@ -208,7 +218,7 @@ class OpenWebSocket(Fields):
         if not self._queue and not self._raw.write_paused:
             self._transmit(message)
             return True
-        if self._queue.put(message) is None:
+        if self._queue.put(message, droppable=droppable) is None:
             return False
         self._start_writing()
         return True

@@ -16,7 +16,7 @@ from restsock.connection import Connection, Exchange, call_user_function, check_
 from restsock.protocol import Deflate
 from restsock.threads import LoopPortal
 
-from ._admission import Admission, ResponseFields
+from ._admission import Admission, Admitted, ResponseFields
 from ._call import Call, Settings
 from ._checks import checked_deflate, positive, whole
 from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
@@ -31,6 +31,8 @@ _log = logging.getLogger("restsock.websockets")
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
+
+Served: TypeAlias = Callable[[ServerWebSocket], Awaitable[None]]
 
 
 class EndpointOptions(TypedDict, total=False):
@@ -216,10 +218,14 @@ class Endpoint:
         """Accepts nobody any more, and has its WebSockets end within so many seconds."""
         self._farewell = code, reason or "the listener is going away"
         grace = grace if self._grace is None else min(self._grace, grace)
-        for websocket in self.websockets:
-            websocket.drain_soon(*self._farewell)
+        self.begin_drain(grace, *self._farewell)
         if self._nursery is not None:
             self._nursery.start_soon(self._close_all, grace, *self._farewell)
+
+    def begin_drain(self, grace: float, code: int, reason: str) -> None:
+        """Has each WebSocket that is open come to its end; what has not then is closed."""
+        for websocket in self.websockets:
+            websocket.drain_soon(code, reason)
 
     async def _close_all(self, grace: float, code: int, reason: str) -> None:
         await trio.sleep(grace)
@@ -233,8 +239,12 @@ class Endpoint:
             for websocket in self.websockets:
                 principal = websocket.principal
                 if principal is not None and not control.still_accepts(principal):
-                    websocket.close_soon(1008, "the credentials are not valid any more")
+                    self.revoke(websocket)
             await trio.sleep(_REFRESH)
+
+    def revoke(self, websocket: ServerWebSocket) -> None:
+        """Closes a WebSocket whose credentials are not valid any more."""
+        websocket.close_soon(1008, "the credentials are not valid any more")
 
     async def wait_drained(self) -> None:
         """Waits until there is no WebSocket. Can be cancelled; raises no error."""
@@ -244,7 +254,15 @@ class Endpoint:
     # --- a client ---------------------------------------------------------------------------
 
     def _make_call(self, exchange: Exchange) -> Call:
-        return Call(self, self._call, exchange)
+        return Call(self, exchange)
+
+    @asynccontextmanager
+    async def visit(self, exchange: Exchange, admitted: Admitted) -> AsyncIterator[Served]:
+        """What is around a client that has a place, from before its 101 to its end.
+
+        Entering it gives what serves its WebSocket, or raises `Refused`.
+        """
+        yield self._call
 
     async def _call(self, websocket: ServerWebSocket) -> None:
         """Calls the function, where it is to be called."""
@@ -273,7 +291,8 @@ class Endpoint:
             raise refused
 
     def enter(self, call: Call) -> None:
-        """Counts one more."""
+        """Takes a place for one more, or raises `Refused`."""
+        self.check_room()
         self._calls.add(call)
 
     def leave(self, call: Call) -> None:
