@@ -81,6 +81,8 @@ class OpenWebSocket(Fields):
         on_received: is called, on the loop, when bytes have come.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
+        awaited: how many messages are to be sent soon, as answers: while there are any, it is not
+            idle.
         round_trip: seconds, from the latest pong; `None` before the first, and where the connection
             of the peer, and not the WebSocket, has pings.
     """
@@ -106,6 +108,7 @@ class OpenWebSocket(Fields):
         self.on_received: Callable[[], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
         self.messages = 0
+        self.awaited = 0
         self.round_trip: float | None = None
         self._raw = raw
         self._websocket = WebSocket(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from restsock.server import Route
+
+    from ._middleware import Middleware
 
 __all__ = ["Backend", "Call", "FunctionBackend", "Peers", "as_backend"]
 
@@ -41,6 +43,14 @@ class Backend(ABC):
             peers: The listener.
             loop: The loop of asyncio that a listener of `restsock.aio` is on; `None` of others.
         """
+
+    def parts(self) -> Iterable[Backend | Middleware]:
+        """The backends and middleware that it is made of, the first to be started first.
+
+        Whoever runs it binds and runs each of these before it, and once, however many it is part
+        of.
+        """
+        return ()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -18,7 +18,12 @@ from restsock._exceptions import (
 
 from ._message import Message, Reply
 
-__all__ = ["CallFailed", "reply_to_failure"]
+__all__ = ["DUPLICATE_ID", "NO_ROUTE", "CallFailed", "problem", "reply_to_failure"]
+
+NO_ROUTE = "urn:restsock:gateway:no-route"
+"""The `type` of the problem of a message whose key no route is for."""
+DUPLICATE_ID = "urn:restsock:gateway:duplicate-id"
+"""The `type` of the problem of a message whose id an earlier one has that was not answered yet."""
 
 _log = logging.getLogger("restsock.gateway")
 
@@ -92,7 +97,12 @@ def reply_to_failure(message: Message, error: Exception) -> Reply:
     if failure is None:
         _log.error("%r failed", message, exc_info=error)
         failure = CallFailed(500, "this failed in the gateway", may_have_run=True)
-    problem = {
+    return problem(failure)
+
+
+def problem(failure: CallFailed) -> Reply:
+    """The reply that tells of a failure: a problem (RFC 9457)."""
+    body = {
         "title": HTTPStatus(failure.status).phrase
         if failure.status in HTTPStatus._value2member_map_
         else "Failed",
@@ -103,6 +113,6 @@ def reply_to_failure(message: Message, error: Exception) -> Reply:
     }
     headers = {"content-type": "application/problem+json"}
     if failure.retry_after is not None:
-        problem["retry_after"] = failure.retry_after
+        body["retry_after"] = failure.retry_after
         headers["retry-after"] = str(max(1, round(failure.retry_after)))
-    return Reply(problem, failure.status, headers)
+    return Reply(body, failure.status, headers)

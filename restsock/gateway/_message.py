@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "Reply"]
 
+_SHOWN = 100  # characters of a key, which is the client's
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,7 +57,8 @@ class Message:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        return f"<Message {self.key!r} of {self.session!r}>"  # a body may hold a secret
+        key = self.key if len(self.key) <= _SHOWN else f"{self.key[:_SHOWN]}..."
+        return f"<Message {key!r} of {self.session!r}>"  # a body may hold a secret
 
 
 @dataclass(frozen=True, slots=True)

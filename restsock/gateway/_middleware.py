@@ -10,7 +10,7 @@ from functools import partial
 from ._backend import Call
 from ._message import Message, Reply
 
-__all__ = ["Middleware", "chain"]
+__all__ = ["Middleware", "chain", "checked_middleware"]
 
 
 class Middleware(ABC):
@@ -43,3 +43,17 @@ def chain(middleware: Sequence[Middleware], call: Call) -> Call:
     for one in reversed(middleware):
         call = partial(one, call_next=call)
     return call
+
+
+def checked_middleware(middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:
+    """The same, if that is what it is.
+
+    Raises:
+        TypeError: One is no middleware.
+    """
+    if isinstance(middleware, Middleware):
+        raise TypeError("middleware is a list of these, not one")
+    for one in middleware:
+        if not isinstance(one, Middleware):
+            raise TypeError(f"middleware is an object of Middleware, not {type(one).__name__}")
+    return tuple(middleware)

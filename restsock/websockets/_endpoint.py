@@ -176,6 +176,11 @@ class Endpoint:
         """Those that are open now. On the loop."""
         return [call.websocket for call in self._calls if call.websocket is not None]
 
+    @property
+    def draining(self) -> bool:
+        """Whether nobody is accepted any more, since the listener closes."""
+        return self._farewell is not None
+
     # --- as a handler -----------------------------------------------------------------------
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
@@ -219,13 +224,13 @@ class Endpoint:
         self._farewell = code, reason or "the listener is going away"
         grace = grace if self._grace is None else min(self._grace, grace)
         self.begin_drain(grace, *self._farewell)
-        if self._nursery is not None:
-            self._nursery.start_soon(self._close_all, grace, *self._farewell)
 
     def begin_drain(self, grace: float, code: int, reason: str) -> None:
-        """Has each WebSocket that is open come to its end; what has not then is closed."""
+        """Has each WebSocket that is open come to its end within so many seconds."""
         for websocket in self.websockets:
             websocket.drain_soon(code, reason)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._close_all, grace, code, reason)
 
     async def _close_all(self, grace: float, code: int, reason: str) -> None:
         await trio.sleep(grace)
@@ -281,10 +286,14 @@ class Endpoint:
             assert result is not None
             await result
 
-    def check_room(self) -> None:
-        """Raises `Refused` where there is no room for one more."""
+    def check_open(self) -> None:
+        """Raises `Refused` where nobody is accepted any more."""
         if self._farewell is not None:
             raise Refused(503, "This listener is about to close.", headers={"Retry-After": "1"})
+
+    def check_room(self) -> None:
+        """Raises `Refused` where there is no room for one more."""
+        self.check_open()
         if len(self._calls) >= self._max_connections:
             refused = Refused(503, "There are too many WebSockets.", headers={"Retry-After": "5"})
             refused.limit = "max_websockets"
