@@ -27,7 +27,8 @@ send without being asked there is `Session.send`.
 - `dialects`: what messages of a WebSocket mean.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
   `_answers`: what goes on with one client.
-- `_session`: a client while it is connected. `_sessions`, `_groups`: all of them, by id, by name.
+- `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
+- `_sessions`, `_groups`: all of them, by id and by name.
 - `_gateway`: all of it. `_statistics`: what it counts.
 """
 
@@ -38,11 +39,12 @@ from ._channel import Channel
 from ._endpoint import ChannelEndpoint
 from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
 from ._gateway import Gateway
-from ._groups import Groups, SessionGroups
+from ._groups import Groups
 from ._message import Message, Reply
 from ._middleware import Middleware, chain
 from ._router import Answers, Pipe, Router
 from ._session import Delivery, Session
+from ._session_groups import SessionGroups
 from ._sessions import Sessions
 from ._statistics import ChannelStatistics, GatewayStatistics
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect

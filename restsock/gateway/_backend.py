@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from restsock.connection import call_user_function
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from restsock.server import Route
 
-    from ._middleware import Middleware
-
-__all__ = ["Backend", "Call", "FunctionBackend", "Peers", "as_backend"]
+__all__ = ["Backend", "Call", "FunctionBackend", "Part", "Peers", "as_backend"]
 
 Call: TypeAlias = Callable[[Message], Awaitable[Reply]]
 """Answers a message: `Backend.call`, or that with middleware before it."""
@@ -29,6 +27,13 @@ class Peers(Protocol):
 
     def route(self, name: str) -> Route:
         """The way to the peer of that name."""
+
+
+class Part(Protocol):
+    """A backend, or a middleware, as far as it has to be started."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Starts what it needs, and ends it."""
 
 
 class Backend(ABC):
@@ -44,7 +49,7 @@ class Backend(ABC):
             loop: The loop of asyncio that a listener of `restsock.aio` is on; `None` of others.
         """
 
-    def parts(self) -> Iterable[Backend | Middleware]:
+    def parts(self) -> Iterable[Part]:
         """The backends and middleware that it is made of, the first to be started first.
 
         Whoever runs it binds and runs each of these before it, and once, however many it is part

@@ -22,7 +22,7 @@ from restsock._exceptions import WebSocketClosed
 from ._answers import BatchAnswers, Encoder, send_parts
 from ._errors import DUPLICATE_ID, CallFailed, problem, reply_to_failure
 from ._message import Message, Reply
-from .dialects import BadMessage, Batch, ParsedCall
+from .dialects import BadMessage, Batch, Dialect, ParsedCall
 
 if TYPE_CHECKING:
     from restsock.websockets import ServerWebSocket
@@ -68,6 +68,7 @@ class Conversation:
 
     Args:
         host: The channel.
+        dialect: What it speaks.
         session: The client.
         websocket: To it.
 
@@ -76,13 +77,17 @@ class Conversation:
     """
 
     def __init__(
-        self, host: ConversationHost, session: Session, websocket: ServerWebSocket
+        self,
+        host: ConversationHost,
+        dialect: Dialect,
+        session: Session,
+        websocket: ServerWebSocket,
     ) -> None:
         self.draining = False
         self.session = session
         self._host = host
         self._websocket = websocket
-        self._encoder = Encoder(session.dialect)
+        self._encoder = Encoder(dialect)
         self._ids: set[Any] = set()  # of calls that are not answered
         self._scopes: set[trio.CancelScope] = set()  # of calls that are under way
         # Calls without an id; the first of them is under way while there is a task for that.
@@ -139,7 +144,7 @@ class Conversation:
     # --- what comes -------------------------------------------------------------------------
 
     async def _take(self, data: str | bytes) -> None:
-        parsed = self.session.dialect.parse(data)
+        parsed = self._encoder.dialect.parse(data)
         valid = self._host.accepts(self._websocket, self.session)
         if isinstance(parsed, Batch):
             answers = BatchAnswers(self._encoder, self._send, parsed.calls)

@@ -162,7 +162,12 @@ class ChannelEndpoint(Endpoint):
         """See `Endpoint`: `on_connect` is before it, and `on_disconnect` behind."""
         assert exchange.connection is not None
         session = Session(
-            self._gateway, self.channel, self.counters, admitted.request, admitted.principal
+            self._gateway,
+            self.channel.path,
+            self.channel.dialect,
+            self.counters,
+            admitted.request,
+            admitted.principal,
         )
         connected = False
         try:
@@ -218,7 +223,7 @@ class ChannelEndpoint(Endpoint):
         return await call_user_function(hook, *args, loop=self._gateway.asyncio_loop)
 
     async def _serve_session(self, session: Session, websocket: ServerWebSocket) -> None:
-        conversation = Conversation(self, session, websocket)
+        conversation = Conversation(self, self.channel.dialect, session, websocket)
         self._conversations.add(conversation)
         self._gateway.sessions.enter(session)
         self.counters.sessions_active += 1

@@ -13,11 +13,10 @@ from restsock._exceptions import ConnectionClosed, PeerNotFound
 from restsock.connection import Health, HealthReport
 from restsock.threads import LoopPortal
 
-from ._backend import Backend
+from ._backend import Backend, Part
 from ._channel import Channel
 from ._endpoint import ChannelEndpoint
 from ._groups import Groups
-from ._middleware import Middleware
 from ._sessions import Sessions
 from ._statistics import GatewayStatistics
 
@@ -195,11 +194,11 @@ class _NoPeers:
         raise PeerNotFound(f"no listener serves this gateway, so there is no peer {name!r}")
 
 
-def _parts_of(channels: Iterable[Channel]) -> list[Backend | Middleware]:
+def _parts_of(channels: Iterable[Channel]) -> list[Part]:
     """All that is to be started, each once: what something is made of stands before it."""
-    found: dict[int, Backend | Middleware] = {}
+    found: dict[int, Part] = {}
 
-    def add(part: Backend | Middleware) -> None:
+    def add(part: Part) -> None:
         if id(part) in found:
             return
         if isinstance(part, Backend):

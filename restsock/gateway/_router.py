@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ._backend import Backend, as_backend
+from ._backend import Backend, Part, as_backend
 from ._errors import NO_ROUTE, CallFailed
 from ._message import Message, Reply
 from ._middleware import Middleware, chain, checked_middleware
@@ -35,7 +35,7 @@ class Pipe(Backend):
         self.middleware = checked_middleware(middleware)
         self._call = chain(self.middleware, self.backend.call)
 
-    def parts(self) -> Iterable[Backend | Middleware]:
+    def parts(self) -> Iterable[Part]:
         """See `Backend.parts`."""
         return (*self.middleware, self.backend)
 
@@ -96,7 +96,7 @@ class Router(Backend):
                 return found
         return self.default
 
-    def parts(self) -> Iterable[Backend | Middleware]:
+    def parts(self) -> Iterable[Part]:
         """See `Backend.parts`."""
         return (*self.routes.values(), *(() if self.default is None else (self.default,)))
 

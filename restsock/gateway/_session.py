@@ -14,13 +14,11 @@ import trio
 
 from restsock.protocol import CLOSE_CODES, CloseCode
 
-from ._groups import Groups, SessionGroups
+from ._session_groups import GroupsIndex, SessionGroups
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.websockets import Request, ServerWebSocket
-
-    from ._channel import Channel
 
 __all__ = ["Delivery", "Session", "SessionHost"]
 
@@ -52,11 +50,18 @@ class SessionHost(Protocol):
     """A gateway, as its sessions know it."""
 
     @property
-    def groups(self) -> Groups:
+    def groups(self) -> GroupsIndex:
         """Who is in which group."""
 
     def call_here(self, function: Callable[..., T], *args: Any) -> T:
         """Calls a quick function on the loop, from any thread."""
+
+
+class Says(Protocol):
+    """A dialect, as sessions know it."""
+
+    def push(self, body: Any) -> str | bytes:
+        """The message that says something without being asked."""
 
 
 class PushCounters(Protocol):
@@ -88,13 +93,14 @@ class Session:
     def __init__(
         self,
         host: SessionHost,
-        channel: Channel,
+        channel: str,
+        dialect: Says,
         counters: PushCounters,
         request: Request,
         principal: Principal | None,
     ) -> None:
         self.id = str(uuid.uuid4())
-        self.channel = channel.path
+        self.channel = channel
         self.request = request
         self.principal = principal
         self.connected_at = time.time()
@@ -104,7 +110,7 @@ class Session:
         self.in_flight = 0
         self.host = host
         self._counters = counters
-        self.dialect = channel.dialect
+        self.dialect = dialect
         self._groups = SessionGroups(self)
         self._websocket: ServerWebSocket | None = None
         self._nursery: trio.Nursery | None = None
