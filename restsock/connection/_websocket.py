@@ -78,6 +78,7 @@ class OpenWebSocket(Fields):
         headers: those of the peer's part of the opening handshake.
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
+        on_closed: is called, on the loop, once it is closed, by whichever side.
         on_received: is called, on the loop, when bytes have come.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
@@ -105,6 +106,7 @@ class OpenWebSocket(Fields):
         self.headers = headers
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
+        self.on_closed: Callable[[], object] | None = None
         self.on_received: Callable[[], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
         self.messages = 0
@@ -469,6 +471,8 @@ class OpenWebSocket(Fields):
             error.__cause__ = None if cause is None else without_frames(cause)
             self._closed = error
             self._tell()
+            if self.on_closed is not None:
+                self.on_closed()
 
     def _flush(self, *, force: bool = False, end: bool = False) -> None:
         # While writing is paused, pongs wait in the WebSocket, which keeps some.

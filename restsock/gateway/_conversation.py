@@ -100,6 +100,7 @@ class Conversation:
         """Answers messages until the WebSocket has ended. Calls under way are cancelled then."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._websocket.on_closed = self._changed.unpark_all
             self.session.begin(self._websocket, nursery)
             try:
                 async for data in self._websocket:
@@ -154,7 +155,7 @@ class Conversation:
             await self._begin(parsed, None, valid=valid)
         if not valid:
             while self._lane:  # its answer, too
-                await self._changed.park()
+                await self._wait()
             self._websocket.close_soon(_FORBIDDEN, "the credentials are not valid any more")
 
     async def _begin(
@@ -186,7 +187,19 @@ class Conversation:
 
     async def _wait_for_slot(self, *, even_late: bool = False) -> None:
         while self.session.in_flight >= self._host.in_flight and (even_late or not self.draining):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Waits for a change.
+
+        Raises:
+            WebSocketClosed: that is it, and nothing needs to be waited for any more.
+        """
+        if self._websocket.close_code is None:
             await self._changed.park()
+        error = self._websocket.closed_error
+        if error is not None:
+            raise error.with_traceback(None)
 
     def _refusal(
         self, call: ParsedCall | BadMessage, *, valid: bool = True
