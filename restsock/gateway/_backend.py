@@ -42,7 +42,7 @@ class Backend(ABC):
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: B027
         """The listener that its gateway is served by, and the loop of its asyncio functions.
 
-        It is called before `running()`, and again for another listener.
+        It is called before `running()`, and again for another listener. It raises no error.
 
         Args:
             peers: The listener.
@@ -90,11 +90,11 @@ class FunctionBackend(Backend):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
+        """See `Backend.bind`. Raises nothing."""
         self._loop = loop
 
     async def call(self, message: Message) -> Reply:
-        """See `Backend.call`. An exception of the function is a 500, and is logged."""
+        """See `Backend.call`. Exceptions of the function become a 500, and are logged."""
         result = await call_user_function(self._function, message, loop=self._loop)
         return result if isinstance(result, Reply) else Reply(result)
 

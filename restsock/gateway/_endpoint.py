@@ -118,7 +118,7 @@ class ChannelEndpoint(Endpoint):
     # --- as a handler -----------------------------------------------------------------------
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
-        """See `restsock.server.Bound`."""
+        """See `restsock.server.CallsPeers`. Raises what `Gateway.bind` does."""
         self._gateway.bind(server)
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:

@@ -179,7 +179,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     def send_to(
         self, sessions: Iterable[Session], body: Any, except_: Collection[str]
     ) -> dict[str, Delivery]:
-        """Sends something to each of them but for these ids."""
+        """Sends something to each of them but for these ids; errors as of `Sessions.send_to`."""
         return self.sessions.send_to(sessions, body, except_)
 
     def __repr__(self) -> str:

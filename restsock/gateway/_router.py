@@ -40,7 +40,7 @@ class Pipe(Backend):
         return (*self.middleware, self.backend)
 
     async def call(self, message: Message) -> Reply:
-        """See `Backend.call`."""
+        """See `Backend.call`, also for its errors."""
         return await self._call(message)
 
 

@@ -246,7 +246,7 @@ class Session:
             websocket.close_soon(*self._farewell)
 
     def end(self) -> None:
-        """It is over. On the loop."""
+        """It is over. On the loop. Raises nothing."""
         self._over = True
         self._nursery = None
         self._early.clear()

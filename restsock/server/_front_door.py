@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ._registry import Connections
     from ._route import Route
 
-__all__ = ["FrontDoor", "IngressLike", "PeersLike", "read_head"]
+__all__ = ["CallsPeers", "FrontDoor", "IngressLike", "PeersLike", "read_head"]
 
 _READ = 16 * 1024
 # An upgrade that offers our subprotocol; whatever else is wrong with it is answered as before.
@@ -79,7 +79,7 @@ class PeersLike(Protocol):
         """The way to the peer of that name."""
 
 
-class Bound(Protocol):
+class CallsPeers(Protocol):
     """A `Handler` that calls the peers of the server in front of which it is."""
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
@@ -143,7 +143,7 @@ class FrontDoor:
         self._health = server.health
         for handler in (self.ingress, *(handler for _, handler in self._endpoints)):
             if hasattr(handler, "bind"):
-                cast("Bound", handler).bind(server, loopback=loopback)
+                cast("CallsPeers", handler).bind(server, loopback=loopback)
 
     def serve_here(
         self, face: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop | None

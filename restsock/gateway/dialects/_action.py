@@ -64,7 +64,7 @@ class Action(Dialect):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """See `Dialect.reply`."""
+        """See `Dialect.reply`, also for its errors."""
         said: dict[str, Any] = {} if to.id is None else {self.id_field: to.id}
         said["status"] = reply.status
         if reply.failed:

@@ -84,7 +84,7 @@ class EnvelopeDialect(Dialect):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """See `Dialect.reply`."""
+        """See `Dialect.reply`, also for its errors."""
         payload: dict[str, Any]
         if reply.failed:
             problem = problem_of(reply)

@@ -61,7 +61,7 @@ class HTTPDialect(Dialect):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """See `Dialect.reply`."""
+        """See `Dialect.reply`, also for its errors."""
         said: dict[str, Any] = {} if to.id is None else {"id": to.id}
         said["status"] = reply.status
         if reply.headers:

@@ -71,7 +71,7 @@ class JSONRPC(Dialect):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """See `Dialect.reply`."""
+        """See `Dialect.reply`, also for its errors."""
         if more:
             params = {"id": to.id, "body": said(reply.body)}
             return write({"jsonrpc": "2.0", "method": "more", "params": params})

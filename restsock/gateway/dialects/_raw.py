@@ -28,7 +28,7 @@ class RawDialect(Dialect):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """See `Dialect.reply`."""
+        """See `Dialect.reply`, also for its errors."""
         return write(problem_of(reply)) if reply.failed else self.push(reply.body)
 
     def push(self, body: Any) -> str | bytes:
