@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,7 +16,17 @@ import trio.testing
 import restsock
 from restsock import Heartbeat, Principal, WebSocketRefused
 from restsock.auth import BearerTokens, Refused
-from restsock.gateway import Delivery, Gateway, Message, Pipe, Session
+from restsock.gateway import (
+    JSONRPC,
+    Channel,
+    Delivery,
+    Gateway,
+    Message,
+    Pipe,
+    Reply,
+    Router,
+    Session,
+)
 from restsock.protocol import CloseReceived, Pong, TextMessage
 from tests.gateway.site import Gate, Hooks, action, connected, echo, in_memory, served, until
 from tests.websockets.site import PATIENCE, RawClient, raw_client, request_for
@@ -481,6 +492,25 @@ async def test_a_message_with_credentials_that_are_over_is_answered(
     assert gateway.statistics().total.refused == {"expired": 1}
 
 
+async def test_those_that_wait_are_answered_before_credentials_that_are_over_close() -> None:
+    async def connect(session: Session) -> None:
+        session.principal = Principal("tom")
+
+    gate = Gate()
+    gateway = Gateway([action(gate, on_connect=connect)])
+    async with served(gateway) as server, connected(server) as client:
+        await client.say({"n": 1})
+        await client.say({"n": 2})
+        await gate.wait(1)
+        [session] = gateway.sessions
+        session.principal = Principal("tom", claims={"exp": 1})
+        await client.say({"n": 3})
+        await until(lambda: session.in_flight == 3)
+        gate.open()
+        assert [(await client.hear())["status"] for _ in range(3)] == [200, 200, 401]
+        assert (await client.end()).code == 4005
+
+
 async def test_credentials_that_are_withdrawn_close_with_4005(tmp_path: Any) -> None:
     tokens = tmp_path / "tokens.json"
     tokens.write_text('{"secret": "tom", "other": "ann"}')
@@ -579,6 +609,71 @@ async def test_what_does_not_end_in_its_grace_is_answered_and_cancelled() -> Non
             assert event.code == 1012
             await client.leave()
     assert len(gate.cancelled) == 2
+
+
+async def test_one_that_is_let_in_while_it_drains_is_turned_away_and_told_of() -> None:
+    hooks = Hooks()
+    go, came = trio.Event(), trio.Event()
+
+    async def connect(session: Session) -> None:
+        came.set()
+        await go.wait()
+        await hooks.connect(session)
+
+    gateway = Gateway([action(on_connect=connect, on_disconnect=hooks.disconnect)])
+    async with served(gateway) as server:
+        stream = await trio.open_tcp_stream("127.0.0.1", server.address[1])
+        await stream.send_all(request_for())
+        await came.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose)
+            await trio.sleep(0.05)
+            go.set()
+            assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 503 ")
+            assert await hooks.wait() == [1006]
+            await stream.aclose()
+    assert gateway.statistics().total.turned_away == {"draining": 1}
+
+
+async def test_a_batch_is_answered_whole_when_it_drains() -> None:
+    gate = Gate()
+    channel = Channel("/ws", JSONRPC(), Router({"gate": gate}), in_flight=2)
+    async with served(channel) as server, raw_client(server) as client:
+        call = {"jsonrpc": "2.0", "method": "gate", "params": []}
+        client.websocket.send_text(json.dumps([{**call, "id": number} for number in range(4)]))
+        await client.flush()
+        await gate.wait(2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose)
+            await trio.sleep(0.05)
+            gate.open()
+            told = await answer_of(client)
+            assert sorted(each["id"] for each in told if "result" in each) == [0, 1]
+            refused = [each for each in told if "error" in each]
+            assert [each["id"] for each in refused] == [2, 3]
+            assert {each["error"]["data"]["status"] for each in refused} == {503}
+            await client.leave()
+
+
+async def test_an_answer_in_parts_ends_with_a_failure_when_its_grace_is_over() -> None:
+    async def endless(message: Message) -> Reply:
+        async def parts() -> AsyncIterator[Any]:
+            while True:
+                yield 1
+                await trio.sleep(0.05)
+
+        return Reply(None, parts=parts())
+
+    async with served(action(endless, grace=0.2)) as server, raw_client(server) as client:
+        client.websocket.send_text('{"id": 1}')
+        await client.flush()
+        assert (await answer_of(client))["more"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose)
+            while (told := await answer_of(client)).get("more"):
+                pass
+            assert (told["id"], told["status"]) == (1, 503)
+            await client.leave()
 
 
 async def test_clients_are_not_sent_away_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

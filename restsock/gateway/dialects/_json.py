@@ -28,6 +28,7 @@ __all__ = [
 MAX_DEPTH = 64
 """Arrays and objects within each other. Whatever copies, checks or logs a value recurses."""
 _MAX_ID = 256  # characters
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def read(data: str | bytes) -> Any:
@@ -53,7 +54,7 @@ def write(value: Any) -> str:
         ValueError: Likewise: `nan`, or something within itself.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
     except RecursionError:
         raise ValueError("a value that is nested too deeply to be sent") from None
     if not text.isascii():
