@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from prometheus_client import CollectorRegistry
 from websockets.sync.client import connect as foreign_connect
 
 import restsock
@@ -31,6 +32,7 @@ from restsock.gateway import (
     Router,
     Session,
 )
+from restsock.instruments.prometheus import GatewayCollector
 from tests.gateway.site import Hooks, action, connected, echo, served, until
 from tests.websockets.site import PATIENCE, foreign_client, in_thread, url_of
 
@@ -299,6 +301,29 @@ async def test_what_it_counts() -> None:
             await other.websocket.aclose()
             await until(lambda: gateway.statistics().total.sessions_active == 0)
     assert gateway.statistics().total.closed == {"other": 1, "1000": 1}
+
+
+async def test_prometheus_can_fetch_it() -> None:
+    gateway = Gateway([action()])
+    collector = GatewayCollector(gateway.statistics)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    async with served(gateway) as server, connected(server) as client:
+        await client.ask({"action": "echo"})
+        await client.ask({"action": "none"})
+        [session] = gateway.sessions
+        session.groups.add("g")
+        await session.send(1)
+        text = (await in_thread(collector.exposition)).decode()
+    for line in (
+        'restsock_gateway_sessions_active{channel="/ws"} 1.0',
+        'restsock_gateway_sessions_total{channel="/ws"} 1.0',
+        'restsock_gateway_calls_total{channel="/ws",outcome="ok"} 1.0',
+        'restsock_gateway_calls_total{channel="/ws",outcome="client_error"} 1.0',
+        'restsock_gateway_pushes_total{channel="/ws",delivery="sent"} 1.0',
+        "restsock_gateway_groups 1.0",
+    ):
+        assert f"{line}\n" in text
 
 
 def test_a_gateway_is_a_mapping_of_paths() -> None:
