@@ -319,6 +319,11 @@ class OpenWebSocket(Fields):
             raise
 
     @property
+    def unread(self) -> int:
+        """Messages that have come and wait to be received."""
+        return len(self._messages)
+
+    @property
     def reading_paused(self) -> bool:
         """Whether nothing is read because too much waits to be received."""
         return self._unread > self._buffer

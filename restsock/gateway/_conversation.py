@@ -131,7 +131,7 @@ class Conversation:
         with trio.move_on_after(grace):
             await trio.sleep(pause)
             await self._wait_idle()
-        if self.session.in_flight:
+        if self.session.in_flight or self._websocket.unread:
             for scope in [*self._scopes]:
                 scope.cancel()
             with trio.move_on_after(_LAST):
@@ -139,8 +139,12 @@ class Conversation:
         self._websocket.close_soon(code, reason)
 
     async def _wait_idle(self) -> None:
-        while self.session.in_flight:
-            await self._changed.park()
+        """Waits until all that has come is answered."""
+        while self.session.in_flight or self._websocket.unread:
+            if self.session.in_flight:
+                await self._changed.park()
+            else:  # the others are refused, one after the other
+                await trio.lowlevel.checkpoint()
 
     # --- what comes -------------------------------------------------------------------------
 
