@@ -263,9 +263,9 @@ async def test_one_whose_answers_are_awaited_is_not_idle(autojump_clock: MockClo
         await trio.sleep(1000)
         assert websocket.close_code is None
         websocket.awaited = 0
-        await trio.sleep(90)
+        await trio.sleep(80)
         assert websocket.close_code is None
-        await trio.sleep(25)
+        await trio.sleep(35)
         assert websocket.close_code == 1001
 
 
