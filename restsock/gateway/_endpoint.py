@@ -243,13 +243,16 @@ class ChannelEndpoint(Endpoint):
         aged = expired = math.inf
         if self.channel.max_age is not None:
             aged = now + self.channel.max_age * uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
-        if (end := _end_of(session, websocket)) < math.inf:
-            expired = now + max(0.0, end - time.time())
+        if (left := _time_left(session)) < math.inf:
+            expired = now + left
         if aged == expired == math.inf:
             yield
             return
 
         def check(now: float) -> float:
+            nonlocal expired
+            if now >= expired:
+                expired = now + _time_left(session)  # it may have others by now
             if now >= expired and websocket.close_code is None:
                 self.revoke(websocket)
             elif now >= aged and not conversation.draining:
@@ -270,14 +273,12 @@ class ChannelEndpoint(Endpoint):
         principal = websocket.principal
         if principal is not None and not self.admission.control.still_accepts(principal):
             return False
-        return time.time() < _end_of(session, websocket)
+        return _time_left(session) > 0
 
 
-def _end_of(session: Session, websocket: ServerWebSocket) -> float:
-    """When the credentials of a client are over, in seconds since 1970 (RFC 7519, 4.1.4)."""
-    end = math.inf
-    for principal in (session.principal, websocket.principal):
-        claim = None if principal is None else principal.claims.get("exp")
-        if isinstance(claim, (int, float)) and not isinstance(claim, bool):
-            end = min(end, claim)
-    return end
+def _time_left(session: Session) -> float:
+    """Seconds that the credentials of a client are still valid (RFC 7519, section 4.1.4)."""
+    claim = None if session.principal is None else session.principal.claims.get("exp")
+    if isinstance(claim, (int, float)) and not isinstance(claim, bool):
+        return max(0.0, claim - time.time())
+    return math.inf

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._session import Session
 
-__all__ = ["Message", "Reply"]
+__all__ = ["Message", "Reply", "nothing"]
 
 _SHOWN = 100  # characters of a key, which is the client's
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def _nothing() -> Mapping[str, str]:
+def nothing() -> Mapping[str, str]:
+    """No header fields, of which there is one object."""
     return _NOTHING
 
 
@@ -43,7 +44,7 @@ class Message:
     body: Any = None
     id: Any = None
     answered: bool = True
-    headers: Mapping[str, str] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=nothing)
     method: str | None = None
     path: str | None = None
     deadline: float = math.inf
@@ -75,7 +76,7 @@ class Reply:
 
     body: Any = None
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=nothing)
     parts: AsyncIterable[Any] | None = None
 
     @property

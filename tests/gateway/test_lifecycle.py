@@ -471,6 +471,21 @@ async def test_credentials_that_are_over_close_with_4005_after_an_answer() -> No
     assert hooks.ended == []
 
 
+async def test_credentials_can_be_renewed_while_it_lives() -> None:
+    async def connect(session: Session) -> None:
+        session.principal = Principal("tom", claims={"exp": time.time() + 0.15})
+
+    async def renew(message: Message) -> str:
+        message.session.principal = Principal("tom", claims={"exp": time.time() + 1000})
+        return "renewed"
+
+    async with served(action(renew, on_connect=connect)) as server:
+        async with connected(server) as client:
+            await client.ask({"id": 1})
+            await trio.sleep(0.3)
+            assert (await client.ask({"id": 2}))["status"] == 200
+
+
 async def test_a_message_with_credentials_that_are_over_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

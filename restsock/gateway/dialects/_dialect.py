@@ -5,19 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from restsock.gateway._message import Reply
+from restsock.gateway._message import Reply, nothing
 
 __all__ = ["BadMessage", "Batch", "Dialect", "Parsed", "ParsedCall"]
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def _nothing() -> Mapping[str, str]:
-    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +20,7 @@ class ParsedCall:
     body: Any = None
     id: Any = None
     answered: bool = True
-    headers: Mapping[str, str] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=nothing)
     method: str | None = None
     path: str | None = None
 

@@ -7,10 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from restsock._strict_json import NotJSON
-
 from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
-from ._json import body_members, checked_name, problem_of, read, said, write
+from ._json import body_members, checked_name, problem_of, read_object, said, write
 
 if TYPE_CHECKING:
     from restsock.gateway._message import Reply
@@ -60,12 +58,9 @@ class EnvelopeDialect(Dialect):
 
     def parse(self, data: str | bytes) -> Parsed:
         """See `Dialect.parse`."""
-        try:
-            value = read(data)
-        except NotJSON as exc:
-            return BadMessage(400, f"the message {exc}")
-        if not isinstance(value, dict):
-            return BadMessage(400, "an envelope has to be an object")
+        value = read_object(data, "an envelope")
+        if isinstance(value, BadMessage):
+            return value
         id = value.get("id")
         if not _is_name(id):
             return BadMessage(400, "id has to be 1 to 255 printable characters")

@@ -7,11 +7,10 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
-from restsock._strict_json import NotJSON
 from restsock.protocol import TOKEN, VALUE
 
 from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
-from ._json import body_members, is_id, read, write
+from ._json import body_members, is_id, read_object, write
 
 if TYPE_CHECKING:
     from restsock.gateway._message import Reply
@@ -44,12 +43,9 @@ class HTTPDialect(Dialect):
 
     def parse(self, data: str | bytes) -> Parsed:
         """See `Dialect.parse`."""
-        try:
-            value = read(data)
-        except NotJSON as exc:
-            return BadMessage(400, f"the message {exc}")
-        if not isinstance(value, dict):
-            return BadMessage(400, "a request has to be an object")
+        value = read_object(data, "a request")
+        if isinstance(value, BadMessage):
+            return value
         id = value.get("id")
         if id is not None and not is_id(id):
             return BadMessage(400, "id has to be a text or a number")

@@ -7,8 +7,10 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from restsock._strict_json import NestedTooDeeply, read_json
+from restsock._strict_json import NestedTooDeeply, NotJSON, read_json
 from restsock.protocol import weight_of
+
+from ._dialect import BadMessage
 
 if TYPE_CHECKING:
     from restsock.gateway._message import Reply
@@ -20,6 +22,7 @@ __all__ = [
     "is_id",
     "problem_of",
     "read",
+    "read_object",
     "said",
     "title_of",
     "write",
@@ -44,6 +47,20 @@ def read(data: str | bytes) -> Any:
     if suspicious and weight_of(value, depth=MAX_DEPTH) is None:
         raise NestedTooDeeply("is nested too deeply")
     return value
+
+
+def read_object(data: str | bytes, what: str) -> dict[str, Any] | BadMessage:
+    """The object of a message, or what is wrong with it.
+
+    Args:
+        data: The message.
+        what: What it should be, for the client.
+    """
+    try:
+        value = read(data)
+    except NotJSON as exc:
+        return BadMessage(400, f"the message {exc}")
+    return value if isinstance(value, dict) else BadMessage(400, f"{what} has to be an object")
 
 
 def write(value: Any) -> str:
