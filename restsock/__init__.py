@@ -43,11 +43,12 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  messaging             channels, acknowledgements, sessions, brokers; its engine is sans-IO
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
-#    L10 hub                   peers, ingress and admin API in one process, from one file
+#    L10 gateway               messages of plain WebSockets, each a call that is answered
 #    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
-#    L11 connectors            inputs and outputs of messages, from one file each
-#    L12 cli                   the command `restsock`; only it imports click and rich
-#    L13 __main__              the same, as `python -m restsock`
+#    L11 hub                   peers, ingress, gateway and admin API in one process, from one file
+#    L12 connectors            inputs and outputs of messages, from one file each
+#    L13 cli                   the command `restsock`; only it imports click and rich
+#    L14 __main__              the same, as `python -m restsock`
 #
 # Only protocol imports wsproto, and only it and http1 import h11. Neither imports an event loop, a
 # clock, a socket, a thread or a source of randomness: those are handed in.
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from restsock import codecs as codecs
     from restsock import connection as connection
     from restsock import connectors as connectors
+    from restsock import gateway as gateway
     from restsock import http1 as http1
     from restsock import hub as hub
     from restsock import ingress as ingress

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Any
 
-__all__ = ["MAX_DIGITS", "NestedTooDeeply", "NotJSON", "read_json"]
+__all__ = ["MAX_DIGITS", "NestedTooDeeply", "NoSyntax", "NotJSON", "read_json"]
 
 MAX_DIGITS = 1000
 """Of an integer. Its conversion takes the square of their number."""
@@ -19,6 +19,10 @@ MAX_DIGITS = 1000
 
 class NotJSON(ValueError):
     """It is not JSON, or readers differ about its value. The message is for a problem."""
+
+
+class NoSyntax(NotJSON):
+    """It is something else: no reader takes it for JSON."""
 
 
 class NestedTooDeeply(NotJSON):
@@ -35,7 +39,7 @@ def read_json(data: bytes | str) -> Any:
     except RecursionError:
         raise NestedTooDeeply("is nested too deeply") from None
     except ValueError:
-        raise NotJSON("is not JSON" if data else "is empty") from None
+        raise NoSyntax("is not JSON" if data else "is empty") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ FOR_PROGRAMS = [
     "restsock",
     *("restsock.adapters", "restsock.aio", "restsock.apps", "restsock.asgi", "restsock.auth"),
     "restsock.codecs",
+    *("restsock.gateway", "restsock.gateway.dialects"),
     *("restsock.connectors", "restsock.hub", "restsock.ingress"),
     *("restsock.messaging", "restsock.messaging.aio", "restsock.messaging.sync"),
     *("restsock.messaging.bridge", "restsock.messaging.nats"),
@@ -60,7 +61,8 @@ def members(kind: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties that are ours."""
     for name in dir(kind):
         value = inspect.getattr_static(kind, name)
-        owner = next(base for base in kind.__mro__ if name in base.__dict__)
+        # Of an enumeration, some names are its metaclass's.
+        owner = next((base for base in kind.__mro__ if name in base.__dict__), type(kind))
         callable_ = inspect.isfunction(value) or isinstance(value, (property, classmethod))
         if callable_ and not name.startswith("_") and owner.__module__.startswith("restsock"):
             yield name, getattr(kind, name)

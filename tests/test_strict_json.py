@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restsock._strict_json import NotJSON, read_json
+from restsock._strict_json import NoSyntax, NotJSON, read_json
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none()
@@ -54,3 +54,16 @@ def test_what_json_is(value: Any) -> None:
 def test_what_readers_take_for_different_things(data: bytes, words: str) -> None:
     with pytest.raises(NotJSON, match=words):
         read_json(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"{", b"[1,]", b"\xff", b"{'a': 1}"])
+def test_what_nobody_takes_for_json_is_told_apart(data: bytes) -> None:
+    with pytest.raises(NoSyntax):
+        read_json(data)
+
+
+@pytest.mark.parametrize("data", [b'{"a": 1, "a": 2}', b"NaN", b"1e999", b"[" * 100_000])
+def test_what_some_take_for_json_is_not_among_that(data: bytes) -> None:
+    with pytest.raises(NotJSON) as caught:
+        read_json(data)
+    assert not isinstance(caught.value, NoSyntax)

@@ -76,10 +76,13 @@ class OpenWebSocket(Fields):
         headers: those of the peer's part of the opening handshake.
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
+        on_closed: is called, on the loop, once it is closed, by whichever side.
         on_received: is called, on the loop, when bytes have come.
         on_ping: is called, on the loop, with the payload of each ping, which is answered already.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
+        awaited: how many messages are to be sent soon, as answers: while there are any, it is not
+            idle.
         round_trip: seconds, from the latest pong; `None` before the first, and where the connection
             of the peer, and not the WebSocket, has pings.
     """
@@ -102,10 +105,12 @@ class OpenWebSocket(Fields):
         self.headers = headers
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
+        self.on_closed: Callable[[], object] | None = None
         self.on_received: Callable[[], object] | None = None
         self.on_ping: Callable[[bytes], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
         self.messages = 0
+        self.awaited = 0
         self.round_trip: float | None = None
         self._raw = raw
         self._websocket = WebSocket(
@@ -197,12 +202,22 @@ class OpenWebSocket(Fields):
             assert self._closed is not None
             raise self._closed.with_traceback(None)
 
-    def send_nowait(self, message: str | bytes) -> bool:
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped so that later ones have room: see `send_nowait`."""
+        return self._queue.dropped
+
+    def send_nowait(self, message: str | bytes, *, droppable: bool = False) -> bool:
         """Sends a message if there is room for it; tells whether there was. On the loop.
 
         What the peer does not take at once waits: so many messages, and so many bytes, as the
         WebSocket was made for. If there is no room, nothing was sent. What to do with a peer that
         does not keep up is for the caller to say: to leave the message out, or to close with 1013.
+
+        Args:
+            message: Text or bytes.
+            droppable: Whether it may be dropped while it waits, so that a later message has room:
+                the oldest of these is the first.
 
         Raises:
             WebSocketClosed: it is closed.
@@ -213,7 +228,7 @@ class OpenWebSocket(Fields):
         if not self._queue and not self._raw.write_paused:
             self._transmit(message)
             return True
-        if self._queue.put(message) is None:
+        if self._queue.put(message, droppable=droppable) is None:
             return False
         self._start_writing()
         return True
@@ -307,6 +322,11 @@ class OpenWebSocket(Fields):
             if exc.clean:
                 raise StopAsyncIteration from None
             raise
+
+    @property
+    def unread(self) -> int:
+        """Messages that have come and wait to be received."""
+        return len(self._messages)
 
     @property
     def reading_paused(self) -> bool:
@@ -464,6 +484,8 @@ class OpenWebSocket(Fields):
             error.__cause__ = None if cause is None else without_frames(cause)
             self._closed = error
             self._tell()
+            if self.on_closed is not None:
+                self.on_closed()
 
     def _flush(self, *, force: bool = False, end: bool = False) -> None:
         # While writing is paused, pongs wait in the WebSocket, which keeps some.

@@ -14,12 +14,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from restsock.connection import OUTCOMES, Direction, Instrument, Side
 from restsock.protocol import CloseCode
 
+from ._prometheus_gateway import GatewayCollector
 from ._prometheus_messaging import MessagingCollector
 
 if TYPE_CHECKING:
     from restsock.connection import Closed, Connection
 
-__all__ = ["MessagingCollector", "PrometheusInstrument"]
+__all__ = ["GatewayCollector", "MessagingCollector", "PrometheusInstrument"]
 
 _DIRECTIONS: tuple[Direction, ...] = ("sent", "received")
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")

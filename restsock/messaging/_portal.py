@@ -96,9 +96,7 @@ class MessagingPortal:
             RestsockError: this is the child of a fork.
         """
         with self._errors() as portal:
-            if portal.inside and not portal.foreign:
-                return function(*args)
-            return portal.call(function, *args)
+            return portal.call_anywhere(function, *args)
 
     def look_up(self, function: Callable[..., T], *args: Any) -> T:
         """The same; where the messaging is not open nothing changes, and it is called here.
@@ -107,10 +105,10 @@ class MessagingPortal:
             RestsockError: this is the child of a fork.
         """
         portal = self._portal
-        if portal is None or (portal.inside and not portal.foreign):
+        if portal is None:
             return function(*args)
         try:
-            return portal.call(function, *args)
+            return portal.call_anywhere(function, *args)
         except ConnectionClosed:
             return function(*args)
 

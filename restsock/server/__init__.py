@@ -21,7 +21,7 @@ from restsock.endpoint import ServerStatistics
 from ._by_name import RequestsByName
 from ._connection_limiter import network_of
 from ._events import ConnectionEvent, EventType, Subscription
-from ._front_door import IngressLike, PeersLike
+from ._front_door import CallsPeers, IngressLike, PeersLike
 from ._handed_over import HandedOver
 from ._inherited import systemd_sockets
 from ._listen import listen
@@ -34,6 +34,7 @@ from ._views import ConnectionsView, RouteView, SubscriptionView
 
 __all__ = [
     "Bound",
+    "CallsPeers",
     "ConnectionEvent",
     "Connections",
     "ConnectionsView",

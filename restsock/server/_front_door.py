@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
 
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from restsock.connection import Instruments
 
     from ._registry import Connections
+    from ._route import Route
 
-__all__ = ["FrontDoor", "IngressLike", "PeersLike", "read_head"]
+__all__ = ["CallsPeers", "FrontDoor", "IngressLike", "PeersLike", "read_head"]
 
 _READ = 16 * 1024
 # An upgrade that offers our subprotocol; whatever else is wrong with it is answered as before.
@@ -73,6 +74,16 @@ class PeersLike(Protocol):
 
     def health(self) -> Health:
         """Whether peers can connect."""
+
+    def route(self, name: str) -> Route:
+        """The way to the peer of that name."""
+
+
+class CallsPeers(Protocol):
+    """A `Handler` that calls the peers of the server in front of which it is."""
+
+    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+        """Learns whose peers they are. Called once for each server, before anything is served."""
 
 
 class IngressLike(Protocol):
@@ -130,8 +141,9 @@ class FrontDoor:
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose front door it is, and whether this machine alone can reach it."""
         self._health = server.health
-        if self.ingress is not None:
-            self.ingress.bind(server, loopback=loopback)
+        for handler in (self.ingress, *(handler for _, handler in self._endpoints)):
+            if hasattr(handler, "bind"):
+                cast("CallsPeers", handler).bind(server, loopback=loopback)
 
     def serve_here(
         self, face: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop | None

@@ -112,6 +112,12 @@ class LoopPortal:
         self.post(run)
         return unwrap(answers.get())
 
+    def call_anywhere(self, function: Callable[..., T], *args: Any) -> T:
+        """The same for any thread, the loop's own as well: there it is called at once."""
+        if self.inside and not self.foreign:
+            return function(*args)
+        return self.call(function, *args)
+
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an async function on the loop and wait for what it returns.
 

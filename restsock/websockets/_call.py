@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,10 +60,18 @@ class Room(Protocol):
         """Raises `Refused` where there is no room."""
 
     def enter(self, call: Call) -> None:
-        """Counts one more, in the step in which it is accepted."""
+        """Takes a place for one more. Raises `Refused` where there is none, in the same step."""
 
     def leave(self, call: Call) -> None:
         """Its end."""
+
+    def visit(
+        self, exchange: Exchange, admitted: Admitted
+    ) -> AbstractAsyncContextManager[Callable[[ServerWebSocket], Awaitable[None]]]:
+        """What is around one that has a place, from before its 101 to its end.
+
+        Entering it gives what serves the WebSocket, or raises `Refused`.
+        """
 
     def refused(self, refused: Refused) -> None:
         """One gets no WebSocket."""
@@ -73,7 +82,6 @@ class Call(DrivenCall):
 
     Args:
         room: the endpoint's.
-        serve: serves the WebSocket.
         exchange: the request.
 
     Attributes:
@@ -81,12 +89,9 @@ class Call(DrivenCall):
         websocket: once it was accepted.
     """
 
-    def __init__(
-        self, room: Room, serve: Callable[[ServerWebSocket], Awaitable[None]], exchange: Exchange
-    ) -> None:
+    def __init__(self, room: Room, exchange: Exchange) -> None:
         super().__init__(exchange, accept_raw)
         self._room = room
-        self._serve = serve
         self.websocket: ServerWebSocket | None = None
 
     async def run(self) -> None:
@@ -96,25 +101,33 @@ class Call(DrivenCall):
             with self._scope:  # until the client leaves
                 self._room.check_room()
                 admitted = await self._room.admission.admit(self._exchange)
-                self._room.check_room()  # again: others came while this one waited
+            if admitted is None or self._exchange.closed:
+                return
+            self._room.enter(self)  # which looks again: others came while this one waited
+            try:
+                async with self._room.visit(self._exchange, admitted) as serve:
+                    if not self._exchange.closed:
+                        await self._open(admitted, serve)
+            finally:
+                self._room.leave(self)
         except Refused as refused:
+            if self.websocket is not None:
+                raise  # by what serves it: it is too late for that
             self._refuse(refused)
-            return
-        if admitted is None or self._exchange.closed:
-            return
+
+    async def _open(
+        self, admitted: Admitted, serve: Callable[[ServerWebSocket], Awaitable[None]]
+    ) -> None:
+        """Accepts the WebSocket, and has it served."""
         websocket = self.websocket = self._accept(admitted)
-        self._room.enter(self)
-        try:
-            settings = self._room.settings
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(websocket.run)
-                heartbeat, idle = settings.heartbeat, settings.idle
-                calls = self._heartbeat_calls(websocket, nursery)
-                with kept_alive(websocket, heartbeat, idle, self._unsent, calls):
-                    await self._call(websocket)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._room.leave(self)
+        settings = self._room.settings
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(websocket.run)
+            heartbeat, idle = settings.heartbeat, settings.idle
+            calls = self._heartbeat_calls(websocket, nursery)
+            with kept_alive(websocket, heartbeat, idle, self._unsent, calls):
+                await self._call(websocket, serve)
+            nursery.cancel_scope.cancel()
 
     def _heartbeat_calls(
         self, websocket: ServerWebSocket, nursery: trio.Nursery
@@ -188,11 +201,13 @@ class Call(DrivenCall):
             deflate=deflate,
         )
 
-    async def _call(self, websocket: ServerWebSocket) -> None:
+    async def _call(
+        self, websocket: ServerWebSocket, serve: Callable[[ServerWebSocket], Awaitable[None]]
+    ) -> None:
         """Has the WebSocket served, and closes it."""
         failed = False
         try:
-            await self._serve(websocket)
+            await serve(websocket)
         except BaseException as exc:
             if is_for_the_loop(exc):
                 # Without waiting: as far as the socket takes it.

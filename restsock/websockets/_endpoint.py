@@ -15,7 +15,7 @@ from restsock.connection import Connection, Exchange, call_user_function, check_
 from restsock.protocol import Deflate
 from restsock.threads import LoopPortal
 
-from ._admission import Admission, ResponseFields
+from ._admission import Admission, Admitted, ResponseFields
 from ._call import Call, Settings
 from ._checks import checked_deflate, positive, whole
 from ._faces import AsyncioServerWebSocket, BlockingServerWebSocket
@@ -28,6 +28,8 @@ __all__ = ["Endpoint", "EndpointOptions", "Serve"]
 
 Serve: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Serves one WebSocket, from its opening to its end: a function, async or not."""
+
+Served: TypeAlias = Callable[[ServerWebSocket], Awaitable[None]]
 
 
 class EndpointOptions(TypedDict, total=False):
@@ -174,6 +176,11 @@ class Endpoint:
         """Those that are open now. On the loop."""
         return [call.websocket for call in self._calls if call.websocket is not None]
 
+    @property
+    def draining(self) -> bool:
+        """Whether nobody is accepted any more, since the listener closes."""
+        return self._farewell is not None
+
     # --- as a handler -----------------------------------------------------------------------
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
@@ -216,10 +223,14 @@ class Endpoint:
         """Accepts nobody any more, and has its WebSockets end within so many seconds."""
         self._farewell = code, reason or "the listener is going away"
         grace = grace if self._grace is None else min(self._grace, grace)
+        self.begin_drain(grace, *self._farewell)
+
+    def begin_drain(self, grace: float, code: int, reason: str) -> None:
+        """Has each WebSocket that is open come to its end within so many seconds."""
         for websocket in self.websockets:
-            websocket.drain_soon(*self._farewell)
+            websocket.drain_soon(code, reason)
         if self._nursery is not None:
-            self._nursery.start_soon(self._close_all, grace, *self._farewell)
+            self._nursery.start_soon(self._close_all, grace, code, reason)
 
     async def _close_all(self, grace: float, code: int, reason: str) -> None:
         await trio.sleep(grace)
@@ -233,8 +244,12 @@ class Endpoint:
             for websocket in self.websockets:
                 principal = websocket.principal
                 if principal is not None and not control.still_accepts(principal):
-                    websocket.close_soon(1008, "the credentials are not valid any more")
+                    self.revoke(websocket)
             await trio.sleep(_REFRESH)
+
+    def revoke(self, websocket: ServerWebSocket) -> None:
+        """Closes a WebSocket whose credentials are not valid any more."""
+        websocket.close_soon(1008, "the credentials are not valid any more")
 
     async def wait_drained(self) -> None:
         """Waits until there is no WebSocket. Can be cancelled; raises no error."""
@@ -244,7 +259,15 @@ class Endpoint:
     # --- a client ---------------------------------------------------------------------------
 
     def _make_call(self, exchange: Exchange) -> Call:
-        return Call(self, self._call, exchange)
+        return Call(self, exchange)
+
+    @asynccontextmanager
+    async def visit(self, exchange: Exchange, admitted: Admitted) -> AsyncIterator[Served]:
+        """What is around a client that has a place, from before its 101 to its end.
+
+        Entering it gives what serves its WebSocket, or raises `Refused`.
+        """
+        yield self._call
 
     async def _call(self, websocket: ServerWebSocket) -> None:
         """Calls the function, where it is to be called."""
@@ -263,17 +286,22 @@ class Endpoint:
             assert result is not None
             await result
 
-    def check_room(self) -> None:
-        """Raises `Refused` where there is no room for one more."""
+    def check_open(self) -> None:
+        """Raises `Refused` where nobody is accepted any more."""
         if self._farewell is not None:
             raise Refused(503, "This listener is about to close.", headers={"Retry-After": "1"})
+
+    def check_room(self) -> None:
+        """Raises `Refused` where there is no room for one more."""
+        self.check_open()
         if len(self._calls) >= self._max_connections:
             refused = Refused(503, "There are too many WebSockets.", headers={"Retry-After": "5"})
             refused.limit = "max_websockets"
             raise refused
 
     def enter(self, call: Call) -> None:
-        """Counts one more."""
+        """Takes a place for one more, or raises `Refused`."""
+        self.check_room()
         self._calls.add(call)
 
     def leave(self, call: Call) -> None:

@@ -137,7 +137,7 @@ class _Keepalive:
         if taken[1] and taken != self._taken:
             self._answered = now
         self._taken = taken
-        if websocket.messages != self._messages:
+        if websocket.messages != self._messages or websocket.awaited:
             self._messages, self._active = websocket.messages, now
         quiet = max(now - self._heard, (now - self._answered) / 2)
         if quiet >= self._silence:

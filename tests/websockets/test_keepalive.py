@@ -257,6 +257,18 @@ async def test_one_without_messages_is_closed(
             nursery.cancel_scope.cancel()
 
 
+async def test_one_whose_answers_are_awaited_is_not_idle(autojump_clock: MockClock) -> None:
+    async with ends(client=False, heartbeat=Heartbeat(interval=None), idle=100) as (websocket, _):
+        websocket.awaited = 1
+        await trio.sleep(1000)
+        assert websocket.close_code is None
+        websocket.awaited = 0
+        await trio.sleep(80)
+        assert websocket.close_code is None
+        await trio.sleep(35)
+        assert websocket.close_code == 1001
+
+
 async def test_many_have_one_timer(autojump_clock: MockClock) -> None:
     """All are closed in their time, and nothing is left of them."""
     async with trio.open_nursery() as nursery:

@@ -126,6 +126,19 @@ async def test_so_many_bytes_wait_and_no_more(role: str) -> None:
 
 
 @ROLES
+async def test_what_may_be_dropped_makes_room_for_later_messages(role: str) -> None:
+    async with stalled(role, max_queue=10) as here:
+        websocket = here.websocket
+        await fill(websocket)
+        for number in range(50):
+            assert websocket.send_nowait(f"{number}", droppable=True)
+        assert websocket.queued == 10
+        assert 40 <= websocket.dropped <= 41
+        assert websocket.send_nowait("this one stays")
+        assert not websocket.send_nowait(bytes(2 * 1024 * 1024), droppable=True)
+
+
+@ROLES
 async def test_who_waits_for_room_gets_it_in_turn_and_nothing_is_lost(role: str) -> None:
     async with stalled(role) as here:
         websocket, received = here.websocket, b""

@@ -1,0 +1,86 @@
+"""A gateway: clients send messages over plain WebSockets, and each becomes a call that is answered.
+
+    from restsock.gateway import Action, Channel, Gateway, Router
+
+    async def find(message):
+        return [pet for pet in PETS if pet["tag"] == message.body["tag"]]
+
+    async def greet(session):
+        session.groups.add("visitors")
+
+    channel = Channel("/ws", Action(), Router({"pets.find": find}), on_connect=greet)
+    gateway = Gateway([channel])
+    async with restsock.listen("0.0.0.0", 8080, endpoints=gateway) as server:
+        gateway.groups.send("visitors", {"action": "news"})     # and whenever there is something
+        await server.wait_closed()
+
+A page sends `{"action": "pets.find", "id": 1, "tag": "cat"}` and gets
+`{"id": 1, "status": 200, "body": [...]}`. Other backends than a function pass messages on: to a
+peer behind NAT, an operation of an OpenAPI document, an HTTP server, another WebSocket, a broker.
+
+A `Message` goes in, a `Reply` comes out. That an answer is a value, and not something that is
+pushed, is what lets the middleware between retry it, bound it in time, keep it, and check it. To
+send without being asked there is `Session.send`.
+
+- `_message`: what goes in and comes out. `_errors`: what goes wrong, as a reply.
+- `_backend`: what answers. `_middleware`: what stands before it. `_router`: which one it is.
+- `dialects`: what messages of a WebSocket mean.
+- `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
+  `_answers`: what goes on with one client.
+- `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
+- `_sessions`, `_groups`: all of them, by id and by name.
+- `_gateway`: all of it. `_statistics`: what it counts.
+"""
+
+from __future__ import annotations
+
+from ._backend import Backend, Call, FunctionBackend, Peers, as_backend
+from ._channel import Channel
+from ._endpoint import ChannelEndpoint
+from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
+from ._gateway import Gateway
+from ._groups import Groups
+from ._message import Message, Reply
+from ._middleware import Middleware, chain
+from ._router import Answers, Pipe, Router
+from ._session import Delivery, Session
+from ._session_groups import SessionGroups
+from ._sessions import Sessions
+from ._statistics import ChannelStatistics, GatewayStatistics
+from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
+
+__all__ = [
+    "DUPLICATE_ID",
+    "JSONRPC",
+    "NO_ROUTE",
+    "Action",
+    "Answers",
+    "Backend",
+    "Call",
+    "CallFailed",
+    "Channel",
+    "ChannelEndpoint",
+    "ChannelStatistics",
+    "Delivery",
+    "Dialect",
+    "EnvelopeDialect",
+    "FunctionBackend",
+    "Gateway",
+    "GatewayStatistics",
+    "Groups",
+    "HTTPDialect",
+    "Message",
+    "Middleware",
+    "Peers",
+    "Pipe",
+    "RawDialect",
+    "Reply",
+    "Router",
+    "Session",
+    "SessionGroups",
+    "Sessions",
+    "as_backend",
+    "chain",
+    "problem",
+    "reply_to_failure",
+]

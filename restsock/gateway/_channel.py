@@ -1,0 +1,139 @@
+"""`Channel`: what is spoken at a path, who may come, and what answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from restsock._options import Heartbeat, between, positive
+from restsock.protocol import Deflate
+from restsock.websockets import Endpoint, EndpointOptions
+
+from ._backend import Backend
+from ._middleware import Middleware, checked_middleware
+from .dialects import Dialect
+
+if TYPE_CHECKING:
+    from restsock.auth import Authenticator
+    from restsock.websockets import ServerWebSocket
+
+__all__ = ["Channel"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Channel:
+    """What a gateway has at a path: a dialect, and backends for what is said in it.
+
+        Channel("/ws", Action(), Router({"pets.*": pets}), auth=tokens, middleware=[Rate(20)])
+
+    `on_connect(session)` is called before the WebSocket is accepted, within `Timeouts.handshake`.
+    It may set `principal`, `metadata`, `stash` and `groups` of the session, send to it, and refuse
+    it: by raising `restsock.auth.Refused`, or with 403 by returning `False`. Another exception is
+    logged, and refuses with 500. `on_disconnect(session, code, reason)` comes exactly once for each
+    `on_connect` that has succeeded, at whatever end, and has 5 seconds. Both are functions, async
+    or not, as a backend is: a plain one is called in a thread, an async one on the loop of the
+    listener. One in a thread that takes longer is left to itself, and counts as failed.
+
+    Attributes:
+        path: The one path that it is at.
+        dialect: What is spoken.
+        router: What answers: a `Router`, a `Pipe`, or any other backend.
+        middleware: What stands before that; the first is the outermost.
+        on_connect: See above.
+        on_disconnect: See above.
+        auth: Tells who a client is; see `restsock.websockets.Endpoint`, and so for `origins`,
+            `subprotocols`, `browser_token`, `headers`, `name` and `trusted_proxies`. A client whose
+            credentials are over, or withdrawn, is closed with 4005.
+        in_flight: Calls of a session at a time. Further messages wait; they are read as far as 64
+            KiB of them (`Limits.initial_window`), so that pings are answered meanwhile.
+        max_message: Bytes of the largest message; a larger one closes the session with 1009.
+        max_queue: Bytes that may wait for a client that does not take them. Above that, what was
+            sent without being asked is dropped, the oldest first; if answers do not fit even so,
+            the session is closed with 1013.
+        max_sessions: Sessions at a time. Further clients get a 503 with Retry-After.
+        idle: Seconds without a message, either way, and without a call under way, after which a
+            session is closed with 1001; `None` sets no bound. Pings and pongs do not count.
+        max_age: Seconds after which a session comes to its end, a tenth more or less, so that not
+            all come back together: calls that are under way are answered, further ones refused with
+            503, and it is closed with 1012. `None` sets no bound.
+        heartbeat: When to ask a client for a sign of life. One that gives none for
+            `interval + timeout` seconds is closed with 1011.
+        compression: Whether to compress (permessage-deflate) for clients that offer it.
+        grace: Seconds that calls may go on when the listener closes; `None` is the listener's, and
+            ten seconds for `max_age`.
+
+    Raises:
+        TypeError: An argument is of a wrong type.
+        ValueError: A number, a name, an origin, a network, a field or the path is not valid.
+    """
+
+    path: str
+    dialect: Dialect
+    router: Backend
+    _: KW_ONLY
+    middleware: Sequence[Middleware] = ()
+    on_connect: Callable[..., Any] | None = None
+    on_disconnect: Callable[..., Any] | None = None
+    auth: Authenticator | None = None
+    origins: str | Collection[str] | None = None
+    subprotocols: Sequence[str] = ()
+    browser_token: str | None = None
+    headers: Any = ()
+    name: str = "listener"
+    trusted_proxies: str | Collection[str] = ()
+    in_flight: int = 25
+    max_message: int = 32 * 1024
+    max_queue: int = 1024 * 1024
+    max_sessions: int = 10_000
+    idle: float | None = None
+    max_age: float | None = None
+    heartbeat: Heartbeat = Heartbeat()  # noqa: RUF009  # it is frozen
+    compression: bool | Deflate = False
+    grace: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str):
+            raise TypeError(f"a path is a str, not {type(self.path).__name__}")
+        if not self.path.startswith("/"):
+            raise ValueError(f"a path begins with /, unlike {self.path!r}")
+        if not isinstance(self.dialect, Dialect):
+            raise TypeError(f"a dialect is an object of Dialect, not {type(self.dialect).__name__}")
+        router: object = self.router
+        if not isinstance(router, Backend):
+            raise TypeError(f"a router is a Router or a Pipe, not {type(router).__name__}")
+        object.__setattr__(self, "middleware", checked_middleware(self.middleware))
+        for name in ("on_connect", "on_disconnect"):
+            hook = getattr(self, name)
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{name} has to be a function, not {type(hook).__name__}")
+        for name in ("in_flight", "max_message", "max_queue", "max_sessions"):
+            between(self, name, 1, 2**31)
+        if self.max_age is not None:
+            positive(self, "max_age")
+        Endpoint(_never, **self.endpoint_options(), name=self.name)  # checks the others
+
+    def endpoint_options(self) -> EndpointOptions:
+        """Those of its `restsock.websockets.Endpoint`."""
+        return {
+            "auth": self.auth,
+            "origins": self.origins,
+            "subprotocols": self.subprotocols,
+            "browser_token": self.browser_token,
+            "headers": self.headers,
+            "heartbeat": self.heartbeat,
+            "idle": self.idle,
+            "compression": self.compression,
+            "max_connections": self.max_sessions,
+            "max_message": self.max_message,
+            "grace": self.grace,
+            "path": self.path,
+            "trusted_proxies": self.trusted_proxies,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.path!r}>"
+
+
+async def _never(websocket: ServerWebSocket) -> None:
+    raise NotImplementedError  # it serves nobody

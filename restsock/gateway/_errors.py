@@ -1,0 +1,118 @@
+"""`CallFailed`: a call has no answer of its own. `reply_to_failure`: what its client is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from restsock._exceptions import (
+    PeerNotFound,
+    PeerUnavailable,
+    RequestTimeout,
+    RequestValidationError,
+    ResponseValidationError,
+    RestsockError,
+)
+
+from ._message import Message, Reply
+
+__all__ = ["DUPLICATE_ID", "NO_ROUTE", "CallFailed", "problem", "reply_to_failure"]
+
+NO_ROUTE = "urn:restsock:gateway:no-route"
+"""The `type` of the problem of a message whose key no route is for."""
+DUPLICATE_ID = "urn:restsock:gateway:duplicate-id"
+"""The `type` of the problem of a message whose id an earlier one has that was not answered yet."""
+
+_log = logging.getLogger("restsock.gateway")
+
+
+class CallFailed(RestsockError):
+    """A call has failed, and its client is to be told in these words.
+
+    Args:
+        status: 400 to 599, with the meaning that HTTP gives it.
+        detail: For the client; it shows nothing of the inside.
+        may_have_run: Whether what was called may have acted on it. Only if not is another try safe
+            whatever it does.
+        retry_after: Seconds after which another try makes sense.
+        members: Further ones of the problem (RFC 9457, section 3.2).
+
+    Raises:
+        ValueError: This is no status of a failure.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        may_have_run: bool = False,
+        retry_after: float | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"{status} is no status of a failure: 400 to 599")
+        super().__init__(f"{status}: {detail}")
+        self.status = status
+        self.detail = detail
+        self.may_have_run = may_have_run
+        self.retry_after = retry_after
+        self.members = dict(members or {})
+
+
+def as_failure(error: Exception) -> CallFailed | None:
+    """The same as a `CallFailed`; `None` for what is a fault of the program."""
+    if isinstance(error, CallFailed):
+        return error
+    if not isinstance(error, RestsockError):
+        return None
+    # Unknown counts as "it may have".
+    may_have_run = error.may_have_run is not False
+    if isinstance(error, RequestValidationError):
+        return CallFailed(
+            422, "the message breaks the contract of the API", members={"errors": error.errors}
+        )
+    if isinstance(error, ResponseValidationError):
+        return CallFailed(502, "the answer breaks the contract of the API", may_have_run=True)
+    if isinstance(error, (PeerNotFound, PeerUnavailable)):
+        return CallFailed(503, "what this goes to is not connected", retry_after=1)
+    if isinstance(error, RequestTimeout):
+        return CallFailed(504, "no answer in time", may_have_run=may_have_run)
+    return CallFailed(502, "what this goes to did not answer", may_have_run=may_have_run)
+
+
+def reply_to_failure(message: Message, error: Exception) -> Reply:
+    """What a client is told of a call that failed: a problem (RFC 9457).
+
+    Of a fault of the program it is told nothing but that there was one; that is logged
+    (`restsock.gateway`), with its traceback.
+
+    Args:
+        message: The call.
+        error: Why it failed.
+    """
+    failure = as_failure(error)
+    if failure is None:
+        _log.error("%r failed", message, exc_info=error)
+        failure = CallFailed(500, "this failed in the gateway", may_have_run=True)
+    return problem(failure)
+
+
+def problem(failure: CallFailed) -> Reply:
+    """The reply that tells of a failure: a problem (RFC 9457)."""
+    body = {
+        "title": HTTPStatus(failure.status).phrase
+        if failure.status in HTTPStatus._value2member_map_
+        else "Failed",
+        "status": failure.status,
+        "detail": failure.detail,
+        "may_have_run": failure.may_have_run,
+        **failure.members,
+    }
+    headers = {"content-type": "application/problem+json"}
+    if failure.retry_after is not None:
+        body["retry_after"] = failure.retry_after
+        headers["retry-after"] = str(max(1, round(failure.retry_after)))
+    return Reply(body, failure.status, headers)

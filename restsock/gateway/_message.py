@@ -1,0 +1,96 @@
+"""`Message` and `Reply`: what a client asks, and what it is answered. Both are values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+__all__ = ["Message", "Reply", "nothing"]
+
+_SHOWN = 100  # characters of a key, which is the client's
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def nothing() -> Mapping[str, str]:
+    """No header fields, of which there is one object."""
+    return _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a client asks. It never changes: `replace` makes another one.
+
+    Attributes:
+        session: The client.
+        key: What the router goes by: an action, a method, a path; `""` if the dialect has none.
+        body: A value of JSON, or text or bytes of a dialect without structure.
+        id: By which the client knows the answer; `None` if it gave none.
+        answered: Whether the client expects an answer. A notification of JSON-RPC is not answered.
+        headers: Fields that the client has sent with it, names in lower case.
+        method: That of HTTP, where the dialect has one.
+        path: Path and query of HTTP, where the dialect has them.
+        deadline: When the answer is of no use any more, on trio's clock.
+    """
+
+    session: Session
+    key: str
+    body: Any = None
+    id: Any = None
+    answered: bool = True
+    headers: Mapping[str, str] = field(default_factory=nothing)
+    method: str | None = None
+    path: str | None = None
+    deadline: float = math.inf
+
+    def replace(self, **changes: Any) -> Message:
+        """The same with other attributes.
+
+        Raises:
+            TypeError: There is no such attribute.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        key = self.key if len(self.key) <= _SHOWN else f"{self.key[:_SHOWN]}..."
+        return f"<Message {key!r} of {self.session!r}>"  # a body may hold a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a `Message`.
+
+    Attributes:
+        body: A value of JSON, text or bytes.
+        status: That of HTTP: 400 and above is a failure, which the client is told as such.
+        headers: Further fields, names in lower case; few dialects have a place for them.
+        parts: Bodies that come before `body`, each as a message of its own, as they come. The
+            client is told that more follows. They end early with the session.
+    """
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=nothing)
+    parts: AsyncIterable[Any] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure."""
+        return self.status >= 400
+
+    def replace(self, **changes: Any) -> Reply:
+        """The same with other attributes.
+
+        Raises:
+            TypeError: There is no such attribute.
+        """
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}>"

@@ -1,0 +1,80 @@
+"""`Action`: objects of JSON, one member of which says what is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from restsock._strict_json import NoSyntax, NotJSON
+
+from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
+from ._json import body_members, checked_name, is_id, problem_of, read, write
+
+if TYPE_CHECKING:
+    from restsock.gateway._message import Reply
+
+__all__ = ["Action"]
+
+
+class Action(Dialect):
+    """Objects of JSON that name an action, as gateways of the large clouds have them.
+
+        {"action": "pets.find", "id": 1, "tag": "cat"}         is asked
+        {"id": 1, "status": 200, "body": [...]}                 is the answer
+        {"id": 1, "status": 404, "error": {"title": ...}}       of a failure, a problem (RFC 9457)
+
+    The key is the action, and the body what else the object holds: `{"tag": "cat"}`. Without an
+    action, and for all that is no object or no JSON at all, the key is empty: that is for the
+    default of the router, and the body is the value, the text or the bytes. An `id` is a text of at
+    most 256 characters or a number; without one the answer has none. A part of an answer that goes
+    on has `"more": true`. Bytes are base64, with `"encoding": "base64"` beside. What is pushed is
+    sent as it is.
+
+    Args:
+        field: The member that names the action.
+        id_field: The member that the answer repeats.
+
+    Raises:
+        ValueError: These are not two different texts.
+    """
+
+    def __init__(self, field: str = "action", *, id_field: str = "id") -> None:
+        self.field = checked_name("the name of a member", field)
+        self.id_field = checked_name("the name of a member", id_field)
+        if field == id_field:
+            raise ValueError(f"{field!r} cannot name both the action and the id")
+
+    def parse(self, data: str | bytes) -> Parsed:
+        """See `Dialect.parse`."""
+        try:
+            value = read(data)
+        except NoSyntax:
+            return ParsedCall("", data)
+        except NotJSON as exc:
+            return BadMessage(400, f"the message {exc}")
+        if not isinstance(value, dict):
+            return ParsedCall("", value)
+        id = value.pop(self.id_field, None)
+        if id is not None and not is_id(id):
+            return BadMessage(400, f"{self.id_field} has to be a text or a number")
+        key = value.pop(self.field, "")
+        if not isinstance(key, str):
+            return BadMessage(400, f"{self.field} has to be a text", id)
+        return ParsedCall(key, value, id)
+
+    def reply(
+        self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
+    ) -> str | bytes:
+        """See `Dialect.reply`, also for its errors."""
+        said: dict[str, Any] = {} if to.id is None else {self.id_field: to.id}
+        said["status"] = reply.status
+        if reply.failed:
+            said["error"] = problem_of(reply)
+        else:
+            said.update(body_members(reply.body))
+        if more:
+            said["more"] = True
+        return write(said)
+
+    def push(self, body: Any) -> str | bytes:
+        """See `Dialect.push`."""
+        return body if isinstance(body, bytes) else write(body)

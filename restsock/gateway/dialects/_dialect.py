@@ -1,0 +1,109 @@
+"""What a dialect is: from a message of a WebSocket to calls, and from their answers back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from restsock.gateway._message import Reply, nothing
+
+__all__ = ["BadMessage", "Batch", "Dialect", "Parsed", "ParsedCall"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCall:
+    """What a client asks, as its message says it. The attributes are those of `Message`."""
+
+    key: str
+    body: Any = None
+    id: Any = None
+    answered: bool = True
+    headers: Mapping[str, str] = field(default_factory=nothing)
+    method: str | None = None
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<ParsedCall {self.key!r}>"  # a body may hold a secret
+
+
+@dataclass(frozen=True, slots=True)
+class BadMessage:
+    """What is not as the dialect has it. The client is told so.
+
+    Attributes:
+        status: 400 to 499.
+        detail: What is wrong, for the client.
+        id: By which the client knows the answer, if that could be read.
+        code: That of JSON-RPC.
+    """
+
+    status: int
+    detail: str
+    id: Any = None
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several calls of one message, whose answers go back in one.
+
+    Attributes:
+        calls: These; at least one.
+    """
+
+    calls: tuple[ParsedCall | BadMessage, ...]
+
+
+Parsed: TypeAlias = ParsedCall | BadMessage | Batch
+"""What a message has said."""
+
+
+class Dialect(ABC):
+    """How clients of a channel ask, and how they are answered. It has no state: one does for all.
+
+    What it reads is hostile until it has found it to be right: whatever comes, `parse` raises no
+    error and takes a time in line with the length.
+    """
+
+    @abstractmethod
+    def parse(self, data: str | bytes) -> Parsed:
+        """What a message of a WebSocket asks.
+
+        Args:
+            data: Text, or bytes of a binary message.
+        """
+
+    @abstractmethod
+    def reply(
+        self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
+    ) -> str | bytes:
+        """The message that says an answer.
+
+        Args:
+            to: What was asked.
+            reply: The answer. `parts` of it do not count.
+            more: Whether this is a part, and more follows.
+
+        Raises:
+            TypeError: The body is nothing that can be said in this dialect.
+            ValueError: Likewise.
+        """
+
+    @abstractmethod
+    def push(self, body: Any) -> str | bytes:
+        """The message that says something without being asked.
+
+        Raises:
+            TypeError: The body is nothing that can be said in this dialect.
+            ValueError: Likewise.
+        """
+
+    def join(self, replies: Sequence[str | bytes]) -> str | bytes:
+        """One message with the answers to a `Batch`. For dialects that have these.
+
+        Args:
+            replies: What `reply` has given, at least one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no batches")
