@@ -39,7 +39,7 @@ class CircuitOpen(CallFailed):
 class Breaker(Middleware):
     """Answers 503 at once, without a call, while what it calls fails all the time.
 
-        Pipe(HTTP("http://127.0.0.1:5000"), middleware=[Retry(3), Breaker(), Timeout(5)])
+        Pipe(HTTP("http://127.0.0.1:5000"), [Retry(3), Breaker(), Timeout(5)])
 
     It opens after `failures` in a row, or if such a part of the calls in the window has failed. For
     `pause` seconds all calls are refused; then a few go through as probes, which close it or open

@@ -45,7 +45,7 @@ class _Flight:
 class Cache(Middleware):
     """Keeps replies, and makes one call for all who ask for the same at the same time.
 
-        Pipe(backend, middleware=[Cache(5, key=lambda m: m.key if m.key == "quotes" else None)])
+        Pipe(backend, [Cache(5, key=lambda m: m.key if m.key == "quotes" else None)])
 
     Only replies that are no failure, and that come as a whole, are kept. What is kept for one
     principal is for no other one, and without authentication for that session alone, unless it is

@@ -12,7 +12,9 @@ from restsock.gateway._message import Reply
 from restsock.gateway._middleware import Middleware
 
 if TYPE_CHECKING:
-    from restsock.gateway._backend import Call
+    import asyncio
+
+    from restsock.gateway._backend import Call, Peers
     from restsock.gateway._message import Message
 
 __all__ = ["Errors", "OnFailure"]
@@ -24,16 +26,16 @@ OnFailure: TypeAlias = (
 )
 """Sees a failure before its client does. It gets the message, what the client would be told, and
 the error that it comes from, if there was one; it gives another reply, or `None` to change
-nothing. Async for trio, or a plain function, which is called in a thread."""
+nothing. A plain function is called in a thread, an async one on the loop of the listener."""
 
 
 class Errors(Middleware):
     """Answers what has failed with a problem (RFC 9457), so that no client is left without one.
 
-    It stands before all others of each channel by itself. One more is of use to look at failures,
-    or to put them in other words:
+    Each channel does that by itself, in front of all middleware. This is for whoever wants to look
+    at failures, or to put them in other words: it stands first.
 
-        Channel("/ws", router, middleware=[Errors(count_and_translate), ...])
+        Channel("/ws", Action(), router, middleware=[Errors(count_and_translate), Rate(20)])
 
     Of a fault of the program the client is told nothing but that there was one; that is logged
     (`restsock.gateway`).
@@ -50,6 +52,11 @@ class Errors(Middleware):
         if on_failure is not None and not callable(on_failure):
             raise TypeError(f"on_failure must be a function, not {type(on_failure).__name__}")
         self._on_failure = on_failure
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
+        """See `Backend.bind`."""
+        self._loop = loop
 
     async def __call__(self, message: Message, call_next: Call) -> Reply:
         """See `Middleware`. Raises no error."""
@@ -61,7 +68,9 @@ class Errors(Middleware):
         if self._on_failure is None or not reply.failed:
             return reply
         try:
-            other = await call_user_function(self._on_failure, message, reply, error)
+            other = await call_user_function(
+                self._on_failure, message, reply, error, loop=self._loop
+            )
         except Exception:  # noqa: BLE001  # anybody's code, and the client gets its answer
             _log.exception("on_failure of Errors has failed for %r", message)
             return reply

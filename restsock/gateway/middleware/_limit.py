@@ -24,7 +24,7 @@ __all__ = ["Limit"]
 class Limit(Middleware):
     """Lets so many calls go on at a time. Further ones wait their turn, or are refused with 503.
 
-        Channel("/ws", router, middleware=[Limit(100), Limit(5, scope="session")])
+        Channel("/ws", Action(), router, middleware=[Limit(100), Limit(5, scope="session")])
 
     A reply that comes in parts holds its place until the last one. Whoever waits does so until the
     deadline of its message, and whoever leaves makes room for the next.

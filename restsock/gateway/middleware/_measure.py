@@ -38,7 +38,7 @@ class _Keys:
 class Measure(Middleware):
     """Tells an instrument of each call: how it has ended, and how long it took.
 
-        Channel("/ws", router, middleware=[Measure(PrometheusInstrument(), keys=["orders.*"])])
+        middleware=[Measure(PrometheusInstrument(), keys=["orders.*"]), ...]
 
     Args:
         instrument: One or several; see `Instrument.call_closed`.
@@ -87,7 +87,7 @@ class Measure(Middleware):
 class Trace(Middleware):
     """Opens a span for each call, and hands its context on with the header fields of the message.
 
-        Channel("/ws", router, middleware=[Trace()])
+        Channel("/ws", Action(), router, middleware=[Trace()])
 
     The span is a child of what the client has sent, if its dialect has header fields, and is the
     current one for all that stands behind this. It ends with the reply, before the parts of one

@@ -23,7 +23,7 @@ __all__ = ["Rate"]
 class Rate(Middleware):
     """Lets so many messages a second pass. Others are refused with 429, and when to come again.
 
-        Channel("/ws", router, middleware=[Rate(20, burst=40), Rate("1000/s", key="channel")])
+        middleware=[Rate(20, burst=40), Rate("1000/s", key="channel"), ...]
 
     In any time of t seconds one key gets through at most `burst + rate * t` messages.
 
