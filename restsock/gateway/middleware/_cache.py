@@ -47,9 +47,9 @@ class Cache(Middleware):
 
         Pipe(backend, [Cache(5, key=lambda m: m.key if m.key == "quotes" else None)])
 
-    Only replies that are no failure, and that come as a whole, are kept. What is kept for one
-    principal is for no other one, and without authentication for that session alone, unless it is
-    `shared`. Messages that are not answered pass.
+    Only replies that are no failure, that come as a whole, and that say something, are kept. What
+    is kept for one principal is for no other one, and without authentication for that session
+    alone, unless it is `shared`. Messages that are not answered pass.
 
     The call for several clients is not that of any one of them: it goes on when the one leaves with
     whom it began, and ends when all have left. A failure is everybody's. The deadlines of
@@ -106,7 +106,8 @@ class Cache(Middleware):
         self._nursery: trio.Nursery | None = None
         self.hits = self.shared_calls = self.misses = self.stale = 0
 
-    def __len__(self) -> int:
+    @property
+    def entries(self) -> int:
         """How many replies are kept."""
         return len(self._replies)
 
@@ -155,10 +156,8 @@ class Cache(Middleware):
                 return await self._begin(key, message, call_next)
             self.shared_calls += 1
             await self._wait(key, flight, message, begun=False)
-            if flight.reply is not None and flight.reply.parts is None:
-                return flight.reply
-            if flight.reply is not None:  # a stream is for one alone
-                return await call_next(message)
+            if flight.reply is not None:
+                return flight.reply if _can_be_shared(flight.reply) else await call_next(message)
             if flight.error is None or not flight.left_alone:
                 raise _same(flight.error)
             # It may have failed because its client has gone: another one begins anew.
@@ -214,7 +213,7 @@ class Cache(Middleware):
         """Keeps a reply that is good; finds an old one for a call that has failed."""
         now, reply, error = trio.current_time(), flight.reply, flight.error
         if reply is not None and not reply.failed:
-            if reply.parts is None and self.ttl:
+            if self.ttl and _can_be_shared(reply):
                 self._replies.put(key, reply, now)
             return
         status = reply.status if error is None and reply is not None else status_of(error)
@@ -224,6 +223,11 @@ class Cache(Middleware):
             if error is not None and as_failure(error) is None:
                 _log.error("%r failed; it has an old reply", message, exc_info=error)
             flight.reply, flight.error = old, None
+
+
+def _can_be_shared(reply: Reply) -> bool:
+    """Whether it is for all: a stream is for one alone, and what was passed on is no answer."""
+    return reply.parts is None and not reply.silent
 
 
 def _same(error: Exception | None) -> CallFailed:

@@ -43,7 +43,7 @@ async def test_a_reply_is_kept_for_its_time(autojump_clock: object) -> None:
             assert (await cache(message(), backend)).body == "old"
         await trio.sleep(10)
         assert (await cache(message(), backend)).body == "new"
-        assert (cache.hits, cache.misses, len(cache)) == (2, 2, 1)
+        assert (cache.hits, cache.misses, cache.entries) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_at_once_is_called_once(autojump_clock: object) -> None:
                 nursery.start_soon(call)
         assert [each.body for each in replies] == ["fine"] * 10
         assert len(backend.calls) == 1
-        assert (cache.misses, cache.shared_calls, cache.hits, len(cache)) == (1, 9, 0, 0)
+        assert (cache.misses, cache.shared_calls, cache.hits, cache.entries) == (1, 9, 0, 0)
         await call()  # nothing was kept
         assert len(backend.calls) == 2
 
@@ -317,7 +317,17 @@ async def test_a_stream_is_for_one_alone(autojump_clock: object) -> None:
             for _ in range(3):
                 nursery.start_soon(call)
         assert read == [["one"]] * 3
-        assert (len(backend.calls), len(cache)) == (3, 0)
+        assert (len(backend.calls), cache.entries) == (3, 0)
+
+
+async def test_what_was_only_passed_on_is_passed_on_each_time(autojump_clock: object) -> None:
+    async with caching() as cache:
+        backend = Backend(Reply(silent=True), takes=1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(cache, message(), backend)
+        await cache(message(), backend)
+        assert (len(backend.calls), cache.entries) == (4, 0)
 
 
 async def test_a_stream_that_nobody_gets_is_closed(autojump_clock: object) -> None:
@@ -353,7 +363,7 @@ async def test_replies_have_a_bound(autojump_clock: object) -> None:
         backend = Backend()
         for number in range(10):
             await cache(message(body=number), backend)
-        assert len(cache) == 3
+        assert cache.entries == 3
         for number in (7, 8, 9):
             await cache(message(body=number), backend)
         assert len(backend.calls) == 10
@@ -373,9 +383,9 @@ async def test_their_bytes_have_a_bound(autojump_clock: object, body: Any) -> No
         for number in range(50):
             await cache(message(body=number), Backend(body))
         assert 0 <= cache.nbytes <= 20_000
-        assert len(cache) < 10
+        assert cache.entries < 10
         cache.clear()
-        assert (len(cache), cache.nbytes) == (0, 0)
+        assert (cache.entries, cache.nbytes) == (0, 0)
 
 
 async def test_one_that_is_too_large_is_not_kept(autojump_clock: object) -> None:
@@ -383,7 +393,7 @@ async def test_one_that_is_too_large_is_not_kept(autojump_clock: object) -> None
         backend = Backend("x" * 2000)
         for _ in range(2):
             assert len((await cache(message(), backend)).body) == 2000
-        assert (len(cache), cache.nbytes, len(backend.calls)) == (0, 0, 2)
+        assert (cache.entries, cache.nbytes, len(backend.calls)) == (0, 0, 2)
 
 
 async def test_its_end_ends_its_calls(autojump_clock: object) -> None:
