@@ -26,7 +26,7 @@ class Middleware(ABC):
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: B027
         """The listener that its gateway is served by, and the loop of its asyncio functions.
 
-        See `Backend.bind`.
+        See `Backend.bind`. It raises no error.
         """
 
     @asynccontextmanager

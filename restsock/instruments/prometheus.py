@@ -145,18 +145,18 @@ class PrometheusInstrument(Instrument):
             Gauge, "http_requests_in_flight", "Requests of clients of plain HTTP under way"
         )
         self._calls = metric(
-            *(Gauge, "gateway_calls_in_flight", "Calls of clients of a gateway under way"),
+            *(Gauge, "gateway_measured_calls_in_flight", "Calls of clients of a gateway under way"),
             *("channel", "key"),
         )
         self._calls_ended = metric(
             Counter,
-            "gateway_calls_total",
+            "gateway_measured_calls_total",
             "Calls of clients of a gateway that are over, by how they ended and class of status",
             *("channel", "key", "outcome", "status"),
         )
         self._call_seconds = metric(
             Histogram,
-            "gateway_call_seconds",
+            "gateway_measured_call_seconds",
             "From a message of a client of a gateway to its reply",
             *("channel", "key"),
             buckets=buckets,

@@ -55,7 +55,7 @@ class Errors(Middleware):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
+        """See `Backend.bind`. Raises nothing."""
         self._loop = loop
 
     async def __call__(self, message: Message, call_next: Call) -> Reply:

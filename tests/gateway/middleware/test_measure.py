@@ -86,14 +86,15 @@ async def test_a_key_that_was_not_listed_is_no_label(autojump_clock: object) -> 
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(
-            f"restsock_gateway_{name}", {"channel": "gateway", **labels}
+            f"restsock_gateway_measured_{name}", {"channel": "gateway", **labels}
         )
 
     assert value("calls_total", key="other", outcome="answered", status="2xx") == 50
     assert value("calls_total", key="quotes.*", outcome="failed", status="5xx") == 1
     assert value("call_seconds_count", key="other") == 50
     assert value("calls_in_flight", key="other") == 0
-    families = [each for each in registry.collect() if each.name == "restsock_gateway_calls"]
+    name = "restsock_gateway_measured_calls"
+    families = [each for each in registry.collect() if each.name == name]
     assert len([each for each in families[0].samples if each.name.endswith("_total")]) == 2
 
 
