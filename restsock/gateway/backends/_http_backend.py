@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._exceptions import ConnectionClosed, StreamRefused
+from restsock._exceptions import ConnectionClosed, RequestTimeout, StreamRefused
 from restsock.connection import AsyncExchange, Requester, Response, head_for, pause_before
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
@@ -101,6 +101,11 @@ async def ask(
             pause = pause_before(attempt)
             if exc.may_have_run is not False or trio.current_time() + pause >= start_by:
                 raise
+        except RequestTimeout as exc:
+            if exc.may_have_run is not False:
+                raise
+            words = "what this goes to is not connected, or takes no more"
+            raise CallFailed(503, words, retry_after=1) from exc
         await trio.sleep(pause)
 
 

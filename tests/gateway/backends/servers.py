@@ -16,7 +16,9 @@ __all__ = ["make_app", "uvicorn", "waitress"]
 _FLASK = """
 import waitress
 from tests.gateway.backends.servers import make_app
-server = waitress.create_server(make_app(), host="127.0.0.1", port=0)
+server = waitress.create_server(
+    make_app(), host="127.0.0.1", port=0, clear_untrusted_proxy_headers=False
+)
 print(server.effective_port, flush=True)
 server.run()
 """
