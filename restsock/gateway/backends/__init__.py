@@ -10,6 +10,7 @@ and share how a message becomes a request (`HTTPMapping`).
 from __future__ import annotations
 
 from ._app import App
+from ._balance import Balance, BalanceMember
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPMapping, HTTPRequest
@@ -19,6 +20,8 @@ from ._template import Source
 __all__ = [
     "HTTP",
     "App",
+    "Balance",
+    "BalanceMember",
     "HTTPBackend",
     "HTTPMapping",
     "HTTPRequest",
