@@ -4,10 +4,14 @@
 and share how a message becomes a request (`HTTPMapping`).
 
 - `_template`: parts of a message, in paths and names. `_http_mapping`: messages as requests.
+- `_operations`: messages as calls of an OpenAPI document. `_balance`: one of several.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._app import App
 from ._balance import Balance, BalanceMember
@@ -17,6 +21,13 @@ from ._http_mapping import HTTPMapping, HTTPRequest
 from ._peer import Peer
 from ._template import Source
 
+if TYPE_CHECKING:
+    from ._operations import OperationContract as OperationContract
+    from ._operations import Operations as Operations
+
+# What takes a while to load, or needs an extra: at its first use.
+_LATER = {"OperationContract": "_operations", "Operations": "_operations"}
+
 __all__ = [
     "HTTP",
     "App",
@@ -25,6 +36,14 @@ __all__ = [
     "HTTPBackend",
     "HTTPMapping",
     "HTTPRequest",
+    "OperationContract",
+    "Operations",
     "Peer",
     "Source",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

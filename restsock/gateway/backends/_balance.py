@@ -119,12 +119,7 @@ class Balance(Backend):
     @property
     def speaks_http(self) -> bool:
         """Whether all backends speak HTTP, so that `Operations` can use it."""
-        return all(
-            one.backend.speaks_http
-            if isinstance(one.backend, Balance)
-            else isinstance(one.backend, HTTPBackend)
-            for one in self._members
-        )
+        return all(getattr(one.backend, "speaks_http", False) for one in self._members)
 
     @property
     def members(self) -> tuple[BalanceMember, ...]:

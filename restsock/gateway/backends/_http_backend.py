@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
@@ -33,7 +33,12 @@ class HTTPBackend(Backend):
 
     Raises:
         TypeError: This is no mapping.
+
+    Attributes:
+        speaks_http: True.
     """
+
+    speaks_http: ClassVar[bool] = True
 
     def __init__(self, mapping: HTTPMapping | None) -> None:
         self._mapping = HTTPMapping() if mapping is None else mapping

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from restsock.gateway._errors import CallFailed
 
@@ -78,9 +79,10 @@ class Source:
     def refuse(self, why: str) -> CallFailed:
         """The error for a message whose value cannot be used; it shows no value."""
         pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in self._keys)
-        where = (
-            {"in": self._root, "pointer": pointer} if self._root == "body" else {"in": self._text}
-        )
+        if self._root == "body":
+            where = {"in": "body", "pointer": "#" + quote(pointer)}
+        else:
+            where = {"in": self._text, "pointer": "#"}
         return CallFailed(
             422, f"{self._text} {why}", members={"errors": [{**where, "detail": why}]}
         )
