@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import trio
 
 from restsock import Principal
 from restsock.connection import Peer, fields_of
-from restsock.gateway import Message, Session
+from restsock.gateway import Backend, Delivery, Message, Session
 from restsock.protocol import RequestHead
 from restsock.websockets import Request
 
-__all__ = ["Client", "client", "message"]
+__all__ = ["Client", "client", "message", "running"]
 
 
 class Client(Session):
@@ -23,7 +23,7 @@ class Client(Session):
 
     Attributes:
         sent: what it was sent without being asked for.
-        closed: the codes and reasons that it was closed with.
+        closings: the codes and reasons that it was closed with.
         nursery: its tasks.
     """
 
@@ -44,22 +44,33 @@ class Client(Session):
         self.connected_at = 0.0
         self.metadata = {"site": "ulm"}
         self.stash = {}
-        self.groups = set()
         self.sent: list[Any] = []
-        self.closed: list[tuple[int, str]] = []
+        self.closings: list[tuple[int, str]] = []
         self.close_code: int | None = None
         self.close_reason = ""
         self.nursery = nursery
+
+    async def send(self, body: Any) -> Delivery:
+        self.sent.append(body)
+        return Delivery.SENT
+
+    def send_nowait(self, body: Any) -> Delivery:
+        self.sent.append(body)
+        return Delivery.SENT
+
+    @property
+    def ended_with(self) -> tuple[int, str]:
+        return self.close_code or 1006, self.close_reason
 
     def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         assert self.nursery is not None
         self.nursery.start_soon(function, *args)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        self.closed.append((code, reason))
-        self.end(code, reason)
+        self.closings.append((code, reason))
+        self.end_with(code, reason)
 
-    def end(self, code: int, reason: str = "") -> None:
+    def end_with(self, code: int, reason: str = "") -> None:
         """It has ended, by whichever side."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
@@ -74,7 +85,7 @@ async def client(id: str = "s1", **options: Any) -> AsyncIterator[Client]:
         session = Client(id, **options)
         await outer.start(_live, session)
         yield session
-        session.end(1000)
+        session.end_with(1000)
 
 
 async def _live(
@@ -83,6 +94,23 @@ async def _live(
     async with trio.open_nursery() as session.nursery:
         session.nursery.start_soon(trio.sleep_forever)
         task_status.started()
+
+
+@asynccontextmanager
+async def running(backend: Backend, peers: Any = None) -> AsyncIterator[None]:
+    """Binds and runs a backend with all that it is made of, as a gateway does."""
+    async with AsyncExitStack() as stack:
+        for part in [*_parts(backend)]:
+            part.bind(peers, None)
+            await stack.enter_async_context(part.running())
+        yield
+
+
+def _parts(backend: Backend) -> Iterator[Backend]:
+    for part in backend.parts():
+        assert isinstance(part, Backend)
+        yield from _parts(part)
+    yield backend
 
 
 def message(body: Any = None, key: str = "", **attributes: Any) -> Message:

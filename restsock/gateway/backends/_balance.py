@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +18,8 @@ from restsock.gateway._message import Message, Reply
 from ._http_backend import HTTPBackend
 
 if TYPE_CHECKING:
-    import asyncio
-
     from restsock.connection import Response
-    from restsock.gateway._backend import Peers
+    from restsock.gateway._backend import Part
 
     from ._http_mapping import HTTPRequest
 
@@ -143,18 +140,9 @@ class Balance(Backend):
             raise ValueError("no backend would be in use")
         found[0].weight = weight
 
-    def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
-        for member in self._members:
-            member.backend.bind(peers, loop)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Runs all of them."""
-        async with AsyncExitStack() as stack:
-            for member in self._members:
-                await stack.enter_async_context(member.backend.running())
-            yield
+    def parts(self) -> Iterable[Part]:
+        """See `Backend.parts`."""
+        return tuple(member.backend for member in self._members)
 
     async def call(self, message: Message) -> Reply:
         """See `Backend.call`.

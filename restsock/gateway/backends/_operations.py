@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,10 +27,8 @@ from ._http_mapping import HTTPMapping, HTTPRequest
 from ._peer import Peer
 
 if TYPE_CHECKING:
-    import asyncio
-
     from restsock.connection import Response
-    from restsock.gateway._backend import Peers
+    from restsock.gateway._backend import Part
     from restsock.gateway._message import Message, Reply
     from restsock.openapi import Arguments, PreparedCall, SpecLike
 
@@ -166,16 +163,9 @@ class Operations(Backend):
             deprecated=bool(operation.get("deprecated", False)),
         )
 
-    def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
-        self._to.bind(peers, loop)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Runs what is called."""
-        inner: AbstractAsyncContextManager[None] = self._to.running()
-        async with inner:
-            yield
+    def parts(self) -> Iterable[Part]:
+        """See `Backend.parts`."""
+        return (self._to,)
 
     async def call(self, message: Message) -> Reply:
         """See `Backend.call`.

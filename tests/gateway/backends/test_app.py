@@ -54,8 +54,8 @@ async def pets(request: Request) -> Response:
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi", "function"])
 async def test_an_app_of_each_kind_answers(kind: str) -> None:
-    app = {"wsgi": make_app, "asgi": lambda: make_fastapi()[0], "function": lambda: pets}[kind]()
-    backend = App(app, PET)
+    apps = {"wsgi": make_app(), "asgi": make_fastapi()[0], "function": pets}
+    backend = App(apps[kind], PET)
     async with backend.running():
         reply = await backend.call(message({"id": 7}))
     assert reply.status == 200

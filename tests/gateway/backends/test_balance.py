@@ -12,7 +12,7 @@ import trio
 
 import restsock
 from restsock.gateway import HTTP, Backend, Balance, CallFailed, FunctionBackend, Message, Reply
-from tests.gateway.stand_in import message
+from tests.gateway.stand_in import message, running
 
 
 class Part(Backend):
@@ -189,12 +189,11 @@ async def test_a_failure_of_the_client_is_none_of_the_backend() -> None:
     assert balance.members[0].failures == 0
 
 
-async def test_all_of_them_run_and_are_bound() -> None:
+async def test_all_of_them_run() -> None:
     parts = [Part("a"), Part("b")]
     balance = Balance([Balance(parts), FunctionBackend(lambda _: 1)])
-    async with balance.running():
+    async with running(balance):
         assert [part.running_now for part in parts] == [1, 1]
-        balance.bind(None, None)  # type: ignore[arg-type]
     assert [part.running_now for part in parts] == [0, 0]
     assert not balance.speaks_http
     assert Balance([Balance([HTTP("http://127.0.0.1:1")])]).speaks_http

@@ -29,8 +29,8 @@ from restsock.gateway import (
 )
 from restsock.openapi import allow
 from tests.gateway.backends.servers import waitress
-from tests.gateway.stand_in import Client, message
-from tests.openapi.documents import JSON_PET, document, parameter
+from tests.gateway.stand_in import Client, message, running
+from tests.openapi.documents import JSON_PET, document, operation, parameter
 
 ID = {"type": "integer", "minimum": 1}
 PATHS: dict[str, Any] = {
@@ -90,7 +90,7 @@ class Seen:
 @asynccontextmanager
 async def operations(seen: Seen, **options: Any) -> AsyncIterator[Operations]:
     backend = Operations(SPEC, App(seen), **options)
-    async with backend.running():
+    async with running(backend):
         yield backend
 
 
@@ -223,10 +223,9 @@ async def test_the_operations_of_a_peer_over_a_real_listener(tmp_path: Path) -> 
     ):
         rules = [allow("ann", "edge-*", "listPets")]
         backend = Operations(path, Peer(name_from="{metadata[peer]}"), rules=rules)
-        backend.bind(server, None)
         session = Client(principal=Principal("ann"))
         session.metadata["peer"] = "edge-1"
-        async with backend.running():
+        async with running(backend, server):
             await call(backend, "listPets", session=session)
             assert seen.requests[-1].target == "/v1/pets"
             session.metadata["peer"] = "vault"
@@ -238,10 +237,10 @@ async def test_a_balance_of_servers_is_called_in_the_same_way() -> None:
     with waitress() as url:
         mapping = HTTPMapping(fields={"Authorization": "Bearer of the gateway"})
         balance = Balance([HTTP("http://127.0.0.1:1"), HTTP(url, mapping)], failures=1)
-        paths = {"/pets/{id}": {"get": {"operationId": "pet", "responses": {"200": {"description": "it"}},
-                 "parameters": [parameter("path", "id", ID)]}}}  # fmt: skip
+        get = operation(operationId="pet", parameters=[parameter("path", "id", ID)])
+        paths = {"/pets/{id}": {"get": get}}
         backend = Operations(document(paths, servers=[{"url": "/x"}]), balance, base_path="")
-        async with backend.running():
+        async with running(backend):
             for _ in range(4):
                 assert (await call(backend, "pet", {"id": 7})).body["id"] == 7
             assert (await call(backend, "pet", {"id": 404})).status == 404
