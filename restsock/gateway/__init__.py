@@ -59,8 +59,10 @@ from .backends import (
     HTTPBackend,
     HTTPMapping,
     HTTPRequest,
+    JSONIds,
     Peer,
     Source,
+    WebSocket,
 )
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
 
@@ -95,6 +97,7 @@ __all__ = [
     "HTTPDialect",
     "HTTPMapping",
     "HTTPRequest",
+    "JSONIds",
     "Message",
     "Middleware",
     "OperationContract",
@@ -109,6 +112,7 @@ __all__ = [
     "SessionGroups",
     "Sessions",
     "Source",
+    "WebSocket",
     "as_backend",
     "chain",
     "problem",

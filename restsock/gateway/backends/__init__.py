@@ -5,6 +5,8 @@ and share how a message becomes a request (`HTTPMapping`).
 
 - `_template`: parts of a message, in paths and names. `_http_mapping`: messages as requests.
 - `_operations`: messages as calls of an OpenAPI document. `_balance`: one of several.
+- `_websocket`: another WebSocket. `_json_ids`: how its answers are known; `_link`: one of them.
+- `_waiting`: calls whose answers come by another way.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
 
@@ -18,8 +20,10 @@ from ._balance import Balance, BalanceMember
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPMapping, HTTPRequest
+from ._json_ids import JSONIds
 from ._peer import Peer
 from ._template import Source
+from ._websocket import WebSocket
 
 if TYPE_CHECKING:
     from ._operations import OperationContract as OperationContract
@@ -36,10 +40,12 @@ __all__ = [
     "HTTPBackend",
     "HTTPMapping",
     "HTTPRequest",
+    "JSONIds",
     "OperationContract",
     "Operations",
     "Peer",
     "Source",
+    "WebSocket",
 ]
 
 
