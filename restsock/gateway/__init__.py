@@ -61,19 +61,25 @@ from .backends import (
     HTTPRequest,
     JSONIds,
     Peer,
+    Queue,
+    QueueMessage,
     Source,
     WebSocket,
 )
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
 
 if TYPE_CHECKING:
+    from .backends import NATS as NATS
     from .backends import OperationContract as OperationContract
     from .backends import Operations as Operations
+    from .backends import RabbitMQ as RabbitMQ
+    from .backends import RedisStreams as RedisStreams
 
 __all__ = [
     "DUPLICATE_ID",
     "HTTP",
     "JSONRPC",
+    "NATS",
     "NO_ROUTE",
     "Action",
     "Answers",
@@ -105,7 +111,11 @@ __all__ = [
     "Peer",
     "Peers",
     "Pipe",
+    "Queue",
+    "QueueMessage",
+    "RabbitMQ",
     "RawDialect",
+    "RedisStreams",
     "Reply",
     "Router",
     "Session",

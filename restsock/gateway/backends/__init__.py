@@ -7,6 +7,8 @@ and share how a message becomes a request (`HTTPMapping`).
 - `_operations`: messages as calls of an OpenAPI document. `_balance`: one of several.
 - `_websocket`: another WebSocket. `_json_ids`: how its answers are known; `_link`: one of them.
 - `_waiting`: calls whose answers come by another way.
+- `_queue`: a queue of the program. `_broker`: one with its broker, `_rabbitmq`, `_redis_streams`.
+- `_nats`: a subject of NATS. `_payload`: bodies and fields, for all of these.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
 
@@ -22,18 +24,29 @@ from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPMapping, HTTPRequest
 from ._json_ids import JSONIds
 from ._peer import Peer
+from ._queue import Queue, QueueMessage
 from ._template import Source
 from ._websocket import WebSocket
 
 if TYPE_CHECKING:
+    from ._nats import NATS as NATS
     from ._operations import OperationContract as OperationContract
     from ._operations import Operations as Operations
+    from ._rabbitmq import RabbitMQ as RabbitMQ
+    from ._redis_streams import RedisStreams as RedisStreams
 
 # What takes a while to load, or needs an extra: at its first use.
-_LATER = {"OperationContract": "_operations", "Operations": "_operations"}
+_LATER = {
+    "NATS": "_nats",
+    "OperationContract": "_operations",
+    "Operations": "_operations",
+    "RabbitMQ": "_rabbitmq",
+    "RedisStreams": "_redis_streams",
+}
 
 __all__ = [
     "HTTP",
+    "NATS",
     "App",
     "Balance",
     "BalanceMember",
@@ -44,6 +57,10 @@ __all__ = [
     "OperationContract",
     "Operations",
     "Peer",
+    "Queue",
+    "QueueMessage",
+    "RabbitMQ",
+    "RedisStreams",
     "Source",
     "WebSocket",
 ]

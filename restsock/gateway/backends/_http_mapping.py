@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -13,12 +12,12 @@ from urllib.parse import quote
 import trio
 
 from restsock._field_names import NOT_IN_TRAILERS, is_plain_name
-from restsock._strict_json import NotJSON, read_json
 from restsock.apps import BadTargetError, check_path, say_who
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
 from restsock.protocol import TOKEN, VALUE
 
+from ._payload import decode, encode, is_json
 from ._template import Source, Template, text_of
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ _REPLY_HEADERS = (
 )
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 _TARGET = re.compile(r"/[!-~]*")
-_JSON = re.compile(r"(?:application|text)/json|[^/;\s]+/[^/;\s]+\+json")
 _CHARSET = re.compile(r'charset="?([A-Za-z0-9_.:-]{1,40})"?', re.IGNORECASE)
 
 
@@ -208,16 +206,7 @@ class HTTPMapping:
     def _encoded(self, value: Any, fields: dict[str, str]) -> bytes:
         if value is None:
             return b""
-        if isinstance(value, bytes):
-            body, kind = value, "application/octet-stream"
-        elif isinstance(value, str):
-            body, kind = value.encode("utf-8", "surrogatepass"), "text/plain; charset=utf-8"
-        else:
-            try:
-                text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-            except (TypeError, ValueError, RecursionError):
-                raise CallFailed(422, "the body is not one of JSON") from None
-            body, kind = text.encode("ascii"), "application/json"
+        body, kind = encode(value)
         if self.content_type is not None:
             fields["content-type"] = self.content_type
         else:
@@ -289,11 +278,8 @@ def _decoded(response: Response) -> Any:
         return None
     kind = (response.header("content-type") or "").strip()
     essence = kind.partition(";")[0].strip().lower()
-    if _JSON.fullmatch(essence):
-        try:
-            return read_json(body)
-        except NotJSON as exc:
-            raise CallFailed(502, f"an answer that {exc}", may_have_run=True) from None
+    if is_json(essence):
+        return decode(body, essence)
     if essence.startswith("text/"):
         found = _CHARSET.search(kind)
         try:
