@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import random
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from restsock._options import Backoff, positive
+from restsock._options import positive
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NATS"]
 
-_log = logging.getLogger("restsock.gateway")
-
-_AGAIN = Backoff(initial=0.5, cap=10)
+_FOR_EVER = 1e9
 # What services of NATS say of a failure (its ADR-32).
 _ERROR_CODE = "nats-service-error-code"
 
@@ -79,7 +76,8 @@ class NATS(Backend):
         if isinstance(nats, Nats) and options is not None:
             raise TypeError("options are of the Nats that is given")
         self._servers = nats
-        self._options = options
+        # It is waited for by each call, and not by the gateway.
+        self._options = replace(options or NatsOptions(), ready_timeout=_FOR_EVER)
         self.timeout = timeout
         positive(self, "timeout")
         self._telling = Telling(headers, tell or {}, DEADLINE)
@@ -105,20 +103,13 @@ class NATS(Backend):
 
     async def _keep(self) -> None:
         assert not isinstance(self._servers, Nats)
-        failed = 0
-        while True:
-            try:
-                async with Nats(self._servers, options=self._options) as self._nats:
-                    failed = 0
-                    self._changed.set()
-                    await trio.sleep_forever()
-            except BrokerUnavailable as exc:
-                failed += 1
-                _log.warning("%s", exc)
-            finally:
-                self._nats = None
-                self._changed = trio.Event()
-            await trio.sleep(_AGAIN.delay(failed, random.random()))  # noqa: S311  # not a secret
+        try:
+            async with Nats(self._servers, options=self._options) as self._nats:
+                self._changed.set()
+                await trio.sleep_forever()
+        finally:
+            self._nats = None
+            self._changed = trio.Event()
 
     async def call(self, message: Message) -> Reply:
         """See `Backend.call`. If cancelled, its answer is dropped.
