@@ -52,6 +52,7 @@ from ._session_groups import SessionGroups
 from ._sessions import Sessions
 from ._statistics import ChannelStatistics, GatewayStatistics
 from .backends import (
+    GRIP,
     HTTP,
     App,
     Balance,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DUPLICATE_ID",
+    "GRIP",
     "HTTP",
     "JSONRPC",
     "NATS",

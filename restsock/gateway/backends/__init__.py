@@ -9,6 +9,7 @@ and share how a message becomes a request (`HTTPMapping`).
 - `_waiting`: calls whose answers come by another way.
 - `_queue`: a queue of the program. `_broker`: one with its broker, `_rabbitmq`, `_redis_streams`.
 - `_nats`: a subject of NATS. `_payload`: bodies and fields, for all of these.
+- `_grip`: a backend of Pushpin. `_grip_session`: one client of it; `_websocket_events`: its bytes.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._app import App
 from ._balance import Balance, BalanceMember
+from ._grip import GRIP
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPMapping, HTTPRequest
@@ -45,6 +47,7 @@ _LATER = {
 }
 
 __all__ = [
+    "GRIP",
     "HTTP",
     "NATS",
     "App",
