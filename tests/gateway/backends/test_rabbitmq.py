@@ -39,7 +39,7 @@ def worker(server: RabbitServer, queue: str) -> Iterator[list[Any]]:
         seen.append(asked)
         if b"hold" in asked.body:
             return
-        headers = {"status": 404} if b"fail" in asked.body else {}
+        headers: Any = {"status": 404} if b"fail" in asked.body else {}
         made = aio_pika.Message(
             asked.body,
             correlation_id=asked.correlation_id,

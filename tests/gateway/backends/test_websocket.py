@@ -32,7 +32,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.sockets: list[ServerWebSocket] = []
-        self.held: dict[str, Any] = {}
+        self.held: dict[int, Any] = {}
 
     async def serve(self, websocket: ServerWebSocket) -> None:
         self.sockets.append(websocket)
