@@ -10,8 +10,9 @@ import pytest
 import trio
 
 import restsock
-from restsock.connection import Request, Response
+from restsock.connection import Exchange, Request, Response
 from restsock.gateway import CallFailed, HTTPMapping, Message, Peer, reply_to_failure
+from restsock.protocol import ResetCode
 from tests.gateway.stand_in import message
 from tests.messaging.dialects.peers import until
 
@@ -136,6 +137,62 @@ async def test_what_one_peer_refuses_goes_to_another_one_of_the_name() -> None:
                 assert reply.body == "free /"
                 go_on.set()
     assert runs == ["busy", "free"]
+
+
+class Refuses:
+    """A handler that begins with nothing, as one that is going away."""
+
+    def __init__(self, runs: list[str]) -> None:
+        self._runs = runs
+
+    def handle(self, exchange: Exchange) -> None:
+        self._runs.append("refused")
+        exchange.reset(ResetCode.REFUSED, "going away")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_a_refused_post_is_sent_again_whatever_its_size(size: int) -> None:
+    runs: list[str] = []
+
+    async def buys(request: Request) -> Response:
+        runs.append("bought")
+        return Response(200, {"Content-Type": "text/plain"}, str(len(await request.read())))
+
+    async with listener(names="share") as (server, url):
+        async with restsock.connect(url, name="edge-1", app=Refuses(runs)):
+            backend = peer(server, "edge-1")
+            answers: list[Any] = []
+
+            async def call() -> None:
+                answers.append((await backend.call(message("x" * size))).body)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await until(lambda: len(runs) >= 2)  # again, at the only one that there is
+                async with restsock.connect(url, name="edge-1", app=buys):
+                    await until(lambda: answers)
+    assert answers == [str(size)]
+    assert runs.count("bought") == 1
+    assert "refused" in runs
+
+
+async def test_what_is_refused_for_as_long_as_it_may_take_has_not_run() -> None:
+    runs: list[str] = []
+    async with (
+        listener() as (server, url),
+        restsock.connect(url, name="edge-1", app=Refuses(runs)),
+    ):
+        asked = message("x")
+        with trio.fail_after(10), pytest.raises(restsock.RestsockError) as caught:
+            await peer(server, "edge-1", wait=0.3).call(asked)
+    reply = reply_to_failure(asked, caught.value)
+    assert reply.status in (502, 503)
+    assert reply.body["may_have_run"] is False
+    assert len(runs) > 1
 
 
 async def test_what_may_have_run_is_not_sent_again() -> None:
