@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from restsock.apps import AsyncioThread
+    from restsock.gateway._message import Message
 
     from ._template import Template
 
@@ -114,13 +115,20 @@ class Broker(Queue):
                     await self._over.wait()
         ended.set()
 
-    async def _publish_there(self, made: QueueMessage) -> None:
-        where = self._where.fill(made.message)  # before anything else: it may be wrong
-        with trio.move_on_after(min(_WAIT, made.seconds * 0.9)):
+    async def _get_ready(self, message: Message, deadline: float) -> None:
+        self._where.fill(message)  # before anything else: it may be wrong
+        with trio.move_on_at(min(trio.current_time() + _WAIT, deadline)):
             await self._ready.wait()
+        self._check_ready()
+
+    def _check_ready(self) -> AsyncioThread:
         if self._thread is None or not self._ready.is_set():
             raise CallFailed(503, "what this goes to is not connected", retry_after=1)
-        await self._thread.run(self._put, made, where)
+        return self._thread
+
+    async def _publish_there(self, made: QueueMessage) -> None:
+        thread = self._check_ready()
+        await thread.run(self._put, made, self._where.fill(made.message))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._where.text!r})"

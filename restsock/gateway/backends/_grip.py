@@ -152,7 +152,10 @@ class GRIP(Backend):
             raise Refused(status, "You may not open this WebSocket.") from exc
 
     async def disconnect(self, session: Session, code: int, reason: str) -> None:
-        """Tells the backend that a client has left: for `Channel(on_disconnect=...)`."""
+        """Tells the backend that a client has left: for `Channel(on_disconnect=...)`.
+
+        Raises no error: if the backend cannot be told, the log is.
+        """
         state = self._sessions.get(session.id)
         if state is not None:
             await self._say_goodbye(state, code, reason)

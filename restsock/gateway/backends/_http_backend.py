@@ -46,7 +46,12 @@ class HTTPBackend(Backend):
             raise TypeError(f"mapping is an HTTPMapping, not {type(mapping).__name__}")
 
     async def call(self, message: Message) -> Reply:
-        """See `Backend.call`."""
+        """See `Backend.call`.
+
+        Raises:
+            CallFailed: There is no answer, or the message is no request.
+            RestsockError: Likewise.
+        """
         response = await self.exchange(message, self._mapping.request_of(message))
         return self._mapping.reply_to(message, response)
 

@@ -91,7 +91,7 @@ class Peer(HTTPBackend):
         return self._name
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
+        """See `Backend.bind`. Raises nothing."""
         self._peers = peers
 
     def name_for(self, message: Message) -> str:

@@ -118,7 +118,7 @@ class Queue(Backend):
         return self._waiting.late
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
+        """See `Backend.bind`. Raises nothing."""
         self._loop = loop
 
     @asynccontextmanager
@@ -184,6 +184,7 @@ class Queue(Backend):
             raise CallFailed(504, "no answer in time")
         body, kind = encode(message.body)
         headers = self._telling.fields(message.replace(deadline=deadline))
+        await self._get_ready(message, deadline)
         made = QueueMessage("", message.key, body, kind, headers, deadline - now, message)
         if not (self._answers and message.answered):
             await self._send(made, deadline)
@@ -191,6 +192,9 @@ class Queue(Backend):
         with self._waiting.call() as call:
             await self._send(replace(made, id=call.id), deadline)
             return await call.wait(deadline)
+
+    async def _get_ready(self, message: Message, deadline: float) -> None:
+        """Waits until something can be published; raises `CallFailed` if it cannot."""
 
     async def _send(self, made: QueueMessage, deadline: float) -> None:
         try:

@@ -184,7 +184,7 @@ class WebSocket(Backend):
         return sum(link.waiting.late for link in links)
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
-        """See `Backend.bind`."""
+        """See `Backend.bind`. Raises nothing."""
         for _, dialer in self._pool:
             dialer.asyncio_loop = loop
 

@@ -111,10 +111,10 @@ class RabbitServer(Server):
 
     def kill(self) -> None:
         # The script is a shell whose child is the broker.
-        assert self.process is not None
-        pid = (self.folder / "pid").read_text("ascii").strip()
-        os.kill(int(pid), 9)
-        self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            pid = (self.folder / "pid").read_text("ascii").strip()
+            os.kill(int(pid), 9)
+            self.process.wait()
 
     def end(self) -> None:
         self.kill()

@@ -14,6 +14,7 @@ import trio
 
 from restsock.auth import Basic
 from restsock.gateway import CallFailed, RabbitMQ
+from restsock.testing import FaultyProxy
 from tests.gateway.backends.brokers import RabbitServer, rabbit_server
 from tests.gateway.stand_in import message, running
 from tests.messaging.dialects.peers import until
@@ -103,31 +104,32 @@ async def test_where_there_is_no_queue_nothing_has_run(server: RabbitServer) -> 
             assert caught.value.status == 422
 
 
-async def test_a_broker_that_dies_is_an_answer_and_comes_back(server: RabbitServer) -> None:
-    backend = RabbitMQ("calls-{key}", server.url)
-    errors: list[CallFailed] = []
+async def test_a_connection_that_is_lost_is_an_answer_and_made_again(server: RabbitServer) -> None:
+    async with FaultyProxy("127.0.0.1", server.port) as proxy:
+        backend = RabbitMQ("calls-{key}", f"amqp://127.0.0.1:{proxy.port}/")
+        errors: list[CallFailed] = []
 
-    async def call() -> None:
-        with pytest.raises(CallFailed) as caught:
-            await backend.call(message({"hold": 1}, "buy"))
-        errors.append(caught.value)
+        async def call() -> None:
+            with pytest.raises(CallFailed) as caught:
+                await backend.call(message({"hold": 1}, "buy"))
+            errors.append(caught.value)
 
-    async with running(backend):
-        await until(lambda: backend.connected)
-        async with trio.open_nursery() as nursery:
-            with worker(server, "calls-buy") as seen:
-                nursery.start_soon(call)
-                await until(lambda: seen)
-            await trio.to_thread.run_sync(server.kill)
-        assert errors[0].may_have_run
-        await until(lambda: not backend.connected)
-        with pytest.raises(CallFailed) as caught:
-            await backend.call(message({}, "buy", within=0.1))
-        assert (caught.value.status, caught.value.may_have_run) == (503, False)
-        await trio.to_thread.run_sync(server.start)
-        await until(lambda: backend.connected)
-        with worker(server, "calls-buy"):
-            assert (await backend.call(message({"a": 2}, "buy"))).body == {"a": 2}
+        with worker(server, "calls-buy") as seen:
+            async with running(backend):
+                await until(lambda: backend.connected)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(call)
+                    await until(lambda: seen)
+                    await proxy.refuse()
+                    await proxy.cut()
+                assert errors[0].may_have_run
+                await until(lambda: not backend.connected)
+                with pytest.raises(CallFailed) as caught:
+                    await backend.call(message({}, "buy", within=0.1))
+                assert (caught.value.status, caught.value.may_have_run) == (503, False)
+                await proxy.accept()
+                await until(lambda: backend.connected)
+                assert (await backend.call(message({"a": 2}, "buy"))).body == {"a": 2}
 
 
 def test_what_is_wrong_is_said_at_once() -> None:
