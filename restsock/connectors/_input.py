@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock.messaging import AskFailed, MessageStream
+from restsock._exceptions import RequestTimeout
+from restsock.messaging import AskFailed, AskTimeout, MessageStream
 from restsock.messaging.bridge import publish_to
 
 from ._carrier import Carrier
@@ -103,9 +104,15 @@ def _asks(nats: Nats, subject: str, timeout: float) -> Callable[[Request], Await
 
     async def ask(request: Request) -> Any:
         asked = {"method": request.method, "params": request.params}
-        answer = await nats.ask(subject, json.dumps(asked).encode(), timeout=timeout)
+        body = json.dumps(asked).encode()
         try:
-            found = json.loads(answer)
+            answer = await nats.request(subject, body, timeout=timeout)
+        except RequestTimeout as exc:
+            raise AskTimeout(f"no answer on {subject!r} within {timeout:g} s") from exc
+        if answer is None:
+            raise AskFailed(f"nobody answers on {subject!r}")
+        try:
+            found = json.loads(answer.body)
         except (ValueError, RecursionError):
             raise AskFailed("an answer of NATS that is not JSON") from None
         if not isinstance(found, dict):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import nats.errors
 import nats.js.errors
 import trio
 
+from restsock._exceptions import RequestTimeout
 from restsock.apps import asyncio_thread
 from restsock.connection import check_trio, failure_of
-from restsock.messaging._errors import AskFailed, AskTimeout, BrokerUnavailable, MessagingClosed
+from restsock.messaging._errors import BrokerUnavailable, MessagingClosed, PublishFailed
 
 from ._link import Keeper, Link, LinkLost
 from ._options import NatsOptions, check_name, check_servers, check_subject
@@ -27,11 +28,23 @@ if TYPE_CHECKING:
 
     from restsock.apps import AsyncioThread
 
-__all__ = ["Nats"]
+__all__ = ["Nats", "NatsReply"]
 
 T = TypeVar("T")
 
 _GRACE = 3.0
+
+
+class NatsReply(NamedTuple):
+    """The answer to a request.
+
+    Attributes:
+        body: the message.
+        headers: text by name.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class Nats:
@@ -214,6 +227,61 @@ class Nats:
             raise ValueError(f"window is 1 or more, not {window!r}")
         return CoreSubscriber(self, subject, queue, window)
 
+    async def request(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float,
+    ) -> NatsReply | None:
+        """Publishes a message, and waits for the answer of whoever has subscribed to the subject.
+
+        It waits for a connection, too. If cancelled, the answer is dropped. It is published once.
+
+        Args:
+            subject: where to, without wildcards.
+            body: the message.
+            headers: text by name.
+            timeout: seconds for all of it.
+
+        Returns:
+            The answer; `None` if nobody has subscribed, and so nothing has run.
+
+        Raises:
+            BrokerUnavailable: there was no connection in this time. Nothing was sent.
+            RequestTimeout: there was no answer in this time.
+            PublishFailed: this client may not publish there, the message is too large, or the
+                connection was lost meanwhile; `may_have_run` says whether it may have been sent.
+            MessagingClosed: it is not open.
+        """
+        found: NatsReply | None = await self.call(
+            self._request, subject, body, dict(headers or {}), timeout
+        )
+        return found
+
+    async def _request(
+        self, subject: str, body: bytes, headers: dict[str, str], timeout: float
+    ) -> NatsReply | None:
+        """On asyncio."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + timeout
+        while True:
+            try:
+                link = await asyncio.wait_for(self.link(), max(0.0, end - clock()))
+            except asyncio.TimeoutError as exc:
+                raise BrokerUnavailable("no connection to NATS in time") from exc
+            try:
+                answer = await link.request(subject, body, headers, max(0.0, end - clock()))
+            except LinkLost as exc:
+                if exc.sent:
+                    raise PublishFailed("the connection to NATS was lost") from exc
+                await asyncio.sleep(0)  # the next connection, as nothing has left on this one
+                continue
+            except asyncio.TimeoutError as exc:
+                raise RequestTimeout(f"no answer within {timeout} s", phase="head") from exc
+            return None if answer is None else NatsReply(answer.data, answer.headers or {})
+
     async def run(self, function: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         """Awaits a function on asyncio, with the client of nats-py that is connected now.
 
@@ -231,38 +299,6 @@ class Nats:
 
         result: T = await self.call(call)
         return result
-
-    async def ask(self, subject: str, body: bytes, *, timeout: float = 5.0) -> bytes:
-        """Publishes a request to a subject, and waits for the answer. If cancelled, it is dropped.
-
-        Args:
-            subject: without wildcards.
-            body: of the request.
-            timeout: seconds, with those for which there is no connection.
-
-        Raises:
-            AskTimeout: there was no answer in time.
-            AskFailed: nobody is there to answer, or the connection was lost.
-            PublishFailed: NATS does not take the request.
-            MessagingClosed: it is not open.
-        """
-
-        async def call() -> bytes | None:
-            return await (await self.link()).request(subject, body, None, timeout)
-
-        answer: bytes | None = None
-        with trio.move_on_after(timeout) as scope:
-            try:
-                answer = await self.call(call)
-            except LinkLost:
-                raise AskFailed("the connection to NATS was lost") from None
-            except asyncio.TimeoutError:
-                raise AskTimeout(f"no answer on {subject!r} within {timeout} s") from None
-        if scope.cancelled_caught:
-            raise AskTimeout(f"no answer on {subject!r} within {timeout} s")
-        if answer is None:
-            raise AskFailed(f"nobody answers on {subject!r}")
-        return answer
 
     async def stream_of(self, subject: str) -> str | None:
         """The name of a stream of JetStream that has a subject; `None` if there is none.

@@ -97,7 +97,7 @@ class JetStreamPublisher(_Publisher):
         answer = await link.request(subject, body, headers, self._owner.options.ack_timeout)
         if answer is None:
             raise PublishFailed(f"no stream of JetStream has the subject {subject!r}")
-        read_pub_ack(answer)
+        read_pub_ack(answer.data)
 
 
 class CorePublisher(_Publisher):
