@@ -181,7 +181,7 @@ class Message:
             raise RuntimeError("transact is for the only required handler of a channel")
         self._said = True  # nobody else may say anything meanwhile
         try:
-            result = await self.session.transact(self._delivery, work)
+            result = await self.session.transact_message(self._delivery, work)
         except BaseException:
             self._said = False
             raise

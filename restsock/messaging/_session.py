@@ -296,7 +296,7 @@ class Session:
         """
         await self._owner.reply(self, reply_to, body, channel, headers)
 
-    async def transact(self, delivery: Delivery, work: Callable[[Transaction], T]) -> T:
+    async def transact_message(self, delivery: Delivery, work: Callable[[Transaction], T]) -> T:
         """Handles a message in a transaction of the store; see `Message.transact`.
 
         Raises:

@@ -418,7 +418,7 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio(api: API) -> None
     for_carriers = {"attach", "unavailable", "note_listening", "note_dialing", "note_gave_up"}
     for_carriers |= {"note_error", "receive", "writable", "detach", "ready", "call_soon", "durable"}
     for_carriers |= {"working", "reply", "send_each", "send_content", "put_back", "give_out"}
-    for_carriers |= {"changed", "wait_until"}
+    for_carriers |= {"changed", "wait_until", "transact_message"}
     kinds = "Messaging Channel Message MessageStream Receipt Session Sessions"
     for kind in kinds.split():
         ours, theirs = getattr(module, kind), getattr(restsock.messaging, kind)
