@@ -11,7 +11,6 @@ Its bytes are those of an exchange that was upgraded, or of a stream that was di
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,8 @@ from restsock.protocol import (
 from ._close import printable
 from ._mask_keys import mask_key
 from ._messages import Fields
-from ._send_queue import OVERHEAD, SendQueue
+from ._receive_queue import ReceiveQueue
+from ._send_queue import SendQueue
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -123,9 +123,7 @@ class OpenWebSocket(Fields):
         self._peer = peer
         self._close_timeout = close_timeout
         # In.
-        self._messages: deque[str | bytes] = deque()
-        self._unread = 0  # bytes of these messages
-        self._buffer = buffer
+        self._received = ReceiveQueue(buffer)
         # Out.
         self._queue = SendQueue(max_queue, max_queue_bytes)
         self._writing = False
@@ -291,20 +289,18 @@ class OpenWebSocket(Fields):
                 this side, what was not received by then is dropped.
         """
         await anyio.lowlevel.checkpoint()
-        while not self._messages:
+        while not self._received:
             error = self.closed_error
             if error is not None:
                 raise error.with_traceback(None)
             await self._changed.wait()
-        message = self._messages.popleft()
-        self._unread -= len(message) + OVERHEAD
+        message = self._received.pop()
         self._tell()
         return message
 
     def put_back(self, message: str | bytes) -> None:
         """Puts back a message that was received: it is the next one. On the loop."""
-        self._messages.appendleft(message)
-        self._unread += len(message) + OVERHEAD
+        self._received.put_back(message)
         self._tell()
 
     def __aiter__(self) -> Self:
@@ -326,12 +322,12 @@ class OpenWebSocket(Fields):
     @property
     def unread(self) -> int:
         """Messages that have come and wait to be received."""
-        return len(self._messages)
+        return len(self._received)
 
     @property
     def reading_paused(self) -> bool:
         """Whether nothing is read because too much waits to be received."""
-        return self._unread > self._buffer
+        return self._received.full
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -348,8 +344,7 @@ class OpenWebSocket(Fields):
         if self._closed is not None:
             return
         self._end(code, reason, "closed by this side")
-        self._messages.clear()
-        self._unread = 0
+        self._received.clear()
         self._farewell = (code, reason)
         if not self._queue:
             self._say_farewell()
@@ -439,7 +434,7 @@ class OpenWebSocket(Fields):
             self._end(code, "", str(exc), exc)
 
     async def _wait_until_read(self) -> None:
-        while self._unread > self._buffer:
+        while self._received.full:
             await self._changed.wait()
 
     def _take(self, data: bytes) -> bool:
@@ -462,8 +457,7 @@ class OpenWebSocket(Fields):
             if isinstance(event, (TextMessage, BinaryMessage)):
                 self.messages += 1
                 if self._closed is None and self._no_more is None:
-                    self._messages.append(event.data)
-                    self._unread += len(event.data) + OVERHEAD
+                    self._received.put(event.data)
             elif isinstance(event, Pong):
                 if self.on_pong is not None:
                     self.on_pong(event.payload)

@@ -25,7 +25,7 @@ from ._options import Delivery, MessagingOptions
 from ._owner import Authorize, Owner
 from ._session import Session
 from ._sessions import Sent, Sessions
-from ._statistics import MessagingHealth, MessagingStatistics
+from ._statistics import MessagingHealth, MessagingStatistics, statistics_of
 from ._store import MemoryStore, Store
 from ._stream import MessageStream
 from ._transaction import Transaction
@@ -358,37 +358,8 @@ class Messaging(ForeignPeers):
         Raises:
             MessagingClosed: it was not opened yet.
         """
-        engine = self._engine()
-        counters, requests = engine.counters, self._owner.requests
-        depth, capacity = engine.waiting()
-        messages, bytes = engine.outgoing()
-        return MessagingStatistics(
-            messages_received=dict(counters.received),
-            messages_published=dict(counters.published),
-            messages_sent=dict(counters.sent),
-            messages_acknowledged=dict(counters.acknowledged),
-            messages_redelivered=counters.redelivered,
-            messages_duplicate=counters.duplicate,
-            messages_dropped=dict(counters.dropped),
-            messages_dead=dict(counters.dead),
-            nacks_sent=dict(counters.nacks_sent),
-            nacks_received=counters.nacks_received,
-            connections_active=len(engine.peers),
-            connections_total=counters.attached,
-            reconnect_attempts=self._monitor.redials,
-            requests_sent=dict(requests.by_method),
-            requests_received=dict(self._methods.received),
-            replies_received=dict(counters.replies),
-            replies_late=counters.late,
-            request_timeouts=requests.timeouts,
-            request_seconds=requests.seconds(),
-            queue_depth=depth,
-            queue_capacity=capacity,
-            outbox_messages=messages,
-            outbox_bytes=bytes,
-            slow_sent=counters.slow_sent,
-            slow_received=counters.slow_received,
-            errors=dict(counters.errors),
+        return statistics_of(
+            self._engine(), self._owner.requests, self._methods.received, self._monitor.redials
         )
 
     def health(self) -> MessagingHealth:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["REQUEST_SECONDS", "MessagingHealth", "MessagingStatistics", "RequestCounters"]
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = [
+    "REQUEST_SECONDS",
+    "MessagingHealth",
+    "MessagingStatistics",
+    "RequestCounters",
+    "statistics_of",
+]
 
 REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Upper bounds of the histogram of request durations, in seconds."""
@@ -115,6 +124,50 @@ class RequestCounters:
     def seconds(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """See `MessagingStatistics.request_seconds`."""
         return {name: (tuple(counts), total) for name, (counts, total) in self._seconds.items()}
+
+
+def statistics_of(
+    engine: Engine, requests: RequestCounters, requests_received: Mapping[str, int], redials: int
+) -> MessagingStatistics:
+    """What was counted until now.
+
+    Args:
+        engine: Counts messages.
+        requests: Of this side.
+        requests_received: Of peers, by method.
+        redials: Attempts of carriers to dial again.
+    """
+    counters = engine.counters
+    depth, capacity = engine.waiting()
+    messages, bytes = engine.outgoing()
+    return MessagingStatistics(
+        messages_received=dict(counters.received),
+        messages_published=dict(counters.published),
+        messages_sent=dict(counters.sent),
+        messages_acknowledged=dict(counters.acknowledged),
+        messages_redelivered=counters.redelivered,
+        messages_duplicate=counters.duplicate,
+        messages_dropped=dict(counters.dropped),
+        messages_dead=dict(counters.dead),
+        nacks_sent=dict(counters.nacks_sent),
+        nacks_received=counters.nacks_received,
+        connections_active=len(engine.peers),
+        connections_total=counters.attached,
+        reconnect_attempts=redials,
+        requests_sent=dict(requests.by_method),
+        requests_received=dict(requests_received),
+        replies_received=dict(counters.replies),
+        replies_late=counters.late,
+        request_timeouts=requests.timeouts,
+        request_seconds=requests.seconds(),
+        queue_depth=depth,
+        queue_capacity=capacity,
+        outbox_messages=messages,
+        outbox_bytes=bytes,
+        slow_sent=counters.slow_sent,
+        slow_received=counters.slow_received,
+        errors=dict(counters.errors),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -293,7 +293,7 @@ async def test_empty_messages_are_bounded_too() -> None:
 
     async def serve(websocket: ServerWebSocket) -> None:
         await ready.wait()
-        seen.append(len(websocket._messages))
+        seen.append(websocket.unread)
 
     async with listening(Endpoint(serve)) as server, raw_client(server) as client:
         with trio.move_on_after(0.5):
