@@ -15,7 +15,7 @@ LOST = Closed(False, 1006, "lost", by_peer=True)
 
 
 def lifecycle(*, sent: bool = False, received: bool = False) -> Lifecycle:
-    websocket = SimpleNamespace(close_sent=sent, close_received=received)
+    websocket = SimpleNamespace(close_sent=sent, close_received=received, answers_close=True)
     return Lifecycle(None, cast("WebSocket", websocket), 1)
 
 
