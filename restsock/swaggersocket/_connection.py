@@ -59,11 +59,8 @@ class SwaggersocketConnection(Connection):
             notes = layer.take_turn()
         if self.closed is not None:
             return
-        for note in notes:
-            self._note("stray", note)
-        if layer.peer.problem is not None:
-            self._note("malformed", layer.peer.problem)
-            layer.peer.problem = None
+        for kind, words in notes:
+            self._note(kind, words)
         if layer.peer.broken:
             self._cut("a response was cut off")
         elif layer.hung_up:

@@ -110,7 +110,9 @@ class GoPeer:
         assert bool(second & 0x80) is not self.dialer, "masked in the wrong direction"
         key = await self._read(4) if second & 0x80 else bytes(4)
         payload = await self._read(size)
-        plain = bytes(byte ^ key[at % 4] for at, byte in enumerate(payload)) if any(key) else payload
+        plain = (
+            bytes(byte ^ key[at % 4] for at, byte in enumerate(payload)) if any(key) else payload
+        )
         return first & 0x0F, bool(first & 0x80), plain
 
     async def next_message(self) -> bytes:
@@ -204,7 +206,8 @@ class GoPeer:
         """A small response, in one message."""
         await self.send(
             f"HTTP/1.1 {status}\r\nDate: Sat, 21 Nov 2026 03:09:09 GMT\r\n"
-            f"Content-Length: {len(body)}\r\n{fields}X-Correlation-Id: {id}\r\n\r\n".encode() + body
+            f"Content-Length: {len(body)}\r\n{fields}X-Correlation-Id: {id}\r\n\r\n".encode()
+            + body
         )
 
     async def respond_flushed(self, *chunks: bytes, id: str) -> None:
@@ -226,7 +229,8 @@ def request_of(
     correlation = f"X-Correlation-Id: {id}\r\n" if id else ""
     return (
         f"{method} {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: Go-http-client/1.1\r\n"
-        f"{length}{fields}{correlation}\r\n".encode() + body
+        f"{length}{fields}{correlation}\r\n".encode()
+        + body
     )
 
 
@@ -330,7 +334,7 @@ def _accept(key: bytes) -> str:
     import base64
     import hashlib
 
-    digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()  # noqa: S324
+    digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     return base64.b64encode(digest).decode()
 
 

@@ -64,7 +64,17 @@ class SwaggersocketLayer:
     answers_close = False
 
     __slots__ = (
-        *("_begin", "_begun", "_dialer", "_handshake", "_limits", "_parts", "_text", "_to_own"),
+        *(
+            "_begin",
+            "_begun",
+            "_dialer",
+            "_failed",
+            "_handshake",
+            "_limits",
+            "_parts",
+            "_text",
+            "_to_own",
+        ),
         *("_turning", "_websocket", "events", "hung_up", "on_turn", "out", "own", "paused"),
         *("peer", "pongs"),
     )
@@ -101,6 +111,7 @@ class SwaggersocketLayer:
         self._begin = b""  # of a message that may be either
         self._begun = False  # whether it is known what the present message is
         self._to_own = False  # a response
+        self._failed = False
         self._turning = False
 
     # --- as a WebSocket -------------------------------------------------------------------
@@ -153,7 +164,7 @@ class SwaggersocketLayer:
         Raises:
             RemoteProtocolError: the peer broke the protocol. What was whole before can be read.
         """
-        if self.hung_up:
+        if self.hung_up or self._failed:
             return
         try:
             self._websocket.receive_data(data)
@@ -185,6 +196,10 @@ class SwaggersocketLayer:
                         self._parts[0] = MessagePart(left, part.end)
                         break
                 self._parts.popleft()
+        except RemoteProtocolError:
+            self._failed = True  # nothing that follows has a meaning
+            self._parts.clear()
+            raise
         finally:
             self._take_frames()
             # While a response waits for its reader, the end of the socket has to wait as well.
@@ -292,10 +307,14 @@ class SwaggersocketLayer:
             self._turning = True
             self.on_turn()
 
-    def take_turn(self) -> list[str]:
-        """What `on_turn` has told of is about to be done; returns notes for the log."""
+    def take_turn(self) -> list[tuple[str, str]]:
+        """What `on_turn` has told of is about to be done; returns kinds and words for the log."""
         self._turning = False
         self.peer.take_turn()
         self.own.freed = False
-        notes, self.own.notes = self.own.notes, []
+        notes = [("stray", words) for words in self.own.notes]
+        self.own.notes.clear()
+        if self.peer.problem is not None:
+            notes.append(("malformed", self.peer.problem))
+            self.peer.problem = None
         return notes

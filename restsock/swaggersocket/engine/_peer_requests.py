@@ -156,7 +156,9 @@ class PeerRequests(Downstream):
     def _send_head(self, head: bytes, whole: int | None) -> ResponseFraming | None:
         if int(head[9:12]) < 200:
             return None  # the peer would take it for the answer
-        return super()._send_head(_ID_FIELD.sub(b"", head) + self._id_field, whole)
+        response = super()._send_head(_ID_FIELD.sub(b"", head), whole)
+        self.out[-1] = self._id_field + b"\r\n"  # the last field, before the blank line
+        return response
 
     def _end_with(self, status: int, text: str = "", fields: bytes = b"") -> None:
         begun = self.responding
