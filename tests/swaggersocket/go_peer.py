@@ -92,7 +92,7 @@ class GoPeer:
         while len(self.received) < size:
             try:
                 data = bytes(await self.stream.receive_some(65536))
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
                 raise Gone
@@ -140,11 +140,12 @@ class GoPeer:
 
     async def wait_gone(self) -> None:
         """Reads until the other side has dropped the socket."""
-        try:
-            while True:
-                await self.next_message()
-        except Gone:
-            pass
+        async with self.stream:
+            try:
+                while True:
+                    await self.next_message()
+            except Gone:
+                pass
 
     # --- the handshake --------------------------------------------------------------------
 
@@ -307,11 +308,13 @@ class GoServer:
         self.listener = listener
         self.port = listener.socket.getsockname()[1]
         self.url = f"ws://127.0.0.1:{self.port}/"
+        self.streams: list[trio.abc.Stream] = []
 
     async def upgraded(self) -> GoPeer:
         """The next one, before the handshake."""
         with trio.fail_after(PATIENCE):
             stream = await self.listener.accept()
+        self.streams.append(stream)
         head, rest = await _head(stream)
         key = next(v for v in head.split(b"\r\n") if v.lower().startswith(b"sec-websocket-key: "))
         answer = (
@@ -341,5 +344,18 @@ def _accept(key: bytes) -> str:
 @asynccontextmanager
 async def go_server() -> AsyncIterator[GoServer]:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        yield GoServer(listener)
+    async with serving(listener) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(listener: trio.SocketListener) -> AsyncIterator[GoServer]:
+    """On these sockets; in the end all of them are dropped."""
+    server = GoServer(listener)
+    try:
+        yield server
+    finally:
+        with trio.CancelScope(shield=True):
+            await listener.aclose()
+            for stream in server.streams:
+                await trio.aclose_forcefully(stream)

@@ -259,7 +259,8 @@ class SwaggersocketLayer:
             message = self.own.take_message()
             if message is not None:
                 self._send([message])
-        if self.own.freed or self.own.notes or self.peer.problem or self.peer.broken:
+        own, peer = self.own, self.peer
+        if own.freed or own.waits or own.notes or peer.problem or peer.broken:
             self._turn()
 
     def _send(self, parts: list[bytes | bytearray | memoryview]) -> None:
@@ -311,7 +312,7 @@ class SwaggersocketLayer:
         """What `on_turn` has told of is about to be done; returns kinds and words for the log."""
         self._turning = False
         self.peer.take_turn()
-        self.own.freed = False
+        self.own.freed = self.own.waits = False
         notes = [("stray", words) for words in self.own.notes]
         self.own.notes.clear()
         if self.peer.problem is not None:

@@ -88,6 +88,7 @@ class OwnRequests:
         notes: what has come that nobody has asked for, for the log.
         reading: whether a response has begun to come and is not complete.
         freed: whether another request may begin, where no event of a stream tells so.
+        waits: whether `due_at` is sooner than it was.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class OwnRequests:
         self.notes: list[str] = []
         self.reading = False
         self.freed = False
+        self.waits = False
         self._limits = limits
         self._new_id = new_id
         self._clock = clock
@@ -154,6 +156,7 @@ class OwnRequests:
             self.freed = True
         elif call.given_up_at == math.inf:
             call.given_up_at = self._clock()
+            self.waits = True
 
     def take_message(self) -> bytes | None:
         """The message of a request that is whole; `None` when none is due."""
@@ -239,6 +242,7 @@ class OwnRequests:
             return
         if may_trail:
             self._doubted_at = self._clock() + _DOUBT
+            self.waits = True
         else:
             self._lose(call)
 

@@ -1,4 +1,4 @@
-"""spec/vectors/swaggersocket.json: recorded bytes, read and, where nothing is left open, written."""
+"""spec/vectors/swaggersocket.json: recorded bytes, read and, where nothing is open, written."""
 
 from __future__ import annotations
 
