@@ -23,6 +23,7 @@ TARGETS = (
     "codecs",
     "framings",
     "websocket_served",
+    "swaggersocket",
 )
 
 CORPUS = Path(__file__).parent / "corpus"

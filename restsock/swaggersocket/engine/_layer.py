@@ -252,6 +252,8 @@ class SwaggersocketLayer:
             if requests.events:
                 self.events += requests.events
                 requests.events.clear()
+        while self.peer.answers:
+            self._send(self.peer.answers.pop(0))
         if self.peer.out:
             self._send(self.peer.out)
             self.peer.out.clear()

@@ -13,7 +13,14 @@ from collections.abc import Callable
 
 from restsock._options import Limits
 from restsock.http1 import BadRequestError, Downstream, Due, ParsedHead, ResponseFraming
-from restsock.protocol import BinaryMessage, ResetCode, encode_reset, values_of
+from restsock.protocol import (
+    BinaryMessage,
+    ParsedRequest,
+    ResetCode,
+    WebSocketEvent,
+    encode_reset,
+    values_of,
+)
 
 from ._own_requests import CORRELATION_ID
 
@@ -45,13 +52,16 @@ class PeerRequests(Downstream):
         clock: seconds, of any clock that only moves forward.
         first_id: the number of the first stream of the peer.
         on_turn: see `Downstream`.
+
+    Attributes:
+        answers: those that were given here, each a message, before what is in `out`.
     """
 
     upgrades = False
     last = False
     answers_close = False
 
-    __slots__ = ("_has_begun", "_id", "_messages")
+    __slots__ = ("_has_begun", "_held", "_id", "_messages", "answers")
 
     def __init__(
         self,
@@ -64,9 +74,11 @@ class PeerRequests(Downstream):
     ) -> None:
         super().__init__(limits, scheme, date, clock, on_turn)
         self.stream_id = first_id - 2
+        self.answers: list[list[bytes | bytearray | memoryview]] = []
         self._messages: deque[_Message] = deque()
         self._id = b""  # of the present request
         self._has_begun = False  # whether the present message has had its request
+        self._held: WebSocketEvent | None = None  # what completes the request
 
     @property
     def responding(self) -> bool:
@@ -116,13 +128,20 @@ class PeerRequests(Downstream):
         self.due = Due.REQUEST
         self._keep_alive = True
         self._has_begun = False
+        self._held = None
         self._id = b""
 
     def _check_end(self, message: _Message) -> bool:
         """Tells whether all of a message was read. One that is no request gets its answer."""
         if self.answering and self._whole:
+            if self._held is None and self.events:
+                # Not complete before its message is: what may follow would make it none.
+                self._held = self.events.pop()
             if self._buffer:
                 self._refuse(BadRequestError(400, _TOO_LONG))
+            elif message.ended and self._held is not None:
+                self.events.append(self._held)
+                self._held = None
             return message.ended
         if not message.ended:
             return False
@@ -142,7 +161,9 @@ class PeerRequests(Downstream):
         super()._begin(request)
 
     def _refuse(self, error: BadRequestError) -> None:
-        if self._request is not None and self._whole:  # and an app may be at work on it
+        held, self._held = self._held, None
+        begun = not isinstance(held, ParsedRequest)
+        if self._request is not None and self._whole and begun:  # an app may be at work on it
             reset = encode_reset(self.stream_id, ResetCode.PROTOCOL, str(error))
             self.events.append(BinaryMessage(reset))
         super()._refuse(error)
@@ -165,3 +186,6 @@ class PeerRequests(Downstream):
         super()._end_with(status, text, fields + self._id_field)
         # What was cut off has no end on this wire: who reads would take the next answer for it.
         self.broken = self.broken or begun
+        if self.out:  # a message of its own: the next one may be answered before it leaves
+            self.answers.append(self.out.copy())
+            self.out.clear()
