@@ -75,7 +75,17 @@ class SwaggersocketLayer:
             "_text",
             "_to_own",
         ),
-        *("_turning", "_websocket", "events", "hung_up", "on_turn", "out", "own", "paused"),
+        *(
+            "_told_broken",
+            "_turning",
+            "_websocket",
+            "events",
+            "hung_up",
+            "on_turn",
+            "out",
+            "own",
+            "paused",
+        ),
         *("peer", "pongs"),
     )
 
@@ -112,6 +122,7 @@ class SwaggersocketLayer:
         self._begun = False  # whether it is known what the present message is
         self._to_own = False  # a response
         self._failed = False
+        self._told_broken = False  # that a response was cut off
         self._turning = False
 
     # --- as a WebSocket -------------------------------------------------------------------
@@ -262,7 +273,9 @@ class SwaggersocketLayer:
             if message is not None:
                 self._send([message])
         own, peer = self.own, self.peer
-        if own.freed or own.waits or own.notes or peer.problem or peer.broken:
+        broken = peer.broken and not self._told_broken
+        if own.freed or own.waits or own.notes or peer.problem or broken:
+            self._told_broken = peer.broken
             self._turn()
 
     def _send(self, parts: list[bytes | bytearray | memoryview]) -> None:
