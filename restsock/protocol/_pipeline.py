@@ -106,6 +106,8 @@ class Pipeline:
             return
         if data:
             tls.receive_data(data)
+        else:
+            self.websocket.receive_data(b"")  # goes on with what it has
         while plain := tls.read():
             self.websocket.receive_data(plain)
             if not tls.has_input:

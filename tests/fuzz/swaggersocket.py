@@ -81,10 +81,11 @@ def test_one(data: bytes) -> None:
         pieces = [wire[:middle], wire[middle:]]
     whole.end.receive(wire)
     divided.end.receive(*pieces)
-    assert _of_each_side(divided) == _of_each_side(whole)
-    assert _messages_out(divided) == _messages_out(whole)
     problems = [app.end.problem and app.end.problem.close_code for app in (whole, divided)]
     assert problems[0] == problems[1]
+    if whole.end.problem is None:  # else the end has come before what waited for an answer
+        assert _of_each_side(divided) == _of_each_side(whole)
+        assert _messages_out(divided) == _messages_out(whole)
     _check_out(whole)
 
 

@@ -233,7 +233,7 @@ async def test_either_end_serves_and_calls_on_one_connection() -> None:
 
     async def relay(request: restsock.Request) -> restsock.Response:
         answer = await here[0].request("GET", "/json")
-        return restsock.Response(200, body=b"relayed " + answer.body)
+        return restsock.Response(200, body="relayed " + answer.text)
 
     async with listening(Api(), swaggersocket.Endpoint(name_of=str)) as server:
         async with connect(server.url, relay, metadata="edge") as client:
@@ -404,10 +404,10 @@ async def test_a_late_response_is_dropped_and_the_next_call_gets_its_own() -> No
             await client.request("GET", "/late", timeout=0.05)
         assert caught.value.may_have_run
         _, _, late, _ = await go.next_request()
-        answers: list[bytes] = []
+        answers: list[str] = []
 
         async def call() -> None:
-            answers.append((await client.request("GET", "/next")).body)
+            answers.append((await client.request("GET", "/next")).text)
 
         nursery.start_soon(call)
         await trio.sleep(0.05)
@@ -417,7 +417,7 @@ async def test_a_late_response_is_dropped_and_the_next_call_gets_its_own() -> No
         await go.respond(b"of nobody", id=late["X-Correlation-Id"])
         await go.respond(b"right", id=fields["X-Correlation-Id"])
         await until(lambda: answers)
-        assert answers == [b"right"]
+        assert answers == ["right"]
         assert client.statistics().reconnects == 0
         nursery.cancel_scope.cancel()
 
@@ -613,7 +613,7 @@ async def test_a_head_with_a_length_does_not_hang() -> None:
             response = await connection.request("HEAD", "/", timeout=PATIENCE)
             assert response.header("content-length") == "214"
             assert response.body == b""
-            assert len((await connection.request("GET", "/", timeout=PATIENCE)).body) == 214
+            assert len((await connection.request("GET", "/", timeout=PATIENCE)).text) == 214
 
 
 # --- its faults, survived --------------------------------------------------------------------
