@@ -34,6 +34,8 @@ _NO_BOUND = 2**63
 # How a response begins, and no request: a method has no slash.
 _RESPONSE = b"HTTP/"
 _TEXT = 0x81
+# Closes after which a dialer is not to come back.
+_FOR_GOOD = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
 
 
 class SwaggersocketLayer:
@@ -157,7 +159,7 @@ class SwaggersocketLayer:
         A dialer of the original comes back after an end without a word, and after no close. So a
         listener that means it to come back says nothing.
         """
-        if self._dialer or code == CloseCode.NORMAL or not self._handshake.done:
+        if self._dialer or code in _FOR_GOOD or not self._handshake.done:
             self._websocket.close(code, reason)
         elif not self.close_sent:
             self.hung_up = True
