@@ -12,7 +12,7 @@ from restsock._exceptions import RemoteProtocolError
 from restsock._options import Heartbeat, Options
 from restsock.connection import Exchange, answer, ignore
 from restsock.http_server import HTTPConnection
-from restsock.protocol import CloseCode
+from restsock.protocol import SUBPROTOCOL, CloseCode, offered_subprotocols
 
 from ._wire import SwaggersocketWire
 
@@ -88,6 +88,9 @@ class Endpoint:
         if exchange.request.upgrade != b"websocket":
             fields = ((b"Sec-WebSocket-Version", b"13"),)
             answer(exchange, 426, "This is for WebSockets of swaggersocket.\n", fields)
+            return
+        if SUBPROTOCOL in offered_subprotocols(exchange.request.headers):
+            answer(exchange, 404, "Peers of restsock.v1 are not taken here.\n")
             return
         # The connection of a client of plain HTTP, a proxy perhaps, that has been used before.
         if isinstance(exchange.connection, HTTPConnection):

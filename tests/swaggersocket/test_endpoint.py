@@ -70,6 +70,16 @@ async def test_one_port_takes_peers_of_both_kinds_and_plain_http() -> None:
         assert answer.startswith(b"HTTP/1.1 426 ")
 
 
+async def test_a_port_may_be_for_these_peers_alone() -> None:
+    async with listening(Api(), peers=False) as server:
+        async with dialed(server.address) as go:
+            assert (await go.call("/json"))[2] == b"GET /json"
+        url = server.url.replace("http", "ws")
+        with pytest.raises(restsock.HandshakeError, match="no restsock listener"):
+            async with restsock.connect(url, backoff=restsock.Backoff(tries=1), proxy=False):
+                pass
+
+
 async def plain(server: Any, *requests: str) -> bytes:
     """What a client of plain HTTP gets for the last of these, on one connection."""
     stream = await trio.open_tcp_stream(*server.address)
@@ -213,6 +223,20 @@ async def test_a_large_response_is_read_as_it_is_wanted() -> None:
                 await trio.lowlevel.checkpoint()
             assert size == 64 * 16 * 1024
         assert (await client.request("GET", "/json")).body == b"GET /json"
+
+
+async def test_a_peer_that_is_not_read_is_not_taken_for_silent() -> None:
+    beats = restsock.Heartbeat(interval=0.05, timeout=0.1)
+    limits = restsock.Limits(initial_window=16 * 1024, max_window=16 * 1024)
+    options = restsock.Options(heartbeat=beats, limits=limits)
+    async with listening(Api()) as server, connect(server.url, options=options) as client:
+        async with client.stream("GET", "/large") as response:
+            await trio.sleep(0.5)
+            size = 0
+            async for piece in response:
+                size += len(piece)
+            assert size == 64 * 16 * 1024
+        assert client.statistics().reconnects == 0
 
 
 async def test_an_answer_that_is_not_wanted_any_more_ends_the_connection_at_last() -> None:

@@ -220,7 +220,9 @@ def test_requests_after_a_goaway_get_a_503() -> None:
     assert statuses(end) == [503]
 
 
-@pytest.mark.parametrize(("code", "says"), [(1000, True), (4004, True), (1001, False), (1011, False)])
+@pytest.mark.parametrize(
+    ("code", "says"), [(1000, True), (4004, True), (1001, False), (1011, False)]
+)
 def test_a_listener_says_goodbye_only_for_good(code: int, says: bool) -> None:
     end = shaken("listener")
     end.layer.close(code, "why")
