@@ -110,7 +110,7 @@ class SwaggersocketLayer:
         self.hung_up = False
         self.own = OwnRequests(limits, new_id, clock, patience)
         first_id = 2 if dialer else 1
-        self.peer = PeerRequests(limits, scheme, date, clock, first_id, self._turn)
+        self.peer = PeerRequests(limits, scheme, date, clock, self._turn, first_id=first_id)
         self._dialer = dialer
         self._limits = limits
         self._handshake = HandshakeSteps(dialer=dialer, name_of=name_of)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from typing import Any
 
-from restsock._options import Limits
 from restsock.http1 import BadRequestError, Downstream, Due, ParsedHead, ResponseFraming
 from restsock.protocol import (
     BinaryMessage,
@@ -46,12 +45,8 @@ class PeerRequests(Downstream):
     """Makes frames of requests, and messages of the frames of the responses.
 
     Args:
-        limits: of this side.
-        scheme: as far as this hop knows.
-        date: the time now, as in a Date field.
-        clock: seconds, of any clock that only moves forward.
+        args: those of `Downstream`.
         first_id: the number of the first stream of the peer.
-        on_turn: see `Downstream`.
 
     Attributes:
         answers: those that were given here, each a message, before what is in `out`.
@@ -63,16 +58,8 @@ class PeerRequests(Downstream):
 
     __slots__ = ("_has_begun", "_held", "_id", "_messages", "answers")
 
-    def __init__(
-        self,
-        limits: Limits,
-        scheme: str,
-        date: Callable[[], bytes],
-        clock: Callable[[], float],
-        first_id: int,
-        on_turn: Callable[[], object],
-    ) -> None:
-        super().__init__(limits, scheme, date, clock, on_turn)
+    def __init__(self, *args: Any, first_id: int) -> None:
+        super().__init__(*args)
         self.stream_id = first_id - 2
         self.answers: list[list[bytes | bytearray | memoryview]] = []
         self._messages: deque[_Message] = deque()
