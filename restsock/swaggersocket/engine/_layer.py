@@ -31,6 +31,8 @@ __all__ = ["SwaggersocketLayer"]
 _BACKLOG = 64 * 1024
 # A message has no bound of its own: what it says is read as it comes, and each part has its bound.
 _NO_BOUND = 2**63
+# Frames that are read before what they say is looked at: tiny ones take many times their bytes.
+_FRAMES = 64
 # How a response begins, and no request: a method has no slash.
 _RESPONSE = b"HTTP/"
 _TEXT = 0x81
@@ -115,7 +117,11 @@ class SwaggersocketLayer:
         self._limits = limits
         self._handshake = HandshakeSteps(dialer=dialer, name_of=name_of)
         self._websocket = WebSocket(
-            client=dialer, max_message=_NO_BOUND, mask_key=mask_key, in_parts=True
+            client=dialer,
+            max_message=_NO_BOUND,
+            mask_key=mask_key,
+            max_frames=_FRAMES,
+            in_parts=True,
         )
         self.out, self.pongs = self._websocket.out, self._websocket.pongs  # the same lists
         self._parts: deque[MessagePart | CloseReceived] = deque()
@@ -179,16 +185,20 @@ class SwaggersocketLayer:
         """
         if self.hung_up or self._failed:
             return
-        try:
-            self._websocket.receive_data(data)
-        finally:
-            events, self._websocket.events = self._websocket.events, []
-            for event in events:
-                if isinstance(event, (MessagePart, CloseReceived)):
-                    self._parts.append(event)  # in order: the close comes after what was sent
-                else:
-                    self.events.append(event)
+        if not data:
             self._proceed()
+        while data or (self._websocket.more and not self.paused):
+            try:
+                self._websocket.receive_data(data)
+            finally:
+                data = b""
+                events, self._websocket.events = self._websocket.events, []
+                for event in events:
+                    if isinstance(event, (MessagePart, CloseReceived)):
+                        self._parts.append(event)  # in order: the close comes after what was sent
+                    else:
+                        self.events.append(event)
+                self._proceed()
 
     def next_event(self) -> WebSocketEvent | None:
         """Takes one event."""

@@ -26,6 +26,8 @@ from ._own_requests import CORRELATION_ID
 __all__ = ["PeerRequests"]
 
 _ID_FIELD = re.compile(rb"\r\n" + CORRELATION_ID + rb":[^\r\n]*(?=\r\n)", re.IGNORECASE)
+# What a message takes in memory beside its bytes.
+_WEIGHT = 256
 _TRUNCATED = "the message ended in the middle of its request"
 _TOO_LONG = "bytes after the end of a request, in its message"
 
@@ -79,8 +81,9 @@ class PeerRequests(Downstream):
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be read."""
-        return len(self._buffer) + sum(len(message.data) for message in self._messages)
+        """Bytes that wait to be read, and what it takes to keep them."""
+        waiting = sum(len(message.data) + _WEIGHT for message in self._messages)
+        return len(self._buffer) + waiting
 
     # --- in -------------------------------------------------------------------------------
 
