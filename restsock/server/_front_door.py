@@ -155,36 +155,45 @@ class FrontDoor:
         if path == self._health_path:
             self._tell_health(exchange)
             return
-        found = self._find(path)
-        peers = self._find_peers(path, found)
-        upgrade = exchange.request.upgrade == b"websocket"
-        if peers is not None and (upgrade or (found is None and self.ingress is None)):
-            peers.handle(exchange)
-        elif found is not None:
-            found[1].handle(exchange)
-        elif self.ingress is not None:
+        if self._peer_endpoints and self._answered_for_peers(exchange, path):
+            return
+        for prefix, handler in self._endpoints:
+            below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
+            # OPTIONS * is for the server as a whole, and so for what is under all paths.
+            if (path.startswith(prefix) and below) or (path == b"*" and not prefix):
+                handler.handle(exchange)
+                return
+        if self.ingress is not None:
             self.ingress.handle(exchange)
         else:
             exchange.observer = ignore
             answer(exchange, 404, "There is nothing here.\n")
+
+    def _answered_for_peers(self, exchange: Exchange, path: bytes) -> bool:
+        """Has an endpoint of peers answer what is for it, and for nothing else; tells whether."""
+        peers = self._find_peers(path)
+        upgrade = exchange.request.upgrade == b"websocket"
+        if peers is None or not (upgrade or (self.ingress is None and not self._has(path))):
+            return False
+        peers.handle(exchange)
+        return True
 
     def peer_endpoint(self, received: bytes) -> PeerEndpoint | None:
         """What takes a newcomer who has sent these bytes, if that is an endpoint of peers."""
         if not self._peer_endpoints:
             return None
         target = websocket_target(received)
-        path = b"" if target is None else target.partition(b"?")[0]
-        return None if target is None else self._find_peers(path, self._find(path))
+        return None if target is None else self._find_peers(target.partition(b"?")[0])
 
-    def _find(self, path: bytes) -> tuple[bytes, Handler] | None:
-        """The endpoint for a path, and the prefix that it is under."""
-        return next((one for one in self._endpoints if _is_under(path, one[0])), None)
+    def _has(self, path: bytes, beyond: int = -1) -> bool:
+        """Whether a path is under another endpoint, whose own is longer than so many bytes."""
+        return any(_is_under(path, one) and len(one) > beyond for one, _ in self._endpoints)
 
-    def _find_peers(self, path: bytes, other: tuple[bytes, Handler] | None) -> PeerEndpoint | None:
+    def _find_peers(self, path: bytes) -> PeerEndpoint | None:
         """The endpoint of peers for a path, unless another endpoint is nearer."""
         under = [prefix for prefix in self._peer_endpoints if _is_under(path, prefix)]
         nearest = max(under, key=len, default=None)
-        if nearest is None or (other is not None and len(other[0]) > len(nearest)):
+        if nearest is None or self._has(path, len(nearest)):
             return None
         return self._peer_endpoints[nearest]
 
@@ -217,9 +226,7 @@ class FrontDoor:
 
 
 def _is_under(path: bytes, prefix: bytes) -> bool:
-    below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
-    # OPTIONS * is for the server as a whole, and so for what is under all paths.
-    return (path.startswith(prefix) and below) or (path == b"*" and not prefix)
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/")
 
 
 def _checked_path(path: str) -> str:
