@@ -629,7 +629,7 @@ async def test_an_empty_message_fails_that_request_alone() -> None:
                 if number % 2:
                     await go.send(b"")
                 else:
-                    await go.respond(target.encode(), id=fields["X-Correlation-Id"])
+                    await go.respond_flushed(target.encode(), id=fields["X-Correlation-Id"])
             await go.wait_gone()
 
         nursery.start_soon(serve)
