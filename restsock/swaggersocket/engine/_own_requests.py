@@ -57,7 +57,6 @@ class _Call:
         "head",
         "id",
         "sent",
-        "size",
         "stream_id",
         "whole",
     )
@@ -66,7 +65,6 @@ class _Call:
         self.stream_id = stream_id
         self.head = head
         self.body: list[bytes | memoryview] = []
-        self.size = 0
         self.credit = credit  # bytes of the response that may still be told
         self.id = b""  # its correlation id
         self.whole = False

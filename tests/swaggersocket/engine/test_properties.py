@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restsock._exceptions import LocalProtocolError
 from restsock._options import Limits
+from restsock.protocol import RequestHead
 from tests.protocol.vectors import Case, params
+from tests.strategies import request_heads
 
 from .ends import VECTORS, End, frame, shaken
 
@@ -153,3 +156,49 @@ def test_a_response_never_exceeds_its_credit(consume: bool, chunks: list[bytes])
     elif len(whole) > 16 * 1024:
         assert end.layer.paused
         assert len(body) <= 16 * 1024
+
+
+FIELDS = st.sampled_from(
+    [
+        (b"Host", b"other"),
+        (b"Content-Length", b"3"),
+        (b"Content-Length", b"0"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Connection", b"close, x-a"),
+        (b"Expect", b"100-continue"),
+        (b"X-Correlation-Id", b""),
+        (b"x-correlation-id", b"a b \xff"),
+        (b"X-A", b""),
+        (b"TE", b"trailers"),
+        (b"Upgrade", b"websocket"),
+    ]
+)
+
+
+@given(
+    request_heads(),
+    st.sampled_from([b"", b"CONNECT", b"HEAD", b"POST", b"OPTIONS", b"TRACE"]),
+    st.lists(FIELDS, max_size=4),
+    st.binary(max_size=5),
+    st.booleans(),
+)
+def test_whatever_is_accepted_can_be_sent_and_is_read_as_it_was(
+    head: RequestHead, method: bytes, fields: list[tuple[bytes, bytes]], body: bytes, trails: bool
+) -> None:
+    end, peer = shaken("dialer"), shaken("listener")
+    head = head._replace(method=method or head.method, headers=[*head.headers, *fields])
+    try:
+        stream_id = end.multiplexer.open_stream(head, end=not body)
+        if body:
+            end.multiplexer.send_data(stream_id, body)
+            end.multiplexer.send_end(stream_id, [(b"X-T", b"1")] if trails else ())
+    except LocalProtocolError:
+        return
+    sent = end.taken()
+    peer.receive(sent)
+    told = peer.told()
+    assert told, (sent, peer.notes)
+    if told[0][0] == "request":  # else it is one that no server takes, as a CONNECT
+        assert told[0][1] == head.method
+        assert b"".join(event[1] for event in told if event[0] == "data") == body
+        assert told[-1] == ("end", [])
