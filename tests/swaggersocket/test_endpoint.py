@@ -384,3 +384,11 @@ async def test_what_is_no_server_of_it_is_told() -> None:
             async with connect(server.url, backoff=restsock.Backoff(tries=1)):
                 pass
     assert QUICK.tries == 0
+
+
+async def test_an_exchange_has_the_time_outs_of_any() -> None:
+    options = restsock.Options(timeouts=restsock.Timeouts(request=0.1))
+    async with listening(Api(), options=options) as server, dialed(server.address) as go:
+        status, fields, _ = await go.call("/wait", id="c-5")
+        assert (status, fields["X-Correlation-Id"]) == (504, "c-5")
+        assert (await go.call("/json"))[0] == 200
