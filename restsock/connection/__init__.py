@@ -44,7 +44,7 @@ from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
 from ._user_function import call_user_function, failure_of, is_async
 from ._websocket import OpenWebSocket
-from ._wire import Wire, new_id, unix_ms
+from ._wire import Wire, new_id
 
 __all__ = [
     "OUTCOMES",
@@ -117,7 +117,6 @@ __all__ = [
     "pause_before",
     "pause_if_refused",
     "refused_by",
-    "unix_ms",
     "upgrade_of",
     "with_fields",
 ]

@@ -6,7 +6,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from restsock.protocol import HEADER_SIZE, SUBPROTOCOL, Multiplexer, Pipeline, WebSocket
+from restsock.protocol import (
+    HEADER_SIZE,
+    SUBPROTOCOL,
+    MessageLayer,
+    Multiplexer,
+    Pipeline,
+    WebSocket,
+)
 
 from ._connection import Connection
 from ._mask_keys import mask_key
@@ -15,13 +22,10 @@ if TYPE_CHECKING:
     import trio
 
     from restsock._buffered import Buffered
-    from restsock._limit_log import LimitLog
     from restsock._options import Options
     from restsock.protocol import TLS, MessagingSettings
 
-    from ._close import Peer
-
-__all__ = ["Wire", "new_id", "unix_ms"]
+__all__ = ["Wire", "new_id"]
 
 
 class Wire:
@@ -53,44 +57,35 @@ class Wire:
             buffered: counts what connections hold, together.
             messaging: how this side takes messages; `None` if it takes none.
         """
-        websocket = WebSocket(
+        layer = self.layer(options, tls, dialer=dialer)
+        multiplexer = self.multiplexer(
+            layer,
+            dialer=dialer,
+            limits=options.limits,
+            heartbeat=options.heartbeat,
+            new_id=new_id,
+            unix_ms=_unix_ms,
+            buffered=buffered,
+            messaging=messaging,
+        )
+        return Pipeline(layer, multiplexer, tls)
+
+    def layer(self, options: Options, tls: TLS | None, *, dialer: bool) -> MessageLayer:
+        """What stands between the bytes and the multiplexer. Arguments as with `pipeline`."""
+        return WebSocket(
             client=dialer,
             max_message=options.limits.max_message,
             mask_key=mask_key if dialer else None,
             split=HEADER_SIZE,
         )
-        multiplexer = Multiplexer(
-            dialer=dialer,
-            limits=options.limits,
-            heartbeat=options.heartbeat,
-            new_id=new_id,
-            unix_ms=unix_ms,
-            buffered=buffered,
-            messaging=messaging,
-        )
-        return Pipeline(websocket, multiplexer, tls)
 
-    def connection(
-        self,
-        stream: trio.abc.Stream,
-        pipeline: Pipeline,
-        *,
-        name: str | None,
-        metadata: Any,
-        peer: Peer,
-        options: Options,
-        limit_log: LimitLog | None,
-    ) -> Connection:
+    def multiplexer(self, layer: MessageLayer, **args: Any) -> Multiplexer:
+        """The multiplexer of a layer. The arguments are those of `Multiplexer`."""
+        return Multiplexer(**args)
+
+    def connection(self, stream: trio.abc.Stream, pipeline: Pipeline, **args: Any) -> Connection:
         """The connection, after the handshake. The arguments are those of `Connection`."""
-        return Connection(
-            stream,
-            pipeline,
-            name=name,
-            metadata=metadata,
-            peer=peer,
-            options=options,
-            limit_log=limit_log,
-        )
+        return Connection(stream, pipeline, **args)
 
 
 def new_id() -> str:
@@ -98,6 +93,6 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def unix_ms() -> int:
+def _unix_ms() -> int:
     """The time, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock._http_date import http_date
-from restsock.connection import Connection, Wire, mask_key, new_id, unix_ms
-from restsock.protocol import Pipeline
+from restsock.connection import Connection, Wire, mask_key, new_id
+from restsock.protocol import MessageLayer, Multiplexer, Pipeline
 
 from ._connection import SwaggersocketConnection
 from .engine import OneAtATime, SwaggersocketLayer
 
 if TYPE_CHECKING:
-    from restsock._buffered import Buffered
     from restsock._options import Options
-    from restsock.protocol import TLS, MessagingSettings
+    from restsock.protocol import TLS
 
 __all__ = ["SwaggersocketWire"]
 
@@ -49,17 +48,9 @@ class SwaggersocketWire(Wire):
         self._late_response = late_response
         self._name_of = name_of
 
-    def pipeline(
-        self,
-        options: Options,
-        tls: TLS | None,
-        *,
-        dialer: bool,
-        buffered: Buffered | None = None,
-        messaging: MessagingSettings | None = None,
-    ) -> Pipeline:
-        """See `Wire.pipeline`. There are no messages beside HTTP on this wire."""
-        layer = SwaggersocketLayer(
+    def layer(self, options: Options, tls: TLS | None, *, dialer: bool) -> MessageLayer:
+        """See `Wire.layer`."""
+        return SwaggersocketLayer(
             dialer=dialer,
             limits=options.limits,
             scheme="http" if tls is None else "https",
@@ -70,17 +61,12 @@ class SwaggersocketWire(Wire):
             name_of=self._name_of,
             patience=self._late_response,
         )
-        multiplexer = OneAtATime(
-            layer.own,
-            self._max_request,
-            dialer=dialer,
-            limits=options.limits,
-            heartbeat=options.heartbeat,
-            new_id=new_id,
-            unix_ms=unix_ms,
-            buffered=buffered,
-        )
-        return Pipeline(layer, multiplexer, tls)
+
+    def multiplexer(self, layer: MessageLayer, **args: Any) -> Multiplexer:
+        """See `Wire.multiplexer`. There are no messages beside HTTP on this wire."""
+        assert isinstance(layer, SwaggersocketLayer)
+        args["messaging"] = None
+        return OneAtATime(layer.own, self._max_request, **args)
 
     def connection(self, stream: trio.abc.Stream, pipeline: Pipeline, **args: Any) -> Connection:
         """See `Wire.connection`."""
