@@ -43,6 +43,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L8  websockets            plain WebSockets, for peers that do not speak restsock.v1
 #    L9  asgi                  the listening side as an application of a web server
 #    L9  messaging             channels, acknowledgements, sessions, brokers; its engine is sans-IO
+#    L9  swaggersocket         the wire of Go's swaggersocket; its engine is sans-IO
 #    L9  testing               two connected peers in memory, and a wire that breaks on demand
 #    L10 gateway               messages of plain WebSockets, each a call that is answered
 #    L10 _pytest               a fixture of pytest, for the tests of programs that use restsock
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from restsock import openapi as openapi
     from restsock import protocol as protocol
     from restsock import server as server
+    from restsock import swaggersocket as swaggersocket
     from restsock import sync as sync
     from restsock import testing as testing
     from restsock import tls as tls

@@ -30,6 +30,7 @@ FOR_PROGRAMS = [
     *("restsock.messaging.bridge", "restsock.messaging.nats"),
     *("restsock.instruments", "restsock.instruments.opentelemetry"),
     *("restsock.instruments.prometheus", "restsock.openapi", "restsock.sync"),
+    *("restsock.swaggersocket", "restsock.swaggersocket.aio", "restsock.swaggersocket.sync"),
     *("restsock.testing", "restsock.tls"),
     *("restsock.websockets", "restsock.websockets.aio", "restsock.websockets.sync"),
 ]

@@ -143,6 +143,15 @@ SAYS = {
         "event 4",
         "the reader has left",
     ],
+    "swaggersocket_peer": [
+        "GET /pets -> HTTP/1.1 200 OK",
+        "POST /pets -> HTTP/1.1 201 Created",
+        "GET /pets/99 -> HTTP/1.1 404 Not Found",
+        "it is known by till-3 {'name': 'till-3', 'floor': 1}",
+        "the peer is asked: GET /ping HTTP/1.1",
+        "and answers: pong",
+        "till-4 sees Rex, Tom, Kiki, Nemo",
+    ],
     "third_party_client": ["getRoom, setRoom", "21.0", "204", "67.1"],
     "stream_large_file": ["up:   33554432 bytes", "same SHA-256", "down:", "same SHA-256"],
     "who_may_do_what": [

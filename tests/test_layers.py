@@ -56,7 +56,7 @@ HOMES = {
     "redis": {"gateway"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
-SANS_IO = ("protocol", "http1", "codecs", "messaging.engine")
+SANS_IO = ("protocol", "http1", "codecs", "messaging.engine", "swaggersocket.engine")
 NOT_IN_SANS_IO = {
     *("trio", "asyncio", "socket", "select", "selectors"),
     *("threading", "queue", "multiprocessing", "subprocess"),
@@ -241,6 +241,7 @@ def test_imports_point_down(path: Path) -> None:
         ("restsock.http1._upstream", "import socket"),
         ("restsock.http1._upstream", "import wsproto"),
         ("restsock.messaging.engine._outbox", "from time import monotonic"),
+        ("restsock.swaggersocket.engine._layer", "import trio"),
         ("restsock.protocol._multiplexer", "from os import urandom"),
         ("restsock.protocol._multiplexer", "from ..connection import Connection"),
         ("restsock.protocol._multiplexer", "def f():\n    import restsock.client"),

@@ -23,6 +23,7 @@ from restsock.connection import (
     HealthReport,
     InstrumentLike,
     MessagingLike,
+    Wire,
     check_close_code,
 )
 from restsock.endpoint import (
@@ -227,6 +228,10 @@ class Client(AdaptedRequester):
     def dial_over(self, open_stream: OpenStream) -> None:
         """Has it dial something else than TCP. Before it is entered."""
         self._dialer.transport = replace(self._dialer.transport, open_stream=open_stream)
+
+    def speak(self, wire: Wire) -> None:
+        """Has it speak something else than restsock.v1. Before it is entered."""
+        self._dialer.wire = wire
 
     async def wait_connected(self) -> Connection:
         """Waits until there is a connection that takes requests, and returns it.

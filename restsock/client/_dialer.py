@@ -15,7 +15,7 @@ from restsock._exceptions import (
     RestsockError,
     without_frames,
 )
-from restsock.connection import Closed, Connection, Peer, open_dialed
+from restsock.connection import Closed, Connection, Peer, Wire, open_dialed
 from restsock.endpoint import Endpoint, State
 
 from ._fields import credentials_of
@@ -47,6 +47,7 @@ class Dialer:
     Attributes:
         address: Whom it dials.
         transport: As it was given.
+        wire: What is spoken; restsock.v1, unless it was set.
         last_failure: Why there is no connection; `None` since there is one.
     """
 
@@ -63,6 +64,7 @@ class Dialer:
     ) -> None:
         self.address = transport.address
         self.transport = transport
+        self.wire = Wire()
         self.last_failure: RestsockError | None = None
         self._peer = _peer_at(transport.address)
         self._endpoint = endpoint
@@ -167,6 +169,7 @@ class Dialer:
                     limit_log=endpoint.limit_log,
                     buffered=endpoint.buffered,
                     messaging=None if endpoint.messaging is None else endpoint.messaging.settings,
+                    wire=self.wire,
                 )
         except LocalProtocolError as exc:
             # What this side would send cannot be sent. That is an error of the program, but it is

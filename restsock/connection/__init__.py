@@ -34,6 +34,7 @@ from ._instruments import Direction, Instruments, Side, with_fields
 from ._interfaces import Drains, Handler, RawBytes, Submitter, TaskExchange, drains_of
 from ._leader import Borrower, Lendable, Wakeable
 from ._loops import check_asyncio, check_trio
+from ._mask_keys import mask_key
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
 from ._request import Request
@@ -44,6 +45,7 @@ from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
 from ._user_function import call_user_function, failure_of, is_async
 from ._websocket import OpenWebSocket
+from ._wire import Wire, new_id
 
 __all__ = [
     "OUTCOMES",
@@ -92,6 +94,7 @@ __all__ = [
     "TLSStream",
     "TaskExchange",
     "Wakeable",
+    "Wire",
     "Writable",
     "answer",
     "call_user_function",
@@ -110,6 +113,8 @@ __all__ = [
     "is_async",
     "linger",
     "load_of",
+    "mask_key",
+    "new_id",
     "open_accepted",
     "open_dialed",
     "pause_before",

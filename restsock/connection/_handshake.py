@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,6 @@ from restsock._options import Options
 from restsock._principal import Principal
 from restsock.auth import Refused
 from restsock.protocol import (
-    HEADER_SIZE,
     BinaryMessage,
     ClientUpgrade,
     CloseCode,
@@ -31,25 +29,23 @@ from restsock.protocol import (
     Headers,
     HelloReceived,
     MessagingSettings,
-    Multiplexer,
     MultiplexerEvent,
-    Pipeline,
     ServerUpgrade,
     TextMessage,
     UpgradeRequest,
-    WebSocket,
 )
 from restsock.tls import explain
 
 from ._access_control import AccessControl
 from ._close import Peer, printable
 from ._connection import Connection
-from ._mask_keys import mask_key
 from ._tls_stream import TLSStream, linger
+from ._wire import Wire
 
 __all__ = ["open_accepted", "open_dialed"]
 
 _READ = 16 * 1024
+_RESTSOCK = Wire()
 # Closes by the listener after which this dialer would only be turned away again.
 _FINAL = frozenset((CloseCode.HANDSHAKE_FAILED, CloseCode.FORBIDDEN))
 
@@ -67,6 +63,7 @@ async def open_dialed(
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
     messaging: MessagingSettings | None = None,
+    wire: Wire = _RESTSOCK,
 ) -> Connection:
     """The dialer's side, over a stream that is connected (and encrypted, if it is to be).
 
@@ -82,6 +79,7 @@ async def open_dialed(
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
         messaging: how this side takes messages; `None` if it takes none.
+        wire: what is spoken after the upgrade.
 
     Raises:
         HandshakeError: refused, malformed, or too slow.
@@ -89,12 +87,18 @@ async def open_dialed(
     """
     async with _opening(stream, options, "the listener"):
         upgrade = ClientUpgrade(
-            host=host, target=target, headers=headers, key=os.urandom(16), tls=peer.tls
+            host=host,
+            target=target,
+            headers=headers,
+            key=os.urandom(16),
+            tls=peer.tls,
+            subprotocol=wire.subprotocol,
+            whom=wire.whom,
         )
         await stream.send_all(upgrade.request)
         while not upgrade.receive_data(bytes(await stream.receive_some(_READ))):
             pass
-        opening = _Opening(stream, options, limit_log, buffered, messaging, dialer=True)
+        opening = _Opening(stream, options, limit_log, buffered, messaging, wire, dialer=True)
         opening.multiplexer.send_hello(name, metadata)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
@@ -119,6 +123,7 @@ async def open_accepted(
     limit_log: LimitLog | None = None,
     buffered: Buffered | None = None,
     messaging: MessagingSettings | None = None,
+    wire: Wire = _RESTSOCK,
 ) -> Connection:
     """The listener's side, over a stream that was accepted.
 
@@ -140,12 +145,13 @@ async def open_accepted(
         limit_log: notes what goes over a limit, together with other connections.
         buffered: counts what they hold, together.
         messaging: how this side takes messages; `None` if it takes none.
+        wire: what is spoken after the upgrade.
 
     Raises:
         HandshakeError: not a dialer of ours, malformed, or too slow.
     """
     async with _opening(stream, options, "the dialer"):
-        upgrade = ServerUpgrade()
+        upgrade = ServerUpgrade(wire.subprotocol)
         request = None
         try:
             if received:
@@ -178,7 +184,7 @@ async def open_accepted(
         if refused is not None:
             await _refuse(stream, upgrade, refused)
         await stream.send_all(upgrade.accept())
-        opening = _Opening(stream, options, limit_log, buffered, messaging, dialer=False)
+        opening = _Opening(stream, options, limit_log, buffered, messaging, wire, dialer=False)
         async with opening.explaining():
             opening.websocket.receive_data(upgrade.trailing_data)
             hello = await opening.wait_for(HelloReceived)
@@ -203,14 +209,6 @@ async def _refuse(stream: trio.abc.Stream, upgrade: ServerUpgrade, refused: Refu
     raise HandshakeError(f"refused with {refused}", status=refused.status, limit=refused.limit)
 
 
-def _new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class _Opening:
     """WebSocket and multiplexer of a connection that is not one yet."""
 
@@ -221,6 +219,7 @@ class _Opening:
         limit_log: LimitLog | None,
         buffered: Buffered | None,
         messaging: MessagingSettings | None,
+        wire: Wire,
         *,
         dialer: bool,
     ) -> None:
@@ -230,25 +229,15 @@ class _Opening:
         self.options = options
         self.limit_log = limit_log
         self._dialer = dialer
-        self.websocket = WebSocket(
-            client=dialer,
-            max_message=options.limits.max_message,
-            mask_key=mask_key if dialer else None,
-            split=HEADER_SIZE,
+        self._wire = wire
+        self.pipeline = wire.pipeline(
+            options, tls, dialer=dialer, buffered=buffered, messaging=messaging
         )
-        self.multiplexer = Multiplexer(
-            dialer=dialer,
-            limits=options.limits,
-            heartbeat=options.heartbeat,
-            new_id=_new_id,
-            unix_ms=_unix_ms,
-            buffered=buffered,
-            messaging=messaging,
-        )
-        self.pipeline = Pipeline(self.websocket, self.multiplexer, tls)
+        self.websocket = self.pipeline.websocket
+        self.multiplexer = self.pipeline.multiplexer
 
     def connection(self, name: str | None, metadata: Any, peer: Peer) -> Connection:
-        return Connection(
+        return self._wire.connection(
             self.stream,
             self.pipeline,
             name=name,

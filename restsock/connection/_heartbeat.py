@@ -206,6 +206,8 @@ class ConnectionHeartbeat:
         """Does what is due; returns when to check again. For the timer: a method costs 64 bytes."""
         interval = self._options.interval
         assert interval is not None
+        if self._pipeline.websocket.paused:
+            self.last_byte = now  # it is this side that reads nothing
         silent_at = self.last_byte + interval + self._options.timeout
         try:
             if now >= silent_at:

@@ -170,13 +170,13 @@ class Lifecycle:
     def lost(self, reason: str) -> Closed:
         """The outcome when nothing comes any more."""
         if self.closing is not None and self._websocket.close_sent:
-            return self._closed_here(self.closing)
+            return self._closed_here(self.closing, answered=not self._websocket.answers_close)
         return Closed(False, CloseCode.ABNORMAL, reason, by_peer=True)
 
-    def _closed_here(self, closing: tuple[int, str]) -> Closed:
+    def _closed_here(self, closing: tuple[int, str], *, answered: bool = False) -> Closed:
         """The outcome of a close that this side began: clean if the peer has answered it."""
         code, reason = closing
-        clean = code in CLEAN and self._websocket.close_received
+        clean = code in CLEAN and (answered or self._websocket.close_received)
         return Closed(clean, code, reason, by_peer=False)
 
     def closed_error(self, *, may_have_run: bool) -> ConnectionClosed:

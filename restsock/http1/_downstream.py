@@ -21,7 +21,6 @@ One request at a time: the next is read when the response to the one before has 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from http import HTTPStatus
 
 from restsock._options import Limits
@@ -41,13 +40,14 @@ from restsock.protocol import (
 )
 
 from ._chunked import ChunkedBody
+from ._due import Due
 from ._last_answer import last_answer
 from ._raw_reader import RawBytesReader
 from ._request_head import BadRequestError, ParsedHead, parse_request_head
 from ._response_framing import ResponseFraming, without_length
 from ._trailers import allowed_trailers
 
-__all__ = ["CREDIT", "Downstream", "Due"]
+__all__ = ["CREDIT", "Downstream"]
 
 # Bytes that have come and cannot be used yet, above which no more are read.
 _BACKLOG = 64 * 1024
@@ -67,17 +67,6 @@ _STATUS: dict[int, int] = {
     ResetCode.TOO_LARGE: 413,
     ResetCode.PROTOCOL: 502,
 }
-
-
-class Due(Enum):
-    """What the client is to send next."""
-
-    REQUEST = "a request, or nothing"
-    HEAD = "the rest of a head"
-    BODY = "body bytes"
-    CHUNKS = "chunks"
-    RAW = "raw bytes"
-    NOTHING = "nothing before the response"
 
 
 class Downstream:
@@ -104,6 +93,11 @@ class Downstream:
         out: bytes that are due.
         raw: takes raw bytes after a 101; without it they go to the multiplexer.
     """
+
+    # What a carrier other than a socket has its own: see `restsock.swaggersocket`.
+    answers_close = True  # there is none
+    upgrades = True  # whether a request may become raw bytes
+    last = True  # whether a response after which nothing is read says so
 
     __slots__ = (
         *("_buffer", "_chunks", "_clock", "_credit", "_date", "_keep_alive", "_left", "_limits"),
@@ -214,7 +208,7 @@ class Downstream:
             return False
         head = bytes(buffer[: at + 4])
         del buffer[: at + 4]
-        self._begin(parse_request_head(head, self._scheme))
+        self._begin(parse_request_head(head, self._scheme, upgrades=self.upgrades))
         return bool(buffer)
 
     def _begin(self, request: ParsedHead) -> None:
@@ -396,7 +390,8 @@ class Downstream:
             # an upgrade that is declined may be no request at all.
             self._keep_alive = False
         lower = head.lower()
-        response = ResponseFraming(lower, status, request, whole, keep_alive=self._keep_alive)
+        keep = self._keep_alive
+        response = ResponseFraming(lower, status, request, whole, keep_alive=keep, last=self.last)
         self._response = response
         self._keep_alive = response.keep_alive
         date = b""
@@ -458,7 +453,8 @@ class Downstream:
         """Answers in place of an app, if nothing was answered, and ends the connection."""
         if self._response is None:
             head_only = self._request is not None and self._request.head.method == b"HEAD"
-            self.out.append(last_answer(status, self._date(), text, fields, head_only=head_only))
+            date, last = self._date(), self.last
+            self.out.append(last_answer(status, date, text, fields, head_only=head_only, last=last))
         else:
             self.broken = self._response.ends_with_connection
         self._end()

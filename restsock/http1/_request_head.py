@@ -78,12 +78,15 @@ class ParsedHead(NamedTuple):
     named: frozenset[bytes] = frozenset()
 
 
-def parse_request_head(head: bytes, scheme: str | None = None) -> ParsedHead:
+def parse_request_head(
+    head: bytes, scheme: str | None = None, *, upgrades: bool = True
+) -> ParsedHead:
     """Reads a whole head, its blank line included.
 
     Args:
         head: its bytes.
         scheme: of the request, which is not in them.
+        upgrades: whether a wish to upgrade can be met; else it is left out.
 
     Raises:
         BadRequestError: it is malformed, ambiguous, or asks for what is not served.
@@ -106,10 +109,10 @@ def parse_request_head(head: bytes, scheme: str | None = None) -> ParsedHead:
         raise BadRequestError(status, "a malformed request head") from None
     if not isinstance(request, h11.Request):
         raise BadRequestError(400, "a malformed request head")
-    return _checked(head, request, scheme)
+    return _checked(head, request, scheme, upgrades=upgrades)
 
 
-def _checked(raw: bytes, request: h11.Request, scheme: str | None) -> ParsedHead:
+def _checked(raw: bytes, request: h11.Request, scheme: str | None, *, upgrades: bool) -> ParsedHead:
     fields = request.headers.raw_items()
     if request.http_version not in (b"1.0", b"1.1"):
         raise BadRequestError(505, "a version of HTTP that is not spoken here")
@@ -126,9 +129,9 @@ def _checked(raw: bytes, request: h11.Request, scheme: str | None) -> ParsedHead
     target, fields = _resolved(request, fields, old=old)
     options = connection_options(fields)
     keep_alive = b"keep-alive" in options if old else b"close" not in options
-    switches = not old and not chunked and not length
-    upgrades = elements_of(fields, b"upgrade")
-    if len(upgrades) != 1 or _NEVER_SWITCHED.match(upgrades[0]):
+    switches = upgrades and not old and not chunked and not length
+    wanted = elements_of(fields, b"upgrade")
+    if len(wanted) != 1 or _NEVER_SWITCHED.match(wanted[0]):
         switches = False
     fields = end_to_end(fields, upgradable=switches)
     head = RequestHead(request.method, target, fields, scheme)

@@ -26,6 +26,7 @@ class ResponseFraming:
         whole: the size of the body, if all of it is there; `None` if not.
         keep_alive: whether another request may follow, as far as the client and this side are
             concerned.
+        last: whether the head says so where none may follow.
 
     Attributes:
         fields: the lines that the head needs for it.
@@ -46,6 +47,7 @@ class ResponseFraming:
         whole: int | None,
         *,
         keep_alive: bool,
+        last: bool = True,
     ) -> None:
         self.fields = b""
         self.chunked = False
@@ -65,7 +67,7 @@ class ResponseFraming:
             else:
                 self.chunked = True
                 self.fields = b"Transfer-Encoding: chunked\r\n"
-        if not self.keep_alive:
+        if not self.keep_alive and last:
             self.fields += b"Connection: close\r\n"
-        elif request.old:
+        elif request.old and self.keep_alive:
             self.fields += b"Connection: keep-alive\r\n"

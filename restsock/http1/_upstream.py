@@ -54,6 +54,8 @@ class Upstream:
     Attributes:
         answered: whether a byte of the response to the present request has come.
         switched: whether a 101 has come; what comes and goes then is not HTTP any more.
+        chunked: whether the response comes in chunks, as its head says.
+        unbounded: whether nothing but the end of the connection ends the response.
     """
 
     def __init__(self, *, max_head: int) -> None:
@@ -63,6 +65,8 @@ class Upstream:
         self._bodiless = False  # whether the response has none whatever its head says
         self.answered = False
         self.switched = False
+        self.chunked = False
+        self.unbounded = False
 
     @property
     def trailing_data(self) -> bytes:
@@ -180,7 +184,9 @@ class Upstream:
         fields = end_to_end(fields, upgradable=self.switched)
         # Chunks override a length (RFC 9112, section 6.3), and 1xx and 204 have none (RFC 9110,
         # section 8.6): passed on, it would be a promise that the body does not keep.
-        chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        chunked = self.chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+        bodiless = self._bodiless or status < 200 or status in (204, 304)
+        self.unbounded = not (chunked or bodiless or content_length(fields) is not None)
         if chunked or status < 200 or status == 204:
             fields = [field for field in fields if field[0].lower() != b"content-length"]
         return ResponseReceived(_STREAM, ResponseHead(status, fields, bytes(event.reason)))

@@ -21,6 +21,7 @@ __all__ = [
     "HandshakeCompleted",
     "Headers",
     "HelloReceived",
+    "MessagePart",
     "MultiplexerEvent",
     "ParsedRequest",
     "Ping",
@@ -160,6 +161,19 @@ class BinaryMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class MessagePart:
+    """Some bytes of a message, text or not, as they come; for who has asked for parts.
+
+    Attributes:
+        data: the bytes; empty only at the end of a message.
+        end: whether the message ends with them.
+    """
+
+    data: bytes
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """A ping; its pong is already in `data_to_send()`."""
 
@@ -204,7 +218,7 @@ class ParsedRequest(NamedTuple):
 
 
 WebSocketEvent: TypeAlias = (
-    TextMessage | BinaryMessage | ParsedRequest | Ping | Pong | CloseReceived
+    TextMessage | BinaryMessage | MessagePart | ParsedRequest | Ping | Pong | CloseReceived
 )
 
 

@@ -30,9 +30,17 @@ _BATCH = 64 * 1024
 class MessageLayer(Protocol):
     """What stands between the bytes and the multiplexer: a `WebSocket`, or what takes its place."""
 
-    close_sent: bool
-    close_received: bool
     events: list[WebSocketEvent]
+
+    @property
+    def close_sent(self) -> bool: ...
+
+    @property
+    def close_received(self) -> bool: ...
+
+    @property
+    def answers_close(self) -> bool:
+        """Whether its peer answers a close with one of its own; else the end is the answer."""
 
     @property
     def out(self) -> list[bytes | bytearray | memoryview]: ...
@@ -98,6 +106,8 @@ class Pipeline:
             return
         if data:
             tls.receive_data(data)
+        else:
+            self.websocket.receive_data(b"")  # goes on with what it has
         while plain := tls.read():
             self.websocket.receive_data(plain)
             if not tls.has_input:

@@ -76,19 +76,31 @@ class ClientUpgrade:
         headers: further fields.
         key: 16 random bytes.
         tls: whether it goes through TLS; without, errors may advise it.
+        subprotocol: the one to ask for; `None` asks for none.
+        whom: what is dialed, for errors.
 
     Raises:
         LocalProtocolError: a field is malformed or one that the upgrade itself sets.
     """
 
     def __init__(
-        self, *, host: str, target: str, headers: Headers, key: bytes, tls: bool = False
+        self,
+        *,
+        host: str,
+        target: str,
+        headers: Headers,
+        key: bytes,
+        tls: bool = False,
+        subprotocol: str | None = SUBPROTOCOL,
+        whom: str = "restsock listener",
     ) -> None:
         for name, _ in headers:
             if reserved_in_upgrade(name):
                 raise LocalProtocolError(f"the upgrade sets {name.decode('latin-1')} itself")
         encoded = base64.b64encode(key)
         self._accept = generate_accept_token(encoded)
+        self._subprotocols = [] if subprotocol is None else [subprotocol.encode()]
+        self._whom = whom
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_UPGRADE_HEAD)
         try:
             fields = [
@@ -97,7 +109,7 @@ class ClientUpgrade:
                 (b"Connection", b"Upgrade"),
                 (b"Sec-WebSocket-Key", encoded),
                 (b"Sec-WebSocket-Version", b"13"),
-                (b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()),
+                *((b"Sec-WebSocket-Protocol", name) for name in self._subprotocols),
                 *headers,
             ]
             request = h11.Request(method=b"GET", target=target, headers=fields)
@@ -165,7 +177,7 @@ class ClientUpgrade:
                 raise HandshakeError(self._closed) from exc
             # Not in h11's words, here and below: they quote lines, which may hold secrets.
             raise HandshakeError(
-                "not an HTTP answer: what is there is no restsock listener", retryable=False
+                f"not an HTTP answer: what is there is no {self._whom}", retryable=False
             ) from None
 
     def _check(self, response: h11.InformationalResponse, head: bytes) -> None:
@@ -181,12 +193,15 @@ class ClientUpgrade:
             problem = "no Connection: Upgrade"
         elif values_of(fields, b"sec-websocket-accept") != [self._accept]:
             problem = "a wrong Sec-WebSocket-Accept"
-        elif values_of(fields, b"sec-websocket-protocol") != [SUBPROTOCOL.encode()]:
-            raise HandshakeError(
-                "this is a WebSocket server, but no restsock listener at this path: it does not"
-                f" speak the subprotocol {SUBPROTOCOL}",
-                retryable=False,
-            )
+        elif values_of(fields, b"sec-websocket-protocol") != self._subprotocols:
+            if not self._subprotocols:
+                problem = "a subprotocol that was not offered"
+            else:
+                raise HandshakeError(
+                    f"this is a WebSocket server, but no {self._whom} at this path: it does not"
+                    f" speak the subprotocol {self._subprotocols[0].decode()}",
+                    retryable=False,
+                )
         elif values_of(fields, b"sec-websocket-extensions"):
             problem = "an extension that was not offered"
         if problem is not None:
@@ -198,7 +213,7 @@ class ClientUpgrade:
         # A listener marks its answers; others come from whatever stands in its place.
         marked = (b"sec-websocket-protocol", SUBPROTOCOL.encode()) in self._refused.headers
         if not marked and (status < 400 or status in _ELSEWHERE):
-            line = "this is an HTTP server, but no restsock listener at this path"
+            line = f"this is an HTTP server, but no {self._whom} at this path"
         else:
             line = self._first_line()
         message = f"the upgrade was refused with {status}" + (f": {line}" if line else "")
@@ -224,9 +239,13 @@ class ServerUpgrade:
     Order of calls: `receive_data()` until it gives a request; then send `accept()`, after which
     `trailing_data` holds the first bytes of the WebSocket, or `refuse()`. When `receive_data()`
     raises, `data_to_send` holds the refusal.
+
+    Args:
+        subprotocol: the one that has to be offered, and is chosen; `None` chooses none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, subprotocol: str | None = SUBPROTOCOL) -> None:
+        self._subprotocol = subprotocol
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_UPGRADE_HEAD)
         self._handshake = H11Handshake(ConnectionType.SERVER)
         self._received = b""  # of the head, until it is complete
@@ -270,13 +289,14 @@ class ServerUpgrade:
             raise self._refused(426, "a plain HTTP request")
         if values_of(fields, b"sec-websocket-version") != [b"13"]:
             raise self._refused(426, "another version of WebSocket")
-        problem = _problem_of_request(event, fields)
+        problem = _problem_of_request(event, fields, self._subprotocol)
         if problem is not None:
             raise self._refused(400, problem)
         # One field each, as wsproto wants to read them; it computes the answer.
         ours = [field for field in fields if field[0].lower() in _FOR_WSPROTO]
         ours += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-        ours.append((b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()))
+        if self._subprotocol is not None:
+            ours.append((b"Sec-WebSocket-Protocol", self._subprotocol.encode()))
         try:
             self._handshake.initiate_upgrade_connection(ours, event.target)
         except WebSocketProtocolError as exc:
@@ -287,7 +307,7 @@ class ServerUpgrade:
 
     def accept(self) -> bytes:
         """Returns the 101."""
-        return self._handshake.send(AcceptConnection(subprotocol=SUBPROTOCOL))
+        return self._handshake.send(AcceptConnection(subprotocol=self._subprotocol))
 
     def refuse(self, status: int, headers: Headers = (), text: str = _WHAT_THIS_IS) -> bytes:
         """Returns a complete refusal, after which the socket is to be closed."""
@@ -315,7 +335,9 @@ class ServerUpgrade:
         return HandshakeError(why, status=status, retryable=False)
 
 
-def _problem_of_request(request: h11.Request, fields: Headers) -> str | None:
+def _problem_of_request(
+    request: h11.Request, fields: Headers, subprotocol: str | None
+) -> str | None:
     """What is wrong with the opening handshake of a WebSocket (RFC 6455, section 4.2.1)."""
     if request.method != b"GET" or request.http_version != b"1.1":
         return "not a GET of HTTP/1.1"
@@ -329,7 +351,7 @@ def _problem_of_request(request: h11.Request, fields: Headers) -> str | None:
     protocols = elements_of(fields, b"sec-websocket-protocol")
     if not all(TOKEN.fullmatch(protocol) for protocol in protocols):
         return "a malformed Sec-WebSocket-Protocol"
-    if SUBPROTOCOL.encode() not in protocols:
+    if subprotocol is not None and subprotocol.encode() not in protocols:
         return "a WebSocket that does not offer our subprotocol"
     if not all(value.isascii() for value in values_of(fields, b"sec-websocket-extensions")):
         return "a malformed Sec-WebSocket-Extensions"

@@ -24,6 +24,7 @@ from ._events import (
     BinaryMessage,
     CloseCode,
     CloseReceived,
+    MessagePart,
     Ping,
     Pong,
     TextMessage,
@@ -50,6 +51,9 @@ _BAD_GATEWAY = (1014).to_bytes(2, "big")
 # For readers that share a loop: a peer can send many tiny frames at once, and the others are to
 # have their turn. See `WebSocket.more`.
 FRAMES_AT_ONCE = 256
+
+# The bits of the first byte that tell the kind of a frame.
+_OPCODE = 0x0F
 
 # Pongs that wait while the socket takes nothing; of more, the oldest are left out (RFC 6455,
 # section 5.5.3, allows it). An honest peer has a ping or two under way.
@@ -102,6 +106,8 @@ class WebSocket:
         max_frames: that are read in one call of `receive_data`; 0 reads all there are.
         split: after how many bytes a long message is told in two parts, so that the second need not
             be copied to get rid of the first; a multiple of 4. 0 splits none.
+        in_parts: whether messages are told as their bytes come, in `MessagePart`: whatever their
+            size, and text with bytes that are no UTF-8, too. No message waits to be whole then.
 
     Attributes:
         close_sent: whether this end has sent (or queued) its close frame; nothing may follow it.
@@ -111,9 +117,11 @@ class WebSocket:
         out: bytes that are due, after the pongs.
         pongs: payloads of those that are due.
         paused: never: its peer keeps to the windows of the streams.
+        answers_close: always: see `MessageLayer`.
     """
 
     paused = False
+    answers_close = True
 
     __slots__ = (
         "_broken",
@@ -121,6 +129,7 @@ class WebSocket:
         "_client",
         "_deflate",
         "_fragmented",
+        "_in_parts",
         "_joined",
         "_left",
         "_long",
@@ -148,6 +157,7 @@ class WebSocket:
         deflate: MessageDeflate | None = None,
         max_frames: int = 0,
         split: int = 0,
+        in_parts: bool = False,
     ) -> None:
         self.close_sent = False
         self.close_received = False
@@ -157,6 +167,7 @@ class WebSocket:
         self._max_frames = max_frames
         self.more = False
         self._split = split
+        self._in_parts = in_parts
         self._buffer = bytearray()
         self._long: _LongMessage | None = None  # then the buffer is empty
         self._left = 0  # bytes of a frame that wsproto is in the middle of
@@ -213,8 +224,9 @@ class WebSocket:
                     break
                 end = header.start + header.length
                 whole = end <= len(buffer)
-                # wsproto tells of text that is none before all of it has come.
-                plain = header.plain and (whole or buffer[at] != TEXT)
+                # wsproto tells of text that is none, and of parts, before all of it has come.
+                early = buffer[at] == TEXT or (self._in_parts and not header.control)
+                plain = header.plain and (whole or not early)
                 if plain and (
                     header.control or (not self._fragmented and header.length <= self._max_message)
                 ):
@@ -228,7 +240,7 @@ class WebSocket:
                     self._left = end - at
                     if not header.control:
                         self._fragmented = not header.fin
-                        self._feed(bytes(buffer[at : header.start]))
+                        self._feed(self._head_of(buffer, at, header))
                         self._left -= header.start - at
                         at = header.start
                         # wsproto has found the header in order; what it announces may be too much.
@@ -330,7 +342,9 @@ class WebSocket:
                 key = bytes(view[start - 4 : start])
                 payload = apply_mask(view[middle:end], key)
                 head = apply_mask(view[start:middle], key) if split else b""
-        if first == BINARY:
+        if self._in_parts and not header.control:
+            self.events.append(MessagePart(payload, True))
+        elif first == BINARY:
             self.events.append(BinaryMessage(head, payload) if split else BinaryMessage(payload))
         elif first == TEXT:
             self.events.append(TextMessage(_text(payload)))
@@ -342,6 +356,13 @@ class WebSocket:
             self._receive_close(1014, _text(payload[2:]))
         else:
             self._feed(bytes(buffer[at:end]))
+
+    def _head_of(self, buffer: bytes | bytearray, at: int, header: FrameHeader) -> bytes:
+        """The header of a frame as wsproto is to see it: it looks for UTF-8 in text alone."""
+        head = bytes(buffer[at : header.start])
+        if self._in_parts and head[0] & _OPCODE == TEXT & _OPCODE:
+            return bytes((head[0] ^ TEXT ^ BINARY,)) + head[1:]
+        return head
 
     def _begin_long(self, buffer: bytes | bytearray, header: FrameHeader) -> bool:
         """Takes the beginning of a message that is to be split, if it is one and has come."""
@@ -437,6 +458,11 @@ class WebSocket:
             )
 
     def _receive_part(self, part: bytes | bytearray | str, finished: bool) -> None:
+        if self._in_parts:
+            assert not isinstance(part, str)
+            if part or finished:
+                self.events.append(MessagePart(bytes(part), finished))
+            return
         if part:
             self._size += len(part.encode()) if isinstance(part, str) else len(part)
             self._check_size(0)

@@ -27,6 +27,8 @@ from restsock.connection import (
 )
 from restsock.protocol import SUBPROTOCOL
 
+from ._peer_endpoint import PeerEndpoint, is_peer_endpoint, websocket_target
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -130,13 +132,19 @@ class FrontDoor:
         self.peers = peers
         self._health_path = None if health_path is None else _checked_path(health_path).encode()
         self._health: Callable[[], Health] | None = None
-        found: list[tuple[bytes, Handler]] = []
+        self._endpoints: list[tuple[bytes, Handler]] = []
+        self._peer_endpoints: dict[bytes, PeerEndpoint] = {}
         for prefix, app in endpoints.items():
             path = _checked_path(prefix).rstrip("/")
-            found.append((path.encode(), make_handler(app, root_path=path, options=options)))
-        if len({path for path, _ in found}) < len(found):
+            if is_peer_endpoint(app):
+                self._peer_endpoints[path.encode()] = app
+            else:
+                handler = make_handler(app, root_path=path, options=options)
+                self._endpoints.append((path.encode(), handler))
+        paths = [*self._peer_endpoints, *(path for path, _ in self._endpoints)]
+        if len(set(paths)) < len(endpoints):
             raise ValueError("two endpoints are under the same path")
-        self._endpoints = sorted(found, key=lambda one: len(one[0]), reverse=True)
+        self._endpoints.sort(key=lambda one: len(one[0]), reverse=True)
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose front door it is, and whether this machine alone can reach it."""
@@ -159,6 +167,8 @@ class FrontDoor:
         if path == self._health_path:
             self._tell_health(exchange)
             return
+        if self._peer_endpoints and self._answered_for_peers(exchange, path):
+            return
         for prefix, handler in self._endpoints:
             below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
             # OPTIONS * is for the server as a whole, and so for what is under all paths.
@@ -170,6 +180,34 @@ class FrontDoor:
         else:
             exchange.observer = ignore
             answer(exchange, 404, "There is nothing here.\n")
+
+    def _answered_for_peers(self, exchange: Exchange, path: bytes) -> bool:
+        """Has an endpoint of peers answer what is for it, and for nothing else; tells whether."""
+        peers = self._find_peers(path)
+        upgrade = exchange.request.upgrade == b"websocket"
+        if peers is None or not (upgrade or (self.ingress is None and not self._has(path))):
+            return False
+        peers.handle(exchange)
+        return True
+
+    def peer_endpoint(self, received: bytes) -> PeerEndpoint | None:
+        """What takes a newcomer who has sent these bytes, if that is an endpoint of peers."""
+        if not self._peer_endpoints:
+            return None
+        target = websocket_target(received)
+        return None if target is None else self._find_peers(target.partition(b"?")[0])
+
+    def _has(self, path: bytes, beyond: int = -1) -> bool:
+        """Whether a path is under another endpoint, whose own is longer than so many bytes."""
+        return any(_is_under(path, one) and len(one) > beyond for one, _ in self._endpoints)
+
+    def _find_peers(self, path: bytes) -> PeerEndpoint | None:
+        """The endpoint of peers for a path, unless another endpoint is nearer."""
+        under = [prefix for prefix in self._peer_endpoints if _is_under(path, prefix)]
+        nearest = max(under, key=len, default=None)
+        if nearest is None or self._has(path, len(nearest)):
+            return None
+        return self._peer_endpoints[nearest]
 
     def _tell_health(self, exchange: Exchange) -> None:
         assert self._health is not None
@@ -197,6 +235,10 @@ class FrontDoor:
             if self.ingress is not None:
                 await stack.enter_async_context(self.ingress.running())
             yield
+
+
+def _is_under(path: bytes, prefix: bytes) -> bool:
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/")
 
 
 def _checked_path(path: str) -> str:

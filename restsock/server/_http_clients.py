@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from restsock.endpoint import Endpoint
 
     from ._front_door import FrontDoor
+    from ._peer_endpoint import PeerEndpoint
 
 __all__ = ["HTTPClients"]
 
@@ -90,6 +91,10 @@ class HTTPClients:
     def alone(self) -> bool:
         """Whether all newcomers are such clients."""
         return self._front_door is not None and not self._front_door.peers
+
+    def peer_endpoint(self, received: bytes) -> PeerEndpoint | None:
+        """See `FrontDoor.peer_endpoint`."""
+        return None if self._front_door is None else self._front_door.peer_endpoint(received)
 
     def __len__(self) -> int:
         return len(self._connections)

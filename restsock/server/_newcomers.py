@@ -12,7 +12,7 @@ import trio
 from restsock._exceptions import HandshakeError
 from restsock._logging import PartLog
 from restsock.auth import Refused
-from restsock.connection import AccessControl, Connection, Peer, TLSStream, open_accepted
+from restsock.connection import AccessControl, Connection, Peer, TLSStream, Wire, open_accepted
 from restsock.endpoint import apply_socket_options
 from restsock.http_server import turn_away
 from restsock.tls import TLSLike, context_of, explain
@@ -160,10 +160,13 @@ class _Newcomer:
                     stream = secured = TLSStream(stream, context_of(tls), server_side=True)
                     await secured.do_handshake()
                 received = b""
+                wire, options = Wire(), server.endpoint.options
                 if server.http_clients.wanted:
-                    max_head = server.endpoint.options.limits.max_head
-                    received, is_peer = await read_head(stream, max_head)
-                    if not is_peer or server.http_clients.alone:
+                    received, is_peer = await read_head(stream, options.limits.max_head)
+                    peers = None if is_peer else server.http_clients.peer_endpoint(received)
+                    if peers is not None:
+                        wire, options = peers.wire, peers.options_for(options)
+                    elif not is_peer or server.http_clients.alone:
                         self._plain = True
                         refused = server.http_clients.add(stream, received, self._peer)
                         self._taken = refused is None
@@ -175,7 +178,7 @@ class _Newcomer:
                     stream,
                     received=received,
                     peer=self._peer,
-                    options=server.endpoint.options,
+                    options=options,
                     access_control=server.access_control,
                     locate=self._locate,
                     room=self._room,
@@ -185,6 +188,7 @@ class _Newcomer:
                     limit_log=self._limit_log,
                     buffered=server.endpoint.buffered,
                     messaging=None if messaging is None else messaging.settings,
+                    wire=wire,
                 )
             if connection is None and not self._plain:
                 text = "%s: dropped: its handshake took too long"

@@ -484,7 +484,7 @@ def test_the_names_and_arguments_are_those_of_the_api_for_trio() -> None:
             inspect.signature(theirs).parameters
         )
     towards_its_loop = {"submit", "authority", "token", "pick", "serve_here"}
-    towards_its_loop |= {"dial_over", "accept_from", "keep_apart", "options"}
+    towards_its_loop |= {"dial_over", "speak", "accept_from", "keep_apart", "options"}
     towards_its_loop |= {"bind", "listen_at", "tell_urls"}
     for face, behind in (
         (restsock.aio.Client, restsock.Client),

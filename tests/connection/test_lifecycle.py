@@ -14,8 +14,8 @@ from restsock.protocol import WebSocket
 LOST = Closed(False, 1006, "lost", by_peer=True)
 
 
-def lifecycle(*, sent: bool = False, received: bool = False) -> Lifecycle:
-    websocket = SimpleNamespace(close_sent=sent, close_received=received)
+def lifecycle(*, sent: bool = False, received: bool = False, answers: bool = True) -> Lifecycle:
+    websocket = SimpleNamespace(close_sent=sent, close_received=received, answers_close=answers)
     return Lifecycle(None, cast("WebSocket", websocket), 1)
 
 
@@ -54,6 +54,14 @@ def test_the_first_word_on_its_end_counts() -> None:
 
 def test_one_that_just_ends_was_cancelled() -> None:
     assert lifecycle().finish() == Closed(False, 1006, "cancelled", by_peer=False)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_end_of_the_socket_answers_a_close_where_nothing_else_does(answers: bool) -> None:
+    life = lifecycle(sent=True, answers=answers)
+    assert life.lost("gone") == Closed(False, 1006, "gone", by_peer=True)
+    life.close(1000, "")
+    assert life.lost("gone").clean is not answers
 
 
 @pytest.mark.parametrize(("sent", "received"), [(False, False), (True, False), (True, True)])

@@ -25,6 +25,7 @@ from tests.fuzz import (
     messages,
     multiplexer,
     plain_http,
+    swaggersocket,
     websocket_fast,
     websocket_served,
 )
@@ -210,6 +211,28 @@ def _plain_http() -> Iterator[bytes]:
         yield b"\0\0" + wire
         yield bytes([plain_http.OCTETS | plain_http.CHUNKED, 0]) + wire
         yield bytes([plain_http.EARLY, 2, 0, 20, 0, 50]) + wire + wire
+
+
+def _swaggersocket() -> Iterator[bytes]:
+    for case in load("swaggersocket.json")["exchanges"]:
+        requests = [b"\0" + blob(_payload(case["request"]))]
+        responses = [b"\5" + blob(_payload(frame)) for frame in case["responses"]]
+        responses += [b"\0" + blob(b"")]
+        for flags in (0, swaggersocket.OCTETS, swaggersocket.DIALER):
+            yield bytes([flags]) + b"".join(requests * 2)
+            yield bytes([flags | swaggersocket.ASKS]) + b"".join(responses)
+            given_up = flags | swaggersocket.ASKS | swaggersocket.GIVEN_UP
+            yield bytes([given_up]) + b"".join(responses + requests)
+
+
+def _payload(frame: str) -> bytes:
+    """What is in a recorded frame, with the id that the target asks with."""
+    data = as_bytes(frame)
+    at = 4 if data[1] & 0x7F == 126 else 2
+    payload = data[at + (4 if data[1] & 0x80 else 0) :]
+    for id in (b"c-1", b"c-2", b"s-1"):
+        payload = payload.replace(b"-Id: " + id, b"-Id: id-1")
+    return payload
 
 
 def _codecs() -> Iterator[bytes]:
@@ -424,6 +447,7 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "gateway_dialects": _gateway_dialects,
     "multiplexer": _multiplexer,
     "listener": _listener,
+    "swaggersocket": _swaggersocket,
     "plain_http": _plain_http,
     "codecs": _codecs,
     "framings": _framings,

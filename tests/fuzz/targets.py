@@ -25,6 +25,7 @@ TARGETS = (
     "framings",
     "connectors",
     "websocket_served",
+    "swaggersocket",
 )
 
 CORPUS = Path(__file__).parent / "corpus"

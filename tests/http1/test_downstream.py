@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from restsock._options import Limits
 from restsock.http1 import _downstream
-from restsock.http1._downstream import Due
+from restsock.http1._due import Due
 from restsock.protocol import (
     DataReceived,
     EndReceived,

@@ -10,6 +10,7 @@ from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import (
     BinaryMessage,
     CloseReceived,
+    MessagePart,
     Ping,
     Pong,
     TextMessage,
@@ -44,6 +45,65 @@ def receive(websocket: WebSocket, pieces: list[bytes]) -> Outcome:
             return found + until_none(websocket.next_event), exc.close_code
         found += until_none(websocket.next_event)
     return found, None
+
+
+# --- messages in parts --------------------------------------------------------------------------
+
+
+def in_parts(*, client: bool = True) -> WebSocket:
+    return WebSocket(client=client, max_message=2**63, in_parts=True)
+
+
+@pytest.mark.parametrize("client", [True, False])
+@given(data=st.data(), messages=st.lists(st.lists(st.binary(max_size=300), min_size=1)))
+def test_parts_are_the_bytes_of_text_whatever_they_are(
+    client: bool, data: st.DataObject, messages: list[list[bytes]]
+) -> None:
+    wire = b""
+    for fragments in messages:
+        for number, fragment in enumerate(fragments):
+            first = 0 if number else data.draw(st.sampled_from([1, 2]))
+            fin = 0x80 if number == len(fragments) - 1 else 0
+            wire += frame_of(first | fin, fragment, masked=not client)
+            wire += frame_of(0x89, b"ping", masked=not client)
+    events, code = receive(in_parts(client=client), data.draw(cut(wire)))
+    assert code is None
+    found, now = [], b""
+    for event in events:
+        if isinstance(event, MessagePart):
+            now += event.data
+            assert event.data or event.end
+            if event.end:
+                found.append(now)
+                now = b""
+        else:
+            assert event == Ping(b"ping")
+    assert found == [b"".join(fragments) for fragments in messages]
+    assert now == b""
+
+
+def frame_of(first: int, payload: bytes, *, masked: bool) -> bytes:
+    bit = 0x80 if masked else 0
+    size = bytes([bit | min(len(payload), 126)])
+    if len(payload) > 125:
+        size = bytes([bit | 126]) + len(payload).to_bytes(2, "big")
+    return bytes([first]) + size + (bytes(4) if masked else b"") + payload
+
+
+def test_a_part_does_not_wait_for_its_frame() -> None:
+    websocket = in_parts()
+    begin = frame_of(0x81, b"x" * 300, masked=False)[:104]
+    assert receive(websocket, [begin]) == ([MessagePart(b"x" * 100, False)], None)
+    assert receive(websocket, [b"x" * 200]) == ([MessagePart(b"x" * 200, True)], None)
+
+
+@pytest.mark.parametrize("wrong", [b"\xc1\x00", b"\x80\x00", b"\x01\x00\x81\x00", b"\x83\x00"])
+def test_frames_are_checked_in_parts_too(wrong: bytes) -> None:
+    assert receive(in_parts(), [wrong])[1] == 1002
+
+
+def test_a_close_with_words_that_are_no_text_is_wrong_in_parts_too() -> None:
+    assert receive(in_parts(), [b"\x88\x03\x03\xe8\xff"])[1] == 1007
 
 
 # --- properties ---------------------------------------------------------------------------------

@@ -707,7 +707,7 @@ def test_the_names_and_arguments_are_those_of_the_async_api() -> None:
         public = {name for name in vars(behind) if not name.startswith("_")}
         # A requester's side towards the loop is not for threads; closing is called close.
         for_the_loop = {"aclose", "submit", "authority", "token", "serve_here"}
-        for_the_loop |= {"dial_over", "accept_from", "keep_apart", "options"}
+        for_the_loop |= {"dial_over", "speak", "accept_from", "keep_apart", "options"}
         for_the_loop |= {"bind", "listen_at", "tell_urls"}
         missing = public - for_the_loop - set(dir(face))
         assert not missing - {"connections"}  # set when it is made

@@ -1,0 +1,139 @@
+"""`Endpoint`: the path of a listener at which peers of swaggersocket dial in."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from restsock._exceptions import RemoteProtocolError
+from restsock._options import Heartbeat, Options
+from restsock.connection import Exchange, answer, ignore
+from restsock.http_server import HTTPConnection
+from restsock.protocol import SUBPROTOCOL, CloseCode, offered_subprotocols
+
+from ._wire import SwaggersocketWire
+
+__all__ = ["LATE_RESPONSE", "MAX_REQUEST", "Endpoint", "checked_wire"]
+
+_log = logging.getLogger("restsock.swaggersocket")
+
+MAX_REQUEST = 16 * 1024 * 1024
+LATE_RESPONSE = 10.0
+
+
+class Endpoint:
+    """A path at which peers dial in that speak swaggersocket, beside those of restsock.v1.
+
+        endpoints = {"/": swaggersocket.Endpoint()}
+        async with restsock.listen("0.0.0.0", 8443, app=app, endpoints=endpoints) as server:
+            for connection in server.connections.by_metadata({"name": "pump-7"}):
+                response = await connection.request("GET", "/pets")
+
+    They are peers of the listener: among its `connections`, in its `events()`, with its app, its
+    `auth`, its limits. They have no names; `name_of` gives them some, by which `server.request`,
+    `server.adapter` and `server.route` find them, whatever connection they have at the moment.
+
+    Plain HTTP at this path goes to an ingress if there is one, and else gets a 426. One endpoint
+    can be used by any number of listeners.
+
+    Args:
+        name_of: Gives the name of a peer, or `None`, for the metadata that it has sent. Names are
+            as with `restsock.connect`; what happens to the second peer of one name is up to
+            `names=` of the listener. A peer for which it raises an error is turned away.
+        heartbeat: When to ask these peers for a sign of life; `None` is as the listener does. A
+            peer of the original that only calls, without `KeepAlive`, answers no ping while it has
+            nothing to ask: take `Heartbeat(interval=None)` for such.
+        max_request: Bytes of the longest body of a request to a peer. It is one message, so it is
+            kept until it is whole. A longer one is a `LocalProtocolError` of the request.
+        late_response: Seconds. A request that its caller has given up keeps its place until its
+            response has come, as no other can be told apart from it. After so long the connection
+            is ended instead, and the peer dials again.
+
+    Raises:
+        TypeError: An argument is of a wrong type.
+        ValueError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        name_of: Callable[[Any], str | None] | None = None,
+        heartbeat: Heartbeat | None = None,
+        max_request: int = MAX_REQUEST,
+        late_response: float = LATE_RESPONSE,
+    ) -> None:
+        if name_of is not None and not callable(name_of):
+            raise TypeError(f"name_of has to be a function, not {type(name_of).__name__}")
+        if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
+            raise TypeError(f"heartbeat has to be a Heartbeat, not {type(heartbeat).__name__}")
+        self._name_of = name_of
+        self._heartbeat = heartbeat
+        self._wire = checked_wire(max_request, late_response, self._find_name)
+
+    @property
+    def wire(self) -> SwaggersocketWire:
+        """What its peers speak; for the listener. Raises no error."""
+        return self._wire
+
+    def options_for(self, options: Options) -> Options:
+        """The options for its peers, given those of the listener. Raises no error."""
+        return options if self._heartbeat is None else replace(options, heartbeat=self._heartbeat)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answers a request that opens no connection; for the listener. Raises no error."""
+        exchange.observer = ignore
+        if exchange.request.upgrade != b"websocket":
+            fields = ((b"Sec-WebSocket-Version", b"13"),)
+            answer(exchange, 426, "This is for WebSockets of swaggersocket.\n", fields)
+            return
+        if SUBPROTOCOL in offered_subprotocols(exchange.request.headers):
+            answer(exchange, 404, "Peers of restsock.v1 are not taken here.\n")
+            return
+        # The connection of a client of plain HTTP, a proxy perhaps, that has been used before.
+        if isinstance(exchange.connection, HTTPConnection):
+            exchange.connection.serve_last()
+        answer(exchange, 503, "Dial anew: this connection has been used for other requests.\n")
+
+    def _find_name(self, metadata: Any) -> str | None:
+        if self._name_of is None:
+            return None
+        try:
+            name = self._name_of(metadata)
+        except Exception as exc:
+            # Any peer may bring that about; the line of the listener says it, within bounds.
+            _log.debug("name_of failed for the metadata of a peer", exc_info=True)
+            raise _nameless(f"name_of failed with {type(exc).__name__}") from exc
+        if name is not None and not isinstance(name, str):
+            raise _nameless(f"name_of gave a {type(name).__name__}")
+        return name
+
+
+def checked_wire(
+    max_request: int, late_response: float, name_of: Callable[[Any], str | None] | None = None
+) -> SwaggersocketWire:
+    """The wire with these options.
+
+    Raises:
+        TypeError: one is of a wrong type.
+        ValueError: one is out of range.
+    """
+    if isinstance(max_request, bool) or not isinstance(max_request, int):
+        raise TypeError(f"max_request has to be an int, not {type(max_request).__name__}")
+    if not 0 <= max_request < 2**30:
+        raise ValueError(f"max_request has to be in 0..{2**30 - 1}, not {max_request}")
+    if isinstance(late_response, bool) or not isinstance(late_response, (int, float)):
+        raise TypeError(f"late_response has to be a number, not {type(late_response).__name__}")
+    if not (math.isfinite(late_response) and late_response > 0):
+        raise ValueError(f"late_response has to be seconds above 0, not {late_response}")
+    if name_of is None:
+        return SwaggersocketWire(max_request=max_request, late_response=late_response)
+    return SwaggersocketWire(max_request=max_request, late_response=late_response, name_of=name_of)
+
+
+def _nameless(why: str) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        f"this peer has no name: {why}", close_code=CloseCode.HANDSHAKE_FAILED
+    )
