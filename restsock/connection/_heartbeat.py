@@ -185,7 +185,8 @@ class ConnectionHeartbeat:
     def receive_ping(self, payload: bytes) -> None:
         """A ping has come, and is answered elsewhere. With the lock."""
         if self.calls is not None:
-            self.calls.ping(payload[PING_NUMBER:])
+            numbered = self._pipeline.multiplexer.numbered_pings
+            self.calls.ping(payload[PING_NUMBER:] if numbered else payload)
 
     @property
     def late(self) -> float | None:

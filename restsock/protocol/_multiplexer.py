@@ -76,9 +76,12 @@ class Multiplexer(StreamTable):
 
     Attributes:
         round_trip: in seconds; set it whenever it was measured, it steers how windows grow.
+        numbered_pings: whether the peer's pings begin with a number of its own (spec, "Heartbeat").
     """
 
     __slots__ = ("_handshake", "_messaging", "round_trip")
+
+    numbered_pings = True
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from restsock import client as _client
 from restsock import tls as _tls
 from restsock._arguments import check_keywords
+from restsock._logging import LoggerLike
 from restsock._options import Backoff, Options
 from restsock.apps import make_handler
 from restsock.auth import Credentials
@@ -37,6 +38,7 @@ def connect(
     backoff: Backoff | None = None,
     instrument: InstrumentLike | None = None,
     proxy: ProxyLike = None,
+    logger: LoggerLike | None = None,
     max_request: int = MAX_REQUEST,
     late_response: float = LATE_RESPONSE,
     **app_options: Any,
@@ -79,6 +81,7 @@ def connect(
         backoff=backoff,
         instrument=instrument,
         proxy=proxy,
+        logger=logger,
         **app_options,
     )
     client.speak(wire)

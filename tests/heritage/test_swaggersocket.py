@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -95,9 +96,69 @@ async def test_either_side_sends_pings_and_answers_them_with_their_payload() -> 
         nursery.cancel_scope.cancel()
 
 
-async def _dial_for_a_while(url: str, options: restsock.Options) -> None:
-    async with connect(url, options=options):
+async def _dial_for_a_while(
+    url: str, options: restsock.Options, logger: logging.Logger | None = None
+) -> None:
+    async with connect(url, options=options, logger=logger):
         await trio.sleep_forever()
+
+
+async def test_pings_carry_data_of_the_program_and_handlers_are_told_of_pings_and_pongs() -> None:
+    told: list[tuple[str, bytes]] = []
+    beats = restsock.Heartbeat(
+        interval=0.05,
+        timeout=5,
+        data=b"of the program",
+        on_ping=lambda info, data: told.append((info.id, data)),
+        on_pong=lambda info, data, seconds: told.append(
+            (info.id, data + b", in time" * (seconds < 5))
+        ),
+    )
+    options = restsock.Options(heartbeat=beats)
+    async with (
+        listening(options=options) as server,
+        dialed(server.address) as go,
+        go_server() as there,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(go.wait_gone)
+        nursery.start_soon(partial(_dial_for_a_while, there.url, options))
+        peer = await there.accept()
+        nursery.start_soon(peer.wait_gone)
+        for there_is, id in ((go, go.id), (peer, peer.id)):
+            await there_is.send_ping(b"of the original")
+            await until(lambda id=id: (id, b"of the original") in told)  # type: ignore[misc]
+            await until(lambda id=id: (id, b"of the program, in time") in told)  # type: ignore[misc]
+            assert any(payload.endswith(b"of the program") for payload in there_is.pings)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_logger_of_ones_own_has_the_records_and_they_say_which_connection() -> None:
+    told: list[logging.LogRecord] = []
+    logger = logging.getLogger("of.the.program")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(_Told(told))
+    async with listening(logger=logger) as server, dialed(server.address) as go:
+        await go.stream.aclose()
+        await until(lambda: any(record.connection_id == go.id for record in told))  # type: ignore[attr-defined]
+    async with go_server() as there, trio.open_nursery() as nursery:
+        told.clear()
+        nursery.start_soon(partial(_dial_for_a_while, there.url, restsock.Options(), logger))
+        peer = await there.accept()
+        await peer.stream.aclose()
+        await until(lambda: any(record.connection_id == peer.id for record in told))  # type: ignore[attr-defined]
+        nursery.cancel_scope.cancel()
+    logger.handlers.clear()
+    assert {record.name for record in told} == {"of.the.program"}
+
+
+class _Told(logging.Handler):
+    def __init__(self, told: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._told.append(record)
 
 
 @pytest.mark.parametrize("metadata", [None, "text", 7, ["a", {"b": None}], {"name": "go-client"}])
@@ -576,7 +637,10 @@ async def test_an_adapter_goes_on_after_a_reconnect() -> None:
                 found.append(session.get("http://go/two", timeout=PATIENCE).content)
                 return found
 
-        cut: Callable[[], Awaitable[object]] = lambda: ends[0].stream.aclose()  # noqa: E731, PLW0108  # later
+        async def cut() -> None:
+            await ends[0].stream.aclose()
+            await until(lambda: len(ends) == 2)  # it has noticed: nothing leaves on the first
+
         found = await in_thread(lambda: call(lambda: trio.from_thread.run(cut)))
         assert found == [b"/ONE", b"/TWO"]
         assert len(ends) == 2

@@ -24,6 +24,8 @@ class OneAtATime(Multiplexer):
 
     __slots__ = ("_body", "_max_request", "_own")
 
+    numbered_pings = False
+
     def __init__(self, own: OwnRequests, max_request: int, **args: Any) -> None:
         super().__init__(**args)
         self._own = own
