@@ -25,7 +25,10 @@ _TARGET = re.compile(
 )
 # Dots that servers resolve, which would lead out of what a route is for; also when encoded. So is a
 # slash that is encoded.
-_DOTS = re.compile(r"/(?:\.|%2[Ee]){1,2}(?:[/;]|\Z)|%2[Ff]|%5[Cc]|%00")
+_DOTS = re.compile(r"/(?:\.|%2[Ee]){1,2}(?:[/;]|%3[Bb]|\Z)|%2[Ff]|%5[Cc]|%00")
+# What a segment may hold as it is (section 3.3). To encode it leads to the same place.
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_AS_IT_IS = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@]")
 
 
 class HTTPDialect(Dialect):
@@ -34,7 +37,8 @@ class HTTPDialect(Dialect):
         {"id": 1, "method": "POST", "path": "/pets?dry=1", "headers": {...}, "body": {...}}
         {"id": 1, "status": 201, "headers": {...}, "body": {...}}
 
-    The key is the path without its query, so that `"/pets/*"` in a router is all below that.
+    The key is the path without its query, so that `"/pets/*"` in a router is all below that. In the
+    key nothing is encoded that need not be: `/%70ets` has the key `/pets`.
     A body that is no JSON is a text; bytes are base64, with `"encoding": "base64"` beside. Without
     `method` it is GET. A path has no `.` and `..` in it, no encoded slash and no encoded zero: a
     router must not read it in another way than what is behind it. A part of an answer that goes on
@@ -91,13 +95,19 @@ def _request(value: dict[str, Any], id: Any) -> ParsedCall:
     if encoding is not None:
         body = _bytes(body, encoding)
     return ParsedCall(
-        key,
+        _ENCODED.sub(_read_once, key),
         body,
         id,
         headers=_headers(value.get("headers")),
         method=method.upper(),
         path=path,
     )
+
+
+def _read_once(encoded: re.Match[str]) -> str:
+    """What servers read; what has to stay encoded, in capitals."""
+    sign = chr(int(encoded[0][1:], 16))
+    return sign if _AS_IT_IS.fullmatch(sign) else encoded[0].upper()
 
 
 def _bytes(body: object, encoding: object) -> bytes:

@@ -72,7 +72,7 @@ def test_a_failure_is_a_response_with_a_problem() -> None:
             None,
         ),
         *("/public/../admin", "/..", "/.", "/a/.", "/%2e%2e/admin", "/.%2E/x", "/a%2fb", "/a%5Cb"),
-        *("/a%00", "/..;/admin"),
+        *("/a%00", "/..;/admin", "/..%3B/admin", "/%2e.%3b"),
     ],
 )
 def test_a_path_that_can_be_read_in_two_ways_is_refused(path: object) -> None:
@@ -131,3 +131,23 @@ def test_raw_messages_are_as_they_are() -> None:
     failed = raw.reply(call, problem(CallFailed(404, "no")))
     assert json.loads(failed)["status"] == 404
     assert raw.push({"a": 1}) == '{"a":1}'
+    assert raw.push(bytearray(b"a")) == b"a"
+    with pytest.raises(ValueError, match="UTF-8"):
+        raw.push("half a pair: \ud83d")
+
+
+@pytest.mark.parametrize(
+    "path", ["/%61dmin/x", "/a%64min/x?y", "/%61%64%6D%69%6e/x", "/admin%2Fx", "/admin/%78"]
+)
+def test_an_encoded_letter_leads_to_the_route_of_the_letter(path: str) -> None:
+    found = parse(path=path)
+    if isinstance(found, BadMessage):
+        assert "%2F" in path  # or no route at all
+        return
+    assert (found.key, found.path) == ("/admin/x", path)
+
+
+def test_what_stays_encoded_in_a_key_is_written_in_one_way() -> None:
+    assert parse(path="/%c3%a4").key == parse(path="/%C3%A4").key == "/%C3%A4"
+    assert parse(path="/a%2520b").key == "/a%2520b"
+    assert parse(path="/a%3fb").key == "/a%3Fb"
