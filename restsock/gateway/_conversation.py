@@ -303,6 +303,9 @@ class Conversation:
             reply = await self._host.answer(message)
             if not isinstance(reply, Reply):
                 raise TypeError(f"a backend gives a Reply, not {type(reply).__name__}")
+            status: object = reply.status
+            if not isinstance(status, int) or not 100 <= status <= 599:
+                raise ValueError(f"a Reply has a status of 100 to 599, not {status!r}")
             if reply.parts is not None:
                 await send_parts(self._encoder, call, reply, self._websocket.send)
                 reply = reply.replace(parts=None)

@@ -417,3 +417,33 @@ async def test_answers_that_a_client_does_not_take_close_it_with_1013() -> None:
             client.websocket.send_text(json.dumps({"action": "a", "id": number}))
         await client.flush()
         await until(lambda: gateway.statistics().total.closed == {"1013": 1})
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply("x", "404"), Reply("x", 404.5), Reply("x", None), Reply("x", 99)]
+)
+async def test_a_reply_without_a_status_is_a_failure_and_others_go_on(
+    reply: Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        served(action({"odd": lambda _: reply, "echo": echo})) as server,
+        connected(server) as client,
+    ):
+        told = await client.ask({"action": "odd", "id": 1})
+        assert (told["id"], told["status"]) == (1, 500)
+        assert (await client.ask({"action": "echo", "id": 2}))["status"] == 200
+    assert "a status" in caplog.text
+
+
+async def test_text_that_utf_8_has_not_is_a_failure_and_others_go_on() -> None:
+    async def half(message: Message) -> str:
+        return "half a pair: \ud83d" if message.body == "half" else message.body
+
+    async with (
+        served(Channel("/ws", RawDialect(), Pipe(half))) as server,
+        connected(server) as client,
+    ):
+        await client.say("half")
+        assert (await client.hear())["status"] == 500
+        await client.say("whole")
+        assert await client.websocket.receive() == "whole"

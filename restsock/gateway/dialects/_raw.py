@@ -35,4 +35,18 @@ class RawDialect(Dialect):
         """See `Dialect.push`."""
         if body is None:
             return ""
-        return body if isinstance(body, (str, bytes)) else write(body)
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            return bytes(body)
+        if not isinstance(body, str):
+            return write(body)
+        if not body.isascii():
+            _check_text(body)
+        return body
+
+
+def _check_text(text: str) -> None:
+    """Raises `ValueError` for half of a pair, which escapes of JSON may be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text that UTF-8 cannot have") from None
