@@ -29,6 +29,14 @@ __all__ = ["Cache"]
 
 _log = logging.getLogger("restsock.gateway")
 
+# Fields that are others with each call, by `Trace` or by the client: no answer depends on them.
+_OF_ONE_CALL = frozenset(
+    (
+        *("traceparent", "tracestate", "baggage", "x-request-id", "uber-trace-id"),
+        *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
+    )
+)
+
 
 class _Flight:
     """A call that is made for all who want its reply."""
@@ -61,7 +69,8 @@ class Cache(Middleware):
     Args:
         ttl: Seconds for which a reply is good. With 0 none is kept, but calls are still shared.
         key: A function that gives the key of a message, or `None` to let it pass. `"message"` is
-            all that the client has sent: key, method, path, header fields and body.
+            all that the client has sent: key, method, path, body, and header fields but for those
+            of traces and `X-Request-Id`.
         stale_if_error: Seconds for which a reply that is not good any more is still given when the
             call fails with 500 or above.
         shared: Whether all clients get the same replies.
@@ -144,7 +153,8 @@ class Cache(Middleware):
         if own is None:
             return await call_next(message)
         session = message.session
-        key = (None if self._shared else session.principal or session.id, own)
+        # With its type: to a dictionary `True` and `1.0` are the key 1, and a client may write each.
+        key = (None if self._shared else session.principal or session.id, _typed(own))
         while True:
             reply = self._replies.get(key, trio.current_time())
             if reply is not None:
@@ -246,12 +256,20 @@ def _same(error: Exception | None) -> CallFailed:
     )
 
 
+def _typed(key: Hashable) -> Hashable:
+    """A key that is no other one's."""
+    if isinstance(key, tuple):
+        return tuple(map(_typed, key))
+    return key if isinstance(key, (bytes, str)) else (type(key).__name__, key)
+
+
 def _whole_message(message: Message) -> Hashable:
-    """A short key for all that the client has sent."""
+    """A short key for all that the client has sent, but for what only tells this call from others."""
     body = message.body
     binary = isinstance(body, bytes)
     raw = body if binary else b""
-    told = [message.key, message.method, message.path, dict(message.headers), binary]
+    fields = {name: text for name, text in message.headers.items() if name not in _OF_ONE_CALL}
+    told = [message.key, message.method, message.path, fields, binary]
     try:
         text = json.dumps([*told, None if binary else body], sort_keys=True)
     except (TypeError, ValueError):  # a body that is no JSON

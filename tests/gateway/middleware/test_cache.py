@@ -478,3 +478,28 @@ def test_clients_that_leave_fail_nobody(clients: list[Any], ttl: float, answer: 
             assert not cache._flights
 
     run(main)
+
+
+@pytest.mark.parametrize("other", [True, 1.0, (1.0,), (True,)])
+async def test_a_key_of_another_type_is_another_key(autojump_clock: object, other: Any) -> None:
+    backend, one = Backend(lambda asked: repr(asked.body)), (1,) if isinstance(other, tuple) else 1
+    cache = Cache(60, key=lambda asked: asked.body, shared=True)
+    async with cache.running():
+        assert (await cache(message(body=other), backend)).body == repr(other)
+        assert (await cache(message(body=one), backend)).body == repr(one)
+        assert cache.entries == 2
+
+
+async def test_what_is_new_with_each_message_is_no_part_of_the_key(autojump_clock: object) -> None:
+    backend, cache = Backend(), Cache(60)
+    async with cache.running():
+        for number in range(3):
+            fields = {
+                "traceparent": f"00-{number:032x}",
+                "tracestate": f"a={number}",
+                "baggage": "b",
+            }
+            await cache(message(headers={**fields, "x-request-id": f"{number}"}), backend)
+        assert len(backend.calls) == 1
+        await cache(message(headers={"accept": "text/plain"}), backend)
+        assert len(backend.calls) == 2
