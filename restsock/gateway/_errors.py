@@ -15,6 +15,7 @@ from restsock._exceptions import (
     ResponseValidationError,
     RestsockError,
 )
+from restsock._options import not_negative
 from restsock._rates import whole_seconds
 
 from ._message import Message, Reply
@@ -41,7 +42,7 @@ class CallFailed(RestsockError):
         members: Further ones of the problem (RFC 9457, section 3.2).
 
     Raises:
-        ValueError: This is no status of a failure.
+        ValueError: This is no status of a failure, or no number of seconds.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class CallFailed(RestsockError):
         self.detail = detail
         self.may_have_run = may_have_run
         self.retry_after = retry_after
+        if retry_after is not None:
+            not_negative(self, "retry_after")
         self.members = dict(members or {})
 
 

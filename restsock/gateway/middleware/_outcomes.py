@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["failure_in", "status_of"]
 
-# Longer ones are no seconds; a year has eight digits.
+# Longer ones are no seconds but a very long time; a year has eight digits.
 _MAX_DIGITS = 8
+_VERY_LONG = 1e9
 
 
 def failure_in(reply: Reply) -> CallFailed | None:
@@ -25,7 +26,7 @@ def failure_in(reply: Reply) -> CallFailed | None:
     asked = reply.headers.get("retry-after", "").strip()
     seconds = float(asked) if asked.isascii() and asked.isdigit() else None
     if seconds is not None and len(asked) > _MAX_DIGITS:
-        seconds = float("inf")
+        seconds = _VERY_LONG
     status = min(reply.status, 599)
     return CallFailed(status, "it failed", may_have_run=True, retry_after=seconds)
 

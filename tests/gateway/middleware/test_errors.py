@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -64,3 +65,9 @@ async def test_whoever_leaves_is_no_error(autojump_clock: object) -> None:
 def test_it_has_to_be_a_function() -> None:
     with pytest.raises(TypeError, match="on_failure must be a function, not int"):
         Errors(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan, -1, "5", True])
+def test_a_wait_that_cannot_be_told_is_said_at_once(seconds: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="retry_after"):
+        CallFailed(503, "not now", retry_after=seconds)
