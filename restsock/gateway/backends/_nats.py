@@ -45,7 +45,8 @@ class NATS(Backend):
     Args:
         subject: A template, as in `HTTPMapping`. What is filled in is one token of the subject: one
             that is empty, or has a dot, a wildcard or a space, is answered with 422. `{+key}` may
-            be several tokens.
+            be several tokens. There has to be a part besides, so that clients cannot name any
+            subject.
         nats: The URLs of servers; or a `restsock.messaging.nats.Nats` that the program has entered.
         options: Who this is, TLS, and times; not with a `Nats`.
         timeout: Seconds for an answer, if the message has no earlier deadline.
@@ -73,6 +74,7 @@ class NATS(Backend):
             raise ValueError(f"a subject has no wildcards and no spaces, not {subject!r}")
         if ".." in subject or subject[0] == "." or subject[-1] == ".":
             raise ValueError(f"{subject!r} has a token that is empty")
+        self._subject.check_own("a subject")
         if isinstance(nats, Nats) and options is not None:
             raise TypeError("options are of the Nats that is given")
         self._servers = nats

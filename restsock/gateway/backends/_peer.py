@@ -45,15 +45,15 @@ class Peer(HTTPBackend):
         mapping: How messages become requests; by default they are POSTs to `/`.
         name_from: Instead of the name: a template, as in `HTTPMapping`, or a plain function that
             gets the message and gives the name.
-        allowed: Patterns of the names that `name_from` may give, in which `*` is any text. Another
-            name is answered with 404. A client may write what the name is made of: say here which
-            peers are for it.
+        allowed: Patterns of the names that `name_from` may give, in which `*` is any text; needed
+            with it. Another name is answered with 404. A client may write what the name is made of:
+            this says which peers are for it.
         wait: Seconds to wait for a peer that is not connected; then the answer is 503.
         max_body: Bytes of the largest body of an answer; a larger one is a 502.
 
     Raises:
         ValueError: An argument is not valid.
-        TypeError: There is no name, or there are two.
+        TypeError: There is no name, or there are two, or nothing says which are allowed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Peer(HTTPBackend):
         mapping: HTTPMapping | None = None,
         *,
         name_from: str | Callable[[Message], str] | None = None,
-        allowed: str | Iterable[str] = "*",
+        allowed: str | Iterable[str] | None = None,
         wait: float = 10.0,
         max_body: int = MAX_BODY,
     ) -> None:
@@ -78,7 +78,9 @@ class Peer(HTTPBackend):
         self._template = Template(name_from, _as_it_is) if isinstance(name_from, str) else None
         if self._template is None and not callable(name_from) and name is None:
             raise TypeError(f"name_from is a template or a function, not {name_from!r}")
-        self._allowed = (allowed,) if isinstance(allowed, str) else tuple(allowed)
+        if (allowed is None) != (name_from is None):
+            raise TypeError("name_from= and allowed= go together: which peers may clients name?")
+        self._allowed = (allowed,) if isinstance(allowed, str) else tuple(allowed or ())
         self.wait = wait
         self.max_body = max_body
         positive(self, "wait")

@@ -49,7 +49,8 @@ class RabbitMQ(Broker):
 
     Args:
         routing_key: A template, as in `HTTPMapping`: the name of the queue, or a key for the
-            exchange. What is filled in is a word: it has no dot, no `*` and no `#`.
+            exchange. What is filled in is a word: it has no dot, no `*` and no `#`. The name of a
+            queue has a part besides, so that clients cannot name any queue.
         url: `amqp://` or `amqps://`, host, port, and the virtual host as its path.
         exchange: The exchange, which has to be there; `""` is the default one.
         auth: User and password; by default `guest`.
@@ -76,7 +77,10 @@ class RabbitMQ(Broker):
         parts = split_url(url, "the URL of RabbitMQ", ("amqp", "amqps"))
         if parts.userinfo is not None:
             raise ValueError("no user and no password in the URL: see auth=")
-        super().__init__(Template(routing_key, _word), **options)
+        where = Template(routing_key, _word)
+        if not exchange:  # the default one leads to all queues
+            where.check_own("the name of a queue")
+        super().__init__(where, **options)
         secure = parts.scheme == "amqps"
         if tls is not None and not secure:
             raise ValueError("tls= needs an amqps:// URL")

@@ -91,8 +91,7 @@ class RedisStreams(Broker):
             raise ValueError("tls= needs a rediss:// URL")
         self._auth = auth
         name = Template(stream, _key)
-        if not name.literals:
-            raise ValueError("a stream has a part of its own, or its clients could name any key")
+        name.check_own("the key of a stream")
         super().__init__(name, **options)
         self.max_length = max_length
         between(self, "max_length", 1, 2**31)

@@ -112,6 +112,15 @@ class Template:
         self._encode = encode
         self._parts = [*_read(text)]
 
+    def check_own(self, what: str) -> None:
+        """Raises `ValueError` if all of it is of the message: a client could name anything there is.
+
+        Args:
+            what: It is a template of.
+        """
+        if not self.literals.strip("."):
+            raise ValueError(f"{what} has a part of its own, or its clients could name any")
+
     @property
     def constant(self) -> bool:
         """Whether it is the same for every message."""

@@ -151,3 +151,9 @@ def test_what_is_wrong_is_said_at_once() -> None:
         NATS("a.{nobody}")
     assert repr(NATS("a.{key}")) == "NATS('a.{key}')"
     assert Client("s").id == "s"
+
+
+@pytest.mark.parametrize("subject", ["{key}", "{+key}", "{key}{session}", "{body[a]}.{body[b]}"])
+def test_clients_cannot_name_the_whole_subject(subject: str) -> None:
+    with pytest.raises(ValueError, match="could name any"):
+        NATS(subject)

@@ -222,7 +222,7 @@ async def test_the_operations_of_a_peer_over_a_real_listener(tmp_path: Path) -> 
         restsock.connect(f"ws://127.0.0.1:{server.address[1]}/", name="edge-1", app=seen),
     ):
         rules = [allow("ann", "edge-*", "listPets")]
-        backend = Operations(path, Peer(name_from="{metadata[peer]}"), rules=rules)
+        backend = Operations(path, Peer(name_from="{metadata[peer]}", allowed="*"), rules=rules)
         session = Client(principal=Principal("ann"))
         session.metadata["peer"] = "edge-1"
         async with running(backend, server):

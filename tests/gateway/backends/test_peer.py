@@ -260,7 +260,9 @@ async def test_an_answer_that_is_too_large_is_cut_off() -> None:
             await peer(server, "edge-1").call(message())
 
 
-@pytest.mark.parametrize("args", [{}, {"name": "a", "name_from": "b"}, {"name_from": 7}])
+@pytest.mark.parametrize(
+    "args", [{}, {"name": "a", "name_from": "b"}, {"name_from": 7, "allowed": "a"}]
+)
 def test_a_peer_has_one_way_to_its_name(args: Any) -> None:
     with pytest.raises(TypeError):
         Peer(**args)
@@ -271,7 +273,11 @@ def test_what_is_wrong_is_said_at_once() -> None:
         return ""
 
     with pytest.raises(TypeError, match="must not wait"):
-        Peer(name_from=waits)  # type: ignore[arg-type]
+        Peer(name_from=waits, allowed="*")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="allowed="):
+        Peer(name_from="{body[site]}")  # a client would name any peer
+    with pytest.raises(TypeError, match="allowed="):
+        Peer("a", allowed="*")
     with pytest.raises(ValueError, match="no name"):
         Peer("")
     with pytest.raises(ValueError, match="wait"):

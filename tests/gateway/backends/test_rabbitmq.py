@@ -141,4 +141,7 @@ def test_what_is_wrong_is_said_at_once() -> None:
         RabbitMQ("a", tls=object())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timeout"):
         RabbitMQ("a", timeout=-1)
+    with pytest.raises(ValueError, match="could name any"):
+        RabbitMQ("{key}")
+    RabbitMQ("{key}", exchange="calls")  # which leads nowhere else
     assert repr(RabbitMQ("a.{key}")) == "RabbitMQ('a.{key}')"
