@@ -43,6 +43,7 @@ from ._requests import AsyncRequests, head_for
 from ._retry import pause_before, pause_if_refused
 from ._statistics import OUTCOMES, Counters, Statistics
 from ._tls_stream import TLSStream, linger
+from ._until import until
 from ._user_function import call_user_function, failure_of, is_async
 from ._websocket import OpenWebSocket
 from ._wire import Wire, new_id
@@ -121,6 +122,7 @@ __all__ = [
     "pause_if_refused",
     "ping_number",
     "refused_by",
+    "until",
     "upgrade_of",
     "with_fields",
 ]

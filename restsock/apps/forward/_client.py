@@ -12,7 +12,7 @@ import trio
 from restsock._exceptions import ProtocolError, RemoteProtocolError
 from restsock.apps._errors import UpstreamError
 from restsock.apps._tasks import open_nursery
-from restsock.connection import Response
+from restsock.connection import Response, until
 from restsock.protocol import DataReceived, EndReceived, RequestHead
 
 from ._head import AT_ONCE, FRESH, IDEMPOTENT, or_forever, sized
@@ -77,7 +77,7 @@ class UpstreamClient:
         if pool is None:
             raise UpstreamError(503, "the gateway is not open", may_have_run=False)
         call = _Call(pool, self._forward, sized(head, len(body)), body, self._max_body)
-        with trio.CancelScope(deadline=deadline):
+        with until(deadline):
             return await call.run()
         raise UpstreamError(504, "no answer in time", may_have_run=call.sent)
 

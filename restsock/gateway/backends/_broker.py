@@ -13,7 +13,7 @@ import trio
 
 from restsock._options import Backoff
 from restsock.apps import asyncio_thread
-from restsock.connection import failure_of
+from restsock.connection import failure_of, until
 from restsock.gateway._errors import CallFailed
 
 from ._payload import decode
@@ -117,7 +117,7 @@ class Broker(Queue):
 
     async def _get_ready(self, message: Message, deadline: float) -> None:
         self._where.fill(message)  # before anything else: it may be wrong
-        with trio.move_on_at(min(trio.current_time() + _WAIT, deadline)):
+        with until(min(trio.current_time() + _WAIT, deadline)):
             await self._ready.wait()
         self._check_ready()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import trio
 
 from restsock._exceptions import ConnectionClosed, RequestTimeout, StreamRefused
-from restsock.connection import AsyncExchange, Requester, Response, head_for, pause_before
+from restsock.connection import AsyncExchange, Requester, Response, head_for, pause_before, until
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
@@ -114,8 +114,7 @@ async def ask(
         except RequestTimeout as exc:
             if exc.may_have_run is not False:
                 raise
-            words = "what this goes to is not connected, or takes no more"
-            raise CallFailed(503, words, retry_after=1) from exc
+            raise _not_begun() from exc
         await trio.sleep(pause)
 
 
@@ -129,8 +128,8 @@ async def _attempt(
 ) -> Response:
     exchange = AsyncExchange.open(requester, head, body=body, end=True)
     with closing(exchange):
-        await exchange.wait_started(max(0.0, start_by - trio.current_time()))
-        with trio.CancelScope(deadline=deadline):
+        with until(deadline):
+            await exchange.wait_started(max(0.0, start_by - trio.current_time()))
             answer = await exchange.receive_head()
             content = bytearray()
             while data := await exchange.receive_data():
@@ -141,4 +140,10 @@ async def _attempt(
                         502, f"an answer of more than {max_body} bytes", may_have_run=True
                     )
             return Response(answer.status, answer.headers, bytes(content), exchange.trailers)
-        raise CallFailed(504, "no answer in time", may_have_run=exchange.started)
+        if not exchange.started:
+            raise _not_begun()
+        raise CallFailed(504, "no answer in time", may_have_run=True)
+
+
+def _not_begun() -> CallFailed:
+    return CallFailed(503, "what this goes to is not connected, or takes no more", retry_after=1)

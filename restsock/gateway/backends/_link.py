@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from restsock._exceptions import WebSocketClosed
 from restsock._limit_log import LimitLog
+from restsock.connection import until
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Reply
 from restsock.protocol import CLOSE_CODES, CloseCode
@@ -112,7 +111,7 @@ class Link:
             raise closed
         sent = False
         try:
-            with trio.move_on_at(deadline):
+            with until(deadline):
                 await websocket.send(data)
                 sent = True
         except WebSocketClosed as exc:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._options import positive
+from restsock.connection import until
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
@@ -125,7 +126,7 @@ class NATS(Backend):
         body, kind = encode(message.body)
         headers = self._telling.fields(message.replace(deadline=deadline))
         headers.setdefault("Content-Type", kind)
-        with trio.move_on_at(deadline):
+        with until(deadline):
             while self._nats is None:
                 await self._changed.wait()
         left = deadline - trio.current_time()

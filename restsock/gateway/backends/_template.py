@@ -113,10 +113,10 @@ class Template:
         self._parts = [*_read(text)]
 
     def check_own(self, what: str) -> None:
-        """Raises `ValueError` if all of it is of the message: a client could name anything there is.
+        """Raises `ValueError` if all of it is of the message: clients could name anything.
 
         Args:
-            what: It is a template of.
+            what: What it is a template of.
         """
         if not self.literals.strip("."):
             raise ValueError(f"{what} has a part of its own, or its clients could name any")

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from restsock.connection import until
 from restsock.gateway._errors import CallFailed
 
 __all__ = ["Waiting", "WaitingCall"]
@@ -47,7 +48,7 @@ class WaitingCall(Generic[T]):
         Raises:
             CallFailed: There was none until the deadline, or there will be none.
         """
-        with trio.move_on_at(deadline):
+        with until(deadline):
             await self._answered.wait()
         if self._error is not None:
             raise self._error

@@ -15,6 +15,7 @@ from restsock._arguments import check_keywords
 from restsock._exceptions import RestsockError
 from restsock._limit_log import LimitLog
 from restsock._options import Backoff, between, positive
+from restsock.connection import until
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.protocol import CloseCode
@@ -244,7 +245,7 @@ class WebSocket(Backend):
             self._links[session.id] = link
             assert self._nursery is not None
             self._nursery.start_soon(self._live, link)
-        with trio.move_on_at(deadline):
+        with until(deadline):
             await link.opened.wait()
         if link.failure is not None:
             raise link.failure
@@ -311,7 +312,7 @@ class WebSocket(Backend):
         await link.serve(websocket)
 
     async def _pick(self, deadline: float) -> Link:
-        with trio.move_on_at(deadline):
+        with until(deadline):
             while True:
                 ready = [link for link, _ in self._pool if link.websocket is not None]
                 if ready:

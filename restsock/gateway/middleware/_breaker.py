@@ -130,6 +130,10 @@ class Breaker(Middleware):
         except Exception as exc:
             good = status_of(exc) < 500
             raise
+        except trio.Cancelled:
+            if trio.current_time() >= message.deadline:
+                good = False  # a `Timeout` further out, and not its client
+            raise
         finally:
             circuit.end(ticket, good, trio.current_time())
         if reply.parts is None:

@@ -153,7 +153,7 @@ class Cache(Middleware):
         if own is None:
             return await call_next(message)
         session = message.session
-        # With its type: to a dictionary `True` and `1.0` are the key 1, and a client may write each.
+        # With its type: to a dictionary `True` and 1 are one key, and a client may write either.
         key = (None if self._shared else session.principal or session.id, _typed(own))
         while True:
             reply = self._replies.get(key, trio.current_time())
@@ -264,7 +264,7 @@ def _typed(key: Hashable) -> Hashable:
 
 
 def _whole_message(message: Message) -> Hashable:
-    """A short key for all that the client has sent, but for what only tells this call from others."""
+    """A short key for all that the client has sent, but for what only tells calls apart."""
     body = message.body
     binary = isinstance(body, bytes)
     raw = body if binary else b""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from restsock._options import between
+from restsock.connection import until
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._middleware import Middleware
 
@@ -98,7 +99,7 @@ class Limit(Middleware):
                 raise CallFailed(503, text, retry_after=1) from None
         else:
             return
-        with trio.CancelScope(deadline=deadline):
+        with until(deadline):
             await room.acquire()
             return
         raise CallFailed(504, "there was no room in time")

@@ -26,6 +26,9 @@ class Timeout(Middleware):
     deadline stands in the message, so that a backend can hand it on; an earlier one that is there
     already counts here, too. What is inside of `Retry` begins anew with each attempt.
 
+    The client is told that the call may have run, unless what is inside knows better: a `Limit`
+    where it waited for its turn all the time, and the backends, if they have sent nothing.
+
     Args:
         seconds: That a reply may take to come.
         parts: Seconds that each part of a reply may take, if it comes in parts. `None` sets no
@@ -46,7 +49,8 @@ class Timeout(Middleware):
         """See `Middleware`.
 
         Raises:
-            CallFailed: With 504 there was no answer in time.
+            CallFailed: With 504 there was no answer in time. What is inside may give another
+                status: a `Peer` that is not connected is a 503.
         """
         now = trio.current_time()
         deadline = min(message.deadline, now + self.seconds)

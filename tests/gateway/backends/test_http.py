@@ -12,10 +12,11 @@ import trio
 import trustme
 
 import restsock
-from restsock.gateway import HTTP, CallFailed, HTTPMapping, Reply
+from restsock.gateway import HTTP, CallFailed, HTTPMapping, Reply, Timeout
 from tests.apps.forward.upstreams import Peer, scripted
 from tests.gateway.backends.servers import uvicorn, waitress
 from tests.gateway.stand_in import message
+from tests.messaging.dialects.peers import until
 
 BUY = HTTPMapping(method="POST", path="/pets")
 PET = HTTPMapping(method="GET", path="/pets/{body[id]}")
@@ -218,3 +219,26 @@ async def test_a_backend_that_does_not_run_has_sent_nothing() -> None:
         await HTTP("http://127.0.0.1:9").call(message())
     assert (caught.value.status, caught.value.may_have_run) == (503, False)
     assert restsock.RestsockError in type(caught.value).__mro__
+
+
+@pytest.mark.parametrize("body", [None, "x" * 100_000])  # the latter is sent by a task of its own
+async def test_a_time_out_tells_whether_anything_was_sent(body: Any) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await trio.sleep_forever()
+
+    failures: list[bool] = []
+
+    async def call(backend: HTTP, seconds: float) -> None:
+        with pytest.raises(CallFailed) as caught:
+            await Timeout(seconds)(message(body), backend.call)
+        assert caught.value.status == 504
+        failures.append(caught.value.may_have_run)
+
+    async with scripted(script) as upstream:
+        backend = HTTP(upstream.url, max_connections=1)
+        async with backend.running(), trio.open_nursery() as nursery:
+            nursery.start_soon(call, backend, 0.4)
+            await until(lambda: upstream.peers)
+            await call(backend, 0.1)
+        assert failures == [False, True]

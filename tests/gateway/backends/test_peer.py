@@ -11,7 +11,7 @@ import trio
 
 import restsock
 from restsock.connection import Exchange, Request, Response
-from restsock.gateway import CallFailed, HTTPMapping, Message, Peer, reply_to_failure
+from restsock.gateway import CallFailed, HTTPMapping, Message, Peer, Timeout, reply_to_failure
 from restsock.protocol import ResetCode
 from tests.gateway.stand_in import message
 from tests.messaging.dialects.peers import until
@@ -288,4 +288,11 @@ def test_what_is_wrong_is_said_at_once() -> None:
 async def test_a_peer_that_is_bound_to_no_listener_has_sent_nothing() -> None:
     with pytest.raises(CallFailed) as caught:
         await Peer("a").call(message())
+    assert (caught.value.status, caught.value.may_have_run) == (503, False)
+
+
+async def test_a_time_out_while_the_peer_is_away_has_not_run() -> None:
+    async with listener() as (server, _):
+        with pytest.raises(CallFailed) as caught:
+            await Timeout(0.1)(message(), peer(server, "edge-1").call)
     assert (caught.value.status, caught.value.may_have_run) == (503, False)

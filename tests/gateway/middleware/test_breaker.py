@@ -246,3 +246,14 @@ def test_what_is_no_breaker(options: Any) -> None:
 def test_what_is_told_has_to_be_a_function() -> None:
     with pytest.raises(TypeError, match="on_change must be a function"):
         Breaker(on_change=7)  # type: ignore[arg-type]
+
+
+async def test_time_outs_from_outside_open_it_too(autojump_clock: object) -> None:
+    breaker, timeout = Breaker(failures=2), Timeout(1)
+
+    async def call(asked: Any) -> Reply:
+        return await breaker(asked, hang)
+
+    for _ in range(2):
+        assert (await failure(timeout(message(), call))).status == 504
+    assert breaker.states() == {"": "open"}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from restsock.gateway import Reply, Timeout
+from restsock.gateway import Limit, Reply, Timeout
 from tests.gateway.middleware.calls import Backend, failure, hang, message, parts
 
 
@@ -91,3 +92,24 @@ async def test_each_part_may_have_a_bound(autojump_clock: object) -> None:
 def test_what_is_no_time(seconds: Any) -> None:
     with pytest.raises(ValueError, match="must be a number of seconds above 0"):
         Timeout(seconds)
+
+
+async def test_a_call_that_waited_for_its_turn_all_the_time_has_not_run(
+    autojump_clock: object,
+) -> None:
+    limit, backend = Limit(1), Backend(takes=10)
+
+    async def call(asked: Any) -> Reply:
+        return await limit(asked, backend)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(limit, message(), backend)
+        await trio.testing.wait_all_tasks_blocked()
+        failed = await failure(Timeout(3)(message(), call))
+        assert (failed.status, failed.may_have_run, trio.current_time()) == (504, False, 3)
+        assert limit.statistics == {"in_flight": 1, "waiting": 0}
+        # Whoever leaves is cancelled, and told nothing.
+        with trio.move_on_after(1) as scope:
+            await Timeout(3)(message(), call)
+        assert scope.cancelled_caught
+    assert len(backend.calls) == 1
