@@ -68,6 +68,10 @@ class Client(Session):
         return Delivery.SENT
 
     @property
+    def closed(self) -> bool:
+        return self.close_code is not None
+
+    @property
     def ended_with(self) -> tuple[int, str]:
         return self.close_code or 1006, self.close_reason
 

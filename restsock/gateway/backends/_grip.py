@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +19,7 @@ from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
 
-from ._grip_session import GripSession
+from ._grip_session import GripSession, signature
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPRequest
@@ -47,7 +43,6 @@ __all__ = ["GRIP"]
 _log = logging.getLogger("restsock.gateway")
 
 _HEADERS = ("accept-language", "cookie", "origin", "user-agent")
-_SIGNED_FOR = 3600
 # Seconds to tell the backend that a client has left, and at the end, for all of them.
 _FAREWELL = 5.0
 
@@ -228,7 +223,7 @@ class GRIP(Backend):
         for name, text in state.meta.items():
             fields[f"Meta-{name}"] = text
         if self._key is not None:
-            fields["Grip-Sig"] = _signature(self._key, self._issuer, int(time.time()))
+            fields["Grip-Sig"] = signature(self._key, self._issuer, int(time.time()))
         return fields
 
     def _read_head(self, state: GripSession, response: Response) -> None:
@@ -253,6 +248,9 @@ class GRIP(Backend):
         while not state.over.is_set() and state.interval is not None:
             with trio.move_on_at(state.last + state.interval):
                 await state.over.wait()
+            if state.session.closed:
+                self._left(state, *state.session.ended_with)
+                break
             if state.keep_alive_due:
                 await self._ask_now(state)
         state.kept = False
@@ -333,8 +331,20 @@ class GRIP(Backend):
     def _state(self, session: Session) -> GripSession:
         state = self._sessions.get(session.id)
         if state is None:
+            self._forget_gone()
             state = self._sessions[session.id] = GripSession(session, self._push)
         return state
+
+    def _forget_gone(self) -> None:
+        """Looks whether two of them are gone: more than come.
+
+        Of one that has sent nothing only `disconnect` tells, which a channel may have or not.
+        """
+        for _ in range(min(2, len(self._sessions))):
+            id = next(iter(self._sessions))
+            state = self._sessions[id] = self._sessions.pop(id)  # the last one from now on
+            if state.session.closed:
+                self._left(state, *state.session.ended_with)
 
     def _left(self, state: GripSession, code: int, reason: str) -> None:
         """A client has left. Does not wait."""
@@ -369,19 +379,3 @@ def _text(content: bytes, *, as_json: bool) -> Any:
         except NotJSON:
             pass
     return content.decode("utf-8", "replace")
-
-
-def _signature(key: bytes, issuer: str, now: int) -> str:
-    """A token that says who asks (RFC 7519), signed with HS256."""
-
-    def part(value: Any) -> bytes:
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode("ascii")
-        return base64.urlsafe_b64encode(raw).rstrip(b"=")
-
-    signed = (
-        part({"typ": "JWT", "alg": "HS256"})
-        + b"."
-        + part({"iss": issuer, "exp": now + _SIGNED_FOR})
-    )
-    token = signed + b"." + part(hmac.digest(key, signed, hashlib.sha256))
-    return token.decode("ascii")

@@ -277,3 +277,20 @@ def test_what_is_wrong_is_said_at_once() -> None:
     with pytest.raises(ValueError, match="min_keep_alive"):
         GRIP("http://127.0.0.1", min_keep_alive=0)
     assert "secret" not in repr(GRIP("http://127.0.0.1", key="secret"))
+
+
+async def test_clients_that_have_sent_nothing_are_forgotten_without_a_hook_for_it(
+    autojump_clock: Any,
+) -> None:
+    backend = Backend()
+    grip = GRIP(Canned(backend))
+    async with running(grip):
+        await grip.connect(Client("stays"))
+        for number in range(20):
+            leaves = Client(f"leaves-{number}")
+            await grip.connect(leaves)
+            leaves.end_with(4000)
+            await trio.sleep(1)
+        assert len(grip._sessions) <= 3
+        assert "stays" in grip._sessions
+    assert backend.types().count("OPEN") == backend.types().count("CLOSE") == 21
