@@ -51,7 +51,8 @@ INTERNAL = {"Connection.end"}
 
 
 def public_names(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    for name in getattr(module, "__all__", ()):
+    later = [name for name in dir(module) if name not in vars(module)]  # loaded at their first use
+    for name in dict.fromkeys([*getattr(module, "__all__", ()), *later]):
         value = getattr(module, name)
         ours = getattr(value, "__module__", "restsock").startswith(("restsock", "typing"))
         if ours and not inspect.ismodule(value):

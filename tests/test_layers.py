@@ -366,6 +366,27 @@ def test_every_public_name_can_be_had() -> None:
     assert sorted(everything.keys() - {"__builtins__"}) == dir(restsock)
 
 
+def test_the_gateway_gives_all_its_names_that_need_no_extra() -> None:
+    program = """
+import sys
+for extra in ("nats", "aio_pika", "redis", "jsonschema", "openapi_schema_validator"):
+    sys.modules[extra] = None  # is not installed
+from restsock.gateway import *
+from restsock.gateway.backends import *
+import restsock.gateway
+print(Gateway, HTTP, *dir(restsock.gateway))
+try:
+    from restsock.gateway import RabbitMQ
+except ImportError as exc:
+    print(exc)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+    )
+    assert {"Gateway", "NATS", "Operations", "RabbitMQ", "RedisStreams"} <= {*done.stdout.split()}
+    assert "pip install 'restsock[rabbitmq]'" in done.stdout
+
+
 def test_names_are_where_type_checkers_look_for_them() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
     found = {}

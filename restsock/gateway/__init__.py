@@ -95,7 +95,6 @@ __all__ = [
     "GRIP",
     "HTTP",
     "JSONRPC",
-    "NATS",
     "NO_ROUTE",
     "Action",
     "Answers",
@@ -128,17 +127,13 @@ __all__ = [
     "Measure",
     "Message",
     "Middleware",
-    "OperationContract",
-    "Operations",
     "Peer",
     "Peers",
     "Pipe",
     "Queue",
     "QueueMessage",
-    "RabbitMQ",
     "Rate",
     "RawDialect",
-    "RedisStreams",
     "Reply",
     "Retry",
     "Router",
@@ -158,6 +153,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _backends.LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_backends, name)  # those that take a while to load
+    return getattr(_backends, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_backends.LATER})

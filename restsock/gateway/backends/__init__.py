@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from ._rabbitmq import RabbitMQ as RabbitMQ
     from ._redis_streams import RedisStreams as RedisStreams
 
-# What takes a while to load, or needs an extra: at its first use.
-_LATER = {
+# What takes a while to load, or needs an extra: at its first use. It is not in `__all__`: whoever
+# imports all does not want an extra that is not there.
+LATER = {
     "NATS": "_nats",
     "OperationContract": "_operations",
     "Operations": "_operations",
@@ -49,7 +50,6 @@ _LATER = {
 __all__ = [
     "GRIP",
     "HTTP",
-    "NATS",
     "App",
     "Balance",
     "BalanceMember",
@@ -57,19 +57,19 @@ __all__ = [
     "HTTPMapping",
     "HTTPRequest",
     "JSONIds",
-    "OperationContract",
-    "Operations",
     "Peer",
     "Queue",
     "QueueMessage",
-    "RabbitMQ",
-    "RedisStreams",
     "Source",
     "WebSocket",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LATER})
