@@ -23,7 +23,7 @@ from ._message import Message, Reply
 __all__ = ["DUPLICATE_ID", "NO_ROUTE", "CallFailed", "problem", "reply_to_failure"]
 
 NO_ROUTE = "urn:restsock:gateway:no-route"
-"""The `type` of the problem of a message whose key no route is for."""
+"""The `type` of the problem of a message whose key no route, and no operation, is for."""
 DUPLICATE_ID = "urn:restsock:gateway:duplicate-id"
 """The `type` of the problem of a message whose id an earlier one has that was not answered yet."""
 

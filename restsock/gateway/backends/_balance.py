@@ -154,7 +154,7 @@ class Balance(Backend):
         async def ask(backend: Backend) -> Reply:
             return await backend.call(message)
 
-        return await self._run(ask)
+        return await self._run(ask, message.deadline)
 
     async def exchange(self, message: Message, request: HTTPRequest) -> Response:
         """See `HTTPBackend.exchange`.
@@ -169,13 +169,15 @@ class Balance(Backend):
                 raise TypeError(f"{backend!r} does not speak HTTP")
             return await backend.exchange(message, request)
 
-        return await self._run(ask)
+        return await self._run(ask, message.deadline)
 
-    async def _run(self, ask: Callable[[Backend], Awaitable[T]]) -> T:
+    async def _run(self, ask: Callable[[Backend], Awaitable[T]], deadline: float) -> T:
         tried: list[_Member] = []
         last: Exception | None = None
         while True:
             now = trio.current_time()
+            if now >= deadline:  # which is no fault of whoever would be asked
+                raise last or CallFailed(504, "no answer in time")
             member = self._pick(now, tried)
             if member is None:
                 if last is not None:

@@ -107,7 +107,8 @@ class Broker(Queue):
                     say = _log.debug if self._failed else _log.warning
                     say("%r: no connection: %s", self, failure_of(exc))
                 finally:
-                    self._ready = trio.Event()
+                    if self._ready.is_set():  # else some wait for it
+                        self._ready = trio.Event()
                     self.give_up("the connection to what answers was lost")
                 self._failed += 1
                 pause = _AGAIN.delay(self._failed, random.random())  # noqa: S311  # not a secret

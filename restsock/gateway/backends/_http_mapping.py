@@ -40,6 +40,12 @@ _REPLY_HEADERS = (
 )
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 _TARGET = re.compile(r"/[!-~]*")
+# Those that texts have. Python has others, that are no charsets, or take the square of the length.
+_CHARSETS = re.compile(
+    r"utf[-_]?(?:8|16|32)(?:[-_]?[bl]e)?|(?:us-)?ascii|latin-?1|iso[-_]?8859[-_]\d{1,2}"
+    r"|(?:windows-|cp)\d{3,4}|koi8[-_][ru]|gbk|gb2312|gb18030|big5|euc[-_](?:jp|kr)|shift[-_]jis",
+    re.IGNORECASE | re.ASCII,
+)
 _CHARSET = re.compile(r'charset="?([A-Za-z0-9_.:-]{1,40})"?', re.IGNORECASE)
 
 
@@ -282,10 +288,12 @@ def _decoded(response: Response) -> Any:
         return decode(body, essence)
     if essence.startswith("text/"):
         found = _CHARSET.search(kind)
-        try:
-            return body.decode(found[1] if found else "utf-8", "replace")
-        except LookupError:
-            return body
+        charset = found[1] if found else "utf-8"
+        if _CHARSETS.fullmatch(charset):
+            try:
+                return body.decode(charset, "replace")
+            except LookupError:
+                pass  # one of a number that there is not
     return body
 
 

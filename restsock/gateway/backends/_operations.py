@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from restsock._exceptions import RequestValidationError
 from restsock.gateway._backend import Backend
-from restsock.gateway._errors import CallFailed
+from restsock.gateway._errors import NO_ROUTE, CallFailed
 from restsock.openapi import (
     ArgumentError,
     Catalog,
@@ -198,11 +198,11 @@ class Operations(Backend):
 
     def _arguments(self, key: str) -> Arguments:
         if not key.startswith(self._prefix):
-            raise CallFailed(404, "there is no such operation")
+            raise CallFailed(404, "there is no such operation", members={"type": NO_ROUTE})
         try:
             return self._catalog.arguments(key[len(self._prefix) :])
         except UnknownOperation as exc:
-            raise CallFailed(404, str(exc)) from None
+            raise CallFailed(404, str(exc), members={"type": NO_ROUTE}) from None
 
     def _check_allowed(self, message: Message, arguments: Arguments) -> None:
         if self._rules is None:

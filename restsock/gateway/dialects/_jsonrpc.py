@@ -32,7 +32,7 @@ class JSONRPC(Dialect):
     """JSON-RPC 2.0. The key is the method, the body its params.
 
     A call without `id` is a notification and is not answered, whatever becomes of it. A failure is
-    an error object: -32601 where the router knows no such method, -32602 for 400 and 422, -32603
+    an error object: -32601 where there is no such method, -32602 for 400 and 422, -32603
     for 500, -32000 for all others; its `data` is the problem (RFC 9457), with the status.
 
     A batch is answered in one message once all of it is done. A part of an answer that goes on is a

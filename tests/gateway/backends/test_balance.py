@@ -216,3 +216,26 @@ def test_what_is_wrong_is_said_at_once() -> None:
         Balance(["http://x"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="eject"):
         Balance([one], eject=0)
+
+
+async def test_what_comes_too_late_is_nobodys_failure(autojump_clock: object) -> None:
+    late = CallFailed(503, "waited until the end of the time")
+
+    class Slow(Part):
+        async def call(self, message: Message) -> Reply:
+            self.calls += 1
+            await trio.sleep(2)
+            raise late
+
+    slow, well = Slow("slow"), Part("well")
+    balance = Balance([slow, well], failures=1)
+    balance.set_weight(well, 0.001)  # the other one is asked first
+    with pytest.raises(CallFailed) as caught:
+        await balance.call(message(within=1))
+    assert caught.value is late
+    assert (slow.calls, well.calls) == (1, 0)
+    assert [member.failures for member in balance.members] == [1, 0]
+    with pytest.raises(CallFailed) as caught:
+        await balance.call(message(within=0))
+    assert (caught.value.status, caught.value.may_have_run) == (504, False)
+    assert [member.failures for member in balance.members] == [1, 0]

@@ -243,3 +243,19 @@ def test_a_source_finds_nothing_where_there_is_nothing() -> None:
     assert Source("body[a][0][b]").find(deep) == 1
     for text in ("body[a][1][b]", "body[a][x]", "body[a][0][b][c]", "body[b]", "claim[x]"):
         assert Source(text).find(deep) is None
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("utf-8", "gr\u00fcn"),
+        ("UTF8", "gr\u00fcn"),
+        ("ISO-8859-1", "gr\u00c3\u00bcn"),
+        ("windows-1252", "gr\u00c3\u00bcn"),
+        *((name, "grün".encode()) for name in ("undefined", "idna", "hex", "no-such", "punycode")),
+        *((name, "grün".encode()) for name in ("unicode_escape", "utf-7", "mbcs", "rot13")),
+    ],
+)
+def test_text_of_a_charset_that_is_none_is_bytes(charset: str, body: object) -> None:
+    response = Response(200, {"Content-Type": f"text/plain; charset={charset}"}, "grün".encode())
+    assert HTTPMapping().reply_to(message(), response).body == body

@@ -16,6 +16,7 @@ from restsock import Principal
 from restsock.connection import Request, Response
 from restsock.gateway import (
     HTTP,
+    NO_ROUTE,
     App,
     Balance,
     CallFailed,
@@ -165,6 +166,7 @@ async def test_an_operation_that_is_not_there_is_a_404_with_a_hint() -> None:
         with pytest.raises(CallFailed, match="listPets") as caught:
             await call(backend, "pets.listPet")
         assert caught.value.status == 404
+        assert caught.value.members["type"] == NO_ROUTE  # for JSON-RPC it is no such method
         with pytest.raises(CallFailed) as caught:
             await call(backend, "listPets")
         assert caught.value.status == 404
