@@ -34,7 +34,7 @@ from restsock.gateway import (
 )
 from restsock.instruments.prometheus import GatewayCollector
 from tests.gateway.site import Hooks, action, connected, echo, served, until
-from tests.websockets.site import PATIENCE, foreign_client, in_thread, url_of
+from tests.websockets.site import PATIENCE, foreign_answers, foreign_client, in_thread, url_of
 
 
 class Part(Backend):
@@ -173,12 +173,12 @@ async def test_a_path_below_a_channel_is_none() -> None:
 async def test_a_foreign_client_over_tls() -> None:
     from tests.tls_pair import contexts
 
-    async with served(action(compression=True), tls=contexts()[1]) as server:
+    async with served(action(), tls=contexts()[1]) as server:
 
         def talk() -> None:
-            with foreign_client(server, compression="deflate") as client:
-                client.send(json.dumps({"action": "echo", "id": 1, "pad": "x" * 10_000}))
-                assert json.loads(client.recv(PATIENCE))["body"] == {"pad": "x" * 10_000}
+            asked = json.dumps({"action": "echo", "id": 1, "pad": "x" * 10_000})
+            (told,) = foreign_answers(server, [asked])
+            assert json.loads(told)["body"] == {"pad": "x" * 10_000}
 
         await in_thread(talk)
 
