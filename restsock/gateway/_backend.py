@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import trio
+
 from restsock.connection import call_user_function
 
 from ._message import Message, Reply
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from restsock.server import Route
 
 __all__ = ["Backend", "Call", "FunctionBackend", "Part", "Peers", "as_backend"]
+
+_THREADS = 40
 
 Call: TypeAlias = Callable[[Message], Awaitable[Reply]]
 """Answers a message: `Backend.call`, or that with middleware before it."""
@@ -77,7 +81,7 @@ class Backend(ABC):
 
 
 class FunctionBackend(Backend):
-    """Has a function answer: async, or a plain one, which is called in a thread.
+    """Has a function answer: async, or a plain one, which is called in one of 40 threads.
 
     What it gives is the reply, or the body of one. An async function runs on the loop of the
     listener: on that of asyncio, if it is one of `restsock.aio`.
@@ -90,6 +94,8 @@ class FunctionBackend(Backend):
         if not callable(function):
             raise TypeError(f"a backend has to be a function, not {type(function).__name__}")
         self._function = function
+        # Its own: functions that hang must not take the threads of hooks, and of look-ups of names.
+        self._limiter = trio.CapacityLimiter(_THREADS)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -98,7 +104,9 @@ class FunctionBackend(Backend):
 
     async def call(self, message: Message) -> Reply:
         """See `Backend.call`. Exceptions of the function become a 500, and are logged."""
-        result = await call_user_function(self._function, message, loop=self._loop)
+        result = await call_user_function(
+            self._function, message, limiter=self._limiter, loop=self._loop
+        )
         return result if isinstance(result, Reply) else Reply(result)
 
 
