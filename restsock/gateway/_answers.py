@@ -11,9 +11,11 @@ from ._errors import CallFailed, problem
 from ._message import Reply
 from .dialects import BadMessage, Dialect, ParsedCall
 
-__all__ = ["BatchAnswers", "Encoder", "send_parts"]
+__all__ = ["BatchAnswers", "Encoder", "Held", "send_parts"]
 
 _log = logging.getLogger("restsock.gateway")
+
+_TOO_LARGE = CallFailed(500, "the answers of this batch are too large together", may_have_run=True)
 
 
 class Encoder:
@@ -32,13 +34,28 @@ class Encoder:
         return self.dialect.reply(to, problem(failure))
 
 
+class Held:
+    """How much of a session's answers waits for the rest of its batches.
+
+    Args:
+        most: Bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.nbytes = 0
+
+
 class BatchAnswers:
     """Collects the answers to a batch, and sends them as one message once all are there.
+
+    What does not fit any more, besides the first one, becomes a failure.
 
     Args:
         encoder: Says them.
         send: Sends the message.
         calls: What is going to be answered, or not.
+        held: By all batches of the session.
     """
 
     def __init__(
@@ -46,19 +63,31 @@ class BatchAnswers:
         encoder: Encoder,
         send: Callable[[str | bytes], object],
         calls: Collection[ParsedCall | BadMessage],
+        held: Held,
     ) -> None:
         self._encoder = encoder
         self._send = send
         self._left = len(calls)
         self._answers: list[str | bytes] = []
+        self._held = held
+        self._nbytes = 0
 
     def add(self, call: ParsedCall | BadMessage, reply: Reply) -> None:
         """One of the calls is over."""
         if isinstance(call, BadMessage) or call.answered:
-            self._answers.append(self._encoder.encode(call, reply))
+            self._keep(call, self._encoder.encode(call, reply))
         self._left -= 1
         if not self._left and self._answers:
+            self._held.nbytes -= self._nbytes
             self._send(self._encoder.dialect.join(self._answers))
+
+    def _keep(self, call: ParsedCall | BadMessage, answer: str | bytes) -> None:
+        held = self._held
+        if self._answers and held.nbytes + len(answer) > held.most:
+            answer = self._encoder.encode(call, problem(_TOO_LARGE))
+        self._answers.append(answer)
+        self._nbytes += len(answer)
+        held.nbytes += len(answer)
 
 
 async def send_parts(

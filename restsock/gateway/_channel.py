@@ -51,7 +51,8 @@ class Channel:
         max_message: Bytes of the largest message; a larger one closes the session with 1009.
         max_queue: Bytes that may wait for a client that does not take them. Above that, what was
             sent without being asked is dropped, the oldest first; if answers do not fit even so,
-            the session is closed with 1013.
+            the session is closed with 1013. So many bytes of answers may also wait for the rest of
+            a batch; those beyond are failures.
         max_sessions: Sessions at a time. Further clients get a 503 with Retry-After.
         idle: Seconds without a message, either way, and without a call under way, after which a
             session is closed with 1001; `None` sets no bound. Pings and pongs do not count.

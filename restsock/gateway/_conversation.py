@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import trio
 
 from restsock._exceptions import WebSocketClosed
+from restsock.protocol import CloseCode
 
-from ._answers import BatchAnswers, Encoder, send_parts
+from ._answers import BatchAnswers, Encoder, Held, send_parts
 from ._errors import DUPLICATE_ID, CallFailed, problem, reply_to_failure
 from ._message import Message, Reply
 from .dialects import BadMessage, Batch, Dialect, ParsedCall
@@ -36,10 +37,6 @@ __all__ = ["Conversation", "ConversationHost"]
 # Seconds that calls which are cancelled have to come to their end.
 _LAST = 1.0
 
-_FORBIDDEN = 4005
-_TRY_AGAIN_LATER = 1013
-
-
 _Waiting: TypeAlias = tuple[
     ParsedCall | BadMessage, BatchAnswers | None, tuple[str, CallFailed] | None
 ]
@@ -54,6 +51,10 @@ class ConversationHost(Protocol):
     @property
     def in_flight(self) -> int:
         """Calls at a time."""
+
+    @property
+    def max_queue(self) -> int:
+        """Bytes of answers that may wait."""
 
     @property
     def answer(self) -> Call:
@@ -88,6 +89,7 @@ class Conversation:
         self._host = host
         self._websocket = websocket
         self._encoder = Encoder(dialect)
+        self._held = Held(host.max_queue)
         self._ids: set[Any] = set()  # of calls that are not answered
         self._scopes: set[trio.CancelScope] = set()  # of calls that are under way
         # Calls without an id; the first of them is under way while there is a task for that.
@@ -152,7 +154,7 @@ class Conversation:
         parsed = self._encoder.dialect.parse(data)
         valid = self._host.accepts(self._websocket, self.session)
         if isinstance(parsed, Batch):
-            answers = BatchAnswers(self._encoder, self._send, parsed.calls)
+            answers = BatchAnswers(self._encoder, self._send, parsed.calls, self._held)
             for call in parsed.calls:
                 await self._begin(call, answers, valid=valid)
         else:
@@ -160,7 +162,9 @@ class Conversation:
         if not valid:
             while self._lane:  # its answer, too
                 await self._wait()
-            self._websocket.close_soon(_FORBIDDEN, "the credentials are not valid any more")
+            self._websocket.close_soon(
+                CloseCode.FORBIDDEN, "the credentials are not valid any more"
+            )
 
     async def _begin(
         self, call: ParsedCall | BadMessage, answers: BatchAnswers | None, *, valid: bool
@@ -331,7 +335,9 @@ class Conversation:
         """Sends an answer. A client that takes none is closed."""
         try:
             if not self._websocket.send_nowait(encoded):
-                self._websocket.close_soon(_TRY_AGAIN_LATER, "too many answers wait to be read")
+                self._websocket.close_soon(
+                    CloseCode.TRY_AGAIN_LATER, "too many answers wait to be read"
+                )
         except WebSocketClosed:
             pass
 

@@ -103,6 +103,7 @@ class ChannelEndpoint(Endpoint):
         self.channel = channel
         self.counters = ChannelCounters()
         self.in_flight = channel.in_flight
+        self.max_queue = channel.max_queue
         self.answer = chain(channel.middleware, channel.router.call)
         self._gateway = gateway
         self._conversations: set[Conversation] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -447,3 +448,47 @@ async def test_text_that_utf_8_has_not_is_a_failure_and_others_go_on() -> None:
         assert (await client.hear())["status"] == 500
         await client.say("whole")
         assert await client.websocket.receive() == "whole"
+
+
+async def test_answers_that_wait_for_a_batch_have_a_bound() -> None:
+    gate = Gate()
+    router = Router({"gate": gate, "large": lambda _: "x" * 1000})
+    channel = Channel("/ws", JSONRPC(), router, max_queue=2500)
+    async with served(channel) as server, connected(server) as client:
+        calls = [{"jsonrpc": "2.0", "id": n, "method": "large"} for n in range(5)]
+        await client.say([*calls, {"jsonrpc": "2.0", "id": "last", "method": "gate"}])
+        await gate.wait(1)
+        gate.open()
+        answers = {each["id"]: each for each in await client.hear()}
+        assert len(answers) == 6
+        failed = [each["error"] for each in answers.values() if "error" in each]
+        assert [each["data"]["may_have_run"] for each in failed] == [True] * 3
+        assert "too large together" in failed[0]["message"]
+        # One by itself is sent whatever its size, and what was held is free again.
+        for _ in range(5):
+            (answer,) = await client.ask([{"jsonrpc": "2.0", "id": 1, "method": "large"}])
+            assert "result" in answer
+
+
+async def test_functions_that_hang_in_threads_keep_nobody_out() -> None:
+    release = threading.Event()
+
+    def hang(message: Message) -> None:
+        release.wait(60)
+
+    def let_in(session: Any) -> None:
+        """In a thread, too."""
+
+    try:
+        channel = action({"hang": hang}, on_connect=let_in)
+        async with served(channel) as server:
+            async with connected(server) as one, connected(server) as other:
+                for client in (one, other):
+                    for number in range(25):
+                        await client.say({"action": "hang", "id": number})
+                await until(lambda: threading.active_count() > 30)
+                async with connected(server) as third:
+                    assert (await third.ask({"action": "x", "id": 1}))["status"] == 404
+                release.set()
+    finally:
+        release.set()
