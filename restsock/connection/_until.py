@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import trio
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ["until"]
 
 
-@contextmanager
-def until(deadline: float) -> Iterator[None]:
+def until(deadline: float) -> _Until:
     """Ends the block at a deadline, on trio's clock; what follows it can tell how far it got.
 
         with until(deadline):
@@ -23,12 +24,28 @@ def until(deadline: float) -> Iterator[None]:
     its word first. What follows it must not wait: it would be cancelled again, as also anybody is
     who is cancelled for another reason in the same moment.
     """
-    try:
-        with trio.move_on_at(deadline):
-            yield
-    except BaseException as exc:
-        if trio.current_time() < deadline or not _is_cancellation(exc):
-            raise
+    return _Until(deadline)
+
+
+class _Until:
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._scope = trio.CancelScope(deadline=deadline)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if self._scope.__exit__(kind, error, traceback):
+            return True
+        if error is None or trio.current_time() < self._deadline:
+            return False
+        return _is_cancellation(error)
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -34,7 +34,7 @@ from restsock.gateway import (
 )
 from restsock.instruments.prometheus import GatewayCollector
 from tests.gateway.site import Hooks, action, connected, echo, served, until
-from tests.websockets.site import PATIENCE, foreign_answers, foreign_client, in_thread, url_of
+from tests.websockets.site import PATIENCE, foreign_answers, in_thread, url_of
 
 
 class Part(Backend):

@@ -227,7 +227,7 @@ async def test_a_time_out_tells_whether_anything_was_sent(body: Any) -> None:
         await peer.head()
         await trio.sleep_forever()
 
-    failures: list[bool] = []
+    failures: list[bool | None] = []
 
     async def call(backend: HTTP, seconds: float) -> None:
         with pytest.raises(CallFailed) as caught:
