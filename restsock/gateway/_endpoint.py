@@ -118,7 +118,7 @@ class ChannelEndpoint(Endpoint):
 
     # --- as a handler -----------------------------------------------------------------------
 
-    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+    def bind_peers(self, server: PeersLike) -> None:
         """See `restsock.server.CallsPeers`. Raises what `Gateway.bind` does."""
         self._gateway.bind(server)
 

@@ -82,9 +82,12 @@ class PeersLike(Protocol):
 
 
 class CallsPeers(Protocol):
-    """A `Handler` that calls the peers of the server in front of which it is."""
+    """A `Handler` that calls the peers of the server whose endpoint it is.
 
-    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+    An ingress is none of these: whoever makes it an endpoint says himself whose peers it is for.
+    """
+
+    def bind_peers(self, server: PeersLike) -> None:
         """Learns whose peers they are. Called once for each server, before anything is served."""
 
 
@@ -149,9 +152,11 @@ class FrontDoor:
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose front door it is, and whether this machine alone can reach it."""
         self._health = server.health
-        for handler in (self.ingress, *(handler for _, handler in self._endpoints)):
-            if hasattr(handler, "bind"):
-                cast("CallsPeers", handler).bind(server, loopback=loopback)
+        if self.ingress is not None:
+            self.ingress.bind(server, loopback=loopback)
+        for _, handler in self._endpoints:
+            if hasattr(handler, "bind_peers"):
+                cast("CallsPeers", handler).bind_peers(server)
 
     def serve_here(
         self, face: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop | None
