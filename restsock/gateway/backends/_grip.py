@@ -165,6 +165,8 @@ class GRIP(Backend):
         """
         if self._nursery is None:
             raise CallFailed(503, "the gateway is not open")
+        if message.session.closed:  # a `Cache` may still ask for others
+            raise CallFailed(503, "the client has left")
         state = self._state(message.session)
         if not state.watched:
             state.watched = True

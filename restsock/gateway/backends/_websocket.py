@@ -236,6 +236,8 @@ class WebSocket(Backend):
         session = message.session
         link = self._links.get(session.id)
         if link is None:
+            if session.closed:  # a `Cache` may still ask for others
+                raise CallFailed(503, "the client has left")
             now = trio.current_time()
             if now < self._not_before:
                 left = self._not_before - now

@@ -18,6 +18,7 @@ from restsock.gateway import (
     GRIP,
     Action,
     App,
+    CallFailed,
     Channel,
     Gateway,
     HTTPBackend,
@@ -25,6 +26,7 @@ from restsock.gateway import (
     Message,
     Pipe,
     RawDialect,
+    WebSocket,
 )
 from restsock.websockets import connect
 from tests.gateway.stand_in import Client, client, message, running
@@ -294,3 +296,16 @@ async def test_clients_that_have_sent_nothing_are_forgotten_without_a_hook_for_i
         assert len(grip._sessions) <= 3
         assert "stays" in grip._sessions
     assert backend.types().count("OPEN") == backend.types().count("CLOSE") == 21
+
+
+async def test_a_call_of_a_client_that_has_left_is_no_fault_of_the_program() -> None:
+    grip = GRIP(Canned(Backend()))
+    websocket = WebSocket("ws://127.0.0.1:9")
+    async with client() as session:
+        pass
+    for backend in (grip, websocket):
+        async with running(backend):
+            with pytest.raises(CallFailed) as caught:
+                await backend.call(message({"a": 1}, session=session))
+            assert (caught.value.status, caught.value.may_have_run) == (503, False)
+    assert not grip._sessions
