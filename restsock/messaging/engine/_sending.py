@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ._outbox import Entry, Outbox
 from ._outgoing import Outgoing
-from ._payloads import ResumePoint, encode_json, quoted, utf8_length
+from ._payloads import ResumePoint, content_size, encode_json, quoted, utf8_length
 from ._peer import Destination, Peer
 from ._queue import Queue
 from ._settling import Settling
@@ -77,7 +77,7 @@ class Sending:
         destination = self.destination(record.destination)
         outbox = self.outbox(destination, record.channel)
         before = outbox.bytes
-        outbox.restore(record, utf8_length(record.content) + utf8_length(record.channel))
+        outbox.restore(record, content_size(record.channel, record.content))
         destination.messages += 1
         destination.bytes += outbox.bytes - before
 

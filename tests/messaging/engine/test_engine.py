@@ -9,7 +9,7 @@ import pytest
 from restsock._options import Backoff
 from restsock._principal import Principal
 from restsock.messaging import MessagingOptions
-from restsock.messaging.engine import Refusal
+from restsock.messaging.engine import Refusal, utf8_length
 from restsock.protocol import Envelope
 from tests.messaging.engine.node import Node, Pair, Wire, pass_on, payloads
 
@@ -28,6 +28,23 @@ def test_credit_is_kept_for_what_is_sent_again() -> None:
     assert pair.left_peer.credit.messages == 1
     pair.left.tick(5.0)
     assert pair.deliver() == [*range(20)]
+
+
+@pytest.mark.parametrize("channel", ['"' * 255, "\\" * 255, "\u00fc" * 255])
+@pytest.mark.parametrize("restored", [False, True])
+def test_no_message_is_larger_than_it_was_taken_for(channel: str, restored: bool) -> None:
+    """Credit, limits and queues go by a size that is known before the envelope is."""
+    node = Node()
+    entry = node.send(channel, "x")
+    if restored:
+        node = Node(kept=node.kept)
+    short = Wire("c-1", dialed=True, credit=(1, entry.size - 1))
+    node.engine.detach(node.attach(short), 0.0)
+    assert payloads(short.take(), "data") == []
+    wire = Wire("c-2", dialed=True, credit=(1, entry.size))
+    node.attach(wire)
+    [envelope] = wire.sent
+    assert entry.size - 300 <= utf8_length(envelope) <= entry.size
 
 
 def test_what_is_sent_at_most_once_has_something_to_do_only_when_credit_is_due() -> None:
