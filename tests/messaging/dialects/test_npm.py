@@ -1,4 +1,4 @@
-"""Foreign peers of Node.js, at either end: the package `ws`, and `wscat`, which people try things with.
+"""Foreign peers of Node.js, at either end: the package `ws`, and `wscat`, to type at.
 
 npm installs both into a temporary folder; where it cannot, these tests are skipped.
 """
@@ -160,7 +160,8 @@ socket.on("open", () => {
 socket.on("pong", (payload) => {
   say("pong", payload.toString());
   for (let n = 0; n < 20; n++) {
-    socket.send(JSON.stringify({type: "data", id: "msg-1-" + n, payload: {n, pad: "x".repeat(5000)}}));
+    const payload = {n, pad: "x".repeat(5000)};
+    socket.send(JSON.stringify({type: "data", id: "msg-1-" + n, payload}));
   }
 });
 const acks = [];
