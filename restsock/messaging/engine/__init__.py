@@ -23,6 +23,7 @@ from ._payloads import (
     encode_content,
     encode_json,
     is_name,
+    sayable,
     utf8_length,
 )
 from ._peer import Destination, Peer
@@ -61,5 +62,6 @@ __all__ = [
     "encode_content",
     "encode_json",
     "is_name",
+    "sayable",
     "utf8_length",
 ]

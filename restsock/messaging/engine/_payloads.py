@@ -36,6 +36,7 @@ __all__ = [
     "encode_json",
     "is_name",
     "quoted",
+    "sayable",
     "utf8_length",
 ]
 
@@ -257,6 +258,11 @@ def content_size(channel: str, content: str) -> int:
         Malformed: one has lone surrogates, and no UTF-8.
     """
     return utf8_length(content) + utf8_length(quoted(channel)) - 2
+
+
+def sayable(text: str, most: int = _MAX_NAME) -> str:
+    """The first characters of a text, as a peer may be told them: half a character is a `?`."""
+    return text[:most].encode("utf-8", "replace").decode("utf-8")
 
 
 def utf8_length(text: str) -> int:
