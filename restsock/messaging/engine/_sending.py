@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ._outbox import Entry, Outbox
+from ._entry import Entry
+from ._outbox import Outbox
 from ._outgoing import Outgoing
 from ._payloads import ResumePoint, content_size, encode_json, quoted, utf8_length
 from ._peer import Destination, Peer
