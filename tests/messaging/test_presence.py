@@ -18,10 +18,15 @@ async def test_a_peer_is_present_while_it_is_connected_and_who_waits_is_told() -
     sessions = listener.sessions
     seen: list[bool] = []
 
+    def present() -> bool:
+        return sessions.named("edge-1") is not None
+
     async def watch() -> None:
-        for there in (True, False, True):
-            await listener.wait_until(lambda there=there: bool(sessions.named("edge-1")) is there)
-            seen.append(there)
+        for _ in range(2):
+            await listener.wait_until(present)
+            seen.append(True)
+            await listener.wait_until(lambda: not present())
+            seen.append(False)
 
     async with trio.open_nursery() as nursery, dialer, listener:
         nursery.start_soon(watch)
