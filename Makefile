@@ -1,4 +1,4 @@
-# make demo | test | suite | test-all | lint | faults | soak | many | fuzz | bench | bench-quick | format | clean
+# make demo | test | packages | suite | test-all | lint | faults | soak | many | fuzz | bench | bench-quick | format | clean
 #
 # Every target makes and reuses its virtual environment by itself; nothing but python3 with venv is needed.
 #   make test PYTHON=python3.12 VENV=.venv312      another interpreter, in an environment of its own
@@ -16,7 +16,7 @@ TARGET  ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: demo test suite test-all lint format faults soak many fuzz bench bench-quick clean
+.PHONY: demo test packages suite test-all lint format faults soak many fuzz bench bench-quick clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.with-demo
@@ -25,7 +25,11 @@ demo: $(VENV)/.with-demo
 	$(BIN)/python -m examples.outage
 
 # All that .ci/run runs: lint, types, tests, examples, demo.
-test: lint suite
+test: packages lint suite
+
+# Debian packages for a few tests, as root where there is apt-get; else those tests are skipped.
+packages:
+	@.ci/packages
 
 suite: $(VENV)/.with-test
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)

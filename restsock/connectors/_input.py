@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,8 @@ async def run_input(
             if config.nats is not None:
                 nats = carrier.nats = config.nats.make()
                 await stack.enter_async_context(nats)
-                await check_streams(nats, config.sinks)
-                _add_handlers(carrier, config, nats)
+                streams = await check_streams(nats, config.sinks)
+                _add_handlers(carrier, config, nats, streams)
             stream = carrier.messaging.messages(config.channel) if stdio else None
             await stack.enter_async_context(carrier)
             nursery = await stack.enter_async_context(trio.open_nursery())
@@ -88,12 +88,19 @@ async def run_input(
         raise failures[0]
 
 
-def _add_handlers(carrier: Carrier, config: InputConfig, nats: Nats) -> None:
+def _add_handlers(
+    carrier: Carrier, config: InputConfig, nats: Nats, streams: Mapping[str, str]
+) -> None:
     messaging = carrier.messaging
+    first: dict[str, str] = {}  # the subject of the first port of each stream
     for sink in config.sinks:
         if sink.type != "stdio":
+            stream = streams.get(sink.key, "")
+            same = not stream or first.setdefault(stream, sink.subject) == sink.subject
             add = messaging.on(config.channel, required=sink.required, ordered=sink.ordered)
-            add(publish_to(publisher_of(nats, sink), sink.subject))
+            publisher = publisher_of(nats, sink)
+            suffix = "" if same else f":{sink.subject}"
+            add(publish_to(publisher, sink.subject, id_suffix=suffix))
     if config.control is not None:
         subject = f"{config.control}.request"
         messaging.method("*")(_asks(nats, subject, config.options.ask_timeout))

@@ -14,8 +14,8 @@ from .engine import (
     Entry,
     Malformed,
     Outbox,
+    content_size,
     encode_content,
-    utf8_length,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def content_of(
     """
     try:
         text = encode_content(body, headers, reply_to)
-        size = utf8_length(text) + (len(channel) if channel.isascii() else utf8_length(channel))
+        size = content_size(channel, text)
     except Malformed as exc:
         raise InvalidMessage(str(exc)) from exc
     if size + DATA_OVERHEAD > most:
@@ -185,7 +185,7 @@ class Channel:
         Raises:
             MessagingError: as `send`.
         """
-        size = utf8_length(text) + utf8_length(self.name)
+        size = content_size(self.name, text)
         self._driver.check_open()
         return await self._send(Content(text, size), self._driver.engine.destination(self.to))
 

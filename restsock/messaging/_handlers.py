@@ -12,7 +12,7 @@ from restsock.connection import failure_of
 
 from ._errors import MessagingError
 from ._message import Message
-from .engine import Delivery, Refusal, is_name
+from .engine import Delivery, Refusal, is_name, sayable
 
 if TYPE_CHECKING:
     from ._driver import Driver
@@ -199,7 +199,7 @@ class Handlers:
             return None
         kind = error.kind if isinstance(error, MessagingError) else "transient"
         if kind == "invalid":
-            return Refusal(str(error)[:255] or "invalid", final=True, label="invalid")
+            return Refusal(sayable(str(error)) or "invalid", final=True, label="invalid")
         if kind == "fatal":
             self.driver.fail(error)
             return Refusal("closing", label="closing")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .engine import MAX_SECONDS, Delivery, Refusal
+from .engine import MAX_SECONDS, Delivery, Refusal, sayable
 
 if TYPE_CHECKING:
     from ._options import Delivery as DeliveryPromise
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Message"]
 
 T = TypeVar("T")
-
-_MAX_REASON = 255
 
 
 class Message:
@@ -138,8 +136,7 @@ class Message:
         """
         if retry_after is not None and not 0 <= retry_after <= MAX_SECONDS:
             raise ValueError(f"retry_after must be 0 to {MAX_SECONDS} seconds, not {retry_after!r}")
-        reason = reason[:_MAX_REASON].encode("utf-8", "replace").decode("utf-8")
-        self._say(Refusal(reason or "refused", retry_after, final))
+        self._say(Refusal(sayable(reason) or "refused", retry_after, final))
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Handles it in the store: what the function does there is done once, and only once.

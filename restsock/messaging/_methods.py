@@ -10,7 +10,7 @@ from restsock.connection import failure_of
 from ._errors import InvalidMessage, MessagingError
 from ._handlers import EVERY
 from ._session import Session
-from .engine import Malformed, Peer, encode_json, is_name
+from .engine import Malformed, Peer, encode_json, is_name, sayable, utf8_length
 from .engine import Request as EngineRequest
 
 if TYPE_CHECKING:
@@ -120,16 +120,16 @@ class Methods:
             try:
                 found = await call(Request(request.method, request.params, peer.owner))
                 result = encode_json(found)
+                utf8_length(result)
             except Malformed as exc:
                 self.driver.log.say("method", "%s returned what is %s", request.method, exc)
                 error, kind = "failed: its result is not JSON", "transient"
             except MessagingError as exc:
-                error, kind = str(exc)[:1000] or type(exc).__name__, exc.kind
+                error, kind = sayable(str(exc), 1000) or type(exc).__name__, exc.kind
             except Exception as exc:  # noqa: BLE001  # who has asked is told that it failed
                 self.driver.log.say(
                     "method", "the method %s failed: %s", request.method, failure_of(exc)
                 )
                 error, kind = f"failed: {type(exc).__name__}", "transient"
-        error = error.encode("utf-8", "replace").decode("utf-8")
         now = self.driver.now()
         engine.reply(peer, request.id, now, result=result, error=error, kind=kind)

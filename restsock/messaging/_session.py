@@ -138,6 +138,11 @@ class Session:
         """Whether it is still connected. What is sent after that raises an error."""
         return not self.state.closed
 
+    @property
+    def subscriptions(self) -> frozenset[str]:
+        """The channels that the peer has subscribed to; none once it is not connected any more."""
+        return frozenset(self.state.subscriptions)
+
     # --- messages -----------------------------------------------------------------------------
 
     async def send(

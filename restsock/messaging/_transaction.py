@@ -37,8 +37,8 @@ class Transaction:
 
     It is given to the function of `Message.transact` or `Messaging.transact`, and is for that call
     alone, on its thread. The store begins the transaction, and ends it: when the function returns
-    all of it is kept, and when it raises nothing is. Statements that would end it, `PRAGMA` and
-    `ATTACH`, and the tables of the store are refused.
+    all of it is kept, and when it raises nothing is. Statements that would end it, `PRAGMA`,
+    `ATTACH`, `ALTER TABLE` of a temporary table, and the tables of the store are refused.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -125,7 +125,9 @@ def guarded(
     def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
         # What is read, written, indexed, altered or has a trigger is one of these two.
         named = {name.lower() for name in (first, second) if name}
-        refused = action in _NOT_ALLOWED or bool(named & tables)
+        # A new name is not told, and a temporary table of the same name comes before another one.
+        hides = action == sqlite3.SQLITE_ALTER_TABLE and first == "temp"
+        refused = action in _NOT_ALLOWED or hides or bool(named & tables)
         return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
 
     transaction = Transaction(database)

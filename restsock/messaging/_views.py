@@ -52,6 +52,11 @@ class SessionView:
         """Whether it is still connected. What is sent after that raises an error."""
         return self._session.open
 
+    @property
+    def subscriptions(self) -> frozenset[str]:
+        """The channels that the peer has subscribed to; none once it is not connected any more."""
+        return self._session.subscriptions
+
     def close_soon(self, code: int = 1000, reason: str = "") -> None:
         """Begin to close the connection, and do not wait."""
         self._portal.post(self._session.close_soon, code, reason)

@@ -179,11 +179,16 @@ class WebSocketLink:
         try:
             for message in self._wire.flush(time.time_ns()):
                 await self._websocket.send(message)
-        except Unsayable:
+        except Unsayable as problem:
             self._messaging.note_error("encode_error")
-        written, self._written = self._written, []
-        for outgoing in written:
+            for outgoing in self._take_written():  # it is not known which of them this was
+                self._refuse(outgoing, str(problem))
+        for outgoing in self._take_written():
             self._session.receive(Envelope("ack", outgoing.id, outgoing.timestamp, {}), 0)
+
+    def _take_written(self) -> list[Outgoing]:
+        written, self._written = self._written, []
+        return written
 
     def _tell_room(self) -> None:
         if self._refused and self.room > _ROOM // 2:
@@ -199,8 +204,11 @@ class WebSocketLink:
             return
         self._messaging.note_error("encode_error")
         if _is_reliable(outgoing):
-            refusal = {"reason": problem, "final": True}
-            self._session.receive(Envelope("nack", id, timestamp, refusal), 0)
+            self._refuse(outgoing, problem)
+
+    def _refuse(self, outgoing: Outgoing, problem: str) -> None:
+        refusal = {"reason": problem, "final": True}
+        self._session.receive(Envelope("nack", outgoing.id, outgoing.timestamp, refusal), 0)
 
     # --- what comes ---------------------------------------------------------------------------
 

@@ -417,7 +417,7 @@ class Multiplexer(StreamTable):
 
     def send_ping(self, payload: bytes) -> None:
         """Queues a PING of 8 bytes, which the peer has said that it answers (`ping_frames`)."""
-        self.control.insert(0, encode_ping(payload))
+        self.send_beat(encode_ping(payload))
 
     # --- in -------------------------------------------------------------------------------
 

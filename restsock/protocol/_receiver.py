@@ -52,7 +52,7 @@ def receive_frame(table: StreamTable, message: bytes, rest: bytes) -> None:
         _receive_goaway(table, payload)
         return
     if type == FrameType.PING:
-        table.control.insert(0, encode_pong(payload))  # ahead of what waits
+        table.send_beat(encode_pong(payload))
         table.events.add_beat(Ping(payload))
         return
     if type == FrameType.PONG:

@@ -58,6 +58,7 @@ class StreamTable:
         streams: by number.
         events: what is to be told of them; `take()` it after every call.
         control: messages that leave before any frame of the ring.
+        beats: how many of these, at the front, are PING and PONG frames.
         ring: streams that can send, in turn; `None` stands for the envelopes.
         envelopes: text messages that take turns with the streams; `None` before the first.
         envelope_bytes: how long these are.
@@ -76,6 +77,7 @@ class StreamTable:
     __slots__ = (
         "_overdue",
         "accepts_streams",
+        "beats",
         "budget",
         "control",
         "dialer",
@@ -103,6 +105,7 @@ class StreamTable:
         self.streams: dict[int, Stream] = {}
         self.events = EventBuffer()
         self.control: list[str | bytes] = []
+        self.beats = 0
         self.ring: list[Stream | None] = []
         self.envelopes: deque[str] | None = None
         self.envelope_bytes = 0
@@ -161,6 +164,11 @@ class StreamTable:
 
     # --- what is sent ---------------------------------------------------------------------
 
+    def send_beat(self, frame: bytes) -> None:
+        """Queues a PING or PONG frame: behind those that wait, ahead of all else."""
+        self.control.insert(self.beats, frame)
+        self.beats += 1
+
     def make_ready(self, stream: Stream) -> None:
         """Gives a stream its turn if it has anything to send."""
         if not stream.queued and (stream.out or stream.out_end):
@@ -174,6 +182,8 @@ class StreamTable:
         once.
         """
         if self.control:
+            if self.beats:
+                self.beats -= 1
             message = self.control.pop(0)
             return message if isinstance(message, str) else (message,)
         while self.ring:

@@ -62,6 +62,18 @@ def test_messages_go_to_all_ports_for_data(start: Start, broker: Broker) -> None
     assert json.loads(process.out.next())["body"] == {"t": 1}
 
 
+def test_ports_of_one_stream_store_a_message_each(start: Start, broker: Broker) -> None:
+    """Though a stream stores one message of an id."""
+    ports = [
+        {"name": name, "subject": f"federated.{name}", "type": "jetstream"} for name in ("a", "b")
+    ]
+    process = _start_input(start, broker, ports={"outputs": ports})
+    with connect(_url_of(process)) as websocket:
+        for _ in range(2):
+            assert _acknowledged(websocket, "msg-1-1", {"t": 1})
+    assert broker.bodies() == [b'{"t":1}'] * 2
+
+
 @pytest.mark.covers("input.ports.outputs.required")
 def test_a_port_that_nobody_waits_for(start: Start, broker: Broker) -> None:
     ports = [

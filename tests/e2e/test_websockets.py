@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import quart
 import trustme
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from restsock import (
@@ -360,6 +360,25 @@ async def test_a_drain_waits_for_a_websocket(api: API) -> None:
             await websocket.aclose()
 
 
+async def stopped(route: Any, count: Callable[[], int], least: int) -> int:
+    """Waits until something that has come to `least` goes no further; returns where that is.
+
+    The app answers a few requests meanwhile, on the loop of its WebSocket: what could go on there
+    has had its turns.
+    """
+    with anyio.fail_after(30):
+        while True:
+            before = count()
+            for _ in range(10):
+                assert (await route.request("GET", "/turn")).status == 200
+            if before > least and count() == before:
+                return before
+
+
+async def turn(_: Any) -> PlainTextResponse:
+    return PlainTextResponse("")
+
+
 @each_api
 async def test_a_reader_that_is_slow_stops_the_app(api: API) -> None:
     sent = 0
@@ -375,14 +394,10 @@ async def test_a_reader_that_is_slow_stops_the_app(api: API) -> None:
         except WebSocketDisconnect:
             pass
 
-    app = Starlette(routes=[WebSocketRoute("/floods", floods)])
+    app = Starlette(routes=[WebSocketRoute("/floods", floods), Route("/turn", turn)])
     async with peers(api, app, options=options) as (route, _):
         async with route.websocket("/floods") as websocket:
-            before = -1
-            while sent != before:
-                before = sent
-                await anyio.sleep(0.1)
-            assert 30 < sent < 100
+            assert await stopped(route, lambda: sent, 30) < 100
             for _ in range(200):
                 assert await websocket.receive() == bytes(1000)
 
@@ -399,7 +414,7 @@ async def test_an_app_that_is_slow_stops_the_sender(api: API) -> None:
             await websocket.receive_bytes()
         await websocket.send_text("all")
 
-    app = Starlette(routes=[WebSocketRoute("/counts", counts)])
+    app = Starlette(routes=[WebSocketRoute("/counts", counts), Route("/turn", turn)])
     async with peers(api, app, options=options) as (route, _):
         async with route.websocket("/counts") as websocket, anyio.create_task_group() as tasks:
             sent = 0
@@ -411,11 +426,7 @@ async def test_an_app_that_is_slow_stops_the_sender(api: API) -> None:
                     sent += 1
 
             tasks.start_soon(send)
-            before = -1
-            while sent != before:
-                before = sent
-                await anyio.sleep(0.1)
-            assert 15 < sent < 40
+            assert await stopped(route, lambda: sent, 15) < 40
             go_on.set()
             assert await websocket.receive() == "all"
 

@@ -206,6 +206,8 @@ async def test_what_is_published(api: API) -> None:
         [session] = dialer.sessions
         subscribed = await session.subscribe("prices")
         assert subscribed.missed is None
+        [reader] = listener.sessions
+        assert reader.subscriptions == {"prices"}
         assert await listener.publish("prices", 2) == 1
         assert (await prices.wait(1))[-1] == 2
         await session.unsubscribe("prices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from restsock._exceptions import RestsockError
 from restsock.messaging import (
     DeadLetter,
+    InvalidMessage,
     MemoryStore,
     Message,
     Messaging,
@@ -310,8 +312,6 @@ async def test_plain_functions_run_in_threads_and_asyncio_ones_on_asyncio() -> N
 
 
 async def test_an_error_that_is_invalid_is_final_and_a_fatal_one_ends_it_all() -> None:
-    from restsock.messaging import InvalidMessage
-
     class Broken(MessagingError):
         kind = "fatal"
 
@@ -340,6 +340,26 @@ async def test_an_error_that_is_invalid_is_final_and_a_fatal_one_ends_it_all() -
             await trio.sleep_forever()
     [nack] = await link.wait_sent("nack")
     assert nack.payload["reason"] == "closing"  # so it comes again
+
+
+async def test_half_a_character_in_what_a_handler_says_harms_nobody() -> None:
+    """JSON can have it, so a peer can have a handler say it."""
+    async with pair() as (dialer, listener, _):
+
+        @listener.on("c")
+        async def keep(message: Message) -> None:
+            half = json.loads('"\\ud800"')
+            if message.body == 1:
+                raise InvalidMessage(f"no such unit: {half}" + 300 * "x")
+            message.nack(f"no: {half}" + 300 * "x", final=True)
+
+        channel = dialer.channel("c", delivery="at_least_once")
+        for number in (1, 2):
+            await channel.send(number)
+        await channel.drain()
+        reasons = [letter.reason for letter in dialer.dead_letters]
+        assert [reason.rstrip("x") for reason in reasons] == ["no such unit: ?", "no: ?"]
+        assert [*map(len, reasons)] == [255, 255]
 
 
 async def test_without_a_handler_nothing_is_lost(autojump_clock: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -68,17 +69,27 @@ async def test_an_error_of_a_method_is_told_without_its_words() -> None:
         async def no_json(request: Request) -> Any:
             return {1, 2}
 
+        @listener.method("half")
+        async def half(request: Request) -> Any:
+            return {"a": "\ud800"}
+
+        @listener.method("says half")
+        async def says_half(request: Request) -> Any:
+            raise Invalid("\ud800" + 2000 * "x")
+
         session = only(dialer)
         for method, error, kind in [
+            ("half", "failed: its result is not JSON", "transient"),
+            ("says half", "?" + 999 * "x", "invalid"),
             ("secret", "failed: ValueError", "transient"),
             ("told", "no such unit", "invalid"),
             ("no json", "failed: its result is not JSON", "transient"),
             ("nothing", "unknown method", "invalid"),
         ]:
-            with pytest.raises(AskFailed, match=error) as info:
+            with pytest.raises(AskFailed, match=re.escape(error)) as info:
                 await session.ask(method)
             assert (info.value.error, info.value.kind) == (error, kind)
-        assert dialer.statistics().replies_received == {"error": 4}
+        assert dialer.statistics().replies_received == {"error": 6}
         assert listener.statistics().requests_received["unknown"] == 1
 
 

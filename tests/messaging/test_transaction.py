@@ -214,6 +214,22 @@ async def test_a_function_cannot_harm_the_store(tmp_path: Path, statement: str) 
         assert [mark.upto for mark in (await store.load()).marks] == [3]
 
 
+@pytest.mark.parametrize("name", ["hidden", "TEMP.hidden", '"temp"."hidden"'])
+async def test_nothing_stands_before_a_table_of_the_store(tmp_path: Path, name: str) -> None:
+    """A temporary table of the same name would: the store would write to that, and lose it."""
+
+    def hide(transaction: Transaction) -> None:
+        transaction.execute("CREATE TEMP TABLE hidden AS SELECT 1 AS sender")
+        transaction.execute(f"ALTER TABLE {name} RENAME TO marks")
+
+    async with opened(tmp_path / "in.db") as store:
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            await store.transact(hide)
+        await store.mark([Mark("edge", "c", "e", 3)])
+    async with opened(tmp_path / "in.db") as store:
+        assert [mark.upto for mark in (await store.load()).marks] == [3]
+
+
 @pytest.mark.parametrize("caught", [False, True])
 async def test_one_that_rolls_back_takes_no_other_call_with_it(
     tmp_path: Path, caught: bool

@@ -25,7 +25,7 @@ from restsock.protocol import (
     WebSocket,
     WebSocketEvent,
 )
-from restsock.protocol._frames import FrameType, encode_pong
+from restsock.protocol._frames import FrameType, encode_ping, encode_pong
 from tests.protocol.test_tls import shake
 from tests.protocol.vectors import open_multiplexer
 from tests.tls_pair import tls_ends
@@ -170,6 +170,37 @@ def test_pongs_leave_ahead_of_what_waits() -> None:
     message = here.multiplexer.next_message()
     assert isinstance(message, tuple)
     assert message[0][0] == FrameType.PONG
+
+
+def test_pings_are_answered_in_order_and_ahead_of_what_waits() -> None:
+    here, there = pipelines(tls=False)
+    there.ping_frames = True
+    stream = here.multiplexer.open_stream(HEAD)
+    here.multiplexer.send_data(stream, b"x" * 30_000)
+    here.multiplexer.send_goaway(0)
+    payloads = [b"%08d" % number for number in range(5)]
+    for payload in payloads[:3]:
+        there.send_ping(payload)
+    here.receive_data(take_all(there))
+    here.multiplexer.send_ping(b"question")
+    for payload in payloads[3:]:
+        there.send_ping(payload)
+    here.receive_data(take_all(there))
+    sent = [here.multiplexer.next_message() for _ in range(8)]
+    frames = [b"".join(parts) for parts in sent if isinstance(parts, tuple)]
+    assert frames[:6] == [
+        *(encode_pong(payload) for payload in payloads[:3]),
+        encode_ping(b"question"),
+        *(encode_pong(payload) for payload in payloads[3:]),
+    ]
+    assert [frame[0] for frame in frames[6:]] == [FrameType.GOAWAY, FrameType.HEAD]
+    here.receive_data(b"")
+    there.send_ping(b"anew....")  # and what was sent is not counted any more
+    here.multiplexer.send_data(stream, b"x")
+    here.receive_data(take_all(there))
+    parts = here.multiplexer.next_message()
+    assert isinstance(parts, tuple)
+    assert b"".join(parts) == encode_pong(b"anew....")
 
 
 def test_after_a_close_nothing_is_pinged() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from restsock.messaging._errors import InvalidMessage, MessagingError
-from restsock.messaging.engine import encode_json
+from restsock.messaging.engine import encode_json, is_name
 
 from ._subject import SubjectTemplate
 
@@ -31,7 +31,7 @@ _WORKING = 10.0
 
 
 def publish_to(
-    publisher: Publisher, subject: str, *, patience: float = 60.0
+    publisher: Publisher, subject: str, *, patience: float = 60.0, id_suffix: str = ""
 ) -> Callable[[Message], Awaitable[None]]:
     """A handler that publishes each message, and returns once the broker has it.
 
@@ -48,14 +48,20 @@ def publish_to(
         subject: a template, in which `{peer}` is the name of the peer and `{channel}` the channel,
             each a token of its own. A message whose peer or channel is no token is refused for
             good, as is one whose headers are not valid or begin with `Nats-` or `Restsock-`.
+        id_suffix: is put behind the ids of messages. A stream of JetStream stores one message of an
+            id, whatever its subject: where several handlers publish the same messages to one
+            stream, all but one need a suffix of their own. Printable, at most 255 characters.
         patience: seconds for which the sender is asked to wait at a time; above 10.
 
     Raises:
-        ValueError: the template or the time is not valid.
+        ValueError: the template, the time or the suffix is not valid.
     """
     template = SubjectTemplate(subject)
     if patience <= _WORKING:
         raise ValueError(f"patience has to be above {_WORKING} seconds, not {patience!r}")
+
+    if id_suffix and not is_name(id_suffix):
+        raise ValueError(f"a suffix is at most 255 printable characters, not {id_suffix!r}")
 
     async def publish(message: Message) -> None:
         peer = message.session.name
@@ -69,7 +75,9 @@ def publish_to(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_ask_for_time, message, patience)
             try:
-                await publisher.publish(where, body, id=_id_of(message), headers=headers)
+                await publisher.publish(
+                    where, body, id=_id_of(message) + id_suffix, headers=headers
+                )
             except MessagingError as exc:
                 failure = exc  # raised below, where no nursery wraps it: its kind counts
             nursery.cancel_scope.cancel()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from ._context import Counters, Effects, Host
 from ._engine import Engine
+from ._entry import Entry
 from ._inbox import Delivery, Inbox, Line
 from ._link import Link
-from ._outbox import Entry, Outbox
+from ._outbox import Outbox
 from ._outgoing import Outgoing
 from ._payloads import (
     DATA_OVERHEAD,
@@ -18,10 +19,12 @@ from ._payloads import (
     Malformed,
     Reply,
     Request,
+    content_size,
     decode_payload,
     encode_content,
     encode_json,
     is_name,
+    sayable,
     utf8_length,
 )
 from ._peer import Destination, Peer
@@ -55,9 +58,11 @@ __all__ = [
     "Reply",
     "Request",
     "Subscription",
+    "content_size",
     "decode_payload",
     "encode_content",
     "encode_json",
     "is_name",
+    "sayable",
     "utf8_length",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._outbox import Outbox, Settled
+from ._entry import Settled
+from ._outbox import Outbox
 from ._payloads import Ack, Nack, Resume, ResumePoint, Working, quoted
 from ._peer import Peer
 from ._sending import Sending, parts, point_json
@@ -109,6 +110,8 @@ class Answers:
             self._unknown()
             return
         self._settling.apply(peer.destination, outbox, settled, now, reason)
+        word = settled.again or settled.dead or settled.handled[0]
+        outbox.heard(word, now)
         if settled.again is not None:
             self._sending.timers.schedule(outbox, now)
         peer.list(outbox)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ._answers import Answers
 from ._context import Context, Counters, Effects, Host
+from ._entry import Entry
 from ._inbox import Delivery, Inbox, Line
-from ._outbox import Entry, Outbox
+from ._outbox import Outbox
 from ._payloads import (
     Ack,
     Data,

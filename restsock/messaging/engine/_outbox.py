@@ -8,6 +8,9 @@ Rules:
   counts for the delivery that is under way and for no other; what was sent on a link that is gone
   is under way no more.
 - An attempt is a delivery that has failed: by a nack of the receiver that has tried, or by silence.
+  A receiver that keeps the order has messages wait for those before them. So with each word about a
+  message the time of those behind it begins anew, and silence is a failure of the lowest message
+  alone: others are sent again, as the same attempt.
   A link that ends is nobody's failure, so being cut off makes no dead letters.
 - When a message is given up, the receiver is told that it will not come (`skip_due`), since it may
   be waiting for it.
@@ -19,84 +22,20 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import NamedTuple
 
 from restsock._options import Backoff
 
+from ._entry import Entry, Settled
 from ._payloads import DATA_OVERHEAD, ResumePoint
 from ._records import DeadLetter, OutRecord
 
-__all__ = ["NOT_TRIED", "SPAN", "Entry", "Outbox", "Settled"]
+__all__ = ["NOT_TRIED", "SPAN", "Outbox"]
 
 SPAN = 10_000
 # Reasons of a nack that say that the message was not looked at.
 NOT_TRIED = frozenset({"overflow", "no_handler", "closing", "credit", "gap"})
-
-
-class Entry:
-    """One message in an outbox.
-
-    Attributes:
-        epoch: of its number.
-        seq: its number.
-        id: of its envelope.
-        timestamp: of its envelope.
-        content: as in `OutRecord`.
-        size: of its envelope, in bytes, at most.
-        attempts: how many deliveries have failed.
-        refusals: how often it was not looked at.
-        due: when something happens: no ack came in time, or it leaves again.
-        stored: whether the store has it.
-        settled: whether it is over: handled, given up or withdrawn.
-        gone: whether it is over, and its receiver has not handled it.
-    """
-
-    __slots__ = (
-        "attempts",
-        "content",
-        "due",
-        "epoch",
-        "gone",
-        "id",
-        "refusals",
-        "seq",
-        "settled",
-        "size",
-        "stored",
-        "timestamp",
-    )
-
-    def __init__(
-        self, epoch: str, seq: int, id: str, timestamp: int, content: str, size: int, attempts: int
-    ) -> None:
-        self.epoch = epoch
-        self.seq = seq
-        self.id = id
-        self.timestamp = timestamp
-        self.content = content
-        self.size = size
-        self.attempts = attempts
-        self.refusals = 0
-        self.due = 0.0
-        self.stored = self.settled = self.gone = False
-
-
-class Settled(NamedTuple):
-    """What came of a word of the receiver, or of its silence.
-
-    Attributes:
-        known: whether it was about a delivery that is under way.
-        handled: the messages that are done with.
-        dead: a message that was given up.
-        again: one that will be sent again.
-    """
-
-    known: bool = True
-    handled: Sequence[Entry] = ()
-    dead: Entry | None = None
-    again: Entry | None = None
 
 
 _UNKNOWN = Settled(known=False)
@@ -147,6 +86,8 @@ class Outbox:
         # Those that have failed and leave again, and when; what is not in the first is over.
         self._again: dict[str, Entry] = {}
         self._again_due: list[tuple[float, int, str]] = []
+        # The last word of the receiver: about which number, and for how long others wait for it.
+        self._heard = ("", 0, 0.0)
         self._gone = ("", 0)  # the last message that was given up, of those that are over
 
     def __len__(self) -> int:
@@ -251,6 +192,7 @@ class Outbox:
         lost.sort(key=lambda entry: entry.seq)
         self._in_flight.clear()
         self._extended.clear()
+        self._heard = ("", 0, 0.0)
         self._unsent.extendleft(reversed(lost))
         self.introduced = False
         self.skip_due = False  # the first message on the next link says it
@@ -382,7 +324,18 @@ class Outbox:
         self._in_flight.pop(id, None)
         self._extended[id] = entry
         entry.due = now + seconds
+        self._note_word(entry, entry.due)
         return True
+
+    def heard(self, entry: Entry, now: float) -> None:
+        """A word about a message has come: those behind it may have waited for it."""
+        self._note_word(entry, now + self._ack_timeout)
+
+    def _note_word(self, entry: Entry, until: float) -> None:
+        epoch, seq, before = self._heard
+        # An ack may come behind the word that more time is needed for the message after it.
+        if entry.epoch != epoch or entry.seq >= seq or until > before:
+            self._heard = entry.epoch, entry.seq, until
 
     def resume(self, epoch: str, seq: int) -> tuple[list[Entry], ResumePoint]:
         """The receiver is back, and has handled all up to a number of an epoch.
@@ -414,7 +367,18 @@ class Outbox:
             if entry.due > now:
                 break
             found.append(entry)
-        return [self._failed(entry, now, chance(), None, tried=True) for entry in found]
+        lowest = self._lowest()
+        epoch, seq, until = self._heard
+        settled = []
+        for entry in found:
+            if entry.epoch == epoch and entry.seq > seq and until > now:
+                self._in_flight.pop(entry.id, None)
+                self._extended[entry.id] = entry
+                entry.due = until
+            else:
+                tried = entry is lowest
+                settled.append(self._failed(entry, now, chance(), None, tried=tried))
+        return settled
 
     def due(self, now: float) -> float | None:
         """When to call `tick`, or look at `next` again; `None` if nothing is to come.

@@ -30,11 +30,13 @@ __all__ = [
     "Resumed",
     "Slow",
     "Working",
+    "content_size",
     "decode_payload",
     "encode_content",
     "encode_json",
     "is_name",
     "quoted",
+    "sayable",
     "utf8_length",
 ]
 
@@ -42,7 +44,8 @@ __all__ = [
 MAX_NUMBER = 2**53 - 1
 # A receiver may ask for a day, and not for ever.
 MAX_SECONDS = 86_400.0
-# At most so many bytes of a data envelope are neither its channel nor its content.
+# At most so many bytes of a data envelope are neither its channel nor its content: see
+# `content_size`.
 DATA_OVERHEAD = 400
 
 _MAX_NAME = 255
@@ -246,6 +249,20 @@ def encode_content(body: object, headers: Mapping[str, str] | None, reply_to: st
             raise Malformed("reply_to is not the name of a peer or the id of a session")
         content = f'"reply_to":{quoted(reply_to)},{content}'
     return content
+
+
+def content_size(channel: str, content: str) -> int:
+    """Bytes of a channel, as JSON has it between its quotes, and of content.
+
+    Raises:
+        Malformed: one has lone surrogates, and no UTF-8.
+    """
+    return utf8_length(content) + utf8_length(quoted(channel)) - 2
+
+
+def sayable(text: str, most: int = _MAX_NAME) -> str:
+    """The first characters of a text, as a peer may be told them: half a character is a `?`."""
+    return text[:most].encode("utf-8", "replace").decode("utf-8")
 
 
 def utf8_length(text: str) -> int:

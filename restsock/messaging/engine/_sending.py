@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ._outbox import Entry, Outbox
+from ._entry import Entry
+from ._outbox import Outbox
 from ._outgoing import Outgoing
-from ._payloads import ResumePoint, encode_json, quoted, utf8_length
+from ._payloads import ResumePoint, content_size, encode_json, quoted, utf8_length
 from ._peer import Destination, Peer
 from ._queue import Queue
 from ._settling import Settling
@@ -77,7 +78,7 @@ class Sending:
         destination = self.destination(record.destination)
         outbox = self.outbox(destination, record.channel)
         before = outbox.bytes
-        outbox.restore(record, utf8_length(record.content) + utf8_length(record.channel))
+        outbox.restore(record, content_size(record.channel, record.content))
         destination.messages += 1
         destination.bytes += outbox.bytes - before
 

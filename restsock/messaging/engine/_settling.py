@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._outbox import Entry, Outbox, Settled
+from ._entry import Entry, Settled
+from ._outbox import Outbox
 from ._peer import Destination
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ class NatsMessage:
         subject: where it was published.
         body: the message.
         headers: text by name.
-        key: the stream and the number in it; empty for one of core NATS.
+        key: the stream, the number in it, and when it was stored; empty for one of core NATS.
     """
 
     __slots__ = ("_reply", "_subscription", "body", "headers", "key", "subject")
@@ -457,4 +457,5 @@ class _NotThere(MessagingError):
 
 def _key_of(message: Msg) -> str:
     found = message.metadata
-    return f"{found.stream}:{found.sequence.stream}"
+    # A stream that was made anew begins with the same numbers.
+    return f"{found.stream}:{found.sequence.stream}:{found.timestamp.isoformat()}"

@@ -156,6 +156,25 @@ async def test_what_cannot_be_written_is_a_dead_letter_and_the_next_one_leaves()
         assert messaging.statistics().errors == {"encode_error": 1}
 
 
+async def test_what_was_held_back_and_cannot_be_written_is_no_message_that_was_handled() -> None:
+    messaging = Messaging()
+    dialect = Tremor("binary", after=["separate", "collect"], binary=False)
+    async with served(messaging, messaging.endpoint(dialect)) as server, client(server) as peer:
+        await until(lambda: len(messaging.sessions))
+        session = next(iter(messaging.sessions))
+        channel = messaging.channel("events", delivery="at_least_once", to=session)
+        receipt = await channel.send_tracked(b"\xff")
+        with trio.fail_after(20):
+            assert not await receipt.handled()
+        await channel.send(b"text")
+        with trio.fail_after(20):
+            await channel.drain()
+        assert await peer.receive() == "text\n"
+        [letter] = messaging.dead_letters
+        assert "UTF-8" in letter.reason
+        assert messaging.statistics().errors == {"encode_error": 1}
+
+
 async def test_wrong_events_are_counted_and_the_stream_goes_on() -> None:
     messaging = Messaging()
     kept = Kept(messaging, "events")

@@ -28,6 +28,7 @@ from restsock.messaging.engine import (
     Peer,
     RecordKey,
     Refusal,
+    content_size,
     encode_content,
     utf8_length,
 )
@@ -197,7 +198,7 @@ class Node:
         content = encode_content(body, None, None)
         destination = self.engine.destination(to)
         outbox, entry = self.engine.send_reliable(
-            destination, channel, content, utf8_length(content) + len(channel), self.now
+            destination, channel, content, content_size(channel, content), self.now
         )
         if save:
             self.save(outbox, entry)

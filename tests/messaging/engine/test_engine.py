@@ -9,7 +9,7 @@ import pytest
 from restsock._options import Backoff
 from restsock._principal import Principal
 from restsock.messaging import MessagingOptions
-from restsock.messaging.engine import Refusal
+from restsock.messaging.engine import Refusal, utf8_length
 from restsock.protocol import Envelope
 from tests.messaging.engine.node import Node, Pair, Wire, pass_on, payloads
 
@@ -28,6 +28,23 @@ def test_credit_is_kept_for_what_is_sent_again() -> None:
     assert pair.left_peer.credit.messages == 1
     pair.left.tick(5.0)
     assert pair.deliver() == [*range(20)]
+
+
+@pytest.mark.parametrize("channel", ['"' * 255, "\\" * 255, "\u00fc" * 255])
+@pytest.mark.parametrize("restored", [False, True])
+def test_no_message_is_larger_than_it_was_taken_for(channel: str, restored: bool) -> None:
+    """Credit, limits and queues go by a size that is known before the envelope is."""
+    node = Node()
+    entry = node.send(channel, "x")
+    if restored:
+        node = Node(kept=node.kept)
+    short = Wire("c-1", dialed=True, credit=(1, entry.size - 1))
+    node.engine.detach(node.attach(short), 0.0)
+    assert payloads(short.take(), "data") == []
+    wire = Wire("c-2", dialed=True, credit=(1, entry.size))
+    node.attach(wire)
+    [envelope] = wire.sent
+    assert entry.size - 300 <= utf8_length(envelope) <= entry.size
 
 
 def test_what_is_sent_at_most_once_has_something_to_do_only_when_credit_is_due() -> None:
@@ -161,3 +178,55 @@ def test_what_is_left_in_an_effect_is_joined() -> None:
     pair.right.settle()
     [ack] = payloads(pair.back.take(), "ack")
     assert (ack["seq"], ack["upto"]) == (3, True)
+
+
+def test_all_that_a_large_message_pushes_out_is_counted() -> None:
+    node = Node(MessagingOptions(queue_bytes=64 * 1024))
+    for number in range(5):
+        node.send_once("c", number, to="edge")
+    assert node.send_once("c", "x" * 65_390, to="edge")
+    assert node.engine.counters.dropped == {"drop_oldest": 5}
+    wire = Wire(name="edge", max_message=70_000)
+    node.attach(wire)
+    assert [len(one["body"]) for one in payloads(wire.take(), "data")] == [65_390]
+
+
+def test_what_waits_for_a_nameless_peer_that_goes_is_counted() -> None:
+    node = Node()
+    peer = node.attach(Wire(room=0))
+    for number in range(3):
+        node.send_once("c", number, to=peer.destination.name)
+    outgoing = node.engine.message("c", '"body":1', 0.0)
+    assert node.engine.send_to(peer, outgoing, 0.0)
+    node.engine.detach(peer, 0.0)
+    assert node.engine.counters.dropped == {"disconnected": 4}
+
+
+def test_bytes_of_credit_are_kept_for_what_is_sent_again() -> None:
+    node = Node()
+    wire = Wire("c-1", dialed=True, credit=(100, 5000))
+    peer = node.attach(wire)
+    large = node.send("c", "x" * 1500)
+    wire.take()
+    payload = {"channel": "c", "seq": 1, "attempt": 1, "reason": "later", "retry_after": 5}
+    node.engine.receive(peer, Envelope("nack", large.id, 0, payload), 100, 0.0)
+    for _ in range(20):
+        node.send_once("o", "y" * 300)
+    assert payloads(wire.take(), "data")
+    assert peer.credit is not None
+    assert peer.credit.bytes >= large.size
+    node.tick(5.0)
+    assert [one["attempt"] for one in payloads(wire.take(), "data") if one["channel"] == "c"] == [2]
+
+
+def test_a_queue_of_one_message_is_told_to_be_full_each_time() -> None:
+    """It is empty in between, though no message comes then."""
+    node = Node(MessagingOptions(queue_messages=1))
+    wire = Wire(foreign=True)
+    peer = node.attach(wire)
+    for number in range(3):
+        node.engine.receive(
+            peer, Envelope("data", f"m-{number}", 0, {"channel": "c", "body": number}), 50, 0.0
+        )
+        assert node.handle() == [number]
+    assert len(payloads(wire.take(), "slow")) == 3

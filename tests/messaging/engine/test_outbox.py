@@ -6,7 +6,8 @@ import pytest
 
 from restsock._options import Backoff
 from restsock.messaging import OutRecord
-from restsock.messaging.engine._outbox import SPAN, Entry, Outbox
+from restsock.messaging.engine._entry import Entry
+from restsock.messaging.engine._outbox import SPAN, Outbox
 
 TIMEOUT = 30.0
 
@@ -160,9 +161,57 @@ def test_silence_is_a_failure_unless_more_time_was_asked_for() -> None:
     send_all(box)
     assert box.extend("id-2", 2, 1, 100, 10.0)
     assert box.due(10.0) == TIMEOUT
-    assert [one.again for one in box.tick(TIMEOUT, lambda: 0.5)] == [entries[0], entries[2]]
+    assert [one.again for one in box.tick(TIMEOUT, lambda: 0.5)] == [entries[0]]
     assert box.tick(109.0, lambda: 0.5) == []
-    assert [one.again for one in box.tick(110.0, lambda: 0.5)] == [entries[1]]
+    # What is behind it may have waited for it.
+    assert [one.again for one in box.tick(110.0, lambda: 0.5)] == [entries[1], entries[2]]
+
+
+def test_each_word_about_a_message_gives_time_to_those_behind_it_and_no_others() -> None:
+    box, entries = filled(4)
+    send_all(box)
+    [handled] = box.acknowledge("id-2", 2, 1, upto=False).handled
+    box.heard(handled, 20.0)
+    assert [one.again for one in box.tick(TIMEOUT, lambda: 0.5)] == [entries[0]]
+    assert box.due(TIMEOUT) == entries[0].due
+    assert box.tick(20.0 + TIMEOUT - 1, lambda: 0.5) == []
+    found = box.tick(20.0 + TIMEOUT, lambda: 0.5)
+    assert sorted(one.again.seq for one in found if one.again) == [3, 4]
+
+
+def test_an_ack_does_not_shorten_what_is_given_by_a_word_about_a_later_message() -> None:
+    box, entries = filled(4)
+    send_all(box)
+    assert box.extend("id-2", 2, 1, 100, 10.0)
+    [handled] = box.acknowledge("id-1", 1, 1, upto=False).handled
+    box.heard(handled, 11.0)
+    assert box.tick(109.0, lambda: 0.5) == []
+    [handled] = box.acknowledge("id-2", 2, 1, upto=False).handled
+    box.heard(handled, 109.0)
+    assert box.tick(138.0, lambda: 0.5) == []
+    found = box.tick(139.0, lambda: 0.5)
+    assert [one.again for one in found] == [entries[2], entries[3]]
+
+
+def test_silence_takes_an_attempt_of_the_lowest_message_alone() -> None:
+    box, entries = filled(3, tries=2)
+    now = 0.0
+    for _ in range(2):
+        send_all(box, now)
+        found = box.tick(now + TIMEOUT, lambda: 0.5)
+        now += 2 * TIMEOUT
+    assert [one.dead for one in found] == [entries[0], None, None]
+    assert [one.attempts for one in entries] == [2, 0, 0]
+
+
+def test_what_was_heard_on_a_former_link_gives_no_time() -> None:
+    box, _ = filled(2)
+    send_all(box)
+    assert box.extend("id-1", 1, 1, 1000, 0.0)
+    box.detach()
+    send_all(box)
+    found = box.tick(TIMEOUT, lambda: 0.5)
+    assert sorted(one.again.seq for one in found if one.again) == [1, 2]
 
 
 def test_when_the_link_has_ended_they_leave_again_first_and_as_the_same_attempt() -> None:

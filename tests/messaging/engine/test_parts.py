@@ -64,6 +64,16 @@ def test_a_grant_is_not_for_each_message() -> None:
     assert due == [15, 31, 47, 63]
 
 
+def test_a_grant_is_at_once_where_the_bytes_do_not_do_for_one_more_message() -> None:
+    grants = Grants(100, 1000, 400)
+    for _ in range(7):
+        assert grants.take(100)
+    grants.release(100)
+    assert grants.due() == (1, 100)
+    grants.release(100)
+    assert grants.due() is None  # 400 are left
+
+
 def test_beyond_the_credit() -> None:
     grants = Grants(1, 100, 50)
     assert not grants.take(101)
@@ -137,6 +147,15 @@ def test_it_is_bounded(policy: str, sizes: list[int]) -> None:
         assert len(one) <= 3
         assert one.bytes <= 100 + (60 if policy == "block" else 0)
     assert kept <= len(sizes)
+
+
+def test_it_is_as_full_as_its_messages_or_its_bytes_are() -> None:
+    items = queue("block", messages=10, bytes=100)
+    items.put("a", 80)
+    assert items.level == 0.8
+    for _ in range(8):
+        items.put("b", 1)
+    assert items.level == 0.9
 
 
 def test_a_crossing_is_told_once() -> None:

@@ -97,6 +97,12 @@ async def test_headers_that_tell_the_broker_what_to_do_are_refused(headers: Any)
     assert "header" in letter.reason
 
 
+@pytest.mark.parametrize("options", [{"patience": 10.0}, {"id_suffix": "a\n"}])
+def test_options_of_a_handler_that_are_none(options: Any) -> None:
+    with pytest.raises(ValueError, match=r"patience|suffix"):
+        publish_to(Broker(), "readings.{peer}", **options)
+
+
 async def test_a_name_with_a_dot_publishes_nowhere() -> None:
     edge, hub, broker = Messaging(), Messaging(), Broker()
     hub.on("*")(publish_to(broker, "readings.{channel}"))

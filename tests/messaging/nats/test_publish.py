@@ -63,6 +63,24 @@ async def test_what_comes_is_stored_once_and_in_order(nats_server: NatsServer) -
     assert found[50][2]["Content-Type"] == "application/octet-stream"
 
 
+async def test_two_handlers_may_publish_to_one_stream(nats_server: NatsServer) -> None:
+    """It stores one message of an id, whatever the subjects."""
+    edge, hub = Messaging(), Messaging()
+    async with Nats(nats_server.url, options=QUICK) as nats:
+        await add_stream(nats, "READINGS", "readings.>", "copies.>")
+        hub.on("readings")(publish_to(nats.jetstream(), "readings.{peer}"))
+        hub.on("readings")(publish_to(nats.jetstream(), "copies.{peer}", id_suffix=":copy"))
+        async with joined(edge, hub):
+            channel = edge.channel("readings", delivery="at_least_once")
+            ids = [await channel.send(n) for n in range(3)]
+            with trio.fail_after(20):
+                await channel.drain()
+            found = await stored(nats)
+    seen = {(subject, headers["Nats-Msg-Id"]) for subject, _, headers in found}
+    plain = {("readings.edge-1", id) for id in ids}
+    assert seen == plain | {("copies.edge-1", f"{id}:copy") for id in ids}
+
+
 async def test_nothing_is_lost_when_the_server_is_killed(nats_server: NatsServer) -> None:
     edge, hub = Messaging(), Messaging()
     async with Nats(nats_server.url, options=QUICK) as nats:

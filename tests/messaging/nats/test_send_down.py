@@ -193,6 +193,34 @@ async def test_core_nats_to_all_sessions(nats_server: NatsServer) -> None:
     assert b"\xff" in news.bodies
 
 
+async def test_messages_of_a_stream_that_was_made_anew_are_new(nats_server: NatsServer) -> None:
+    """Its numbers begin at 1 again."""
+    edge, hub = Messaging(), Messaging()
+    commands = Kept(edge, "commands")
+    async with Nats(nats_server.url, options=QUICK) as nats:
+        await add_stream(nats, "COMMANDS", "commands.>")
+        async with joined(edge, hub), trio.open_nursery() as nursery:
+            await registered(hub)
+            await nursery.start(
+                lambda task_status: send_down(
+                    hub,
+                    nats.pull("COMMANDS", "hub"),
+                    "commands.{peer}",
+                    channel="commands",
+                    task_status=task_status,
+                )
+            )
+            await put(nats, "commands.edge-1", 1, 2)
+            await commands.wait(2)
+            await until_acknowledged(nats, 2)
+            await nats.run(lambda client: client.jetstream().delete_stream("COMMANDS"))
+            await add_stream(nats, "COMMANDS", "commands.>")
+            await put(nats, "commands.edge-1", 3, 4)
+            await commands.wait(4)
+            nursery.cancel_scope.cancel()
+    assert commands.bodies == [1, 2, 3, 4]
+
+
 async def test_a_stream_that_is_not_there_is_an_error_at_once(nats_server: NatsServer) -> None:
     async with Messaging() as hub, Nats(nats_server.url, options=QUICK) as nats:
         with pytest.raises(MessagingError, match="no stream 'NOTHING'"):
