@@ -26,6 +26,7 @@ send without being asked there is `Session.send`.
 - `_backend`: what answers. `_middleware`: what stands before it. `_router`: which one it is.
 - `backends`: what answers: servers, apps, peers, brokers.
 - `dialects`: what messages of a WebSocket mean.
+- `middleware`: limits, time-outs, retries, circuit breakers, caches, checks, metrics and traces.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
   `_answers`: what goes on with one client.
 - `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
@@ -68,6 +69,19 @@ from .backends import (
     WebSocket,
 )
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
+from .middleware import (
+    Breaker,
+    Cache,
+    CircuitOpen,
+    Errors,
+    Limit,
+    Measure,
+    Rate,
+    Retry,
+    Timeout,
+    Trace,
+    Validate,
+)
 
 if TYPE_CHECKING:
     from .backends import NATS as NATS
@@ -89,14 +103,18 @@ __all__ = [
     "Backend",
     "Balance",
     "BalanceMember",
+    "Breaker",
+    "Cache",
     "Call",
     "CallFailed",
     "Channel",
     "ChannelEndpoint",
     "ChannelStatistics",
+    "CircuitOpen",
     "Delivery",
     "Dialect",
     "EnvelopeDialect",
+    "Errors",
     "FunctionBackend",
     "Gateway",
     "GatewayStatistics",
@@ -106,6 +124,8 @@ __all__ = [
     "HTTPMapping",
     "HTTPRequest",
     "JSONIds",
+    "Limit",
+    "Measure",
     "Message",
     "Middleware",
     "OperationContract",
@@ -116,14 +136,19 @@ __all__ = [
     "Queue",
     "QueueMessage",
     "RabbitMQ",
+    "Rate",
     "RawDialect",
     "RedisStreams",
     "Reply",
+    "Retry",
     "Router",
     "Session",
     "SessionGroups",
     "Sessions",
     "Source",
+    "Timeout",
+    "Trace",
+    "Validate",
     "WebSocket",
     "as_backend",
     "chain",
