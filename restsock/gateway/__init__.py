@@ -31,7 +31,7 @@ send without being asked there is `Session.send`.
   `_answers`: what goes on with one client.
 - `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
 - `_sessions`, `_groups`: all of them, by id and by name.
-- `_gateway`: all of it. `_statistics`: what it counts.
+- `_gateway`: all of it. `_running`: what of it runs. `_statistics`: what it counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ._backend import Backend, Call, FunctionBackend, Peers, as_backend
 from ._channel import Channel
 from ._endpoint import ChannelEndpoint
 from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
-from ._gateway import Gateway
+from ._gateway import ChannelChange, Gateway
 from ._groups import Groups
 from ._message import Message, Reply
 from ._middleware import Middleware, chain
@@ -108,6 +108,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "Channel",
+    "ChannelChange",
     "ChannelEndpoint",
     "ChannelStatistics",
     "CircuitOpen",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from restsock._options import Heartbeat, between, positive
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from restsock.websockets import ServerWebSocket
 
 __all__ = ["Channel"]
+
+# What sessions that are open go by from their next message on, or at their end.
+_MAY_CHANGE = {
+    *("router", "middleware", "on_connect", "on_disconnect"),
+    *("in_flight", "max_sessions", "max_age", "grace"),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,6 +137,14 @@ class Channel:
             "path": self.path,
             "trusted_proxies": self.trusted_proxies,
         }
+
+    def keeps_sessions_of(self, other: Channel) -> bool:
+        """Whether the sessions of another channel can go on in this one; see `Gateway.swap`."""
+        return all(
+            getattr(self, each.name) == getattr(other, each.name)
+            for each in fields(self)
+            if each.name not in _MAY_CHANGE
+        )
 
     def __repr__(self) -> str:
         return f"<Channel {self.path!r}>"

@@ -20,7 +20,7 @@ from restsock.websockets import Endpoint
 
 from ._conversation import Conversation
 from ._groups import Groups
-from ._middleware import chain
+from ._running import Pipeline
 from ._session import Session
 from ._sessions import Sessions
 from ._statistics import ChannelCounters
@@ -68,14 +68,14 @@ class ChannelHost(Protocol):
     def bind(self, server: PeersLike) -> None:
         """Learns whose peers backends call."""
 
-    def on_asyncio(self, loop: asyncio.AbstractEventLoop) -> None:
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Learns on which loop functions of asyncio run."""
 
     @property
     def asyncio_loop(self) -> asyncio.AbstractEventLoop | None:
         """That loop."""
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    def running_parts(self) -> AbstractAsyncContextManager[None]:
         """Runs backends and middleware, as long as any channel runs."""
 
 
@@ -85,13 +85,17 @@ class ChannelEndpoint(Endpoint):
     Args:
         gateway: Whose channel it is.
         channel: The channel.
+        counters: What has happened on it before.
 
     Attributes:
         channel: The channel.
         counters: What happens on it.
+        pipeline: How it answers; another one once the channel is another one.
     """
 
-    def __init__(self, gateway: ChannelHost, channel: Channel) -> None:
+    def __init__(
+        self, gateway: ChannelHost, channel: Channel, counters: ChannelCounters | None = None
+    ) -> None:
         super().__init__(
             self._not_called,
             **channel.endpoint_options(),
@@ -101,9 +105,9 @@ class ChannelEndpoint(Endpoint):
             max_queue_bytes=channel.max_queue,
         )
         self.channel = channel
-        self.counters = ChannelCounters()
+        self.counters = counters or ChannelCounters()
         self.in_flight = channel.in_flight
-        self.answer = chain(channel.middleware, channel.router.call)
+        self.pipeline = Pipeline(channel)
         self._gateway = gateway
         self._conversations: set[Conversation] = set()
 
@@ -115,6 +119,20 @@ class ChannelEndpoint(Endpoint):
         """Whether there is no room for one more session."""
         return self.counters.sessions_active >= self.channel.max_sessions
 
+    def use(self, channel: Channel) -> Pipeline | None:
+        """Has another channel answer from the next message on, whose clients may stay.
+
+        Returns:
+            What has answered so far, if that is another one now.
+        """
+        before, old = self.channel, self.pipeline
+        self.channel, self.in_flight = channel, channel.in_flight
+        self._max_connections, self._grace = channel.max_sessions, channel.grace
+        if channel.router is before.router and channel.middleware == before.middleware:
+            return None
+        self.pipeline = Pipeline(channel)
+        return old
+
     # --- as a handler -----------------------------------------------------------------------
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
@@ -124,14 +142,18 @@ class ChannelEndpoint(Endpoint):
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
         """See `Endpoint`: its conversations are for trio, and its functions are not."""
         loop = check_asyncio("this", "the API for trio")
-        self.admission.control.asyncio_loop = loop
-        self._gateway.on_asyncio(loop)
+        self._gateway.use_loop(loop)
+        self.use_loop(loop)
         return self
+
+    def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Has its authenticator run on this loop, if that is async."""
+        self.admission.control.asyncio_loop = loop
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Endpoint`."""
-        async with self._gateway.running(), super().running():
+        async with self._gateway.running_parts(), super().running():
             yield
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:
