@@ -65,17 +65,20 @@ class Gateway(Mapping[str, ChannelEndpoint]):
 
     Args:
         channels: The channels.
+        may_be_empty: Whether there may be none, for channels that come later.
 
     Raises:
         TypeError: One is no channel.
         ValueError: There is none, or two are at one path.
     """
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
+    def __init__(self, channels: Iterable[Channel], *, may_be_empty: bool = False) -> None:
+        self._may_be_empty = may_be_empty
         self.sessions = Sessions(self)
         self.groups = Groups(self)
         self._endpoints = {
-            path: ChannelEndpoint(self, channel) for path, channel in _by_path(channels).items()
+            path: ChannelEndpoint(self, channel)
+            for path, channel in self._by_path(channels).items()
         }
         self._peers: Any = _NoPeers()
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None
@@ -166,7 +169,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
                 and the listener has endpoints of its own: `{**gateway}`.
             RuntimeError: It is closing.
         """
-        wanted = _by_path(channels)
+        wanted = self._by_path(channels)
         async with self._swapping:
             changes = {path: self._change_of(path, channel) for path, channel in wanted.items()}
             changes.update(dict.fromkeys(self._endpoints.keys() - wanted.keys(), "removed"))
@@ -188,6 +191,18 @@ class Gateway(Mapping[str, ChannelEndpoint]):
                 raise RuntimeError("this gateway is closing")
             self._exchange(wanted, fresh, grace)  # nothing waits, or fails, from here on
         return changes
+
+    def _by_path(self, channels: Iterable[Channel]) -> dict[str, Channel]:
+        found: dict[str, Channel] = {}
+        for channel in [channels] if isinstance(channels, Channel) else channels:
+            if not isinstance(channel, Channel):
+                raise TypeError(f"a channel is an object of Channel, not {type(channel).__name__}")
+            if channel.path in found:
+                raise ValueError(f"two channels are at {channel.path!r}")
+            found[channel.path] = channel
+        if not found and not self._may_be_empty:
+            raise ValueError("a gateway needs a channel")
+        return found
 
     def _change_of(self, path: str, channel: Channel) -> ChannelChange:
         endpoint = self._endpoints.get(path)
@@ -374,16 +389,3 @@ class _NoPeers:
     def route(self, name: str) -> NoReturn:
         """There is none."""
         raise PeerNotFound(f"no listener serves this gateway, so there is no peer {name!r}")
-
-
-def _by_path(channels: Iterable[Channel]) -> dict[str, Channel]:
-    found: dict[str, Channel] = {}
-    for channel in [channels] if isinstance(channels, Channel) else channels:
-        if not isinstance(channel, Channel):
-            raise TypeError(f"a channel is an object of Channel, not {type(channel).__name__}")
-        if channel.path in found:
-            raise ValueError(f"two channels are at {channel.path!r}")
-        found[channel.path] = channel
-    if not found:
-        raise ValueError("a gateway needs a channel")
-    return found

@@ -15,6 +15,7 @@ __all__ = ["Changes", "Running", "changes_of"]
 _FIXED = (
     *("hub.name", "hub.state", "hub.trusted_proxies", "hub.client_ip", "hub.dev"),
     *("peers.names", "peers.origins", "peers.access"),
+    *("peers.enabled", "ingress.enabled", "admin.enabled"),
     *("messaging.enabled", "messaging.history"),
 )
 # Keys whose values may change, but neither appear nor disappear.
