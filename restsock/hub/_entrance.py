@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from restsock.connection import Exchange
     from restsock.gateway import Gateway
     from restsock.ingress import Ingress
+    from restsock.protocol import RequestHead
 
 __all__ = ["Entrance"]
 
@@ -34,16 +35,24 @@ class Entrance:
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `Handler`."""
-        request = exchange.request
-        path = request.target.partition(b"?")[0].decode("latin-1")
+        path = exchange.request.target.partition(b"?")[0].decode("latin-1")
         channel = self._gateway.handler_at(path)
-        if channel is not None and not (self._serves_ingress and self._ingress.names_peer(request)):
+        if channel is not None and not self._is_for_a_peer(exchange.request):
             channel.handle(exchange)
         elif self._serves_ingress:
             self._ingress.handle(exchange)
         else:
             exchange.observer = ignore
             answer(exchange, 404, "There is nothing here.\n")
+
+    def _is_for_a_peer(self, request: RequestHead) -> bool:
+        if not self._serves_ingress:
+            return False
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers
+        ]
+        target = request.target.decode("latin-1")
+        return self._ingress.explain("GET", f"http://hub{target}", fields).name is not None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

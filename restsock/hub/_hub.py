@@ -16,9 +16,10 @@ import trio
 
 from restsock._logging import set_level
 from restsock._version import __version__
-from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
+from restsock.auth import SCOPES, BearerTokens, CredentialStore, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
 from restsock.gateway import Gateway
+from restsock.gateway.management import Management
 from restsock.ingress import Ingress, Passed
 from restsock.protocol import CloseCode
 from restsock.server import (
@@ -40,7 +41,6 @@ from ._notify import beat_forever, notify, reloading
 from ._parts import ListenerName, Parts, Places, places_of
 from ._records import PassedLog, Ring, log_passed
 from ._state import admin_token, state_folder
-from ._tokens import SCOPES
 from .admin import AdminAPI
 
 __all__ = ["Hub"]
@@ -48,6 +48,7 @@ __all__ = ["Hub"]
 _log = logging.getLogger("restsock.hub")
 
 _ADMIN = "admin"
+_MANAGEMENT = "/gateway/v1"  # where the management API of the channels is
 # Seconds for what is in flight at the admin API when all else is closed: event streams have ended.
 _ADMIN_GRACE = 2.0
 
@@ -75,6 +76,7 @@ class Hub:
         passed: the last requests through the ingress, with counters.
         events: the last events of the connections of peers.
         reloads: how often the configuration was changed.
+        closing: whether it takes no more newcomers.
 
     Raises:
         ConfigError: on entering: the configuration cannot be used, or is not safe.
@@ -105,7 +107,7 @@ class Hub:
         self._servers: dict[ListenerName, Server] = {}
         self._since: dict[str, float] = {}  # when connections began, by their ids
         self._reloading = trio.Lock()
-        self._closing = False
+        self.closing = False
         self._manager: AbstractAsyncContextManager[None] | None = None
 
     # --- what it is -----------------------------------------------------------------------
@@ -138,11 +140,6 @@ class Hub:
     def admin_host(self) -> str | None:
         """The host that the admin API listens on, as the configuration has it; `None` is all."""
         return self._places["admin"].host
-
-    @property
-    def closing(self) -> bool:
-        """Whether it takes no more newcomers."""
-        return self._closing
 
     @property
     def uptime(self) -> float:
@@ -194,7 +191,7 @@ class Hub:
             "uptime": round(self.uptime, 3),
             "healthy": health.ok,
             "reasons": list(health.reasons),
-            "draining": self._closing,
+            "draining": self.closing,
             "peers_url": self.peers_url,
             "ingress_url": self.ingress_url,
             "admin_url": self.admin_url,
@@ -305,6 +302,7 @@ class Hub:
             # The hub binds the ingress itself, to these peers, wherever it listens.
             endpoints=None if separate else {"/": entrance},
             peers=config.peers.enabled,
+            app=Management(self.gateway) if config.hub.management else None,
         )
         if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
             self.server.keep_apart(str.lower)
@@ -326,7 +324,10 @@ class Hub:
             self._servers["admin"] = listen(
                 **places["admin"].arguments(),
                 tls=parts.tls["admin"],
-                endpoints={"/": AdminAPI(self)},
+                endpoints={
+                    "/": AdminAPI(self),
+                    _MANAGEMENT: Management(self.gateway, self.admin_principal, path=_MANAGEMENT),
+                },
                 peers=False,
             )
 
@@ -360,8 +361,8 @@ class Hub:
         Args:
             grace: seconds; `None` is `hub.grace`.
         """
-        if not self._closing:
-            self._closing = True
+        if not self.closing:
+            self.closing = True
             notify("STOPPING=1")
         for ring in (self.passed, self.events):
             ring.end()
@@ -459,7 +460,7 @@ class Hub:
                 bound[name] = await self._servers[name].bind(*place.address)
                 stack.push_async_callback(bound[name].aclose)
             await self._swap_tokens(config)
-            if self._closing:
+            if self.closing:
                 raise ConfigError("", "the hub is about to end")
             with opened("channel"):
                 await self.gateway.swap(new.channels.channels)

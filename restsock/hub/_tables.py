@@ -43,6 +43,7 @@ class HubTable(Table, frozen=True, kw_only=True):
     trusted_proxies: Texts = ()
     client_ip: Literal["cloudflare", "cloudfront"] | None = None
     dev: bool = False
+    management: bool = False
 
     @property
     def proxies(self) -> TrustedProxies:

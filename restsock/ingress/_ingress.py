@@ -17,7 +17,7 @@ from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
 from restsock._limit_log import LimitLog
 from restsock.auth import Answered, Authenticator, Refused
 from restsock.connection import Deadlines, Exchange, upgrade_of, with_fields
-from restsock.protocol import RequestHead, values_of
+from restsock.protocol import values_of
 from restsock.server import network_of
 
 from ._explain import explain
@@ -202,14 +202,6 @@ class Ingress:
         if self._server is not None:
             other._rules.bind(self._server.limit_log, self._asyncio_loop, loopback=self._loopback)
         self._rules = other._rules
-
-    def names_peer(self, request: RequestHead) -> bool:
-        """Whether a request says by its host, a field or its path which peer it is for."""
-        try:
-            self._rules.naming.find(request)
-        except Refused:
-            return False
-        return True
 
     # --- a request ------------------------------------------------------------------------
 

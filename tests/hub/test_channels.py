@@ -19,7 +19,7 @@ from restsock.auth import Bearer
 from restsock.hub import ConfigError, Hub, Tokens, check, load
 from restsock.websockets import connect
 from tests.gateway.site import Client
-from tests.hub.helpers import config_for, peer_of
+from tests.hub.helpers import admin_of, config_for, peer_of
 
 PETS = {
     "openapi": "3.1.0",
@@ -316,3 +316,34 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert "do-not-show-it" not in repr(hub.config)
         assert "do-not-show-it" not in json.dumps(hub.config.shown())
         assert hub.gateway.channels["/ws"].on_connect is not None
+
+
+async def test_the_admin_port_has_the_management_api(tmp_path: Path) -> None:
+    async with Hub(config_for(tmp_path, channel('default = { peer = "edge-1" }'))) as hub:
+        async with client_of(hub) as client, admin_of(hub) as admin:
+            answer = await admin.post("/gateway/v1/broadcast", json={"message": {"news": 1}})
+            assert answer.json()["counts"]["sent"] == 1
+            assert await client.hear() == {"news": 1}
+            async with admin_of(hub, "wrong") as stranger:
+                assert (await stranger.get("/gateway/v1/connections")).status_code == 401
+
+
+@pytest.mark.covers("hub.management")
+async def test_peers_manage_channels_as_far_as_their_tokens_go(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "tokens.json")
+    _, writer = tokens.new("store", scopes=["write"])
+    _, nobody = tokens.new("other")
+    toml = "[hub]\nmanagement = true\n" + channel('default = { peer = "store" }')
+    toml += '[peers]\ntokens = "tokens.json"'
+    async with Hub(config_for(tmp_path, toml)) as hub, client_of(hub) as client:
+        for token, status in ((nobody, 403), (writer, 200)):
+            async with restsock.connect(hub.peers_url, app=tell, auth=Bearer(token)) as peer:
+                await peer.wait_connected()
+                answer = await peer.request(
+                    "POST",
+                    "/broadcast",
+                    headers=[("Content-Type", "application/json")],
+                    body=b'{"message": {"price": 17}}',
+                )
+                assert answer.status == status
+        assert await client.hear() == {"price": 17}
