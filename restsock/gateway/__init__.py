@@ -29,6 +29,7 @@ send without being asked there is `Session.send`.
 - `middleware`: limits, time-outs, retries, circuit breakers, caches, checks, metrics and traces.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
   `_answers`: what goes on with one client.
+- `_contract`: what may be said on a channel, as a document of AsyncAPI.
 - `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
 - `_sessions`, `_groups`: all of them, by id and by name.
 - `_gateway`: all of it. `_running`: what of it runs. `_statistics`: what it counts.
@@ -41,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 from . import backends as _backends
 from ._backend import Backend, Call, FunctionBackend, Peers, as_backend
 from ._channel import Channel
+from ._contract import asyncapi
 from ._endpoint import ChannelEndpoint
 from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
 from ._gateway import ChannelChange, Gateway
@@ -152,6 +154,7 @@ __all__ = [
     "Validate",
     "WebSocket",
     "as_backend",
+    "asyncapi",
     "chain",
     "problem",
     "reply_to_failure",

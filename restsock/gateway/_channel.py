@@ -24,7 +24,7 @@ __all__ = ["Channel"]
 # What sessions that are open go by from their next message on, or at their end.
 _MAY_CHANGE = {
     *("router", "middleware", "on_connect", "on_disconnect"),
-    *("in_flight", "max_sessions", "max_age", "grace"),
+    *("in_flight", "max_sessions", "max_age", "grace", "contract"),
 }
 
 
@@ -67,6 +67,8 @@ class Channel:
         heartbeat: When to ask a client for a sign of life. One that gives none for
             `interval + timeout` seconds is closed with 1011.
         compression: Whether to compress (permessage-deflate) for clients that offer it.
+        contract: Whether everyone gets its contract, a document of AsyncAPI, by a GET of its path
+            with `/asyncapi.json` behind it.
         grace: Seconds that calls may go on when the listener closes; `None` is the listener's, and
             ten seconds for `max_age`.
 
@@ -98,6 +100,7 @@ class Channel:
     heartbeat: Heartbeat = Heartbeat()  # noqa: RUF009  # it is frozen
     compression: bool | Deflate = False
     grace: float | None = None
+    contract: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str):

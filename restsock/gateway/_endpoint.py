@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -14,10 +15,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from restsock.auth import Refused
-from restsock.connection import call_user_function, check_asyncio, heartbeat_timer
-from restsock.protocol import CloseCode
+from restsock.connection import (
+    answer,
+    call_user_function,
+    check_asyncio,
+    heartbeat_timer,
+    ignore,
+)
+from restsock.protocol import CloseCode, ResponseHead
 from restsock.websockets import Endpoint
 
+from ._contract import CONTRACT_PATH, asyncapi
 from ._conversation import Conversation
 from ._groups import Groups
 from ._running import Pipeline
@@ -149,6 +157,28 @@ class ChannelEndpoint(Endpoint):
     def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Has its authenticator run on this loop, if that is async."""
         self.admission.control.asyncio_loop = loop
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Endpoint`; also answers with the contract of the channel, if it shows that."""
+        path = exchange.request.target.partition(b"?")[0]
+        if self.channel.contract and path == f"{self.channel.path}{CONTRACT_PATH}".encode():
+            self._tell_contract(exchange)
+        else:
+            super().handle(exchange)
+
+    def _tell_contract(self, exchange: Exchange) -> None:
+        exchange.observer = ignore
+        if exchange.request.method not in (b"GET", b"HEAD"):
+            answer(exchange, 405, "GET only.\n", ((b"Allow", b"GET, HEAD"),))
+            return
+        text = json.dumps(asyncapi(self.channel))
+        body = b"" if exchange.request.method == b"HEAD" else text.encode()
+        fields = [
+            (b"Content-Type", b"application/json"),
+            (b"Content-Length", b"%d" % len(text.encode())),
+            (b"Cache-Control", b"no-cache"),
+        ]
+        exchange.respond(ResponseHead(200, fields), body)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from restsock.protocol import CloseCode
 from restsock.threads import LoopPortal
 
 from ._channel import Channel
+from ._contract import CONTRACT_PATH
 from ._endpoint import ChannelEndpoint
 from ._groups import Groups
 from ._running import Pipeline, Running, RunningParts
@@ -264,7 +265,11 @@ class Gateway(Mapping[str, ChannelEndpoint]):
 
     def handler_at(self, path: str) -> ChannelEndpoint | None:
         """What serves the requests for a path; `None` if no channel is there."""
-        return self._endpoints.get(path)
+        found = self._endpoints.get(path)
+        if found is None and path.endswith(CONTRACT_PATH):
+            found = self._endpoints.get(path.removesuffix(CONTRACT_PATH))
+            return found if found is not None and found.channel.contract else None
+        return found
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over a request; see `restsock.connection.Handler`."""

@@ -154,6 +154,7 @@ class ChannelTable(Table, frozen=True, kw_only=True):
     headers: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
     compression: bool = False
     grace: Duration | None = None
+    contract: bool = False
     limits: ChannelLimitsTable = ChannelLimitsTable()
     heartbeat: HeartbeatTable = HeartbeatTable()
     middleware: tuple[StepsTable, ...] = ()

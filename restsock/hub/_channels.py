@@ -137,9 +137,12 @@ def _make(
         "max_sessions": table.limits.sessions,
         "max_age": table.limits.max_age,
         "grace": table.grace,
+        "contract": table.contract,
     }
     fixed = (
-        msgspec.structs.replace(table, routes={}, middleware=(), grace=None, limits=limits),
+        msgspec.structs.replace(
+            table, routes={}, middleware=(), grace=None, contract=False, limits=limits
+        ),
         None if table.access is None else config.access[table.access],
         config.hub.trusted_proxies,
         config.hub.client_ip,

@@ -71,6 +71,7 @@ def case(keys: str, toml: str, check: Callable[[Any], object]) -> Any:
         case("headers", 'headers = { X-A = "b" }', lambda c: c.headers == [("X-A", "b")]),
         case("compression", "compression = true", lambda c: c.compression is True),
         case("grace", 'grace = "3s"', lambda c: c.grace == 3),
+        case("contract", "contract = true", lambda c: c.contract is True),
         case("limits.in_flight", "limits.in_flight = 3", lambda c: c.in_flight == 3),
         case("limits.message", 'limits.message = "1KiB"', lambda c: c.max_message == 1024),
         case("limits.queue", 'limits.queue = "2KiB"', lambda c: c.max_queue == 2048),

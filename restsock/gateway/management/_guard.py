@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 _SAFE = (b"GET", b"HEAD")
+# A page that is elsewhere cannot send these without asking first, be there a body or not.
+_ASKED_FIRST = (b"PUT", b"DELETE")
 
 
 class Guard(ABC):
@@ -124,5 +126,5 @@ class Guard(ABC):
         """A form of a page that is elsewhere cannot send JSON without asking first."""
         kinds = values_of(request.headers, b"content-type")
         kind = kinds[0].partition(b";")[0].strip().lower() if kinds else b""
-        if kind != b"application/json" and (kinds or request.method != b"DELETE"):
+        if kind != b"application/json" and (kinds or request.method not in _ASKED_FIRST):
             raise Refused(415, "What changes something is sent as application/json.")

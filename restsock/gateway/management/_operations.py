@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
 from restsock.connection import Request, Response
+from restsock.gateway._contract import asyncapi
 from restsock.gateway._session import Delivery
 from restsock.openapi.document import NoSuchMethod, NoSuchPath
 
@@ -184,6 +185,13 @@ async def _broadcast(call: Call) -> Response:
     return _deliveries(found)
 
 
+async def _contract(call: Call) -> Response:
+    channel = call.gateway.channels.get(call.query("channel") or "")
+    if channel is None:
+        raise Problem(404, "There is no channel at this path.")
+    return answer_json(asyncapi(channel))
+
+
 async def _statistics(call: Call) -> Response:
     found = call.gateway.statistics()
     health = call.gateway.health()
@@ -261,5 +269,6 @@ OPERATIONS: dict[str, OperationFunction] = {
     "joinGroup": _join,
     "leaveGroup": _leave,
     "broadcast": _broadcast,
+    "getContract": _contract,
     "getStatistics": _statistics,
 }
