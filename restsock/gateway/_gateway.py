@@ -324,7 +324,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
             endpoint.drain_soon(grace, code, reason)
 
     async def wait_drained(self) -> None:
-        """See `restsock.connection.Drains`."""
+        """See `restsock.connection.Drains`. Raises nothing; can be cancelled."""
         for endpoint in [*(self._serving or ())]:
             await endpoint.wait_drained()
 

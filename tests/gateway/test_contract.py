@@ -17,6 +17,7 @@ from restsock.auth import BearerTokens
 from restsock.gateway import (
     JSONRPC,
     Action,
+    Answers,
     App,
     Channel,
     Dialect,
@@ -100,15 +101,12 @@ async def store(request: restsock.Request) -> restsock.Response:
 
 
 def channel(dialect: Dialect, **options: Any) -> Channel:
-    router = Router(
-        {
-            "pets.*": Operations(PETS, App(store), prefix="pets."),
-            "orders.new": Pipe(echo, [Validate({"*": ORDER})]),
-            "news.*": echo,
-        },
-        default=echo,
-    )
-    return Channel("/ws", dialect, router, **options)
+    routes: dict[str, Answers] = {
+        "pets.*": Operations(PETS, App(store), prefix="pets."),
+        "orders.new": Pipe(echo, [Validate({"*": ORDER})]),
+        "news.*": echo,
+    }
+    return Channel("/ws", dialect, Router(routes, default=echo), **options)
 
 
 def schema_of(document: dict[str, Any], name: str) -> jsonschema.Draft202012Validator:
