@@ -67,11 +67,14 @@ class Page:
                     self._news.unpark_all()
                     async for data in self._socket:
                         self._take(json.loads(data))
-            if self._socket is not None and self._socket.close_code is not None:
-                self.closed.append(self._socket.close_code)
+            code = None if self._socket is None else self._socket.close_code
+            if code is not None:
+                self.closed.append(code)
             self._socket = None
+            # A gateway that closes with 1012 has answered all that it has begun with.
+            unread = {"status": 503, "error": {"may_have_run": False}}
             for answer in self._waiting.values():
-                answer.append({"status": 0})
+                answer.append(unread if code == 1012 else {"status": 0})
             self._waiting.clear()
             self._news.unpark_all()
             await trio.sleep(0.05)
@@ -227,7 +230,7 @@ async def demo(folder: Path) -> bool:
         refused = statuses[503]
         say(
             f"closed with {page.closed[-1]}, the page has connected again; "
-            f"{statuses[200]} sold, {refused} answers to come again, "
+            f"{statuses[200]} sold, {refused} asked again, "
             f"without an answer: {statuses[0]}"
         )
         sold += statuses[200]
