@@ -12,7 +12,7 @@ import trio
 
 import restsock
 from restsock import WebSocketRefused
-from restsock.gateway import Backend, Channel, Gateway, Message, Reply
+from restsock.gateway import Backend, Channel, Gateway, Message, Reply, WebSocket
 from restsock.websockets import connect
 from tests.gateway.site import Gate, Hooks, action, connected, echo, served, until
 from tests.websockets.site import url_of
@@ -247,3 +247,25 @@ async def test_it_can_be_served_to_a_peer_whole() -> None:
             answer = await peer.request("GET", "/elsewhere")
             assert answer.status == 404
             assert (await peer.request("GET", "/ws")).status == 426
+
+
+async def test_an_upstream_that_is_given_up_costs_no_client_its_session() -> None:
+    """Nor does it when the server there closes it, clean as that is."""
+    opened: list[Any] = []
+
+    async def upstream(websocket: Any) -> None:
+        opened.append(websocket)
+        async for data in websocket:
+            await websocket.send(data)
+
+    endpoints = {"/up": restsock.websockets.Endpoint(upstream)}
+    async with restsock.listen("127.0.0.1", 0, endpoints=endpoints) as there:
+        first = action({"x": WebSocket(url_of(there, "/up"), proxy=False)})
+        gateway = Gateway([first])
+        async with served(gateway) as server, connected(server) as client:
+            assert (await client.ask({"action": "x", "id": 1, "a": 2}))["status"] == 200
+            await gateway.swap([like(first, {"x": lambda _: "moved"})])
+            assert (await client.ask({"action": "x", "id": 2}))["body"] == "moved"
+            await until(lambda: opened[0].close_code == 1001)
+            await there.aclose()
+            assert (await client.ask({"action": "x", "id": 3}))["body"] == "moved"
