@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._backend import Peers
     from ._channel import Channel
 
-__all__ = ["Pipeline", "Running", "RunningParts"]
+__all__ = ["Pipeline", "Running", "RunningParts", "backend_behind"]
 
 
 class Pipeline:
@@ -131,6 +131,12 @@ class Running:
             await self._ended.wait()
 
 
+def backend_behind(hook: object) -> Backend | None:
+    """The backend that a hook of a channel is, or is a method of; `None` for a function."""
+    owner = getattr(hook, "__self__", hook)
+    return owner if isinstance(owner, Backend) else None
+
+
 def _parts_of(channels: Iterable[Channel]) -> list[Part]:
     """All that is to be started, each once: what something is made of stands before it."""
     found: dict[int, Part] = {}
@@ -147,4 +153,7 @@ def _parts_of(channels: Iterable[Channel]) -> list[Part]:
         for middleware in channel.middleware:
             add(middleware)
         add(channel.router)
+        for hook in (channel.on_connect, channel.on_disconnect):
+            if (owner := backend_behind(hook)) is not None:
+                add(owner)
     return list(found.values())

@@ -67,7 +67,9 @@ def test_the_units_that_are_packaged_are_those_that_are_printed() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
-@pytest.mark.parametrize("args", [("hub",), ("gateway",), ("forward", "5000"), ("serve", "main:app"), None])
+@pytest.mark.parametrize(
+    "args", [("hub",), ("gateway",), ("forward", "5000"), ("serve", "main:app"), None]
+)
 def test_systemd_understands_them(run: Run, tmp_path: Path, args: tuple[str, ...] | None) -> None:
     kind, printed = ("socket", ("socket",)) if args is None else ("service", ("print", *args))
     path = tmp_path / f"restsock-x.{kind}"
