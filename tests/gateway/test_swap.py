@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import websockets.sync.client
 
 import restsock
 from restsock import WebSocketRefused
@@ -237,6 +238,20 @@ async def test_a_gateway_that_closes_takes_no_channels() -> None:
             with pytest.raises(RuntimeError, match="closing"):
                 await gateway.swap([first, action({"x": echo}, "/new")])
             gate.open()
+
+
+def test_threads_swap_too() -> None:
+    first = action({"x": lambda _: "first"})
+    gateway = Gateway([first])
+    with pytest.raises(RuntimeError, match="no listener"):
+        gateway.swap_blocking([first])
+    with restsock.sync.listen("127.0.0.1", 0, endpoints=gateway) as server:
+        url = url_of(server, "/ws")
+        with websockets.sync.client.connect(url, proxy=None) as socket:
+            moved = like(first, {"x": lambda _: "second"})
+            assert gateway.swap_blocking([moved]) == {"/ws": "moved"}
+            socket.send('{"action": "x", "id": 1}')
+            assert '"second"' in str(socket.recv(timeout=20))
 
 
 async def test_it_can_be_served_to_a_peer_whole() -> None:

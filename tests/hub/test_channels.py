@@ -319,11 +319,16 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_the_admin_port_has_the_management_api(tmp_path: Path) -> None:
-    async with Hub(config_for(tmp_path, channel('default = { peer = "edge-1" }'))) as hub:
+    toml = channel('default = { peer = "edge-1", wait = "50ms" }')
+    async with Hub(config_for(tmp_path, toml)) as hub:
         async with client_of(hub) as client, admin_of(hub) as admin:
             answer = await admin.post("/gateway/v1/broadcast", json={"message": {"news": 1}})
             assert answer.json()["counts"]["sent"] == 1
             assert await client.hear() == {"news": 1}
+            assert (await ask(client))["status"] == 503
+            metrics = (await admin.get("/metrics")).text
+            assert 'restsock_gateway_sessions{channel="/ws"} 1\n' in metrics
+            assert 'restsock_gateway_calls_total{channel="/ws",outcome="server_error"} 1' in metrics
             async with admin_of(hub, "wrong") as stranger:
                 assert (await stranger.get("/gateway/v1/connections")).status_code == 401
 
