@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ._channel import Channel
 
 __all__ = ["Pipeline", "Running", "RunningParts", "backend_behind"]
+
+
+_log = logging.getLogger("restsock.gateway")
 
 
 class Pipeline:
@@ -115,12 +119,17 @@ class Running:
         self._ended = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """The task. Raises what it does that runs."""
+        """The task. Raises what it does that runs; what it does at its end is logged."""
         try:
             async with self._part.running():
                 self._begun = True
                 task_status.started()
                 await self._stop.wait()
+        except Exception:
+            if not self._stop.is_set():
+                raise
+            # It is not used any more, and others go on.
+            _log.exception("%r has failed at its end", self._part)
         finally:
             self._ended.set()
 

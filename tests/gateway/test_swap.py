@@ -89,6 +89,25 @@ async def test_calls_that_do_not_end_in_the_grace_keep_nothing_running() -> None
         await until(lambda: log == ["start old", "end old"])
 
 
+async def test_one_that_fails_at_its_end_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Breaks(Part):
+        @asynccontextmanager
+        async def running(self) -> AsyncIterator[None]:
+            yield
+            self.log.append("end")
+            raise OSError("it breaks")
+
+    log: list[str] = []
+    first = action({"x": Breaks("first", log)})
+    gateway = Gateway([first])
+    async with served(gateway) as server, connected(server) as client:
+        await gateway.swap([like(first, {"x": lambda _: "second"})])
+        await until(lambda: log == ["end"])
+        assert (await client.ask({"action": "x", "id": 1}))["body"] == "second"
+    assert "has failed at its end" in caplog.text
+    assert "it breaks" in caplog.text
+
+
 async def test_what_is_part_of_both_goes_on() -> None:
     log: list[str] = []
     both = Part("both", log)
