@@ -352,3 +352,13 @@ async def test_peers_manage_channels_as_far_as_their_tokens_go(tmp_path: Path) -
                 )
                 assert answer.status == status
         assert await client.hear() == {"price": 17}
+
+
+async def test_the_contract_is_beside_the_channel(tmp_path: Path) -> None:
+    toml = channel('"x" = { peer = "edge-1" }', "contract = true")
+    async with Hub(config_for(tmp_path, toml)) as hub, httpx.AsyncClient() as web:
+        document = (await web.get(f"{hub.ingress_url}ws/asyncapi.json")).json()
+        assert document["operations"]["x"]["action"] == "receive"
+        (tmp_path / "hub.toml").write_text(channel('"x" = { peer = "edge-1" }'))
+        assert await hub.reload() == []
+        assert (await web.get(f"{hub.ingress_url}ws/asyncapi.json")).status_code == 404
