@@ -173,6 +173,10 @@ class SwaggersocketLayer:
 
     def data_to_send(self) -> bytes:
         """Takes the bytes that are due."""
+        if self.peer.unsent:  # the socket has taken those before
+            self.peer.unsent = 0
+            if self.peer.waiting:
+                self._turn()
         return self._websocket.data_to_send()
 
     # --- in -------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class _Call:
     def __init__(self, stream_id: int, head: RequestHead, credit: int) -> None:
         self.stream_id = stream_id
         self.head = head
-        self.body: list[bytes | memoryview] = []
+        self.body = bytearray()  # pieces of it may be tiny
         self.credit = credit  # bytes of the response that may still be told
         self.id = b""  # its correlation id
         self.whole = False
@@ -144,8 +144,8 @@ class OwnRequests:
         elif type == FrameType.WINDOW:
             call.credit += int.from_bytes(b"".join(payload), "big")
         else:
-            # Copied: a view would keep all that it is a part of.
-            call.body += [bytes(part) for part in payload]
+            for part in payload:
+                call.body += part
             call.whole = bool(flags & END)
 
     def _give_up(self, call: _Call) -> None:
@@ -162,7 +162,7 @@ class OwnRequests:
         if call is None or call.sent or not call.whole:
             return None
         call.sent = True
-        body, call.body = b"".join(call.body), []
+        body, call.body = bytes(call.body), bytearray()
         fields = [field for field in call.head.headers if field[0].lower() not in (b"expect", _ID)]
         if content_length(fields) is None and (body or call.head.method in _WITH_BODY):
             fields.append((b"Content-Length", b"%d" % len(body)))
@@ -270,7 +270,7 @@ class OwnRequests:
     def _receive_head(self, head: ResponseHead) -> None:
         call = self._answered
         ids = values_of(head.headers, _ID)
-        if call is not None and head.status >= 200 and ids and ids != [call.id]:
+        if call is not None and head.status >= 200 and ids and call.id not in ids:
             # Of one that was given up, or never sent: the right one may still come.
             self.notes.append("dropped an answer with the correlation id of another request")
             self._answered = None

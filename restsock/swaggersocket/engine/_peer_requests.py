@@ -28,6 +28,9 @@ __all__ = ["PeerRequests"]
 _ID_FIELD = re.compile(rb"\r\n" + CORRELATION_ID + rb":[^\r\n]*(?=\r\n)", re.IGNORECASE)
 # What a message takes in memory beside its bytes.
 _WEIGHT = 256
+# Answers given here that may wait for the socket, above which no other message is begun: the peer
+# may be one that reads none.
+_UNSENT = 64
 _TRUNCATED = "the message ended in the middle of its request"
 _TOO_LONG = "bytes after the end of a request, in its message"
 
@@ -52,18 +55,20 @@ class PeerRequests(Downstream):
 
     Attributes:
         answers: those that were given here, each a message, before what is in `out`.
+        unsent: how many of these have been given since the socket took the last.
     """
 
     upgrades = False
     last = False
     answers_close = False
 
-    __slots__ = ("_has_begun", "_held", "_id", "_messages", "answers")
+    __slots__ = ("_has_begun", "_held", "_id", "_messages", "answers", "unsent")
 
     def __init__(self, *args: Any, first_id: int) -> None:
         super().__init__(*args)
         self.stream_id = first_id - 2
         self.answers: list[list[bytes | bytearray | memoryview]] = []
+        self.unsent = 0
         self._messages: deque[_Message] = deque()
         self._id = b""  # of the present request
         self._has_begun = False  # whether the present message has had its request
@@ -77,7 +82,7 @@ class PeerRequests(Downstream):
     @property
     def waiting(self) -> bool:
         """Whether another request can be read now."""
-        return bool(self._messages) and not self.answering
+        return bool(self._messages) and not self.answering and self.unsent < _UNSENT
 
     @property
     def backlog(self) -> int:
@@ -101,7 +106,7 @@ class PeerRequests(Downstream):
         while self._messages and not self.broken:
             message = self._messages[0]
             if not message.begun:
-                if self.answering:
+                if not self.waiting:
                     return  # one request at a time
                 message.begun = True
                 self._begin_message()
@@ -167,7 +172,7 @@ class PeerRequests(Downstream):
     def _send_head(self, head: bytes, whole: int | None) -> ResponseFraming | None:
         if int(head[9:12]) < 200:
             return None  # the peer would take it for the answer
-        response = super()._send_head(_ID_FIELD.sub(b"", head), whole)
+        response = super()._send_head(_ID_FIELD.sub(b"", head) if self._id else head, whole)
         self.out[-1] = self._id_field + b"\r\n"  # the last field, before the blank line
         return response
 
@@ -177,5 +182,6 @@ class PeerRequests(Downstream):
         # What was cut off has no end on this wire: who reads would take the next answer for it.
         self.broken = self.broken or begun
         if self.out:  # a message of its own: the next one may be answered before it leaves
+            self.unsent += 1
             self.answers.append(self.out.copy())
             self.out.clear()

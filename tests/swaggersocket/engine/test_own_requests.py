@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from restsock._exceptions import LocalProtocolError
@@ -144,6 +146,18 @@ def test_an_answer_with_another_id_is_dropped() -> None:
     assert end.notes == [("stray", "dropped an answer with the correlation id of another request")]
 
 
+def test_an_answer_may_tell_its_id_more_than_once() -> None:
+    """An app of the original may set the field that its library adds as well."""
+    end = asked()
+    end.receive(frame(OK.replace(b"\r\n\r\n", b"\r\nX-Correlation-Id: id-1\r\n\r\n"), to=end))
+    assert [event[0] for event in end.told()] == ["response", "data", "end"]
+    end.request()
+    others = b"\r\nX-Correlation-Id: of-the-app\r\n\r\n"
+    end.receive(frame(OK.replace(b"\r\n\r\n", others), to=end))
+    assert [event[0] for event in end.told()] == ["response", "data", "end"]
+    assert end.notes == []
+
+
 def test_an_answer_to_nothing_is_dropped_whole() -> None:
     end = shaken("dialer")
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -211,6 +225,22 @@ def test_a_request_that_is_given_up_keeps_its_place() -> None:
     end.settle()
     end.now += 10.0
     assert end.layer.time_out()  # the connection has to end for that
+
+
+def test_a_body_in_tiny_pieces_is_kept_in_its_bytes() -> None:
+    end = shaken("dialer")
+    stream_id = end.multiplexer.open_stream(RequestHead(b"POST", b"/", [(b"Host", b"x")]))
+    end.settle()
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            end.multiplexer.send_data(stream_id, b"xy")
+            end.settle()
+        assert tracemalloc.get_traced_memory()[0] < 200_000
+    finally:
+        tracemalloc.stop()
+    end.multiplexer.send_end(stream_id)
+    assert sent(end).endswith(b"\r\n\r\n" + b"xy" * 20_000)
 
 
 def test_a_request_that_has_not_left_gives_its_place_back() -> None:

@@ -254,3 +254,31 @@ def test_a_flood_of_requests_is_held_back(size: int) -> None:
     end.told()
     end.receive(frame(GET, to=end))
     assert end.told() == HEAD
+
+
+def test_answers_wait_for_the_socket_to_take_those_before() -> None:
+    """A peer that sends what is no request, and reads nothing, fills no memory."""
+    end = shaken("listener")
+    wrong = frame(b"x", to=end)
+    sent = 0
+    while not end.layer.paused:
+        end.pipeline.receive_data(wrong * 10)
+        sent += 10
+        assert sent < 5000
+    assert sum(map(len, end.layer.out)) < 64 * 1024
+    found = statuses(end)
+    assert found == [400] * sent
+    assert not end.layer.paused
+    end.receive(frame(GET, to=end))
+    end.respond()
+    assert statuses(end) == [200]
+
+
+def test_a_field_of_the_app_is_kept_where_the_request_has_none() -> None:
+    end = shaken("listener")
+    for request, id in ((GET, b"c-1"), (GET.replace(b"X-Correlation-Id: c-1\r\n", b""), b"of-app")):
+        end.receive(frame(request, to=end))
+        end.respond(headers=[(b"X-Correlation-Id", b"of-app")])
+        out = end.taken()
+        assert out.count(b"X-Correlation-Id: ") == 1
+        assert b"\r\nX-Correlation-Id: " + id + b"\r\n" in out
