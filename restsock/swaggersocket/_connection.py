@@ -36,11 +36,11 @@ class SwaggersocketConnection(Connection):
         args: those of `Connection`.
     """
 
-    __slots__ = ("_watching",)
+    __slots__ = ("_sleep",)
 
     def __init__(self, stream: trio.abc.Stream, pipeline: Pipeline, **args: Any) -> None:
         super().__init__(stream, pipeline, **args)
-        self._watching = False
+        self._sleep: trio.CancelScope | None = None  # of the task that waits for what is due
         self._layer.on_turn = self._turn_soon
 
     @property
@@ -67,8 +67,10 @@ class SwaggersocketConnection(Connection):
             self.lifecycle.start_soon(self._hang_up)
         self.exchange_table.settle()
         self.reader.resume()
-        if layer.due_at < math.inf and not self._watching:
-            self._watching = True
+        if self._sleep is not None:
+            self._sleep.deadline = min(self._sleep.deadline, layer.due_at)
+        elif layer.due_at < math.inf:
+            self._sleep = trio.CancelScope(deadline=layer.due_at)
             self.lifecycle.start_soon(self._watch)
 
     def _note(self, kind: str, what: str) -> None:
@@ -85,16 +87,19 @@ class SwaggersocketConnection(Connection):
     async def _watch(self) -> None:
         """Waits for the answers that nobody wants any more, and for those that may be lost."""
         try:
-            while (due_at := self._layer.due_at) < math.inf:
-                await trio.sleep_until(due_at)
+            while self._sleep is not None:
+                with self._sleep:
+                    await trio.sleep_forever()
                 with self.lock:
                     ends = self._layer.time_out()
                 self.reader.resume()
                 if ends:
                     self._cut("the answer to a request that was given up has not come in time")
                     return
+                due_at = self._layer.due_at
+                self._sleep = trio.CancelScope(deadline=due_at) if due_at < math.inf else None
         finally:
-            self._watching = False
+            self._sleep = None
 
     def _cut(self, why: str) -> None:
         """Ends it, and not in good order: there is no other way to take something back."""

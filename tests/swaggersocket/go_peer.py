@@ -304,9 +304,10 @@ async def dialed(
 class GoServer:
     """Listens, and gives the connections of those who dial, after their handshake."""
 
-    def __init__(self, listener: trio.SocketListener) -> None:
+    def __init__(self, listener: trio.abc.Listener[trio.abc.Stream]) -> None:
         self.listener = listener
-        self.port = listener.socket.getsockname()[1]
+        on_tcp = isinstance(listener, trio.SocketListener)
+        self.port = listener.socket.getsockname()[1] if on_tcp else 80
         self.url = f"ws://127.0.0.1:{self.port}/"
         self.streams: list[trio.abc.Stream] = []
 
@@ -349,7 +350,7 @@ async def go_server() -> AsyncIterator[GoServer]:
 
 
 @asynccontextmanager
-async def serving(listener: trio.SocketListener) -> AsyncIterator[GoServer]:
+async def serving(listener: trio.abc.Listener[Any]) -> AsyncIterator[GoServer]:
     """On these sockets; in the end all of them are dropped."""
     server = GoServer(listener)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+from trio.testing import MockClock
 
 import restsock
 import restsock.aio
@@ -18,6 +19,7 @@ from restsock import swaggersocket
 from restsock.auth import BearerTokens
 from restsock.ingress import Ingress
 from restsock.swaggersocket import sync
+from restsock.testing import Network
 from restsock.websockets import Endpoint, ServerWebSocket
 from restsock.websockets import connect as plain_connect
 from tests.swaggersocket.go_peer import (
@@ -28,6 +30,7 @@ from tests.swaggersocket.go_peer import (
     frame,
     line,
     request_of,
+    serving,
     upgraded,
 )
 from tests.swaggersocket.site import PATIENCE, QUICK, Api, connect, connection_of, listening, until
@@ -255,6 +258,38 @@ async def test_an_answer_that_is_not_wanted_any_more_ends_the_connection_at_last
         response = await client.request("GET", "/json", timeout=PATIENCE)  # on the next one
         assert response.body == b"GET /json"
         assert client.statistics().reconnects == 1
+
+
+def test_a_response_that_may_be_lost_is_noticed_in_time_whatever_else_is_waited_for() -> None:
+    """The wait for a response that nobody wants is the longer one, and has begun before."""
+
+    async def lose(network: Network) -> None:
+        async with serving(network) as there:
+            go = await there.accept()
+            for _ in range(2):
+                _, _, fields, _ = await go.next_request()
+                await trio.sleep(2)
+                await go.respond(b"late", id=fields["X-Correlation-Id"])
+            await go.next_request()
+            await go.send(b"")  # may be the end of the response before
+            await go.wait_gone()
+
+    async def main() -> None:
+        network = Network()
+        client = connect("ws://memory/", late_response=60)
+        client.dial_over(network.open_stream)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lose, network)
+            async with client:
+                with pytest.raises(restsock.RequestTimeout):
+                    await client.request("GET", "/", timeout=1)
+                assert (await client.request("GET", "/")).body == b"late"
+                begun = trio.current_time()
+                with pytest.raises(restsock.StreamReset, match="lost"):
+                    await client.request("GET", "/")
+                assert trio.current_time() - begun == pytest.approx(1, abs=0.1)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 async def test_requests_wait_for_their_turn_for_so_long() -> None:
