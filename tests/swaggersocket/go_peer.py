@@ -9,6 +9,7 @@ message for each flush; and an empty message in place of a response that it lost
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -278,9 +279,13 @@ async def _head(stream: trio.abc.Stream) -> tuple[bytes, bytes]:
     return found, rest
 
 
-async def upgraded(address: tuple[str, int], path: str = "/") -> GoPeer:
-    """Dials, and is upgraded: the handshake is to follow."""
-    stream = await trio.open_tcp_stream(address[0], address[1])
+async def upgraded(
+    address: tuple[str, int], path: str = "/", tls: ssl.SSLContext | None = None
+) -> GoPeer:
+    """Dials, and is upgraded: the handshake is to follow. Over TLS it dials "hub"."""
+    stream: trio.abc.Stream = await trio.open_tcp_stream(address[0], address[1])
+    if tls is not None:
+        stream = trio.SSLStream(stream, tls, server_hostname="hub", https_compatible=True)
     await stream.send_all(UPGRADE.format(path=path).encode())
     head, rest = await _head(stream)
     assert head.startswith(b"HTTP/1.1 101 "), head
@@ -292,10 +297,13 @@ async def upgraded(address: tuple[str, int], path: str = "/") -> GoPeer:
 
 @asynccontextmanager
 async def dialed(
-    address: tuple[str, int], meta: Any = None, path: str = "/"
+    address: tuple[str, int],
+    meta: Any = None,
+    path: str = "/",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[GoPeer]:
     """A dialer after its handshake; in the end it drops the socket."""
-    peer = await upgraded(address, path)
+    peer = await upgraded(address, path, tls)
     async with peer.stream:
         await peer.shake_as_dialer(meta)
         yield peer
@@ -306,8 +314,8 @@ class GoServer:
 
     def __init__(self, listener: trio.abc.Listener[trio.abc.Stream]) -> None:
         self.listener = listener
-        on_tcp = isinstance(listener, trio.SocketListener)
-        self.port = listener.socket.getsockname()[1] if on_tcp else 80
+        inner = getattr(listener, "transport_listener", listener)
+        self.port = inner.socket.getsockname()[1] if isinstance(inner, trio.SocketListener) else 80
         self.url = f"ws://127.0.0.1:{self.port}/"
         self.streams: list[trio.abc.Stream] = []
 
@@ -343,8 +351,11 @@ def _accept(key: bytes) -> str:
 
 
 @asynccontextmanager
-async def go_server() -> AsyncIterator[GoServer]:
+async def go_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[GoServer]:
+    listener: trio.abc.Listener[Any]
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    if tls is not None:
+        listener = trio.SSLListener(listener, tls, https_compatible=True)
     async with serving(listener) as server:
         yield server
 
