@@ -15,7 +15,7 @@ __all__ = ["Changes", "Running", "changes_of"]
 _FIXED = (
     *("hub.name", "hub.state", "hub.trusted_proxies", "hub.client_ip"),
     *("hub.dev", "hub.management"),
-    *("peers.names", "peers.origins", "peers.access"),
+    *("peers.names", "peers.origins", "peers.access", "peers.swaggersocket"),
     *("peers.enabled", "ingress.enabled", "admin.enabled"),
     *("messaging.enabled", "messaging.history"),
 )

@@ -38,7 +38,7 @@ from ._errors import ConfigError, unquoted
 from ._listening import Place, http_url
 from ._messages import relay, running
 from ._notify import beat_forever, notify, reloading
-from ._parts import ListenerName, Parts, Places, places_of
+from ._parts import ListenerName, Parts, Places, endpoints_of, places_of
 from ._records import PassedLog, Ring, log_passed
 from ._state import admin_token, state_folder
 from .admin import AdminAPI
@@ -300,7 +300,7 @@ class Hub:
             names=config.peers.names,
             messaging=self._messaging,
             # The hub binds the ingress itself, to these peers, wherever it listens.
-            endpoints=None if separate else {"/": entrance},
+            endpoints=endpoints_of(config, None if separate else entrance),
             peers=config.peers.enabled,
             app=Management(self.gateway) if config.hub.management else None,
         )

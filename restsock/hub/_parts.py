@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET
 
 from restsock.auth import Authenticator, BearerTokens
 from restsock.endpoint import check_socket_options
 from restsock.ingress import RESERVED, FieldRules, Ingress, Route, Webhook
+from restsock.swaggersocket import Endpoint
 from restsock.tls import ServerTLS
 
 from ._access import AccessRules, opened
@@ -26,7 +27,7 @@ from ._listening import Place
 from ._messages import Rights
 from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
-__all__ = ["ListenerName", "Parts", "Places", "check", "places_of", "tls_tables"]
+__all__ = ["ListenerName", "Parts", "Places", "check", "endpoints_of", "places_of", "tls_tables"]
 
 ListenerName: TypeAlias = Literal["peers", "ingress", "admin"]
 Places: TypeAlias = Mapping[ListenerName, Place]
@@ -75,6 +76,11 @@ class Parts:
     @classmethod
     def _of(cls, config: Config, places: Places, before: Parts | None) -> Parts:
         places = _as_reached(config, places)  # of this one, and not of that which they were made by
+        if config.peers.swaggersocket == "/" and "ingress" not in places:
+            raise ConfigError(
+                "peers.swaggersocket",
+                "the ingress is at this path: take another one, or give it a port (ingress.listen)",
+            )
         access = AccessRules(config, None if before is None else before.access)
         peers = _peers_access(config, access)
         open_to_all = peers is None and not (places["peers"].loopback or config.peers.public)
@@ -195,6 +201,25 @@ def check(config: Config) -> None:
         ConfigError: a hub would not start with it.
     """
     Parts.of(config, places_of(config, {}))
+
+
+def endpoints_of(config: Config, ingress: Any) -> dict[str, Any] | None:
+    """What is on the port of the peers beside those of restsock.v1.
+
+    Args:
+        config: the configuration.
+        ingress: what is at `/`, unless that has a listener of its own; else `None`.
+    """
+    endpoints: dict[str, Any] = {} if ingress is None else {"/": ingress}
+    if config.peers.enabled and config.peers.swaggersocket is not None:
+        endpoints[config.peers.swaggersocket] = Endpoint(name_of=_name_in)
+    return endpoints or None
+
+
+def _name_in(metadata: Any) -> str | None:
+    """The name in what a peer of swaggersocket says of itself: a text, or `name` of an object."""
+    found = metadata.get("name") if isinstance(metadata, dict) else metadata
+    return found if isinstance(found, str) else None
 
 
 def _peers_access(config: Config, access: AccessRules) -> Authenticator | None:

@@ -13,7 +13,7 @@ from restsock._options import Limits, SocketOptions, Timeouts
 from restsock.server import TrustedProxies
 
 from ._channel_tables import ChannelTable, HeartbeatTable
-from ._values import Duration, File, Secret, Size, Table, Texts, table_of
+from ._values import Duration, File, Path, Secret, Size, Table, Texts, table_of
 
 __all__ = [
     "AccessTable",
@@ -77,6 +77,7 @@ class PeersTable(Table, frozen=True, kw_only=True):
     access: str | None = None
     origins: Texts | None = None
     public: bool = False
+    swaggersocket: Path | None = None
 
 
 class IngressTable(Table, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from restsock._options import file_options
 
-__all__ = ["Duration", "File", "Secret", "Size", "Table", "Texts", "table_of"]
+__all__ = ["Duration", "File", "Path", "Secret", "Size", "Table", "Texts", "table_of"]
 
 Duration = Annotated[float, Meta(extra={"unit": "duration"}, extra_json_schema={"x-text": "30s"})]
 """Seconds, or a text such as `"30s"`, `"500ms"`, `"5m"`, `"1h"`."""
@@ -18,6 +18,9 @@ Size = Annotated[int, Meta(extra={"unit": "size"}, extra_json_schema={"x-text": 
 
 File = Annotated[str, Meta(extra={"file": True})]
 """The name of a file; one that is relative starts from the folder of the TOML file. Or a URL."""
+
+Path = Annotated[str, Meta(pattern=r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$")]
+"""The path of an endpoint: plain, and without a slash at its end."""
 
 Secret = Annotated[str, Meta(extra={"secret": True})]
 """Given by `"${NAME}"` only, the name of an environment variable."""
