@@ -37,6 +37,23 @@ def test_an_upgrade_is_written_as_recorded() -> None:
     assert upgrade.trailing_data == b"rest"
 
 
+def test_an_upgrade_is_answered_as_recorded() -> None:
+    """But for the order and the case of the fields."""
+    case = VECTORS["upgrade"][0]
+    upgrade = ServerUpgrade(None)
+    upgrade.receive_data(as_bytes(case["head"]))
+    assert fields_of(upgrade.accept()) == fields_of(as_bytes(case["answer"]))
+
+
+def fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    found = [(first, b"")]
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        found.append((name.lower(), value))
+    return sorted(found)
+
+
 @pytest.mark.parametrize("case", params(VECTORS["handshake"]))
 def test_a_handshake(case: Case) -> None:
     listener, dialer = End("listener"), End("dialer")
