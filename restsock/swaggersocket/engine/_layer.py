@@ -33,6 +33,8 @@ _BACKLOG = 64 * 1024
 _NO_BOUND = 2**63
 # Frames that are read before what they say is looked at: tiny ones take many times their bytes.
 _FRAMES = 64
+# Bytes of fragments up to which the next one is joined to them: each costs more than it has.
+_TINY = 4096
 # How a response begins, and no request: a method has no slash.
 _RESPONSE = b"HTTP/"
 _TEXT = 0x81
@@ -198,11 +200,20 @@ class SwaggersocketLayer:
                 data = b""
                 events, self._websocket.events = self._websocket.events, []
                 for event in events:
-                    if isinstance(event, (MessagePart, CloseReceived)):
-                        self._parts.append(event)  # in order: the close comes after what was sent
+                    if isinstance(event, MessagePart):
+                        self._add_part(event)
+                    elif isinstance(event, CloseReceived):
+                        self._parts.append(event)  # in order: it comes after what was sent
                     else:
                         self.events.append(event)
                 self._proceed()
+
+    def _add_part(self, part: MessagePart) -> None:
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, MessagePart) and not last.end and len(last.data) < _TINY:
+            self._parts[-1] = MessagePart(last.data + part.data, part.end)
+        else:
+            self._parts.append(part)
 
     def next_event(self) -> WebSocketEvent | None:
         """Takes one event."""

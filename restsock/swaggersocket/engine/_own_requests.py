@@ -18,7 +18,6 @@ from restsock.protocol import (
     HEADER,
     BinaryMessage,
     DataReceived,
-    EndReceived,
     FrameType,
     RequestHead,
     ResetCode,
@@ -255,17 +254,27 @@ class OwnRequests:
 
     def _read_events(self) -> None:
         assert self._http is not None
+        # Joined: a frame for each of many tiny chunks would cost much more than they did.
+        pieces: list[bytes] = []
         while not self._over and (event := self._http.next_event()) is not None:
+            if isinstance(event, DataReceived):
+                pieces.append(event.data)
+                continue
+            self._tell_data(pieces)
             if isinstance(event, ResponseReceived):
                 self._receive_head(event.head)
-            elif isinstance(event, DataReceived):
-                self._tell(FrameType.DATA, 0, event.data)
-            elif isinstance(event, EndReceived):
+            else:
                 if event.trailers:
                     self._tell(FrameType.HEAD, END, encode_trailers(event.trailers))
                 else:
                     self._tell(FrameType.DATA, END, b"")
                 self._end_response()
+        self._tell_data(pieces)
+
+    def _tell_data(self, pieces: list[bytes]) -> None:
+        if pieces:
+            self._tell(FrameType.DATA, 0, b"".join(pieces))
+            pieces.clear()
 
     def _receive_head(self, head: ResponseHead) -> None:
         call = self._answered

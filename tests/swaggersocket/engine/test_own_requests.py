@@ -291,6 +291,16 @@ def test_a_response_that_never_ends_is_read_no_further_than_its_reader() -> None
     assert not end.layer.paused
 
 
+def test_tiny_chunks_are_told_together() -> None:
+    """An event for each would take a hundred times its bytes."""
+    end = asked()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    end.layer.receive_data(frame(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n", to=end))
+    assert len(end.layer.events) == 3
+    end.receive(b"")
+    assert end.told()[1:] == [("data", b"x" * 5000), ("end", [])]
+
+
 def test_a_close_waits_for_what_came_before_it() -> None:
     limits = Limits(initial_window=16 * 1024, max_window=16 * 1024, receive_budget=0)
     end = asked(limits=limits, consume=False)

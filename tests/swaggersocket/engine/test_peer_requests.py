@@ -8,6 +8,7 @@ import pytest
 
 from restsock._options import Limits
 from restsock.protocol import ResetCode, ResponseHead
+from restsock.swaggersocket.engine._peer_requests import PeerRequests
 
 from .ends import End, frame, shaken
 
@@ -282,3 +283,24 @@ def test_a_field_of_the_app_is_kept_where_the_request_has_none() -> None:
         out = end.taken()
         assert out.count(b"X-Correlation-Id: ") == 1
         assert b"\r\nX-Correlation-Id: " + id + b"\r\n" in out
+
+
+def test_tiny_fragments_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each of them cost alone would be much more than its bytes: a head is looked through."""
+    sizes: list[int] = []
+
+    def receive_part(self: PeerRequests, data: bytes, *, end: bool) -> None:
+        sizes.append(len(data))
+        before(self, data, end=end)
+
+    before = PeerRequests.receive_part
+    monkeypatch.setattr(PeerRequests, "receive_part", receive_part)
+    end = shaken("listener")
+    request = GET.replace(b"\r\n\r\n", b"\r\nA: " + b"x" * 5000 + b"\r\n\r\n")
+    pieces = [request[at : at + 1] for at in range(len(request))]
+    frames = [frame(pieces[0], to=end, fin=False)]
+    frames += [frame(piece, to=end, opcode=0, fin=False) for piece in pieces[1:]]
+    end.receive(b"".join(frames) + frame(b"", to=end, opcode=0))
+    assert end.told()[-1] == ("end", [])
+    assert sum(sizes) == len(request)
+    assert len(sizes) < len(request) / 30
