@@ -101,8 +101,8 @@ def listen(
             `{"/hooks": app}`. The longest path wins; what is under none goes to the ingress.
         health_path: A path for load balancers: 200 while the server is healthy, else 503. Without
             these three a request that is no peer's upgrade gets a 426.
-        peers: Whether peers may dial in; otherwise all that comes is plain HTTP, for `ingress`,
-            `endpoints` and `health_path`.
+        peers: Whether peers of restsock.v1 may dial in; otherwise all that comes is for `ingress`,
+            `endpoints` and `health_path`: plain HTTP, and peers of an endpoint that takes such.
         options: Limits, timeouts, heartbeat and socket options.
         instrument: Is told what happens on the connections, to count, time and trace it: one
             `Instrument` or several, such as those of `restsock.instruments`.

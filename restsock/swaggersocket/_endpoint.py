@@ -10,7 +10,7 @@ from typing import Any
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._options import Heartbeat, Options
-from restsock.connection import Exchange, answer, ignore
+from restsock.connection import Exchange, answer, ignore, is_async
 from restsock.http_server import HTTPConnection
 from restsock.protocol import SUBPROTOCOL, CloseCode, offered_subprotocols
 
@@ -67,6 +67,8 @@ class Endpoint:
     ) -> None:
         if name_of is not None and not callable(name_of):
             raise TypeError(f"name_of has to be a function, not {type(name_of).__name__}")
+        if name_of is not None and is_async(name_of):
+            raise TypeError("name_of has to be a function that is not async")
         if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
             raise TypeError(f"heartbeat has to be a Heartbeat, not {type(heartbeat).__name__}")
         self._name_of = name_of

@@ -76,7 +76,7 @@ def upper(target: str, body: bytes) -> bytes:
 
 
 async def test_either_side_sends_pings_and_answers_them_with_their_payload() -> None:
-    options = restsock.Options(heartbeat=BEATS)
+    options = restsock.Options(heartbeat=restsock.Heartbeat(interval=0.05, timeout=PATIENCE))
     async with (
         listening(options=options) as server,
         dialed(server.address) as go,

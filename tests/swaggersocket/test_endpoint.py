@@ -228,18 +228,28 @@ async def test_a_large_response_is_read_as_it_is_wanted() -> None:
         assert (await client.request("GET", "/json")).body == b"GET /json"
 
 
-async def test_a_peer_that_is_not_read_is_not_taken_for_silent() -> None:
-    beats = restsock.Heartbeat(interval=0.05, timeout=0.1)
+def test_a_peer_that_is_not_read_is_not_taken_for_silent() -> None:
+    """An hour passes in no time: on a clock of the test, and over memory."""
+    beats = restsock.Heartbeat(interval=15, timeout=30)
     limits = restsock.Limits(initial_window=16 * 1024, max_window=16 * 1024)
     options = restsock.Options(heartbeat=beats, limits=limits)
-    async with listening(Api()) as server, connect(server.url, options=options) as client:
-        async with client.stream("GET", "/large") as response:
-            await trio.sleep(0.5)
-            size = 0
-            async for piece in response:
-                size += len(piece)
-            assert size == 64 * 16 * 1024
-        assert client.statistics().reconnects == 0
+
+    async def main() -> None:
+        network = Network()
+        server = restsock.listen(None, 0, app=Api(), endpoints={"/": swaggersocket.Endpoint()})
+        server.accept_from(network.open)
+        client = connect("ws://memory/", options=options)
+        client.dial_over(network.open_stream)
+        async with server, client:
+            async with client.stream("GET", "/large") as response:
+                await trio.sleep(3600)
+                size = 0
+                async for piece in response:
+                    size += len(piece)
+                assert size == 64 * 16 * 1024
+            assert client.statistics().reconnects == 0
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 async def test_an_answer_that_is_not_wanted_any_more_ends_the_connection_at_last() -> None:
@@ -372,10 +382,24 @@ async def test_a_broken_handshake_of_the_socket_is_a_line_in_the_log() -> None:
             await until(lambda: server.statistics().handshakes_failed == 1)
 
 
+async def test_a_listener_may_take_them_and_none_of_restsock_v1() -> None:
+    async with listening(Api(), peers=False) as server, dialed(server.address) as go:
+        assert (await go.call("/json"))[2] == b"GET /json"
+        with pytest.raises(restsock.HandshakeError, match="refused with 404"):
+            url = server.url.replace("http:", "ws:")
+            async with restsock.connect(url, name="x", proxy=False):
+                pass
+
+
+async def _name(metadata: Any) -> str:
+    return "x"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         ({"name_of": 7}, TypeError),
+        ({"name_of": _name}, TypeError),
         ({"heartbeat": 15}, TypeError),
         ({"max_request": "1"}, TypeError),
         ({"max_request": True}, TypeError),

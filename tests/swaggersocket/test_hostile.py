@@ -118,6 +118,47 @@ async def test_a_server_that_answers_without_being_asked_or_never_ends() -> None
             nursery.cancel_scope.cancel()
 
 
+async def test_a_flood_of_what_is_no_request_fills_no_memory() -> None:
+    """Each gets an answer, which this peer does not read."""
+    async with listening(Api()) as server, dialed(server.address) as go:
+        connection = await connection_of(server, go.id)
+        block = frame(b"x", masked=True) * 1000
+        with trio.move_on_after(1):
+            while True:  # until the socket takes no more, or the time is over
+                await go.stream.send_all(block)
+        layer = connection._websocket  # type: ignore[attr-defined]
+        assert sum(map(len, layer.out)) < 128 * 1024
+        async with dialed(server.address) as other:
+            assert (await other.call("/json"))[0] == 200
+
+
+async def test_a_response_that_dribbles_ends_when_nobody_wants_it_any_more() -> None:
+    async with go_server() as there, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            go = await there.accept()
+            await go.next_request()
+            await go.send_raw(frame(b"HTTP/1.1 200 OK\r\nA: ", fin=False))
+            try:
+                while True:
+                    await go.send_raw(frame(b"x", 0, fin=False))
+                    await trio.sleep(0.01)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            go = await there.accept()
+            _, _, fields, _ = await go.next_request()
+            await go.respond(b"at last", id=fields["X-Correlation-Id"])
+            await go.wait_gone()
+
+        nursery.start_soon(serve)
+        async with connect(there.url, late_response=0.1) as client:
+            with pytest.raises(restsock.RequestTimeout) as caught:
+                await client.request("GET", "/", timeout=0.1)
+            assert caught.value.may_have_run
+            assert (await client.request("GET", "/", timeout=PATIENCE)).body == b"at last"
+            assert client.statistics().reconnects == 1
+
+
 async def test_a_flood_of_upgrades_without_handshakes_keeps_nobody_out() -> None:
     limits = restsock.Limits(max_handshakes=4)
     async with listening(Api(), options=restsock.Options(limits=limits)) as server:
