@@ -126,7 +126,7 @@ async def test_a_flood_of_what_is_no_request_fills_no_memory() -> None:
         with trio.move_on_after(1):
             while True:  # until the socket takes no more, or the time is over
                 await go.stream.send_all(block)
-        layer = connection._websocket  # type: ignore[attr-defined]
+        layer = connection._websocket
         assert sum(map(len, layer.out)) < 128 * 1024
         async with dialed(server.address) as other:
             assert (await other.call("/json"))[0] == 200
