@@ -21,6 +21,7 @@ Each name is loaded at its first use, so ``import restsock`` itself costs little
 #    L0  _nearest              what may be meant by a name that is not known
 #    L0  _patterns             names and paths against patterns, in linear time
 #    L0  _principal, _watch    who a peer was found to be; files that change
+#    L0  _rates                how often something may be done: buckets of tokens
 #    L0  _strict_json          JSON that everyone reads alike
 #    L0  _blocked              event loops that something blocks
 #    L0  _version              of the package

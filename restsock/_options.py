@@ -400,6 +400,16 @@ def _between_if_set(options: object, name: str, low: int, high: int) -> None:
         between(options, name, low, high)
 
 
+def number(options: object, name: str, low: float, high: float = math.inf) -> None:
+    """Raises `ValueError` unless an option is a number within these bounds, and finite."""
+    value = getattr(options, name)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        kind = type(options).__name__
+        bounds = f"of {low:g} or more" if high == math.inf else f"in {low:g}..{high:g}"
+        raise ValueError(f"{kind}.{name} must be a number {bounds}, not {value!r}")
+
+
 def not_negative(options: object, name: str) -> None:
     """Raises `ValueError` unless an option is 0 or `positive`."""
     if getattr(options, name) != 0 or isinstance(getattr(options, name), bool):

@@ -23,7 +23,7 @@ from restsock.auth import Authenticator
 from restsock.connection import InstrumentLike, Peer, check_asyncio
 from restsock.endpoint import AdaptersByName, documented_like
 from restsock.protocol import CloseCode
-from restsock.server import HandedOver
+from restsock.server import HandedOver, ProxiesLike
 from restsock.server import Server as AsyncServer
 from restsock.sync import Server, drain_on_signal
 
@@ -91,7 +91,7 @@ class Listener(AdaptersByName):
         loop: str = "auto",
         auth: Authenticator | None = None,
         origins: str | Collection[str] | None = None,
-        trusted_proxies: str | Collection[str] = (),
+        trusted_proxies: ProxiesLike = (),
         name: str = "listener",
         names: str = "replace",
         options: Options | None = None,

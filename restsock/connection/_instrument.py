@@ -5,7 +5,7 @@ It does nothing itself; one that does something overrides the methods it needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._instruments import Direction, Instruments
@@ -113,6 +113,30 @@ class Instrument:
             seconds: from its opening to the last byte that came or was sent.
         """
 
+    # --- calls of a gateway ---------------------------------------------------------------
+
+    def call_opened(self, channel: str, key: str) -> None:
+        """A client of a gateway has sent a message, which is a call. See `restsock.gateway`.
+
+        Args:
+            channel: the name that its middleware `Measure` was given.
+            key: the pattern that the key of the message is like, or `"other"`: nobody's own word.
+        """
+
+    def call_closed(
+        self, channel: str, key: str, outcome: str, status: int, seconds: float
+    ) -> None:
+        """A call that was opened is over.
+
+        Args:
+            channel: as above.
+            key: as above.
+            outcome: `"answered"`, `"failed"` (a reply of 400 and above, or an error that comes to
+                that) or `"cancelled"`: nobody waits for it any more.
+            status: that the client is told; 0 if it was cancelled.
+            seconds: from the message to the reply, or to the last part of one that comes in parts.
+        """
+
     # --- trouble --------------------------------------------------------------------------
 
     def error(self, connection: Connection, kind: str) -> None:
@@ -159,6 +183,31 @@ class Instrument:
         Args:
             token: what `serving_begun` has returned.
             status: of the response whose head was sent; 0 for none.
+        """
+
+    def call_begun(self, channel: str, key: str, fields: Mapping[str, str]) -> Any:
+        """A call of a client of a gateway begins: in the task that makes it.
+
+        Args:
+            channel: the name that its middleware `Trace` was given.
+            key: the pattern that the key of the message is like, or `"other"`.
+            fields: header fields that the client has sent, names in lower case.
+
+        Returns:
+            Whatever `call_ended` is to have.
+        """
+
+    def call_fields(self) -> Mapping[str, str]:
+        """Header fields, names in lower case, to hand to what answers the call that has begun."""
+        return {}
+
+    def call_ended(self, token: Any, status: int, error: BaseException | None) -> None:
+        """A call is over: in the same task. Parts of its reply may follow.
+
+        Args:
+            token: what `call_begun` has returned.
+            status: that the client is told; 0 for none.
+            error: what the call has raised, if it has.
         """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -90,6 +90,14 @@ class Instruments:
     ) -> None:
         self._tell("http_request_closed", connection, outcome, status, seconds)
 
+    def call_opened(self, channel: str, key: str) -> None:
+        self._tell("call_opened", channel, key)
+
+    def call_closed(
+        self, channel: str, key: str, outcome: str, status: int, seconds: float
+    ) -> None:
+        self._tell("call_closed", channel, key, outcome, status, seconds)
+
     def error(self, connection: object, kind: str) -> None:
         self._tell("error", connection, kind)
 
@@ -109,19 +117,41 @@ class Instruments:
         return fields
 
     def serving_begun(self, connection: object, head: RequestHead) -> Any:
+        return self._begin("serving_begun", connection, head)
+
+    def serving_ended(self, token: Any, status: int) -> None:
+        self._end("serving_ended", token, status)
+
+    def call_begun(self, channel: str, key: str, fields: Mapping[str, str]) -> Any:
+        return self._begin("call_begun", channel, key, fields)
+
+    def call_fields(self) -> Mapping[str, str]:
+        fields: dict[str, str] = {}
+        for instrument in self._instruments:
+            try:
+                fields.update(instrument.call_fields())
+            except Exception:  # noqa: BLE001  # see `_tell`
+                self._drop(instrument)
+        return fields
+
+    def call_ended(self, token: Any, status: int, error: BaseException | None) -> None:
+        self._end("call_ended", token, status, error)
+
+    def _begin(self, what: str, *args: object) -> list[tuple[Any, Any]]:
+        """Has each instrument begin something; gives each one's own token."""
         tokens: list[tuple[Any, Any]] = []
         for instrument in self._instruments:
             try:
-                tokens.append((instrument, instrument.serving_begun(connection, head)))
+                tokens.append((instrument, getattr(instrument, what)(*args)))
             except Exception:  # noqa: BLE001  # see `_tell`
                 self._drop(instrument)
         return tokens
 
-    def serving_ended(self, token: Any, status: int) -> None:
+    def _end(self, what: str, tokens: list[tuple[Any, Any]], *args: object) -> None:
         # Also those that were dropped meanwhile: what they have begun is to come to its end.
-        for instrument, own in reversed(token):
+        for instrument, own in reversed(tokens):
             try:
-                instrument.serving_ended(own, status)
+                getattr(instrument, what)(own, *args)
             except Exception:  # noqa: BLE001  # see `_tell`
                 self._drop(instrument)
 

@@ -25,6 +25,7 @@ send without being asked there is `Session.send`.
 - `_message`: what goes in and comes out. `_errors`: what goes wrong, as a reply.
 - `_backend`: what answers. `_middleware`: what stands before it. `_router`: which one it is.
 - `dialects`: what messages of a WebSocket mean.
+- `middleware`: limits, time-outs, retries, circuit breakers, caches, checks, metrics and traces.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
   `_answers`: what goes on with one client.
 - `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
@@ -48,6 +49,19 @@ from ._session_groups import SessionGroups
 from ._sessions import Sessions
 from ._statistics import ChannelStatistics, GatewayStatistics
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
+from .middleware import (
+    Breaker,
+    Cache,
+    CircuitOpen,
+    Errors,
+    Limit,
+    Measure,
+    Rate,
+    Retry,
+    Timeout,
+    Trace,
+    Validate,
+)
 
 __all__ = [
     "DUPLICATE_ID",
@@ -56,29 +70,40 @@ __all__ = [
     "Action",
     "Answers",
     "Backend",
+    "Breaker",
+    "Cache",
     "Call",
     "CallFailed",
     "Channel",
     "ChannelEndpoint",
     "ChannelStatistics",
+    "CircuitOpen",
     "Delivery",
     "Dialect",
     "EnvelopeDialect",
+    "Errors",
     "FunctionBackend",
     "Gateway",
     "GatewayStatistics",
     "Groups",
     "HTTPDialect",
+    "Limit",
+    "Measure",
     "Message",
     "Middleware",
     "Peers",
     "Pipe",
+    "Rate",
     "RawDialect",
     "Reply",
+    "Retry",
     "Router",
     "Session",
     "SessionGroups",
     "Sessions",
+    "Timeout",
+    "Trace",
+    "Validate",
     "as_backend",
     "chain",
     "problem",

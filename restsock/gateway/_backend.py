@@ -32,6 +32,9 @@ class Peers(Protocol):
 class Part(Protocol):
     """A backend, or a middleware, as far as it has to be started."""
 
+    def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Learns of the listener, and of the loop of asyncio functions."""
+
     def running(self) -> AbstractAsyncContextManager[None]:
         """Starts what it needs, and ends it."""
 

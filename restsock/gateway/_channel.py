@@ -16,6 +16,7 @@ from .dialects import Dialect
 
 if TYPE_CHECKING:
     from restsock.auth import Authenticator
+    from restsock.server import ProxiesLike
     from restsock.websockets import ServerWebSocket
 
 __all__ = ["Channel"]
@@ -81,7 +82,7 @@ class Channel:
     browser_token: str | None = None
     headers: Any = ()
     name: str = "listener"
-    trusted_proxies: str | Collection[str] = ()
+    trusted_proxies: ProxiesLike = ()
     in_flight: int = 25
     max_message: int = 32 * 1024
     max_queue: int = 1024 * 1024

@@ -319,6 +319,8 @@ class Conversation:
     ) -> None:
         if answers is not None:
             answers.add(call, reply)
+        elif reply.silent and call.id is None:
+            pass
         elif isinstance(call, BadMessage) or call.answered:
             self._send(self._encoder.encode(call, reply))
 

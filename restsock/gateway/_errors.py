@@ -15,6 +15,7 @@ from restsock._exceptions import (
     ResponseValidationError,
     RestsockError,
 )
+from restsock._rates import whole_seconds
 
 from ._message import Message, Reply
 
@@ -62,7 +63,7 @@ class CallFailed(RestsockError):
         self.members = dict(members or {})
 
 
-def as_failure(error: Exception) -> CallFailed | None:
+def as_failure(error: BaseException) -> CallFailed | None:
     """The same as a `CallFailed`; `None` for what is a fault of the program."""
     if isinstance(error, CallFailed):
         return error
@@ -114,5 +115,5 @@ def problem(failure: CallFailed) -> Reply:
     headers = {"content-type": "application/problem+json"}
     if failure.retry_after is not None:
         body["retry_after"] = failure.retry_after
-        headers["retry-after"] = str(max(1, round(failure.retry_after)))
+        headers["retry-after"] = str(max(1, whole_seconds(failure.retry_after)))
     return Reply(body, failure.status, headers)

@@ -150,8 +150,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
             nursery = await stack.enter_async_context(trio.open_nursery())
             parts = _parts_of(self.channels.values())
             for part in parts:
-                if isinstance(part, Backend):
-                    part.bind(self._peers, self.asyncio_loop)
+                part.bind(self._peers, self.asyncio_loop)
             for part in parts:
                 await stack.enter_async_context(part.running())
             self._portal = LoopPortal(nursery)

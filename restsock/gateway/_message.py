@@ -72,12 +72,15 @@ class Reply:
         headers: Further fields, names in lower case; few dialects have a place for them.
         parts: Bodies that come before `body`, each as a message of its own, as they come. The
             client is told that more follows. They end early with the session.
+        silent: Whether a client that gave no id is told nothing: what it asked was passed on, and
+            what comes of it is pushed.
     """
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=nothing)
     parts: AsyncIterable[Any] | None = None
+    silent: bool = False
 
     @property
     def failed(self) -> bool:

@@ -6,9 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ._backend import Call
+from ._backend import Call, Peers
 from ._message import Message, Reply
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Middleware", "chain", "checked_middleware"]
 
@@ -18,6 +22,12 @@ class Middleware(ABC):
 
     One may stand in several places; then they share what it holds.
     """
+
+    def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: B027
+        """The listener that its gateway is served by, and the loop of its asyncio functions.
+
+        See `Backend.bind`. It raises no error.
+        """
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ __all__ = ["Changes", "Running", "changes_of"]
 
 # Keys of which a running hub keeps the value that it has begun with.
 _FIXED = (
-    *("hub.name", "hub.state", "hub.trusted_proxies", "hub.dev"),
+    *("hub.name", "hub.state", "hub.trusted_proxies", "hub.client_ip", "hub.dev"),
     *("peers.names", "peers.origins", "peers.access"),
     *("messaging.enabled", "messaging.history"),
 )

@@ -282,7 +282,7 @@ class Hub:
         self.ingress = parts.ingress
         self.ingress.on_passed = self._note
         self._messaging = relay(config.messaging)
-        shared: Any = {"trusted_proxies": config.hub.trusted_proxies, "options": config.options}
+        shared: Any = {"trusted_proxies": config.hub.proxies, "options": config.options}
         separate = "ingress" in places
         at_ingress = self._at_ingress
         self.server = listen(

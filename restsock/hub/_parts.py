@@ -132,6 +132,8 @@ def _places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[List
 def _as_reached(config: Config, places: Places) -> dict[ListenerName, Place]:
     """The places as others reach them: through trusted proxies also what is on loopback."""
     found = dict(places)
+    if config.hub.client_ip is not None and not config.hub.trusted_proxies:
+        raise ConfigError("hub.client_ip", "trusted_proxies has to say who is believed that field")
     if config.hub.trusted_proxies:
         for name in found.keys() - {"admin"}:
             found[name] = found[name]._replace(loopback=False)
@@ -208,7 +210,7 @@ def _ingress(config: Config, access: AccessRules, *, loopback: bool) -> Ingress:
             public=table.public,
             header=table.header,
             path_prefix=table.path_prefix,
-            trusted_proxies=config.hub.trusted_proxies,
+            trusted_proxies=config.hub.proxies,
             reserved=RESERVED if table.reserved is None else table.reserved,
             wait=table.wait,
             timeout=table.timeout,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from restsock._options import Heartbeat, Limits, SocketOptions, Timeouts
+from restsock.server import TrustedProxies
 
 __all__ = [
     "AccessTable",
@@ -69,7 +70,17 @@ class HubTable(_Table, frozen=True, kw_only=True):
     state: File | None = None
     grace: Duration | None = None
     trusted_proxies: Texts = ()
+    client_ip: Literal["cloudflare", "cloudfront"] | None = None
     dev: bool = False
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """The proxies that are believed, and which fields of theirs.
+
+        Raises:
+            ValueError: One is no address or network.
+        """
+        return TrustedProxies(self.trusted_proxies, client_ip=self.client_ip)
 
 
 class TLSTable(_Table, frozen=True, kw_only=True):

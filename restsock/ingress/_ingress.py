@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from restsock._principal import Principal
-    from restsock.server import PeersLike
+    from restsock.server import PeersLike, ProxiesLike
 
 __all__ = ["Ingress"]
 
@@ -101,7 +101,7 @@ class Ingress:
         public: bool = False,
         header: bool = True,
         path_prefix: bool | None = None,
-        trusted_proxies: str | Collection[str] = (),
+        trusted_proxies: ProxiesLike = (),
         reserved: Collection[str] = RESERVED,
         wait: float = 5.0,
         timeout: float | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from restsock.auth import Authenticator
 from restsock.connection import AccessControl
-from restsock.server import TrustedProxies
+from restsock.server import ProxiesLike, TrustedProxies
 
 from ._names import Naming
 from ._pages import Pages
@@ -60,7 +60,7 @@ class Rules:
         public: bool,
         header: bool,
         path_prefix: bool | None,
-        trusted_proxies: str | Collection[str],
+        trusted_proxies: ProxiesLike,
         reserved: Collection[str],
         wait: float,
         timeout: float | None,

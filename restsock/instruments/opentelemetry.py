@@ -7,7 +7,7 @@ span around the peer's app. Names of attributes are those of the semantic conven
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,41 @@ class OpenTelemetryInstrument(Instrument):
             span.set_attribute("http.response.status_code", status)
         if status >= 500:
             span.set_attribute("error.type", str(status))
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def call_begun(
+        self, channel: str, key: str, fields: Mapping[str, str]
+    ) -> tuple[Span, Token[Any]]:
+        """Opens the span of a gateway's call, and makes it the current one."""
+        parent = self._carrying().extract(dict(fields))
+        attributes = {"restsock.gateway.channel": channel, "restsock.gateway.key": key}
+        span = self._tracer.start_span(
+            *(f"{channel} {key}", parent, SpanKind.SERVER), attributes=attributes
+        )
+        return span, context.attach(trace.set_span_in_context(span, parent))
+
+    def call_fields(self) -> Mapping[str, str]:
+        """The fields that carry the context of the call's span."""
+        carrier: dict[str, str] = {}
+        self._carrying().inject(carrier)
+        return {name.lower(): value for name, value in carrier.items()}
+
+    def call_ended(
+        self, token: tuple[Span, Token[Any]], status: int, error: BaseException | None
+    ) -> None:
+        """Ends the span, with what went wrong; makes the one before it the current one again."""
+        span, attached = token
+        context.detach(attached)
+        if status:
+            span.set_attribute("restsock.gateway.status", status)
+        if error is not None:
+            # Its words may hold a secret.
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.add_event("exception", {"exception.type": type(error).__qualname__})
+        elif status >= 500:
+            span.set_attribute("error.type", str(status))
+        if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 

@@ -144,6 +144,23 @@ class PrometheusInstrument(Instrument):
         self._http_streams = metric(
             Gauge, "http_requests_in_flight", "Requests of clients of plain HTTP under way"
         )
+        self._calls = metric(
+            *(Gauge, "gateway_measured_calls_in_flight", "Calls of clients of a gateway under way"),
+            *("channel", "key"),
+        )
+        self._calls_ended = metric(
+            Counter,
+            "gateway_measured_calls_total",
+            "Calls of clients of a gateway that are over, by how they ended and class of status",
+            *("channel", "key", "outcome", "status"),
+        )
+        self._call_seconds = metric(
+            Histogram,
+            "gateway_measured_call_seconds",
+            "From a message of a client of a gateway to its reply",
+            *("channel", "key"),
+            buckets=buckets,
+        )
         self._sent = metric(Counter, "sent_bytes_total", "Bytes handed to sockets, frames and all")
         self._received = metric(Counter, "received_bytes_total", "Bytes that came from sockets")
         self._round_trip = metric(
@@ -248,6 +265,18 @@ class PrometheusInstrument(Instrument):
         self._http_requests.labels(outcome).inc()
         self._http_responses.labels(_class(status)).inc()
         self._http_seconds.observe(seconds)
+
+    def call_opened(self, channel: str, key: str) -> None:
+        """See `Instrument`."""
+        self._calls.labels(channel, key).inc()
+
+    def call_closed(
+        self, channel: str, key: str, outcome: str, status: int, seconds: float
+    ) -> None:
+        """See `Instrument`."""
+        self._calls.labels(channel, key).dec()
+        self._calls_ended.labels(channel, key, outcome, _class(status)).inc()
+        self._call_seconds.labels(channel, key).observe(seconds)
 
     def limit_hit(self, kind: str) -> None:
         """See `Instrument`."""

@@ -26,7 +26,7 @@ from ._handed_over import HandedOver
 from ._inherited import systemd_sockets
 from ._listen import listen
 from ._listening import Bound
-from ._proxies import TrustedProxies
+from ._proxies import ProxiesLike, TrustedProxies
 from ._registry import Connections
 from ._route import Route
 from ._server import Server
@@ -42,6 +42,7 @@ __all__ = [
     "HandedOver",
     "IngressLike",
     "PeersLike",
+    "ProxiesLike",
     "RequestsByName",
     "Route",
     "RouteView",

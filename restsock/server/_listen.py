@@ -19,6 +19,7 @@ from ._accept import OpenListeners
 from ._front_door import FrontDoor, IngressLike
 from ._inherited import listeners_on
 from ._place import place_of
+from ._proxies import ProxiesLike
 from ._server import Server
 
 __all__ = ["listen"]
@@ -36,7 +37,7 @@ def listen(
     ssl_context: ssl.SSLContext | None = None,
     auth: Authenticator | None = None,
     origins: str | Collection[str] | None = None,
-    trusted_proxies: str | Collection[str] = (),
+    trusted_proxies: ProxiesLike = (),
     name: str = "listener",
     names: str = "replace",
     ingress: IngressLike | None = None,
@@ -87,7 +88,8 @@ def listen(
             proxies in front of this listener. Through these a peer is where their X-Forwarded-For
             or Forwarded field says: in `Connection.peer`, logs, limits for each address,
             and what `auth` gets. From other addresses the fields mean nothing. `"unix:"` stands for
-            all that comes over a Unix socket.
+            all that comes over a Unix socket. With `restsock.server.TrustedProxies` the fields of
+            Cloudflare or CloudFront count as well.
         name: The name of this side's app, for `Principal.may_call`.
         names: What happens when a peer comes under a name that another one has: `"replace"` closes
             the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each

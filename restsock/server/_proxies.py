@@ -4,6 +4,10 @@ Any dialer can send these fields, so they count only in a request that comes fro
 proxy, and only from the right: each proxy adds its client after what was there before (RFC
 7239, section 5.2). The last one that is no trusted proxy is the client; what stands before it is
 that one's own word.
+
+A content delivery network has a field of its own, which names the client alone. Behind one more
+proxy it is no better than the others: whoever goes around the network can send it. So all fields
+that are there have to agree.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from restsock._addresses import ip_of, networks_of
 from restsock.auth import Refused
@@ -19,9 +23,11 @@ from restsock.connection import Peer
 from restsock.protocol import values_of
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
     from restsock.protocol import Headers
 
-__all__ = ["TrustedProxies"]
+__all__ = ["ProxiesLike", "TrustedProxies"]
 
 # Stands for all peers without an address; nginx calls them so, too.
 _UNIX = "unix:"
@@ -41,18 +47,40 @@ class _Node(NamedTuple):
 
 
 class TrustedProxies:
-    """Finds the addresses of dialers behind proxies.
+    """Finds the addresses of dialers and clients behind proxies.
+
+        listen(host, port, trusted_proxies=TrustedProxies(CLOUDFLARE, client_ip="cloudflare"))
 
     Args:
         networks: Addresses and networks (CIDR) of proxies that are to be believed: one or several.
-            `"unix:"` is what comes over a Unix socket.
+            `"unix:"` is what comes over a Unix socket. Another
+            `TrustedProxies` stands for its own.
+        client_ip: Whose own field counts, beside X-Forwarded-For and Forwarded: CF-Connecting-IP of
+            `"cloudflare"`, or CloudFront-Viewer-Address of `"cloudfront"`. All that are there have
+            to name the same address, so the networks of all proxies on the way, those of the
+            content delivery network too, have to be listed.
 
     Raises:
         TypeError: One is no text.
-        ValueError: One is no address or network.
+        ValueError: One is no address or network, or there is no such field.
     """
 
-    def __init__(self, networks: str | Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        networks: ProxiesLike = (),
+        *,
+        client_ip: Literal["cloudflare", "cloudfront"] | None = None,
+    ) -> None:
+        if client_ip is not None and client_ip not in _OWN:
+            names = " or ".join(map(repr, _OWN))
+            raise ValueError(f"client_ip must be {names}, not {client_ip!r}")
+        self._own = None if client_ip is None else _OWN[client_ip]
+        self._networks: list[IPv4Network | IPv6Network]
+        self._trusts_unix: bool
+        if isinstance(networks, TrustedProxies):
+            self._networks, self._trusts_unix = networks._networks, networks._trusts_unix
+            self._own = self._own or networks._own
+            return
         listed = (networks,) if isinstance(networks, str) else tuple(networks)
         self._trusts_unix = _UNIX in listed
         self._networks = networks_of([one for one in listed if one != _UNIX], "trusted_proxies")
@@ -78,7 +106,7 @@ class TrustedProxies:
             ("X-Forwarded-For", _listed),
             ("Forwarded", _forwarded),
         )
-        found: list[_Node] = []
+        found = [] if self._own is None else _named(headers, *self._own)
         for name, read in ways:
             values = values_of(headers, name.lower().encode())
             if not values:
@@ -93,7 +121,8 @@ class TrustedProxies:
         if not found:
             return peer
         if any(node.host != found[0].host for node in found):
-            raise Refused(400, "Forwarded and X-Forwarded-For differ.")
+            own = "" if self._own is None else f"{self._own[0]}, "
+            raise Refused(400, f"{own}Forwarded and X-Forwarded-For differ.")
         host, port = max(found, key=lambda node: node.port)
         return Peer(host, port, peer.tls)
 
@@ -114,6 +143,57 @@ class TrustedProxies:
             return self._trusts_unix
         address = ip_of(host) if self._networks else None  # none where there is no TCP
         return address is not None and any(address in network for network in self._networks)
+
+
+ProxiesLike: TypeAlias = str | Collection[str] | TrustedProxies
+"""Addresses and networks of proxies that are to be believed, or `TrustedProxies` that say how."""
+
+
+def _named(headers: Headers, name: str, read: Callable[[str], _Node]) -> list[_Node]:
+    """Whom the field of a content delivery network names; nobody, if there is none.
+
+    Raises:
+        Refused: It is malformed, or there twice.
+    """
+    values = values_of(headers, name.lower().encode())
+    try:
+        if len(values) > 1:
+            raise ValueError("twice")
+        return [read(value.decode("latin-1").strip(" \t")) for value in values]
+    except ValueError:
+        raise Refused(400, f"The {name} field is malformed.") from None
+
+
+def _address(text: str) -> _Node:
+    """An address alone.
+
+    Raises:
+        ValueError: It is none.
+    """
+    address = None if "%" in text else ip_of(text)
+    if address is None:
+        raise ValueError("malformed")
+    return _Node(str(address), 0)
+
+
+def _viewer(text: str) -> _Node:
+    """An address, a colon and a port. That of IPv6 is as often without brackets as with them.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port):
+        raise ValueError("malformed")
+    bracketed = re.fullmatch(r"\[(.*)\]", host)
+    return _Node(_address(bracketed[1] if bracketed else host).host, int(port))
+
+
+# The fields of content delivery networks, and how they are read.
+_OWN: dict[str, tuple[str, Callable[[str], _Node]]] = {
+    "cloudflare": ("CF-Connecting-IP", _address),
+    "cloudfront": ("CloudFront-Viewer-Address", _viewer),
+}
 
 
 def _listed(value: str) -> Iterator[str]:

@@ -42,7 +42,7 @@ from ._http_clients import HTTPClients
 from ._listening import Bound, Listening
 from ._newcomers import Newcomers
 from ._peers import Peers
-from ._proxies import TrustedProxies
+from ._proxies import ProxiesLike, TrustedProxies
 from ._registrar import Registrar
 from ._route import Route
 
@@ -95,7 +95,7 @@ class Server(RequestsByName):
         ssl_context: TLSLike | None = None,
         auth: Authenticator | None = None,
         origins: str | Collection[str] | None = None,
-        trusted_proxies: str | Collection[str] = (),
+        trusted_proxies: ProxiesLike = (),
         name: str = "listener",
         names: str = "replace",
         options: Options | None = None,

@@ -24,7 +24,7 @@ from restsock.protocol import (
     values_of,
     websocket_problem,
 )
-from restsock.server import TrustedProxies
+from restsock.server import ProxiesLike, TrustedProxies
 
 from ._checks import checked_subprotocols
 from ._request import Request
@@ -76,7 +76,7 @@ class Admission:
         headers: ResponseFields,
         path: str | None,
         name: str,
-        trusted_proxies: str | Collection[str],
+        trusted_proxies: ProxiesLike,
     ) -> None:
         self.control = AccessControl(
             auth=auth, origins=origins, name=name, limit_log=LimitLog(_log)

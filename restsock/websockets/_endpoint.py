@@ -25,6 +25,8 @@ from ._server_websocket import ServerWebSocket
 if TYPE_CHECKING:
     import asyncio
 
+    from restsock.server import ProxiesLike
+
 __all__ = ["Endpoint", "EndpointOptions", "Serve"]
 
 _log = logging.getLogger("restsock.websockets")
@@ -50,7 +52,7 @@ class EndpointOptions(TypedDict, total=False):
     max_message: int | None
     grace: float | None
     path: str | None
-    trusted_proxies: str | Collection[str]
+    trusted_proxies: ProxiesLike
 
 
 # How often files of credentials are looked at. Seconds.
@@ -137,7 +139,7 @@ class Endpoint:
         grace: float | None = None,
         path: str | None = None,
         name: str = "listener",
-        trusted_proxies: str | Collection[str] = (),
+        trusted_proxies: ProxiesLike = (),
     ) -> None:
         if not callable(serve):
             raise TypeError(f"serve has to be a function, not {type(serve).__name__}")

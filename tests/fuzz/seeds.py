@@ -19,6 +19,7 @@ from tests.fuzz import (
     codecs,
     dialects,
     framings,
+    gateway_dialects,
     handshake,
     listener,
     messages,
@@ -340,6 +341,41 @@ def _dialects() -> Iterator[bytes]:
         yield bytes([number]) + dialects.RS.join(said[:8])
 
 
+def _gateway_dialects() -> Iterator[bytes]:
+    asked = [word for word in gateway_dialects.DICTIONARY if word.startswith(b"{")]
+    asked += [b"[" + b",".join([word] * 3) + b"]" for word in asked]
+    asked += [
+        b"text",
+        b"\xff",
+        b"",
+        b"[]",
+        b"1",
+        b'{"action":7}',
+        b'{"jsonrpc":"2.0","method":"a"}',
+    ]
+    paths = (
+        b"/",
+        b"/a/b?c=d",
+        b"/a/../b",
+        b"/a/%2e%2E/b",
+        b"/..;x",
+        b"/a%2Fb",
+        b"/a%3bb",
+        b"a",
+        b"//",
+    )
+    asked += [b'{"id":"x","path":"' + path + b'"}' for path in paths]
+    fields = (b'"A":"b"', b'"a":"b","A":"c"', b'"a":"b\\nc"', b'"a b":""', b'"a":1')
+    asked += [b'{"path":"/","headers":{' + each + b"}}" for each in fields]
+    asked += [
+        b'{"path":"/","body":"' + each + b'","encoding":"base64"}' for each in (b"AA==", b"A")
+    ]
+    asked.append(b'{"action":"a","x":' + b"[" * 70 + b"]" * 70 + b"}")
+    for number in range(len(gateway_dialects.DIALECTS)):
+        for word in asked:
+            yield bytes([number]) + word
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -348,6 +384,7 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "handshake": _handshake,
     "messages": _messages,
     "dialects": _dialects,
+    "gateway_dialects": _gateway_dialects,
     "multiplexer": _multiplexer,
     "listener": _listener,
     "plain_http": _plain_http,

@@ -17,6 +17,7 @@ TARGETS = (
     "handshake",
     "messages",
     "dialects",
+    "gateway_dialects",
     "multiplexer",
     "listener",
     "plain_http",

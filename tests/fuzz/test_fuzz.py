@@ -15,6 +15,7 @@ import pytest
 
 from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
+from restsock.gateway.dialects import _http as gateway_http
 from restsock.http1 import _chunked as chunked
 from restsock.messaging.dialects import _semstreams as semstreams
 from restsock.messaging.engine import _payloads as payloads
@@ -98,6 +99,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "handshake": (handshakes, "_is_name", lambda _: True),
     "messages": (payloads, "is_name", lambda _: True),
     "dialects": (semstreams, "_engine_id", lambda id: id),
+    "gateway_dialects": (gateway_http, "_DOTS", re.compile("(?!)")),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),

@@ -152,6 +152,8 @@ def test_what_is_wrong_is_named(text: str, key: str, words: str) -> None:
             "ingress",
         ),
         ("[hub]\ntrusted_proxies = '127.0.0.1'", "peers.tokens"),
+        ("[hub]\nclient_ip = 'cloudflare'", "hub.client_ip"),
+        ("[hub]\nclient_ip = 'akamai'", "hub.client_ip"),
         ("[hub]\ndomain = 'https://hub.example'", "ingress"),
         ("[hub]\ndomain = '*.hub.example'", "ingress"),
         ("[ingress]\nwait = -1", "ingress"),

@@ -105,6 +105,16 @@ async def test_proxies_say_where_callers_and_peers_are(tmp_path: Path) -> None:
             assert found.peer.host == "192.0.2.8"
 
 
+@pytest.mark.covers("hub.client_ip")
+async def test_a_content_delivery_network_says_where_callers_are(tmp_path: Path) -> None:
+    toml = '[hub]\ntrusted_proxies = "127.0.0.1"\nclient_ip = "cloudfront"\n'
+    toml += "[peers]\npublic = true\n[ingress]\npublic = true"
+    async with running(tmp_path, toml) as (hub, web):
+        there = {"CloudFront-Viewer-Address": "2001:db8::9:46532"}
+        await web.get("/", headers={**TO_PEER, **there})
+        assert [each.value.client for each in hub.passed] == ["2001:db8::9"]
+
+
 # --- [peers] ------------------------------------------------------------------------------
 
 

@@ -76,6 +76,25 @@ class Recorder(Instrument):
         assert seconds >= 0
         self._note("http_request_closed", outcome, status)
 
+    def call_opened(self, channel: str, key: str) -> None:
+        self._note("call_opened", channel, key)
+
+    def call_closed(
+        self, channel: str, key: str, outcome: str, status: int, seconds: float
+    ) -> None:
+        self._note("call_closed", channel, key, outcome, status, seconds)
+
+    def call_begun(self, channel: str, key: str, fields: Any) -> Any:
+        self._note("call_begun", channel, key, dict(fields))
+        return key
+
+    def call_fields(self) -> Any:
+        self._note("call_fields")
+        return {"x-seen": "by the recorder"}
+
+    def call_ended(self, token: Any, status: int, error: BaseException | None) -> None:
+        self._note("call_ended", token, status, error)
+
     def error(self, connection: Any, kind: str) -> None:
         self._note("error", kind)
 

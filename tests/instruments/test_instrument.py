@@ -313,6 +313,11 @@ async def test_no_event_lets_an_error_through(
         "serving_ended": ([(bad, None), (good, None)], 200),
         "serving_begun": (None, _Head()),
         "request_fields": (_Head(),),
+        "call_opened": ("gateway", "other"),
+        "call_closed": ("gateway", "other", "answered", 200, 0.1),
+        "call_begun": ("gateway", "other", {}),
+        "call_fields": (),
+        "call_ended": ([(bad, None), (good, None)], 200, ValueError()),
     }
     connection: Any = _Head()
     args = tuple(connection if a is None else a for a in arguments.get(what, (_Head(),)))

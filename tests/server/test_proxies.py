@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import restsock.sync
 from restsock import Backoff, HandshakeError, Limits, Options, Principal, connect, listen
+from restsock._addresses import ip_of
 from restsock.auth import Refused, Upgrade
 from restsock.connection import Peer
 from restsock.server._proxies import TrustedProxies
@@ -153,6 +154,101 @@ def test_long_fields_take_no_long_time() -> None:
 def test_what_is_no_network(wrong: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="trusted_proxies must be addresses and networks"):
         listen("127.0.0.1", 0, trusted_proxies=wrong)
+
+
+# --- content delivery networks ------------------------------------------------------------
+
+CF, CLOUDFRONT = "CF-Connecting-IP", "CloudFront-Viewer-Address"
+
+
+def viewed(network: Any, *fields: tuple[str, str], peer: str = "127.0.0.1") -> Peer:
+    proxies = TrustedProxies(["127.0.0.1", "10.0.0.0/8"], client_ip=network)
+    headers = [(name.encode(), value.encode()) for name, value in fields]
+    return TrustedProxies(proxies).locate(Peer(peer, 4711, tls=True), headers)
+
+
+@pytest.mark.parametrize(
+    ("network", "fields", "expected"),
+    [
+        ("cloudflare", [(CF, "203.0.113.9")], ("203.0.113.9", 0)),
+        ("cloudflare", [(CF, " 2001:DB8::9 ")], ("2001:db8::9", 0)),
+        ("cloudflare", [(CF, "203.0.113.9"), (X, "1.1.1.1, 203.0.113.9")], ("203.0.113.9", 0)),
+        ("cloudflare", [(CF, "203.0.113.9"), (X, "203.0.113.9, 10.0.0.7")], ("203.0.113.9", 0)),
+        ("cloudfront", [(CLOUDFRONT, "203.0.113.9:46532")], ("203.0.113.9", 46532)),
+        # The port of an IPv6 address follows the last colon, with brackets or without.
+        ("cloudfront", [(CLOUDFRONT, "2001:db8:0:1::9:46532")], ("2001:db8:0:1::9", 46532)),
+        ("cloudfront", [(CLOUDFRONT, "[2001:db8::9]:46532")], ("2001:db8::9", 46532)),
+        ("cloudfront", [(CLOUDFRONT, "::ffff:203.0.113.9:80")], ("203.0.113.9", 80)),
+        # Without it the others count, and the field of another network never does.
+        ("cloudflare", [(X, "203.0.113.9")], ("203.0.113.9", 0)),
+        ("cloudflare", [], HERE),
+        ("cloudflare", [(CLOUDFRONT, "203.0.113.9:1")], HERE),
+        ("cloudfront", [(CF, "203.0.113.9")], HERE),
+        (None, [(CF, "203.0.113.9"), (CLOUDFRONT, "203.0.113.8:1")], HERE),
+    ],
+)
+def test_what_a_content_delivery_network_says(
+    network: Any, fields: list[tuple[str, str]], expected: tuple[str, int]
+) -> None:
+    assert viewed(network, *fields) == Peer(*expected, tls=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "fields"),
+    [
+        ("cloudflare", [(CF, "203.0.113.9:80")]),
+        ("cloudflare", [(CF, "203.0.113.9, 203.0.113.8")]),
+        ("cloudflare", [(CF, "")]),
+        ("cloudflare", [(CF, "fe80::1%eth0")]),
+        ("cloudflare", [(CF, "203.0.113.9"), (CF, "203.0.113.9")]),
+        ("cloudfront", [(CLOUDFRONT, "203.0.113.9")]),
+        ("cloudfront", [(CLOUDFRONT, "203.0.113.9:")]),
+        ("cloudfront", [(CLOUDFRONT, "203.0.113.9:123456")]),
+        ("cloudfront", [(CLOUDFRONT, "[2001:db8::9]46532")]),
+        ("cloudfront", [(CLOUDFRONT, "[203.0.113.9:46532")]),
+        ("cloudfront", [(CLOUDFRONT, "nobody:1")]),
+        # Somebody has gone around the network, straight to the proxy that adds to X-Forwarded-For.
+        ("cloudflare", [(CF, "192.0.2.1"), (X, "203.0.113.9")]),
+        ("cloudflare", [(CF, "192.0.2.1"), (F, "for=203.0.113.9")]),
+    ],
+)
+def test_what_is_refused_of_a_content_delivery_network(
+    network: Any, fields: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(Refused) as caught:
+        viewed(network, *fields)
+    assert caught.value.status == 400
+
+
+def test_a_content_delivery_network_is_believed_from_its_own_addresses_alone() -> None:
+    for peer in ("203.0.113.7", "192.0.2.1", "::1"):
+        assert viewed("cloudflare", (CF, "192.0.2.1"), peer=peer).host == peer
+        assert viewed("cloudfront", (CLOUDFRONT, "192.0.2.1:1"), peer=peer).host == peer
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30))
+def test_a_field_of_a_content_delivery_network_is_an_address_or_refused(text: str) -> None:
+    for network, name in (("cloudflare", CF), ("cloudfront", CLOUDFRONT)):
+        try:
+            found = viewed(network, (name, text))
+        except Refused:
+            continue
+        assert ip_of(found.host) is not None
+        assert 0 <= found.port <= 99999
+
+
+def test_there_are_two_of_them() -> None:
+    with pytest.raises(ValueError, match="client_ip must be 'cloudflare' or 'cloudfront'"):
+        TrustedProxies((), client_ip="akamai")  # type: ignore[arg-type]
+
+
+async def test_it_counts_for_each_listener() -> None:
+    proxies = TrustedProxies("127.0.0.1", client_ip="cloudfront")
+    async with listen("127.0.0.1", 0, trusted_proxies=proxies) as server:
+        async with connect(server.url, headers={CLOUDFRONT: "2001:db8::9:46532"}):
+            await until(lambda: len(server.connections) == 1)
+            (connection,) = server.connections
+            assert connection.peer == Peer("2001:db8::9", 46532)
 
 
 # --- over sockets -------------------------------------------------------------------------

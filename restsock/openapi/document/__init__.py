@@ -8,6 +8,7 @@ from ._media_types import Kind, best_of, charset_of, covers, essence_of, kind_of
 from ._parameters import LOCATIONS, Parameter
 from ._problems import MAX_ERRORS, Problem, did_you_mean, problem, schema_problems, summary
 from ._routes import Match, NoSuchMethod, NoSuchPath, Operation
+from ._schema import Schema
 from ._work import SECONDS, TooMuchWork, spend, within
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Operation",
     "Parameter",
     "Problem",
+    "Schema",
     "SpecLike",
     "TooMuchWork",
     "best_of",

@@ -25,7 +25,7 @@ from ._keywords import bounded
 from ._regex import BadPattern, compiled
 from ._work import spend
 
-__all__ = ["FILES", "check_document", "check_patterns"]
+__all__ = ["FILES", "check_document", "check_patterns", "metaschema"]
 
 FILES = "x-files"
 """The name under which a document contains the files that it refers to."""
@@ -87,7 +87,7 @@ class _Schemas(keywords.SchemaValidator):
         cls = cast("Any", getattr(checker, "func", checker)).__self__
 
         def check(value: Any) -> None:
-            for error in _metaschema(cls).iter_errors(value):
+            for error in metaschema(cls).iter_errors(value):
                 raise SchemaError.create_from(error)
 
         return check
@@ -102,7 +102,8 @@ class _Operations(keywords.OperationValidator):
 
 
 @lru_cache
-def _metaschema(cls: Any) -> Any:
+def metaschema(cls: Any) -> Any:
+    """The validator of the schemas of a dialect, by jsonschema's class for it."""
     return _made(validator_for(cls.META_SCHEMA, default=cls), cls.META_SCHEMA, cls.FORMAT_CHECKER)
 
 

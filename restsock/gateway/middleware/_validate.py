@@ -1,0 +1,110 @@
+"""`Validate`: what breaks its schema is not called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from restsock._options import positive
+from restsock._patterns import like
+from restsock.gateway._errors import CallFailed
+from restsock.gateway._middleware import Middleware
+
+if TYPE_CHECKING:
+    from restsock.gateway._backend import Call
+    from restsock.gateway._message import Message, Reply
+    from restsock.openapi.document import Problem, Schema
+
+__all__ = ["Validate"]
+
+# What is so small is checked on the loop, for so many seconds of processor time; a thread would
+# take longer to start than most of it.
+_SMALL = 64
+_AT_ONCE = 0.002
+
+
+class Validate(Middleware):
+    """Holds the bodies of messages to a JSON Schema (2020-12, or what its `$schema` names).
+
+        Validate({"orders.create": {"type": "object", "required": ["pet"]}, "orders.*": True})
+
+    What breaks it is answered with 422, and with where and how in `errors`; it goes no further. A
+    schema counts for a key, or for all that are like a pattern; the key itself goes before
+    patterns, a longer pattern before a shorter one. A message without any passes; `{"*": False}`
+    refuses it. Schemas refer to themselves alone; their patterns run in linear time, and what
+    one message can make of work is bounded.
+
+    Args:
+        schemas: By key, or by a pattern in which `*` stands for any text.
+        seconds: Of processor time for one message. One that takes more is refused.
+
+    Raises:
+        TypeError: A schema is of a wrong type.
+        ValueError: There is no schema.
+        SpecError: One cannot be used.
+    """
+
+    def __init__(self, schemas: Mapping[str, Mapping[str, Any] | bool], *, seconds: float = 1.0):
+        from restsock.openapi.document import Schema  # takes a while to load
+
+        self.seconds = seconds
+        positive(self, "seconds")
+        if not isinstance(schemas, Mapping):
+            raise TypeError(f"schemas must be a mapping of keys, not {type(schemas).__name__}")
+        if not schemas:
+            raise ValueError("Validate needs a schema")
+        made = {key: Schema(schema, source=f"schemas[{key!r}]") for key, schema in schemas.items()}
+        self._schemas = made
+        patterns = ((key, schema) for key, schema in made.items() if "*" in key)
+        self._patterns = sorted(patterns, key=lambda one: len(one[0]), reverse=True)
+
+    async def __call__(self, message: Message, call_next: Call) -> Reply:
+        """See `Middleware`.
+
+        Raises:
+            CallFailed: With 422 the body breaks its schema. It has not run.
+        """
+        schema = self._schema(message.key)
+        if schema is not None:
+            errors = await self._check(schema, message.body)
+            if errors:
+                text = "the message breaks its schema"
+                raise CallFailed(422, text, members={"errors": errors})
+        return await call_next(message)
+
+    def _schema(self, key: str) -> Schema | None:
+        found = self._schemas.get(key)
+        if found is not None:
+            return found
+        return next((one for pattern, one in self._patterns if like(pattern, key)), None)
+
+    async def _check(self, schema: Schema, body: Any) -> list[Problem]:
+        from restsock.openapi.checks import beside_the_loop
+        from restsock.openapi.document import TooMuchWork, problem
+
+        if _is_small(body):
+            try:
+                return schema.problems(body, seconds=_AT_ONCE)
+            except TooMuchWork:
+                pass  # a schema that takes long whatever the body
+        try:
+            return await beside_the_loop(schema.problems, body, seconds=self.seconds)
+        except TooMuchWork as exc:
+            return [problem("body", str(exc))]
+
+
+def _is_small(body: Any) -> bool:
+    """Whether it has few values, and short ones."""
+    left = [body]
+    seen = 0
+    while left and seen < _SMALL:
+        one = left.pop()
+        seen += 1
+        if isinstance(one, Mapping):
+            left += one.keys()
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, (str, bytes)):
+            seen += len(one) // 64
+    return not left and seen < _SMALL
