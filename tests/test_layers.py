@@ -52,6 +52,8 @@ HOMES = {
     "pytest": {"_pytest"},
     "python_socks": {"client"},
     "nats": {"messaging"},
+    "aio_pika": {"gateway"},
+    "redis": {"gateway"},
 }
 # A sans-IO core is handed its clock, its randomness and its bytes.
 SANS_IO = ("protocol", "http1", "codecs", "messaging.engine")
@@ -66,7 +68,7 @@ HEAVY = {
     *("jsonschema", "openapi_schema_validator", "openapi_spec_validator"),
     *("python_socks", "click", "joserfc", "msgspec", "rich", "flask", "fastapi", "starlette"),
     *("prometheus_client", "opentelemetry"),
-    "nats",
+    *("nats", "aio_pika", "redis"),
     *("yaml", "cbor2", "fastavro", "brotli", "cramjam", "lz4", "backports"),
 }
 # What `import restsock` alone, without any use, does not load either.
@@ -344,6 +346,7 @@ def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None
         ("from restsock import connect, listen, tls, auth", HEAVY | {"asyncio"}),
         ("import restsock.sync", HEAVY | {"asyncio"}),
         ("import restsock.messaging.bridge", HEAVY | {"asyncio"}),
+        ("import restsock.gateway", HEAVY | {"asyncio"}),
         ("from restsock.codecs import Format; Format('json', before=['separate'])", HEAVY),
     ],
 )

@@ -24,35 +24,43 @@ from ._errors import (
     AppStartupError,
     BadResponseError,
     Disconnected,
+    UpstreamError,
     is_disconnect,
     is_for_the_loop,
     log_failure,
     loggable,
 )
+from ._in_process import in_process
 from ._loop import LOOPS, detect_loop
 from ._response import CONTINUE, PROBLEM, Responder, expects_continue
 from ._tasks import DrivenCall, TaskHandler
 from .forward._forward import Forward, forward  # from here on no longer the folder
+from .forward._head import BadTargetError, check_path, say_who
 
 if TYPE_CHECKING:
     from restsock.connection import Connection
 
     from .asgi._asyncio_thread import AsyncioThread as AsyncioThread
+    from .forward._client import UpstreamClient as UpstreamClient
 
 __all__ = [
     "CONTINUE",
     "PROBLEM",
     "AppStartupError",
     "BadResponseError",
+    "BadTargetError",
     "ConnectionInfo",
     "Disconnected",
     "DrivenCall",
     "Forward",
     "Responder",
     "TaskHandler",
+    "UpstreamError",
     "asyncio_thread",
+    "check_path",
     "expects_continue",
     "forward",
+    "in_process",
     "is_disconnect",
     "is_for_the_loop",
     "log_failure",
@@ -60,6 +68,8 @@ __all__ = [
     "make_handler",
     "on_asyncio",
     "optional_handler",
+    "say_who",
+    "upstream_client",
 ]
 
 
@@ -86,6 +96,18 @@ def asyncio_thread(*, grace: float) -> AsyncioThread:
     from .asgi._asyncio_thread import AsyncioThread  # asyncio takes a while to load
 
     return AsyncioThread(grace=grace)
+
+
+def upstream_client(forward: Forward, *, max_body: int) -> UpstreamClient:
+    """Sends whole requests to the server of a `forward`, while its `running()` is open.
+
+    Args:
+        forward: where to, and how long it may take.
+        max_body: bytes of the largest body of an answer.
+    """
+    from .forward._client import UpstreamClient  # loads TLS
+
+    return UpstreamClient(forward, max_body=max_body)
 
 
 def optional_handler(

@@ -21,6 +21,7 @@ __all__ = [
     "AppStartupError",
     "BadResponseError",
     "Disconnected",
+    "UpstreamError",
     "first_cause",
     "is_disconnect",
     "is_for_the_loop",
@@ -42,6 +43,20 @@ class BadResponseError(ValueError):
     Raised to the app at the call that gave the bad part. Unless the app recovers, the answer is a
     500, or a RESET after the head.
     """
+
+
+class UpstreamError(Exception):
+    """There is no answer of the server.
+
+    Attributes:
+        status: what that amounts to: 502, 503 or 504.
+        may_have_run: whether a byte of the request may have reached the server.
+    """
+
+    def __init__(self, status: int, message: str, *, may_have_run: bool) -> None:
+        super().__init__(message)
+        self.status = status
+        self.may_have_run = may_have_run
 
 
 class Disconnected(ConnectionResetError):

@@ -165,5 +165,14 @@ class Basic(_Secret):
     def __call__(self) -> list[tuple[bytes, bytes]]:
         return [(b"Authorization", basic_value(self._user, self._read()))]
 
+    def user_and_password(self) -> tuple[str, str]:
+        """Both, for those who are told in another way than by a header field. Reads the file.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: there is no password in it.
+        """
+        return self._user, self._read()
+
     def __repr__(self) -> str:
         return f"Basic({self._user!r}, {self._shown})"

@@ -24,6 +24,7 @@ send without being asked there is `Session.send`.
 
 - `_message`: what goes in and comes out. `_errors`: what goes wrong, as a reply.
 - `_backend`: what answers. `_middleware`: what stands before it. `_router`: which one it is.
+- `backends`: what answers: servers, apps, peers, brokers.
 - `dialects`: what messages of a WebSocket mean.
 - `middleware`: limits, time-outs, retries, circuit breakers, caches, checks, metrics and traces.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
@@ -35,6 +36,9 @@ send without being asked there is `Session.send`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from . import backends as _backends
 from ._backend import Backend, Call, FunctionBackend, Peers, as_backend
 from ._channel import Channel
 from ._endpoint import ChannelEndpoint
@@ -48,6 +52,22 @@ from ._session import Delivery, Session
 from ._session_groups import SessionGroups
 from ._sessions import Sessions
 from ._statistics import ChannelStatistics, GatewayStatistics
+from .backends import (
+    GRIP,
+    HTTP,
+    App,
+    Balance,
+    BalanceMember,
+    HTTPBackend,
+    HTTPMapping,
+    HTTPRequest,
+    JSONIds,
+    Peer,
+    Queue,
+    QueueMessage,
+    Source,
+    WebSocket,
+)
 from .dialects import JSONRPC, Action, Dialect, EnvelopeDialect, HTTPDialect, RawDialect
 from .middleware import (
     Breaker,
@@ -63,13 +83,26 @@ from .middleware import (
     Validate,
 )
 
+if TYPE_CHECKING:
+    from .backends import NATS as NATS
+    from .backends import OperationContract as OperationContract
+    from .backends import Operations as Operations
+    from .backends import RabbitMQ as RabbitMQ
+    from .backends import RedisStreams as RedisStreams
+
 __all__ = [
     "DUPLICATE_ID",
+    "GRIP",
+    "HTTP",
     "JSONRPC",
+    "NATS",
     "NO_ROUTE",
     "Action",
     "Answers",
+    "App",
     "Backend",
+    "Balance",
+    "BalanceMember",
     "Breaker",
     "Cache",
     "Call",
@@ -86,26 +119,45 @@ __all__ = [
     "Gateway",
     "GatewayStatistics",
     "Groups",
+    "HTTPBackend",
     "HTTPDialect",
+    "HTTPMapping",
+    "HTTPRequest",
+    "JSONIds",
     "Limit",
     "Measure",
     "Message",
     "Middleware",
+    "OperationContract",
+    "Operations",
+    "Peer",
     "Peers",
     "Pipe",
+    "Queue",
+    "QueueMessage",
+    "RabbitMQ",
     "Rate",
     "RawDialect",
+    "RedisStreams",
     "Reply",
     "Retry",
     "Router",
     "Session",
     "SessionGroups",
     "Sessions",
+    "Source",
     "Timeout",
     "Trace",
     "Validate",
+    "WebSocket",
     "as_backend",
     "chain",
     "problem",
     "reply_to_failure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_backends, name)  # those that take a while to load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .checks import Contract, ContractLike
+from .checks import Contract, ContractLike, beside_the_loop
 from .client._bound_operations import AsyncOperation, BlockingOperation, BoundOperation
 from .client._call_errors import (
     ArgumentError,
@@ -13,9 +13,11 @@ from .client._call_errors import (
     UnknownOperation,
     UnknownParameter,
 )
+from .client._catalog import Catalog
 from .client._client import APIClient
 from .client._contract import bind_contract
 from .client._discover import WELL_KNOWN, discover, discover_blocking
+from .client._operations import Arguments, PreparedCall
 from .document import Document, Operation, SpecLike, load
 from .serving._access import AccessHandler, CallerOf, Rule, Rules, allow, caller_of
 from .serving._handler import OpenAPIHandler
@@ -25,12 +27,14 @@ __all__ = [
     "APIClient",
     "AccessHandler",
     "ArgumentError",
+    "Arguments",
     "AsyncOperation",
     "BadBody",
     "BadParameter",
     "BlockingOperation",
     "BoundOperation",
     "CallerOf",
+    "Catalog",
     "Contract",
     "ContractLike",
     "Document",
@@ -38,12 +42,14 @@ __all__ = [
     "OpenAPIHandler",
     "Operation",
     "OperationFailed",
+    "PreparedCall",
     "Rule",
     "Rules",
     "SpecLike",
     "UnknownOperation",
     "UnknownParameter",
     "allow",
+    "beside_the_loop",
     "bind_contract",
     "caller_of",
     "discover",

@@ -23,13 +23,20 @@ from restsock.protocol import (
     DataReceived,
     EndReceived,
     Headers,
-    RequestHead,
     ResetCode,
     ResponseHead,
-    content_length,
 )
 
-from ._head import IDEMPOTENT, BadTargetError, forwarded_head, passes
+from ._head import (
+    AT_ONCE,
+    FRESH,
+    IDEMPOTENT,
+    BadTargetError,
+    forwarded_head,
+    or_forever,
+    passes,
+    sized,
+)
 from ._pool import ConnectError
 from ._raw import carry_raw
 
@@ -42,14 +49,6 @@ __all__ = ["ForwardCall"]
 _log = logging.getLogger("restsock.apps")
 
 _READ = 64 * 1024
-# A request of up to this many bytes is sent without looking for an early answer meanwhile.
-_AT_ONCE = 32 * 1024
-# How long a connection may have been idle for a request that cannot be sent twice, in seconds. The
-# shorter this is, the less likely the server closes it at the moment of the request.
-_FRESH = 1.0
-
-# Methods whose request without a body says so (RFC 9110, section 8.6).
-_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
 class _TooSlowError(Exception):
@@ -123,9 +122,9 @@ class ForwardCall(DrivenCall):
             while driver.unread and (data := driver.receive_nowait()):
                 body += data
             if not (upgrade or driver.trailers):
-                head = _sized(head, len(body))
+                head = sized(head, len(body))
         replayable = whole and head.method in IDEMPOTENT
-        max_idle = math.inf if replayable else _FRESH
+        max_idle = math.inf if replayable else FRESH
         while True:
             link = await self._pool.acquire(max_idle=max_idle)
             try:
@@ -148,7 +147,7 @@ class ForwardCall(DrivenCall):
     async def _exchange_messages(
         self, link: UpstreamConnection, first: bytes, *, whole: bool
     ) -> None:
-        if whole and len(first) <= _AT_ONCE:
+        if whole and len(first) <= AT_ONCE:
             await self._send(link, first, whole=True)
             await self._receive(link)
             return
@@ -190,14 +189,14 @@ class ForwardCall(DrivenCall):
         self._expect_head()
 
     async def _write(self, link: UpstreamConnection, data: bytes) -> None:
-        with trio.move_on_after(_or_forever(self._forward.idle_timeout)) as waiting:
+        with trio.move_on_after(or_forever(self._forward.idle_timeout)) as waiting:
             await link.send(data)
         if waiting.cancelled_caught:
             raise _TooSlowError("the server takes no more of the request")
 
     def _expect_head(self) -> None:
         """From now on the server has all that it needs for an answer."""
-        self._head_due = trio.current_time() + _or_forever(self._forward.response_timeout)
+        self._head_due = trio.current_time() + or_forever(self._forward.response_timeout)
         if self._head_scope is not None:
             self._head_scope.deadline = self._head_due
 
@@ -237,7 +236,7 @@ class ForwardCall(DrivenCall):
 
     async def _read(self, link: UpstreamConnection) -> bytes:
         if self.response.started:
-            seconds = _or_forever(self._forward.idle_timeout)
+            seconds = or_forever(self._forward.idle_timeout)
             scope = trio.CancelScope(deadline=trio.current_time() + seconds)
             problem = "the server gives no more of its response"
         else:
@@ -260,15 +259,3 @@ class ForwardCall(DrivenCall):
         self.response.status = head.status
         await carry_raw(self._driver, link.stream, link.http.trailing_data, grace=self._grace)
         self.response.complete = True
-
-
-def _sized(head: RequestHead, size: int) -> RequestHead:
-    """The head of a request that is here as a whole, with its length if it has to say one."""
-    if content_length(head.headers) is not None or not (size or head.method in _WITH_CONTENT):
-        return head
-    headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
-    return head._replace(headers=headers)
-
-
-def _or_forever(seconds: float | None) -> float:
-    return math.inf if seconds is None else seconds

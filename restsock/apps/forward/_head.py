@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from restsock._addresses import ip_of
 from restsock._field_names import is_plain_name, told_by_gateways
-from restsock.protocol import TOKEN, RequestHead, values_of
+from restsock.protocol import TOKEN, Headers, RequestHead, content_length, values_of
 
 if TYPE_CHECKING:
     from restsock.connection import Peer
 
     from ._forward import Forward
 
-__all__ = ["IDEMPOTENT", "BadTargetError", "forwarded_head", "passes"]
+__all__ = [
+    "AT_ONCE",
+    "FRESH",
+    "IDEMPOTENT",
+    "BadTargetError",
+    "check_path",
+    "forwarded_head",
+    "or_forever",
+    "passes",
+    "say_who",
+    "sized",
+]
+
 
 # RFC 9110, section 9.2.2.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+# Methods whose request without a body says so (RFC 9110, section 8.6).
+_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
+
+# A request of up to this many bytes is sent without looking for an early answer meanwhile.
+AT_ONCE = 32 * 1024
+# How long a connection may have been idle for a request that cannot be sent twice, in seconds. The
+# shorter this is, the less likely the server closes it at the moment of the request.
+FRESH = 1.0
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -63,8 +85,7 @@ def forwarded_head(request: RequestHead, forward: Forward, peer: Peer) -> Reques
             continue
         else:
             headers.append((name, value))
-    if forward.forwarded is not None:
-        _say_who(headers, forward, came, peer, peer.scheme_of(request).encode("ascii"))
+    say_who(headers, forward.forwarded, came, peer, peer.scheme_of(request).encode("ascii"))
     return RequestHead(request.method, _target(request, forward.origin.prefix), headers)
 
 
@@ -96,11 +117,11 @@ def _target(request: RequestHead, prefix: str) -> bytes:
     target = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], target)
     if not prefix:
         return target
-    _check_path(target.partition(b"?")[0])
+    check_path(target.partition(b"?")[0])
     return prefix.encode("ascii") + target
 
 
-def _check_path(path: bytes) -> None:
+def check_path(path: bytes) -> None:
     """Refuses a path that any server could read as one that leads upwards.
 
     Servers decode once or twice, take a backslash for a slash, and cut parameters (`..;a=b`) off a
@@ -121,18 +142,27 @@ def _check_path(path: bytes) -> None:
     raise BadTargetError("the path is percent-encoded too many times over")
 
 
-def _say_who(
-    headers: list[tuple[bytes, bytes]], forward: Forward, came: bytes, peer: Peer, proto: bytes
+def say_who(
+    headers: list[tuple[bytes, bytes]], how: str | None, came: bytes, peer: Peer, proto: bytes
 ) -> None:
+    """Adds the fields that tell the server who calls.
+
+    Args:
+        headers: those of the request; this changes them.
+        how: `Forward.forwarded`.
+        came: the Host that the caller has asked for.
+        peer: the caller.
+        proto: the scheme of the caller's URL.
+    """
     address = ip_of(peer.host)
-    if forward.forwarded in ("x-forwarded", "both"):
+    if how in ("x-forwarded", "both"):
         who = b"unknown" if address is None else str(address).encode("ascii")
         _append(headers, b"X-Forwarded-For", who)
         # The first value stands: a trusted gateway before us knew the caller's.
         for name, value in ((b"X-Forwarded-Host", came), (b"X-Forwarded-Proto", proto)):
             if not values_of(headers, name.lower()):
                 headers.append((name, value))
-    if forward.forwarded in ("forwarded", "both"):
+    if how in ("forwarded", "both"):
         who = b"unknown"
         if address is not None:
             who = (
@@ -147,3 +177,16 @@ def _append(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> No
     present = values_of(headers, name.lower())
     headers[:] = [field for field in headers if field[0].lower() != name.lower()]
     headers.append((name, b", ".join([*present, value])))
+
+
+def sized(head: RequestHead, size: int) -> RequestHead:
+    """The head of a request that is here as a whole, with its length if it has to say one."""
+    if content_length(head.headers) is not None or not (size or head.method in _WITH_CONTENT):
+        return head
+    headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
+    return head._replace(headers=headers)
+
+
+def or_forever(seconds: float | None) -> float:
+    """So many seconds, of which `None` is without end."""
+    return math.inf if seconds is None else seconds

@@ -13,7 +13,7 @@ except ImportError as exc:
         "restsock.messaging.nats needs nats-py: pip install 'restsock[nats]'"
     ) from exc
 
-from ._nats import Nats
+from ._nats import Nats, NatsReply
 from ._options import NatsOptions
 from ._publisher import CorePublisher, JetStreamPublisher
 from ._subscriber import CoreSubscriber, NatsMessage, PullSubscriber
@@ -25,5 +25,6 @@ __all__ = [
     "Nats",
     "NatsMessage",
     "NatsOptions",
+    "NatsReply",
     "PullSubscriber",
 ]

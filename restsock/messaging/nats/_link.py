@@ -40,7 +40,15 @@ _MAX_DENIED = 1000
 
 
 class LinkLost(Exception):  # named for what happened
-    """The connection was lost before the server has said anything."""
+    """The connection was lost before the server has said anything.
+
+    Attributes:
+        sent: whether something may have left on it.
+    """
+
+    def __init__(self, *, sent: bool = True) -> None:
+        super().__init__()
+        self.sent = sent
 
 
 class _StrictClient(Client):
@@ -69,7 +77,7 @@ class Link:
         self.lost = asyncio.Event()
         self._inbox = client.new_inbox()
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[bytes | None]] = {}
+        self._waiting: dict[str, asyncio.Future[Msg | None]] = {}
         self._denied: set[str] = set()
         self.when_lost: set[Callable[[], object]] = set()
 
@@ -83,13 +91,20 @@ class Link:
         """Publishes a message, and waits for the answer.
 
         Returns:
-            The answer; `None` if nobody is there to give one.
+            The body of the answer; `None` if nobody is there to give one.
 
         Raises:
             LinkLost: the connection is lost.
             asyncio.TimeoutError: there was no answer in time.
             PublishFailed: this client may not publish there, or the message is too large.
         """
+        answer = await self.ask(subject, body, headers, timeout)
+        return None if answer is None else answer.data
+
+    async def ask(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float
+    ) -> Msg | None:
+        """As `request`, with all of the answer."""
 
         async def ask(inbox: str) -> None:
             await self._write(subject, body, inbox, headers)
@@ -130,14 +145,14 @@ class Link:
 
     async def _answer(
         self, ask: Callable[[str], Awaitable[None]], subject: str, timeout: float
-    ) -> bytes | None:
+    ) -> Msg | None:
         """Waits for what comes to an inbox of its own."""
         token = str(next(self._numbers))
         inbox = f"{self._inbox}.{token}"
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Msg | None] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
 
-        async def ask_and_wait() -> bytes | None:
+        async def ask_and_wait() -> Msg | None:
             await ask(inbox)
             return await future
 
@@ -154,7 +169,7 @@ class Link:
         self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
         if self.lost.is_set() or not self.client.is_connected:
-            raise LinkLost
+            raise LinkLost(sent=False)
         try:
             await self.client.publish(subject, body, reply, dict(headers) if headers else None)
         except nats.errors.MaxPayloadError as exc:
@@ -175,7 +190,7 @@ class Link:
         future = self._waiting.get(message.subject.rpartition(".")[2])
         if future is not None and not future.done():
             nobody = (message.headers or {}).get("Status") == "503"
-            future.set_result(None if nobody else message.data)
+            future.set_result(None if nobody else message)
 
     def _check_allowed(self, subject: str) -> None:
         if subject.lower() in self._denied:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import trio
 
+from restsock._exceptions import RequestTimeout
 from restsock.apps import asyncio_thread
 from restsock.connection import check_trio
-from restsock.messaging._errors import BrokerUnavailable, MessagingClosed
+from restsock.messaging._errors import BrokerUnavailable, MessagingClosed, PublishFailed
 
-from ._link import Keeper, Link
+from ._link import Keeper, Link, LinkLost
 from ._options import NatsOptions, check_name, check_servers, check_subject
 from ._publisher import CorePublisher, JetStreamPublisher
 from ._subscriber import CoreSubscriber, PullSubscriber
@@ -24,11 +26,23 @@ if TYPE_CHECKING:
 
     from restsock.apps import AsyncioThread
 
-__all__ = ["Nats"]
+__all__ = ["Nats", "NatsReply"]
 
 T = TypeVar("T")
 
 _GRACE = 3.0
+
+
+class NatsReply(NamedTuple):
+    """The answer to a request.
+
+    Attributes:
+        body: the message.
+        headers: text by name.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class Nats:
@@ -210,6 +224,61 @@ class Nats:
         if window < 1:
             raise ValueError(f"window is 1 or more, not {window!r}")
         return CoreSubscriber(self, subject, queue, window)
+
+    async def request(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float,
+    ) -> NatsReply | None:
+        """Publishes a message, and waits for the answer of whoever has subscribed to the subject.
+
+        It waits for a connection, too. If cancelled, the answer is dropped. It is published once.
+
+        Args:
+            subject: where to, without wildcards.
+            body: the message.
+            headers: text by name.
+            timeout: seconds for all of it.
+
+        Returns:
+            The answer; `None` if nobody has subscribed, and so nothing has run.
+
+        Raises:
+            BrokerUnavailable: there was no connection in this time. Nothing was sent.
+            RequestTimeout: there was no answer in this time.
+            PublishFailed: this client may not publish there, the message is too large, or the
+                connection was lost meanwhile; `may_have_run` says whether it may have been sent.
+            MessagingClosed: it is not open.
+        """
+        found: NatsReply | None = await self.call(
+            self._request, subject, body, dict(headers or {}), timeout
+        )
+        return found
+
+    async def _request(
+        self, subject: str, body: bytes, headers: dict[str, str], timeout: float
+    ) -> NatsReply | None:
+        """On asyncio."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + timeout
+        while True:
+            try:
+                link = await asyncio.wait_for(self.link(), max(0.0, end - clock()))
+            except asyncio.TimeoutError as exc:
+                raise BrokerUnavailable("no connection to NATS in time") from exc
+            try:
+                answer = await link.ask(subject, body, headers, max(0.0, end - clock()))
+            except LinkLost as exc:
+                if exc.sent:
+                    raise PublishFailed("the connection to NATS was lost") from exc
+                await asyncio.sleep(0)  # the next connection, as nothing has left on this one
+                continue
+            except asyncio.TimeoutError as exc:
+                raise RequestTimeout(f"no answer within {timeout} s", phase="head") from exc
+            return None if answer is None else NatsReply(answer.data, answer.headers or {})
 
     async def run(self, function: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         """Awaits a function on asyncio, with the client of nats-py that is connected now.

@@ -17,7 +17,7 @@ import trio
 from restsock._exceptions import ResponseValidationError
 from restsock.connection import Requester, Response, fields_of
 from restsock.openapi.checks import beside_the_loop
-from restsock.protocol import RequestHead, scheme_of
+from restsock.protocol import scheme_of
 
 from ._call_errors import ArgumentError, BadBody, failure_of
 from ._help import docstring_of, signature_of
@@ -141,11 +141,7 @@ class BoundOperation:
         contract = self._options.contract
         if contract is None:
             return None
-        # As if it were for the document's own server, wherever it goes.
-        target = self._arguments.base + call.path
-        head = RequestHead(call.method.encode(), target.encode("ascii"), fields_of(fields))
-        body = b"" if call.body is None else call.body
-        return contract.check_request(head, body if isinstance(body, bytes) else None)
+        return contract.check_call(self._arguments.base, call, fields)
 
     def _check_response(
         self, checks: object, status: int, headers: Headers, response: Any, body: bytes | None

@@ -17,13 +17,11 @@ from urllib.parse import urlsplit
 
 from restsock.connection import Requester, Response, fields_of
 from restsock.openapi.checks import Contract, ContractLike
-from restsock.openapi.document import Document, did_you_mean
+from restsock.openapi.document import Document
 
 from ._bound_operations import AsyncOperation, BlockingOperation, BoundOperation, CallOptions
-from ._call_errors import UnknownOperation
-from ._contract import BoundContract
+from ._catalog import Catalog
 from ._discover import add_part, search_blocking
-from ._operations import Arguments
 
 if TYPE_CHECKING:
     import requests
@@ -116,26 +114,24 @@ class APIClient(Generic[_Bound]):
                 "the transport has to be a requests.Session or a restsock Requester, not "
                 f"{type(transport).__name__}; for restsock.sync, mount its .adapter() on a session"
             )
-        self._document = contract.document
         self._transport = transport
-        # The document is here, so there is no peer to ask for it.
-        bound = None
-        if contract.requests or contract.share > 0:
-            bound = BoundContract(cast("Requester", None), contract)
-        self._options = CallOptions(bound, where, base_path, timeout, dict(headers), None)
+        catalog = Catalog(contract)
+        self._options = CallOptions(
+            catalog.contract, where, base_path, timeout, dict(headers), None
+        )
         self._made: dict[str, BoundOperation] = {}
         # The last one set: by it `__getattr__` sees an instance that is complete.
-        self._keys = tuple(dict.fromkeys(map(str, self._document.operations)))
+        self._catalog = catalog
 
     @property
     def document(self) -> Document:
         """The contract."""
-        return self._document
+        return self._catalog.document
 
     @property
     def operations(self) -> tuple[str, ...]:
         """The names of all operations, for `operation()`."""
-        return self._keys
+        return self._catalog.names
 
     def operation(self, name: str) -> _Bound:
         """The operation with this id, or "METHOD /path", to be called.
@@ -146,24 +142,19 @@ class APIClient(Generic[_Bound]):
         """
         made = self._made.get(name)
         if made is None:
-            operation = self._document.operation(name)
-            if operation is None:
-                title = self._document.title or "the document"
-                hint = did_you_mean(name, self._keys)
-                raise UnknownOperation(f"{title} has no operation {name!r}{hint}")
-            arguments = Arguments(self._document, operation)
+            arguments = self._catalog.arguments(name)
             # Two threads may both make it; they make the same.
             made = self._made[name] = self._kind(arguments, self._options, self._transport)
         return cast("_Bound", made)
 
     def __getattr__(self, name: str) -> _Bound:
         # An instance that is half made, by a copy for example, has no operations yet.
-        if name.startswith("__") or "_keys" not in self.__dict__:
+        if name.startswith("__") or "_catalog" not in self.__dict__:
             raise AttributeError(name)
         return self.operation(name)
 
     def __dir__(self) -> list[str]:
-        ids = (name for name in self._keys if name.isidentifier())
+        ids = (name for name in self.operations if name.isidentifier())
         return sorted({*object.__dir__(self), *ids})
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from restsock._exceptions import RequestValidationError, ResponseValidationError
+from restsock.connection import fields_of
 from restsock.openapi.checks import (
     BodyPlan,
     Contract,
@@ -23,12 +24,15 @@ from restsock.openapi.document import (
     problem,
     summary,
 )
+from restsock.protocol import RequestHead
 
 from ._discover import WELL_KNOWN, discover_blocking
 
 if TYPE_CHECKING:
     from restsock.connection import Requester
-    from restsock.protocol import Headers, RequestHead
+    from restsock.protocol import Headers
+
+    from ._operations import PreparedCall
 
 __all__ = ["BoundContract", "CheckedCall", "bind_contract"]
 
@@ -58,7 +62,7 @@ class CheckedCall(NamedTuple):
 class BoundContract:
     """A contract with the peer that may have its document. See `restsock.adapters.CallChecker`."""
 
-    def __init__(self, requester: Requester, contract: Contract) -> None:
+    def __init__(self, requester: Requester | None, contract: Contract) -> None:
         self._requester = requester
         self._contract = contract
         self._validator = contract.validator
@@ -79,9 +83,28 @@ class BoundContract:
         if self._validator is None:
             with self._lock:  # of calls that come at once, one asks
                 if self._validator is None:
+                    assert self._requester is not None, "a document that is here has a validator"
                     document = discover_blocking(self._requester, self._contract.where)
                     self._validator = Validator(document, seconds=self._contract.max_time)
         return self._validator
+
+    def check_call(
+        self, base: str, call: PreparedCall, fields: list[tuple[str | bytes, str | bytes]]
+    ) -> CheckedCall | None:
+        """Validates the request of a call, as if it were for the document's own server.
+
+        Args:
+            base: the path in front of those of the document.
+            call: what is sent, wherever to.
+            fields: its header fields, with those that its transport adds.
+
+        Raises:
+            RequestValidationError: it breaks the contract.
+        """
+        target = base + call.path
+        head = RequestHead(call.method.encode(), target.encode("ascii"), fields_of(fields))
+        body = b"" if call.body is None else call.body
+        return self.check_request(head, body if isinstance(body, bytes) else None)
 
     def check_request(self, head: RequestHead, body: bytes | None) -> CheckedCall | None:
         """See `restsock.adapters.CallChecker`."""

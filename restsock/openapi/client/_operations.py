@@ -174,6 +174,17 @@ class Arguments:
         base = self.base if base_path is None else base_path
         return PreparedCall(self.operation.method, base, path, fields, cookies, content)
 
+    def takes(self, name: str) -> bool:
+        """Whether a call takes an argument of this name: of the signature, or on the wire."""
+        return name in self.parameters or name in self._sent
+
+    def argument_of(self, location: str, name: str) -> str | None:
+        """The argument that is sent there by this name; `None` if there is none."""
+        for argument, parameter in self.parameters.items():
+            if parameter.key == (location, name.lower() if location == "header" else name):
+                return argument
+        return None
+
     def _recognized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What is given, by argument names, once each."""
         given: dict[str, Any] = {}

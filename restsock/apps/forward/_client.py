@@ -1,0 +1,179 @@
+"""Whole requests to a server, over the pool of `forward`: for those who ask on their own behalf."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from restsock._exceptions import ProtocolError, RemoteProtocolError
+from restsock.apps._errors import UpstreamError
+from restsock.apps._tasks import open_nursery
+from restsock.connection import Response
+from restsock.protocol import DataReceived, EndReceived, RequestHead
+
+from ._head import AT_ONCE, FRESH, IDEMPOTENT, or_forever, sized
+from ._pool import ConnectError, Pool
+
+if TYPE_CHECKING:
+    from restsock.http1 import UpstreamEvent
+    from restsock.protocol import ResponseHead
+
+    from ._forward import Forward
+    from ._pool import UpstreamConnection
+
+__all__ = ["UpstreamClient"]
+
+_READ = 64 * 1024
+
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class UpstreamClient:
+    """Sends requests to a server, while its `running()` is open.
+
+    A request is sent again by the rule of `Forward`, and by no other.
+
+    Args:
+        forward: where to, and how long it may take. `host` and `forwarded` are for the caller.
+        max_body: bytes of the largest body of an answer.
+    """
+
+    def __init__(self, forward: Forward, *, max_body: int) -> None:
+        self._forward = forward
+        self._max_body = max_body
+        self._pool: Pool | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keeps connections meanwhile, and closes them at the end."""
+        pool = self._pool = Pool(self._forward)
+        try:
+            async with pool.running():
+                yield
+        finally:
+            self._pool = None
+
+    async def request(
+        self, head: RequestHead, body: bytes = b"", *, deadline: float = math.inf
+    ) -> Response:
+        """Sends a request and reads the whole answer, in whichever status.
+
+        If cancelled, its connection is closed, so that the server learns of it.
+
+        Args:
+            head: as the server gets it, with its Host; the length of the body is added.
+            body: all of it.
+            deadline: when it is given up, on trio's clock.
+
+        Raises:
+            UpstreamError: there is no answer, or one that is too large.
+            LocalProtocolError: the head cannot be sent.
+        """
+        pool = self._pool
+        if pool is None:
+            raise UpstreamError(503, "the gateway is not open", may_have_run=False)
+        call = _Call(pool, self._forward, sized(head, len(body)), body, self._max_body)
+        with trio.CancelScope(deadline=deadline):
+            return await call.run()
+        raise UpstreamError(504, "no answer in time", may_have_run=call.sent)
+
+
+class _Call:
+    """One request.
+
+    Attributes:
+        sent: whether a byte of it may have left.
+    """
+
+    def __init__(
+        self, pool: Pool, forward: Forward, head: RequestHead, body: bytes, max_body: int
+    ) -> None:
+        self.sent = False
+        self._pool = pool
+        self._forward = forward
+        self._head = head
+        self._body = body
+        self._max_body = max_body
+
+    async def run(self) -> Response:
+        again = self._head.method in IDEMPOTENT
+        max_idle = math.inf if again else FRESH
+        while True:
+            try:
+                link = await self._pool.acquire(max_idle=max_idle)
+            except ConnectError as exc:
+                # Another attempt may have been made before, on a connection that was stale.
+                raise UpstreamError(exc.status, str(exc), may_have_run=self.sent) from exc
+            try:
+                return await self._exchange(link)
+            except (RemoteProtocolError, *_BROKEN) as exc:
+                if link.used and again and not link.http.answered:
+                    max_idle = -1.0
+                    continue
+                raise self._failed(exc) from exc
+            except ProtocolError as exc:
+                if not self.sent:
+                    raise
+                raise self._failed(exc) from exc
+            finally:
+                await self._pool.release(link)
+
+    def _failed(self, error: Exception) -> UpstreamError:
+        words = "the server did not give a complete, valid response"
+        return UpstreamError(502, words, may_have_run=self.sent)
+
+    async def _exchange(self, link: UpstreamConnection) -> Response:
+        data = link.http.send_request(self._head, body=bool(self._body))
+        if self._body:
+            data += link.http.send_data(self._body)
+        data += link.http.send_end()
+        self.sent = True
+        if len(data) <= AT_ONCE:
+            await self._send(link, data)
+            return await self._receive(link)
+        # An answer that is complete ends the request, however much of it is left.
+        async with open_nursery() as nursery:
+            nursery.start_soon(self._send, link, data)
+            return await self._receive(link)
+
+    async def _send(self, link: UpstreamConnection, data: bytes) -> None:
+        try:
+            await link.send(data)
+        except _BROKEN:
+            pass  # there may be an answer all the same; if not, `_receive` will say so
+
+    async def _receive(self, link: UpstreamConnection) -> Response:
+        head = await self._receive_head(link)
+        body: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._next(link, self._forward.idle_timeout)
+            if isinstance(event, EndReceived):
+                return Response(head.status, head.headers, b"".join(body))
+            assert isinstance(event, DataReceived)
+            body.append(event.data)
+            size += len(event.data)
+            if size > self._max_body:
+                raise UpstreamError(
+                    502, f"an answer of more than {self._max_body} bytes", may_have_run=True
+                )
+
+    async def _receive_head(self, link: UpstreamConnection) -> ResponseHead:
+        while True:
+            event = await self._next(link, self._forward.response_timeout)
+            assert not isinstance(event, (DataReceived, EndReceived))
+            if event.head.status >= 200:
+                return event.head
+            if event.head.status == 101:
+                raise RemoteProtocolError("an upgrade that nobody has asked for")
+
+    async def _next(self, link: UpstreamConnection, seconds: float | None) -> UpstreamEvent:
+        with trio.CancelScope(deadline=trio.current_time() + or_forever(seconds)):
+            while (event := link.http.next_event()) is None:
+                link.http.receive_data(bytes(await link.stream.receive_some(_READ)))
+            return event
+        raise UpstreamError(504, "the server does not answer in time", may_have_run=True)

@@ -1,0 +1,385 @@
+"""`GRIP`: a backend of Pushpin answers: one that speaks HTTP, and holds no WebSockets."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from restsock._exceptions import RestsockError
+from restsock._limit_log import LimitLog
+from restsock._options import positive
+from restsock._strict_json import NotJSON, read_json
+from restsock.auth import Refused
+from restsock.gateway._backend import Backend
+from restsock.gateway._errors import CallFailed
+from restsock.gateway._message import Message, Reply
+
+from ._grip_session import GripSession
+from ._http import HTTP
+from ._http_backend import HTTPBackend
+from ._http_mapping import HTTPRequest
+from ._link import code_for_client
+from ._payload import encode
+from ._websocket_events import (
+    CONTENT_TYPE,
+    MalformedEvents,
+    WebSocketEvent,
+    decode_events,
+    encode_events,
+)
+
+if TYPE_CHECKING:
+    from restsock.connection import Response
+    from restsock.gateway._backend import Part
+    from restsock.gateway._session import Session
+
+__all__ = ["GRIP"]
+
+_log = logging.getLogger("restsock.gateway")
+
+_HEADERS = ("accept-language", "cookie", "origin", "user-agent")
+_SIGNED_FOR = 3600
+# Seconds to tell the backend that a client has left, and at the end, for all of them.
+_FAREWELL = 5.0
+
+
+class GRIP(Backend):
+    """Has a backend of Pushpin answer, in any language: WebSockets over HTTP.
+
+        grip = GRIP("http://127.0.0.1:8000/ws/", key=os.environ["GRIP_KEY"])
+        Channel("/ws", RawDialect(), Pipe(grip), on_connect=grip.connect,
+                on_disconnect=grip.disconnect)
+
+    Each message is a POST of `application/websocket-events`, in the order of the client, and so are
+    its beginning (OPEN) and its end (CLOSE, DISCONNECT). What the backend answers with goes to the
+    client: the first message as the answer, the others pushed. Where it answers with none, a client
+    that gave no id is told nothing.
+
+    A backend subscribes a client to channels: these are groups of the gateway, and what is sent to
+    `gateway.groups` reaches them. So it may be restarted at any time: it holds nothing.
+
+    With `connect` as `on_connect`, the backend accepts or refuses a client before its WebSocket is
+    open. Without it, that is asked with the first message. With `disconnect` as `on_disconnect` it
+    hears also of clients that have sent nothing.
+
+    Args:
+        to: The URL that events are sent to; or an `HTTP`, `App` or `Peer`.
+        path: The path there; `""` is the URL itself.
+        key: With which requests are signed (`Grip-Sig`, HS256); the backend knows it, too.
+        issuer: Who signs: `iss`.
+        prefix: What the groups are called, in front of the names of the channels.
+        headers: Which fields of the client's opening handshake are sent along, by name.
+        min_keep_alive: Seconds between two requests that nobody has caused, at least, whatever the
+            backend asks for.
+
+    Raises:
+        ValueError: An argument is not valid.
+        TypeError: Likewise.
+    """
+
+    def __init__(
+        self,
+        to: str | HTTPBackend,
+        *,
+        path: str = "",
+        key: str | bytes | None = None,
+        issuer: str = "restsock",
+        prefix: str = "",
+        headers: Collection[str] = _HEADERS,
+        min_keep_alive: float = 20.0,
+    ) -> None:
+        self._to = HTTP(to) if isinstance(to, str) else to
+        if not isinstance(self._to, HTTPBackend):
+            raise TypeError(f"events go to a URL, an HTTP, an App or a Peer, not to {to!r}")
+        if path and not path.startswith("/"):
+            raise ValueError(f"the path begins with /, not {path!r}")
+        self._path = path
+        self._key = key.encode() if isinstance(key, str) else key
+        self._issuer = issuer
+        self._prefix = prefix
+        self._headers = frozenset(name.lower() for name in headers)
+        self.min_keep_alive = min_keep_alive
+        positive(self, "min_keep_alive")
+        self._sessions: dict[str, GripSession] = {}
+        self._nursery: trio.Nursery | None = None
+        self._lines = LimitLog(_log)
+
+    def parts(self) -> Iterable[Part]:
+        """See `Backend.parts`."""
+        return (self._to,)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lets calls be made. At the end, the backend is told of all that are still there."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None
+                with trio.move_on_after(_FAREWELL) as scope:
+                    scope.shield = True
+                    async with trio.open_nursery() as farewells:
+                        for state in [*self._sessions.values()]:
+                            farewells.start_soon(self._say_goodbye, state, 1001, "")
+                nursery.cancel_scope.cancel()
+
+    # --- hooks of a channel -------------------------------------------------------------------
+
+    async def connect(self, session: Session) -> None:
+        """Asks the backend whether a client may come in: for `Channel(on_connect=...)`.
+
+        Raises:
+            Refused: It may not, or the backend does not say.
+        """
+        state = self._state(session)
+        try:
+            async with state.lock:
+                events = await self._open(state)
+            self._take(state, events, answers=False)
+        except RestsockError as exc:
+            self._sessions.pop(session.id, None)
+            status = exc.status if isinstance(exc, CallFailed) else 502
+            raise Refused(status, "You may not open this WebSocket.") from exc
+
+    async def disconnect(self, session: Session, code: int, reason: str) -> None:
+        """Tells the backend that a client has left: for `Channel(on_disconnect=...)`.
+
+        Raises no error: if the backend cannot be told, the log is.
+        """
+        state = self._sessions.get(session.id)
+        if state is not None:
+            await self._say_goodbye(state, code, reason)
+
+    # --- calls --------------------------------------------------------------------------------
+
+    async def call(self, message: Message) -> Reply:
+        """See `Backend.call`. If cancelled, the backend may have acted on it.
+
+        Raises:
+            CallFailed: There is no answer, or the backend does not accept the client.
+        """
+        if self._nursery is None:
+            raise CallFailed(503, "the gateway is not open")
+        state = self._state(message.session)
+        if not state.watched:
+            state.watched = True
+            message.session.start_soon(state.watch, self._left)
+        data, _ = encode(message.body)
+        event = WebSocketEvent("BINARY" if isinstance(message.body, bytes) else "TEXT", data)
+        async with state.lock:  # in the order of the client
+            if not state.open:
+                self._take(state, await self._open(state, message), answers=False)
+            events = await self._post(state, [event], message)
+            answers = self._take(state, events, answers=True)
+        if not answers:
+            return Reply(None, 204, silent=True)
+        return Reply(answers[0])
+
+    async def _open(
+        self, state: GripSession, message: Message | None = None
+    ) -> Sequence[WebSocketEvent]:
+        events = await self._post(state, [WebSocketEvent("OPEN")], message)
+        if not events or events[0].type != "OPEN":
+            raise CallFailed(403, "this is not open to you")
+        state.open = True
+        return events[1:]
+
+    async def _post(
+        self, state: GripSession, events: Sequence[WebSocketEvent], message: Message | None = None
+    ) -> Sequence[WebSocketEvent]:
+        """Sends events, and gives those that come back."""
+        if message is None:
+            message = Message(state.session, "", deadline=trio.current_time() + 60)
+        body = encode_events([*state.take_due(), *events])
+        request = HTTPRequest("POST", self._path, tuple(self._fields(state).items()), body)
+        response = await self._to.exchange(message, request)
+        state.last = trio.current_time()
+        if response.status != 200:
+            status = response.status if 400 <= response.status <= 599 else 502
+            raise CallFailed(status, "what this goes to refuses it", may_have_run=True)
+        self._read_head(state, response)
+        try:
+            return decode_events(response.content)
+        except MalformedEvents as exc:
+            self._lines.say("events", "a backend of GRIP has sent %s", exc)
+            raise CallFailed(502, "an answer that is none", may_have_run=True) from None
+
+    def _fields(self, state: GripSession) -> dict[str, str]:
+        request = state.session.request
+        fields: dict[str, str] = {}
+        for raw, value in request.headers:
+            name = raw.decode("latin-1").lower()
+            if name in self._headers:
+                fields.setdefault(name, value.decode("latin-1"))
+        fields["Content-Type"] = fields["Accept"] = CONTENT_TYPE
+        fields["Connection-Id"] = state.session.id
+        fields["Sec-WebSocket-Extensions"] = "grip"
+        for name, text in state.meta.items():
+            fields[f"Meta-{name}"] = text
+        if self._key is not None:
+            fields["Grip-Sig"] = _signature(self._key, self._issuer, int(time.time()))
+        return fields
+
+    def _read_head(self, state: GripSession, response: Response) -> None:
+        for raw, value in response.headers:
+            name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+            if name.startswith("set-meta-"):
+                state.set_meta(name.removeprefix("set-meta-"), text)
+            elif name == "sec-websocket-extensions":
+                state.read_extension(text)
+            elif name == "keep-alive-interval" and text.isascii() and text.isdigit():
+                state.interval = max(self.min_keep_alive, float(text[:9])) if int(text) else None
+                self._keep_alive(state)
+
+    def _keep_alive(self, state: GripSession) -> None:
+        if state.interval is not None and not state.kept and self._nursery is not None:
+            state.kept = True
+            self._nursery.start_soon(self._send_keep_alive, state)
+
+    async def _send_keep_alive(self, state: GripSession) -> None:
+        """Asks the backend now and then, while nothing else does."""
+        while not state.over.is_set() and state.interval is not None:
+            with trio.move_on_at(state.last + state.interval):
+                await state.over.wait()
+            if state.keep_alive_due:
+                await self._ask_now(state)
+        state.kept = False
+
+    async def _ask_now(self, state: GripSession) -> None:
+        try:
+            async with state.lock:
+                self._take(state, await self._post(state, []), answers=False)
+        except RestsockError as exc:
+            state.last = trio.current_time()
+            self._lines.say("keep-alive", "a backend of GRIP does not answer: %s", exc)
+
+    # --- what the backend says ----------------------------------------------------------------
+
+    def _take(
+        self, state: GripSession, events: Sequence[WebSocketEvent], *, answers: bool
+    ) -> list[Any]:
+        """Acts on events; gives the message that is the answer, if one is due."""
+        found: list[Any] = []
+        for event in events:
+            content = event.content or b""
+            if event.type in ("TEXT", "BINARY"):
+                control = state.control_in(content) if event.type == "TEXT" else None
+                if control is not None:
+                    self._control(state, control)
+                    continue
+                value: Any = state.message_in(content)
+                if event.type == "TEXT":
+                    value = _text(value, as_json=state.as_json)
+                if answers and not found:
+                    found.append(value)
+                else:
+                    self._push(state, value)
+            elif event.type == "PING":
+                state.due.append(WebSocketEvent("PONG", event.content))
+            elif event.type == "CLOSE":
+                try:
+                    code, reason = event.close_code
+                except MalformedEvents:
+                    code, reason = 1011, ""
+                state.over.set()
+                state.session.close(code_for_client(code), reason)
+            elif event.type == "DISCONNECT":
+                state.over.set()
+                state.session.close(code_for_client(1006), "")
+        return found
+
+    def _push(self, state: GripSession, value: Any) -> None:
+        try:
+            state.session.send_nowait(value)
+        except (TypeError, ValueError):
+            self._lines.say("push", "what a backend of GRIP has sent cannot be said in the dialect")
+
+    def _control(self, state: GripSession, data: bytes) -> None:
+        """Acts on a control message. One that is not known changes nothing."""
+        try:
+            said = read_json(data)
+        except NotJSON as exc:
+            self._lines.say("control", "a control message of GRIP %s", exc)
+            return
+        if not isinstance(said, Mapping):
+            return
+        kind, channel = said.get("type"), said.get("channel")
+        if kind in ("subscribe", "unsubscribe") and isinstance(channel, str):
+            name = self._prefix + channel
+            change: Callable[[str], None] = state.session.groups.discard
+            if kind == "subscribe":
+                change = state.session.groups.add
+            try:
+                change(name)
+            except ValueError as exc:
+                self._lines.say("control", "a channel of GRIP cannot be a group: %s", exc)
+        elif kind == "keep-alive":
+            state.keep_client(said, self._nursery)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _state(self, session: Session) -> GripSession:
+        state = self._sessions.get(session.id)
+        if state is None:
+            state = self._sessions[session.id] = GripSession(session, self._push)
+        return state
+
+    def _left(self, state: GripSession, code: int, reason: str) -> None:
+        """A client has left. Does not wait."""
+        if self._nursery is not None and state.session.id in self._sessions:
+            self._nursery.start_soon(self._say_goodbye, state, code, reason)
+
+    async def _say_goodbye(self, state: GripSession, code: int, reason: str) -> None:
+        if self._sessions.pop(state.session.id, None) is None:
+            return
+        told = state.over.is_set()  # it is the backend that has closed it
+        state.over.set()
+        if not state.open or told:
+            return
+        event = WebSocketEvent("DISCONNECT")
+        if code not in (1006, 1015):
+            event = WebSocketEvent.close(code, reason)
+        try:
+            with trio.move_on_after(_FAREWELL):
+                async with state.lock:
+                    await self._post(state, [event])
+        except RestsockError as exc:
+            self._lines.say("close", "a backend of GRIP was not told of an end: %s", exc)
+
+    def __repr__(self) -> str:
+        return f"GRIP({self._to!r})"
+
+
+def _text(content: bytes, *, as_json: bool) -> Any:
+    if as_json:
+        try:
+            return read_json(content)
+        except NotJSON:
+            pass
+    return content.decode("utf-8", "replace")
+
+
+def _signature(key: bytes, issuer: str, now: int) -> str:
+    """A token that says who asks (RFC 7519), signed with HS256."""
+
+    def part(value: Any) -> bytes:
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode("ascii")
+        return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+    signed = (
+        part({"typ": "JWT", "alg": "HS256"})
+        + b"."
+        + part({"iss": issuer, "exp": now + _SIGNED_FOR})
+    )
+    token = signed + b"." + part(hmac.digest(key, signed, hashlib.sha256))
+    return token.decode("ascii")

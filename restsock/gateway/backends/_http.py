@@ -1,0 +1,109 @@
+"""`HTTP`: a server that speaks HTTP/1.1 answers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from restsock import tls as _tls
+from restsock._options import between
+from restsock.apps import Forward, UpstreamError, upstream_client
+from restsock.gateway._errors import CallFailed
+from restsock.protocol import RequestHead
+
+from ._http_backend import MAX_BODY, HTTPBackend
+
+if TYPE_CHECKING:
+    from restsock.connection import Response
+    from restsock.gateway._message import Message
+
+    from ._http_mapping import HTTPMapping, HTTPRequest
+
+__all__ = ["HTTP"]
+
+
+class HTTP(HTTPBackend):
+    """Has a server answer that speaks HTTP/1.1, over a few connections that are kept.
+
+        HTTP("http://127.0.0.1:5000", HTTPMapping(method="GET", path="/pets/{body[id]}"))
+
+    The status of the answer is that of the reply: a 500 is a failed reply. Redirects are not
+    followed. Where there is no answer, the client is told whether its request may have run:
+    certainly not where there was no connection. A request is sent a second time only as
+    `restsock.forward` says.
+
+    Args:
+        url: `http://` or `https://`, host, port, and the path that all requests are below; also
+            `http+unix:///run/app.sock`.
+        mapping: How messages become requests; by default they are sent as a POST.
+        tls: For `https`: `restsock.tls.client(...)`, or an SSL context. By default the certificates
+            that this system trusts are accepted.
+        host: The Host that the server sees; by default that of the URL.
+        connect_timeout: Seconds to connect, TLS included, or to wait for a free connection.
+        response_timeout: Seconds without a byte of the answer. The deadline of the message bounds
+            all of it.
+        max_connections: To the server at once. Further calls wait, for `connect_timeout`.
+        keep_alive: Seconds that a connection is kept for the next call.
+        max_body: Bytes of the largest body of an answer; a larger one is a 502.
+
+    Raises:
+        ValueError: An argument is not valid. No message repeats a password.
+        TypeError: Likewise.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        mapping: HTTPMapping | None = None,
+        *,
+        tls: ssl.SSLContext | _tls.ClientTLS | None = None,
+        host: str = "upstream",
+        connect_timeout: float = 10.0,
+        response_timeout: float = 60.0,
+        max_connections: int = 128,
+        keep_alive: float = 1.5,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        super().__init__(mapping)
+        self._forward = Forward(
+            url,
+            host=host,
+            forwarded=None,  # the mapping says who asks
+            ssl_context=tls.context() if isinstance(tls, _tls.ClientTLS) else tls,
+            connect_timeout=connect_timeout,
+            response_timeout=response_timeout,
+            idle_timeout=response_timeout,
+            max_connections=max_connections,
+            keep_alive=keep_alive,
+        )
+        if host == "keep":
+            raise ValueError('a message has no Host to keep: host is "upstream", or a name')
+        self.max_body = max_body
+        between(self, "max_body", 1, 2**31)
+        self._client = upstream_client(self._forward, max_body=max_body)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keeps connections to the server meanwhile."""
+        async with self._client.running():
+            yield
+
+    async def _send(self, message: Message, request: HTTPRequest) -> Response:
+        origin, host = self._forward.origin, self._forward.host
+        fields = [(b"Host", (origin.authority if host == "upstream" else host).encode("ascii"))]
+        fields += [
+            (name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers
+        ]
+        target = (origin.prefix + request.target) or "/"
+        if target.startswith("?"):
+            target = "/" + target
+        head = RequestHead(request.method.encode("ascii"), target.encode("ascii"), fields)
+        try:
+            return await self._client.request(head, request.body, deadline=message.deadline)
+        except UpstreamError as exc:
+            raise CallFailed(exc.status, str(exc), may_have_run=exc.may_have_run) from exc
+
+    def __repr__(self) -> str:
+        return f"HTTP({str(self._forward.origin)!r})"

@@ -1,0 +1,144 @@
+"""`HTTPBackend`: what the backends that speak HTTP have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import closing
+from typing import TYPE_CHECKING, ClassVar
+
+import trio
+
+from restsock._exceptions import ConnectionClosed, RequestTimeout, StreamRefused
+from restsock.connection import AsyncExchange, Requester, Response, head_for, pause_before
+from restsock.gateway._backend import Backend
+from restsock.gateway._errors import CallFailed
+from restsock.gateway._message import Message, Reply
+from restsock.protocol import ResetCode
+
+from ._http_mapping import HTTPMapping, HTTPRequest
+
+if TYPE_CHECKING:
+    from restsock.protocol import RequestHead
+
+__all__ = ["MAX_BODY", "HTTPBackend", "ask"]
+
+MAX_BODY = 1024 * 1024
+
+
+class HTTPBackend(Backend):
+    """A backend that speaks HTTP: of it `Operations` makes calls, and `Balance` a group.
+
+    Args:
+        mapping: How messages become requests; by default as `HTTPMapping` says.
+
+    Raises:
+        TypeError: This is no mapping.
+
+    Attributes:
+        speaks_http: True.
+    """
+
+    speaks_http: ClassVar[bool] = True
+
+    def __init__(self, mapping: HTTPMapping | None) -> None:
+        self._mapping = HTTPMapping() if mapping is None else mapping
+        if not isinstance(self._mapping, HTTPMapping):
+            raise TypeError(f"mapping is an HTTPMapping, not {type(mapping).__name__}")
+
+    async def call(self, message: Message) -> Reply:
+        """See `Backend.call`.
+
+        Raises:
+            CallFailed: There is no answer, or the message is no request.
+            RestsockError: Likewise.
+        """
+        response = await self.exchange(message, self._mapping.request_of(message))
+        return self._mapping.reply_to(message, response)
+
+    async def exchange(self, message: Message, request: HTTPRequest) -> Response:
+        """Sends a request on behalf of a message, and reads the whole answer.
+
+        It is made of a message, or by others: then the mapping adds who asks, and no more. If
+        cancelled, it is cut off, and what it goes to may have acted on it.
+
+        Args:
+            message: On whose behalf; its deadline bounds it.
+            request: What to send.
+
+        Raises:
+            CallFailed: There is no answer.
+            RestsockError: Likewise.
+        """
+        if message.deadline <= trio.current_time():
+            raise CallFailed(504, "no answer in time")
+        return await self._send(message, self._mapping.completed(message, request))
+
+    @abstractmethod
+    async def _send(self, message: Message, request: HTTPRequest) -> Response: ...
+
+
+async def ask(
+    requester: Requester,
+    request: HTTPRequest,
+    *,
+    wait: float,
+    deadline: float,
+    max_body: int,
+) -> Response:
+    """Sends a request over a `Requester`, and again as long as it provably has not run.
+
+    Args:
+        requester: What sends it.
+        request: The request.
+        wait: Seconds in which it has to begin to run, with all attempts.
+        deadline: When it is given up, on trio's clock.
+        max_body: Bytes of the largest body of an answer.
+
+    Raises:
+        RestsockError: There is no answer.
+    """
+    head = head_for(
+        requester, request.method, request.target or "/", request.headers, request.body,
+        request.scheme,
+    )  # fmt: skip
+    start_by = min(trio.current_time() + wait, deadline)
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await _attempt(requester, head, request.body, start_by, deadline, max_body)
+        except (StreamRefused, ConnectionClosed) as exc:
+            pause = pause_before(attempt)
+            if exc.may_have_run is not False or trio.current_time() + pause >= start_by:
+                raise
+        except RequestTimeout as exc:
+            if exc.may_have_run is not False:
+                raise
+            words = "what this goes to is not connected, or takes no more"
+            raise CallFailed(503, words, retry_after=1) from exc
+        await trio.sleep(pause)
+
+
+async def _attempt(
+    requester: Requester,
+    head: RequestHead,
+    body: bytes,
+    start_by: float,
+    deadline: float,
+    max_body: int,
+) -> Response:
+    exchange = AsyncExchange.open(requester, head, body=body, end=True)
+    with closing(exchange):
+        await exchange.wait_started(max(0.0, start_by - trio.current_time()))
+        with trio.CancelScope(deadline=deadline):
+            answer = await exchange.receive_head()
+            content = bytearray()
+            while data := await exchange.receive_data():
+                content += data
+                if len(content) > max_body:
+                    exchange.close(ResetCode.TOO_LARGE, "the answer is too large")
+                    raise CallFailed(
+                        502, f"an answer of more than {max_body} bytes", may_have_run=True
+                    )
+            return Response(answer.status, answer.headers, bytes(content), exchange.trailers)
+        raise CallFailed(504, "no answer in time", may_have_run=exchange.started)
