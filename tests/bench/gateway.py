@@ -69,7 +69,7 @@ def measure(
         lines = {name: _Line(stack, folder, PASSES[name], backend) for name in _there(PASSES, only)}
         found["passes"] = []
         for line in lines.values():
-            line.order(open=min(sessions, max(count for count, _ in PASS_CELLS)))
+            line.open(min(sessions, max(count for count, _ in PASS_CELLS)))
         for turn in range(rounds):
             for name, cell in _turn(lines, PASS_CELLS, sessions, turn):
                 figures = lines[name].spell("echo", seconds, *cell)
@@ -104,13 +104,27 @@ class _Line:
     def __init__(
         self, stack: contextlib.ExitStack, folder: Path, start: Start, backend: Behind
     ) -> None:
-        self._gateway: Started = stack.enter_context(start(folder, backend))
-        self._backend = backend
+        self._folder, self._begin, self._backend = folder, start, backend
+        self._stack = stack.enter_context(contextlib.ExitStack())
+        self._sessions = 0
+        self._gateway: Started
+        self._load: subprocess.Popen[str]
+        self._start()
+
+    def _start(self) -> None:
+        folder = self._folder
+        self._gateway = self._stack.enter_context(self._begin(folder, self._backend))
         words = [self._gateway.url, *([self._gateway.publish] if self._gateway.publish else [])]
         command = python("gateway_load", *words)
         log = folder / f"gateway-load-{self._gateway.pids[0]}.log"
-        self._load: subprocess.Popen[str] = stack.enter_context(running(command, log=log))
+        self._load = self._stack.enter_context(running(command, log=log))
         hear(self._load)
+
+    def open(self, sessions: int) -> float:
+        """So many in all; how many seconds that took."""
+        self._sessions = sessions
+        seconds: float = self.order(open=sessions)["seconds"]
+        return seconds
 
     def order(self, **words: Any) -> dict[str, Any]:
         return order(self._load, **words)
@@ -118,10 +132,10 @@ class _Line:
     def weigh(self, sessions: int) -> dict[str, Any]:
         """Opens all sessions: what one of them takes while it is quiet."""
         before = min(_BEFORE, sessions // 2)
-        self.order(open=before)
+        self.open(before)
         self.order(calls=0.2, sessions=before, in_flight=1)  # warm
         empty = self._rss()
-        seconds = self.order(open=sessions)["seconds"]
+        seconds = self.open(sessions)
         full = self._rss()
         kib = None if None in (empty, full) else (full - empty) / 1024 / (sessions - before)  # type: ignore[operator]  # both are there
         return {"kib": kib, "opened_per_second": (sessions - before) / seconds}
@@ -135,6 +149,11 @@ class _Line:
         names = ("gateway_cpu", "backend_cpu")
         for name, begin, end in zip(names, before, after, strict=True):
             found[name] = None if begin is None or end is None else end - begin
+        if found["stuck"]:
+            # What it has still to do is not for the next spell to wait for.
+            self._stack.close()
+            self._start()
+            self.open(self._sessions)
         return found
 
     def _rss(self) -> int | None:

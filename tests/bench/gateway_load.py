@@ -10,6 +10,7 @@ Orders, one a line, each answered by a line:
     {"echo": seconds, "sessions": n, "in_flight": n}   the same, where what comes back has no id
     {"fan": count}                                     pushes to all sessions, one after the other
 
+A spell whose calls are not all answered soon after its end is `stuck`, and then so are its sessions.
 Messages are made once and have a key of zeros, and of an answer only the id is looked at.
 """
 
@@ -29,6 +30,7 @@ from tests.bench.spells import percentiles
 SIZE = 100
 _PATIENCE = 30.0
 _AT_ONCE = 64  # handshakes
+_RAMP = 2.5  # seconds at most until as many calls are answered as run at a time
 _LAST = 0.5  # seconds for what is under way at the end of a spell
 
 Order = dict[str, Any]
@@ -173,10 +175,16 @@ class Load:
         """Calls; those that are not answered at the end count with the time that they had."""
         clients = self.clients[:sessions]
         self.latencies, self.errors, self.strange = [], 0, 0
-        cpu, begin = time.process_time(), time.perf_counter()
-        self.until = begin + seconds
+        begin = time.perf_counter()
+        self.until = begin + _RAMP + seconds
         for client in clients:
             client.ask(in_flight, time.perf_counter())
+        # The first ones come all at once, and are no measure of what follows.
+        while len(self.latencies) < sessions * in_flight and time.perf_counter() < begin + _RAMP:
+            await asyncio.sleep(0.01)
+        self.latencies, self.errors = [], 0
+        cpu, begin = time.process_time(), time.perf_counter()
+        self.until = begin + seconds
         await asyncio.sleep(seconds)
         end = time.perf_counter()
         found = list(self.latencies)
@@ -194,21 +202,9 @@ class Load:
         patience = time.perf_counter() + max(_LAST, 2 * seconds)
         while any(one.sent or one.queue for one in clients):
             if time.perf_counter() > patience:
-                await self._renew(clients)
-                break
+                return {**figures, "stuck": True, "strange": self.strange, "lost": self.lost}
             await asyncio.sleep(0.01)
-        return {**figures, "strange": self.strange, "lost": self.lost}
-
-    async def _renew(self, clients: list[Client]) -> None:
-        """Those that still wait for answers leave, and others come in their place."""
-        count = len(self.clients)
-        late = [one for one in clients if one.sent or one.queue]
-        for one in late:
-            one.transport.abort()
-            self.clients.remove(one)
-        await asyncio.sleep(_LAST)
-        self.lost -= len(late)
-        await self._open(count)
+        return {**figures, "stuck": False, "strange": self.strange, "lost": self.lost}
 
     async def _fan(self, count: int) -> Order:
         """From when one is asked for until each session has it, one after the other."""
