@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenWebSocket"]
 
-
 # Frames that are read before other tasks have their turn: a client can send many tiny ones at once.
 _FRAMES = 256
 
@@ -136,7 +135,7 @@ class OpenWebSocket(Fields):
         self._no_more: WebSocketClosed | None = None  # for those who receive, while it is open
         self._over = False  # nothing more comes
         self._end_sent = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # there is one while somebody waits
 
     @property
     def close_code(self) -> int | None:
@@ -285,12 +284,12 @@ class OpenWebSocket(Fields):
             WebSocketClosed: it is closed, and all that came before was received. After a close by
                 this side, what was not received by then is dropped.
         """
-        await anyio.lowlevel.checkpoint()
+        if self._messages or self.closed_error is not None:
+            await anyio.lowlevel.checkpoint()  # else it waits
         while not self._messages:
-            error = self.closed_error
-            if error is not None:
+            if (error := self.closed_error) is not None:
                 raise error.with_traceback(None)
-            await self._changed.wait()
+            await self._wait_changed()
         message = self._messages.popleft()
         self._unread -= len(message) + OVERHEAD
         self._tell()
@@ -369,7 +368,7 @@ class OpenWebSocket(Fields):
         try:
             with anyio.move_on_after(self._close_timeout):
                 while not self._over:
-                    await self._changed.wait()
+                    await self._wait_changed()
         finally:
             self._abandon()
 
@@ -435,7 +434,7 @@ class OpenWebSocket(Fields):
 
     async def _wait_until_read(self) -> None:
         while self._unread > self._buffer:
-            await self._changed.wait()
+            await self._wait_changed()
 
     def _take(self, data: bytes) -> bool:
         """Reads some frames; tells whether there are more."""
@@ -484,14 +483,18 @@ class OpenWebSocket(Fields):
         raw = self._raw
         if end:
             self._queue.drop()  # nothing may follow a close frame
-        if force or end or not raw.write_paused:
-            data = self._websocket.data_to_send()
-            if data:
-                raw.send_nowait(data)
+        ready = force or end or not raw.write_paused
+        if ready and (data := self._websocket.data_to_send()):
+            raw.send_nowait(data)
         if end and not self._end_sent:
             self._end_sent = True
             raw.send_end()
 
+    async def _wait_changed(self) -> None:
+        changed = self._changed = self._changed or anyio.Event()
+        await changed.wait()
+
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

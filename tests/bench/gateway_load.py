@@ -10,7 +10,7 @@ Orders, one a line, each answered by a line:
     {"echo": seconds, "sessions": n, "in_flight": n}   the same, where what comes back has no id
     {"fan": count}                                     pushes to all sessions, one after the other
 
-A spell whose calls are not all answered soon after its end is `stuck`, and then so are its sessions.
+A spell is `stuck` if its calls are not answered soon after its end; so are its sessions, then.
 Messages are made once and have a key of zeros, and of an answer only the id is looked at.
 """
 
@@ -180,8 +180,7 @@ class Load:
         for client in clients:
             client.ask(in_flight, time.perf_counter())
         # The first ones come all at once, and are no measure of what follows.
-        while len(self.latencies) < sessions * in_flight and time.perf_counter() < begin + _RAMP:
-            await asyncio.sleep(0.01)
+        await self._ramp(sessions * in_flight)
         self.latencies, self.errors = [], 0
         cpu, begin = time.process_time(), time.perf_counter()
         self.until = begin + seconds
@@ -205,6 +204,13 @@ class Load:
                 return {**figures, "stuck": True, "strange": self.strange, "lost": self.lost}
             await asyncio.sleep(0.01)
         return {**figures, "stuck": False, "strange": self.strange, "lost": self.lost}
+
+    async def _ramp(self, count: int) -> None:
+        end = time.perf_counter() + _RAMP
+        while len(self.latencies) < count:
+            if time.perf_counter() > end:
+                return
+            await asyncio.sleep(0.01)
 
     async def _fan(self, count: int) -> Order:
         """From when one is asked for until each session has it, one after the other."""
