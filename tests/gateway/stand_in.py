@@ -45,10 +45,19 @@ class Client(Session):
         self.metadata = {"site": "ulm"}
         self.stash = {}
         self.sent: list[Any] = []
+        self.names: set[str] = set()
         self.closings: list[tuple[int, str]] = []
         self.close_code: int | None = None
         self.close_reason = ""
         self.nursery = nursery
+
+    @property
+    def groups(self) -> Any:
+        return self.names
+
+    @groups.setter
+    def groups(self, names: Any) -> None:
+        self.names = set(names)
 
     async def send(self, body: Any) -> Delivery:
         self.sent.append(body)

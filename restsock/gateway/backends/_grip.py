@@ -192,6 +192,7 @@ class GRIP(Backend):
         if not events or events[0].type != "OPEN":
             raise CallFailed(403, "this is not open to you")
         state.open = True
+        self._keep_alive(state)
         return events[1:]
 
     async def _post(
@@ -242,7 +243,8 @@ class GRIP(Backend):
                 self._keep_alive(state)
 
     def _keep_alive(self, state: GripSession) -> None:
-        if state.interval is not None and not state.kept and self._nursery is not None:
+        wanted = state.open and state.interval is not None
+        if wanted and not state.kept and self._nursery is not None:
             state.kept = True
             self._nursery.start_soon(self._send_keep_alive, state)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from restsock._strict_json import read_json
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Reply
+
+from ._payload import json_text
 
 if TYPE_CHECKING:
     from restsock.gateway._message import Message
@@ -76,10 +77,7 @@ class JSONIds:
         if self.key is not None:
             call[self.key] = message.key
         call[self.id] = id
-        try:
-            return json.dumps(call, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError):
-            raise CallFailed(422, "the body is not one of JSON") from None
+        return json_text(call)
 
     def decode(self, data: str | bytes) -> tuple[str | None, Any]:
         """The id of an answer, `None` of what is none, and what has come.

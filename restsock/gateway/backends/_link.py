@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Reply
 from restsock.protocol import CLOSE_CODES, CloseCode
 
+from ._payload import json_text
 from ._waiting import Waiting
 
 if TYPE_CHECKING:
@@ -101,10 +101,7 @@ class Link:
         """
         body = message.body
         if not isinstance(body, (str, bytes)):
-            try:
-                body = json.dumps(body, allow_nan=False, separators=(",", ":"))
-            except (TypeError, ValueError, RecursionError):
-                raise CallFailed(422, "the body is not one of JSON") from None
+            body = json_text(body)
         await self._send(body, deadline)
         return Reply(None, 202, silent=True)
 

@@ -18,7 +18,7 @@ from ._template import Source, text_of
 if TYPE_CHECKING:
     from restsock.gateway._message import Message
 
-__all__ = ["FIELDS", "Telling", "decode", "encode", "is_json"]
+__all__ = ["FIELDS", "Telling", "decode", "encode", "is_json", "json_text"]
 
 FIELDS = ("idempotency-key", "traceparent", "tracestate", "x-request-id")
 """Fields of a message that are sent on by default."""
@@ -40,11 +40,19 @@ def encode(body: Any) -> tuple[bytes, str]:
             return body.encode(), "text/plain; charset=utf-8"
         except UnicodeEncodeError:
             raise CallFailed(422, "the body is not text of Unicode") from None
+    return json_text(body).encode("ascii"), "application/json"
+
+
+def json_text(body: Any) -> str:
+    """A body as JSON, in ASCII.
+
+    Raises:
+        CallFailed: It is no value of JSON: 422.
+    """
     try:
-        text = json.dumps(body, allow_nan=False, separators=(",", ":"))
+        return json.dumps(body, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         raise CallFailed(422, "the body is not one of JSON") from None
-    return text.encode("ascii"), "application/json"
 
 
 def is_json(essence: str) -> bool:

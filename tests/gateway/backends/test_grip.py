@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import restsock
+from restsock.auth import Refused
 from restsock.connection import Request, Response
 from restsock.gateway import (
     GRIP,
@@ -26,7 +27,7 @@ from restsock.gateway import (
     RawDialect,
 )
 from restsock.websockets import connect
-from tests.gateway.stand_in import client, message, running
+from tests.gateway.stand_in import Client, client, message, running
 from tests.messaging.dialects.peers import until
 
 TYPE = "application/websocket-events"
@@ -150,6 +151,23 @@ async def test_the_backend_may_refuse_a_client() -> None:
                 async with connect(url):
                     raise AssertionError
             assert caught.value.status == told
+
+
+async def test_a_client_that_was_refused_is_forgotten() -> None:
+    backend = Backend()
+    grip = GRIP(App(backend))
+    async with running(grip):
+        session = Client()
+        headers = {"Content-Type": TYPE, "Keep-Alive-Interval": "30"}
+        backend.answer = Response(200, headers, b"")
+        with pytest.raises(Refused):
+            await grip.connect(session)
+        assert grip._nursery is not None
+        assert (len(grip._nursery.child_tasks), len(grip._sessions)) == (0, 0)
+        await grip.connect(session)
+        await grip.disconnect(session, 1006, "")
+        await grip.disconnect(session, 1006, "")
+    assert backend.types() == ["OPEN", "OPEN", "DISCONNECT"]
 
 
 async def test_the_backend_may_close_a_client() -> None:
