@@ -68,7 +68,7 @@ class _FromFiles(ABC):
     def swap(self, other: _FromFiles) -> None:
         """Takes the files of another one, which is not to be used itself, for connections to come.
 
-        Those that are open keep what they have.
+        Those that are open keep what they have. Raises nothing.
         """
         vars(self).update(vars(other))
 

@@ -38,11 +38,13 @@ from ._credentials import Basic, Bearer, Credentials
 from ._forward_auth import ForwardAuth
 from ._jwt import JWT
 from ._networks import Addresses
+from ._scopes import SCOPES, scopes_of
 from ._tokens import BasicUsers, BearerTokens
 from ._upgrade import Answered, Authenticator, Refused, Upgrade
 
 __all__ = [
     "JWT",
+    "SCOPES",
     "Addresses",
     "Answered",
     "Authenticator",
@@ -62,5 +64,6 @@ __all__ = [
     "all_of",
     "any_of",
     "parse_authorization",
+    "scopes_of",
     "stores_of",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._output import Output
     from ._panel import View
 
-__all__ = ["command", "read_config"]
+__all__ = ["command", "read_config", "run_hub"]
 
 
 @click.command("hub", short_help="Run a hub: peers, ingress and admin API.")
@@ -70,15 +70,25 @@ def command(
         "ingress.public": public or None,
         "hub.dev": dev or None,
     }
-    config = read_config(path, overrides)
+    return run_hub(read_config(path, overrides), output)
+
+
+def run_hub(config: Config, output: Output) -> int:
+    """Runs a hub until it ends, and gives the exit code.
+
+    Raises:
+        Failure: It cannot be run.
+    """
     output.start_logging(config.log.format, logging.WARNING if output.panel else logging.NOTSET)
     import trio
 
     return trio.run(_run, config, output)
 
 
-def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Reads the file of a hub, and checks all that it says and names.
+def read_config(
+    path: Path | None, overrides: dict[str, Any] | None = None, *, alone: bool = False
+) -> Config:
+    """Reads the file of a hub, or of a gateway alone, and checks all that it says and names.
 
     Raises:
         Failure: It cannot be used.
@@ -87,20 +97,21 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
     from restsock.hub import ConfigError, check, load
 
     try:
-        config = load(path, overrides)
+        config = load(path, overrides, alone=alone)
         check_variables(config.variables.values())
         check(config)
     except ConfigError as exc:
-        raise _wrong(exc, path) from None
+        raise _wrong(exc, path, alone=alone) from None
     except OSError as exc:
         name = exc.filename or path
         raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
     return config
 
 
-def _wrong(error: ValueError, path: Path | None) -> Failure:
+def _wrong(error: ValueError, path: Path | None, *, alone: bool) -> Failure:
     where = f"{path}: " if path is not None else ""
-    hint = "" if path is None else f"correct it, then: restsock check-config {path}"
+    check = "gateway check" if alone else "check-config"
+    hint = "" if path is None else f"correct it, then: restsock {check} {path}"
     return Failure(f"{where}{error}", hint)
 
 
@@ -118,20 +129,41 @@ async def _run(config: Config, output: Output) -> int:
     signals = Signals(hub, hangup=False)
     try:
         async with signals.drained(), hub:
+            parts = _parts(hub)
             output.event(
                 "listening",
-                f"peers at {hub.peers_url}, admin API at {hub.admin_url}",
+                ", ".join(f"{name} at {' and '.join(urls)}" for name, urls in parts.items()),
                 peers=hub.peers_url,
                 ingress=hub.ingress_url,
                 admin=hub.admin_url,
+                channels=_channels(hub),
             )
             if not output.as_json:
-                output.data(hub.ingress_url)
+                for url in _channels(hub) if config.alone else [hub.ingress_url]:
+                    output.data(url)
             async with reporting(output, Traffic(), lambda: _look(hub)):
                 await hub.reload_on_signal()
     except ConfigError as exc:
-        raise _wrong(exc, config.path) from None
+        raise _wrong(exc, config.path, alone=config.alone) from None
     return 0 if signals.exit_code is None else signals.exit_code
+
+
+def _channels(hub: Hub) -> list[str]:
+    """The URLs of the channels."""
+    base = f"ws{hub.ingress_url.removeprefix('http').rstrip('/')}"
+    return [f"{base}{path}" for path in hub.gateway]
+
+
+def _parts(hub: Hub) -> dict[str, list[str]]:
+    """What is where, of what there is."""
+    found = {}
+    if hub.config.peers.enabled:
+        found["peers"] = [hub.peers_url]
+    if channels := _channels(hub):
+        found["channels"] = channels
+    if hub.config.admin.enabled:
+        found["admin API"] = [hub.admin_url]
+    return found
 
 
 def _look(hub: Hub) -> View:
@@ -151,9 +183,14 @@ def _look(hub: Hub) -> View:
         traffic.last.append(Served(passed.method, place, passed.status, passed.seconds))
         traffic.latencies.append(passed.seconds)
     status = "listening" if health.ok else f"not well: {'; '.join(health.reasons)}"
-    rows = (
-        ("Peers", f"{len(hub.server.connections)} at {hub.peers_url}"),
-        ("Ingress", hub.ingress_url),
-        ("Admin API", hub.admin_url),
-    )
-    return View(health.ok, status, rows, traffic)
+    rows = []
+    if hub.config.peers.enabled:
+        rows.append(("Peers", f"{len(hub.server.connections)} at {hub.peers_url}"))
+    if hub.config.ingress.enabled:
+        rows.append(("Ingress", hub.ingress_url))
+    if hub.gateway:
+        where = ", ".join(_channels(hub))
+        rows.append(("Channels", f"{len(hub.gateway.sessions)} clients at {where}"))
+    if hub.config.admin.enabled:
+        rows.append(("Admin API", hub.admin_url))
+    return View(health.ok, status, tuple(rows), traffic)

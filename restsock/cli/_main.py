@@ -22,6 +22,7 @@ __all__ = ["VERBS", "command", "run"]
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Hub": {
         "hub": ("_hub:command", "Run a hub: peers, ingress and admin API."),
+        "gateway": ("_gateway:command", "Run a gateway: messages of WebSockets become calls."),
         "check-config": ("_rules:check_config", "Check the file of a hub."),
     },
     "Peers": {

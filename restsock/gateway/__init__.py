@@ -29,9 +29,10 @@ send without being asked there is `Session.send`.
 - `middleware`: limits, time-outs, retries, circuit breakers, caches, checks, metrics and traces.
 - `_channel`: what there is at a path. `_endpoint`: the same on a listener; `_conversation` and
   `_answers`: what goes on with one client.
+- `_contract`: what may be said on a channel, as a document of AsyncAPI.
 - `_session`: a client while it is connected; `_session_groups`: the groups that it is in.
 - `_sessions`, `_groups`: all of them, by id and by name.
-- `_gateway`: all of it. `_statistics`: what it counts.
+- `_gateway`: all of it. `_running`: what of it runs. `_statistics`: what it counts.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ from typing import TYPE_CHECKING, Any
 from . import backends as _backends
 from ._backend import Backend, Call, FunctionBackend, Peers, as_backend
 from ._channel import Channel
+from ._contract import asyncapi
 from ._endpoint import ChannelEndpoint
 from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
-from ._gateway import Gateway
+from ._gateway import ChannelChange, Gateway
 from ._groups import Groups
 from ._message import Message, Reply
 from ._middleware import Middleware, chain
@@ -108,6 +110,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "Channel",
+    "ChannelChange",
     "ChannelEndpoint",
     "ChannelStatistics",
     "CircuitOpen",
@@ -151,6 +154,7 @@ __all__ = [
     "Validate",
     "WebSocket",
     "as_backend",
+    "asyncapi",
     "chain",
     "problem",
     "reply_to_failure",

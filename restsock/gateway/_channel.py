@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from restsock._options import Heartbeat, between, positive
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from restsock.websockets import ServerWebSocket
 
 __all__ = ["Channel"]
+
+# What sessions that are open go by from their next message on, or at their end.
+_MAY_CHANGE = {
+    *("router", "middleware", "on_connect", "on_disconnect"),
+    *("in_flight", "max_sessions", "max_age", "grace", "contract"),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +67,8 @@ class Channel:
         heartbeat: When to ask a client for a sign of life. One that gives none for
             `interval + timeout` seconds is closed with 1011.
         compression: Whether to compress (permessage-deflate) for clients that offer it.
+        contract: Whether everyone gets its contract, a document of AsyncAPI, by a GET of its path
+            with `/asyncapi.json` behind it.
         grace: Seconds that calls may go on when the listener closes; `None` is the listener's, and
             ten seconds for `max_age`.
 
@@ -92,6 +100,7 @@ class Channel:
     heartbeat: Heartbeat = Heartbeat()  # noqa: RUF009  # it is frozen
     compression: bool | Deflate = False
     grace: float | None = None
+    contract: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str):
@@ -131,6 +140,14 @@ class Channel:
             "path": self.path,
             "trusted_proxies": self.trusted_proxies,
         }
+
+    def keeps_sessions_of(self, other: Channel) -> bool:
+        """Whether the sessions of another channel can go on in this one; see `Gateway.swap`."""
+        return all(
+            getattr(self, each.name) == getattr(other, each.name)
+            for each in fields(self)
+            if each.name not in _MAY_CHANGE
+        )
 
     def __repr__(self) -> str:
         return f"<Channel {self.path!r}>"

@@ -25,6 +25,8 @@ from ._message import Message, Reply
 from .dialects import BadMessage, Batch, Dialect, ParsedCall
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from restsock.websockets import ServerWebSocket
 
     from ._backend import Call
@@ -56,7 +58,7 @@ class ConversationHost(Protocol):
         """Calls at a time."""
 
     @property
-    def answer(self) -> Call:
+    def pipeline(self) -> AbstractContextManager[Call]:
         """Answers a message, with all middleware before it. May be another one for each message."""
 
     def accepts(self, websocket: ServerWebSocket, session: Session) -> bool:
@@ -300,12 +302,13 @@ class Conversation:
             path=call.path,
         )
         try:
-            reply = await self._host.answer(message)
-            if not isinstance(reply, Reply):
-                raise TypeError(f"a backend gives a Reply, not {type(reply).__name__}")
-            if reply.parts is not None:
-                await send_parts(self._encoder, call, reply, self._websocket.send)
-                reply = reply.replace(parts=None)
+            with self._host.pipeline as answer:
+                reply = await answer(message)
+                if not isinstance(reply, Reply):
+                    raise TypeError(f"a backend gives a Reply, not {type(reply).__name__}")
+                if reply.parts is not None:
+                    await send_parts(self._encoder, call, reply, self._websocket.send)
+                    reply = reply.replace(parts=None)
             return reply
         except Exception as exc:  # noqa: BLE001  # of a backend: the client is told, others go on
             if self._websocket.close_code is not None and isinstance(exc, WebSocketClosed):

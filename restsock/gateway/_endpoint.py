@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -14,13 +15,20 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from restsock.auth import Refused
-from restsock.connection import call_user_function, check_asyncio, heartbeat_timer
-from restsock.protocol import CloseCode
+from restsock.connection import (
+    answer,
+    call_user_function,
+    check_asyncio,
+    heartbeat_timer,
+    ignore,
+)
+from restsock.protocol import CloseCode, ResponseHead
 from restsock.websockets import Endpoint
 
+from ._contract import CONTRACT_PATH, asyncapi
 from ._conversation import Conversation
 from ._groups import Groups
-from ._middleware import chain
+from ._running import Pipeline
 from ._session import Session
 from ._sessions import Sessions
 from ._statistics import ChannelCounters
@@ -68,14 +76,14 @@ class ChannelHost(Protocol):
     def bind(self, server: PeersLike) -> None:
         """Learns whose peers backends call."""
 
-    def on_asyncio(self, loop: asyncio.AbstractEventLoop) -> None:
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Learns on which loop functions of asyncio run."""
 
     @property
     def asyncio_loop(self) -> asyncio.AbstractEventLoop | None:
         """That loop."""
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    def running_parts(self) -> AbstractAsyncContextManager[None]:
         """Runs backends and middleware, as long as any channel runs."""
 
 
@@ -85,13 +93,17 @@ class ChannelEndpoint(Endpoint):
     Args:
         gateway: Whose channel it is.
         channel: The channel.
+        counters: What has happened on it before.
 
     Attributes:
         channel: The channel.
         counters: What happens on it.
+        pipeline: How it answers; another one once the channel is another one.
     """
 
-    def __init__(self, gateway: ChannelHost, channel: Channel) -> None:
+    def __init__(
+        self, gateway: ChannelHost, channel: Channel, counters: ChannelCounters | None = None
+    ) -> None:
         super().__init__(
             self._not_called,
             **channel.endpoint_options(),
@@ -101,9 +113,9 @@ class ChannelEndpoint(Endpoint):
             max_queue_bytes=channel.max_queue,
         )
         self.channel = channel
-        self.counters = ChannelCounters()
+        self.counters = counters or ChannelCounters()
         self.in_flight = channel.in_flight
-        self.answer = chain(channel.middleware, channel.router.call)
+        self.pipeline = Pipeline(channel)
         self._gateway = gateway
         self._conversations: set[Conversation] = set()
 
@@ -115,6 +127,20 @@ class ChannelEndpoint(Endpoint):
         """Whether there is no room for one more session."""
         return self.counters.sessions_active >= self.channel.max_sessions
 
+    def use(self, channel: Channel) -> Pipeline | None:
+        """Has another channel answer from the next message on, whose clients may stay.
+
+        Returns:
+            What has answered so far, if that is another one now.
+        """
+        before, old = self.channel, self.pipeline
+        self.channel, self.in_flight = channel, channel.in_flight
+        self._max_connections, self._grace = channel.max_sessions, channel.grace
+        if channel.router is before.router and channel.middleware == before.middleware:
+            return None
+        self.pipeline = Pipeline(channel)
+        return old
+
     # --- as a handler -----------------------------------------------------------------------
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
@@ -124,14 +150,40 @@ class ChannelEndpoint(Endpoint):
     def on_asyncio(self, face: Callable[[Connection], Any]) -> Endpoint:
         """See `Endpoint`: its conversations are for trio, and its functions are not."""
         loop = check_asyncio("this", "the API for trio")
-        self.admission.control.asyncio_loop = loop
-        self._gateway.on_asyncio(loop)
+        self._gateway.use_loop(loop)
+        self.use_loop(loop)
         return self
+
+    def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Has its authenticator run on this loop, if that is async."""
+        self.admission.control.asyncio_loop = loop
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `Endpoint`; also answers with the contract of the channel, if it shows that."""
+        path = exchange.request.target.partition(b"?")[0]
+        if self.channel.contract and path == f"{self.channel.path}{CONTRACT_PATH}".encode():
+            self._tell_contract(exchange)
+        else:
+            super().handle(exchange)
+
+    def _tell_contract(self, exchange: Exchange) -> None:
+        exchange.observer = ignore
+        if exchange.request.method not in (b"GET", b"HEAD"):
+            answer(exchange, 405, "GET only.\n", ((b"Allow", b"GET, HEAD"),))
+            return
+        text = json.dumps(asyncapi(self.channel))
+        body = b"" if exchange.request.method == b"HEAD" else text.encode()
+        fields = [
+            (b"Content-Type", b"application/json"),
+            (b"Content-Length", b"%d" % len(text.encode())),
+            (b"Cache-Control", b"no-cache"),
+        ]
+        exchange.respond(ResponseHead(200, fields), body)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Endpoint`."""
-        async with self._gateway.running(), super().running():
+        async with self._gateway.running_parts(), super().running():
             yield
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:

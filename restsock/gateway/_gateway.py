@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import trio
 
 from restsock._exceptions import ConnectionClosed, PeerNotFound
-from restsock.connection import Health, HealthReport
+from restsock.connection import Health, HealthReport, answer, ignore
+from restsock.protocol import CloseCode
 from restsock.threads import LoopPortal
 
-from ._backend import Backend, Part
 from ._channel import Channel
+from ._contract import CONTRACT_PATH
 from ._endpoint import ChannelEndpoint
 from ._groups import Groups
+from ._running import Pipeline, Running, RunningParts
 from ._sessions import Sessions
 from ._statistics import GatewayStatistics
 
 if TYPE_CHECKING:
     import asyncio
 
+    from restsock.connection import Connection, Exchange
     from restsock.server import PeersLike
 
     from ._session import Delivery, Session
 
-__all__ = ["Gateway"]
+__all__ = ["ChannelChange", "Gateway"]
 
 T = TypeVar("T")
+
+ChannelChange: TypeAlias = Literal["kept", "moved", "replaced", "removed", "added"]
+"""What `Gateway.swap` has made of a channel."""
 
 
 class Gateway(Mapping[str, ChannelEndpoint]):
@@ -41,7 +47,8 @@ class Gateway(Mapping[str, ChannelEndpoint]):
 
     It is a mapping of paths to what serves them, for `endpoints=` of `restsock.listen`,
     `restsock.sync.listen` and `restsock.aio.listen`; `{**gateway, "/x": app}` has others beside.
-    It serves one listener at a time, and may serve another one after it.
+    It serves one listener at a time, and may serve another one after it. `swap` has other channels
+    in the place of these while it is served.
 
     Backends and middleware are started once each, before the first channel, in the order in which
     they stand in the channels, and end after all sessions, the last one first.
@@ -50,38 +57,45 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     as well. Calls that are under way are answered, within the grace. Then sessions are closed with
     1012, spread over up to 5 seconds where there are many, so that not all come back at once.
 
+    It may also be served to a peer (`connect(app=gateway)`), or stand in front of other handlers
+    (`handler_at`).
+
     Attributes:
-        channels: The channels, by path.
         sessions: Who is connected: to look up, to send to, to close.
         groups: Sets of sessions by name, to send to.
 
     Args:
         channels: The channels.
+        may_be_empty: Whether there may be none, for channels that come later.
 
     Raises:
         TypeError: One is no channel.
         ValueError: There is none, or two are at one path.
     """
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
-        endpoints: dict[str, ChannelEndpoint] = {}
+    def __init__(self, channels: Iterable[Channel], *, may_be_empty: bool = False) -> None:
+        self._may_be_empty = may_be_empty
         self.sessions = Sessions(self)
         self.groups = Groups(self)
-        for channel in [channels] if isinstance(channels, Channel) else channels:
-            if not isinstance(channel, Channel):
-                raise TypeError(f"a channel is an object of Channel, not {type(channel).__name__}")
-            if channel.path in endpoints:
-                raise ValueError(f"two channels are at {channel.path!r}")
-            endpoints[channel.path] = ChannelEndpoint(self, channel)
-        if not endpoints:
-            raise ValueError("a gateway needs a channel")
-        self._endpoints = endpoints
-        self.channels: Mapping[str, Channel] = MappingProxyType(
-            {path: endpoint.channel for path, endpoint in endpoints.items()}
-        )
+        self._endpoints = {
+            path: ChannelEndpoint(self, channel)
+            for path, channel in self._by_path(channels).items()
+        }
         self._peers: Any = _NoPeers()
         self.asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._portal: LoopPortal | None = None
+        self._nursery: trio.Nursery | None = None
+        self._parts: RunningParts | None = None
+        # Of a gateway that is served as a whole: its endpoints, also those that come to their end.
+        self._serving: dict[ChannelEndpoint, Running] | None = None
+        self._leaving: list[Collection[Channel]] = []  # whose calls are not over
+        self._swapping = trio.Lock()
+        self._closing = False
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The channels, by path."""
+        return {path: endpoint.channel for path, endpoint in self._endpoints.items()}
 
     # --- as a mapping -----------------------------------------------------------------------
 
@@ -123,9 +137,200 @@ class Gateway(Mapping[str, ChannelEndpoint]):
                 report.warning(f"{path} has as many sessions as it may have")
         return report.health()
 
+    async def swap(
+        self, channels: Iterable[Channel], *, grace: float = 30.0
+    ) -> dict[str, ChannelChange]:
+        """Has other channels in the place of the present ones. For trio, on the loop.
+
+        New backends and middleware are started first. If that fails, nothing has changed. Those
+        that are part of old and new channels alike go on. Of each path:
+
+        - `"kept"`: the channel has the same router and middleware. Its sessions stay.
+        - `"moved"`: it has another router or other middleware, and what decides who may connect and
+          what is spoken is as before. Its sessions stay; from their next message on they are
+          answered by the new ones. Calls under way are answered by the old ones.
+        - `"replaced"`: something else of it is another. Calls under way are answered, then its
+          sessions are closed with 1012; clients that connect again have the new one.
+        - `"removed"`: it is there no more; likewise.
+        - `"added"`: there was none.
+
+        `in_flight`, `max_sessions`, `grace`, `on_connect` and `on_disconnect` of a channel that is
+        kept or moved hold at once, `max_age` for newcomers.
+
+        Args:
+            channels: All that there are to be.
+            grace: Seconds that calls under way have to be answered.
+
+        Returns:
+            What has become of each path.
+
+        Raises:
+            TypeError: One is no channel.
+            ValueError: There is none, or two are at one path; or paths come, go or are replaced,
+                and the listener has endpoints of its own: `{**gateway}`.
+            RuntimeError: It is closing.
+        """
+        wanted = self._by_path(channels)
+        async with self._swapping:
+            changes = {path: self._change_of(path, channel) for path, channel in wanted.items()}
+            changes.update(dict.fromkeys(self._endpoints.keys() - wanted.keys(), "removed"))
+            steady = set(changes.values()) <= {"kept", "moved"}
+            if self._nursery is not None and self._serving is None and not steady:
+                raise ValueError("paths can change where the listener has endpoints=gateway alone")
+            fresh = {
+                path: self._endpoint_for(channel)
+                for path, channel in wanted.items()
+                if changes[path] in ("added", "replaced")
+            }
+            if self._parts is not None:
+                await self._parts.start(wanted.values())
+            for endpoint in fresh.values():
+                await self._serve(endpoint)
+            if self._closing:
+                for endpoint in fresh.values():
+                    await self._end(endpoint)
+                raise RuntimeError("this gateway is closing")
+            self._exchange(wanted, fresh, grace)  # nothing waits, or fails, from here on
+        return changes
+
+    def _by_path(self, channels: Iterable[Channel]) -> dict[str, Channel]:
+        found: dict[str, Channel] = {}
+        for channel in [channels] if isinstance(channels, Channel) else channels:
+            if not isinstance(channel, Channel):
+                raise TypeError(f"a channel is an object of Channel, not {type(channel).__name__}")
+            if channel.path in found:
+                raise ValueError(f"two channels are at {channel.path!r}")
+            found[channel.path] = channel
+        if not found and not self._may_be_empty:
+            raise ValueError("a gateway needs a channel")
+        return found
+
+    def _change_of(self, path: str, channel: Channel) -> ChannelChange:
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            return "added"
+        old = endpoint.channel
+        if not channel.keeps_sessions_of(old):
+            return "replaced"
+        same = channel.router is old.router and channel.middleware == old.middleware
+        return "kept" if same else "moved"
+
+    def _endpoint_for(self, channel: Channel) -> ChannelEndpoint:
+        before = self._endpoints.get(channel.path)
+        endpoint = ChannelEndpoint(self, channel, None if before is None else before.counters)
+        endpoint.use_loop(self.asyncio_loop)
+        return endpoint
+
+    def _exchange(
+        self, wanted: Mapping[str, Channel], fresh: Mapping[str, ChannelEndpoint], grace: float
+    ) -> None:
+        before, old = [*self.channels.values()], self._endpoints
+        self._endpoints = {path: fresh.get(path) or old[path] for path in wanted}
+        pipelines = [
+            pipeline
+            for path, channel in wanted.items()
+            if path not in fresh and (pipeline := old[path].use(channel)) is not None
+        ]
+        gone = [
+            endpoint for path, endpoint in old.items() if self._endpoints.get(path) is not endpoint
+        ]
+        if self._nursery is not None:
+            self._leaving.append(before)
+            self._nursery.start_soon(self._retire, before, gone, pipelines, grace)
+
+    async def _retire(
+        self,
+        channels: Collection[Channel],
+        endpoints: Collection[ChannelEndpoint],
+        pipelines: Collection[Pipeline],
+        grace: float,
+    ) -> None:
+        """Ends what was there before, once its calls are answered."""
+        for endpoint in endpoints:
+            there = endpoint.channel.path in self._endpoints
+            reason = "this channel has changed: connect again" if there else "this channel is gone"
+            endpoint.drain_soon(grace, CloseCode.SERVICE_RESTART, reason)
+        with trio.move_on_after(grace):
+            for pipeline in pipelines:
+                await pipeline.wait_idle()
+        for endpoint in endpoints:
+            await endpoint.wait_drained()
+            await self._end(endpoint)
+        self._leaving = [each for each in self._leaving if each is not channels]
+        if self._parts is not None:
+            used = [*self.channels.values(), *chain.from_iterable(self._leaving)]
+            await self._parts.keep(used)
+
+    # --- as a handler -----------------------------------------------------------------------
+
+    def handler_at(self, path: str) -> ChannelEndpoint | None:
+        """What serves the requests for a path; `None` if no channel is there."""
+        found = self._endpoints.get(path)
+        if found is None and path.endswith(CONTRACT_PATH):
+            found = self._endpoints.get(path.removesuffix(CONTRACT_PATH))
+            return found if found is not None and found.channel.contract else None
+        return found
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `restsock.connection.Handler`."""
+        path = exchange.request.target.partition(b"?")[0].decode("latin-1")
+        endpoint = self.handler_at(path)
+        if endpoint is not None:
+            endpoint.handle(exchange)
+        else:
+            exchange.observer = ignore
+            answer(exchange, 404, "There is nothing here.\n")
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> Gateway:
+        """The same, with functions on the loop of asyncio that runs here; see `Endpoint`."""
+        for endpoint in self._endpoints.values():
+            endpoint.on_asyncio(face)
+        return self
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Lets requests be served; see `restsock.connection.Handler`.
+
+        Raises:
+            RuntimeError: It is running already.
+        """
+        if self._serving is not None:
+            raise RuntimeError("this gateway is running already")
+        async with self.running_parts():
+            self._serving, self._closing = {}, False
+            try:
+                for endpoint in self._endpoints.values():
+                    await self._serve(endpoint)
+                yield
+                for endpoint in [*self._serving]:
+                    await self._end(endpoint)
+            finally:
+                self._serving = None
+
+    async def _serve(self, endpoint: ChannelEndpoint) -> None:
+        if self._serving is not None and self._nursery is not None:
+            self._serving[endpoint] = running = Running(endpoint)
+            await self._nursery.start(running.run)
+
+    async def _end(self, endpoint: ChannelEndpoint) -> None:
+        running = None if self._serving is None else self._serving.pop(endpoint, None)
+        if running is not None:
+            await running.stop()
+
+    def drain_soon(self, grace: float, code: int, reason: str) -> None:
+        """See `restsock.connection.Drains`: of all channels."""
+        self._closing = True
+        for endpoint in self._serving or ():
+            endpoint.drain_soon(grace, code, reason)
+
+    async def wait_drained(self) -> None:
+        """See `restsock.connection.Drains`. Raises nothing; can be cancelled."""
+        for endpoint in [*(self._serving or ())]:
+            await endpoint.wait_drained()
+
     # --- for channels and sessions ----------------------------------------------------------
 
-    def bind(self, server: PeersLike) -> None:
+    def bind(self, server: PeersLike, *, loopback: bool = False) -> None:
         """Learns whose peers its backends call. `restsock.listen` does that.
 
         Raises:
@@ -135,31 +340,29 @@ class Gateway(Mapping[str, ChannelEndpoint]):
             raise RuntimeError("this gateway serves another listener already")
         self._peers = server
 
-    def on_asyncio(self, loop: asyncio.AbstractEventLoop) -> None:
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Learns on which loop functions of asyncio run. `restsock.aio.listen` does that."""
         self.asyncio_loop = loop
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running_parts(self) -> AsyncIterator[None]:
         """Runs backends and middleware, for the first channel that runs and so for all."""
         if self._portal is not None:
             yield
             return
-        async with AsyncExitStack() as stack:
-            # For whoever calls from another thread; nothing runs in it but that.
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            parts = _parts_of(self.channels.values())
-            for part in parts:
-                part.bind(self._peers, self.asyncio_loop)
-            for part in parts:
-                await stack.enter_async_context(part.running())
-            self._portal = LoopPortal(nursery)
+        # For parts, and for whoever calls from another thread.
+        async with trio.open_nursery() as nursery:
+            self._nursery, self._portal = nursery, LoopPortal(nursery)
+            self._parts = RunningParts(nursery, self._peers, self.asyncio_loop)
             try:
+                await self._parts.start(self.channels.values())
                 yield
+                await self._parts.keep(())
             finally:
                 self._portal.end()
-                self._portal = None
-                self.asyncio_loop = None
+                self._portal = self._nursery = self._parts = self.asyncio_loop = None
+                self._leaving.clear()
+                nursery.cancel_scope.cancel()
 
     def call_here(self, function: Callable[..., T], *args: Any) -> T:
         """Calls a quick function on the loop, from any thread."""
@@ -191,23 +394,3 @@ class _NoPeers:
     def route(self, name: str) -> NoReturn:
         """There is none."""
         raise PeerNotFound(f"no listener serves this gateway, so there is no peer {name!r}")
-
-
-def _parts_of(channels: Iterable[Channel]) -> list[Part]:
-    """All that is to be started, each once: what something is made of stands before it."""
-    found: dict[int, Part] = {}
-
-    def add(part: Part) -> None:
-        if id(part) in found:
-            return
-        if isinstance(part, Backend):
-            for inner in part.parts():
-                add(inner)
-        found[id(part)] = part
-
-    for channel in channels:
-        for middleware in channel.middleware:
-            add(middleware)
-        assert isinstance(channel.router, Backend)
-        add(channel.router)
-    return list(found.values())

@@ -17,13 +17,15 @@ Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md says what stands in th
 
 from __future__ import annotations
 
+from restsock.auth import SCOPES, scopes_of
+
 from ._config import Config, json_schema, load, parse, parse_toml, read_tables
 from ._errors import ConfigError
 from ._hub import Hub
 from ._parts import check
 from ._records import NameCounters, PassedLog, Record, Ring
 from ._state import ADMIN_TOKEN, state_folder
-from ._tokens import SCOPES, Token, Tokens, hash_of, scopes_of
+from ._tokens import Token, Tokens, hash_of
 
 __all__ = [
     "ADMIN_TOKEN",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from restsock._exceptions import SpecError
 from restsock._nearest import nearest
 from restsock.auth import (
     JWT,
@@ -73,7 +74,8 @@ class AccessRules:
         for name in sorted(self._unused):
             raise ConfigError(
                 f"access.{name}",
-                "nothing uses it: name it as ingress.access, peers.access, or access of a route",
+                "nothing uses it: name it as ingress.access, peers.access, or access of a route "
+                "or a channel",
             )
 
 
@@ -84,7 +86,7 @@ def opened(key: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (ImportError, OSError, ValueError, TypeError) as exc:
+    except (ImportError, OSError, ValueError, TypeError, SpecError) as exc:
         raise ConfigError(key, str(exc)) from exc
 
 

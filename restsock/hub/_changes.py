@@ -13,8 +13,10 @@ __all__ = ["Changes", "Running", "changes_of"]
 
 # Keys of which a running hub keeps the value that it has begun with.
 _FIXED = (
-    *("hub.name", "hub.state", "hub.trusted_proxies", "hub.client_ip", "hub.dev"),
+    *("hub.name", "hub.state", "hub.trusted_proxies", "hub.client_ip"),
+    *("hub.dev", "hub.management"),
     *("peers.names", "peers.origins", "peers.access"),
+    *("peers.enabled", "ingress.enabled", "admin.enabled"),
     *("messaging.enabled", "messaging.history"),
 )
 # Keys whose values may change, but neither appear nor disappear.

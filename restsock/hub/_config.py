@@ -27,6 +27,8 @@ __all__ = ["Config", "json_schema", "load", "parse", "parse_toml", "read_tables"
 T = TypeVar("T")
 
 _WHERE = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
+# Parts that a gateway alone has only where the file has their tables.
+_SWITCHED = ("peers", "ingress", "admin")
 _OPTIONS = ("limits", "timeouts", "heartbeat", "sockets")
 
 
@@ -38,8 +40,10 @@ class Config(Tables, frozen=True, kw_only=True):
         overrides: what was given beside the file, which a reload puts on top again.
         variables: the keys whose values come from environment variables, and the names of these.
         options: limits, timeouts, heartbeat and sockets.
+        alone: as of `load`.
     """
 
+    alone: bool = False
     path: Path | None = None
     overrides: Mapping[str, Any] = {}
     variables: Mapping[str, str] = {}
@@ -49,6 +53,10 @@ class Config(Tables, frozen=True, kw_only=True):
         """As `shown`."""
         return list(self.shown().items())
 
+    def read_again(self) -> Config:
+        """What its file says now. Raises what `load` does."""
+        return load(self.path, self.overrides, alone=self.alone)
+
     def shown(self) -> dict[str, Any]:
         """The tables as builtins, ready for JSON. Of variables it shows the names alone."""
         tables = Tables(**{name: getattr(self, name) for name in Tables.__struct_fields__})
@@ -56,7 +64,12 @@ class Config(Tables, frozen=True, kw_only=True):
         return shown
 
 
-def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    alone: bool = False,
+) -> Config:
     """Reads a TOML file, and checks each of its keys.
 
     `check` also opens the files that it names.
@@ -65,6 +78,8 @@ def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = N
         path: the file; `None` is one that holds nothing.
         overrides: values by key, as in `{"peers.listen": "0.0.0.0:8443"}`, that take the place of
             those in the file. Those that are `None` are left out.
+        alone: whether it is for a gateway alone: peers, ingress and admin API are off where the
+            file does not have their tables.
 
     Raises:
         ConfigError: something in it is wrong; it says which key, and the nearest one.
@@ -77,11 +92,15 @@ def load(path: Path | str | None = None, overrides: Mapping[str, Any] | None = N
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
             raise ConfigError("", f"{path} is not UTF-8") from None
-    return parse(text, path=path, overrides=overrides)
+    return parse(text, path=path, overrides=overrides, alone=alone)
 
 
 def parse(
-    text: str, *, path: Path | None = None, overrides: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    alone: bool = False,
 ) -> Config:
     """The same from the text of such a file.
 
@@ -89,21 +108,31 @@ def parse(
         text: TOML.
         path: where it stands, or would; names of files start from its folder.
         overrides: as of `load`.
+        alone: as of `load`.
 
     Raises:
         ConfigError: as of `load`.
     """
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     found = parse_toml(text)
+    for name in _SWITCHED if alone else ():
+        found.setdefault(name, {"enabled": False})
+    both = [found[name] for name in ("hub", "peers") if isinstance(found.get(name), dict)]
+    if len(both) == 2 and all("listen" in table for table in both):
+        raise ConfigError("hub.listen", "peers.listen says the same: give one of them")
     for key, value in given.items():
         _put(found, key, value)
     folder = Path.cwd() if path is None else path.parent
     reader = Reader(folder)
     with unquoted(reader.variables):
         tables = _read(reader, Tables, found)
+        if tables.hub.listen is not None and "peers.listen" not in given:
+            peers = msgspec.structs.replace(tables.peers, listen=tables.hub.listen)
+            tables = msgspec.structs.replace(tables, peers=peers)
         options = _options_of(tables)
     return Config(
         **{name: getattr(tables, name) for name in Tables.__struct_fields__},
+        alone=alone,
         path=path,
         overrides=given,
         variables=reader.variables,

@@ -16,8 +16,10 @@ import trio
 
 from restsock._logging import set_level
 from restsock._version import __version__
-from restsock.auth import BearerTokens, CredentialStore, Principal, Upgrade
+from restsock.auth import SCOPES, BearerTokens, CredentialStore, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
+from restsock.gateway import Gateway
+from restsock.gateway.management import Management
 from restsock.ingress import Ingress, Passed
 from restsock.protocol import CloseCode
 from restsock.server import (
@@ -30,23 +32,23 @@ from restsock.server import (
 
 from ._access import opened
 from ._changes import Changes, Running, changes_of
-from ._config import Config, load
+from ._config import Config
+from ._entrance import Entrance
 from ._errors import ConfigError, unquoted
 from ._listening import Place, http_url
 from ._messages import relay, running
 from ._notify import beat_forever, notify, reloading
 from ._parts import ListenerName, Parts, Places, places_of
-from ._records import PassedLog, Ring
+from ._records import PassedLog, Ring, log_passed
 from ._state import admin_token, state_folder
-from ._tokens import SCOPES
 from .admin import AdminAPI
 
 __all__ = ["Hub"]
 
 _log = logging.getLogger("restsock.hub")
-_access_log = logging.getLogger("restsock.hub.access")
 
 _ADMIN = "admin"
+_MANAGEMENT = "/gateway/v1"  # where the management API of the channels is
 # Seconds for what is in flight at the admin API when all else is closed: event streams have ended.
 _ADMIN_GRACE = 2.0
 
@@ -70,9 +72,11 @@ class Hub:
         config: what holds now.
         server: of the peers, and of the ingress unless that has a listener of its own.
         ingress: passes requests on.
+        gateway: answers the clients of channels; it has none where the configuration has none.
         passed: the last requests through the ingress, with counters.
         events: the last events of the connections of peers.
         reloads: how often the configuration was changed.
+        closing: whether it takes no more newcomers.
 
     Raises:
         ConfigError: on entering: the configuration cannot be used, or is not safe.
@@ -81,6 +85,7 @@ class Hub:
 
     server: Server
     ingress: Ingress
+    gateway: Gateway
 
     def __init__(
         self,
@@ -102,7 +107,7 @@ class Hub:
         self._servers: dict[ListenerName, Server] = {}
         self._since: dict[str, float] = {}  # when connections began, by their ids
         self._reloading = trio.Lock()
-        self._closing = False
+        self.closing = False
         self._manager: AbstractAsyncContextManager[None] | None = None
 
     # --- what it is -----------------------------------------------------------------------
@@ -119,25 +124,22 @@ class Hub:
 
     @property
     def admin_url(self) -> str:
-        """The admin API; `unix:` and a path where it listens on a Unix socket."""
-        return self._url_of("admin")
+        """The admin API; `unix:` and a path for a Unix socket; empty where it is off."""
+        return self._url_of("admin") if "admin" in self._places else ""
 
     def url_for(self, name: str) -> str | None:
         """The best of the URLs of a peer at the ingress; `None` if no URL can name it.
 
         Then the header field Restsock-Peer does. See `Ingress.urls_of`.
         """
+        if not self.config.ingress.enabled:
+            return None
         return next(iter(self.ingress.urls_of(name)), None)
 
     @property
     def admin_host(self) -> str | None:
         """The host that the admin API listens on, as the configuration has it; `None` is all."""
         return self._places["admin"].host
-
-    @property
-    def closing(self) -> bool:
-        """Whether it takes no more newcomers."""
-        return self._closing
 
     @property
     def uptime(self) -> float:
@@ -189,7 +191,7 @@ class Hub:
             "uptime": round(self.uptime, 3),
             "healthy": health.ok,
             "reasons": list(health.reasons),
-            "draining": self._closing,
+            "draining": self.closing,
             "peers_url": self.peers_url,
             "ingress_url": self.ingress_url,
             "admin_url": self.admin_url,
@@ -238,7 +240,8 @@ class Hub:
         with unquoted(self.config.variables):
             self._places = places_of(self.config, self._inherited())
             self._parts = await trio.to_thread.run_sync(Parts.of, self.config, self._places)
-        self._admin_auth = self._parts.admin or await self._own_token(self.config)
+        if "admin" in self._places:
+            self._admin_auth = self._parts.admin or await self._own_token(self.config)
         _set_level(self.config)
         self._make_servers()
         error: BaseException | None = None
@@ -249,7 +252,7 @@ class Hub:
                     await stack.enter_async_context(server)
                 await nursery.start(self._follow_peers)
                 nursery.start_soon(beat_forever)
-                _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url)
+                _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url or "-")
                 yield
             # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
@@ -281,6 +284,8 @@ class Hub:
         config, parts, places = self.config, self._parts, self._places
         self.ingress = parts.ingress
         self.ingress.on_passed = self._note
+        self.gateway = Gateway(parts.channels.channels, may_be_empty=True)
+        entrance = Entrance(self.gateway, self.ingress, serves_ingress=config.ingress.enabled)
         self._messaging = relay(config.messaging)
         shared: Any = {"trusted_proxies": config.hub.proxies, "options": config.options}
         separate = "ingress" in places
@@ -295,26 +300,36 @@ class Hub:
             names=config.peers.names,
             messaging=self._messaging,
             # The hub binds the ingress itself, to these peers, wherever it listens.
-            endpoints=None if separate else {"/": self.ingress},
+            endpoints=None if separate else {"/": entrance},
+            peers=config.peers.enabled,
+            app=Management(self.gateway) if config.hub.management else None,
         )
         if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
             self.server.keep_apart(str.lower)
-        self.ingress.bind(self.server, loopback=at_ingress.loopback, url=self._found_at)
+        on = config.ingress.enabled
+        self.ingress.bind(self.server, loopback=at_ingress.loopback or not on, url=self._found_at)
+        if not on:
+            self.server.tell_urls(lambda _: ())
+        self.gateway.bind(self.server)
         self._servers["peers"] = self.server
         if separate:
             self._servers["ingress"] = listen(
                 **at_ingress.arguments(),
                 **shared,
                 tls=parts.tls["ingress"],
-                endpoints={"/": self.ingress},
+                endpoints={"/": entrance},
                 peers=False,
             )
-        self._servers["admin"] = listen(
-            **places["admin"].arguments(),
-            tls=parts.tls["admin"],
-            endpoints={"/": AdminAPI(self)},
-            peers=False,
-        )
+        if "admin" in places:
+            self._servers["admin"] = listen(
+                **places["admin"].arguments(),
+                tls=parts.tls["admin"],
+                endpoints={
+                    "/": AdminAPI(self),
+                    _MANAGEMENT: Management(self.gateway, self.admin_principal, path=_MANAGEMENT),
+                },
+                peers=False,
+            )
 
     async def _follow_peers(self, task_status: trio.TaskStatus[None]) -> None:
         async with self.server.events() as events:
@@ -333,24 +348,7 @@ class Hub:
     def _note(self, passed: Passed) -> None:
         self.passed.note(passed, known=self.server.connections.was_seen(passed.name))
         if self.config.log.access:
-            _access_log.info(
-                "%s %s %s %s -> %d, %.3f s",
-                passed.client or "-",
-                passed.name or "-",
-                passed.method,
-                passed.target,
-                passed.status,
-                passed.seconds,
-                extra={
-                    "client": passed.client,
-                    "peer": passed.name,
-                    "principal": passed.principal,
-                    "status": passed.status,
-                    "received": passed.received,
-                    "sent": passed.sent,
-                    "seconds": round(passed.seconds, 6),
-                },
-            )
+            log_passed(passed)
 
     async def aclose(self, *, grace: float | None = None) -> None:
         """Closes all listeners after what is in flight.
@@ -363,8 +361,8 @@ class Hub:
         Args:
             grace: seconds; `None` is `hub.grace`.
         """
-        if not self._closing:
-            self._closing = True
+        if not self.closing:
+            self.closing = True
             notify("STOPPING=1")
         for ring in (self.passed, self.events):
             ring.end()
@@ -450,7 +448,7 @@ class Hub:
 
     async def _reload(self, config: Config | None) -> list[str]:
         if config is None:
-            config = await trio.to_thread.run_sync(load, self.config.path, self.config.overrides)
+            config = await trio.to_thread.run_sync(self.config.read_again)
         with unquoted(config.variables):
             changes = self._changes(config)
             places = {**self._places, **changes.moves}
@@ -462,8 +460,10 @@ class Hub:
                 bound[name] = await self._servers[name].bind(*place.address)
                 stack.push_async_callback(bound[name].aclose)
             await self._swap_tokens(config)
-            if self._closing:
+            if self.closing:
                 raise ConfigError("", "the hub is about to end")
+            with opened("channel"):
+                await self.gateway.swap(new.channels.channels)
             stack.pop_all()  # nothing waits, or fails, from here on
         for name, old in self._parts.tls.items():
             fresh = new.tls[name]
@@ -476,7 +476,7 @@ class Hub:
                 server.use(config.options)
             if name in bound:
                 server.listen_at(bound[name])
-        self._parts = replace(self._parts, access=new.access)
+        self._parts = replace(self._parts, access=new.access, channels=new.channels)
         self.config, self._places = config, places
         self.reloads += 1
         _set_level(config)

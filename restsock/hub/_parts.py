@@ -17,6 +17,7 @@ from restsock.ingress import RESERVED, FieldRules, Ingress, Route, Webhook
 from restsock.tls import ServerTLS
 
 from ._access import AccessRules, opened
+from ._channels import Channels
 from ._config import Config
 from ._errors import ConfigError, unquoted
 from ._listening import Place
@@ -39,6 +40,7 @@ class Parts:
         peers: tells who dials in; `None` lets everybody in.
         admin: the tokens of the admin API; `None` stands for the one in the state folder.
         ingress: the rules for requests, not bound yet.
+        channels: of the gateway.
         access: what the access tables have become.
     """
 
@@ -47,6 +49,7 @@ class Parts:
     peers: Authenticator | None
     admin: BearerTokens | None
     ingress: Ingress
+    channels: Channels
     access: AccessRules
 
     @classmethod
@@ -69,12 +72,13 @@ class Parts:
         places = _as_reached(config, places)  # of this one, and not of that which they were made by
         access = AccessRules(config, None if before is None else before.access)
         peers = _peers_access(config, access)
-        if peers is None and not (places["peers"].loopback or config.peers.public):
+        open_to_all = peers is None and not (places["peers"].loopback or config.peers.public)
+        if open_to_all and config.peers.enabled:
             raise ConfigError(
                 "peers.tokens",
                 "everybody could dial in from anywhere: name a file, or set public = true",
             )
-        if config.admin.tokens is None and not places["admin"].loopback:
+        if "admin" in places and config.admin.tokens is None and not places["admin"].loopback:
             raise ConfigError(
                 "admin.tokens", "an admin API that others can reach needs a file of tokens"
             )
@@ -84,7 +88,16 @@ class Parts:
         if config.admin.tokens is not None:
             with opened("admin.tokens"):
                 admin = BearerTokens(file=config.admin.tokens)
-        ingress = _ingress(config, access, loopback=_at_ingress(places).loopback)
+        loopback = _at_ingress(places).loopback
+        ingress = _ingress(config, access, loopback=loopback or not config.ingress.enabled)
+        channels = Channels.of(
+            config,
+            access,
+            loopback=loopback,
+            before=None if before is None else before.channels,
+        )
+        if not (config.peers.enabled or config.ingress.enabled or config.channel):
+            raise ConfigError("channel", "there is nothing to serve: no channel")
         access.check_used()
         with opened("sockets"):
             check_socket_options(config.options.sockets)
@@ -98,6 +111,7 @@ class Parts:
             peers,
             admin,
             ingress,
+            channels,
             access,
         )
 
@@ -115,16 +129,20 @@ def places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[Liste
 def _places_of(config: Config, given: Mapping[ListenerName, Place]) -> dict[ListenerName, Place]:
     places: dict[ListenerName, Place] = {
         "peers": Place.at(config.peers.listen, "peers.listen"),
-        "admin": Place.at(config.admin.listen, "admin.listen"),
     }
+    if config.admin.enabled:
+        places["admin"] = Place.at(config.admin.listen, "admin.listen")
     if config.ingress.listen is not None and config.ingress.listen != config.peers.listen:
         places["ingress"] = Place.at(config.ingress.listen, "ingress.listen")
     elif config.ingress.tls is not None:
         raise ConfigError("ingress.tls", "the ingress is on the port of the peers, which has [tls]")
-    places.update(given)
+    places.update(
+        (name, place) for name, place in given.items() if name in places or name != "admin"
+    )
     places = _as_reached(config, places)
     for name, place in places.items():
-        if name != "admin" and place.port and place[:2] == places["admin"][:2]:
+        admin = places.get("admin")
+        if name != "admin" and admin is not None and place.port and place[:2] == admin[:2]:
             raise ConfigError("admin.listen", f"it has to be another address than that of {name}")
     return places
 
@@ -148,12 +166,14 @@ def tls_tables(config: Config, places: Places) -> dict[ListenerName, tuple[TLSTa
     """The table that says how each listener speaks TLS, `None` if it does not; and its key."""
     own = (config.tls, "tls")
     ingress, admin = (config.ingress.tls, "ingress.tls"), (config.admin.tls, "admin.tls")
-    by_default = admin if places["admin"].loopback else own
-    return {
+    tables: dict[ListenerName, tuple[TLSTable | None, str]] = {
         "peers": own,
         "ingress": own if ingress[0] is None else ingress,
-        "admin": by_default if admin[0] is None else admin,
     }
+    if "admin" in places:
+        by_default = admin if places["admin"].loopback else own
+        tables["admin"] = by_default if admin[0] is None else admin
+    return tables
 
 
 def check(config: Config) -> None:

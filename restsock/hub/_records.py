@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -22,6 +23,7 @@ _NAMES = 10_000
 # Characters of a method or a path that are kept: what strangers send must not fill the memory.
 _KEPT_OF_TEXT = 1000
 
+_access_log = logging.getLogger("restsock.hub.access")
 _CLASSES = {n: f"{n}xx" for n in range(1, 10)}  # of statuses
 
 _T = TypeVar("_T")
@@ -170,3 +172,25 @@ class PassedLog(Ring[Passed]):
     def of(self, name: str) -> NameCounters:
         """The counters of a name; those of one that was never asked for are zero."""
         return self.by_name.get(name) or NameCounters()
+
+
+def log_passed(passed: Passed) -> None:
+    """Writes a line on a request through the ingress (`restsock.hub.access`)."""
+    _access_log.info(
+        "%s %s %s %s -> %d, %.3f s",
+        passed.client or "-",
+        passed.name or "-",
+        passed.method,
+        passed.target,
+        passed.status,
+        passed.seconds,
+        extra={
+            "client": passed.client,
+            "peer": passed.name,
+            "principal": passed.principal,
+            "status": passed.status,
+            "received": passed.received,
+            "sent": passed.sent,
+            "seconds": round(passed.seconds, 6),
+        },
+    )

@@ -5,18 +5,19 @@ docs/hub.md and packaging/hub.toml say what they mean; a test compares the latte
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec import Meta
 
-from restsock._options import Heartbeat, Limits, SocketOptions, Timeouts
+from restsock._options import Limits, SocketOptions, Timeouts
 from restsock.server import TrustedProxies
+
+from ._channel_tables import ChannelTable, HeartbeatTable
+from ._values import Duration, File, Secret, Size, Table, Texts, table_of
 
 __all__ = [
     "AccessTable",
     "AdminTable",
-    "Duration",
     "FieldsTable",
     "HubTable",
     "IngressTable",
@@ -30,48 +31,19 @@ __all__ = [
     "WebhookTable",
 ]
 
-Duration = Annotated[float, Meta(extra={"unit": "duration"}, extra_json_schema={"x-text": "30s"})]
-"""Seconds, or a text such as `"30s"`, `"500ms"`, `"5m"`, `"1h"`."""
 
-Size = Annotated[int, Meta(extra={"unit": "size"}, extra_json_schema={"x-text": "100MiB"})]
-"""Bytes, or a text such as `"64KiB"`, `"100MiB"`, `"1GB"`."""
-
-File = Annotated[str, Meta(extra={"file": True})]
-"""The name of a file; one that is relative starts from the folder of the TOML file. Or a URL."""
-
-Secret = Annotated[str, Meta(extra={"secret": True})]
-"""Given by `"${NAME}"` only, the name of an environment variable."""
-
-# The fields that have this type.
-_SECRETS = frozenset(("password", "secret"))
-
-Texts = tuple[str, ...]
-"""Several texts, or one alone."""
-
-
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all tables have in common."""
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Names and values, for `repr` and rich; of a secret it tells only that there is one."""
-        found = [(field, getattr(self, field)) for field in self.__struct_fields__]
-        return [(name, ... if name in _SECRETS and value else value) for name, value in found]
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({fields})"
-
-
-class HubTable(_Table, frozen=True, kw_only=True):
+class HubTable(Table, frozen=True, kw_only=True):
     """`[hub]`: the process as a whole."""
 
     name: str = "hub"
+    listen: str | None = None
     domain: Texts | None = None
     state: File | None = None
     grace: Duration | None = None
     trusted_proxies: Texts = ()
     client_ip: Literal["cloudflare", "cloudfront"] | None = None
     dev: bool = False
+    management: bool = False
 
     @property
     def proxies(self) -> TrustedProxies:
@@ -83,7 +55,7 @@ class HubTable(_Table, frozen=True, kw_only=True):
         return TrustedProxies(self.trusted_proxies, client_ip=self.client_ip)
 
 
-class TLSTable(_Table, frozen=True, kw_only=True):
+class TLSTable(Table, frozen=True, kw_only=True):
     """`[tls]`, `[ingress.tls]` and `[admin.tls]`: PEM files, read again when they change."""
 
     certificate: File
@@ -94,9 +66,10 @@ class TLSTable(_Table, frozen=True, kw_only=True):
     password_file: File | None = None
 
 
-class PeersTable(_Table, frozen=True, kw_only=True):
+class PeersTable(Table, frozen=True, kw_only=True):
     """`[peers]`: who dials in, and where."""
 
+    enabled: bool = True
     listen: str = "localhost:8080"
     names: Literal["replace", "reject", "share"] = "replace"
     tokens: File | None = None
@@ -105,9 +78,10 @@ class PeersTable(_Table, frozen=True, kw_only=True):
     public: bool = False
 
 
-class IngressTable(_Table, frozen=True, kw_only=True):
+class IngressTable(Table, frozen=True, kw_only=True):
     """`[ingress]`: requests of plain HTTP, passed on to peers."""
 
+    enabled: bool = True
     listen: str | None = None
     public: bool = False
     access: str | None = None
@@ -124,9 +98,10 @@ class IngressTable(_Table, frozen=True, kw_only=True):
     tls: TLSTable | None = None
 
 
-class AdminTable(_Table, frozen=True, kw_only=True):
+class AdminTable(Table, frozen=True, kw_only=True):
     """`[admin]`: the admin API."""
 
+    enabled: bool = True
     listen: str = "127.0.0.1:4480"
     tokens: File | None = None
     hosts: Texts = ()
@@ -134,7 +109,7 @@ class AdminTable(_Table, frozen=True, kw_only=True):
     tls: TLSTable | None = None
 
 
-class LogTable(_Table, frozen=True, kw_only=True):
+class LogTable(Table, frozen=True, kw_only=True):
     """`[log]`: what is written to stderr."""
 
     format: Literal["text", "json", "logfmt"] = "text"
@@ -142,21 +117,21 @@ class LogTable(_Table, frozen=True, kw_only=True):
     access: bool = False
 
 
-class MessagingTable(_Table, frozen=True, kw_only=True):
+class MessagingTable(Table, frozen=True, kw_only=True):
     """`[messaging]`: messages that peers publish and subscribe to."""
 
     enabled: bool = False
     history: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
 
 
-class FieldsTable(_Table, frozen=True, kw_only=True):
+class FieldsTable(Table, frozen=True, kw_only=True):
     """`request_headers` and `response_headers` of a route."""
 
-    set: dict[str, str] = {}
+    set: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
     remove: Texts = ()
 
 
-class WebhookTable(_Table, frozen=True, kw_only=True):
+class WebhookTable(Table, frozen=True, kw_only=True):
     """`webhook` of a route."""
 
     scheme: Literal["github", "stripe", "slack", "standard"]
@@ -164,7 +139,7 @@ class WebhookTable(_Table, frozen=True, kw_only=True):
     secret_file: File | None = None
 
 
-class RouteTable(_Table, frozen=True, kw_only=True):
+class RouteTable(Table, frozen=True, kw_only=True):
     """One `[[route]]`: a host that is a certain peer."""
 
     host: str
@@ -180,7 +155,7 @@ class RouteTable(_Table, frozen=True, kw_only=True):
     cookie_domain: Literal["host", "keep"] = "host"
 
 
-class JWTTable(_Table, frozen=True, kw_only=True):
+class JWTTable(Table, frozen=True, kw_only=True):
     """`jwt` of an access table."""
 
     jwks: File
@@ -188,7 +163,7 @@ class JWTTable(_Table, frozen=True, kw_only=True):
     issuer: str | None = None
 
 
-class AccessTable(_Table, frozen=True, kw_only=True):
+class AccessTable(Table, frozen=True, kw_only=True):
     """One `[access.NAME]`: who may send requests, or dial in."""
 
     bearer: File | None = None
@@ -201,42 +176,17 @@ class AccessTable(_Table, frozen=True, kw_only=True):
     any: bool = False
 
 
-def _table_of(kind: type) -> Any:
-    """The table of a class of options: the same keys, of which none has to be there."""
-    hints = get_type_hints(kind)
-    fields = []
-    for field in dataclasses.fields(kind):
-        hint: Any = hints[field.name]
-        for plain, with_unit in ((float, Duration), (int, Size)):
-            if hint == plain:
-                hint = with_unit
-            elif hint == (plain | None):
-                hint = with_unit | None
-        fields.append((field.name, hint | UnsetType, UNSET))
-    return defstruct(
-        f"{kind.__name__}Table",
-        fields,
-        bases=(_Table,),
-        frozen=True,
-        kw_only=True,
-        forbid_unknown_fields=True,
-        namespace={"__module__": __name__},
-    )
-
-
 if TYPE_CHECKING:
     LimitsTable: TypeAlias = Any
     TimeoutsTable: TypeAlias = Any
-    HeartbeatTable: TypeAlias = Any
     SocketsTable: TypeAlias = Any
 else:
-    LimitsTable = _table_of(Limits)
-    TimeoutsTable = _table_of(Timeouts)
-    HeartbeatTable = _table_of(Heartbeat)
-    SocketsTable = _table_of(SocketOptions)
+    LimitsTable = table_of(Limits)
+    TimeoutsTable = table_of(Timeouts)
+    SocketsTable = table_of(SocketOptions)
 
 
-class Tables(_Table, frozen=True, kw_only=True):
+class Tables(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     hub: HubTable = HubTable()
@@ -247,7 +197,8 @@ class Tables(_Table, frozen=True, kw_only=True):
     log: LogTable = LogTable()
     messaging: MessagingTable = MessagingTable()
     route: tuple[RouteTable, ...] = ()
-    access: dict[str, AccessTable] = {}
+    channel: tuple[ChannelTable, ...] = ()
+    access: dict[str, AccessTable] = {}  # noqa: RUF012  # msgspec copies it
     limits: LimitsTable = LimitsTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     heartbeat: HeartbeatTable = HeartbeatTable()

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restsock.auth import BearerTokens, Principal
+from restsock.auth import SCOPES, BearerTokens, Principal, scopes_of
 
-__all__ = ["SCOPES", "Token", "Tokens", "hash_of", "scopes_of"]
-
-SCOPES = ("read", "write")
-"""What tokens of the admin API may do: ask, and change."""
+__all__ = ["Token", "Tokens", "hash_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +169,6 @@ def hash_of(token: str) -> str:
         raise ValueError("it is a hash already")
     BearerTokens({token: "x"})  # says what is wrong
     return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
-
-
-def scopes_of(principal: Principal) -> frozenset[str]:
-    """What somebody may do by the admin API."""
-    scopes = principal.claims.get("scopes", ())
-    if not isinstance(scopes, (list, tuple)):
-        return frozenset()
-    return frozenset(scope for scope in scopes if scope in SCOPES)
 
 
 def _described(secret: str, value: Any) -> Token:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import trio
@@ -18,6 +18,7 @@ from restsock._options import Options
 from restsock.apps import make_handler, on_asyncio
 from restsock.connection import (
     Connection,
+    Drains,
     Exchange,
     Handler,
     Health,
@@ -102,12 +103,29 @@ class IngressLike(Protocol):
         """See `Handler`."""
 
 
+class Paths(Protocol):
+    """Handlers by their paths, which may change while they serve: `restsock.gateway.Gateway`."""
+
+    def handler_at(self, path: str) -> Handler | None:
+        """What serves the requests for exactly this path."""
+
+    def bind(self, server: PeersLike, *, loopback: bool) -> None:
+        """See `CallsPeers`."""
+
+    def on_asyncio(self, face: Callable[[Connection], Any]) -> object:
+        """Has them run on the loop of asyncio that runs here."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """See `Handler`."""
+
+
 class FrontDoor:
     """Gives each request to what is under its path: health, an endpoint, or the ingress.
 
     Args:
         ingress: for what is under no endpoint.
-        endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins.
+        endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins. Or
+            `Paths`, which know themselves what is where.
         health_path: answered with 200 while the server is healthy, else with 503.
         options: of the server.
         peers: whether peers may dial in, too.
@@ -130,6 +148,12 @@ class FrontDoor:
         self.peers = peers
         self._health_path = None if health_path is None else _checked_path(health_path).encode()
         self._health: Callable[[], Health] | None = None
+        self._paths: Paths | None = None
+        if hasattr(endpoints, "handler_at"):
+            self._paths = cast("Paths", endpoints)
+            for path in endpoints:
+                _checked_path(path)
+            endpoints = {}
         found: list[tuple[bytes, Handler]] = []
         for prefix, app in endpoints.items():
             path = _checked_path(prefix).rstrip("/")
@@ -141,7 +165,7 @@ class FrontDoor:
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
         """Learns whose front door it is, and whether this machine alone can reach it."""
         self._health = server.health
-        for handler in (self.ingress, *(handler for _, handler in self._endpoints)):
+        for handler in (self.ingress, self._paths, *(handler for _, handler in self._endpoints)):
             if hasattr(handler, "bind"):
                 cast("CallsPeers", handler).bind(server, loopback=loopback)
 
@@ -151,6 +175,8 @@ class FrontDoor:
         """Has the endpoints run on the loop of asyncio that runs here; see `on_asyncio`."""
         if self.ingress is not None:
             self.ingress.serve_here(loop)
+        if self._paths is not None:
+            self._paths.on_asyncio(face)
         self._endpoints = [(path, on_asyncio(app, face)) for path, app in self._endpoints]
 
     def handle(self, exchange: Exchange) -> None:
@@ -159,6 +185,11 @@ class FrontDoor:
         if path == self._health_path:
             self._tell_health(exchange)
             return
+        if self._paths is not None:
+            there = self._paths.handler_at(path.decode("latin-1"))
+            if there is not None:
+                there.handle(exchange)
+                return
         for prefix, handler in self._endpoints:
             below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
             # OPTIONS * is for the server as a whole, and so for what is under all paths.
@@ -180,13 +211,17 @@ class FrontDoor:
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:
         """See `Drains`: of those endpoints that can do that."""
-        for drains in filter(None, (drains_of(handler) for _, handler in self._endpoints)):
+        for drains in self._draining():
             drains.drain_soon(grace, code, reason)
 
     async def wait_drained(self) -> None:
         """See `Drains`."""
-        for drains in filter(None, (drains_of(handler) for _, handler in self._endpoints)):
+        for drains in self._draining():
             await drains.wait_drained()
+
+    def _draining(self) -> list[Drains]:
+        handlers = (self._paths, *(handler for _, handler in self._endpoints))
+        return [*filter(None, map(drains_of, handlers))]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -194,6 +229,8 @@ class FrontDoor:
         async with AsyncExitStack() as stack:
             for _, handler in self._endpoints:
                 await stack.enter_async_context(handler.running())
+            if self._paths is not None:
+                await stack.enter_async_context(self._paths.running())
             if self.ingress is not None:
                 await stack.enter_async_context(self.ingress.running())
             yield

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from restsock._strict_json import NoSyntax, NotJSON
 
-from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
+from ._dialect import ID, BadMessage, Dialect, Parsed, ParsedCall, body_of, object_of, one_of
 from ._json import body_members, checked_name, is_id, problem_of, read, write
 
 if TYPE_CHECKING:
     from restsock.gateway._message import Reply
 
 __all__ = ["Action"]
+
+# The keywords of a schema that others can be merged into.
+_PLAIN = {"type", "properties", "required", "description", "title", "additionalProperties"}
 
 
 class Action(Dialect):
@@ -74,6 +78,27 @@ class Action(Dialect):
         if more:
             said["more"] = True
         return write(said)
+
+    def call_schema(self, key: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        """See `Dialect.call_schema`: the members of the body stand beside the action."""
+        own = {self.field: dict(key), self.id_field: ID}
+        if not isinstance(body, Mapping) or body.keys() - _PLAIN:
+            return {"allOf": [object_of({self.field: dict(key)}, **{self.id_field: ID}), body]}
+        return {
+            **body,
+            "type": "object",
+            "required": [self.field, *body.get("required", ())],
+            "properties": {**body.get("properties", {}), **own},
+        }
+
+    def reply_schema(self, bodies: Mapping[str, Any], problem: Any) -> dict[str, Any]:
+        """See `Dialect.reply_schema`."""
+        status = {"type": "integer"}
+        optional: dict[str, Any] = {self.id_field: ID, "more": {"type": "boolean"}}
+        return one_of(
+            object_of({"status": status, "body": body_of(bodies)}, **optional),
+            object_of({"status": status, "error": problem}, **optional),
+        )
 
     def push(self, body: Any) -> str | bytes:
         """See `Dialect.push`."""

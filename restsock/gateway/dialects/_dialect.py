@@ -107,3 +107,47 @@ class Dialect(ABC):
             replies: What `reply` has given, at least one.
         """
         raise NotImplementedError(f"{type(self).__name__} has no batches")
+
+    def call_schema(self, key: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        """The JSON schema of a message that asks something, for the contract of a channel.
+
+        Args:
+            key: The schema of the key.
+            body: That of the body.
+        """
+        return {}
+
+    def reply_schema(self, bodies: Mapping[str, Any], problem: Any) -> dict[str, Any]:
+        """The JSON schema of an answer, likewise.
+
+        Args:
+            bodies: Those of the bodies, by status: `"200"`, `"2XX"`, `"default"`.
+            problem: That of a failure.
+        """
+        return {}
+
+
+def body_of(bodies: Mapping[str, Any]) -> Any:
+    """The schema of what an answer holds that is no failure."""
+    found = [schema for status, schema in bodies.items() if status[:1] in "123d"]
+    if not found:
+        return {}
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def one_of(*schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is one of these."""
+    return {"oneOf": list(schemas)}
+
+
+def object_of(required: Mapping[str, Any], **optional: Any) -> dict[str, Any]:
+    """The schema of an object with these members."""
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **optional},
+    }
+
+
+ID: Mapping[str, Any] = {"type": ["string", "number"]}
+"""The schema of an id."""

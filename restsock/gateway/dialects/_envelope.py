@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
+from ._dialect import BadMessage, Dialect, Parsed, ParsedCall, body_of, object_of, one_of
 from ._json import body_members, checked_name, problem_of, read_object, said, write
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ class EnvelopeDialect(Dialect):
             payload["more"] = True
         return self._envelope("reply", to.id or "", payload)
 
+    def call_schema(self, key: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        """See `Dialect.call_schema`."""
+        return _envelope_schema("request", object_of({"method": dict(key)}, params=body))
+
+    def reply_schema(self, bodies: Mapping[str, Any], problem: Any) -> dict[str, Any]:
+        """See `Dialect.reply_schema`."""
+        good = object_of({"status": {"const": "ok"}, "result": body_of(bodies)})
+        bad = object_of(
+            {"status": {"const": "error"}, "error": {"type": "string"}}, problem=problem
+        )
+        return _envelope_schema("reply", one_of(good, bad))
+
     def push(self, body: Any) -> str | bytes:
         """See `Dialect.push`."""
         payload = {"channel": self.channel, "delivery": "at_most_once", **body_members(body)}
@@ -107,3 +119,14 @@ class EnvelopeDialect(Dialect):
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isprintable()
+
+
+def _envelope_schema(type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return object_of(
+        {
+            "type": {"const": type},
+            "id": {"type": "string", "minLength": 1, "maxLength": _MAX_NAME},
+            "timestamp": {"type": "integer"},
+            "payload": payload,
+        }
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from restsock.protocol import TOKEN, VALUE
 
-from ._dialect import BadMessage, Dialect, Parsed, ParsedCall
+from ._dialect import ID, BadMessage, Dialect, Parsed, ParsedCall, body_of, object_of
 from ._json import body_members, is_id, read_object, write
 
 if TYPE_CHECKING:
@@ -66,6 +67,25 @@ class HTTPDialect(Dialect):
         if more:
             said["more"] = True
         return write(said)
+
+    def call_schema(self, key: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        """See `Dialect.call_schema`: the key is the path, before a query."""
+        headers = {"type": "object", "additionalProperties": {"type": "string"}}
+        path = {"type": "string"}
+        if "const" in key:
+            path["pattern"] = f"^{re.escape(key['const'])}(\\?|$)"
+        elif "pattern" in key:
+            path["pattern"] = key["pattern"]
+        return object_of(
+            {"method": {"type": "string"}, "path": path}, id=ID, headers=headers, body=body
+        )
+
+    def reply_schema(self, bodies: Mapping[str, Any], problem: Any) -> dict[str, Any]:
+        """See `Dialect.reply_schema`."""
+        body = {"anyOf": [body_of(bodies), problem]}
+        return object_of(
+            {"status": {"type": "integer"}}, id=ID, headers={"type": "object"}, body=body
+        )
 
     def push(self, body: Any) -> str | bytes:
         """See `Dialect.push`."""

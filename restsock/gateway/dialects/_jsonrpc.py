@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restsock._options import between
 from restsock._strict_json import NotJSON
 from restsock.gateway._errors import NO_ROUTE
 
-from ._dialect import BadMessage, Batch, Dialect, Parsed, ParsedCall
+from ._dialect import ID, BadMessage, Batch, Dialect, Parsed, ParsedCall, body_of, object_of, one_of
 from ._json import checked_name, is_id, problem_of, read, said, write
 
 if TYPE_CHECKING:
@@ -87,6 +87,21 @@ class JSONRPC(Dialect):
         message = problem.get("detail") or problem["title"]
         error = {"code": code, "message": message, "data": problem}
         return write({"jsonrpc": "2.0", "id": to.id, "error": error})
+
+    def call_schema(self, key: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        """See `Dialect.call_schema`."""
+        return object_of({"jsonrpc": {"const": "2.0"}, "method": dict(key)}, id=ID, params=body)
+
+    def reply_schema(self, bodies: Mapping[str, Any], problem: Any) -> dict[str, Any]:
+        """See `Dialect.reply_schema`."""
+        version = {"const": "2.0"}
+        error = object_of(
+            {"code": {"type": "integer"}, "message": {"type": "string"}}, data=problem
+        )
+        return one_of(
+            object_of({"jsonrpc": version, "id": ID, "result": body_of(bodies)}),
+            object_of({"jsonrpc": version, "id": {}, "error": error}),
+        )
 
     def push(self, body: Any) -> str | bytes:
         """See `Dialect.push`."""

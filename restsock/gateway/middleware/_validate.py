@@ -38,6 +38,9 @@ class Validate(Middleware):
         schemas: By key, or by a pattern in which `*` stands for any text.
         seconds: Of processor time for one message. One that takes more is refused.
 
+    Attributes:
+        schemas: As they were given.
+
     Raises:
         TypeError: A schema is of a wrong type.
         ValueError: There is no schema.
@@ -53,10 +56,10 @@ class Validate(Middleware):
             raise TypeError(f"schemas must be a mapping of keys, not {type(schemas).__name__}")
         if not schemas:
             raise ValueError("Validate needs a schema")
+        self.schemas: Mapping[str, Mapping[str, Any] | bool] = dict(schemas)
         made = {key: Schema(schema, source=f"schemas[{key!r}]") for key, schema in schemas.items()}
         self._schemas = made
-        patterns = ((key, schema) for key, schema in made.items() if "*" in key)
-        self._patterns = sorted(patterns, key=lambda one: len(one[0]), reverse=True)
+        self._patterns = sorted((key for key in made if "*" in key), key=len, reverse=True)
 
     async def __call__(self, message: Message, call_next: Call) -> Reply:
         """See `Middleware`.
@@ -72,11 +75,19 @@ class Validate(Middleware):
                 raise CallFailed(422, text, members={"errors": errors})
         return await call_next(message)
 
+    def schema_of(self, key: str) -> Mapping[str, Any] | bool | None:
+        """The schema that counts for a key; `None` if there is none."""
+        pattern = self._pattern(key)
+        return None if pattern is None else self.schemas[pattern]
+
     def _schema(self, key: str) -> Schema | None:
-        found = self._schemas.get(key)
-        if found is not None:
-            return found
-        return next((one for pattern, one in self._patterns if like(pattern, key)), None)
+        pattern = self._pattern(key)
+        return None if pattern is None else self._schemas[pattern]
+
+    def _pattern(self, key: str) -> str | None:
+        if key in self._schemas:
+            return key
+        return next((pattern for pattern in self._patterns if like(pattern, key)), None)
 
     async def _check(self, schema: Schema, body: Any) -> list[Problem]:
         from restsock.openapi.checks import beside_the_loop

@@ -1,8 +1,7 @@
 """What each request has to show before the admin API looks at what it asks for.
 
-In this order: a Host that is ours (against DNS rebinding), no Origin but our own, a bearer token
-whose scopes cover the operation, and JSON where something is to change. None of it depends on where
-a request comes from: loopback is reached by pages in browsers, and through peers that forward.
+A Host that is ours (against DNS rebinding), no Origin but our own, and what `Guard` of the
+management API asks for besides.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from restsock._addresses import host_and_port, ip_of
-from restsock._limit_log import LimitLog
 from restsock.auth import Refused
 from restsock.connection import upgrade_of
-from restsock.hub._tokens import scopes_of
-from restsock.openapi.document import NoSuchMethod, NoSuchPath
+from restsock.gateway.management import Guard as CommonGuard
 from restsock.protocol import values_of
 
 if TYPE_CHECKING:
@@ -28,14 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
-_log = logging.getLogger("restsock.hub.admin")
-_audit = logging.getLogger("restsock.hub.audit")
 
-_CHALLENGE = 'Bearer realm="restsock admin"'
-_SAFE = (b"GET", b"HEAD")
-
-
-class Guard:
+class Guard(CommonGuard):
     """Lets requests pass, or refuses them.
 
     Args:
@@ -44,69 +35,30 @@ class Guard:
     """
 
     def __init__(self, hub: HubLike, document: Document) -> None:
-        self._hub = hub
-        self._document = document
-        self._limit_log = LimitLog(_log)
-
-    def check(self, exchange: Exchange) -> None:
-        """Looks at a request.
-
-        Raises:
-            Refused: it is not to be answered.
-        """
-        request = exchange.request
-        host = self._check_host(request)
-        self._check_origin(request, host)
-        operation = self._operation(request)
-        scope = self._scope(operation)
-        if scope is None:
-            return
-        try:
-            principal = self._authenticated(exchange)
-            if scope not in scopes_of(principal):
-                raise Refused(
-                    403,
-                    f"This token does not have the scope {scope}.",
-                    challenge=f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"',
-                )
-        except Refused as exc:
-            self._note(exchange, exc)
-            raise
-        if request.upgrade is not None:
-            raise Refused(400, "Nothing here is an upgrade.")
-        if request.method not in _SAFE:
-            self._check_type(request)
-        if scope == "write":
-            target = request.target.decode("latin-1")
-            _audit.info(
-                "%r: %s %s",
-                principal.name,
-                request.method.decode("latin-1"),
-                target,
-                extra={"principal": principal.name, "operation": str(operation)},
-            )
-
-    def _authenticated(self, exchange: Exchange) -> Principal:
-        connection = exchange.connection
-        assert connection is not None
-        upgrade = upgrade_of(exchange.request, None, connection.peer)
-        found = self._hub.admin_principal(upgrade)
-        if found is None:
-            raise Refused(401, "A bearer token is needed.", challenge=_CHALLENGE)
-        return found
-
-    def _note(self, exchange: Exchange, refused: Refused) -> None:
-        connection = exchange.connection
-        assert connection is not None
-        self._limit_log.note(
-            "refused",
-            "refused with %d: %s, %s %s",
-            refused.status,
-            connection.peer,
-            exchange.request.method.decode("latin-1"),
-            exchange.request.target.partition(b"?")[0].decode("latin-1"),
-            level=logging.INFO,
+        super().__init__(
+            document,
+            realm="restsock admin",
+            log=logging.getLogger("restsock.hub.admin"),
+            audit=logging.getLogger("restsock.hub.audit"),
         )
+        self._hub = hub
+
+    def authenticate(self, exchange: Exchange) -> Principal | None:
+        """See `Guard` of the management API."""
+        connection = exchange.connection
+        assert connection is not None
+        return self._hub.admin_principal(upgrade_of(exchange.request, None, connection.peer))
+
+    def check_source(self, request: RequestHead) -> None:
+        """See `Guard` of the management API."""
+        self._check_origin(request, self._check_host(request))
+
+    def scope_of(self, operation: Operation | None) -> str | None:
+        """See `Guard` of the management API; metrics may be open."""
+        is_open = self._hub.config.admin.metrics == "open"
+        if is_open and operation is not None and operation.id == "getMetrics":
+            return None
+        return super().scope_of(operation)
 
     def _check_host(self, request: RequestHead) -> str:
         given = values_of(request.headers, b"host")[0].decode("latin-1").lower()
@@ -123,27 +75,3 @@ class Guard:
             scheme, _, authority = value.decode("latin-1").lower().partition("://")
             if scheme not in ("http", "https") or authority != host:
                 raise Refused(403, "Pages of other origins may not use the admin API.")
-
-    def _operation(self, request: RequestHead) -> Operation | None:
-        path = request.target.partition(b"?")[0].decode("latin-1")
-        try:
-            return self._document.match(request.method.decode("latin-1"), path).operation
-        except (NoSuchPath, NoSuchMethod):
-            return None  # which is told to those who have a token
-
-    def _scope(self, operation: Operation | None) -> str | None:
-        """The scope that a token needs; `None` where no token is needed."""
-        if operation is None:
-            return "read"
-        if operation.id == "getMetrics" and self._hub.config.admin.metrics == "open":
-            return None
-        security = operation.mapping.get("security", self._document.mapping["security"])
-        scopes: list[str] = [scope for one in security for scope in one["bearer"]]
-        return scopes[0] if scopes else None
-
-    def _check_type(self, request: RequestHead) -> None:
-        """A form of a page that is elsewhere cannot send JSON without asking first."""
-        kinds = values_of(request.headers, b"content-type")
-        kind = kinds[0].partition(b";")[0].strip().lower() if kinds else b""
-        if kind != b"application/json" and (kinds or request.method != b"DELETE"):
-            raise Refused(415, "What changes something is sent as application/json.")

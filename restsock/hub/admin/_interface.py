@@ -23,15 +23,13 @@ class HubLike(Protocol):
     ingress: Ingress
     passed: PassedLog
     events: Ring[ConnectionEvent]
+    closing: bool
 
     @property
     def ingress_url(self) -> str: ...
 
     @property
     def admin_host(self) -> str | None: ...
-
-    @property
-    def closing(self) -> bool: ...
 
     @property
     def uptime(self) -> float: ...

@@ -1,0 +1,34 @@
+"""The management API of a gateway: over HTTP, who is connected, and what is sent to them.
+
+- `_api`: the API as a handler. `_operations`: what each operation does.
+- `_guard`: who may. `_answers`: how answers look. The document is `gateway.yaml`.
+"""
+
+from __future__ import annotations
+
+from ._answers import (
+    MAX_ITEMS,
+    Problem,
+    answer_json,
+    answer_nothing,
+    answer_stream,
+    answer_text,
+    page_of,
+)
+from ._api import DOCUMENT, Management
+from ._guard import Guard
+from ._operations import OPERATIONS
+
+__all__ = [
+    "DOCUMENT",
+    "MAX_ITEMS",
+    "OPERATIONS",
+    "Guard",
+    "Management",
+    "Problem",
+    "answer_json",
+    "answer_nothing",
+    "answer_stream",
+    "answer_text",
+    "page_of",
+]

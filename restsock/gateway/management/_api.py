@@ -1,0 +1,126 @@
+"""`Management`: the management API as a `Handler`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from restsock.apps import Responder
+from restsock.auth import Refused
+from restsock.connection import ignore, is_async, upgrade_of
+from restsock.openapi import OpenAPIHandler, load
+from restsock.protocol import values_of
+
+from ._guard import Guard
+from ._operations import Operations
+
+if TYPE_CHECKING:
+    from restsock._principal import Principal
+    from restsock.auth import Upgrade
+    from restsock.connection import Exchange
+    from restsock.gateway import Gateway
+    from restsock.openapi import Document
+    from restsock.protocol import RequestHead
+
+__all__ = ["DOCUMENT", "Knows", "Management"]
+
+DOCUMENT = Path(__file__).with_name("gateway.yaml")
+"""The OpenAPI document; spec/gateway.yaml is the same file."""
+
+Knows: TypeAlias = "Callable[[Upgrade], Principal | None]"
+"""Tells at once who has sent a request: `restsock.auth.BearerTokens`, or a plain function."""
+
+
+class Management:
+    """Answers the management API of a gateway, as its OpenAPI document has it. A `Handler`.
+
+        tokens = BearerTokens(file="management.json")
+        async with restsock.listen("127.0.0.1", 9000, endpoints={"/": Management(gateway, tokens)}):
+            ...
+
+    It is served on a port of its own, beside the channels (`{**gateway, "/manage": ...}`, with
+    `path="/manage"`), or to a peer (`restsock.listen(app=...)`, `restsock.connect(app=...)`): so a
+    program behind NAT sends to browsers, over the connection that it has dialed.
+
+    What somebody may do is in the claim `scopes` of their principal: `"read"`, `"write"`. Without
+    `auth` that is the principal of the connection, which a peer was found to be when it dialed.
+    Nobody is let in without one.
+
+    Args:
+        gateway: The gateway.
+        auth: Tells who has sent a request.
+        path: The path that it is under.
+        wrong_response: What is done with an answer that breaks the document; see `OpenAPIHandler`.
+
+    Raises:
+        TypeError: This cannot tell at once who somebody is.
+        ValueError: The path does not begin with a slash.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        auth: Knows | None = None,
+        *,
+        path: str = "/",
+        wrong_response: str = "log",
+    ) -> None:
+        if auth is not None and not callable(auth):
+            raise TypeError(f"auth has to be a function, not {type(auth).__name__}")
+        if auth is not None and is_async(auth):
+            raise TypeError("auth of a management API has to tell at once who somebody is")
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with /, unlike {path!r}")
+        prefix = path.rstrip("/")
+        mapping = load(DOCUMENT, check=False).mapping  # the tests have checked it
+        document = load({**mapping, "servers": [{"url": prefix or "/"}]}, check=False)
+        self._guard = _Guard(document, auth)
+        self._inner = OpenAPIHandler(
+            Operations(gateway, document).answer,
+            document,
+            responses=True,
+            wrong_response=wrong_response,
+            publish=f"{prefix}/openapi.json",
+            threads=2,
+            interface="function",
+        )
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over a request; see `Handler`."""
+        try:
+            self._guard.check(exchange)
+        except Refused as exc:
+            exchange.observer = ignore
+            headers = [*exc.headers, (b"Cache-Control", b"no-store")]
+            Responder(exchange, exchange.request.method).problem(exc.status, exc.text, headers)
+        else:
+            self._inner.handle(exchange)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Runs what answers; see `Handler`."""
+        return self._inner.running()
+
+
+class _Guard(Guard):
+    def __init__(self, document: Document, auth: Knows | None) -> None:
+        super().__init__(
+            document,
+            realm="restsock gateway",
+            log=logging.getLogger("restsock.gateway.management"),
+            audit=logging.getLogger("restsock.gateway.audit"),
+        )
+        self._auth = auth
+
+    def authenticate(self, exchange: Exchange) -> Principal | None:
+        connection = exchange.connection
+        assert connection is not None
+        if self._auth is None:
+            return connection.principal
+        return self._auth(upgrade_of(exchange.request, None, connection.peer))
+
+    def check_source(self, request: RequestHead) -> None:
+        if values_of(request.headers, b"origin"):
+            raise Refused(403, "Pages may not use the management API.")
