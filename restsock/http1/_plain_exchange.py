@@ -8,6 +8,8 @@ result.
 
 from __future__ import annotations
 
+import re
+
 import h11
 
 from restsock._exceptions import LocalProtocolError, RemoteProtocolError
@@ -27,6 +29,9 @@ _MAX_BODY = 1024 * 1024
 # Of these an answer is not what its head says.
 _OTHER = frozenset((b"HEAD", b"CONNECT"))
 _BODILESS = frozenset((204, 304))
+
+_VERSION = b"HTTP/1.1 "
+_BLANK_LINE = re.compile(rb"\n\r?\n")  # where h11 has a head end
 
 _STREAM = 0
 
@@ -124,11 +129,13 @@ class PlainExchange:
         return None
 
     def _read_head(self) -> ResponseReceived | None:
-        end = self.received.find(b"\r\n\r\n") + 4
-        if end < 4:
-            if self.closed or len(self.received) > self._max_head:
+        blank = _BLANK_LINE.search(self.received)
+        if blank is None:
+            begins = self.received.startswith(_VERSION[: len(self.received)])
+            if self.closed or len(self.received) > self._max_head or not begins:
                 raise NotPlainError
             return None
+        end = blank.end()
         plain = decode_response_fast(self.received[:end])
         if plain is None or plain[1] is None or plain[0].status in _BODILESS:
             raise NotPlainError
