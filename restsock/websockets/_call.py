@@ -118,12 +118,18 @@ class Call(DrivenCall):
         settings = self._room.settings
         async with trio.open_nursery() as nursery:
             nursery.start_soon(websocket.run)
-            with kept_alive(websocket, settings.heartbeat, settings.idle, self._unsent):
+            beat, idle = settings.heartbeat, settings.idle
+            with kept_alive(websocket, beat, idle, self._unsent, self._look):
                 await self._call(websocket, serve)
             nursery.cancel_scope.cancel()
 
     def _unsent(self) -> int:
         return self._driver.unsent
+
+    def _look(self) -> None:
+        """Finds that the client has left, behind messages that nobody receives."""
+        if self.websocket is not None and self._driver.error is not None:
+            self.websocket.note_gone()
 
     def _refuse(self, refused: Refused) -> None:
         connection = self._exchange.connection

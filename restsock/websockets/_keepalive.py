@@ -28,6 +28,7 @@ def kept_alive(
     heartbeat: Heartbeat,
     idle: float | None,
     unsent: Callable[[], int],
+    look: Callable[[], object] | None = None,
 ) -> Iterator[None]:
     """Pings the other side while the block runs, and closes a WebSocket that is dead or idle.
 
@@ -36,8 +37,9 @@ def kept_alive(
         heartbeat: When to ping, and when to give up.
         idle: Seconds without a message, either way.
         unsent: Tells how many bytes wait to be sent below the WebSocket.
+        look: Is called now and then while nothing is read, and so no end is seen.
     """
-    keepalive = _Keepalive(websocket, heartbeat, idle, unsent)
+    keepalive = _Keepalive(websocket, heartbeat, idle, unsent, look)
     timer = heartbeat_timer()
     now = trio.current_time()
     due = keepalive.due(now)
@@ -76,7 +78,7 @@ class _Keepalive:
             "_number",
             "_pinged",
         ),
-        *("_silence", "_taken", "_unsent", "_websocket"),
+        *("_look", "_silence", "_taken", "_unsent", "_websocket"),
     )
 
     def __init__(
@@ -85,8 +87,10 @@ class _Keepalive:
         heartbeat: Heartbeat,
         idle: float | None,
         unsent: Callable[[], int],
+        look: Callable[[], object] | None,
     ) -> None:
         self._websocket = websocket
+        self._look = look
         self._unsent = unsent
         self._idle = math.inf if idle is None else idle
         self._interval = math.inf if heartbeat.interval is None else heartbeat.interval
@@ -122,6 +126,8 @@ class _Keepalive:
             return now + 3600  # it is closing, which is bounded
         if websocket.reading_paused:
             self._heard = self._answered = now
+            if self._look is not None:
+                self._look()
         taken = (websocket.messages - websocket.queued, self._unsent())
         if taken[1] and taken != self._taken:
             self._answered = now

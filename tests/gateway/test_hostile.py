@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from restsock import Options, Timeouts
+from restsock import Heartbeat, Options, Timeouts
 from restsock.gateway import DUPLICATE_ID, JSONRPC, Channel, Gateway, HTTPDialect, Message, Pipe
 from restsock.protocol import CloseReceived, TextMessage
 from tests.gateway.site import Client, Gate, action, connected, echo, served, until
@@ -118,6 +118,20 @@ async def test_no_more_calls_of_a_client_run_than_may() -> None:
             assert len(gate.begun) == _SLOTS
         await hostile.stream.aclose()
         await until(lambda: len(gate.cancelled) == _SLOTS)
+
+
+async def test_a_client_that_leaves_behind_many_messages_holds_no_slots() -> None:
+    """So many that no more of them is read, and so not that it has left, either."""
+    gate = Gate()
+    heartbeat = Heartbeat(interval=0.2, timeout=0.2)
+    gateway = Gateway([action({"wait": gate, "echo": echo}, heartbeat=heartbeat)])
+    async with served(gateway) as server, honest(server):
+        async with raw_client(server) as hostile:
+            await hostile.send(b"".join(call(id, "wait") for id in range(1000)))
+            await gate.wait(_SLOTS)
+        await until(lambda: len(gate.cancelled) == _SLOTS)
+        await until(lambda: len(gateway.sessions) == 1)
+        await until(lambda: gateway.statistics().total.closed == {"1006": 1})
 
 
 async def pour_once(client: RawClient, data: bytes) -> None:
