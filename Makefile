@@ -23,6 +23,7 @@ demo: $(VENV)/.with-demo
 	$(BIN)/python -m examples.petstore
 	$(BIN)/python -m examples.hub
 	$(BIN)/python -m examples.outage
+	$(BIN)/python -m examples.gateway
 
 # All that .ci/run runs: lint, types, tests, examples, demo.
 test: lint suite

@@ -234,6 +234,26 @@ def test_demo_of_the_command() -> None:
     )
 
 
+def test_demo_of_the_gateway() -> None:
+    output = run("-m", "examples.gateway")
+    assert_in_order(
+        [
+            "the page is http://127.0.0.1:",
+            "one store is stopped in the middle of 160 sales",
+            "sales that were answered: 160, lost: 0",
+            "both are stopped: the breaker answers 503 at once, in ",
+            "the stores are back, and so are the answers",
+            "a price from behind NAT: 17, sent to 1 page",
+            "SIGTERM to the gateway in the middle of 160 sales",
+            "closed with 1012, the page has connected again; 160 sold, ",
+            "asked again, without an answer: 0",
+            "sold by the answers: 320, in the database: 320",
+            "done",
+        ],
+        output,
+    )
+
+
 def test_demo_of_messages() -> None:
     output = run("-m", "examples.outage")
     assert_in_order(

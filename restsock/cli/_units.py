@@ -130,7 +130,9 @@ def service_unit(
     if folder is not None:
         lines.append(f"WorkingDirectory={escaped(str(folder))}")
     place = "\n".join(lines) + "\n"
-    service = (_HUB if verb == "hub" else _PEER).format(command=command, place=place) + _CONFINED
+    service = (_HUB if verb in ("hub", "gateway") else _PEER).format(
+        command=command, place=place
+    ) + _CONFINED
     if verb != "serve":
         service += _CONFINED_MORE
     return _UNIT.format(description=description, service=service)

@@ -57,6 +57,7 @@ from ._statistics import ChannelStatistics, GatewayStatistics
 from .backends import (
     GRIP,
     HTTP,
+    Admit,
     App,
     Balance,
     BalanceMember,
@@ -100,6 +101,7 @@ __all__ = [
     "NATS",
     "NO_ROUTE",
     "Action",
+    "Admit",
     "Answers",
     "App",
     "Backend",

@@ -28,7 +28,7 @@ from restsock.websockets import Endpoint
 from ._contract import CONTRACT_PATH, asyncapi
 from ._conversation import Conversation
 from ._groups import Groups
-from ._running import Pipeline
+from ._running import Pipeline, backend_behind
 from ._session import Session
 from ._sessions import Sessions
 from ._statistics import ChannelCounters
@@ -272,7 +272,9 @@ class ChannelEndpoint(Endpoint):
             _log.error("on_disconnect of %r took more than %g s", session, _DISCONNECT)
 
     async def _call_hook(self, hook: Callable[..., Any], *args: Any) -> Any:
-        return await call_user_function(hook, *args, loop=self._gateway.asyncio_loop)
+        # A backend is on the loop of trio, wherever functions are.
+        loop = None if backend_behind(hook) is not None else self._gateway.asyncio_loop
+        return await call_user_function(hook, *args, loop=loop)
 
     async def _serve_session(self, session: Session, websocket: ServerWebSocket) -> None:
         conversation = Conversation(self, self.channel.dialect, session, websocket)

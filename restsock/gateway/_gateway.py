@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar
 
@@ -192,6 +193,20 @@ class Gateway(Mapping[str, ChannelEndpoint]):
                 raise RuntimeError("this gateway is closing")
             self._exchange(wanted, fresh, grace)  # nothing waits, or fails, from here on
         return changes
+
+    def swap_blocking(
+        self, channels: Iterable[Channel], *, grace: float = 30.0
+    ) -> dict[str, ChannelChange]:
+        """`swap` for a thread that may block, while the gateway is served; also for its errors.
+
+        With asyncio: `await asyncio.to_thread(gateway.swap_blocking, channels)`.
+
+        Raises:
+            RuntimeError: No listener serves it, or this is the thread of its loop.
+        """
+        if self._portal is None:
+            raise RuntimeError("no listener serves this gateway")
+        return self._portal.run(partial(self.swap, channels, grace=grace))
 
     def _by_path(self, channels: Iterable[Channel]) -> dict[str, Channel]:
         found: dict[str, Channel] = {}

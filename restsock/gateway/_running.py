@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from ._backend import Peers
     from ._channel import Channel
 
-__all__ = ["Pipeline", "Running", "RunningParts"]
+__all__ = ["Pipeline", "Running", "RunningParts", "backend_behind"]
+
+
+_log = logging.getLogger("restsock.gateway")
 
 
 class Pipeline:
@@ -115,12 +119,17 @@ class Running:
         self._ended = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """The task. Raises what it does that runs."""
+        """The task. Raises what it does that runs; what it does at its end is logged."""
         try:
             async with self._part.running():
                 self._begun = True
                 task_status.started()
                 await self._stop.wait()
+        except Exception:
+            if not self._stop.is_set():
+                raise
+            # It is not used any more, and others go on.
+            _log.exception("%r has failed at its end", self._part)
         finally:
             self._ended.set()
 
@@ -129,6 +138,12 @@ class Running:
         if self._begun:
             self._stop.set()
             await self._ended.wait()
+
+
+def backend_behind(hook: object) -> Backend | None:
+    """The backend that a hook of a channel is, or is a method of; `None` for a function."""
+    owner = getattr(hook, "__self__", hook)
+    return owner if isinstance(owner, Backend) else None
 
 
 def _parts_of(channels: Iterable[Channel]) -> list[Part]:
@@ -147,4 +162,7 @@ def _parts_of(channels: Iterable[Channel]) -> list[Part]:
         for middleware in channel.middleware:
             add(middleware)
         add(channel.router)
+        for hook in (channel.on_connect, channel.on_disconnect):
+            if (owner := backend_behind(hook)) is not None:
+                add(owner)
     return list(found.values())

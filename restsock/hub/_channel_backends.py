@@ -13,6 +13,7 @@ from restsock.auth import Basic
 from restsock.gateway import (
     GRIP,
     HTTP,
+    Admit,
     App,
     Backend,
     Balance,
@@ -24,10 +25,10 @@ from restsock.gateway import (
 )
 
 from ._access import opened
-from ._channel_tables import ChannelRouteTable
+from ._channel_tables import AdmitTable, ChannelRouteTable
 from ._errors import ConfigError
 
-__all__ = ["backend_of", "kind_of"]
+__all__ = ["admit_of", "backend_of", "kind_of"]
 
 _IDS: Mapping[str, JSONIds | None] = {
     "json": JSONIds(),
@@ -86,6 +87,22 @@ def backend_of(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
     make: Callable[[ChannelRouteTable, str, Path], Backend] = _MAKERS[kind]
     with opened(f"{key}.{kind}"):
         return make(table, f"{key}.{kind}", folder)
+
+
+def admit_of(table: AdmitTable, key: str, folder: Path) -> Admit:
+    """What is asked before a WebSocket is accepted.
+
+    Args:
+        table: It.
+        key: Where it stands.
+        folder: Where modules of apps are looked for, too.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+    with opened(key):
+        to = _target(ChannelRouteTable(), table.to, folder)
+        return Admit(to, path=table.path, timeout=table.timeout)
 
 
 def _mapping(table: ChannelRouteTable) -> HTTPMapping:

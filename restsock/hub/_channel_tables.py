@@ -9,6 +9,7 @@ from restsock._options import Heartbeat
 from ._values import Duration, File, Secret, Size, Table, Texts, table_of
 
 __all__ = [
+    "AdmitTable",
     "BreakerTable",
     "CacheTable",
     "ChannelLimitsTable",
@@ -129,6 +130,14 @@ class ChannelRouteTable(StepsTable, frozen=True, kw_only=True):
     secret_file: File | None = None
 
 
+class AdmitTable(Table, frozen=True, kw_only=True):
+    """`admit` of a channel: who is asked before a WebSocket is accepted."""
+
+    to: str
+    path: str = ""
+    timeout: Duration = 5.0
+
+
 class ChannelLimitsTable(Table, frozen=True, kw_only=True):
     """`limits` of a channel."""
 
@@ -147,6 +156,7 @@ class ChannelTable(Table, frozen=True, kw_only=True):
     dialect: Literal["action", "jsonrpc", "http", "envelope", "raw"] = "action"
     field: str = "action"
     access: str | None = None
+    admit: AdmitTable | None = None
     public: bool = False
     origins: Texts | None = None
     subprotocols: Texts = ()

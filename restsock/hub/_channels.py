@@ -17,6 +17,7 @@ from restsock.gateway import (
     GRIP,
     JSONRPC,
     Action,
+    Admit,
     Channel,
     Dialect,
     EnvelopeDialect,
@@ -28,9 +29,9 @@ from restsock.gateway import (
 )
 
 from ._access import AccessRules, opened
-from ._channel_backends import backend_of
+from ._channel_backends import admit_of, backend_of
 from ._channel_steps import steps_of
-from ._channel_tables import ChannelRouteTable, ChannelTable, StepsTable
+from ._channel_tables import AdmitTable, ChannelRouteTable, ChannelTable, StepsTable
 from ._config import Config
 from ._errors import ConfigError
 
@@ -93,6 +94,8 @@ class _Made:
     steps: object
     middleware: tuple[Middleware, ...]
     routes: Mapping[str, tuple[object, Pipe]]
+    admit_table: AdmitTable | None
+    admit: Admit | None
 
 
 def _make(
@@ -141,7 +144,13 @@ def _make(
     }
     fixed = (
         msgspec.structs.replace(
-            table, routes={}, middleware=(), grace=None, contract=False, limits=limits
+            table,
+            routes={},
+            middleware=(),
+            admit=None,
+            grace=None,
+            contract=False,
+            limits=limits,
         ),
         None if table.access is None else config.access[table.access],
         config.hub.trusted_proxies,
@@ -161,19 +170,27 @@ def _make(
     else:
         channel = old.channel
         same_limits = all(getattr(channel, name) == value for name, value in live.items())
-        if same_limits and middleware is old.middleware and _same(routes, old.routes):
+        same_hooks = old.admit_table == table.admit
+        same_steps = middleware is old.middleware
+        if same_limits and same_hooks and same_steps and _same(routes, old.routes):
             return old
+    admit = None
+    if table.admit is not None:
+        if old is not None and old.admit_table == table.admit:
+            admit = old.admit
+        else:
+            admit = admit_of(table.admit, f"{key}.admit", folder)
     grip = next((p.backend for _, p in routes.values() if isinstance(p.backend, GRIP)), None)
     with opened(key):
         channel = dataclasses.replace(
             channel,
             router=_router(routes, key),
             middleware=middleware,
-            on_connect=None if grip is None else grip.connect,
+            on_connect=admit or (None if grip is None else grip.connect),
             on_disconnect=None if grip is None else grip.disconnect,
             **live,
         )
-    return _Made(channel, fixed, steps, middleware, routes)
+    return _Made(channel, fixed, steps, middleware, routes, table.admit, admit)
 
 
 def _same(

@@ -30,7 +30,7 @@ from tests.bench.spells import percentiles
 SIZE = 100
 _PATIENCE = 30.0
 _AT_ONCE = 64  # handshakes
-_RAMP = 2.5  # seconds at most until as many calls are answered as run at a time
+_RAMP = 1.5  # seconds at most until as many calls are answered as run at a time
 _LAST = 0.5  # seconds for what is under way at the end of a spell
 
 Order = dict[str, Any]
@@ -198,7 +198,7 @@ class Load:
         late = [end - now for now in waiting] if len(waiting) > sessions * in_flight // 2 else []
         if found or late:
             figures |= percentiles(found + late)
-        patience = time.perf_counter() + max(_LAST, 2 * seconds)
+        patience = time.perf_counter() + max(_LAST, seconds)
         while any(one.sent or one.queue for one in clients):
             if time.perf_counter() > patience:
                 return {**figures, "stuck": True, "strange": self.strange, "lost": self.lost}

@@ -39,7 +39,8 @@ def test_a_unit(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert unit["Service"]["WorkingDirectory"] == f"{tmp_path}/a%%b"
     assert "MemoryDenyWriteExecute" in unit["Service"]
     assert "MemoryDenyWriteExecute" not in run("service", "print", "serve", "main:app").out
-    assert "notify-reload" in run("service", "print", "hub").out
+    for verb in ("hub", "gateway"):
+        assert "notify-reload" in run("service", "print", verb).out
 
 
 def test_a_unit_that_would_not_start_is_warned_of(
@@ -66,7 +67,9 @@ def test_the_units_that_are_packaged_are_those_that_are_printed() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
-@pytest.mark.parametrize("args", [("hub",), ("forward", "5000"), ("serve", "main:app"), None])
+@pytest.mark.parametrize(
+    "args", [("hub",), ("gateway",), ("forward", "5000"), ("serve", "main:app"), None]
+)
 def test_systemd_understands_them(run: Run, tmp_path: Path, args: tuple[str, ...] | None) -> None:
     kind, printed = ("socket", ("socket",)) if args is None else ("service", ("print", *args))
     path = tmp_path / f"restsock-x.{kind}"

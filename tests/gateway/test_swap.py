@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import trio
+import websockets.sync.client
 
 import restsock
 from restsock import WebSocketRefused
-from restsock.gateway import Backend, Channel, Gateway, Message, Reply
+from restsock.gateway import Backend, Channel, Gateway, Message, Reply, WebSocket
 from restsock.websockets import connect
 from tests.gateway.site import Gate, Hooks, action, connected, echo, served, until
 from tests.websockets.site import url_of
@@ -86,6 +87,25 @@ async def test_calls_that_do_not_end_in_the_grace_keep_nothing_running() -> None
         await gate.wait(1)
         await gateway.swap([like(first, {"x": echo})], grace=0.05)
         await until(lambda: log == ["start old", "end old"])
+
+
+async def test_one_that_fails_at_its_end_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Breaks(Part):
+        @asynccontextmanager
+        async def running(self) -> AsyncIterator[None]:
+            yield
+            self.log.append("end")
+            raise OSError("it breaks")
+
+    log: list[str] = []
+    first = action({"x": Breaks("first", log)})
+    gateway = Gateway([first])
+    async with served(gateway) as server, connected(server) as client:
+        await gateway.swap([like(first, {"x": lambda _: "second"})])
+        await until(lambda: log == ["end"])
+        assert (await client.ask({"action": "x", "id": 1}))["body"] == "second"
+    assert "has failed at its end" in caplog.text
+    assert "it breaks" in caplog.text
 
 
 async def test_what_is_part_of_both_goes_on() -> None:
@@ -239,6 +259,20 @@ async def test_a_gateway_that_closes_takes_no_channels() -> None:
             gate.open()
 
 
+def test_threads_swap_too() -> None:
+    first = action({"x": lambda _: "first"})
+    gateway = Gateway([first])
+    with pytest.raises(RuntimeError, match="no listener"):
+        gateway.swap_blocking([first])
+    with restsock.sync.listen("127.0.0.1", 0, endpoints=gateway) as server:
+        url = url_of(server, "/ws")
+        with websockets.sync.client.connect(url, proxy=None) as socket:
+            moved = like(first, {"x": lambda _: "second"})
+            assert gateway.swap_blocking([moved]) == {"/ws": "moved"}
+            socket.send('{"action": "x", "id": 1}')
+            assert '"second"' in str(socket.recv(timeout=20))
+
+
 async def test_it_can_be_served_to_a_peer_whole() -> None:
 
     gateway = Gateway([action({"x": lambda _: "here"})])
@@ -247,3 +281,25 @@ async def test_it_can_be_served_to_a_peer_whole() -> None:
             answer = await peer.request("GET", "/elsewhere")
             assert answer.status == 404
             assert (await peer.request("GET", "/ws")).status == 426
+
+
+async def test_an_upstream_that_is_given_up_costs_no_client_its_session() -> None:
+    """Nor does it when the server there closes it, clean as that is."""
+    opened: list[Any] = []
+
+    async def upstream(websocket: Any) -> None:
+        opened.append(websocket)
+        async for data in websocket:
+            await websocket.send(data)
+
+    endpoints = {"/up": restsock.websockets.Endpoint(upstream)}
+    async with restsock.listen("127.0.0.1", 0, endpoints=endpoints) as there:
+        first = action({"x": WebSocket(url_of(there, "/up"), proxy=False)})
+        gateway = Gateway([first])
+        async with served(gateway) as server, connected(server) as client:
+            assert (await client.ask({"action": "x", "id": 1, "a": 2}))["status"] == 200
+            await gateway.swap([like(first, {"x": lambda _: "moved"})])
+            assert (await client.ask({"action": "x", "id": 2}))["body"] == "moved"
+            await until(lambda: opened[0].close_code == 1001)
+            await there.aclose()
+            assert (await client.ask({"action": "x", "id": 3}))["body"] == "moved"

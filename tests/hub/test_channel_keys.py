@@ -71,6 +71,11 @@ def case(keys: str, toml: str, check: Callable[[Any], object]) -> Any:
         case("headers", 'headers = { X-A = "b" }', lambda c: c.headers == [("X-A", "b")]),
         case("compression", "compression = true", lambda c: c.compression is True),
         case("grace", 'grace = "3s"', lambda c: c.grace == 3),
+        case(
+            "admit.to admit.path admit.timeout",
+            'admit = { to = "peer:a", path = "/in", timeout = "2s" }',
+            lambda c: c.on_connect._path == "/in" and c.on_connect.timeout == 2,
+        ),
         case("contract", "contract = true", lambda c: c.contract is True),
         case("limits.in_flight", "limits.in_flight = 3", lambda c: c.in_flight == 3),
         case("limits.message", 'limits.message = "1KiB"', lambda c: c.max_message == 1024),

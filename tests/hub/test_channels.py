@@ -319,11 +319,16 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_the_admin_port_has_the_management_api(tmp_path: Path) -> None:
-    async with Hub(config_for(tmp_path, channel('default = { peer = "edge-1" }'))) as hub:
+    toml = channel('default = { peer = "edge-1", wait = "50ms" }')
+    async with Hub(config_for(tmp_path, toml)) as hub:
         async with client_of(hub) as client, admin_of(hub) as admin:
             answer = await admin.post("/gateway/v1/broadcast", json={"message": {"news": 1}})
             assert answer.json()["counts"]["sent"] == 1
             assert await client.hear() == {"news": 1}
+            assert (await ask(client))["status"] == 503
+            metrics = (await admin.get("/metrics")).text
+            assert 'restsock_gateway_sessions{channel="/ws"} 1\n' in metrics
+            assert 'restsock_gateway_calls_total{channel="/ws",outcome="server_error"} 1' in metrics
             async with admin_of(hub, "wrong") as stranger:
                 assert (await stranger.get("/gateway/v1/connections")).status_code == 401
 
@@ -347,3 +352,13 @@ async def test_peers_manage_channels_as_far_as_their_tokens_go(tmp_path: Path) -
                 )
                 assert answer.status == status
         assert await client.hear() == {"price": 17}
+
+
+async def test_the_contract_is_beside_the_channel(tmp_path: Path) -> None:
+    toml = channel('"x" = { peer = "edge-1" }', "contract = true")
+    async with Hub(config_for(tmp_path, toml)) as hub, httpx.AsyncClient() as web:
+        document = (await web.get(f"{hub.ingress_url}ws/asyncapi.json")).json()
+        assert document["operations"]["x"]["action"] == "receive"
+        (tmp_path / "hub.toml").write_text(channel('"x" = { peer = "edge-1" }'))
+        assert await hub.reload() == []
+        assert (await web.get(f"{hub.ingress_url}ws/asyncapi.json")).status_code == 404

@@ -9,6 +9,7 @@ and share how a message becomes a request (`HTTPMapping`).
 - `_waiting`: calls whose answers come by another way.
 - `_queue`: a queue of the program. `_broker`: one with its broker, `_rabbitmq`, `_redis_streams`.
 - `_nats`: a subject of NATS. `_payload`: bodies and fields, for all of these.
+- `_admit`: whoever is asked before a WebSocket is accepted.
 - `_grip`: a backend of Pushpin. `_grip_session`: one client of it; `_websocket_events`: its bytes.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._admit import Admit
 from ._app import App
 from ._balance import Balance, BalanceMember
 from ._grip import GRIP
@@ -50,6 +52,7 @@ __all__ = [
     "GRIP",
     "HTTP",
     "NATS",
+    "Admit",
     "App",
     "Balance",
     "BalanceMember",

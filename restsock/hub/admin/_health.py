@@ -64,6 +64,23 @@ def _lines(hub: HubLike) -> Iterator[str]:
     yield from _metric("ingress_seconds_total", "counter", {"": total.seconds})
     yield from _metric("ingress_received_bytes_total", "counter", {"": total.received})
     yield from _metric("ingress_sent_bytes_total", "counter", {"": total.sent})
+    channels = hub.gateway.statistics().channels.items()
+    names = {path: f'channel="{_label(path)}"' for path, _ in channels}
+    active = {names[path]: each.sessions_active for path, each in channels}
+    yield from _metric("gateway_sessions", "gauge", active)
+    opened = {names[path]: each.sessions_total for path, each in channels}
+    yield from _metric("gateway_sessions_opened_total", "counter", opened)
+    calls = {
+        f'{names[path]},outcome="{outcome}"': number
+        for path, each in channels
+        for outcome, number in each.calls.items()
+    }
+    yield from _metric("gateway_calls_total", "counter", calls)
+
+
+def _label(text: str) -> str:
+    """The value of a label, as Prometheus escapes it."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _metric(name: str, kind: str, values: Mapping[str, float]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from restsock._principal import Principal
     from restsock.auth import Upgrade
+    from restsock.gateway import Gateway
     from restsock.hub._config import Config
     from restsock.hub._records import PassedLog, Ring
     from restsock.ingress import Ingress
@@ -21,6 +22,7 @@ class HubLike(Protocol):
     config: Config
     server: Server
     ingress: Ingress
+    gateway: Gateway
     passed: PassedLog
     events: Ring[ConnectionEvent]
     closing: bool
