@@ -9,12 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.gateway_ways import CALLS, PASSES, Behind, Start, Started, behind, skipped
+from tests.bench.gateway_ways import CALLS, OURS, PASSES, Behind, Start, Started, behind, skipped
 from tests.bench.message_fan import progress
 from tests.bench.message_ways import order
 from tests.bench.processes import cpu_seconds, hear, python, rss_bytes, running
 
-__all__ = ["CELLS", "PASS_CELLS", "measure"]
+__all__ = ["ALONE", "BESIDE", "CELLS", "PASS_CELLS", "measure"]
+
+ALONE, BESIDE = "alone", "beside hostile clients"
 
 CELLS = tuple((sessions, in_flight) for sessions in (1, 100, 1_000) for in_flight in (1, 25))
 """Sessions, and calls of each at a time."""
@@ -57,7 +59,7 @@ def measure(
             lines[name] = line = _Line(stack, folder, CALLS[name], backend)
             found["weights"].append({"gateway": name, **line.weigh(sessions)})
         found["spells"] = []
-        found["fans"] = []
+        found["fans"], found["hostile"] = [], []
         for turn in range(rounds):
             cells = [one for one in CELLS if turn == 0 or one[0] * one[1] < _MANY]
             for name, cell in _turn(lines, cells, sessions, turn):
@@ -66,6 +68,8 @@ def measure(
             for name in _order(lines, turn):
                 fan = lines[name].order(fan=pushes)
                 found["fans"].append({"gateway": name, "round": turn, **fan})
+            if OURS in lines:
+                found["hostile"] += lines[OURS].beside_hostile(folder, turn, 2 * seconds)
             progress(turn, rounds)
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(behind(folder))
@@ -158,6 +162,16 @@ class _Line:
             self._start()
             self.open(self._sessions)
         return found
+
+    def beside_hostile(self, folder: Path, turn: int, seconds: float) -> list[dict[str, Any]]:
+        """One session, one call at a time: alone, and while others mean harm."""
+        alone = self.order(calls=seconds, sessions=1, in_flight=1)
+        command = python("gateway_hostile", self._gateway.url)
+        with running(command, log=folder / "gateway-hostile.log") as process:
+            hear(process)
+            beside = self.order(calls=seconds, sessions=1, in_flight=1)
+        spells = ((ALONE, alone), (BESIDE, beside))
+        return [{"where": where, "round": turn, **spell} for where, spell in spells]
 
     def _rss(self) -> int | None:
         each = [rss_bytes(pid) for pid in self._gateway.pids]

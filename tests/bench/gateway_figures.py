@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.bench.figures import Results, Spread, number, ratios, select, spread
+from tests.bench.gateway import ALONE, BESIDE
 from tests.bench.gateway_ways import CALLS, DIRECT, NGINX, OURS, PASSES
 from tests.bench.table import Table
 
@@ -49,6 +50,12 @@ def _ratio(
     where: dict[str, object] = {"sessions": cell[0], "in_flight": cell[1]}
     spells = results["gateway"][section]
     return ratios(spells, value, {"gateway": OURS, **where}, {"gateway": to, **where})
+
+
+def gateway_hostile(results: Results) -> Spread | None:
+    """How many times the p99 of an honest session beside hostile ones is that of it alone."""
+    spells = results.get("gateway", {}).get("hostile", [])
+    return ratios(spells, _p99, {"where": BESIDE}, {"where": ALONE})
 
 
 def gateway_weight(results: Results) -> Spread | None:
@@ -120,4 +127,14 @@ def gateway_tables(results: Results) -> list[Table]:
         rows.append([*row, f"{weight['opened_per_second']:.0f}"])
     head = ["", "pushes/s", "p50 ms", "p99", "not come", "KiB of a quiet session"]
     title = f"Gateways: a push of 100 B to {found['sessions']:,} sessions, and what a session costs"
-    return [*tables, Table(title, [*head, "sessions opened/s"], rows)]
+    tables.append(Table(title, [*head, "sessions opened/s"], rows))
+    rows = []
+    for where in (ALONE, BESIDE):
+        mine = select(found["hostile"], where=where)
+        if mine:
+            each = [{"rate": _rate(one)} for one in mine]
+            ratio = gateway_hostile(results) if where == BESIDE else None
+            row = [where, _middle(each, "rate"), _middle(mine, "p50_ms"), _middle(mine, "p99_ms")]
+            rows.append([*row, str(ratio or "-")])
+    title = f"{OURS}: one session, one call at a time, alone and beside 50 hostile clients"
+    return [*tables, Table(title, ["", "calls/s", "p50 ms", "p99", "p99 to alone"], rows)]

@@ -16,7 +16,13 @@ from tests.bench.figures import (
     rate_ratio,
     spread,
 )
-from tests.bench.gateway_figures import cell_title, gateway_late, gateway_ratio, gateway_weight
+from tests.bench.gateway_figures import (
+    cell_title,
+    gateway_hostile,
+    gateway_late,
+    gateway_ratio,
+    gateway_weight,
+)
 from tests.bench.gateway_ways import FASTAPI, NGINX, NODE, PUSHPIN
 from tests.bench.message_figures import fan_ratio, load_rate, message_rate, message_ratio
 from tests.bench.message_ways import (
@@ -296,6 +302,9 @@ TARGETS = [
         0.25,
         "x",
         partial(gateway_ratio, to=NGINX, cell=(1, 1), section="passes"),
+    ),
+    Target(
+        "gateway", "gateway: p99 beside hostile clients to alone", False, 1.2, "x", gateway_hostile
     ),
     Target("gateway", "gateway: a quiet session of 1,000", False, 40, "KiB", gateway_weight),
     _calls("ws"),

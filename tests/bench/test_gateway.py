@@ -42,7 +42,17 @@ def results() -> Results:
         {"gateway": name, "kib": kib, "opened_per_second": 500.0}
         for name, kib in ((FASTAPI, 20.0), (OURS, 30.0))
     ]
-    found = {"spells": spells, "passes": passes, "fans": fans, "weights": weights}
+    hostile = [
+        {**spell(OURS, 0, 50, p99), "where": where}
+        for where, p99 in ((gateway.ALONE, 1.0), (gateway.BESIDE, 1.1))
+    ]
+    found = {
+        "hostile": hostile,
+        "spells": spells,
+        "passes": passes,
+        "fans": fans,
+        "weights": weights,
+    }
     return {"gateway": {**found, "sessions": 100}}
 
 
@@ -53,14 +63,15 @@ def test_gateways_are_compared_within_each_round(results: Results) -> None:
     assert ratio(results, NGINX, _CELL, section="passes") == Spread(0.3, 0.3, 0.3)
     assert ratio(results, PUSHPIN, _CELL) is None  # it was skipped
     assert gateway_figures.gateway_weight(results) == Spread(30.0, 30.0, 30.0)
-    calls, passes, fans = gateway_figures.gateway_tables(results)
+    calls, passes, fans, hostile = gateway_figures.gateway_tables(results)
     assert [row[0] for row in calls.rows] == [f"1 session x 1: {one}" for one in (FASTAPI, OURS)]
     assert calls.rows[1][1:] == [
         *("600", "-", "-", "3.00 (2.50-4.00)", "1.00", "1.00", "300", "150", "150", "0"),
     ]
     assert [row[0] for row in passes.rows] == [f"1 session x 1: {one}" for one in (NGINX, OURS)]
     assert fans.rows[1] == [OURS, "380", "1.00", "2.00", "10", "30.0", "500"]
-    for table in (calls, passes, fans):
+    assert hostile.rows[1] == [gateway.BESIDE, "100", "1.00", "1.10", "1.10 (1.10-1.10)"]
+    for table in (calls, passes, fans, hostile):
         assert {len(row) for row in table.rows} == {len(table.header)}
 
 
@@ -114,6 +125,8 @@ def test_each_gateway_answers(
         assert one["errors"] == one["strange"] == one["lost"] == 0, one
     for fan in found["fans"]:
         assert fan["messages"] == fan["expected"] == 8, fan
+    assert [one["where"] for one in found["hostile"]] == [gateway.ALONE, gateway.BESIDE]
+    assert all(one["messages"] for one in found["hostile"])
 
 
 @pytest.mark.parametrize("name", [PUSHPIN, NODE, NGINX])
