@@ -12,7 +12,7 @@ from typing import Any
 from tests.bench.gateway_ways import CALLS, OURS, PASSES, Behind, Start, Started, behind, skipped
 from tests.bench.message_fan import progress
 from tests.bench.message_ways import order
-from tests.bench.processes import cpu_seconds, hear, python, rss_bytes, running
+from tests.bench.processes import hear, python, rss_bytes, running
 
 __all__ = ["ALONE", "BESIDE", "CELLS", "PASS_CELLS", "measure"]
 
@@ -149,13 +149,9 @@ class _Line:
 
     def spell(self, kind: str, seconds: float, sessions: int, in_flight: int) -> dict[str, Any]:
         """As many messages as fit; and the CPU time of the gateway and of the backend."""
-        before = cpu_seconds(self._gateway.pids), cpu_seconds([self._backend.pid])
+        pids = {"gateway_cpu": self._gateway.pids, "backend_cpu": [self._backend.pid]}
         words: dict[str, Any] = {kind: seconds, "sessions": sessions, "in_flight": in_flight}
-        found = self.order(**words)
-        after = cpu_seconds(self._gateway.pids), cpu_seconds([self._backend.pid])
-        names = ("gateway_cpu", "backend_cpu")
-        for name, begin, end in zip(names, before, after, strict=True):
-            found[name] = None if begin is None or end is None else end - begin
+        found = self.order(**words, watch=pids)
         if found["stuck"]:
             # What it has still to do is not for the next spell to wait for.
             self._stack.close()

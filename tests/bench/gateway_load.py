@@ -8,6 +8,7 @@ Orders, one a line, each answered by a line:
     {"open": n}                                        so many sessions in all, all at once open
     {"calls": seconds, "sessions": n, "in_flight": n}  calls: each answer is followed by the next
     {"echo": seconds, "sessions": n, "in_flight": n}   the same, where what comes back has no id
+                                                       "watch": {name: pids}: and their CPU time
     {"fan": count}                                     pushes to all sessions, one after the other
 
 A spell is `stuck` if its calls are not answered soon after its end; so are its sessions, then.
@@ -25,6 +26,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from tests.bench.gateway_wire import event_loop, frames, masked, raise_file_limit
+from tests.bench.processes import cpu_seconds
 from tests.bench.spells import percentiles
 
 SIZE = 100
@@ -153,7 +155,8 @@ class Load:
             return await self._fan(order["fan"])
         self.with_ids = "calls" in order
         seconds = order["calls" if self.with_ids else "echo"]
-        return await self._spell(seconds, order["sessions"], order["in_flight"])
+        watched = order.get("watch", {})
+        return await self._spell(seconds, order["sessions"], order["in_flight"], watched)
 
     async def _open(self, count: int) -> Order:
         begin = time.perf_counter()
@@ -171,7 +174,9 @@ class Load:
         await asyncio.gather(*(one(number) for number in range(len(self.clients), count)))
         return {"seconds": time.perf_counter() - begin, "lost": self.lost}
 
-    async def _spell(self, seconds: float, sessions: int, in_flight: int) -> Order:
+    async def _spell(
+        self, seconds: float, sessions: int, in_flight: int, watched: dict[str, list[int]]
+    ) -> Order:
         """Calls; those that are not answered at the end count with the time that they had."""
         clients = self.clients[:sessions]
         self.latencies, self.errors, self.strange = [], 0, 0
@@ -182,19 +187,23 @@ class Load:
         # The first ones come all at once, and are no measure of what follows.
         await self._ramp(sessions * in_flight)
         self.latencies, self.errors = [], 0
+        used = {name: cpu_seconds(pids) for name, pids in watched.items()}
         cpu, begin = time.process_time(), time.perf_counter()
         self.until = begin + seconds
         await asyncio.sleep(seconds)
         end = time.perf_counter()
         found = list(self.latencies)
         waiting = [now for one in clients for now in (*one.sent.values(), *one.queue)]
-        figures = {
+        figures: Order = {
             "messages": len(found),
             "seconds": end - begin,
             "load_cpu": time.process_time() - cpu,
             "errors": self.errors,
             "unanswered": len(waiting),
         }
+        for name, before in used.items():
+            after = cpu_seconds(watched[name])
+            figures[name] = None if before is None or after is None else after - before
         late = [end - now for now in waiting] if len(waiting) > sessions * in_flight // 2 else []
         if found or late:
             figures |= percentiles(found + late)
