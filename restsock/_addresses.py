@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
@@ -112,6 +113,7 @@ def host_and_port(authority: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
+@lru_cache(1024)  # a client asks more than once
 def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The IP address that a host is, without its zone; `None` if it is a name.
 

@@ -134,7 +134,7 @@ class OpenWebSocket(Fields):
         self._no_more: WebSocketClosed | None = None  # for those who receive, while it is open
         self._over = False  # nothing more comes
         self._end_sent = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # there is one while somebody waits
 
     @property
     def close_code(self) -> int | None:
@@ -157,7 +157,7 @@ class OpenWebSocket(Fields):
     async def wait_closed(self) -> None:
         """Waits until it is certain how it was closed: `close_code` has it. Raises nothing."""
         while self._closed is None:
-            await self._changed.wait()
+            await self._wait_changed()
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -288,12 +288,12 @@ class OpenWebSocket(Fields):
             WebSocketClosed: it is closed, and all that came before was received. After a close by
                 this side, what was not received by then is dropped.
         """
-        await anyio.lowlevel.checkpoint()
+        if self._received or self.closed_error is not None:
+            await anyio.lowlevel.checkpoint()  # else it waits
         while not self._received:
-            error = self.closed_error
-            if error is not None:
+            if (error := self.closed_error) is not None:
                 raise error.with_traceback(None)
-            await self._changed.wait()
+            await self._wait_changed()
         message = self._received.pop()
         self._tell()
         return message
@@ -338,9 +338,8 @@ class OpenWebSocket(Fields):
             ValueError: this is no code to send.
         """
         if code not in CLOSE_CODES:
-            raise ValueError(
-                f"{code!r} is not a close code to send: 1000 to 1003, 1007 to 1014, 3000 to 4999"
-            )
+            codes = "1000 to 1003, 1007 to 1014, 3000 to 4999"
+            raise ValueError(f"{code!r} is not a close code to send: {codes}")
         if self._closed is not None:
             return
         self._end(code, reason, "closed by this side")
@@ -369,7 +368,7 @@ class OpenWebSocket(Fields):
         try:
             with anyio.move_on_after(self._close_timeout):
                 while not self._over:
-                    await self._changed.wait()
+                    await self._wait_changed()
         finally:
             self._abandon()
 
@@ -435,7 +434,7 @@ class OpenWebSocket(Fields):
 
     async def _wait_until_read(self) -> None:
         while self._received.full:
-            await self._changed.wait()
+            await self._wait_changed()
 
     def _take(self, data: bytes) -> bool:
         """Reads some frames; tells whether there are more."""
@@ -472,9 +471,8 @@ class OpenWebSocket(Fields):
         """Notes how it was closed; the first time counts."""
         if self._closed is None:
             words = f": {printable(reason)}" if reason and reason != how else ""
-            error = WebSocketClosed(
-                f"the WebSocket is closed with {int(code)}, {how}{words}", int(code), reason
-            )
+            text = f"the WebSocket is closed with {int(code)}, {how}{words}"
+            error = WebSocketClosed(text, int(code), reason)
             error.__cause__ = None if cause is None else without_frames(cause)
             self._closed = error
             self._tell()
@@ -486,14 +484,17 @@ class OpenWebSocket(Fields):
         raw = self._raw
         if end:
             self._queue.drop()  # nothing may follow a close frame
-        if force or end or not raw.write_paused:
-            data = self._websocket.data_to_send()
-            if data:
-                raw.send_nowait(data)
+        if (force or end or not raw.write_paused) and (data := self._websocket.data_to_send()):
+            raw.send_nowait(data)
         if end and not self._end_sent:
             self._end_sent = True
             raw.send_end()
 
+    async def _wait_changed(self) -> None:
+        changed = self._changed = self._changed or anyio.Event()
+        await changed.wait()
+
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

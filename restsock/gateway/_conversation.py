@@ -104,7 +104,7 @@ class Conversation:
         """Answers messages until the WebSocket has ended. Calls under way are cancelled then."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._websocket.on_closed = self._changed.unpark_all
+            self._websocket.on_closed = self._websocket.on_gone = self._changed.unpark_all
             self.session.begin(self._websocket, nursery)
             try:
                 async for data in self._websocket:
@@ -205,8 +205,10 @@ class Conversation:
         Raises:
             WebSocketClosed: that is it, and nothing needs to be waited for any more.
         """
-        if self._websocket.close_code is None:
+        if self._websocket.close_code is None and not self._websocket.gone:
             await self._changed.park()
+        if self._websocket.gone:
+            self._websocket.give_up()  # there is nobody to be answered
         error = self._websocket.closed_error
         if error is not None:
             raise error.with_traceback(None)

@@ -1,8 +1,8 @@
 """The client's role in HTTP/1.1, without I/O: for requests that are forwarded to a server.
 
-h11 reads and writes; what it is given, and what is taken from it, is rebuilt by the rules of heads
-that cross the tunnel: no hop-by-hop field passes either way, and a message is framed either by its
-Content-Length or by chunks, never by both.
+What is plain takes a short cut (`_plain_exchange`). Else h11 reads and writes; what it gets, and
+what is taken from it, is rebuilt by the rules of heads that cross the tunnel: no hop-by-hop field
+passes either way, and a message is framed either by its Content-Length or by chunks, never by both.
 
 ::
 
@@ -33,6 +33,7 @@ from restsock.protocol import (
     request_problem,
 )
 
+from ._plain_exchange import NotPlainError, PlainExchange
 from ._trailers import allowed_trailers
 
 __all__ = ["Upstream", "UpstreamEvent"]
@@ -59,7 +60,9 @@ class Upstream:
     """
 
     def __init__(self, *, max_head: int) -> None:
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
+        self._max_head = max_head
+        self._plain: PlainExchange | None = None  # or it is for h11
+        self._http = self._new_http()
         self._chunked = False
         self._named: frozenset[bytes] = frozenset()  # by the response's Connection: for this hop
         self._bodiless = False  # whether the response has none whatever its head says
@@ -71,7 +74,10 @@ class Upstream:
     @property
     def trailing_data(self) -> bytes:
         """What came after the head of a 101: the first of the raw bytes."""
-        return self._http.trailing_data[0]
+        return self._http.trailing_data[0] if self._plain is None else self._plain.received
+
+    def _new_http(self) -> h11.Connection:
+        return h11.Connection(h11.CLIENT, max_incomplete_event_size=self._max_head)
 
     @property
     def reusable(self) -> bool:
@@ -80,13 +86,17 @@ class Upstream:
         Bytes after a response, which were not asked for, would be taken for the next response. So
         it never is after a HEAD: there are servers that send the body all the same, a bit later.
         """
+        if self._plain is not None:
+            return self._plain.reusable
         http = self._http
         done = http.our_state is h11.DONE and http.their_state is h11.DONE
         return done and not self._bodiless and not http.trailing_data[0]
 
     def restart(self) -> None:
         """Gets ready for the next request. Only while `reusable`."""
-        self._http.start_next_cycle()
+        if self._plain is None:
+            self._http = self._new_http()
+        self._plain = None
         self.answered = False
 
     # --- out ------------------------------------------------------------------------------
@@ -101,6 +111,12 @@ class Upstream:
         Raises:
             LocalProtocolError: the head cannot be sent.
         """
+        plain = PlainExchange.begin(head, body=body, max_head=self._max_head)
+        if plain is not None:
+            self._plain, data = plain
+            self._bodiless = self._chunked = False
+            self._named = frozenset()
+            return data
         fields = end_to_end(head.headers, upgradable=True)
         head = head._replace(headers=fields)
         problem = request_problem(head)
@@ -123,6 +139,8 @@ class Upstream:
         Raises:
             LocalProtocolError: it is longer than its Content-Length.
         """
+        if self._plain is not None:
+            return self._plain.send_data(data)
         try:
             return self._http.send(h11.Data(data=data)) or b""
         except h11.LocalProtocolError:
@@ -138,6 +156,9 @@ class Upstream:
         Raises:
             LocalProtocolError: the body is shorter than its Content-Length, or a trailer malformed.
         """
+        if self._plain is not None:
+            self._plain.send_end()
+            return b""
         fields = allowed_trailers(trailers) if self._chunked else []
         try:
             return self._http.send(h11.EndOfMessage(headers=fields)) or b""
@@ -149,6 +170,9 @@ class Upstream:
     def receive_data(self, data: bytes) -> None:
         """Takes in bytes of the server; empty ones say that it has closed."""
         self.answered = self.answered or bool(data)
+        if self._plain is not None:
+            self._plain.receive_data(data)
+            return
         try:
             self._http.receive_data(data)
         except RuntimeError:
@@ -161,6 +185,12 @@ class Upstream:
         Raises:
             RemoteProtocolError: what came is not an HTTP/1.1 response, or it has broken off.
         """
+        if self._plain is not None:
+            try:
+                return self._plain.next_event()
+            except NotPlainError:
+                self._http = self._plain.for_h11()
+                self._plain = None
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError:

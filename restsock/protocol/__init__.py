@@ -84,7 +84,14 @@ from ._heads import (
     is_clean_head,
     request_problem,
 )
-from ._heads_fast import PlainFields, decode_request_fast, extend_request_fast, plain_fields
+from ._heads_fast import (
+    PlainFields,
+    decode_request_fast,
+    decode_response_fast,
+    encode_request_fast,
+    extend_request_fast,
+    plain_fields,
+)
 from ._multiplexer import Multiplexer
 from ._pipeline import MessageLayer, Pipeline
 from ._tls import TLS
@@ -175,11 +182,13 @@ __all__ = [
     "decode_request",
     "decode_request_fast",
     "decode_reset",
+    "decode_response_fast",
     "decode_trailers",
     "elements_of",
     "encode_envelope",
     "encode_frame",
     "encode_request",
+    "encode_request_fast",
     "encode_reset",
     "encode_response",
     "encode_trailers",

@@ -123,9 +123,9 @@ class Call(DrivenCall):
         settings = self._room.settings
         async with trio.open_nursery() as nursery:
             nursery.start_soon(websocket.run)
-            heartbeat, idle = settings.heartbeat, settings.idle
+            beat, idle = settings.heartbeat, settings.idle
             calls = self._heartbeat_calls(websocket, nursery)
-            with kept_alive(websocket, heartbeat, idle, self._unsent, calls):
+            with kept_alive(websocket, beat, idle, self._unsent, calls, self._look):
                 await self._call(websocket, serve)
             nursery.cancel_scope.cancel()
 
@@ -144,6 +144,11 @@ class Call(DrivenCall):
 
     def _unsent(self) -> int:
         return self._driver.unsent
+
+    def _look(self) -> None:
+        """Finds that the client has left, behind messages that nobody receives."""
+        if self.websocket is not None and self._driver.error is not None:
+            self.websocket.note_gone()
 
     def _refuse(self, refused: Refused) -> None:
         connection = self._exchange.connection

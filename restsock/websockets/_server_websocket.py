@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -39,6 +40,9 @@ class ServerWebSocket(OpenWebSocket):
         headers: those of the request.
         connected_at: when it was accepted, in seconds since 1970.
         farewell: code and reason that the listener closes it with; `None` until that goes away.
+        gone: whether the client has left, although messages that came before are still to be
+            received. It is found out with a heartbeat while they are too many to read further.
+        on_gone: is called then, on the loop.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class ServerWebSocket(OpenWebSocket):
         self.principal = principal
         self.connected_at = time.time()
         self.farewell: tuple[int, str] | None = None
+        self.gone = False
+        self.on_gone: Callable[[], object] | None = None
         self._draining = trio.Event()
 
     @property
@@ -85,6 +91,17 @@ class ServerWebSocket(OpenWebSocket):
             self._no_more.clean = True  # whatever the code
             self._draining.set()
             self._tell()
+
+    def note_gone(self) -> None:
+        """The client has left. On the loop. Twice is harmless."""
+        if not self.gone:
+            self.gone = True
+            if self.on_gone is not None:
+                self.on_gone()
+
+    def give_up(self) -> None:
+        """Ends it, whose client is gone: what came before is not read to its end. On the loop."""
+        self._end(CloseCode.ABNORMAL, "", "the client ended without a close frame")
 
     def __repr__(self) -> str:
         state = "open" if self.close_code is None else f"closed with {self.close_code}"

@@ -1,10 +1,10 @@
 """Measures restsock against what else one could use; prints tables, writes JSON.
 
-    make bench                          everything, in about twenty minutes
+    make bench                          everything, in about twenty-five minutes
     make bench-quick                    the headline, about a minute
     make bench ARGS="--page"            and write docs/performance.md and its plot
     make bench ARGS="--only idle"       one section: rates, asyncio, events, transfers, idle, busy,
-                                        messages, parts, validation, calls, profiles
+                                        messages, gateway, parts, validation, calls, profiles
     python -m tests.bench --from bench.json --page     from an earlier run
 
 Every peer is a process of its own, started here on loopback; one that is not installed is a line
@@ -31,6 +31,7 @@ from tests.bench import (
     busy,
     calls,
     events,
+    gateway,
     idle,
     idle_clients,
     messages,
@@ -72,7 +73,7 @@ _VERSIONS = (
 # Readers of one message, and seconds between two.
 _FANS = ((100, 0.025), (1_000, 0.25))
 # What is compared with packages from npm.
-_WITH_NPM = {"rates", "events", "messages"}
+_WITH_NPM = {"rates", "events", "messages", "gateway"}
 
 _HEADLINE = (
     *("waitress", "nginx", "ssh -R", INGRESS, ADAPTER, SESSION),
@@ -178,6 +179,12 @@ def measure(args: argparse.Namespace, folder: Path) -> Results:
         "idle": lambda: idle_section(counts, seconds=20 * min(1, args.scale)),
         "busy": lambda: busy.measure(**beside),
         "messages": lambda: messages.measure(folder, **sent),
+        "gateway": lambda: gateway.measure(
+            folder,
+            rounds=min(args.rounds, 3),
+            seconds=0.8 * args.scale,
+            sessions=max(100, int(1_000 * min(1, args.scale))),
+        ),
         "parts": lambda: parts.measure(0.3 * args.scale),
         "validation": lambda: validation.measure(8 * args.scale),
         "calls": calls.measure,

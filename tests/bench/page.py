@@ -15,7 +15,7 @@ from tests.bench.ways import WAYS
 
 # In the order of the page.
 SECTIONS = (
-    *("rates", "asyncio", "events", "transfers", "idle", "busy", "messages"),
+    *("rates", "asyncio", "events", "transfers", "idle", "busy", "messages", "gateway"),
     *("parts", "validation", "calls", "profiles"),
 )
 

@@ -22,6 +22,7 @@ from tests.bench.figures import (
     select,
     spread,
 )
+from tests.bench.gateway_figures import gateway_tables
 from tests.bench.message_tables import message_tables
 from tests.bench.table import Table
 from tests.bench.targets import TARGETS
@@ -58,6 +59,7 @@ def section_tables(results: Results) -> dict[str, list[Table]]:
         "idle": lambda: [_idle(results["idle"]), *_weights(results["idle"])],
         "busy": lambda: [_busy(results["busy"])],
         "messages": lambda: message_tables(results),
+        "gateway": lambda: gateway_tables(results),
         "parts": lambda: [_parts(results["parts"])],
         "validation": lambda: [validation_table(results["validation"])],
         "calls": lambda: [_calls(results["calls"])],

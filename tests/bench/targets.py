@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from tests.bench.figures import (
@@ -15,6 +16,14 @@ from tests.bench.figures import (
     rate_ratio,
     spread,
 )
+from tests.bench.gateway_figures import (
+    cell_title,
+    gateway_hostile,
+    gateway_late,
+    gateway_ratio,
+    gateway_weight,
+)
+from tests.bench.gateway_ways import FASTAPI, NGINX, NODE, PUSHPIN
 from tests.bench.message_figures import fan_ratio, load_rate, message_rate, message_ratio
 from tests.bench.message_ways import (
     ECHO,
@@ -196,6 +205,38 @@ def _stalled(title: str, fan: int) -> Target:
     )
 
 
+# Sessions, and calls of each at a time, at which gateways are judged.
+_GATEWAY_CELLS = ((1, 1), (100, 1), (100, 25))
+
+
+def _gateway(title: str, to: str, goal: float) -> list[Target]:
+    return [
+        Target(
+            "gateway",
+            f"{title}, calls/s, {cell_title(*cell)}",
+            True,
+            goal,
+            "x",
+            partial(gateway_ratio, to=to, cell=cell),
+        )
+        for cell in _GATEWAY_CELLS
+    ]
+
+
+def _gateway_late(title: str, to: str) -> list[Target]:
+    return [
+        Target(
+            "gateway",
+            f"{title}, p99, {cell_title(*cell)}",
+            False,
+            1,
+            "x",
+            partial(gateway_late, to=to, cell=cell),
+        )
+        for cell in _GATEWAY_CELLS
+    ]
+
+
 TARGETS = [
     *_rates("requests + adapter to waitress", ADAPTER, "waitress", {1: 1.0, 8: 1.5, 32: 1.8}),
     *_rates("restsock.Session to waitress", SESSION, "waitress", {1: 2.0, 8: 3.8, 32: 4.5}),
@@ -250,6 +291,22 @@ TARGETS = [
     _stalled("100", 0),
     _stalled("1,000", 1),
     Target("messages", "messages/s to 100 readers, p99 below 100 ms", True, 1_000, "/s", load_rate),
+    *_gateway("gateway to FastAPI and httpx", FASTAPI, 2),
+    *_gateway_late("gateway to FastAPI and httpx", FASTAPI),
+    *_gateway("gateway to pushpin", PUSHPIN, 1),
+    *_gateway("gateway to Node.js", NODE, 0.5),
+    Target(
+        "gateway",
+        "gateway that passes on to nginx, one message at a time",
+        True,
+        0.25,
+        "x",
+        partial(gateway_ratio, to=NGINX, cell=(1, 1), section="passes"),
+    ),
+    Target(
+        "gateway", "gateway: p99 beside hostile clients to alone", False, 1.2, "x", gateway_hostile
+    ),
+    Target("gateway", "gateway: a quiet session of 1,000", False, 40, "KiB", gateway_weight),
     _calls("ws"),
     _calls("wss"),
     _import("restsock", 1.2),

@@ -14,6 +14,10 @@ from tests.bench import message_figures, message_ways, messages, node, page, pro
 from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
+from tests.bench.gateway import ALONE as GATEWAY_ALONE
+from tests.bench.gateway import BESIDE as GATEWAY_BESIDE
+from tests.bench.gateway import CELLS as GATEWAY_CELLS
+from tests.bench.gateway_ways import CALLS, OURS, PASSES
 from tests.bench.idle import weigh
 from tests.bench.idle_clients import weigh as weigh_client
 from tests.bench.message_fan import STALLED, WELL, held
@@ -328,6 +332,14 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
     fairness = [{"way": way, "round": 0, **latencies} for way in FAIRNESS_WAYS]
     held = {"connections": MANY, "listener_kib": 2.0, "dialer_kib": 2.0, "listener_core": 0.01}
     calls = [{**results["calls"][0], "scheme": scheme} for scheme in SCHEMES]
+    gateways = [
+        {**cell, "messages": 100, "seconds": 0.5, "p99_ms": 2.0}
+        for name in {**CALLS, **PASSES}
+        for sessions, in_flight in GATEWAY_CELLS
+        for cell in [
+            {"gateway": name, "sessions": sessions, "in_flight": in_flight, "round": 0},
+        ]
+    ]
     pumped = [message_spell(way, 0, "pump", 100) for way in message_ways.WAYS]
     full = {
         **results,
@@ -337,6 +349,15 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
         "transfers": {"bulk": bulk, "fairness": fairness},
         "idle": {"rows": [held], "interval": 20},
         "calls": calls,
+        "gateway": {
+            "spells": gateways,
+            "passes": gateways,
+            "weights": [{"gateway": OURS, "kib": 20.0}],
+            "hostile": [
+                {"where": where, "round": 0, "p99_ms": 1.0}
+                for where in (GATEWAY_ALONE, GATEWAY_BESIDE)
+            ],
+        },
     }
     assert [target.title for target in TARGETS if target.measure(full) is None] == []
 

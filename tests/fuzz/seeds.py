@@ -24,8 +24,10 @@ from tests.fuzz import (
     listener,
     messages,
     multiplexer,
+    plain_exchange,
     plain_http,
     swaggersocket,
+    websocket_events,
     websocket_fast,
     websocket_served,
 )
@@ -436,6 +438,24 @@ def _gateway_dialects() -> Iterator[bytes]:
             yield bytes([number]) + word
 
 
+def _websocket_events() -> Iterator[bytes]:
+    words = websocket_events.DICTIONARY
+    yield from words
+    yield b"".join(words)
+    for first in words[:8]:
+        for second in words[:8]:
+            yield first + second
+    yield b"TEXT 5\r\nhello\r\n" * 12 + b"CLOSE 2\r\n\x03\xe8\r\n"
+
+
+def _plain_exchange() -> Iterator[bytes]:
+    for line in plain_exchange.STATUS_LINES:
+        for fields in plain_exchange.FIELDS:
+            for body in plain_exchange.BODIES:
+                for how in (b"\x00", b"\x03", b"\x07", b"\x19"):
+                    yield how + line + fields + b"\r\n" + body
+
+
 _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "heads_fast": _heads,
     "websocket_fast": _websocket_fast,
@@ -445,6 +465,8 @@ _MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "messages": _messages,
     "dialects": _dialects,
     "gateway_dialects": _gateway_dialects,
+    "websocket_events": _websocket_events,
+    "plain_exchange": _plain_exchange,
     "multiplexer": _multiplexer,
     "listener": _listener,
     "swaggersocket": _swaggersocket,

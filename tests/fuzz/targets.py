@@ -18,6 +18,8 @@ TARGETS = (
     "messages",
     "dialects",
     "gateway_dialects",
+    "websocket_events",
+    "plain_exchange",
     "multiplexer",
     "listener",
     "plain_http",

@@ -17,8 +17,10 @@ import pytest
 from restsock import _go_duration as go_durations
 from restsock.codecs import _influx as influx
 from restsock.codecs import _transforms as transforms
+from restsock.gateway.backends import _websocket_events as grip_events
 from restsock.gateway.dialects import _http as gateway_http
 from restsock.http1 import _chunked as chunked
+from restsock.http1 import _plain_exchange as plain_exchanges
 from restsock.messaging.dialects import _semstreams as semstreams
 from restsock.messaging.engine import _payloads as payloads
 from restsock.protocol import ResetCode, StreamFailed
@@ -103,6 +105,8 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "messages": (payloads, "is_name", lambda _: True),
     "dialects": (semstreams, "_engine_id", lambda id: id),
     "gateway_dialects": (gateway_http, "_DOTS", re.compile("(?!)")),
+    "websocket_events": (grip_events, "_TYPES", ("OPEN", "TEXT", "BINARY")),
+    "plain_exchange": (plain_exchanges, "_BODILESS", frozenset()),
     "multiplexer": (StreamTable, "fail", _tell_too_late),
     "listener": (upgrades, "websocket_key", lambda headers: b""),
     "codecs": (influx, "_ESCAPED_IN_STRING", re.compile(r'\\(["])')),

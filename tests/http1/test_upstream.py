@@ -275,3 +275,78 @@ def test_a_101() -> None:
     assert server.switched
     assert server.trailing_data == b"raw"
     assert not server.reusable
+
+
+# --- the short cut ----------------------------------------------------------------------------
+
+_ANSWERS = st.builds(
+    lambda lines, body: b"\r\n".join([*lines, b"", body]),
+    st.lists(
+        st.sampled_from(
+            [
+                *(b"HTTP/1.1 200 OK", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified"),
+                *(b"HTTP/1.0 200 OK", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 999 "),
+                *(b"Content-Length: 3", b"content-length: 0", b"Content-Length: 3, 3"),
+                *(b"Connection: close", b"Transfer-Encoding: chunked", b"X-A: 1", b"X-B:  ", b""),
+                *(b"Host: x", b"X-C: \xe9", b"Keep-Alive: timeout=5"),
+            ]
+        ),
+        max_size=5,
+    ).map(lambda lines: [b"HTTP/1.1 200 OK", *lines]),
+    st.sampled_from([b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n", b"ab"]),
+)
+
+
+def _told(asked_of: Upstream, pieces: list[bytes]) -> tuple[list[object], bool]:
+    """What a server was heard to say, with the pieces of its body as one; and what is left."""
+    found: list[object] = []
+    for piece in pieces:
+        try:
+            asked_of.receive_data(piece)
+            for event in events(asked_of):
+                if isinstance(event, DataReceived) and isinstance(found[-1], bytes):
+                    found[-1] += event.data
+                else:
+                    found.append(event.data if isinstance(event, DataReceived) else event)
+        except RemoteProtocolError as exc:
+            return [*found, str(exc)], False
+    return found, asked_of.reusable
+
+
+@given(_ANSWERS, st.lists(st.integers(0, 120), max_size=4), st.booleans(), st.booleans())
+def test_a_plain_exchange_is_heard_as_h11_hears_it(
+    answer: bytes, cuts: list[int], closes: bool, complete: bool
+) -> None:
+    """A field that is not plain has the other request written, and its answer read, by h11."""
+    at, pieces = 0, []
+    for cut in [*sorted(cuts), len(answer)]:
+        if answer[at:cut]:
+            pieces.append(answer[at:cut])
+        at = max(at, cut)
+    told = []
+    for value in (b"plain", b"not pl\xe9in"):
+        server, _ = asked((b"X-Value", value), (b"Content-Length", b"2"), method=b"POST", body=True)
+        server.send_data(b"a")
+        if complete:
+            server.send_data(b"b")
+            server.send_end()
+        told.append(_told(server, [*pieces, *([b""] if closes else [])]))
+    (plain, again), (other, other_again) = told
+    assert plain == other
+    # Once it has closed nobody asks it again.
+    assert again == (other_again and not closes)
+
+
+def test_a_connection_goes_from_one_kind_of_exchange_to_the_other() -> None:
+    server = upstream()
+    for value in (b"plain", b"pl\xe9in", b"plain", b"plain"):
+        head = RequestHead(b"GET", b"/", [(b"Host", b"x"), (b"X-Value", value)])
+        assert value in server.send_request(head, body=False) + server.send_end()
+        server.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        assert [type(event) for event in events(server)] == [
+            ResponseReceived,
+            DataReceived,
+            EndReceived,
+        ]
+        assert server.reusable
+        server.restart()

@@ -172,8 +172,16 @@ class _Call:
                 raise RemoteProtocolError("an upgrade that nobody has asked for")
 
     async def _next(self, link: UpstreamConnection, seconds: float | None) -> UpstreamEvent:
-        with trio.CancelScope(deadline=trio.current_time() + or_forever(seconds)):
-            while (event := link.http.next_event()) is None:
-                link.http.receive_data(bytes(await link.stream.receive_some(_READ)))
-            return event
+        if (event := link.http.next_event()) is not None:
+            return event  # it came with an earlier one
+        deadline = trio.current_time() + or_forever(seconds)
+        if trio.current_effective_deadline() <= deadline:
+            return await self._read(link)
+        with trio.CancelScope(deadline=deadline):
+            return await self._read(link)
         raise UpstreamError(504, "the server does not answer in time", may_have_run=True)
+
+    async def _read(self, link: UpstreamConnection) -> UpstreamEvent:
+        while (event := link.http.next_event()) is None:
+            link.http.receive_data(bytes(await link.stream.receive_some(_READ)))
+        return event

@@ -111,10 +111,13 @@ class Pool:
             ConnectError: there is none.
         """
         seconds = self._forward.connect_timeout
-        with trio.move_on_after(seconds) as waiting:
-            await self._limit.acquire()
-        if waiting.cancelled_caught:
-            raise ConnectError(503, "too many requests are waiting for the server")
+        try:
+            self._limit.acquire_nowait()  # in turn: it has none while others wait
+        except trio.WouldBlock:
+            with trio.move_on_after(seconds) as waiting:
+                await self._limit.acquire()
+            if waiting.cancelled_caught:
+                raise ConnectError(503, "too many requests are waiting for the server") from None
         try:
             link = await self._take(max_idle)
             if link is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -252,7 +252,7 @@ class HTTPMapping:
             proto = asked.scheme.encode("ascii")
             say_who(told, self.forwarded, host or b"restsock", peer, proto)
         headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in told)
-        return replace(request, headers=headers, scheme=asked.scheme)
+        return HTTPRequest(request.method, request.target, headers, request.body, asked.scheme)
 
     # --- the reply ----------------------------------------------------------------------------
 

@@ -106,20 +106,23 @@ class Link:
 
     async def _send(self, data: str | bytes, deadline: float) -> None:
         websocket = self.websocket
-        closed = CallFailed(503, "the connection to what answers was lost", retry_after=1)
         if websocket is None:
-            raise closed
+            raise _lost()
         sent = False
         try:
             with until(deadline):
                 await websocket.send(data)
                 sent = True
         except WebSocketClosed as exc:
-            raise closed from exc  # nothing of it was sent
+            raise _lost() from exc  # nothing of it was sent
         except ValueError:
             raise CallFailed(422, "the message is not text of Unicode") from None
         if not sent:
             raise CallFailed(504, "what answers does not take the message")
+
+
+def _lost() -> CallFailed:
+    return CallFailed(503, "the connection to what answers was lost", retry_after=1)
 
 
 def code_for_client(code: int) -> int:

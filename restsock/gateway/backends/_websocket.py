@@ -247,8 +247,9 @@ class WebSocket(Backend):
             self._links[session.id] = link
             assert self._nursery is not None
             self._nursery.start_soon(self._live, link)
-        with until(deadline):
-            await link.opened.wait()
+        if not link.opened.is_set():
+            with until(deadline):
+                await link.opened.wait()
         if link.failure is not None:
             raise link.failure
         if not link.opened.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.faults.columns import lined_up
 from tests.faults.messages.field import MessageRow
 
 __all__ = ["message_table"]
@@ -21,20 +22,8 @@ def _cells(row: MessageRow) -> list[str]:
 
 def message_table(rows: Sequence[MessageRow], *, markdown: bool = False) -> str:
     """All rows, under a head; and the sum of what must be 0."""
-    lines = [list(_HEAD), *map(_cells, rows)]
-    if markdown:
-        rule = ["---"] * _NAMES + ["--:"] * (len(_HEAD) - _NAMES)
-        lines.insert(1, rule)
-        return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", _sum(rows)])
-    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
-    text = [
-        "".join(
-            f"{cell:<{width}}" if at < _NAMES else f"{cell:>{width}}"
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    return "\n".join([*text, _sum(rows)])
+    lines = lined_up([list(_HEAD), *map(_cells, rows)], _NAMES, markdown=markdown)
+    return "\n".join([*lines, _sum(rows)])
 
 
 def _sum(rows: Sequence[MessageRow]) -> str:
