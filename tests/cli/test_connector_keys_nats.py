@@ -83,6 +83,7 @@ def test_a_port_that_nobody_waits_for(start: Start, broker: Broker) -> None:
     process = _start_input(start, broker, ports={"outputs": ports})
     with connect(_url_of(process)) as websocket:
         assert _acknowledged(websocket, "a")
+        _until(lambda: len(broker.bodies()) == 1)  # else the next one waits for it
         broker.stop()
         assert _acknowledged(websocket, "b")
         broker.server.go_on()
