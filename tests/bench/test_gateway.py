@@ -113,7 +113,9 @@ def test_each_gateway_answers(
     monkeypatch.setattr(node, "MODULES", tmp_path)
     monkeypatch.setattr(gateway_ways, "which", lambda name: None)
     found = gateway.measure(tmp_path, rounds=1, seconds=0.1, sessions=4, pushes=2)
-    skipped = (PUSHPIN, NODE, NGINX)
+    names = dict.fromkeys((*CALLS, NGINX))
+    skipped = [name for name in names if gateway_ways.skipped(name) is not None]
+    assert {PUSHPIN, NODE, NGINX} <= {*skipped} <= {PUSHPIN, NODE, NGINX, FASTAPI}
     assert [line.split(":")[0] for line in found["skipped"]] == [
         f"SKIP gateway {name}" for name in skipped
     ]

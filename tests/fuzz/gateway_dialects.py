@@ -136,7 +136,7 @@ def _check_http(call: ParsedCall) -> None:
     assert call.method is not None
     assert call.path is not None
     assert re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Z-]+", call.method)
-    assert call.path.partition("?")[0] == call.key
+    assert unquote(call.path.partition("?")[0], "latin-1") == unquote(call.key, "latin-1")
     assert call.path.isascii()
     assert not re.search(r"[\x00-\x20\x7f#\\]", call.path)
     segments = [unquote(segment.partition(";")[0]) for segment in call.key.split("/")]

@@ -34,7 +34,7 @@ from restsock.protocol import _websocket as websockets
 from restsock.protocol._stream import Stream
 from restsock.protocol._stream_table import StreamTable
 from restsock.protocol._websocket_fast import FrameHeader, parse_header
-from restsock.swaggersocket.engine._peer_requests import PeerRequests
+from restsock.swaggersocket.engine import _layer as swaggersocket_layer
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import CORPUS, TARGETS, corpus, target
@@ -113,7 +113,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "framings": (transforms, "check_length", lambda length, most: None),
     "connectors": (go_durations, "_MOST", math.inf),
     "websocket_served": (deflates, "_TAIL", b"\x01\x00\x00\xff\xff"),
-    "swaggersocket": (PeerRequests, "waiting", False),
+    "swaggersocket": (swaggersocket_layer, "_TEXT", 0x82),
     "plain_http": (chunked, "_SIZE", re.compile(rb"([0-9A-Fa-f]{1,16}).*", re.DOTALL)),
 }
 

@@ -27,7 +27,7 @@ from tests.websockets.site import PATIENCE, url_of
 
 _PACKAGES = ("ws@8", "wscat@6")
 _INSTALL = ("install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
-_PATIENCE = 90  # seconds for npm
+_PATIENCE = 25  # seconds for npm, which waits for ever where it has no way out
 
 SOON = MessagingOptions(ack_timeout=20, redelivery=Backoff(initial=0.02, cap=0.05))
 
