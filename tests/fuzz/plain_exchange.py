@@ -20,7 +20,10 @@ FIELDS = (
     *(b"Content-Length: 3\r\nContent-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"),
 )
 BODIES = (b"", b"abc", b"ab", b"abcd", b"3\r\nabc\r\n0\r\n\r\n")
-DICTIONARY = (*STATUS_LINES, *FIELDS, *BODIES, b"\r\n\r\n", b": ", b"Host: x\r\n", b"\n", b"\xff")
+DICTIONARY = (
+    *filter(None, (*STATUS_LINES, *FIELDS, *BODIES)),  # a fuzzer takes no empty words
+    *(b"\r\n\r\n", b": ", b"Host: x\r\n", b"\n", b"\xff"),
+)
 
 
 def test_one(data: bytes) -> None:

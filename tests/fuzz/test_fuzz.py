@@ -125,3 +125,8 @@ def test_a_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match=f"the target {name} with the input"):
         for data in itertools.chain(inputs(name), mutations(name)):
             run(name, data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_its_words_are_not_empty(name: str) -> None:
+    assert all(target(name).DICTIONARY)
