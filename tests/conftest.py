@@ -1,4 +1,4 @@
-"""What holds for all tests: how Hypothesis looks for examples, and that SIGINT interrupts.
+"""What holds for all tests: examples of Hypothesis, SIGINT, and that logging stays as it was.
 
 The environment variable `RESTSOCK_HYPOTHESIS` names the profile of Hypothesis:
 
@@ -8,6 +8,7 @@ long    many, and new ones each time: for a search
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -43,3 +44,16 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """What commands and hubs set up of logging ends with the test: levels, and where it goes."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for name, logger in root.manager.loggerDict.items():
+        if name.partition(".")[0] == "restsock" and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.NOTSET)

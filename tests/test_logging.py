@@ -41,12 +41,11 @@ def records() -> Iterator[list[logging.LogRecord]]:
             found.append(record)
 
     logger = logging.getLogger("restsock")
-    level, keep = logger.level, Keep()
+    keep = Keep()
     logger.addHandler(keep)
     logger.setLevel(logging.DEBUG)
     yield found
     logger.removeHandler(keep)
-    logger.setLevel(level)
 
 
 FORMAT = logging.Formatter("%(levelname)s [%(connection_id)s %(connection_name)s] %(message)s")

@@ -63,12 +63,10 @@ def others() -> Iterator[Kept]:
     """What comes to the loggers of the package, at any level."""
     kept = Kept("restsock")
     logger = logging.getLogger("restsock")
-    level = logger.level
     logger.addHandler(kept)
     logger.setLevel(logging.DEBUG)
     yield kept
     logger.removeHandler(kept)
-    logger.setLevel(level)
 
 
 class Peer:

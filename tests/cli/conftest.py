@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator
@@ -35,15 +34,10 @@ class Hub:
 
 
 @pytest.fixture(autouse=True)
-def _plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of this machine; and the command's set-up of logging ends with the test."""
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of this machine."""
     for name in [name for name in os.environ if name.startswith("RESTSOCK_")]:
         monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(scope="package")

@@ -36,12 +36,3 @@ def _configurations_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
             note_config(value)
 
     monkeypatch.setattr(Hub, "__setattr__", note)
-
-
-@pytest.fixture(autouse=True)
-def _level_of_the_log() -> Iterator[None]:
-    """A hub sets it."""
-    logger = logging.getLogger("restsock")
-    level = logger.level
-    yield
-    logger.setLevel(level)
