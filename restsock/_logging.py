@@ -17,6 +17,7 @@ finds out for each line whose it is, and where that goes: to a `restsock.*` logg
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -144,9 +145,10 @@ def logging_for(log: LogLike) -> Iterator[None]:
         serving.reset(served)
 
 
-class _Methods:
+class _Methods(ABC):
     """The other ways to log a line."""
 
+    @abstractmethod
     def log(
         self,
         level: int,
@@ -155,8 +157,7 @@ class _Methods:
         extra: Mapping[str, object] | None = None,
         exc_info: Any = None,
         stacklevel: int = 1,
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
     def debug(self, message: str, *args: object, **options: Any) -> None:
         self.log(logging.DEBUG, message, *args, stacklevel=2, **options)

@@ -1,6 +1,7 @@
 """The management API of a gateway: over HTTP, who is connected, and what is sent to them.
 
 - `_api`: the API as a handler. `_operations`: what each operation does.
+- `_operation_api`: what it has in common with the admin API of a hub.
 - `_guard`: who may. `_answers`: how answers look. The document is `gateway.yaml`.
 """
 
@@ -17,6 +18,7 @@ from ._answers import (
 )
 from ._api import DOCUMENT, Management
 from ._guard import Guard
+from ._operation_api import OperationAPI, OperationCall
 from ._operations import OPERATIONS
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "OPERATIONS",
     "Guard",
     "Management",
+    "OperationAPI",
+    "OperationCall",
     "Problem",
     "answer_json",
     "answer_nothing",

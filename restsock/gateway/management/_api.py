@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from restsock.apps import Responder
 from restsock.auth import Refused
-from restsock.connection import ignore, is_async, upgrade_of
-from restsock.openapi import OpenAPIHandler, load
+from restsock.connection import is_async, upgrade_of
+from restsock.openapi import load
 from restsock.protocol import values_of
 
 from ._guard import Guard
-from ._operations import Operations
+from ._operation_api import OperationAPI
+from ._operations import OPERATIONS, Call
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
@@ -34,7 +33,7 @@ Knows: TypeAlias = "Callable[[Upgrade], Principal | None]"
 """Tells at once who has sent a request: `restsock.auth.BearerTokens`, or a plain function."""
 
 
-class Management:
+class Management(OperationAPI[Call]):
     """Answers the management API of a gateway, as its OpenAPI document has it. A `Handler`.
 
         tokens = BearerTokens(file="management.json")
@@ -77,31 +76,14 @@ class Management:
         prefix = path.rstrip("/")
         mapping = load(DOCUMENT, check=False).mapping  # the tests have checked it
         document = load({**mapping, "servers": [{"url": prefix or "/"}]}, check=False)
-        self._guard = _Guard(document, auth)
-        self._inner = OpenAPIHandler(
-            Operations(gateway, document).answer,
+        super().__init__(
             document,
-            responses=True,
+            OPERATIONS,
+            lambda request, variables: Call(request, variables, gateway),
+            _Guard(document, auth),
             wrong_response=wrong_response,
             publish=f"{prefix}/openapi.json",
-            threads=2,
-            interface="function",
         )
-
-    def handle(self, exchange: Exchange) -> None:
-        """Takes over a request; see `Handler`."""
-        try:
-            self._guard.check(exchange)
-        except Refused as exc:
-            exchange.observer = ignore
-            headers = [*exc.headers, (b"Cache-Control", b"no-store")]
-            Responder(exchange, exchange.request.method).problem(exc.status, exc.text, headers)
-        else:
-            self._inner.handle(exchange)
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Runs what answers; see `Handler`."""
-        return self._inner.running()
 
 
 class _Guard(Guard):

@@ -9,65 +9,29 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qs
 
-from restsock.connection import Request, Response
+from restsock.connection import Response
 from restsock.gateway._contract import asyncapi
 from restsock.gateway._session import Delivery
-from restsock.openapi.document import NoSuchMethod, NoSuchPath
 
-from ._answers import MAX_ITEMS, Problem, answer_json, answer_nothing, page_of
+from ._answers import Problem, answer_json, answer_nothing, page_of
+from ._operation_api import OperationCall
 
 if TYPE_CHECKING:
     from restsock.gateway import Gateway, Session
-    from restsock.openapi import Document
 
-__all__ = ["OPERATIONS", "Operations"]
-
-
-class Operations:
-    """The app: calls the function of an operation.
-
-    Args:
-        gateway: What they are about.
-        document: Finds the operation of a request.
-    """
-
-    def __init__(self, gateway: Gateway, document: Document) -> None:
-        self._gateway = gateway
-        self._document = document
-
-    async def answer(self, request: Request) -> Response:
-        """Answers a request that keeps to the document."""
-        path = request.target.partition("?")[0]
-        try:
-            match = self._document.match(request.method, path)
-        except (NoSuchPath, NoSuchMethod):  # OPTIONS, which is left to apps
-            return Problem(405, "Nothing here answers to this method.").response()
-        assert match.operation.id is not None
-        call = Call(self._gateway, request, match.variables)
-        try:
-            return await OPERATIONS[match.operation.id](call)
-        except Problem as exc:
-            return exc.response()
+__all__ = ["OPERATIONS", "Call"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request whose operation is known, and which keeps to the document."""
+class Call(OperationCall):
+    """One call of an operation.
+
+    Attributes:
+        gateway: What it is about.
+    """
 
     gateway: Gateway
-    request: Request
-    variables: Mapping[str, str]
-
-    def query(self, name: str) -> str | None:
-        """A parameter of the query; `None` if it is not there."""
-        return parse_qs(self.request.query, keep_blank_values=True).get(name, [None])[0]
-
-    @property
-    def limit(self) -> int:
-        """How many items are asked for."""
-        return min(int(self.query("limit") or MAX_ITEMS), MAX_ITEMS)
 
     def session(self) -> Session:
         """The session that it is about.
@@ -86,7 +50,7 @@ class Call:
         Raises:
             Problem: It is not what the document says in words.
         """
-        body: dict[str, Any] = json.loads(await self.request.read())
+        body = await self.body()
         if ("message" in body) == ("base64" in body):
             raise Problem(400, "Give message, or base64, and not both.")
         except_ = frozenset(body.get("except", ()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ._api import DOCUMENT, AdminAPI
-from ._operations import OPERATIONS
+from ._api import DOCUMENT, OPERATIONS, AdminAPI
 
 __all__ = ["DOCUMENT", "OPERATIONS", "AdminAPI"]

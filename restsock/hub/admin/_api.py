@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restsock.apps import Responder
-from restsock.auth import Refused
-from restsock.connection import ignore
-from restsock.openapi import OpenAPIHandler, load
+from restsock.gateway.management import OperationAPI, Problem
+from restsock.openapi import load
 
+from . import _configuration, _health, _peers, _records, _token_files
+from ._call import Call, OperationFunction
 from ._guard import Guard
-from ._operations import Operations
 
 if TYPE_CHECKING:
-    from restsock.connection import Exchange
+    from restsock.connection import Request, Response
 
     from ._interface import HubLike
 
-__all__ = ["DOCUMENT", "AdminAPI"]
+__all__ = ["DOCUMENT", "OPERATIONS", "AdminAPI"]
+
+_log = logging.getLogger("restsock.hub.admin")
 
 DOCUMENT = Path(__file__).with_name("hub.yaml")
 """The OpenAPI document; spec/hub.yaml is the same file."""
 
+OPERATIONS: dict[str, OperationFunction] = {
+    **_health.OPERATIONS,
+    **_peers.OPERATIONS,
+    **_records.OPERATIONS,
+    **_token_files.OPERATIONS,
+    **_configuration.OPERATIONS,
+}
+"""All operations, by the ids that the document has for them."""
 
-class AdminAPI:
+
+class AdminAPI(OperationAPI[Call]):
     """Answers the admin API of a hub, as its OpenAPI document has it.
 
     Args:
@@ -35,27 +45,18 @@ class AdminAPI:
 
     def __init__(self, hub: HubLike, *, wrong_response: str = "log") -> None:
         document = load(DOCUMENT, check=False)  # the tests have checked it
-        self._guard = Guard(hub, document)
-        self._inner = OpenAPIHandler(
-            Operations(hub, document).answer,
+        super().__init__(
             document,
-            responses=True,
+            OPERATIONS,
+            lambda request, variables: Call(request, variables, hub),
+            Guard(hub, document),
             wrong_response=wrong_response,
-            threads=2,
-            interface="function",
         )
 
-    def handle(self, exchange: Exchange) -> None:
-        """Takes over a request; see `Handler`."""
+    async def answer(self, request: Request) -> Response:
+        """See `OperationAPI`; a file of tokens may have been broken meanwhile."""
         try:
-            self._guard.check(exchange)
-        except Refused as exc:
-            exchange.observer = ignore
-            headers = [*exc.headers, (b"Cache-Control", b"no-store")]
-            Responder(exchange, exchange.request.method).problem(exc.status, exc.text, headers)
-        else:
-            self._inner.handle(exchange)
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Runs what answers; see `Handler`."""
-        return self._inner.running()
+            return await super().answer(request)
+        except (OSError, ValueError) as exc:
+            _log.error("%s %s cannot be answered: %s", request.method, request.target, exc)
+            return Problem(500, "It cannot be answered; the log says why.").response()

@@ -8,11 +8,12 @@ from typing import Any
 import trio
 
 from restsock.connection import Response
+from restsock.gateway.management import Problem, answer_json
 from restsock.hub._config import load, parse
 from restsock.hub._errors import ConfigError
 from restsock.hub._parts import check
 
-from ._call import Call, OperationFunction, Problem, answer_json
+from ._call import Call, OperationFunction
 
 __all__ = ["OPERATIONS"]
 

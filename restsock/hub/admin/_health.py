@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from restsock.connection import Response
+from restsock.gateway.management import answer_json, answer_text
 
-from ._call import Call, OperationFunction, answer_json, answer_text
+from ._call import Call, OperationFunction
 from ._interface import HubLike
 
 __all__ = ["OPERATIONS"]

@@ -7,17 +7,10 @@ from typing import Any
 
 from restsock._patterns import like
 from restsock.connection import Connection, Response
+from restsock.gateway.management import MAX_ITEMS, Problem, answer_json, answer_nothing
 from restsock.protocol import CloseCode
 
-from ._call import (
-    MAX_ITEMS,
-    Call,
-    OperationFunction,
-    Problem,
-    answer_json,
-    answer_nothing,
-    page,
-)
+from ._call import Call, OperationFunction, page
 
 __all__ = ["OPERATIONS"]
 

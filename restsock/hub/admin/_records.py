@@ -10,12 +10,13 @@ import trio
 
 from restsock._patterns import like
 from restsock.connection import Response
+from restsock.gateway.management import answer_json, answer_stream
 from restsock.hub._records import Record, Ring
 from restsock.ingress import Passed
 from restsock.protocol import elements_of
 from restsock.server import ConnectionEvent
 
-from ._call import Call, OperationFunction, answer_json, answer_stream
+from ._call import Call, OperationFunction
 
 __all__ = ["OPERATIONS"]
 

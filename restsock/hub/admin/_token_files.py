@@ -10,9 +10,10 @@ from typing import Any
 import trio
 
 from restsock.connection import Response
+from restsock.gateway.management import Problem, answer_json, answer_nothing
 from restsock.hub._tokens import Token, Tokens
 
-from ._call import Call, OperationFunction, Problem, answer_json, answer_nothing, page
+from ._call import Call, OperationFunction, page
 
 __all__ = ["OPERATIONS"]
 
