@@ -76,11 +76,8 @@ class Parts:
     @classmethod
     def _of(cls, config: Config, places: Places, before: Parts | None) -> Parts:
         places = _as_reached(config, places)  # of this one, and not of that which they were made by
-        if config.peers.swaggersocket == "/" and "ingress" not in places:
-            raise ConfigError(
-                "peers.swaggersocket",
-                "the ingress is at this path: take another one, or give it a port (ingress.listen)",
-            )
+        if "ingress" not in places:
+            _check_beside_ingress(config)
         access = AccessRules(config, None if before is None else before.access)
         peers = _peers_access(config, access)
         open_to_all = peers is None and not (places["peers"].loopback or config.peers.public)
@@ -214,6 +211,23 @@ def endpoints_of(config: Config, ingress: Any) -> dict[str, Any] | None:
     if config.peers.enabled and config.peers.swaggersocket is not None:
         endpoints[config.peers.swaggersocket] = Endpoint(name_of=_name_in)
     return endpoints or None
+
+
+def _check_beside_ingress(config: Config) -> None:
+    """Peers of swaggersocket take their path, and all below it, from the ingress on their port."""
+    path = config.peers.swaggersocket
+    if path is None or not config.peers.enabled:
+        return
+    if path == "/":
+        raise ConfigError(
+            "peers.swaggersocket",
+            "the ingress is at this path: take another one, or give it a port (ingress.listen)",
+        )
+    for number, table in enumerate(config.channel):
+        if f"{table.path}/".startswith(f"{path}/"):
+            raise ConfigError(
+                f"channel[{number}].path", "peers.swaggersocket is at this path, or at one above it"
+            )
 
 
 def _name_in(metadata: Any) -> str | None:

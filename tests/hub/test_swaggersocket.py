@@ -83,3 +83,25 @@ async def test_a_path_of_its_own_unless_the_ingress_has_a_port(tmp_path: Path) -
     config = config_for(tmp_path, peers__swaggersocket="/", ingress__listen="127.0.0.1:0")
     async with Hub(config) as hub, dialed(hub.server.address, "go-1") as go, peer_of(hub):
         await until(lambda: hub.server.connections.by_id(go.id))
+
+
+@pytest.mark.parametrize(
+    ("path", "channel", "taken"),
+    [
+        ("/go", "/go", True),
+        ("/go", "/go/chat", True),
+        ("/go", "/gone", False),
+        ("/a/b", "/a", False),
+    ],
+)
+async def test_a_channel_is_elsewhere_on_the_same_port(
+    tmp_path: Path, path: str, channel: str, taken: bool
+) -> None:
+    more = f"[[channel]]\npath = '{channel}'\npublic = true\nroutes.x.peer = 'edge-1'"
+    config = config_for(tmp_path, more, peers__swaggersocket=path)
+    if taken:
+        with pytest.raises(ConfigError, match=r"channel\[0\]\.path: peers\.swaggersocket is at"):
+            check(config)
+    else:
+        check(config)
+    check(config_for(tmp_path, more, peers__swaggersocket=path, ingress__listen="127.0.0.1:0"))
