@@ -44,7 +44,7 @@ class QueueOptions(TypedDict, total=False):
 
     answers: bool
     timeout: float
-    most: int
+    max_waiting: int
     headers: Collection[str]
     tell: Mapping[str, str] | None
 

@@ -75,7 +75,7 @@ class Queue(Backend):
             is called in a thread. What it raises is a 502, unless it is a `CallFailed`.
         answers: Whether there are answers. If not, a call is over when it is published, with 202.
         timeout: Seconds for an answer, if the message has no earlier deadline.
-        most: Calls that may wait for an answer at a time.
+        max_waiting: Calls that may wait for an answer at a time.
         headers: The message's fields that go along, by name.
         tell: Fields that say something of the client, each with a source: `{"user": "principal"}`.
 
@@ -90,7 +90,7 @@ class Queue(Backend):
         *,
         answers: bool = True,
         timeout: float = 30.0,
-        most: int = 10_000,
+        max_waiting: int = 10_000,
         headers: Collection[str] = FIELDS,
         tell: Mapping[str, str] | None = None,
     ) -> None:
@@ -99,11 +99,11 @@ class Queue(Backend):
         self._publish = publish
         self._answers = answers
         self.timeout = timeout
-        self.most = most
+        self.max_waiting = max_waiting
         positive(self, "timeout")
-        between(self, "most", 1, 10_000_000)
+        between(self, "max_waiting", 1, 10_000_000)
         self._telling = Telling(headers, tell or {}, DEADLINE)
-        self._waiting: Waiting[Reply] = Waiting(most, lambda: str(uuid.uuid4()))
+        self._waiting: Waiting[Reply] = Waiting(max_waiting, lambda: str(uuid.uuid4()))
         self._token: trio.lowlevel.TrioToken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -56,7 +56,7 @@ class RabbitMQ(Broker):
         auth: User and password; by default `guest`.
         tls: For `amqps`, as of `restsock.connect`.
         durable: Whether calls outlive a restart of the broker, where their queue does.
-        options: Those of `Queue`: `answers`, `timeout`, `most`, `headers`, `tell`.
+        options: Those of `Queue`: `answers`, `timeout`, `max_waiting`, `headers`, `tell`.
 
     Raises:
         ValueError: An argument is not valid. No message repeats a password.

@@ -64,7 +64,7 @@ class RedisStreams(Broker):
         auth: User (`"default"`, or one of an ACL) and password.
         tls: For `rediss`, as of `restsock.connect`.
         max_length: About how many entries a stream keeps; the oldest are dropped.
-        options: Those of `Queue`: `answers`, `timeout`, `most`, `headers`, `tell`.
+        options: Those of `Queue`: `answers`, `timeout`, `max_waiting`, `headers`, `tell`.
 
     Raises:
         ValueError: An argument is not valid. No message repeats a password.

@@ -119,7 +119,7 @@ class WebSocket(Backend):
         closes: Which ends of its WebSocket also end a client: `"clean"` closes of the server,
             `"always"` (a lost one is 1014), or `"never"`. Without a pool.
         timeout: Seconds for an answer, if the message has no earlier deadline.
-        most: Calls that may wait for an answer on one WebSocket.
+        max_waiting: Calls that may wait for an answer on one WebSocket.
         reconnect: When to dial again; of a pool, as `restsock.websockets.Dialer`. Without one, no
             message dials before that pause is over, and until then the answer is 503.
         options: The other arguments of `restsock.websockets.connect`: `headers`, `auth`, `tls`,
@@ -141,7 +141,7 @@ class WebSocket(Backend):
         pool: int | None = None,
         closes: str = "clean",
         timeout: float = 30.0,
-        most: int = _MOST,
+        max_waiting: int = _MOST,
         reconnect: Backoff = Reconnect(initial=0.2, cap=10),  # noqa: B008  # likewise
         **options: Unpack[ConnectOptions],
     ) -> None:
@@ -153,10 +153,10 @@ class WebSocket(Backend):
         self._ids = ids
         self._closes = closes
         self.timeout = timeout
-        self.most = most
+        self.max_waiting = max_waiting
         self.unasked = 0
         positive(self, "timeout")
-        between(self, "most", 1, 10_000_000)
+        between(self, "max_waiting", 1, 10_000_000)
         self._reconnect = reconnect
         self._connect = partial(connect, url, **options)
         self._links: dict[str, _SessionLink] = {}
@@ -172,7 +172,7 @@ class WebSocket(Backend):
             self.pool = pool
             between(self, "pool", 1, 1000)
             for _ in range(pool):
-                link = Link(ids, most, self._drop)
+                link = Link(ids, max_waiting, self._drop)
                 dialer = Dialer(url, partial(self._serve, link), reconnect=reconnect, **options)
                 self._pool.append((link, dialer))
         else:
@@ -242,7 +242,7 @@ class WebSocket(Backend):
             if now < self._not_before:
                 left = self._not_before - now
                 raise CallFailed(503, "what answers cannot be reached", retry_after=left)
-            link = _SessionLink(session, self._ids, self.most)
+            link = _SessionLink(session, self._ids, self.max_waiting)
             session.start_soon(link.watch)
             self._links[session.id] = link
             assert self._nursery is not None

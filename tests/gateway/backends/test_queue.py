@@ -138,7 +138,7 @@ async def test_what_cannot_be_published_says_whether_it_may_have_run() -> None:
 
 async def test_how_many_wait_is_bounded() -> None:
     carrier = Carrier()
-    queue = Queue(carrier.publish, most=2)
+    queue = Queue(carrier.publish, max_waiting=2)
     async with running(queue), trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(queue.call, message())

@@ -283,7 +283,7 @@ async def test_a_pool_that_is_not_connected_is_waited_for() -> None:
 
 async def test_calls_that_wait_are_bounded() -> None:
     async with upstream() as (server, url):
-        backend = WebSocket(url, most=1)
+        backend = WebSocket(url, max_waiting=1)
         async with running(backend), client() as session, trio.open_nursery() as nursery:
             nursery.start_soon(backend.call, message({"do": "hold", "n": 1}, session=session))
             await until(lambda: server.held)
