@@ -26,7 +26,7 @@ import restsock.asgi
 import restsock.sync
 from tests.mounted import SERVERS, Mounted
 
-__all__ = ["API", "APIS", "each_api", "each_native_api", "until"]
+__all__ = ["API", "APIS", "each_api", "each_native_api"]
 
 
 # --- threads, as an async API ---------------------------------------------------------------------
@@ -260,9 +260,3 @@ def _on_each(apis: list[API], function: Callable[..., Awaitable[None]]) -> Calla
     decorate: Any = pytest.mark.parametrize("api", apis, ids=lambda api: api.name)
     decorated: Callable[..., None] = decorate(test)
     return decorated
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until something holds that nothing tells of."""
-    while not condition():  # noqa: ASYNC110  # see above
-        await anyio.sleep(0.01)

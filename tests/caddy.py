@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from .asgi.hosts import free_port
 from .nginx import DOCS, wait_until_open
+from .ports import free_port
 
 __all__ = ["caddy", "names_here", "needs_caddy"]
 

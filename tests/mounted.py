@@ -19,6 +19,7 @@ import hypercorn.trio
 import uvicorn
 
 import restsock.asgi
+from tests.ports import free_port
 
 __all__ = ["SERVERS", "Mounted"]
 
@@ -91,7 +92,7 @@ class Mounted:
         self._face = face
         self._ready, self._end, self._ended = anyio.Event(), anyio.Event(), anyio.Event()
         self._tasks = anyio.create_task_group()
-        self.address = (host, port or _free_port())
+        self.address = (host, port or free_port())
 
     @property
     def url(self) -> str:
@@ -135,12 +136,6 @@ class Mounted:
         """What only the face for threads has is looked up there."""
         called = self._called if hasattr(self._called, name) else self.listener.sync
         return getattr(called, name)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _answers(address: tuple[str, int]) -> bool:

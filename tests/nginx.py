@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from .asgi.hosts import free_port
+from .ports import free_port
 
 __all__ = ["DOCS", "needs_nginx", "nginx", "wait_until_open"]
 

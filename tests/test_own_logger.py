@@ -21,8 +21,9 @@ from restsock._limit_log import LimitLog
 from restsock._logging import OwnLog, PartLog, about
 from restsock.openapi import OpenAPIHandler
 from restsock.websockets import Dialer, Endpoint, Reconnect
-from tests.apis import API, each_api, each_native_api, until
+from tests.apis import API, each_api, each_native_api
 from tests.openapi.documents import document
+from tests.waiting import until
 from tests.websockets.site import listening, raw_client, url_of
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from restsock.connection._leader import Lead
 from restsock.connection._reader import Reader
 from restsock.threads import _loop_poll
 from restsock.threads._wakeups import borrower_here
+from tests.waiting import until
 
 from .test_aio import PATIENCE, on_asyncio
 
@@ -354,5 +355,4 @@ async def strain_all(
 
 async def until_settled(server: restsock.aio.Server) -> None:
     (connection,) = server.connections
-    while connection.statistics().open_streams:  # noqa: ASYNC110  # nothing tells of it
-        await asyncio.sleep(0.001)
+    await until(lambda: not connection.statistics().open_streams)

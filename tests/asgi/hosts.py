@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import requests
 
-__all__ = ["ALONE", "FRAMEWORKS", "HOSTS", "Host", "free_port", "hosted"]
+from tests.ports import free_port
+
+__all__ = ["ALONE", "FRAMEWORKS", "HOSTS", "Host", "hosted"]
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.asgi.headquarters:app"
@@ -108,13 +109,6 @@ def hosted(name: str, log: Path, *, port: int | None = None) -> Iterator[Host]:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -11,6 +11,7 @@ import restsock
 import restsock.sync
 import restsock.tls
 from tests.nginx import needs_nginx, nginx
+from tests.waiting import until_blocking
 
 from .hosts import hosted
 
@@ -45,5 +46,7 @@ def test_a_peer_is_where_nginx_says(tmp_path: Path) -> None:
         headers = {"X-Forwarded-For": "203.0.113.9"}  # a dialer's own word, which nginx adds to
         options = restsock.Options(sockets=restsock.SocketOptions(local_address="127.0.0.2"))
         with restsock.sync.connect(where, tls=tls, name="edge-3", headers=headers, options=options):
+            # The client is connected a moment before the listener lists it.
+            until_blocking(lambda: host.get("/peers").json())
             ((_, address, *_),) = host.get("/peers").json()
             assert address == "127.0.0.2"

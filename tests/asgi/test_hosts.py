@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 import restsock
 import restsock.sync
 from restsock.auth import Bearer
+from tests.waiting import until_blocking
 
 from .hosts import ALONE, FRAMEWORKS, HOSTS, Host, hosted
 
@@ -49,7 +50,7 @@ def running(
 @pytest.fixture
 def host(running: Host) -> Host:
     """One that knows of no peer: it hears of the end of those of the last test a little later."""
-    _wait_for(lambda: running.get("/peers").json() == [])
+    until_blocking(lambda: running.get("/peers").json() == [])
     return running
 
 
@@ -62,7 +63,7 @@ def test_a_peer_dials_in_and_is_called(host: Host, path: str) -> None:
         ((name, where, port, tls, _),) = host.get("/peers").json()
         assert (name, where, tls) == ("edge-1", "127.0.0.1", False)
         assert port > 0
-    _wait_for(lambda: host.get("/peers").json() == [])
+    until_blocking(lambda: host.get("/peers").json() == [])
 
 
 def test_an_async_endpoint_calls_a_peer(host: Host, request: pytest.FixtureRequest) -> None:
@@ -147,9 +148,10 @@ def test_a_peer_that_stops_without_a_word_is_noticed(host: Host) -> None:
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"there\n"
-        _wait_for(lambda: all(peer[4] is not None for peer in host.get("/peers").json()))
+        until_blocking(lambda: all(peer[4] is not None for peer in host.get("/peers").json()))
         os.kill(child.pid, signal.SIGSTOP)
-        _wait_for(lambda: host.get("/peers").json() == [])  # 0.6 s, and what a busy machine adds
+        # After 0.6 s, and what a busy machine adds.
+        until_blocking(lambda: host.get("/peers").json() == [])
     finally:
         child.kill()
         child.communicate(timeout=10)
@@ -174,7 +176,7 @@ def test_other_frameworks(name: str, tmp_path: Path) -> None:
             assert host.get("/peers").json() == ["edge-1"]
             assert host.get("/ask/edge-1/hello").json() == {"hello": "edge-1"}
             assert host.get("/ask/edge-1/big").content == bytes(range(256)) * 20_000
-        _wait_for(lambda: host.get("/peers").json() == [])
+        until_blocking(lambda: host.get("/peers").json() == [])
         host.process.terminate()
         host.process.wait(15)
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -201,17 +203,10 @@ def test_what_is_in_flight_at_a_signal_comes_to_its_end(name: str, tmp_path: Pat
         with restsock.sync.connect(where, app=slow, name="edge-1", backoff=QUICK) as client:
             called = executor.submit(host.get, "/call/edge-1/slow")
             asked = executor.submit(client.request, "POST", "/size", body=body(), timeout=30)
-            _wait_for(lambda: begun.is_set() and client.statistics().traffic.requests_sent > 0)
+            until_blocking(lambda: begun.is_set() and client.statistics().traffic.requests_sent > 0)
             host.process.terminate()
-            _wait_for(lambda: not client.health().ok)  # it was told, and finds no other
+            until_blocking(lambda: not client.health().ok)  # it was told, and finds no other
             go_on.set()
             assert called.result().text == "done"
             assert asked.result().text == "24"
             host.process.wait(15)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -18,7 +18,7 @@ import restsock
 import restsock.asgi
 from restsock.asgi import _listener
 from restsock.protocol import SUBPROTOCOL
-from tests.apis import until
+from tests.waiting import until
 
 DENIAL = "websocket.http.response"
 

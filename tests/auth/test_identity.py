@@ -42,6 +42,7 @@ from restsock.auth import (
 )
 from restsock.openapi import AccessHandler, allow
 from restsock.server import _registrar
+from tests.waiting import until
 
 SECRET = "s3cr3t-and-long"
 OTHER = "another-s3cr3t"
@@ -72,12 +73,6 @@ def plain_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFix
     yield caplog
     assert SECRET not in caplog.text
     assert OTHER not in caplog.text
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    with trio.fail_after(seconds):
-        while not condition():  # noqa: ASYNC110  # the other end tells nobody when it changes
-            await trio.sleep(0.002)
 
 
 async def only(server: restsock.Server) -> restsock.Connection:

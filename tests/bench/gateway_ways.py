@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import node
-from tests.bench.peers import free_port, wait_for_port, which
+from tests.bench.peers import wait_for_port, which
 from tests.bench.processes import hear, python, running, tree
+from tests.ports import free_port
 
 OURS, FASTAPI = "restsock.gateway", "FastAPI, uvicorn and httpx"
 NODE, PUSHPIN, NGINX = "Node.js, ws and undici", "pushpin", "nginx"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.bench import node
-from tests.bench.peers import free_port, wait_for_port
+from tests.bench.peers import wait_for_port
 from tests.bench.processes import hear, python, running, tell
+from tests.ports import free_port
 
 ECHO = "websockets, echo"
 SOCKETIO_PYTHON, SOCKETIO = "python-socketio, ack", "socket.io, ack"

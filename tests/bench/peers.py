@@ -19,6 +19,7 @@ from tests.bench import node
 from tests.bench.certificates import Certificates
 from tests.bench.processes import hear, python, running, tree
 from tests.bench.serve import WORKERS
+from tests.ports import free_port
 
 _SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
@@ -66,12 +67,6 @@ def missing(peer: str) -> str | None:
 def listening_socket() -> socket.socket:
     """Bound and listening, so that nobody has to ask whether the server is up yet."""
     return socket.create_server(("127.0.0.1", 0), backlog=1024)
-
-
-def free_port() -> int:
-    """For those that cannot be handed a socket."""
-    with listening_socket() as sock:
-        return int(sock.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[str], log: Path) -> None:

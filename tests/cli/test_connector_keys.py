@@ -18,6 +18,7 @@ from restsock.connectors import load_input, load_output
 from restsock.websockets import Reconnect
 from restsock.websockets.sync import connect
 from tests.covered import note_command
+from tests.ports import free_port
 
 from .command import Process, Run
 from .test_connectors import _data, _listening, _url_of, _write
@@ -69,12 +70,6 @@ def _upgrade(url: str, *fields: str) -> str:
     return answer.decode()
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def _acknowledged(websocket: Any, id: str, payload: Any = 1) -> bool:
     websocket.send(_data(id, payload))
     answer = json.loads(websocket.receive())
@@ -86,7 +81,7 @@ def _acknowledged(websocket: Any, id: str, payload: Any = 1) -> bool:
 
 @pytest.mark.covers("connector.server.host", "connector.server.http_port", "connector.server.path")
 def test_where_it_listens(listening: Input) -> None:
-    port = _free_port()
+    port = free_port()
     url = listening(server={"http_port": port, "path": "/ingest"})
     assert url == f"ws://127.0.0.1:{port}/ingest"
     with connect(url) as websocket:
@@ -285,7 +280,7 @@ def test_the_name_of_the_channel(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.covers("output.port", "output.path", "output.subject")
 def test_where_an_output_listens_and_what_it_says(start: Start, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     config = {"port": port, "path": "/stream", "subject": "semantic.x"}
     process = start("output", "-c", _write(tmp_path / "o.json", config), stdin='{"t": 1}\n')
     assert _url_of(process).endswith(f":{port}/stream")

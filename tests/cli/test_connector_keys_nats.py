@@ -18,12 +18,14 @@ import trustme
 
 from restsock.tls import ClientTLS
 from restsock.websockets.sync import connect
+from tests.ports import free_port
+from tests.waiting import until_blocking
 
 from .command import Process, Run
 from .nats import Broker, running, subscribed
-from .test_connector_keys import _acknowledged, _free_port
+from .test_connector_keys import _acknowledged
 from .test_connectors import _data, _listening, _url_of, _write
-from .test_connectors_nats import _from, _to, _until
+from .test_connectors_nats import _from, _to
 
 Start = Callable[..., Process]
 
@@ -57,7 +59,7 @@ def test_messages_go_to_all_ports_for_data(start: Start, broker: Broker) -> None
     process = _start_input(start, broker, ports={"outputs": ports})
     with subscribed(broker, "plain.a") as found, connect(_url_of(process)) as websocket:
         assert _acknowledged(websocket, "a", {"t": 1})
-        _until(lambda: len(found) == 1)
+        until_blocking(lambda: len(found) == 1)
     assert broker.bodies() == [b'{"t":1}']
     assert json.loads(process.out.next())["body"] == {"t": 1}
 
@@ -83,7 +85,7 @@ def test_a_port_that_nobody_waits_for(start: Start, broker: Broker) -> None:
     process = _start_input(start, broker, ports={"outputs": ports})
     with connect(_url_of(process)) as websocket:
         assert _acknowledged(websocket, "a")
-        _until(lambda: len(broker.bodies()) == 1)  # else the next one waits for it
+        until_blocking(lambda: len(broker.bodies()) == 1)  # else the next one waits for it
         broker.stop()
         assert _acknowledged(websocket, "b")
         broker.server.go_on()
@@ -340,7 +342,7 @@ def test_tls_to_nats(start: Start, run: Run, tmp_path: Path) -> None:
 
 @_claims("name")
 def test_what_it_is_called_there(start: Start, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with running(tmp_path, f"http: 127.0.0.1:{port}") as broker:
         process = _start_input(start, broker, {"name": "ingest-7"})
         _url_of(process)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from restsock.websockets.sync import connect
+from tests.waiting import until_blocking
 
 from .command import Process, Run
 from .nats import Broker, running, subscribed
@@ -73,10 +74,7 @@ def test_an_input_publishes_to_core_nats(start: Start, tmp_path: Path, broker: B
 
 
 def _some(found: list[Any], count: int) -> list[Any]:
-    deadline = time.monotonic() + 20
-    while len(found) < count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.01)
+    until_blocking(lambda: len(found) >= count)
     return found
 
 
@@ -94,8 +92,7 @@ def test_nothing_acknowledged_is_lost_when_nats_is_killed(
     }
     lines = "".join(f"{json.dumps({'n': number})}\n" for number in range(400))
     sender = start("output", "-c", _write(tmp_path / "output.json", sent), stdin=lines)
-    while not broker.bodies():
-        time.sleep(0.05)
+    until_blocking(broker.bodies)
     broker.kill()
     time.sleep(0.5)  # what is under way has nowhere to go
     with connect(_url_of_again(process)) as websocket:
@@ -128,11 +125,11 @@ def test_health_tells_whether_nats_is_there(start: Start, tmp_path: Path, broker
     assert (status, found["status"]) == (200, "ok")
     assert found["details"]["nats"] == {"connected": True}
     broker.kill()
-    _until(lambda: health()[0] == 503)
+    until_blocking(lambda: health()[0] == 503)
     _, found = health()
     assert (found["healthy"], found["status"]) == (False, "NATS is not connected")
     broker.start()
-    _until(lambda: health()[0] == 200)
+    until_blocking(lambda: health()[0] == 200)
 
 
 def _url_of_again(process: Process) -> str:
@@ -217,7 +214,7 @@ def test_a_stream_learns_what_peers_have_handled(
         first, second = (json.loads(websocket.receive()) for _ in range(2))
         assert (first["payload"], second["payload"]) == (0, 1)
         websocket.send(json.dumps({"type": "ack", "id": first["id"], "timestamp": 1}))
-        _until(lambda: broker.waiting("DOWN", "edge") == 1)
+        until_blocking(lambda: broker.waiting("DOWN", "edge") == 1)
     with connect(_url_of_again(process)) as websocket:  # nobody has handled the other one
         again = json.loads(websocket.receive())
         assert again["payload"] == 1
@@ -228,16 +225,9 @@ def test_a_stream_learns_what_peers_have_handled(
         last = json.loads(websocket.receive())
         assert last["payload"] == 2
         websocket.send(json.dumps({"type": "ack", "id": last["id"], "timestamp": 1}))
-        _until(lambda: broker.waiting("DOWN", "edge") == 0)
+        until_blocking(lambda: broker.waiting("DOWN", "edge") == 0)
     process.signal(signal.SIGTERM)
     assert process.wait() == 0, process.err.rest()
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.covers("output --nats")
@@ -262,7 +252,7 @@ def test_an_output_ends_and_gives_back_what_nobody_has_handled(
             time.sleep(0.3)
         else:
             assert json.loads(receiver.out.next())["body"]["n"] == 0
-            _until(lambda: broker.waiting("DOWN", "restsock-in") == 0)
+            until_blocking(lambda: broker.waiting("DOWN", "restsock-in") == 0)
         process.signal(signal.SIGTERM)
         assert process.wait() == 0, process.err.rest()
 

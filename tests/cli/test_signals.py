@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +13,10 @@ import requests
 
 import restsock.sync
 from restsock.ingress import Ingress
+from tests.ports import free_port
+from tests.waiting import until_blocking
 
-from .command import PATIENCE, Process
+from .command import Process
 from .conftest import TOKEN, Hub
 
 Start = Callable[..., Process]
@@ -71,10 +71,7 @@ def test_what_is_in_flight_is_finished(
 
 def wait_for_a_peer(server: restsock.sync.Server) -> None:
     """The peer has its last step of the handshake done a moment before the hub has."""
-    deadline = time.monotonic() + PATIENCE
-    while not len(server.connections):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until_blocking(lambda: len(server.connections))
 
 
 def test_a_second_signal_cuts_off(start: Start, hub: Hub, folder: Path) -> None:
@@ -101,8 +98,7 @@ def test_it_is_killed(start: Start, hub: Hub, folder: Path) -> None:
 
 
 def test_a_hub_that_is_not_there_yet(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
     served = start("forward", "1", "--name", "early", "--hub", f"ws://127.0.0.1:{port}")
     assert "as 'early'" in served.err.until("connecting to")
     assert "Connection refused; dialing again in" in served.err.until("no connection")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from tests.memory_network import (
     refuse_with,
     say_nothing,
 )
+from tests.waiting import until
 
 REFUSED = ConnectionRefusedError("refused")
 STEADY = Backoff(initial=1, factor=2, cap=60, jitter=False)
@@ -45,11 +46,6 @@ async def lose(client: Client, script: Script, *steps: Exception | Answer) -> No
     script.steps = list(steps)
     await trio.aclose_forcefully(script.connection._stream)
     await trio.testing.wait_all_tasks_blocked()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # nothing tells of it
-        await trio.sleep(0.01)
 
 
 def say(data: bytes) -> Answer:

@@ -14,7 +14,7 @@ from restsock import ConnectionInfo, Heartbeat, Options
 from restsock._limit_log import LimitLog
 from restsock.connection import HeartbeatCalls, heartbeat_calls
 from restsock.protocol import Ping, Pong, WebSocket
-from tests.apis import until
+from tests.waiting import until
 
 from .peers import handshake
 from .sockets import Far, alone, socket_streams

@@ -29,8 +29,9 @@ from restsock import (
 from restsock.apps import make_handler
 from restsock.connection import Exchange
 from restsock.protocol import ResetCode
-from tests.apis import API, each_api, each_native_api, until
+from tests.apis import API, each_api, each_native_api
 from tests.tls_pair import contexts
+from tests.waiting import until
 
 PIECE = bytes(range(256)) * 256  # 64 KiB
 QUICK = Backoff(initial=0.02, factor=2, cap=0.1)

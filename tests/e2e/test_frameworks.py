@@ -11,8 +11,7 @@ import gc
 import io
 import itertools
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ import restsock.sync
 from restsock.connection import AsyncExchange
 from restsock.protocol import CloseReceived, RequestHead, TextMessage, WebSocket
 from tests.frameworks.django_settings import use_urls
+from tests.waiting import until_blocking
 
 EDGE = "http://edge-1"
 
@@ -148,14 +148,6 @@ def test_flask() -> None:
 # --- FastAPI --------------------------------------------------------------------------------------
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that happens in another thread, for a while."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0)
-
-
 class FastApiLog(NamedTuple):
     """What happened in the app."""
 
@@ -233,7 +225,7 @@ def test_fastapi() -> None:
             "peer": "edge-1",
         }
         # The answer is whole before the app has put away what it was made with.
-        until(lambda: log.steps[1:] == ["open", "close"])
+        until_blocking(lambda: log.steps[1:] == ["open", "close"])
         response = session.post(f"{EDGE}/upload", files={"file": ("a.bin", BIG)})
         assert response.json() == {"same": True, "name": "a.bin"}
         assert session.post(f"{EDGE}/echo", data=pieces()).content == BIG

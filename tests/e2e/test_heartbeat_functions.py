@@ -13,7 +13,8 @@ import trio
 
 import restsock.asgi
 from restsock import ConnectionInfo, Heartbeat, Options
-from tests.apis import API, each_api, each_native_api, until
+from tests.apis import API, each_api, each_native_api
+from tests.waiting import until
 
 
 def beats(**functions: Any) -> Options:

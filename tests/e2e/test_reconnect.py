@@ -5,7 +5,7 @@ Over real sockets, with a proxy between that breaks on demand.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from restsock.client import Client
 from restsock.connection import Request, Response
 from restsock.server import ConnectionEvent, Server, Subscription
 from restsock.testing import FaultyProxy
+from tests.waiting import until
 
 QUICK = restsock.Backoff(initial=0.02, factor=2, cap=0.1)
 OPTIONS = restsock.Options(
@@ -57,13 +58,6 @@ async def pair() -> AsyncIterator[tuple[Server, FaultyProxy, Client]]:
     async with hub() as server, FaultyProxy(*server.address) as proxy:
         async with edge(proxy.port) as client:
             yield server, proxy, client
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that only shows from outside, across real sockets."""
-    with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110  # there is no event for it
-            await trio.sleep(0.005)
 
 
 async def next_of(events: Subscription, type: str) -> ConnectionEvent:

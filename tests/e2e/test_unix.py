@@ -18,9 +18,10 @@ import trustme
 import restsock
 import restsock.sync
 from restsock import Backoff, HandshakeError, Limits, Options, SocketOptions
-from tests.apis import API, each_native_api, until
+from tests.apis import API, each_native_api
 from tests.e2e.test_apis import PIECE, QUICK, App
 from tests.server.socket_file import socket_path as socket_path
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
 

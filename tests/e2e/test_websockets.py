@@ -33,8 +33,9 @@ from restsock import (
     WebSocketClosed,
     WebSocketRefused,
 )
-from tests.apis import API, NATIVE, each_api, until
+from tests.apis import API, NATIVE, each_api
 from tests.e2e.test_apis import Mark
+from tests.waiting import until
 
 OPTIONS = Options(timeouts=Timeouts(connect=5.0, close=5.0))
 

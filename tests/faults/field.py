@@ -24,6 +24,7 @@ from tests.faults.hosted import CallerInHost
 from tests.faults.ledger import Counts, Ledger, judge
 from tests.faults.load import Load
 from tests.faults.peer import line_for
+from tests.waiting import until
 
 __all__ = ["BACKOFF", "INTERVAL", "TIMEOUT", "Child", "Family", "Field", "Row", "Side", "field"]
 
@@ -264,13 +265,6 @@ class Field:
         mended = trio.current_time()
         await until(lambda: self.answers > before)
         self.row.recover = max(self.row.recover or 0.0, trio.current_time() - mended)
-
-
-async def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until it is so."""
-    with trio.fail_after(seconds):
-        while not true():  # noqa: ASYNC110  # other processes and loops set no events here
-            await trio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

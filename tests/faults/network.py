@@ -22,9 +22,10 @@ from typing import Any
 
 import trio
 
-from tests.faults.field import HANDSHAKE, ROOT, Family, Field, Row, Side, field, until
+from tests.faults.field import HANDSHAKE, ROOT, Family, Field, Row, Side, field
 from tests.faults.ledger import Counts
 from tests.faults.scenarios import SILENCE, STEP, problems
+from tests.waiting import until
 
 __all__ = ["measure", "why_not"]
 

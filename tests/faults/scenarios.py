@@ -20,8 +20,8 @@ from tests.faults.field import (
     Row,
     Side,
     field,
-    until,
 )
+from tests.waiting import until
 
 __all__ = ["IN_UVICORN", "SCENARIOS", "Scenario", "run"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -140,13 +140,6 @@ async def connected(server: Any, path: str = "/ws", **options: Any) -> AsyncIter
     url = url_of(server, path)
     async with restsock.websockets.connect(url, proxy=False, **options) as websocket:
         yield Client(websocket)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until something holds that nothing tells of."""
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.005)
 
 
 class Memory:

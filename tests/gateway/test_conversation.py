@@ -26,7 +26,8 @@ from restsock.gateway import (
     Router,
 )
 from restsock.protocol import Pong, TextMessage
-from tests.gateway.site import Gate, action, connected, echo, served, until
+from tests.gateway.site import Gate, action, connected, echo, served
+from tests.waiting import until
 from tests.websockets.site import raw_client
 
 

@@ -33,7 +33,8 @@ from restsock.gateway import (
     Session,
 )
 from restsock.instruments.prometheus import GatewayCollector
-from tests.gateway.site import Hooks, action, connected, echo, served, until
+from tests.gateway.site import Hooks, action, connected, echo, served
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, foreign_answers, in_thread, url_of
 
 

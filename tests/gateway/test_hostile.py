@@ -18,7 +18,8 @@ import trio
 from restsock import Heartbeat, Options, Timeouts
 from restsock.gateway import DUPLICATE_ID, JSONRPC, Channel, Gateway, HTTPDialect, Message, Pipe
 from restsock.protocol import CloseReceived, TextMessage
-from tests.gateway.site import Client, Gate, action, connected, echo, served, until
+from tests.gateway.site import Client, Gate, action, connected, echo, served
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, RawClient, raw_client, request_for
 
 ZERO = b"\0\0\0\0"  # a mask

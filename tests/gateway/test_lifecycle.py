@@ -28,7 +28,8 @@ from restsock.gateway import (
     Session,
 )
 from restsock.protocol import CloseReceived, Pong, TextMessage
-from tests.gateway.site import Gate, Hooks, action, connected, echo, in_memory, served, until
+from tests.gateway.site import Gate, Hooks, action, connected, echo, in_memory, served
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, RawClient, raw_client, request_for
 
 QUIET = Heartbeat(interval=None)

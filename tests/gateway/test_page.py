@@ -5,13 +5,8 @@ There is no driver: the page says what it sees in messages to the gateway, where
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,34 +17,9 @@ from examples.gateway import serve, store
 from examples.gateway.__main__ import push_price
 from restsock.auth import Bearer
 from restsock.gateway import Message
+from tests.chromium import PATIENCE, chromium, needs_chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-PATIENCE = 60
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@asynccontextmanager
-async def chromium(url: str, profile: Path) -> AsyncIterator[None]:
-    """Chromium with this page, until the end of the block."""
-    assert CHROMIUM is not None
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    flags += ["--no-first-run", "--disable-extensions", "--disable-background-networking"]
-    flags += ["--no-proxy-server", f"--user-data-dir={profile}"]
-    run = partial(
-        trio.run_process,
-        [CHROMIUM, *flags, url],
-        check=False,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(run)
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # its children are in the same group
+pytestmark = [needs_chromium, pytest.mark.timeout(2 * PATIENCE)]
 
 
 class Reports:

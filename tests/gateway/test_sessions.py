@@ -20,7 +20,8 @@ from restsock.gateway import (
     Session,
 )
 from restsock.protocol import CloseReceived, TextMessage
-from tests.gateway.site import Client, Gate, action, connected, echo, served, until
+from tests.gateway.site import Client, Gate, action, connected, echo, served
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, in_thread, raw_client
 
 

@@ -15,7 +15,8 @@ import restsock
 from restsock import WebSocketRefused
 from restsock.gateway import Backend, Channel, Gateway, Message, Reply, WebSocket
 from restsock.websockets import connect
-from tests.gateway.site import Gate, Hooks, action, connected, echo, served, until
+from tests.gateway.site import Gate, Hooks, action, connected, echo, served
+from tests.waiting import until
 from tests.websockets.site import url_of
 
 

@@ -34,8 +34,9 @@ from restsock.messaging import (
 from restsock.messaging.bridge import publish_to
 from restsock.messaging.nats import Nats
 from restsock.websockets import Reconnect
-from tests.messaging.dialects.peers import QUICK, Kept, client, data, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, data, served
 from tests.messaging.nats.server import BINARY, running
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, foreign_server, in_thread, url_of
 
 

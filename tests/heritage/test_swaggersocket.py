@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from restsock import swaggersocket
 from restsock.adapters import TunnelAdapter
 from restsock.swaggersocket import sync
 from restsock.testing import Network
+from tests.ports import free_port
 from tests.swaggersocket.go_peer import (
     Gone,
     GoPeer,
@@ -46,8 +46,8 @@ from tests.swaggersocket.site import (
     connect,
     connection_of,
     listening,
-    until,
 )
+from tests.waiting import until
 
 BEATS = restsock.Heartbeat(interval=0.05, timeout=0.2)
 NEVER = restsock.Heartbeat(interval=None)
@@ -234,9 +234,7 @@ async def test_connections_are_found_by_id_metadata_and_address_until_they_end()
 
 
 async def test_a_client_retries_and_reconnects_with_its_metadata_and_its_app() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     api = Api()
     async with trio.open_nursery() as nursery:
         client = connect(f"ws://127.0.0.1:{port}/", api, metadata={"name": "pump-7"})

@@ -21,7 +21,8 @@ import restsock
 from restsock.messaging import Messaging, Tremor
 from restsock.websockets import Reconnect
 from tests.heritage.certificates import Files
-from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, served
+from tests.waiting import until
 from tests.websockets.site import foreign_server
 
 

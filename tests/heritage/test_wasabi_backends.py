@@ -38,7 +38,7 @@ from restsock.gateway import (
 )
 from restsock.websockets import ClientWebSocket, Endpoint, ServerWebSocket, connect
 from tests.apps.forward.upstreams import Peer, scripted
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
 

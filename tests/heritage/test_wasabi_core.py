@@ -19,8 +19,9 @@ from restsock.auth import BasicUsers, BearerTokens, Refused
 from restsock.gateway import Channel, Delivery, Gateway, Message, Pipe, RawDialect, Router, Session
 from restsock.protocol import CloseReceived, Pong, TextMessage
 from restsock.websockets import Endpoint
-from tests.gateway.site import Gate, Hooks, action, connected, echo, in_memory, served, until
+from tests.gateway.site import Gate, Hooks, action, connected, echo, in_memory, served
 from tests.tls_pair import contexts
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, raw_client, request_for
 
 

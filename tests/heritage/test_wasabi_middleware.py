@@ -41,8 +41,9 @@ from restsock.gateway import (
 from restsock.instruments.opentelemetry import OpenTelemetryInstrument
 from restsock.server import TrustedProxies
 from tests.gateway.middleware.calls import Backend, failure, hang, may_have_run, message, not_run
-from tests.gateway.site import Gate, action, connected, served, until
+from tests.gateway.site import Gate, action, connected, served
 from tests.instruments.recorder import Recorder
+from tests.waiting import until
 
 # --- before the WebSocket -----------------------------------------------------------------
 

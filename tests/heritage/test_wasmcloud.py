@@ -33,8 +33,9 @@ from restsock.messaging import (
 )
 from restsock.websockets import Reconnect
 from tests.heritage.certificates import Files
-from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, served
 from tests.messaging.test_connections import joined
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, foreign_server, in_thread, url_of
 
 

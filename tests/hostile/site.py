@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import trio
 
 import restsock
 from tests.e2e.raw_peer import RawPeer
+from tests.waiting import until
 
 __all__ = [
     "HASTY",
@@ -31,7 +32,6 @@ __all__ = [
     "Site",
     "own_time",
     "site",
-    "until",
 ]
 
 LIMITS = restsock.Limits(max_streams=8, initial_window=16384, max_handshakes=64)
@@ -156,12 +156,6 @@ def own_time() -> float:
     except OSError:
         waited = 0
     return time.monotonic() - waited / 1e9
-
-
-async def until(true: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
-        while not true():  # noqa: ASYNC110  # other processes and loops set no events here
-            await trio.sleep(0.005)
 
 
 @asynccontextmanager

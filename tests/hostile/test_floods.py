@@ -28,7 +28,8 @@ from tests.e2e.raw_peer import (
     get,
     websocket_frame,
 )
-from tests.hostile.site import LIMITS, Site, site, until
+from tests.hostile.site import LIMITS, Site, site
+from tests.waiting import until
 
 _PING, _PONG = FrameType.PING, FrameType.PONG
 _CANCEL = struct.pack("!H", 1)

@@ -10,7 +10,8 @@ import trio
 import restsock
 from restsock.auth import Bearer, BearerTokens, Principal
 from tests.e2e.raw_peer import DATA, END, GOAWAY, HEAD, RESET, UPGRADE, WINDOW, envelope, get, hello
-from tests.hostile.site import OPTIONS, Site, site, until
+from tests.hostile.site import OPTIONS, Site, site
+from tests.waiting import until
 
 
 async def _noted(request: restsock.Request) -> restsock.Response:

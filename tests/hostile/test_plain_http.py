@@ -8,9 +8,10 @@ from typing import Any
 import trio
 
 import restsock
-from tests.hostile.site import HASTY, LIMITS, TIMEOUTS, site, until
+from tests.hostile.site import HASTY, LIMITS, TIMEOUTS, site
 from tests.plain_client import GET, dial, statuses
 from tests.protocol.vectors import as_bytes, load
+from tests.waiting import until
 
 EVIL = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 VECTORS = load("plain_http.json")

@@ -23,7 +23,8 @@ from tests.e2e.raw_peer import (
     hello,
     websocket_frame,
 )
-from tests.hostile.site import HASTY, HEARTBEAT, IMPATIENT, OPTIONS, site, until
+from tests.hostile.site import HASTY, HEARTBEAT, IMPATIENT, OPTIONS, site
+from tests.waiting import until
 
 HANDSHAKE = HASTY.timeouts.handshake
 assert HEARTBEAT.interval is not None

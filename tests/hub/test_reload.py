@@ -19,6 +19,7 @@ import restsock
 from restsock.auth import Bearer
 from restsock.hub import Config, ConfigError, Hub, Tokens, load
 from tests.hub.helpers import Load, admin_of, config_for, peer_of
+from tests.ports import free_port
 
 TO_PEER = {"Restsock-Peer": "edge-1"}
 
@@ -247,9 +248,7 @@ def config_at(folder: Path, toml: str) -> Config:
 
 def free_ports(number: int) -> list[int]:
     """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [sock.getsockname()[1] for sock in found]
+    return [free_port() for _ in range(number)]
 
 
 @pytest.mark.covers("peers.listen")

@@ -15,7 +15,7 @@ from restsock.auth import Bearer
 from restsock.hub import ConfigError, Hub, Tokens, check
 from tests.hub.helpers import admin_of, config_for, peer_of
 from tests.swaggersocket.go_peer import UPGRADE, GoPeer, dialed
-from tests.swaggersocket.site import until
+from tests.waiting import until
 
 
 async def _answer(go: GoPeer, times: int) -> None:

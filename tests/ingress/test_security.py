@@ -24,6 +24,7 @@ from restsock.auth import Addresses, BasicUsers, BearerTokens, Refused, Upgrade
 from restsock.ingress import Ingress, Route, Webhook
 from restsock.ingress._names import Naming
 from restsock.protocol import RequestHead
+from tests.ports import free_port
 
 from .site import HOST, site
 
@@ -87,8 +88,7 @@ async def test_errors_tell_nothing_of_the_inside(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Errors that tell strangers about the inside: the address or the exception of an upstream."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
+    port = free_port()
 
     async def broken(request: Request) -> Response:
         raise RuntimeError("the-secret-of-the-app")

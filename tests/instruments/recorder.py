@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -130,13 +129,6 @@ class Broken(Instrument):
             raise ZeroDivisionError(name)
 
         return fail
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits for something that another thread or end of the wire is about to do."""
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110  # nothing tells of it
-            await trio.sleep(0.001)
 
 
 async def app(request: Request) -> Response:

@@ -18,10 +18,11 @@ from restsock import Backoff, Instrument, StreamRefused, StreamReset
 from restsock.connection import Exchange, Instruments, instruments_of
 from restsock.protocol import RequestHead, ResetCode
 from restsock.testing import connected_pair
-from tests.instruments.recorder import Broken, Recorder, app, until
+from tests.instruments.recorder import Broken, Recorder, app
 from tests.memory_network import MemoryListener
 from tests.plain_client import dial
 from tests.server.test_server import client_of, server_of, settled
+from tests.waiting import until
 
 
 class Resets:

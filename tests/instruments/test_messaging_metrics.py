@@ -33,8 +33,9 @@ from restsock.messaging import (
 from restsock.websockets import Reconnect
 from tests.covered import _claims_are_true as _claims_are_true
 from tests.covered import claims, note
-from tests.messaging.dialects.peers import client, data, served, until
+from tests.messaging.dialects.peers import client, data, served
 from tests.messaging.test_connections import joined
+from tests.waiting import until
 
 QUICK = restsock.Backoff(initial=0.01, cap=0.02, tries=3)
 

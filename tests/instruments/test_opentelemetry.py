@@ -27,8 +27,8 @@ from restsock import Request, Response
 from restsock.instruments.opentelemetry import OpenTelemetryInstrument
 from restsock.protocol import RequestHead
 from restsock.testing import connected_pair
-from tests.instruments.recorder import until
 from tests.plain_client import dial
+from tests.waiting import until
 
 
 class Traces:
@@ -389,7 +389,6 @@ import sys, trio, restsock
 from restsock import Request, Response
 from restsock.instruments.opentelemetry import OpenTelemetryInstrument
 from restsock.testing import connected_pair
-from tests.instruments.recorder import until
 
 async def app(request):
     return Response(200, body=request.header("traceparent") or "none")

@@ -17,8 +17,9 @@ import restsock
 from restsock.connection import Closed
 from restsock.instruments.prometheus import PrometheusInstrument
 from restsock.testing import connected_pair
-from tests.instruments.recorder import app, until
+from tests.instruments.recorder import app
 from tests.plain_client import GET, dial
+from tests.waiting import until
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

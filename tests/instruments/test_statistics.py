@@ -14,10 +14,11 @@ import restsock.sync
 from restsock import OUTCOMES, Limits, Options, Statistics
 from restsock.connection import Counters
 from restsock.testing import connected_pair
-from tests.instruments.recorder import app, until
+from tests.instruments.recorder import app
 from tests.memory_network import MemoryListener
 from tests.plain_client import GET, dial
 from tests.server.test_server import client_of, server_of, settled
+from tests.waiting import until
 
 
 def add_up(numbers: Statistics) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import trio
 
 from restsock import Client, Options, Response, Server, connect, listen
 from tests.e2e.raw_peer import RawPeer, envelope, hello
+from tests.waiting import until
 
 # Seconds for what happens at once.
 SOON = 10
@@ -30,15 +31,6 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"so", "more_body": True})
         await trio.sleep_forever()
     await send({"type": "http.response.body", "body": b"fine"})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until something is so that other tasks, or threads, bring about."""
-    with trio.fail_after(SOON):
-        while True:
-            if condition():
-                return
-            await trio.sleep(0.002)
 
 
 class Scene:

@@ -12,9 +12,10 @@ from restsock import Backoff, Client, HandshakeError, Limits, Options, Timeouts,
 from restsock._limit_log import LimitLog
 from restsock.server._connection_limiter import ConnectionLimiter, network_of
 from tests.e2e.raw_peer import UPGRADE, RawPeer, field
-from tests.limits.scene import Scene, scene, until
+from tests.limits.scene import Scene, scene
 from tests.memory_network import MemoryListener, chances
 from tests.server.test_server import ADDRESS, server_of, settled
+from tests.waiting import until
 
 NO_PATIENCE = Backoff(tries=1)
 

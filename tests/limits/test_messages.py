@@ -6,7 +6,8 @@ import pytest
 
 from restsock import Limits, Options
 from tests.e2e.raw_peer import BINARY, DATA, END, HEAD, RESET, get, hello, websocket_frame
-from tests.limits.scene import scene, until
+from tests.limits.scene import scene
+from tests.waiting import until
 
 REFUSED, PROTOCOL, TOO_LARGE = 3, 6, 5
 

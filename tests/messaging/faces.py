@@ -19,7 +19,8 @@ import restsock
 import restsock.messaging.aio
 import restsock.messaging.sync
 from restsock.messaging import sync
-from tests.apis import API, until
+from tests.apis import API
+from tests.waiting import until
 
 __all__ = ["AnyMessaging", "joined", "messaging", "now", "until"]
 

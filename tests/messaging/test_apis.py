@@ -26,8 +26,9 @@ from restsock.messaging import (
     SQLiteStore,
     UnknownSession,
 )
-from tests.apis import API, NATIVE, each_native_api, until
+from tests.apis import API, NATIVE, each_native_api
 from tests.messaging.faces import AnyMessaging, connect, joined, listen, messaging, now
+from tests.waiting import until
 
 
 class Kept:

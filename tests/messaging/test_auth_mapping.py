@@ -13,7 +13,8 @@ import trio
 from restsock import WebSocketRefused
 from restsock.messaging import Messaging, Semstreams, authenticator_from, credentials_from
 from restsock.websockets import Reconnect
-from tests.messaging.dialects.peers import Kept, client, data, served, until
+from tests.messaging.dialects.peers import Kept, client, data, served
+from tests.waiting import until
 
 BEARER = {"type": "bearer", "bearer_token_env": "TEST_TOKEN"}
 BASIC = {

@@ -20,6 +20,8 @@ from restsock.messaging import (
     SQLiteStore,
     UnknownSession,
 )
+from tests.ports import free_port
+from tests.waiting import until
 
 QUICK = restsock.Backoff(initial=0.02, cap=0.1)
 
@@ -87,9 +89,7 @@ async def test_requests_and_their_answers() -> None:
         return {"uptime": 5, "asked": request.params}
 
     async with joined(dialer, listener):
-        with fail_after(5):
-            while not list(listener.sessions):  # noqa: ASYNC110  # nothing tells of it
-                await trio.sleep(0.01)
+        await until(lambda: list(listener.sessions))
         (session,) = listener.sessions
         assert session.name == "edge-1"
         assert session.metadata["peer"]["host"] == "127.0.0.1"
@@ -157,9 +157,7 @@ async def test_an_outage_loses_nothing_and_repeats_nothing(tmp_path: Path) -> No
     dialer = Messaging(SQLiteStore(tmp_path / "out.db"))
     bodies: list[int] = []
     enough = Event()
-    with trio.socket.socket() as free:
-        await free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def serve(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         while not enough.is_set():

@@ -17,7 +17,8 @@ from restsock import HandshakeError, tls
 from restsock.auth import CertificateSubject
 from restsock.messaging import Messaging, MessagingClosed, MessagingOptions, Raw, Semstreams
 from restsock.websockets import Reconnect
-from tests.messaging.dialects.peers import QUICK, Kept, client, data, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, data, served
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, foreign_server, in_thread, listening
 
 

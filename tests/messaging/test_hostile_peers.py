@@ -18,6 +18,7 @@ import restsock
 from restsock.messaging import Message, Messaging, MessagingOptions, Semstreams
 from restsock.protocol import CloseReceived, TextMessage
 from tests.e2e.raw_peer import CLOSE, TEXT, RawPeer, close_of, websocket_frame
+from tests.waiting import until
 from tests.websockets.site import RawClient, raw_client
 
 PATIENCE = 30
@@ -134,9 +135,7 @@ async def attacker(hub: Hub, carrier: Carrier) -> AsyncIterator[Attacker]:
     try:
         await peer.upgrade()
         await peer.shake_hands(**SETTINGS)
-        with trio.fail_after(PATIENCE):
-            while len(hub.messaging.sessions) == before:  # noqa: ASYNC110  # it has no event
-                await trio.sleep(0.005)
+        await until(lambda: len(hub.messaging.sessions) != before)
         yield OverRestsock(peer)
     finally:
         await peer.close()

@@ -18,10 +18,10 @@ import restsock
 import restsock.aio
 import restsock.sync
 from restsock import Limits, Options, Request, Response, SocketOptions, Timeouts
-from tests.apis import until
 from tests.e2e.raw_peer import CLOSE, TEXT, UPGRADE, websocket_frame
 from tests.plain_client import GET, PlainClient, dial, statuses
 from tests.tls_pair import contexts
+from tests.waiting import until
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"

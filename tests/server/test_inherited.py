@@ -20,9 +20,11 @@ import pytest
 import restsock
 import restsock.sync
 from restsock import Backoff, listen, systemd_sockets
-from tests.apis import API, each_native_api, until
+from tests.apis import API, each_native_api
 from tests.e2e.test_apis import App
+from tests.ports import free_port
 from tests.server.socket_file import socket_path as socket_path
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="descriptors are passed on POSIX")
 
@@ -173,8 +175,7 @@ def test_a_restart_refuses_no_connection(held: tuple[str, socket.socket]) -> Non
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_systemd(kind: str, socket_path: Path) -> None:
     if kind == "tcp":
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            where = f"127.0.0.1:{free.getsockname()[1]}"
+        where = f"127.0.0.1:{free_port()}"
         url = f"ws://{where}/"
     else:
         where, url = str(socket_path), f"ws+unix://{socket_path}"

@@ -31,9 +31,9 @@ from restsock.protocol import ResetCode
 from restsock.server import Connections
 from restsock.server._registrar import objection
 from tests.e2e.raw_peer import RawPeer, envelope, hello
-from tests.limits.scene import until
 from tests.memory_network import Echo, MemoryListener, chances
 from tests.server.test_server import ADDRESS, STEADY, drain, server_of, settled
+from tests.waiting import until
 
 
 def client(listener: MemoryListener, handler: Any = None, **options: Any) -> Client:

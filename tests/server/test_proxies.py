@@ -16,7 +16,7 @@ from restsock._addresses import ip_of
 from restsock.auth import Refused, Upgrade
 from restsock.connection import Peer
 from restsock.server._proxies import TrustedProxies
-from tests.limits.scene import until
+from tests.waiting import until
 
 ONCE = Backoff(tries=1)
 X, F = "X-Forwarded-For", "Forwarded"

@@ -32,9 +32,10 @@ import trio
 from restsock.testing import FaultyProxy
 from tests.bench.processes import cpu_seconds, rss_bytes
 from tests.faults.config import Config
-from tests.faults.field import Child, Family, until
+from tests.faults.field import Child, Family
 from tests.faults.ledger import Ledger, judge, read
 from tests.soak.figures import Figures, problems
+from tests.waiting import until
 
 __all__ = ["soak"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import trio
 import restsock
 from restsock import swaggersocket
 from restsock.connection import Connection
+from tests.waiting import until
 
 PATIENCE = 20
 EVERY_BYTE = bytes(range(256)) * 8
@@ -121,13 +122,6 @@ def connect(url: str, app: Any = None, **options: Any) -> restsock.Client:
     if isinstance(app, Api):
         options.setdefault("loop", "trio")
     return swaggersocket.connect(url, app=app, **{"backoff": QUICK, "proxy": False, **options})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until something is true."""
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # there is no event
-            await trio.sleep(0.005)
 
 
 async def connection_of(server: restsock.Server, id: str) -> Connection:

@@ -33,8 +33,9 @@ from tests.swaggersocket.go_peer import (
     serving,
     upgraded,
 )
-from tests.swaggersocket.site import PATIENCE, QUICK, Api, connect, connection_of, listening, until
+from tests.swaggersocket.site import PATIENCE, QUICK, Api, connect, connection_of, listening
 from tests.tls_pair import contexts
+from tests.waiting import until
 
 
 def wsgi(environ: Any, start_response: Any) -> Iterator[bytes]:

@@ -7,7 +7,8 @@ import trio
 
 import restsock
 from tests.swaggersocket.go_peer import UPGRADE, Gone, GoPeer, dialed, frame, go_server, upgraded
-from tests.swaggersocket.site import PATIENCE, Api, connect, connection_of, listening, until
+from tests.swaggersocket.site import PATIENCE, Api, connect, connection_of, listening
+from tests.waiting import until
 
 LIMITS = restsock.Limits(max_head=2048, max_metadata=1024)
 

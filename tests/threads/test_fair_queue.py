@@ -14,7 +14,7 @@ import trio
 from restsock import Connection, Limits, Options, Server, StreamRefused, connect, listen
 from restsock.apps.wsgi._handler import WsgiHandler
 from restsock.threads._fair_queue import FairQueue
-from tests.limits.scene import until
+from tests.waiting import until
 
 # --- the queue ----------------------------------------------------------------------------
 

@@ -6,10 +6,6 @@ There is no driver: the page says what it sees in messages to the hub.
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import signal
-import subprocess
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,11 +19,9 @@ import restsock
 from restsock.auth import BearerTokens
 from restsock.messaging import Message, Messaging, Raw, Semstreams
 from restsock.websockets import ServerWebSocket
+from tests.chromium import PATIENCE, chromium, needs_chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-PATIENCE = 60
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [needs_chromium, pytest.mark.timeout(2 * PATIENCE)]
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>page</title><script>
 const settings = new URLSearchParams(location.search);
@@ -94,29 +88,6 @@ async def serving(page: str) -> AsyncIterator[int]:
         (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         yield listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def chromium(url: str, profile: Path) -> AsyncIterator[None]:
-    """Chromium with this page, until the end of the block."""
-    assert CHROMIUM is not None
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    flags += ["--no-first-run", "--disable-extensions", "--disable-background-networking"]
-    flags += ["--no-proxy-server", f"--user-data-dir={profile}"]
-    run = partial(
-        trio.run_process,
-        [CHROMIUM, *flags, url],
-        check=False,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(run)
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # its children are in the same group
 
 
 def _name_of(websocket: ServerWebSocket) -> str:

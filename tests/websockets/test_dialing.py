@@ -20,9 +20,9 @@ import restsock
 from restsock import HandshakeError, Options, Timeouts, WebSocketClosed, WebSocketRefused
 from restsock.auth import Bearer
 from restsock.websockets import Endpoint, ServerWebSocket, connect
-from tests.apis import until
 from tests.client.proxies import ProxyServer
 from tests.tls_pair import contexts
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, echo, foreign_server, listening, url_of
 
 TLS = pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])

@@ -19,8 +19,8 @@ from restsock import ConnectionInfo, Heartbeat
 from restsock.auth import BearerTokens
 from restsock.protocol import Ping, Pong
 from restsock.websockets import BlockingServerWebSocket, Endpoint, ServerWebSocket, connect
-from tests.apis import until
 from tests.e2e.test_heartbeat_functions import Told
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, listening, raw_client, url_of
 
 

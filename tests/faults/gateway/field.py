@@ -36,8 +36,9 @@ from restsock.gateway import (
 )
 from restsock.websockets import connect
 from tests.faults.config import Config, options_of
-from tests.faults.field import BACKOFF, ROOT, Child, Family, until
+from tests.faults.field import BACKOFF, ROOT, Child, Family
 from tests.faults.ledger import Ledger, read
+from tests.waiting import until
 
 __all__ = [
     "GatewayCounts",

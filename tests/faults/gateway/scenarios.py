@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.faults.field import BACKOFF, Family, until
+from tests.faults.field import BACKOFF, Family
 from tests.faults.gateway.field import GatewayField, GatewayRow, gateway_field, percentile
+from tests.waiting import until
 
 __all__ = ["LONG", "SHORT", "GatewayScenario", "gateway_problems", "run_gateway"]
 

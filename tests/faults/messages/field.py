@@ -17,12 +17,13 @@ from typing import Any, Literal
 from restsock.messaging.nats import Nats
 from restsock.testing import FaultyProxy
 from tests.faults.config import Config
-from tests.faults.field import BACKOFF, HANDSHAKE, INTERVAL, TIMEOUT, Child, Family, until
+from tests.faults.field import BACKOFF, HANDSHAKE, INTERVAL, TIMEOUT, Child, Family
 from tests.faults.ledger import Ledger, Line, read
 from tests.faults.messages.ledger import MessageCounts, judge_messages, resumed
 from tests.faults.messages.peer import CHANNEL, TABLE
 from tests.messaging.nats.server import NatsServer, running
 from tests.messaging.nats.test_publish import add_stream, stored
+from tests.waiting import until
 
 __all__ = ["Delivery", "MessageField", "MessageRow", "Role", "Side", "message_field"]
 

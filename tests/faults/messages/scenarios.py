@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import trio
 
 from restsock.testing import Link, Wire
-from tests.faults.field import BACKOFF, HANDSHAKE, INTERVAL, TIMEOUT, Family, until
+from tests.faults.field import BACKOFF, HANDSHAKE, INTERVAL, TIMEOUT, Family
 from tests.faults.messages.field import (
     Delivery,
     MessageField,
@@ -19,6 +19,7 @@ from tests.faults.messages.field import (
     message_field,
 )
 from tests.messaging.nats.server import BINARY
+from tests.waiting import until
 
 __all__ = ["LONG", "SHORT", "MessageScenario", "message_problems", "run_messages"]
 

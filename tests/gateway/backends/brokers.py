@@ -13,16 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 __all__ = ["RabbitServer", "RedisServer", "rabbit_server", "redis_server"]
 
 _PATIENCE = 45
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Server:

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-import trio
 
 import restsock
 import restsock.aio
@@ -35,6 +34,7 @@ from restsock.gateway import (
 from restsock.websockets import ClientWebSocket, Endpoint, ServerWebSocket, connect
 from tests.gateway.backends.servers import make_app, waitress
 from tests.openapi.documents import document, operation, parameter
+from tests.waiting import until
 
 ID = {"type": "integer", "minimum": 1}
 PATHS: dict[str, Any] = {
@@ -139,9 +139,7 @@ async def test_messages_pass_through_as_they_are_and_so_does_the_end() -> None:
             await websocket.send("text")
             await websocket.receive()
             await websocket.aclose(4002, "I leave")
-            with trio.fail_after(10):
-                while seen[-1].close_code is None:  # noqa: ASYNC110  # there is no event
-                    await trio.sleep(0.01)
+            await until(lambda: seen[-1].close_code is not None)
             assert (seen[-1].close_code, seen[-1].close_reason) == (4002, "I leave")
 
 

@@ -30,7 +30,7 @@ from restsock.gateway import (
 )
 from restsock.websockets import connect
 from tests.gateway.stand_in import Client, client, message, running
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 TYPE = "application/websocket-events"
 EVENT = gripcontrol.WebSocketEvent

@@ -16,7 +16,7 @@ from restsock.gateway import HTTP, CallFailed, HTTPMapping, Reply, Timeout
 from tests.apps.forward.upstreams import Peer, scripted
 from tests.gateway.backends.servers import uvicorn, waitress
 from tests.gateway.stand_in import message
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 BUY = HTTPMapping(method="POST", path="/pets")
 PET = HTTPMapping(method="GET", path="/pets/{body[id]}")

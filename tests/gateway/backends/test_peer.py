@@ -14,7 +14,7 @@ from restsock.connection import Exchange, Request, Response
 from restsock.gateway import CallFailed, HTTPMapping, Message, Peer, Timeout, reply_to_failure
 from restsock.protocol import ResetCode
 from tests.gateway.stand_in import message
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 Answer = Callable[[Request], Awaitable[Response]]
 

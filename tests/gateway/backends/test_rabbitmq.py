@@ -17,7 +17,7 @@ from restsock.gateway import CallFailed, RabbitMQ
 from restsock.testing import FaultyProxy
 from tests.gateway.backends.brokers import RabbitServer, rabbit_server
 from tests.gateway.stand_in import message, running
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -16,7 +16,7 @@ from restsock.auth import Basic
 from restsock.gateway import CallFailed, RedisStreams
 from tests.gateway.backends.brokers import RedisServer, redis_server
 from tests.gateway.stand_in import message, running
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 AUTH = Basic("default", "secret")
 

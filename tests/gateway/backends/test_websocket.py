@@ -15,7 +15,7 @@ from restsock.gateway.backends._link import code_for_client, code_for_server
 from restsock.protocol import CLOSE_CODES
 from restsock.websockets import Endpoint, Reconnect, ServerWebSocket
 from tests.gateway.stand_in import Client, client, message, running
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 from tests.websockets.site import listening, url_of
 
 Serve = Callable[[ServerWebSocket], Awaitable[None]]

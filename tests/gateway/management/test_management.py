@@ -24,7 +24,8 @@ from restsock.auth import Bearer, BearerTokens, Upgrade
 from restsock.gateway import Gateway, Session
 from restsock.gateway.management import DOCUMENT, OPERATIONS, Management
 from restsock.openapi import load
-from tests.gateway.site import Client, action, connected, echo, served, until
+from tests.gateway.site import Client, action, connected, echo, served
+from tests.waiting import until
 
 BOTH = {"scopes": ["read", "write"]}
 TOKENS = {

@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -117,10 +117,3 @@ def data(payload: Any, **more: Any) -> dict[str, Any]:
     now = int(time.time() * 1000)
     id = f"msg-{now}-{next(_numbers)}"
     return {"type": "data", "id": id, "timestamp": now, "payload": payload} | more
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits until something is so that has no event."""
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # there is none
-            await trio.sleep(0.005)

@@ -27,8 +27,9 @@ from restsock.messaging import (
 )
 from restsock.messaging.dialects import End, Garbled
 from restsock.protocol import Envelope
-from tests.messaging.dialects.peers import Kept, client, data, served, until
+from tests.messaging.dialects.peers import Kept, client, data, served
 from tests.messaging.links import ForeignLink
+from tests.waiting import until
 from tests.websockets.site import PATIENCE
 
 DIALECTS: list[Dialect] = [Raw(), Semstreams(), Tremor(), Tremor(before=["separate"]), WasmCloud()]

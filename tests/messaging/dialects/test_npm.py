@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +21,9 @@ import trio
 from restsock import Backoff
 from restsock.auth import BearerTokens
 from restsock.messaging import Messaging, MessagingOptions, Raw, Semstreams
-from tests.messaging.dialects.peers import QUICK, Kept, data, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, data, served
+from tests.ports import free_port
+from tests.waiting import until
 from tests.websockets.site import PATIENCE, url_of
 
 _PACKAGES = ("ws@8", "wscat@6")
@@ -97,13 +98,6 @@ async def running(modules: Path, command: Sequence[str]) -> AsyncIterator[Progra
 
 def wscat(modules: Path, *arguments: str) -> list[str]:
     return ["node", str(modules / "wscat" / "bin" / "wscat"), "--no-color", *arguments]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 async def test_wscat_sends_to_an_endpoint_and_sees_its_ack(modules: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from restsock.messaging import AskFailed, Messaging, Raw
-from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, served
+from tests.waiting import until
 from tests.websockets.site import foreign_server
 
 

@@ -23,7 +23,8 @@ from restsock.messaging import (
     Semstreams,
 )
 from restsock.websockets import ServerWebSocket
-from tests.messaging.dialects.peers import QUICK, Kept, client, data, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, data, served
+from tests.waiting import until
 from tests.websockets.site import foreign_server, in_thread
 
 FAST = MessagingOptions(

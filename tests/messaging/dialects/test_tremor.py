@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from restsock.messaging import MessageTooLarge, Messaging, MessagingOptions, Tremor
-from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, served
+from tests.waiting import until
 from tests.websockets.site import foreign_server, in_thread
 
 

@@ -12,7 +12,8 @@ import trio
 
 from restsock.auth import Bearer
 from restsock.messaging import Messaging, WasmCloud
-from tests.messaging.dialects.peers import QUICK, Kept, client, served, until
+from tests.messaging.dialects.peers import QUICK, Kept, client, served
+from tests.waiting import until
 from tests.websockets.site import foreign_server, in_thread
 
 

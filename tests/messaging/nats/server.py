@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+
+from tests.ports import free_port
 
 BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which(
     "nats-server"
@@ -30,9 +31,7 @@ class NatsServer:
 
     def __init__(self, folder: Path, config: str = "", *, greets: bool = True) -> None:
         self._greets = greets
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.folder = folder
         self._config = folder / "nats.conf"

@@ -19,6 +19,7 @@ from restsock.messaging import BrokerUnavailable, MessagingClosed, PublishFailed
 from restsock.messaging.nats import Nats, NatsOptions
 from tests.messaging.nats.server import BINARY, NatsServer, running
 from tests.messaging.nats.test_publish import QUICK, add_stream, stored
+from tests.waiting import until
 
 SECRET = "s3cret-of-the-hub"
 SOON = Backoff(initial=0.05, cap=0.2)
@@ -198,9 +199,7 @@ async def test_a_server_that_is_slow_stores_it_once(nats_server: NatsServer) -> 
             await trio.sleep(1)  # each is published three times
         finally:
             nats_server.go_on()
-        with trio.fail_after(20):
-            while nursery.child_tasks:  # noqa: ASYNC110  # it has no event for that
-                await trio.sleep(0.01)
+        await until(lambda: not nursery.child_tasks)
         found = await stored(nats)
     assert sorted(headers["Nats-Msg-Id"] for _, _, headers in found) == [str(n) for n in range(10)]
 

@@ -14,6 +14,7 @@ from restsock.messaging.nats import Nats
 from tests.messaging.nats.server import NatsServer
 from tests.messaging.nats.test_publish import QUICK, add_stream
 from tests.messaging.test_connections import Kept, joined
+from tests.waiting import until
 
 
 async def put(nats: Nats, subject: str, *values: Any) -> None:
@@ -40,9 +41,7 @@ async def until_acknowledged(nats: Nats, count: int) -> None:
 
 
 async def registered(hub: Messaging) -> None:
-    with trio.fail_after(5):
-        while hub.sessions.named("edge-1") is None:  # noqa: ASYNC110  # nothing tells of it
-            await trio.sleep(0.01)
+    await until(lambda: hub.sessions.named("edge-1"))
 
 
 async def test_jetstream_is_told_once_the_peer_has_handled_it(nats_server: NatsServer) -> None:
@@ -123,7 +122,7 @@ async def test_a_peer_that_is_away_gets_it_later(nats_server: NatsServer) -> Non
             )
             assert await commands.wait(1) == [8]  # the other one does not hold it up
             with trio.fail_after(10):
-                while not (await consumer(nats)).num_redelivered:  # noqa: ASYNC110  # likewise
+                while not (await consumer(nats)).num_redelivered:  # noqa: ASYNC110  # NATS tells nobody
                     await trio.sleep(0.02)
             nursery.cancel_scope.cancel()
 
