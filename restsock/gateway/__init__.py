@@ -14,13 +14,13 @@
         gateway.groups.send("visitors", {"action": "news"})     # and whenever there is something
         await server.wait_closed()
 
-A page sends `{"action": "pets.find", "id": 1, "tag": "cat"}` and gets
-`{"id": 1, "status": 200, "body": [...]}`. Other backends than a function pass messages on: to a
-peer behind NAT, an operation of an OpenAPI document, an HTTP server, another WebSocket, a broker.
+A page sends `{"action": "pets.find", "id": 1, "tag": "cat"}` and gets `{"id": 1, "status": 200,
+"body": [...]}`. Other backends pass messages on: to a peer behind NAT, an operation of an OpenAPI
+document, an HTTP server, another WebSocket, a broker.
 
-A `Message` goes in, a `Reply` comes out. That an answer is a value, and not something that is
-pushed, is what lets the middleware between retry it, bound it in time, keep it, and check it. To
-send without being asked there is `Session.send`.
+A backend gets a `Message` and returns a `Reply`. Since the answer is a value, middleware can retry
+the call, bound its time, and keep or check the answer. To push a message to a client, call
+`Session.send`.
 
 - `_message`: what goes in and comes out. `_errors`: what goes wrong, as a reply.
 - `_backend`: what answers. `_middleware`: what stands before it. `_router`: which one it is.

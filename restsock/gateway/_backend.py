@@ -71,19 +71,21 @@ class Backend(ABC):
 
     @abstractmethod
     async def call(self, message: Message) -> Reply:
-        """Answers a message. Can be cancelled; what it goes to may have acted on it then.
+        """Answers a message. If cancelled, the call may still have had an effect.
 
-        Any number of calls are under way at a time.
+        Any number of calls may run at a time.
 
         Raises:
-            CallFailed: There is no answer. Other errors of restsock are told the client alike.
+            CallFailed: There is no answer. Other errors of restsock reach the client in the same
+            way.
         """
 
 
 class FunctionBackend(Backend):
-    """Has a function answer: async, or a plain one, which is called in one of 40 threads.
+    """Answers with a function: an async one, or a plain one, which runs in one of 40 threads.
 
-    What it gives is the reply, or the body of one. An async function runs on the loop of the
+    The function returns a `Reply`, or just the body of one. An async function runs on the loop of
+    the
     listener: on that of asyncio, if it is one of `restsock.aio`.
 
     Args:

@@ -1,4 +1,4 @@
-"""`Channel`: what is spoken at a path, who may come, and what answers."""
+"""`Channel`: the dialect of a path, who may connect, and what answers."""
 
 from __future__ import annotations
 
@@ -30,46 +30,45 @@ _MAY_CHANGE = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Channel:
-    """What a gateway has at a path: a dialect, and backends for what is said in it.
+    """A path of a gateway: a dialect, and the backends that answer its messages.
 
         Channel("/ws", Action(), Router({"pets.*": pets}), auth=tokens, middleware=[Rate(20)])
 
     `on_connect(session)` is called before the WebSocket is accepted, within `Timeouts.handshake`.
     It may set `principal`, `metadata`, `stash` and `groups` of the session, send to it, and refuse
     it: by raising `restsock.auth.Refused`, or with 403 by returning `False`. Another exception is
-    logged, and refuses with 500. `on_disconnect(session, code, reason)` comes exactly once for each
-    `on_connect` that has succeeded, at whatever end, and has 5 seconds. Both are functions, async
-    or not, as a backend is: a plain one is called in a thread, an async one on the loop of the
-    listener. One in a thread that takes longer is left to itself, and counts as failed.
+    logged, and refuses with 500. `on_disconnect(session, code, reason)` is called exactly once for
+    each `on_connect` that has succeeded, however the session ends, and has 5 seconds. Both may be
+    async or plain functions: a plain one runs in a thread, an async one on the loop of the
+    listener. A thread that takes longer counts as failed, and nobody waits for it.
 
     Attributes:
-        path: The one path that it is at.
-        dialect: What is spoken.
+        path: The path of the channel.
+        dialect: The format of its messages.
         router: What answers: a `Router`, a `Pipe`, or any other backend.
         middleware: What stands before that; the first is the outermost.
         on_connect: See above.
         on_disconnect: See above.
-        auth: Tells who a client is; see `restsock.websockets.Endpoint`, and so for `origins`,
+        auth: Authenticates clients. See `restsock.websockets.Endpoint`, also for `origins`,
             `subprotocols`, `browser_token`, `headers`, `name` and `trusted_proxies`. A client whose
-            credentials are over, or withdrawn, is closed with 4005.
-        in_flight: Calls of a session at a time. Further messages wait; they are read as far as 64
-            KiB of them (`Limits.initial_window`), so that pings are answered meanwhile.
+            credentials expire, or are withdrawn, is closed with 4005.
+        in_flight: Calls of a session at a time. Further messages wait; up to 64 KiB of them are
+            read (`Limits.initial_window`), so that pings are answered meanwhile.
         max_message: Bytes of the largest message; a larger one closes the session with 1009.
-        max_queue: Bytes that may wait for a client that does not take them. Above that, what was
-            sent without being asked is dropped, the oldest first; if answers do not fit even so,
-            the session is closed with 1013. So many bytes of answers may also wait for the rest of
-            a batch; those beyond are failures.
+        max_queue: Bytes that may wait for a client that does not read. Above that, pushed messages
+            are dropped, the oldest first; if answers still do not fit, the session is closed with
+            1013. The answers of a batch have the same bound; those beyond it are failures.
         max_sessions: Sessions at a time. Further clients get a 503 with Retry-After.
         idle: Seconds without a message, either way, and without a call under way, after which a
             session is closed with 1001; `None` sets no bound. Pings and pongs do not count.
-        max_age: Seconds after which a session comes to its end, a tenth more or less, so that not
-            all come back together: calls that are under way are answered, further ones refused with
-            503, and it is closed with 1012. `None` sets no bound.
+        max_age: Seconds after which a session ends, give or take a tenth, so that not all clients
+            reconnect together: calls in flight are answered, further ones refused with 503, and it
+            is closed with 1012. `None` sets no bound.
         heartbeat: When to ask a client for a sign of life. One that gives none for
             `interval + timeout` seconds is closed with 1011.
         compression: Whether to compress (permessage-deflate) for clients that offer it.
-        contract: Whether everyone gets its contract, a document of AsyncAPI, by a GET of its path
-            with `/asyncapi.json` behind it.
+        contract: Whether anyone can GET its contract, an AsyncAPI document, at its path plus
+            `/asyncapi.json`.
         grace: Seconds that calls may go on when the listener closes; `None` is the listener's, and
             ten seconds for `max_age`.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTRACT_PATH", "asyncapi"]
 
 CONTRACT_PATH = "/asyncapi.json"
-"""Where the contract of a channel is, behind its own path."""
+"""The path of a channel's contract, relative to that of the channel."""
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM: Mapping[str, Any] = {
@@ -47,9 +47,9 @@ def asyncapi(
 ) -> dict[str, Any]:
     """The contract of a channel: a document of AsyncAPI 3.0, ready for JSON.
 
-    For each key that something answers it has an operation, with the message of the client and the
-    reply, in the dialect of the channel. Of `Operations` it knows arguments and answers, of other
-    backends what `Validate` before them holds bodies to.
+    It has an operation for each key, with the message of the client and the reply in the dialect of
+    the channel. For `Operations`, it describes arguments and answers; for other backends, it has
+    the schema of the `Validate` before them.
 
     Args:
         channel: The channel.
@@ -58,8 +58,8 @@ def asyncapi(
         url: `ws://` or `wss://`, host and port, where clients find it.
 
     Raises:
-        SpecError: An OpenAPI document that answers in it is wrong.
-        ValueError: The URL is none of a WebSocket.
+        SpecError: The OpenAPI document of one of its backends is wrong. ValueError: The URL is not
+        one of a WebSocket.
     """
     return _Writer(channel).document(title or f"Messages at {channel.path}", version, url)
 

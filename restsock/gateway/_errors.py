@@ -1,4 +1,4 @@
-"""`CallFailed`: a call has no answer of its own. `reply_to_failure`: what its client is told."""
+"""`CallFailed`: a call has failed. `reply_to_failure`: the reply that its client gets."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ from ._message import Message, Reply
 __all__ = ["DUPLICATE_ID", "NO_ROUTE", "CallFailed", "problem", "reply_to_failure"]
 
 NO_ROUTE = "urn:restsock:gateway:no-route"
-"""The `type` of the problem of a message whose key no route, and no operation, is for."""
+"""The `type` of the problem when no route and no operation has the key of the message."""
 DUPLICATE_ID = "urn:restsock:gateway:duplicate-id"
-"""The `type` of the problem of a message whose id an earlier one has that was not answered yet."""
+"""The `type` of the problem when an unanswered message has the same id."""
 
 _log = logging.getLogger("restsock.gateway")
 
 
 class CallFailed(RestsockError):
-    """A call has failed, and its client is to be told in these words.
+    """A call has failed, with a status and words for its client.
 
     Args:
         status: 400 to 599, with the meaning that HTTP gives it.
-        detail: For the client; it shows nothing of the inside.
-        may_have_run: Whether what was called may have acted on it. Only if not is another try safe
-            whatever it does.
+        detail: For the client; it should show no internals.
+        may_have_run: Whether the call may have had an effect. If not, any call is safe to repeat.
         retry_after: Seconds after which another try makes sense.
         members: Further ones of the problem (RFC 9457, section 3.2).
 
     Raises:
-        ValueError: This is no status of a failure, or no number of seconds.
+        ValueError: The status is not one of a failure, or the seconds are not valid.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class CallFailed(RestsockError):
 
 
 def as_failure(error: BaseException) -> CallFailed | None:
-    """The same as a `CallFailed`; `None` for what is a fault of the program."""
+    """The same error as a `CallFailed`; `None` if it is a bug of the program."""
     if isinstance(error, CallFailed):
         return error
     if not isinstance(error, RestsockError):
@@ -88,10 +87,10 @@ def as_failure(error: BaseException) -> CallFailed | None:
 
 
 def reply_to_failure(message: Message, error: Exception) -> Reply:
-    """What a client is told of a call that failed: a problem (RFC 9457).
+    """The reply that a client gets when its call has failed: a problem (RFC 9457).
 
-    Of a fault of the program it is told nothing but that there was one; that is logged
-    (`restsock.gateway`), with its traceback.
+    Of a bug in the program, it learns only that there was one; the traceback is logged
+    (`restsock.gateway`).
 
     Args:
         message: The call.

@@ -36,7 +36,7 @@ __all__ = ["ChannelChange", "Gateway"]
 T = TypeVar("T")
 
 ChannelChange: TypeAlias = Literal["kept", "moved", "replaced", "removed", "added"]
-"""What `Gateway.swap` has made of a channel."""
+"""What `Gateway.swap` did with a path."""
 
 
 class Gateway(Mapping[str, ChannelEndpoint]):
@@ -46,28 +46,28 @@ class Gateway(Mapping[str, ChannelEndpoint]):
         async with restsock.listen("0.0.0.0", 8443, endpoints=gateway):
             gateway.groups.send("room-7", {"action": "news"})
 
-    It is a mapping of paths to what serves them, for `endpoints=` of `restsock.listen`,
-    `restsock.sync.listen` and `restsock.aio.listen`; `{**gateway, "/x": app}` has others beside.
-    It serves one listener at a time, and may serve another one after it. `swap` has other channels
-    in the place of these while it is served.
+    It is a mapping of paths to endpoints, for `endpoints=` of `restsock.listen`,
+    `restsock.sync.listen` and `restsock.aio.listen`; `{**gateway, "/x": app}` adds others. It
+    serves one listener at a time, and may serve another one after it. `swap` replaces the channels
+    while they serve.
 
-    Backends and middleware are started once each, before the first channel, in the order in which
-    they stand in the channels, and end after all sessions, the last one first.
+    Backends and middleware are started once each, before the first channel, in the order of the
+    channels. They end after all sessions, in reverse order.
 
-    When the listener closes, newcomers are answered with 503, and messages that come from then on
-    as well. Calls that are under way are answered, within the grace. Then sessions are closed with
-    1012, spread over up to 5 seconds where there are many, so that not all come back at once.
+    When the listener closes, new clients get a 503, and so do messages that arrive from then on.
+    Calls in flight are answered, within the grace. Then sessions are closed with 1012; if there are
+    many, over up to 5 seconds, so that clients do not all reconnect at once.
 
-    It may also be served to a peer (`connect(app=gateway)`), or stand in front of other handlers
+    It may also be served to a peer (`connect(app=gateway)`), or be put before other handlers
     (`handler_at`).
 
     Attributes:
-        sessions: Who is connected: to look up, to send to, to close.
+        sessions: The connected clients: to look up, to send to, to close.
         groups: Sets of sessions by name, to send to.
 
     Args:
         channels: The channels.
-        may_be_empty: Whether there may be none, for channels that come later.
+        may_be_empty: Whether there may be no channels yet, if `swap` adds them later.
 
     Raises:
         TypeError: One is no channel.
@@ -112,7 +112,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     # --- what it does -----------------------------------------------------------------------
 
     def statistics(self) -> GatewayStatistics:
-        """What it has counted since it was made."""
+        """The counters since the gateway was made."""
 
         def count() -> GatewayStatistics:
             return GatewayStatistics(
@@ -141,35 +141,34 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     async def swap(
         self, channels: Iterable[Channel], *, grace: float = 30.0
     ) -> dict[str, ChannelChange]:
-        """Has other channels in the place of the present ones. For trio, on the loop.
+        """Replaces the channels while they serve. For trio, on the loop.
 
-        New backends and middleware are started first. If that fails, nothing has changed. Those
-        that are part of old and new channels alike go on. Of each path:
+        New backends and middleware are started first. If that fails, nothing changes. Those that
+        are in both the old and the new channels go on. It returns for each path:
 
         - `"kept"`: the channel has the same router and middleware. Its sessions stay.
-        - `"moved"`: it has another router or other middleware, and what decides who may connect and
-          what is spoken is as before. Its sessions stay; from their next message on they are
-          answered by the new ones. Calls under way are answered by the old ones.
-        - `"replaced"`: something else of it is another. Calls under way are answered, then its
-          sessions are closed with 1012; clients that connect again have the new one.
-        - `"removed"`: it is there no more; likewise.
-        - `"added"`: there was none.
+        - `"moved"`: it has another router or other middleware; nothing that is fixed when a client
+          connects has changed. Its sessions stay. The old ones answer calls in flight, the new ones
+          answer further messages.
+        - `"replaced"`: something else has changed. Calls in flight are answered, then its sessions
+          are closed with 1012; clients that connect again get the new channel.
+        - `"removed"`: the channel is gone; its sessions end in the same way.
+        - `"added"`: the channel is new.
 
-        `in_flight`, `max_sessions`, `grace`, `on_connect` and `on_disconnect` of a channel that is
-        kept or moved hold at once, `max_age` for newcomers.
+        For a channel that is kept or moved, `in_flight`, `max_sessions`, `grace`, `on_connect` and
+        `on_disconnect` apply at once, and `max_age` to new sessions.
 
         Args:
-            channels: All that there are to be.
-            grace: Seconds that calls under way have to be answered.
+            channels: All channels from now on.
+            grace: Seconds that calls in flight have to be answered.
 
         Returns:
-            What has become of each path.
+            What happened to each path.
 
         Raises:
-            TypeError: One is no channel.
-            ValueError: There is none, or two are at one path; or paths come, go or are replaced,
-                and the listener has endpoints of its own: `{**gateway}`.
-            RuntimeError: It is closing.
+            TypeError: One is no channel. ValueError: There is none, or two have one path; or paths
+            are added, removed or replaced, but the listener has a copy of the mapping:
+            `{**gateway}`. RuntimeError: It is closing.
         """
         wanted = self._by_path(channels)
         async with self._swapping:
@@ -197,7 +196,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     def swap_blocking(
         self, channels: Iterable[Channel], *, grace: float = 30.0
     ) -> dict[str, ChannelChange]:
-        """`swap` for a thread that may block, while the gateway is served; also for its errors.
+        """`swap` for a thread that may block, while the gateway is served. Raises the same errors.
 
         With asyncio: `await asyncio.to_thread(gateway.swap_blocking, channels)`.
 

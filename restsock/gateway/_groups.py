@@ -1,4 +1,4 @@
-"""`Groups`: sets of sessions by name, to which something is sent at once."""
+"""`Groups`: named sets of sessions, to send to all at once."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class GroupsHost(Protocol):
 
 
 class Groups:
-    """Sessions by the names of groups. A group exists while somebody is in it.
+    """Sessions by the names of groups. A group exists while it has members.
 
-    All of it is for any thread, and for tasks of trio and asyncio. A session that ends leaves its
-    groups.
+    Methods can be called from any thread, and from tasks of trio and asyncio. A session that ends
+    leaves its groups.
 
         gateway.groups.add("room-7", session)
         gateway.groups.send("room-7", {"action": "joined"}, except_=[session.id])
@@ -43,7 +43,7 @@ class Groups:
         self._members: dict[str, dict[str, Session]] = {}
 
     def add(self, name: str, session: Session | str) -> bool:
-        """Adds a session, or that with this id; tells whether there is one. Twice is harmless.
+        """Adds a session, given as such or by its id; returns whether it exists. Twice is harmless.
 
         Raises:
             TypeError: The name is no text.
@@ -52,11 +52,11 @@ class Groups:
         return self._host.call_here(self._change, session, name, True)
 
     def remove(self, name: str, session: Session | str) -> bool:
-        """Removes a session, or that with this id; tells whether it was in the group."""
+        """Removes a session, given as such or by its id; returns whether it was in the group."""
         return self._host.call_here(self._change, session, name, False)
 
     def members(self, name: str) -> list[Session]:
-        """The sessions in a group, those that came first at first; none if there is no such."""
+        """The sessions in a group, oldest members first; empty if there is no such group."""
         return self._host.call_here(lambda: [*self._members.get(name, {}).values()])
 
     def send(self, name: str, body: Any, *, except_: Collection[str] = ()) -> dict[str, Delivery]:
@@ -68,11 +68,10 @@ class Groups:
             except_: Ids of sessions that do not get it.
 
         Returns:
-            What has become of it, by the ids of the sessions.
+            What became of the message, by the ids of the sessions.
 
         Raises:
-            TypeError: A dialect has no way to say it. Nobody gets it then.
-            ValueError: Likewise.
+            TypeError: A dialect cannot express it. Then nobody gets it. ValueError: Likewise.
         """
         return self._host.send_to(self.members(name), body, except_)
 

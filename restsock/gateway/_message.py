@@ -1,4 +1,4 @@
-"""`Message` and `Reply`: what a client asks, and what it is answered. Both are values."""
+"""`Message` and `Reply`: a question of a client, and its answer. Both are values."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Message:
 
     Attributes:
         session: The client.
-        key: What the router goes by: an action, a method, a path; `""` if the dialect has none.
+        key: What the router looks at: an action, a method, a path; `""` if the dialect has none.
         body: A value of JSON, or text or bytes of a dialect without structure.
-        id: By which the client knows the answer; `None` if it gave none.
+        id: The client's id of the message, repeated in the answer; `None` if it gave none.
         answered: Whether the client expects an answer. A notification of JSON-RPC is not answered.
         headers: Fields that the client has sent with it, names in lower case.
         method: That of HTTP, where the dialect has one.
         path: Path and query of HTTP, where the dialect has them.
-        deadline: When the answer is of no use any more, on trio's clock.
+        deadline: The time after which nobody needs the answer, on trio's clock.
     """
 
     session: Session
@@ -68,12 +68,12 @@ class Reply:
 
     Attributes:
         body: A value of JSON, text or bytes.
-        status: That of HTTP: 400 and above is a failure, which the client is told as such.
+        status: As of HTTP: 400 and above is a failure, and reaches the client as one.
         headers: Further fields, names in lower case; few dialects have a place for them.
-        parts: Bodies that come before `body`, each as a message of its own, as they come. The
+        parts: Bodies that are sent before `body`, each as a message of its own, as they arrive. The
             client is told that more follows. They end early with the session.
-        silent: Whether a client that gave no id is told nothing: what it asked was passed on, and
-            what comes of it is pushed.
+        silent: Whether a client that gave no id gets no answer: its message was passed on, and any
+            response is pushed.
     """
 
     body: Any = None

@@ -18,9 +18,9 @@ __all__ = ["Middleware", "chain", "checked_middleware"]
 
 
 class Middleware(ABC):
-    """Stands before a backend: changes what goes in and what comes out, or answers by itself.
+    """Stands before a backend: changes messages and replies, or answers by itself.
 
-    One may stand in several places; then they share what it holds.
+    One object may stand in several places; they then share its state.
     """
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: B027

@@ -45,13 +45,13 @@ class Pipe(Backend):
 
 
 class Router(Backend):
-    """Passes each message on to the backend that its key is for.
+    """Passes each message on to the backend for its key.
 
         Router({"pets.find": find, "orders.*": Pipe(orders, [Retry(3)])}, default=other)
 
-    A key that ends with `*` is for all that begin with what is before it. A message goes to the
-    backend of exactly its key, or else to that of the longest such beginning, or else to the
-    default. Without one it is answered with 404.
+    A route that ends with `*` is for all keys with that prefix. A message goes to the backend of
+    exactly its key, or else of the longest prefix, or else to the default. Without a default it
+    gets a 404.
 
     Args:
         routes: Backends, or functions, by key: a mapping, or pairs.
@@ -62,9 +62,9 @@ class Router(Backend):
         default: The backend of all other keys, or `None`.
 
     Raises:
-        TypeError: A key is no text, or a backend is none.
-        ValueError: A key is there twice, is empty, or has a `*` in another place than its end; or
-            there are neither routes nor a default.
+        TypeError: A key is not a str, or a backend is not a backend. ValueError: A key is a
+            duplicate, is empty, or has a `*` before its end; or there are neither routes nor a
+            default.
     """
 
     def __init__(

@@ -31,16 +31,16 @@ _MOST_EARLY = 100
 
 
 class Delivery(str, Enum):
-    """What has become of something that was sent to a session."""
+    """What became of a message that was pushed to a session."""
 
     SENT = "sent"
-    """It was handed to the socket. Whether the client has it is not known."""
+    """It was handed to the socket. Whether the client got it is unknown."""
     QUEUED = "queued"
-    """The client does not take it yet. It may be dropped if too much waits."""
+    """It waits, since the client does not read. It may be dropped if too much waits."""
     DROPPED = "dropped"
-    """There is no room for it, for the client takes nothing."""
+    """There is no room for it, since the client does not read."""
     GONE = "gone"
-    """There is no such session any more."""
+    """The session has ended."""
 
     def __str__(self) -> str:
         return self.value
@@ -77,16 +77,16 @@ class Session:
     `send_nowait`, `close` and `groups` are for any thread, and for tasks of trio and asyncio.
 
     Attributes:
-        id: A new one for each, a UUID.
+        id: A UUID, new for each session.
         channel: The path of its channel.
         dialect: What it speaks.
-        request: What the client has asked for with its opening handshake.
-        principal: Who it was found to be; `None` without authentication. `on_connect` may set it.
+        request: The request of its opening handshake.
+        principal: Who the client is; `None` without authentication. `on_connect` may set it.
         connected_at: When it connected, in seconds since 1970.
-        metadata: What is known of it, for those who look for it by that.
-        stash: What functions and middleware want to keep for as long as it is connected.
-        dropped: Messages that were sent to it without being asked, and were dropped.
-        in_flight: Calls of it that are not answered yet.
+        metadata: What is known of it; `Sessions.where` searches in it.
+        stash: For functions and middleware, to keep values as long as it is connected.
+        dropped: Pushed messages that were dropped.
+        in_flight: Its calls that are not answered yet.
         host: Its gateway.
     """
 
@@ -120,9 +120,9 @@ class Session:
 
     @property
     def groups(self) -> SessionGroups:
-        """The names of the groups that it is in: a set, which may be changed or replaced.
+        """The names of its groups: a set, which may be changed or replaced.
 
-        Once the session has ended they are those that it was in.
+        After the session has ended, these are its last groups.
         """
         return self._groups
 
@@ -137,11 +137,11 @@ class Session:
         return self._over or (websocket is not None and websocket.close_code is not None)
 
     async def send(self, body: Any) -> Delivery:
-        """Sends something without being asked, in the dialect of the channel. Does not wait.
+        """Pushes a message, in the dialect of the channel. Does not wait.
 
-        What the client does not take at once waits. If that is too much (`Channel.max_queue`), the
-        oldest of what was sent in this way is dropped; answers never are. Can be cancelled before
-        it is sent, and never after.
+        If the client does not read, the message waits. If too much waits (`Channel.max_queue`), the
+        oldest pushed messages are dropped; answers never are. Can be cancelled before it is sent,
+        and never after.
 
         Args:
             body: A value of JSON, text or bytes.
@@ -210,9 +210,9 @@ class Session:
             self.close(CloseCode.INTERNAL_ERROR)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Closes it, after what waits to be sent. Does not wait. Twice is harmless.
+        """Closes it, after the messages that wait. Does not wait. Twice is harmless.
 
-        Calls that are under way are cancelled, and not answered.
+        Calls in flight are cancelled, and not answered.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
@@ -259,7 +259,7 @@ class Session:
 
     @property
     def ended_with(self) -> tuple[int, str]:
-        """The code and the reason that it was closed with, by whichever side was first."""
+        """The code and the reason of the side that closed first."""
         websocket = self._websocket
         if websocket is None:
             return CloseCode.ABNORMAL, "it left before its WebSocket was accepted"

@@ -65,11 +65,11 @@ class SessionGroups(MutableSet[str]):
         self._here(self._add, _checked(name))
 
     def discard(self, name: str) -> None:
-        """Takes the session out of a group, if it is in it."""
+        """Removes the session from a group, if it is a member."""
         self._here(self._discard, name)
 
     def clear(self) -> None:
-        """Takes the session out of all groups."""
+        """Removes the session from all groups."""
         self.replace(())
 
     def replace(self, names: Iterable[str]) -> None:

@@ -25,8 +25,8 @@ class SessionsHost(Protocol):
 class Sessions:
     """The sessions of a gateway whose WebSocket was accepted, of all its channels.
 
-    All of it is for any thread, and for tasks of trio and asyncio. Iteration goes over a snapshot,
-    oldest first. To look for what is not there raises no error.
+    Methods can be called from any thread, and from tasks of trio and asyncio. Iteration goes over a
+    snapshot, oldest first. Looking for a session that does not exist raises no error.
 
         gateway.sessions.send(id, {"action": "tick", "price": 17})
         gateway.sessions.broadcast({"action": "news"})
@@ -52,10 +52,10 @@ class Sessions:
     def where(
         self, predicate: Callable[[Session], object] | None = None, **metadata: Any
     ) -> list[Session]:
-        """The sessions that have all of this in their metadata, and of which a function says yes.
+        """The sessions that have these metadata, and for which a function is true.
 
         Args:
-            predicate: Called with each; quick, for it is called on the loop.
+            predicate: Called with each session, on the loop: it has to be quick.
             metadata: Values that have to be equal.
         """
 
@@ -68,7 +68,7 @@ class Sessions:
         return self._host.call_here(lambda: [*filter(fits, self._sessions.values())])
 
     def send(self, id: str, body: Any) -> Delivery:
-        """Sends something to a session without being asked; see `Session.send`.
+        """Pushes a message to a session; see `Session.send`.
 
         Raises:
             TypeError: Its dialect has no way to say it.
@@ -78,7 +78,7 @@ class Sessions:
         return Delivery.GONE if session is None else session.send_nowait(body)
 
     def broadcast(self, body: Any, *, except_: Collection[str] = ()) -> dict[str, Delivery]:
-        """Sends something to all sessions. It is encoded once for each dialect.
+        """Pushes a message to all sessions. It is encoded once for each dialect.
 
         A thousand sessions take the loop some hundredths of a second.
 
@@ -112,7 +112,7 @@ class Sessions:
         )
 
     def close(self, id: str, code: int = 1000, reason: str = "") -> bool:
-        """Closes a session; tells whether there is one. See `Session.close`.
+        """Closes a session; returns whether it exists. See `Session.close`.
 
         Raises:
             ValueError: This is no code to send.

@@ -23,17 +23,16 @@ class ChannelStatistics:
         sessions_active: Sessions now.
         sessions_total: Sessions that began.
         turned_away: Clients that got no WebSocket, by the limit (`"max_websockets"`, `"draining"`)
-            or else the status of the answer.
-        closed: Sessions that have ended, by the code; those that have no meaning of their own as
-            `"other"`.
+            or else by the status of the response.
+        closed: Sessions that have ended, by the close code; unknown codes are `"other"`.
         messages_received: Messages of clients.
         calls: Calls that are over, by outcome: `"ok"`, `"client_error"` (a status of 400 to 499),
             `"server_error"` (500 to 599) or `"cancelled"`: the session ended first.
-        in_flight: Calls that are under way.
-        refused: Calls that were answered and not begun, by reason: `"malformed"`, `"duplicate_id"`,
-            `"draining"` or `"expired"`.
-        pushes: What was sent without being asked, by what became of it: see `Delivery`.
-        pushes_dropped: Of what was queued, what was dropped later so that others had room.
+        in_flight: Calls in flight.
+        refused: Calls that were refused before they began, by reason: `"malformed"`,
+            `"duplicate_id"`, `"draining"` or `"expired"`.
+        pushes: Pushed messages, by what became of them: see `Delivery`.
+        pushes_dropped: Queued pushes that were dropped later to make room.
     """
 
     sessions_active: int = 0

@@ -1,4 +1,4 @@
-"""`Breaker`: what fails all the time is left alone for a while."""
+"""`Breaker`: a backend that keeps failing gets no calls for a while."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ _LOOK_AT = 16
 
 
 class CircuitOpen(CallFailed):
-    """A `Breaker` has not let a call pass: always 503, and it has not run."""
+    """A `Breaker` is open and has refused a call: a 503 that has not run."""
 
 
 class Breaker(Middleware):
-    """Answers 503 at once, without a call, while what it calls fails all the time.
+    """Answers 503 at once, without a call, while calls keep failing.
 
         Pipe(HTTP("http://127.0.0.1:5000"), [Retry(3), Breaker(), Timeout(5)])
 
-    It opens after `failures` in a row, or if such a part of the calls in the window has failed. For
-    `pause` seconds all calls are refused; then a few go through as probes, which close it or open
-    it again. A failure is a status of 500 and above, an error that comes to that, a time-out,
-    or a call that hangs for longer than `slow`: that opens it before the call itself fails. A call
-    that its client has left counts for nothing. Of a reply in parts the first counts, and
-    that a later one fails.
+    It opens after `failures` in a row, or when the share `ratio` of the calls in the window has
+    failed. For `pause` seconds all calls are refused; then a few go through as probes, which close
+    it or open it again. A failure is a status of 500 and above, an exception that leads to one, a
+    time-out, or a call that takes longer than `slow`: such a call counts before it ends. A call
+    whose client has left does not count. A reply in parts counts as good with its first part, and
+    as failed if a later one fails.
 
-    It stands best right before a backend, inside of `Retry`, so that each attempt is counted.
+    Its best place is right before a backend, inside `Retry`, so that it counts each attempt.
 
     Args:
-        key: Which calls have a circuit together. `"key"` has one for each action.
+        key: Which calls share a circuit. `"key"` makes one for each action.
         failures: In a row; `None` does not count them.
-        ratio: Part of the calls in the window, 0 to 1; `None` does not count them.
+        ratio: Share of failed calls in the window, 0 to 1; `None` does not look at it.
         window: Seconds.
-        minimum: Calls in the window below which the ratio means nothing.
-        slow: Seconds after which a call has failed that is not over; `None` sets no bound.
+        minimum: Calls in the window below which the ratio is ignored.
+        slow: Seconds after which a call that is not over counts as failed; `None` sets no bound.
         pause: Seconds for which it is open.
-        probes: Calls that go through after that, and have to succeed.
-        on_change: Is told of each new state, with the key; on the loop.
+        probes: Calls that go through after the pause, and have to succeed.
+        on_change: Called with the key and each new state, on the loop.
         max_keys: Circuits at a time. Beyond that, one without failures is forgotten first.
 
     Raises:

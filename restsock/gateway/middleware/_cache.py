@@ -1,4 +1,4 @@
-"""`Cache`: replies are kept for a while, and what is asked at once is asked for once."""
+"""`Cache`: keeps replies for a while, and joins equal calls at the same time."""
 
 from __future__ import annotations
 
@@ -51,37 +51,36 @@ class _Flight:
 
 
 class Cache(Middleware):
-    """Keeps replies, and makes one call for all who ask for the same at the same time.
+    """Keeps replies, and makes one call for all clients that ask for the same at the same time.
 
         Pipe(backend, [Cache(5, key=lambda m: m.key if m.key == "quotes" else None)])
 
-    Only replies that are no failure, that come as a whole, and that say something, are kept. What
-    is kept for one principal is for no other one, and without authentication for that session
-    alone, unless it is `shared`. Messages that are not answered pass.
+    Failures, replies in parts and silent replies are not kept. A reply is kept for one principal,
+    or without authentication for one session, unless the cache is `shared`. Messages that expect no
+    answer pass.
 
-    The call for several clients is not that of any one of them: it goes on when the one leaves with
-    whom it began, and ends when all have left. A failure is everybody's. The deadlines of
-    messages bound how long each waits, not the call; what is to bound that, such as `Timeout`, has
-    to stand inside of this.
+    A call for several clients belongs to none of them: it goes on when the client that began it
+    leaves, and ends when all have left. All get its failure. The deadline of a message bounds how
+    long its client waits, not the call. To bound the call, put a `Timeout` inside the cache.
 
-    Bodies that are handed out are those that are kept: nobody may change them.
+    Bodies are not copied: do not change what a cache has returned.
 
     Args:
         ttl: Seconds for which a reply is good. With 0 none is kept, but calls are still shared.
-        key: A function that gives the key of a message, or `None` to let it pass. `"message"` is
-            all that the client has sent: key, method, path, body, and header fields but for those
-            of traces and `X-Request-Id`.
-        stale_if_error: Seconds for which a reply that is not good any more is still given when the
-            call fails with 500 or above.
+        key: A function that returns the key of a message, or `None` not to cache it. `"message"` is
+            everything that the client has sent: key, method, path, body, and header fields except
+            those of traces and `X-Request-Id`.
+        stale_if_error: Further seconds for which an old reply is returned when the call fails with
+            500 or above.
         shared: Whether all clients get the same replies.
-        max_entries: Replies that are kept. Those that were not asked for in the longest time go.
+        max_entries: Replies that are kept. The least recently used are dropped.
         max_bytes: Bytes of memory for them.
 
     Attributes:
-        hits: Messages that were answered with a reply that was kept.
-        shared_calls: Messages that have joined another one's call.
-        misses: Messages with which a call began.
-        stale: Calls that have failed and were answered with an old reply.
+        hits: Messages that were answered from the cache.
+        shared_calls: Messages that have joined the call of another one.
+        misses: Messages that began a call.
+        stale: Failed calls that were answered with an old reply.
 
     Raises:
         TypeError: An argument is of a wrong type.

@@ -1,4 +1,4 @@
-"""`Errors`: what has failed is answered, and may be answered in other words."""
+"""`Errors`: shows failures to a function, which may replace the reply."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _log = logging.getLogger("restsock.gateway")
 OnFailure: TypeAlias = (
     "Callable[[Message, Reply, Exception | None], Reply | Awaitable[Reply | None] | None]"
 )
-"""Sees a failure before its client does. It gets the message, what the client would be told, and
-the error that it comes from, if there was one; it gives another reply, or `None` to change
-nothing. A plain function is called in a thread, an async one on the loop of the listener."""
+"""Called with each failure before its client gets it: with the message, the reply, and the error
+that caused it, if there was one. It returns another reply, or `None` to change nothing. A plain
+function is called in a thread, an async one on the loop of the listener."""
 
 
 class Errors(Middleware):
-    """Answers what has failed with a problem (RFC 9457), so that no client is left without one.
+    """Shows failures to a function, which may replace what the client is told.
 
-    Each channel does that by itself, in front of all middleware. This is for whoever wants to look
-    at failures, or to put them in other words: it stands first.
+    Each channel answers failures with a problem (RFC 9457) by itself, also without this. Put it
+    first in the list.
 
         Channel("/ws", Action(), router, middleware=[Errors(count_and_translate), Rate(20)])
 
-    Of a fault of the program the client is told nothing but that there was one; that is logged
+    Of a bug in the program, the client learns only that there was one; the details are logged
     (`restsock.gateway`).
 
     Args:
-        on_failure: Sees each reply of 400 and above. If it fails itself, that is logged, and the
-            reply is as it would have been.
+        on_failure: Called with each reply of 400 and above. If it fails itself, that is logged, and
+            the reply is not changed.
 
     Raises:
         TypeError: This is no function.

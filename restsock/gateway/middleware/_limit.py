@@ -1,4 +1,4 @@
-"""`Limit`: how many calls there may be at a time."""
+"""`Limit`: bounds the calls in flight."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Limit"]
 
 
 class Limit(Middleware):
-    """Lets so many calls go on at a time. Further ones wait their turn, or are refused with 503.
+    """Limits calls in flight. Further ones wait their turn, or are refused with 503.
 
         Channel("/ws", Action(), router, middleware=[Limit(100), Limit(5, scope="session")])
 
-    A reply that comes in parts holds its place until the last one. Whoever waits does so until the
-    deadline of its message, and whoever leaves makes room for the next.
+    A reply in parts holds its place until the last part. A message waits until its deadline at
+    most; when its client leaves, the next one takes its place.
 
     Args:
         in_flight: Calls at a time, of each scope.
