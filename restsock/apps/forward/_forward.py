@@ -131,7 +131,7 @@ class Forward:
         if self.forwarded not in _FORWARDED:
             raise ValueError(f"forwarded has to be one of {_FORWARDED}, not {self.forwarded!r}")
         if self.ssl_context is not None and not self.origin.tls:
-            raise ValueError("an ssl_context needs an https:// URL")
+            raise ValueError("TLS needs a URL with https://")
         positive(self, "connect_timeout")
         for name in ("response_timeout", "idle_timeout"):
             if getattr(self, name) is not None:

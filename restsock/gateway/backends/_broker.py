@@ -206,7 +206,7 @@ def checked_tls(tls: object, wanted: str, scheme: str) -> _tls.TLSLike | None:
     if scheme == wanted:
         return found or _tls.client()
     if found is not None:
-        raise ValueError(f"tls= needs an URL with {wanted}://")
+        raise ValueError(f"TLS needs a URL with {wanted}://")
     return None
 
 
