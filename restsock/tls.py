@@ -266,6 +266,11 @@ def context_of(tls: TLSLike) -> ssl.SSLContext:
     return tls if isinstance(tls, ssl.SSLContext) else tls.context()
 
 
+def name_of(tls: TLSLike, host: str) -> str:
+    """Whose certificate the listener at this host has to show."""
+    return getattr(tls, "server_hostname", None) or host
+
+
 def _load(
     context: ssl.SSLContext, certificate: _Path, key: _Path | None, password: str | None
 ) -> None:

@@ -16,7 +16,7 @@ from restsock._options import SocketOptions
 from restsock.connection import TLSStream
 from restsock.endpoint import apply_socket_options
 from restsock.http1 import ConnectTunnel
-from restsock.tls import TLSLike, context_of, explain
+from restsock.tls import TLSLike, context_of, explain, name_of
 
 from ._proxy import Proxy
 from ._socks import open_socks
@@ -227,7 +227,7 @@ class _Attempt:
 
 
 async def _secure(stream: trio.abc.Stream, tls: TLSLike, host: str) -> trio.abc.Stream:
-    name = without_zone(getattr(tls, "server_hostname", None) or host)
+    name = without_zone(name_of(tls, host))
     secured = TLSStream(stream, context_of(tls), server_hostname=name)
     await secured.do_handshake()
     return secured

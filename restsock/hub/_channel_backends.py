@@ -37,8 +37,9 @@ _IDS: Mapping[str, JSONIds | None] = {
     ),
     "none": None,
 }
-_HTTP = ("method", "path", "query", "tell", "max_body", "wait", "ca")
-_BROKER = ("servers", "user", "secret", "secret_file", "tell")
+_TLS = ("ca", "certificate", "key", "server_hostname")
+_HTTP = ("method", "path", "query", "tell", "max_body", "wait", *_TLS)
+_BROKER = ("servers", "user", "secret", "secret_file", "tell", *_TLS)
 # Of each kind of backend the keys that mean something for it.
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "http": _HTTP,
@@ -46,10 +47,10 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "app": _HTTP,
     "balance": (*_HTTP, "weights"),
     "operations": (*_HTTP, "to", "prefix", "responses", "weights"),
-    "websocket": ("ids", "pool", "ca"),
-    "nats": (*_BROKER, "ca"),
-    "rabbitmq": (*_BROKER, "ca"),
-    "redis": (*_BROKER, "ca"),
+    "websocket": ("ids", "pool", *_TLS),
+    "nats": _BROKER,
+    "rabbitmq": _BROKER,
+    "redis": _BROKER,
     "grip": (*_HTTP, "secret", "secret_file"),
 }
 
@@ -163,8 +164,7 @@ def _operations(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
 
 def _websocket(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
     assert table.websocket is not None
-    secure: Any = {} if table.ca is None else {"tls": _tls(table)}
-    return WebSocket(table.websocket, _IDS[table.ids], pool=table.pool, **secure)
+    return WebSocket(table.websocket, _IDS[table.ids], pool=table.pool, tls=_tls(table))
 
 
 def _nats(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
@@ -206,7 +206,8 @@ def _grip(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
 
 
 def _tls(table: ChannelRouteTable) -> tls.ClientTLS | None:
-    return None if table.ca is None else tls.ClientTLS(ca=table.ca)
+    given: Any = {name: getattr(table, name) for name in _TLS}
+    return tls.ClientTLS(**given) if any(given.values()) else None
 
 
 _MAKERS: Mapping[str, Callable[[ChannelRouteTable, str, Path], Backend]] = {

@@ -115,7 +115,11 @@ class ChannelRouteTable(StepsTable, frozen=True, kw_only=True):
     max_body: Size = 1024 * 1024
     wait: Duration = 10.0
     weights: tuple[float, ...] = ()
+    # Of those that are spoken to in TLS: of `restsock.tls.client`.
     ca: File | None = None
+    certificate: File | None = None
+    key: File | None = None
+    server_hostname: str | None = None
     # Of operations.
     to: Texts = ()
     prefix: str = ""

@@ -39,7 +39,7 @@ __all__ = ["Channels"]
 
 _DEFAULT = "default"
 # Of a route or a step, the keys whose values are names of files.
-_FILES = ("schema", "operations", "ca", "secret_file")
+_FILES = ("schema", "operations", "ca", "certificate", "key", "secret_file")
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def target_of(
         secure = secure or _tls.client()
     elif secure is not None:
         scheme = "wss" if address.socket_path is None else "wss+unix"
-        raise ValueError(f"tls= needs a {scheme}:// URL")
+        raise ValueError(f"TLS needs a URL with {scheme}://")
     if auth is not None and not callable(auth):
         raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
     fields = check_headers(headers)

@@ -33,10 +33,15 @@ from restsock.gateway import (
 from restsock.hub import load
 from restsock.hub._access import AccessRules
 from restsock.hub._channels import Channels
+from restsock.tls import ClientTLS
 from tests.covered import note_config
 from tests.gateway.stand_in import message
 
 MESSAGE = message("x")
+TLS = (
+    'ca = "ca.pem"\ncertificate = "gateway.pem"\nkey = "gateway.key"\n'
+    'server_hostname = "api.example"\n'
+)
 DOCUMENT = '{"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "paths": {}}'
 
 
@@ -185,6 +190,12 @@ def mapped(name: str, value: object) -> Callable[[Any], object]:
     return lambda backend: getattr(backend._mapping, name) == value
 
 
+def has_tls(made: object) -> bool:
+    """Whether TLS is that of all four keys."""
+    assert isinstance(made, ClientTLS)
+    return made.server_hostname == "api.example" and len(made._watch.paths) == 3
+
+
 @pytest.mark.parametrize(
     ("toml", "check"),
     [
@@ -195,9 +206,29 @@ def mapped(name: str, value: object) -> Callable[[Any], object]:
         case("routes.max_body", 'peer = "x"\nmax_body = "2KiB"', lambda b: b.max_body == 2048),
         case("routes.wait", 'peer = "x"\nwait = "3s"', lambda b: b.wait == 3),
         case(
-            "routes.ca",
-            'http = "https://127.0.0.1:1"\nca = "ca.pem"',
-            lambda b: b._forward is not None,
+            "routes.ca routes.certificate routes.key routes.server_hostname",
+            f'http = "https://127.0.0.1:1"\n{TLS}',
+            lambda b: has_tls(b._forward.ssl_context),
+        ),
+        case(
+            "routes.websocket",
+            f'websocket = "wss://127.0.0.1:1"\n{TLS}',
+            lambda b: has_tls(b._connect.keywords["tls"]),
+        ),
+        case(
+            "routes.nats",
+            f'nats = "a.{{key}}"\nservers = "tls://127.0.0.1:1"\n{TLS}',
+            lambda b: has_tls(b._options.tls),
+        ),
+        case(
+            "routes.rabbitmq",
+            f'rabbitmq = "a.{{key}}"\nservers = "amqps://127.0.0.1:1"\n{TLS}',
+            lambda b: has_tls(b._tls),
+        ),
+        case(
+            "routes.redis",
+            f'redis = "a.{{key}}"\nservers = "rediss://127.0.0.1:1"\n{TLS}',
+            lambda b: has_tls(b._tls),
         ),
         case(
             "routes.balance routes.weights",
@@ -243,6 +274,10 @@ def mapped(name: str, value: object) -> Callable[[Any], object]:
 def test_keys_of_routes(tmp_path: Path, toml: str, check: Callable[[Any], object]) -> None:
     (tmp_path / "doc.json").write_text(DOCUMENT)
     (tmp_path / "secret").write_text("hush\n")
-    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = ca.issue_cert("gateway")
+    leaf.private_key_pem.write_to_path(tmp_path / "gateway.key")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "gateway.pem")
     toml = f'[[channel]]\npath = "/ws"\n[channel.routes.default]\n{toml}'
     assert check(pipe_of(made(tmp_path, toml)).backend)

@@ -17,6 +17,8 @@ from restsock.protocol import HOST
 if TYPE_CHECKING:
     import ssl
 
+    from restsock.tls import ClientTLS
+
 __all__ = ["Forward", "Origin", "forward"]
 
 _PATH = re.compile(r"(?:/[!-~]*)?")
@@ -87,7 +89,8 @@ class Forward:
         trust_forwarded: whether such fields of the caller (also Via, X-Real-IP, X-Original-URL and
             similar ones) stay, before ours. By default they are removed, also with
             `forwarded=None`, as any caller can write them.
-        ssl_context: for `https`; by default the certificates that this system trusts are accepted.
+        ssl_context: for `https`: an SSL context or `restsock.tls.client(...)`; by default the
+            certificates that this system trusts are accepted.
         connect_timeout: seconds to connect, TLS included, or to wait for a free connection.
         response_timeout: seconds from the end of the request to the head of the response; `None`
             waits as long as the caller does.
@@ -112,7 +115,7 @@ class Forward:
     host: str = "keep"
     forwarded: str | None = "x-forwarded"
     trust_forwarded: bool = False
-    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    ssl_context: ssl.SSLContext | ClientTLS | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     response_timeout: float | None = 60.0
     idle_timeout: float | None = None
@@ -128,7 +131,7 @@ class Forward:
         if self.forwarded not in _FORWARDED:
             raise ValueError(f"forwarded has to be one of {_FORWARDED}, not {self.forwarded!r}")
         if self.ssl_context is not None and not self.origin.tls:
-            raise ValueError("an ssl_context needs an https:// URL")
+            raise ValueError("TLS needs a URL with https://")
         positive(self, "connect_timeout")
         for name in ("response_timeout", "idle_timeout"):
             if getattr(self, name) is not None:

@@ -15,6 +15,7 @@ from restsock._addresses import without_zone
 from restsock.apps._tasks import open_nursery
 from restsock.connection import TLSStream
 from restsock.http1 import Upstream
+from restsock.tls import ClientTLS, context_of, name_of
 
 if TYPE_CHECKING:
     from ._forward import Forward
@@ -96,10 +97,9 @@ class Pool:
         self._idle: deque[UpstreamConnection] = deque()  # the last used is at the right
         self._idling = trio.Event()
         self._closed = False
-        self._ssl_context = forward.ssl_context
-        if forward.origin.tls and self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
+        self._tls = forward.ssl_context
+        if forward.origin.tls and self._tls is None:
+            self._tls = ClientTLS()
 
     async def acquire(self, *, max_idle: float) -> UpstreamConnection:
         """Gives an idle connection, or makes one. To be given back with `release`.
@@ -197,14 +197,14 @@ class Pool:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except (OSError, UnicodeError) as exc:
             raise ConnectError(502, "no connection to the server") from exc
-        if self._ssl_context is None:
+        if self._tls is None:
             return UpstreamConnection(plain, plain, forward.max_head)
         # A response that only the end of the connection delimits has to end with TLS's own end, or
         # an attacker on the way could cut it short.
         stream = TLSStream(
             plain,
-            self._ssl_context,
-            server_hostname=without_zone(origin.host),
+            context_of(self._tls),
+            server_hostname=without_zone(name_of(self._tls, origin.host)),
             close_required=True,
         )
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import trio
 
+from restsock import tls as _tls
 from restsock._options import Backoff
 from restsock.apps import asyncio_thread
 from restsock.connection import failure_of, until
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._template import Template
 
-__all__ = ["Broker", "QueueOptions"]
+__all__ = ["Broker", "QueueOptions", "checked_tls"]
 
 _log = logging.getLogger("restsock.gateway")
 
@@ -37,6 +39,7 @@ _AGAIN = Backoff(initial=0.5, cap=10)
 # Seconds that a call waits for a connection, and the client has to close its own.
 _WAIT = 2.0
 _GRACE = 3.0
+_REASONS = 5
 
 
 class QueueOptions(TypedDict, total=False):
@@ -97,15 +100,20 @@ class Broker(Queue):
     async def _keep(
         self, thread: AsyncioThread, ended: trio.Event, scope: trio.CancelScope
     ) -> None:
+        said: set[str] = set()  # since it was last connected
         with scope:
             while self._thread is not None:
                 try:
                     await thread.run(self._serve_once)
+                    said.clear()
                     if self._thread is not None:
                         _log.warning("%r: the connection is lost", self)
                 except Exception as exc:  # noqa: BLE001  # those of a client have no common base
-                    say = _log.debug if self._failed else _log.warning
-                    say("%r: no connection: %s", self, failure_of(exc))
+                    why = _why(exc)
+                    known = why in said or len(said) > _REASONS
+                    say = _log.debug if known else _log.warning
+                    say("%r: no connection: %s", self, why)
+                    said.add(why)
                 finally:
                     if self._ready.is_set():  # else some wait for it
                         self._ready = trio.Event()
@@ -180,3 +188,35 @@ class Broker(Queue):
             number, body = 502, None
         headers = {} if content_type is None else {"content-type": content_type}
         self.answer(id, body, status=number, headers=headers)
+
+
+def checked_tls(tls: object, wanted: str, scheme: str) -> _tls.TLSLike | None:
+    """What connections are secured with; `None` is plain text.
+
+    Args:
+        tls: What the caller has given.
+        wanted: The scheme of URLs that have TLS.
+        scheme: That of the URL.
+
+    Raises:
+        ValueError: It is given, and the URL has none.
+        TypeError: It is nothing of the kind.
+    """
+    found = _tls.check_context(tls, listener=False)
+    if scheme == wanted:
+        return found or _tls.client()
+    if found is not None:
+        raise ValueError(f"TLS needs a URL with {wanted}://")
+    return None
+
+
+def _why(error: BaseException) -> str:
+    """What failed. Only the system and TLS have words without a secret in them."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {at.verify_message}"
+        if isinstance(at, OSError) and type(at).__module__ in ("builtins", "socket", "ssl"):
+            return _tls.explain(at, "the broker") or str(at) or type(at).__name__
+        at = at.__cause__ or at.__context__
+    return failure_of(error)

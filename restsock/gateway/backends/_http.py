@@ -71,7 +71,7 @@ class HTTP(HTTPBackend):
             url,
             host=host,
             forwarded=None,  # the mapping says who asks
-            ssl_context=tls.context() if isinstance(tls, _tls.ClientTLS) else tls,
+            ssl_context=tls,
             connect_timeout=connect_timeout,
             response_timeout=response_timeout,
             idle_timeout=response_timeout,

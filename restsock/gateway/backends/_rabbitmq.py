@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -16,15 +16,17 @@ except ImportError as exc:
     ) from exc
 
 from restsock import tls as _tls
-from restsock._addresses import split_url
+from restsock._addresses import split_url, without_zone
 from restsock.auth import Basic
 from restsock.gateway._errors import CallFailed
 
-from ._broker import Broker, QueueOptions
+from ._broker import Broker, QueueOptions, checked_tls
 from ._template import Template
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+    import ssl
+
+    from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
     from typing_extensions import Unpack
 
     from ._queue import QueueMessage
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["RabbitMQ"]
 
 _CONNECT = 10.0
+# Seconds: a broker that says nothing for three of these is gone.
+_HEARTBEAT = 10
 _MAX_KEY = 255  # bytes, as AMQP has it
 
 
@@ -54,7 +58,7 @@ class RabbitMQ(Broker):
         url: `amqp://` or `amqps://`, host, port, and the virtual host as its path.
         exchange: The exchange, which has to be there; `""` is the default one.
         auth: User and password; by default `guest`.
-        tls: For `amqps`, as of `restsock.connect`.
+        tls: For `amqps`, as of `restsock.connect`; by default the CAs that this system trusts.
         durable: Whether calls outlive a restart of the broker, where their queue does.
         options: Those of `Queue`: `answers`, `timeout`, `max_waiting`, `headers`, `tell`.
 
@@ -82,8 +86,7 @@ class RabbitMQ(Broker):
             where.check_own("the name of a queue")
         super().__init__(where, **options)
         secure = parts.scheme == "amqps"
-        if tls is not None and not secure:
-            raise ValueError("tls= needs an amqps:// URL")
+        self._tls = checked_tls(tls, "amqps", parts.scheme)
         self._auth = auth
         self._exchange_name = exchange
         self._durable = durable
@@ -92,42 +95,43 @@ class RabbitMQ(Broker):
             "port": parts.port or (5671 if secure else 5672),
             "virtualhost": unquote(parts.target[1:]) or "/",
             "ssl": secure,
+            "heartbeat": _HEARTBEAT,
         }
-        if secure:
-            context = tls.context() if isinstance(tls, _tls.ClientTLS) else tls
-            self._place["ssl_context"] = context or ssl.create_default_context()
-        self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
         self._reply_to = ""
 
     # --- on asyncio ---------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        user, password = ("guest", "guest") if self._auth is None else self._secrets(self._auth)
+        place = dict(self._place)
+        if self._auth is not None:
+            place["login"], place["password"] = self._auth.user_and_password()
+        if self._tls is not None:
+            place["ssl_context"] = _tls.context_of(self._tls)
+            name = without_zone(_tls.name_of(self._tls, place["host"]))
+            place["connection_class"] = partial(_SecureConnection, server_hostname=name)
         lost = asyncio.Event()
-        connection = await aio_pika.connect(
-            login=user, password=password, timeout=_CONNECT, **self._place
-        )
+        connection = await aio_pika.connect(timeout=_CONNECT, **place)
         try:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            for closed in (connection.close_callbacks, channel.close_callbacks):
-                closed.add(lambda *_: lost.set())
-            if self._exchange_name:
-                self._exchange = await channel.get_exchange(self._exchange_name)
-            else:
-                self._exchange = channel.default_exchange
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-            self._reply_to = queue.name
-            await queue.consume(self._answered, no_ack=True)
-            self._channel = channel
+            await asyncio.wait_for(self._open(connection, lost), _CONNECT)
             self._tell_ready()
             await lost.wait()
         finally:
-            self._channel = self._exchange = None
+            self._exchange = None
             await asyncio.wait_for(connection.close(), 1)
 
-    def _secrets(self, auth: Basic) -> tuple[str, str]:
-        return auth.user_and_password()
+    async def _open(self, connection: AbstractConnection, lost: asyncio.Event) -> None:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        for closed in (connection.close_callbacks, channel.close_callbacks):
+            closed.add(lambda *_: lost.set())
+        if self._exchange_name:
+            exchange = await channel.get_exchange(self._exchange_name)
+        else:
+            exchange = channel.default_exchange
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+        self._reply_to = queue.name
+        await queue.consume(self._answered, no_ack=True)
+        self._exchange = exchange
 
     async def _answered(self, answer: AbstractIncomingMessage) -> None:
         status = (answer.headers or {}).get("status")
@@ -154,6 +158,14 @@ class RabbitMQ(Broker):
             raise CallFailed(503, "nobody is there to answer this", retry_after=1) from exc
         except aio_pika.exceptions.DeliveryError as exc:
             raise CallFailed(503, "the queue takes no more", retry_after=1) from exc
+
+
+class _SecureConnection(aio_pika.Connection):
+    """One whose broker has a certificate for another name than the host's."""
+
+    def __init__(self, *args: Any, server_hostname: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.kwargs["server_hostname"] = server_hostname
 
 
 def _word(text: str, wide: bool) -> str:

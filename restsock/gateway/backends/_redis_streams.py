@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +18,16 @@ except ImportError as exc:
     ) from exc
 
 from restsock import tls as _tls
-from restsock._addresses import split_url
+from restsock._addresses import split_url, without_zone
 from restsock._options import between
 from restsock.gateway._errors import CallFailed
 
-from ._broker import Broker, QueueOptions
+from ._broker import Broker, QueueOptions, checked_tls
 from ._template import Template
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Unpack
 
     from restsock.auth import Basic
@@ -62,7 +63,7 @@ class RedisStreams(Broker):
         stream: A template, as in `HTTPMapping`: the key of the stream in Redis.
         url: `redis://` or `rediss://`, host, port, and the number of the database as its path.
         auth: User (`"default"`, or one of an ACL) and password.
-        tls: For `rediss`, as of `restsock.connect`.
+        tls: For `rediss`, as of `restsock.connect`; by default the CAs that this system trusts.
         max_length: About how many entries a stream keeps; the oldest are dropped.
         options: Those of `Queue`: `answers`, `timeout`, `max_waiting`, `headers`, `tell`.
 
@@ -87,8 +88,7 @@ class RedisStreams(Broker):
         number = parts.target.removeprefix("/") or "0"
         if not (number.isascii() and number.isdigit()):
             raise ValueError(f"the path of the URL is the number of a database, not {number!r}")
-        if tls is not None and parts.scheme != "rediss":
-            raise ValueError("tls= needs a rediss:// URL")
+        self._tls = checked_tls(tls, "rediss", parts.scheme)
         self._auth = auth
         name = Template(stream, _key)
         name.check_own("the key of a stream")
@@ -105,10 +105,9 @@ class RedisStreams(Broker):
             "max_connections": _CONNECTIONS,
             "timeout": None,  # for one of these
         }
-        if parts.scheme == "rediss":
-            context = tls.context() if isinstance(tls, _tls.ClientTLS) else tls
+        if self._tls is not None:
             self._place["connection_class"] = _SecureConnection
-            self._place["context"] = context or ssl.create_default_context()
+            self._place["tls"] = self._tls
         self._client: redis.asyncio.Redis | None = None
         self._reply_to = ""
 
@@ -122,13 +121,13 @@ class RedisStreams(Broker):
         client = redis.asyncio.Redis.from_pool(pool)
         try:
             self._reply_to = f"restsock:answers:{uuid.uuid4()}"
-            await client.ping()
+            await asyncio.wait_for(client.ping(), _CONNECT)
             self._client = client
             self._tell_ready()
             await self._read(client)
         finally:
-            self._client = None
-            await asyncio.wait_for(_close(client, pool, self._reply_to), 1)
+            was_there, self._client = self._client is not None, None
+            await asyncio.wait_for(_close(client, pool, self._reply_to if was_there else ""), 1)
 
     async def _read(self, client: redis.asyncio.Redis) -> None:
         last: bytes | str = "0"
@@ -174,22 +173,25 @@ class RedisStreams(Broker):
             raise CallFailed(503, "the queue does not take this", retry_after=1) from exc
 
 
-class _SecureConnection(redis.asyncio.SSLConnection):
-    """One with a context of ours: the client else makes its own, of files."""
+class _SecureConnection(redis.asyncio.Connection):
+    """One with TLS of ours: that of the client does not renew files, and has no other name."""
 
-    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+    def __init__(self, *, tls: _tls.TLSLike, **options: Any) -> None:
         super().__init__(**options)
-        self._given = context
+        self._tls = tls
 
     def _connection_arguments(self) -> Any:
-        return {**super()._connection_arguments(), "ssl": self._given}
+        name = without_zone(_tls.name_of(self._tls, self.host))
+        place = super()._connection_arguments()
+        return {**place, "ssl": _tls.context_of(self._tls), "server_hostname": name}
 
 
 async def _close(
     client: redis.asyncio.Redis, pool: redis.asyncio.ConnectionPool, reply_to: str
 ) -> None:
     try:
-        await client.delete(reply_to)
+        if reply_to:
+            await client.delete(reply_to)
     except redis.exceptions.RedisError:
         pass  # it is gone, and forgets it by itself
     finally:

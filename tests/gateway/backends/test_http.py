@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ import trustme
 
 import restsock
 from restsock.gateway import HTTP, CallFailed, HTTPMapping, Reply, Timeout
+from restsock.tls import ClientTLS
 from tests.apps.forward.upstreams import Peer, scripted
 from tests.gateway.backends.servers import uvicorn, waitress
-from tests.gateway.stand_in import message
+from tests.gateway.stand_in import message, running
 from tests.waiting import until
 
 BUY = HTTPMapping(method="POST", path="/pets")
@@ -200,6 +202,32 @@ async def test_tls_is_checked_and_the_host_is_what_it_should_be() -> None:
         reply = await ask(upstream.url, tls=trusting, host="api.example")
         assert reply.status == 200
     assert b"\r\nHost: api.example\r\n" in hosts[-1]
+
+
+async def test_the_certificate_may_be_for_another_name_and_be_renewed(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("api.example").configure_cert(secure)
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(OK)
+        await peer.wait_closed()
+
+    ca = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ca))
+    tls = ClientTLS(ca=ca, server_hostname="api.example")
+    async with scripted(script, ssl_context=secure) as upstream:
+        backend = HTTP(upstream.url, tls=tls)
+        async with running(backend):
+            with pytest.raises(CallFailed) as caught:
+                await backend.call(message({}))
+            assert (caught.value.status, caught.value.may_have_run) == (502, False)
+            authority.cert_pem.write_to_path(str(ca))
+            await trio.sleep(1.1)  # files are looked at once a second
+            assert (await backend.call(message({}))).status == 200
+        with pytest.raises(CallFailed):
+            await ask(upstream.url, tls=ClientTLS(ca=ca, server_hostname="other.example"))
 
 
 def test_what_is_wrong_is_said_at_once() -> None:

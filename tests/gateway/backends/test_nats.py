@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,25 @@ from nats.aio.msg import Msg
 
 from restsock.gateway import NATS, CallFailed
 from restsock.messaging.nats import Nats, NatsOptions
+from restsock.tls import ClientTLS
+from tests.gateway.backends.brokers import Certificates
 from tests.gateway.stand_in import Client, message, running
+from tests.messaging.dialects.peers import until
 from tests.messaging.nats.conftest import nats_server  # noqa: F401  # a fixture
 from tests.messaging.nats.server import NatsServer
+from tests.messaging.nats.server import running as nats_running
 
 QUICK = NatsOptions(ready_timeout=0.5)
 
 
 @asynccontextmanager
-async def service(server: NatsServer, subject: str = "pets.>") -> AsyncIterator[list[Msg]]:
+async def service(
+    server: NatsServer,
+    subject: str = "pets.>",
+    *,
+    url: str = "",
+    options: NatsOptions | None = None,
+) -> AsyncIterator[list[Msg]]:
     """Answers what comes to a subject, by what it says."""
     seen: list[Msg] = []
 
@@ -40,7 +51,7 @@ async def service(server: NatsServer, subject: str = "pets.>") -> AsyncIterator[
         await client.publish(asked.reply, asked.data, headers=headers or None)
         await client.publish(asked.reply, b"once more", headers=None)
 
-    async with Nats(server.url) as nats:
+    async with Nats(url or server.url, options=options) as nats:
         client: Any = None
 
         async def subscribe(found: NatsClient) -> None:
@@ -128,6 +139,47 @@ async def test_the_gateway_begins_without_nats_and_goes_on_when_it_is_there(tmp_
                 assert reply.body == {"a": 1}
         finally:
             await server.kill()
+
+
+async def test_tls_with_a_client_certificate_and_a_password_in_a_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    files = Certificates.made(tmp_path / "tls")
+    password = tmp_path / "password"
+    password.write_text("hidden-word\n", "utf-8")
+    config = (
+        f'tls {{ cert_file: "{files.server}", key_file: "{files.server}", '
+        f'ca_file: "{files.ca}", verify: true }}\n'
+        "authorization { user: me, password: hidden-word }"
+    )
+    who: Any = {"user": "me", "password_file": password}
+    async with nats_running(tmp_path, config) as server:
+        url = server.url.replace("nats:", "tls:")
+        given: Any = {"ca": files.ca, "certificate": files.client}
+        options = NatsOptions(tls=ClientTLS(**given, server_hostname="broker.test"), **who)
+        backend = NATS("pets.{key}", url, options=options)
+        async with running(backend):
+            async with service(server, url=url, options=options):
+                assert (await backend.call(message({"a": 1}, "buy", within=5))).body == {"a": 1}
+            await server.kill()
+            with pytest.raises(CallFailed) as caught:
+                await backend.call(message({}, "buy", within=0.3))
+            await server.start()
+            async with service(server, url=url, options=options):
+                reply = None
+                while reply is None:
+                    with suppress(CallFailed):  # it is not connected yet
+                        reply = await backend.call(message({"a": 2}, "buy", within=1))
+            assert reply.body == {"a": 2}
+        wrong = NatsOptions(tls=ClientTLS(**given, server_hostname="other.test"), **who)
+        refused = NATS("pets.{key}", url, options=wrong)
+        async with running(refused):
+            with pytest.raises(CallFailed) as caught:
+                await refused.call(message({}, "buy", within=0.5))
+            assert (caught.value.status, caught.value.may_have_run) == (503, False)
+            await until(lambda: "not valid for 'other.test'" in caplog.text)
+    assert "hidden-word" not in caplog.text + repr(backend) + repr(options)
 
 
 async def test_a_connection_of_the_program_may_be_shared(nats_server: NatsServer) -> None:  # noqa: F811

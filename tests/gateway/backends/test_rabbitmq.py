@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import aio_pika
 import pytest
 import trio
 
 from restsock.auth import Basic
 from restsock.gateway import CallFailed, RabbitMQ
 from restsock.testing import FaultyProxy
+from restsock.tls import ClientTLS
 from tests.gateway.backends.brokers import RabbitServer, rabbit_server
+from tests.gateway.backends.workers import rabbit_worker
 from tests.gateway.stand_in import message, running
 from tests.waiting import until
 
@@ -28,53 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
         yield found
 
 
-@contextmanager
-def worker(server: RabbitServer, queue: str) -> Iterator[list[Any]]:
-    """Answers what comes to a queue, by what it says, on asyncio in a thread."""
-    seen: list[Any] = []
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def answer(asked: Any) -> None:
-        seen.append(asked)
-        if b"hold" in asked.body:
-            return
-        headers: Any = {"status": 404} if b"fail" in asked.body else {}
-        made = aio_pika.Message(
-            asked.body,
-            correlation_id=asked.correlation_id,
-            content_type=asked.content_type,
-            headers=headers,
-        )
-        for _ in range(2 if b"twice" in asked.body else 1):
-            await channel.default_exchange.publish(made, asked.reply_to)
-
-    channel: Any = None
-
-    async def work() -> None:
-        nonlocal channel
-        async with await aio_pika.connect(server.url) as connection:
-            channel = await connection.channel()
-            declared = await channel.declare_queue(queue, auto_delete=True)
-            await declared.consume(answer, no_ack=True)
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield seen
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-
-
 async def test_a_worker_answers(server: RabbitServer) -> None:
     backend = RabbitMQ("calls-{key}", server.url)
-    with worker(server, "calls-buy") as seen:
+    with rabbit_worker(server, "calls-buy") as seen:
         async with running(backend):
             await until(lambda: backend.connected)
             reply = await backend.call(message({"a": 1}, "buy", headers={"traceparent": "00-1"}))
@@ -114,7 +67,7 @@ async def test_a_connection_that_is_lost_is_an_answer_and_made_again(server: Rab
                 await backend.call(message({"hold": 1}, "buy"))
             errors.append(caught.value)
 
-        with worker(server, "calls-buy") as seen:
+        with rabbit_worker(server, "calls-buy") as seen:
             async with running(backend):
                 await until(lambda: backend.connected)
                 async with trio.open_nursery() as nursery:
@@ -137,8 +90,8 @@ def test_what_is_wrong_is_said_at_once() -> None:
         RabbitMQ("a", "amqp://me:secret@127.0.0.1/")
     with pytest.raises(ValueError, match="amqp://"):
         RabbitMQ("a", "http://127.0.0.1/")
-    with pytest.raises(ValueError, match="tls="):
-        RabbitMQ("a", tls=object())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="TLS needs"):
+        RabbitMQ("a", tls=ClientTLS())
     with pytest.raises(ValueError, match="timeout"):
         RabbitMQ("a", timeout=-1)
     with pytest.raises(ValueError, match="could name any"):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-import redis
 import trio
 
 from restsock.auth import Basic
 from restsock.gateway import CallFailed, RedisStreams
 from tests.gateway.backends.brokers import RedisServer, redis_server
+from tests.gateway.backends.workers import redis_client, redis_worker
 from tests.gateway.stand_in import message, running
 from tests.waiting import until
 
@@ -27,51 +24,9 @@ def server() -> Iterator[RedisServer]:
         yield found
 
 
-@contextmanager
-def client(server: RedisServer) -> Iterator[Any]:
-    with redis.Redis(port=server.port, password="secret") as found:
-        yield found
-
-
-@contextmanager
-def worker(server: RedisServer, stream: str) -> Iterator[list[dict[str, Any]]]:
-    """Answers the entries of a stream, by what they say, in a thread."""
-    seen: list[dict[str, Any]] = []
-    over = threading.Event()
-
-    def work() -> None:
-        last: Any = "0"
-        with client(server) as found:
-            while not over.is_set():
-                for _, entries in found.xread({stream: last}, block=20) or ():
-                    for number, raw in entries:
-                        last = number
-                        answer(found, {name.decode(): value for name, value in raw.items()})
-
-    def answer(found: Any, asked: dict[str, Any]) -> None:
-        seen.append(asked)
-        if b"hold" in asked["body"]:
-            return
-        made = {"id": asked["id"], "body": asked["body"]}
-        if b"fail" in asked["body"]:
-            made["status"] = "404"
-        if b"junk" in asked["body"]:
-            made |= {"status": "seven"}
-        for _ in range(2 if b"twice" in asked["body"] else 1):
-            found.xadd(asked["reply-to"], made)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-
-
 async def test_a_worker_answers(server: RedisServer) -> None:
     backend = RedisStreams("calls:{key}", server.url, auth=AUTH)
-    with worker(server, "calls:buy") as seen:
+    with redis_worker(server, "calls:buy") as seen:
         async with running(backend):
             reply = await backend.call(message({"a": 1}, "buy", headers={"traceparent": "00-1"}))
             assert (reply.status, reply.body) == (200, {"a": 1})
@@ -87,11 +42,11 @@ async def test_a_worker_answers(server: RedisServer) -> None:
             with pytest.raises(CallFailed) as caught:
                 await backend.call(message({"hold": 1}, "buy", within=0.3))
             assert (caught.value.status, caught.value.may_have_run) == (504, True)
-            with client(server) as found:
+            with redis_client(server) as found:
                 (answers,) = found.keys("restsock:answers:*")
                 await until(lambda: found.xlen(answers) == 0)
                 assert 0 < found.ttl(answers) <= 60
-    with client(server) as found:
+    with redis_client(server) as found:
         assert found.keys("restsock:answers:*") == []
 
 
@@ -102,7 +57,7 @@ async def test_many_calls_at_once(server: RedisServer) -> None:
     async def call(n: int) -> None:
         done.append((await backend.call(message({"n": n}, "buy"))).body["n"])
 
-    with worker(server, "calls:buy"):
+    with redis_worker(server, "calls:buy"):
         async with running(backend), trio.open_nursery() as nursery:
             for n in range(200):
                 nursery.start_soon(call, n)
@@ -114,7 +69,7 @@ async def test_a_stream_is_bounded_and_may_be_another_kind_of_key(server: RedisS
     async with running(backend):
         for _ in range(500):
             assert (await backend.call(message({}, "buy"))).status == 202
-        with client(server) as found:
+        with redis_client(server) as found:
             assert found.xlen("calls:buy") < 300
             found.set("calls:text", "x")
         with pytest.raises(CallFailed) as caught:
@@ -133,7 +88,7 @@ async def test_a_server_that_dies_is_an_answer_and_comes_back(server: RedisServe
 
     async with running(backend):
         async with trio.open_nursery() as nursery:
-            with worker(server, "calls:buy") as seen:
+            with redis_worker(server, "calls:buy") as seen:
                 nursery.start_soon(call)
                 await until(lambda: seen)
             server.kill()
@@ -143,7 +98,7 @@ async def test_a_server_that_dies_is_an_answer_and_comes_back(server: RedisServe
         assert (caught.value.status, caught.value.may_have_run) == (503, False)
         await trio.to_thread.run_sync(server.start)
         await until(lambda: backend.connected)
-        with worker(server, "calls:buy"):
+        with redis_worker(server, "calls:buy"):
             assert (await backend.call(message({"a": 2}, "buy"))).body == {"a": 2}
 
 

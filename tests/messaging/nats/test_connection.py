@@ -154,8 +154,14 @@ async def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
         right = tls.ClientTLS(**both, server_hostname="nats.test")
         async with Nats(url, options=NatsOptions(tls=right)) as nats:
             await nats.core().publish("a", b"", id="1", headers={})
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
         for wrong in (
             tls.ClientTLS(**both, server_hostname="other.test"),
+            tls.ClientTLS(
+                ca=tmp_path / "other.pem",
+                certificate=tmp_path / "hub.pem",
+                server_hostname="nats.test",
+            ),
             tls.ClientTLS(ca=tmp_path / "ca.pem", server_hostname="nats.test"),
         ):
             options = NatsOptions(tls=wrong, ready_timeout=0.5, backoff=SOON)
