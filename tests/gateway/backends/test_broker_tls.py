@@ -19,7 +19,7 @@ from restsock.tls import ClientTLS
 from tests.gateway.backends.brokers import Certificates, rabbit_server, redis_server
 from tests.gateway.backends.workers import rabbit_worker, redis_worker
 from tests.gateway.stand_in import message, running
-from tests.messaging.dialects.peers import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 

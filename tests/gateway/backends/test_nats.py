@@ -19,10 +19,10 @@ from restsock.messaging.nats import Nats, NatsOptions
 from restsock.tls import ClientTLS
 from tests.gateway.backends.brokers import Certificates
 from tests.gateway.stand_in import Client, message, running
-from tests.messaging.dialects.peers import until
 from tests.messaging.nats.conftest import nats_server  # noqa: F401  # a fixture
 from tests.messaging.nats.server import NatsServer
 from tests.messaging.nats.server import running as nats_running
+from tests.waiting import until
 
 QUICK = NatsOptions(ready_timeout=0.5)
 
