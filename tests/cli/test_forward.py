@@ -23,6 +23,7 @@ from restsock.cli._doors import OnlyPaths
 from restsock.cli._forward import upstream_url
 from restsock.ingress import Ingress
 from restsock.protocol import RequestHead
+from tests.waiting import until_blocking
 
 from .command import ROOT, Process, Run, environment
 from .conftest import Hub
@@ -80,7 +81,7 @@ def test_settings(start: Start, hub: Hub, upstream: int, run: Run) -> None:
         *("--only", "/open", "--only", "/more/", "--meta", "a=b", "--hub", hub.url),
     )
     served.out.next()
-    assert hub.server.connections.by_metadata({"a": "b"})
+    until_blocking(lambda: hub.server.connections.by_metadata({"a": "b"}))
     done = run("call", "some", "/open/x", "--hub", hub.url)
     assert done.out == f"/base/open/x at 127.0.0.1:{upstream}"
     assert run("call", "some", "/more", "--hub", hub.url).code == 0
