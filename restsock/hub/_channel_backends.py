@@ -180,8 +180,6 @@ def _nats(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
 
 
 def _broker(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
-    from restsock.gateway import RabbitMQ, RedisStreams
-
     options: Any = {"tls": _tls(table), "tell": table.tell}
     if table.user is not None:
         options["auth"] = Basic(table.user, table.secret, file=table.secret_file)
@@ -190,8 +188,12 @@ def _broker(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
     if table.servers:
         options["url"] = table.servers[0]
     if table.rabbitmq is not None:
+        from restsock.gateway import RabbitMQ  # only this one: each needs an extra of its own
+
         return RabbitMQ(table.rabbitmq, **options)
     assert table.redis is not None
+    from restsock.gateway import RedisStreams
+
     return RedisStreams(table.redis, **options)
 
 
