@@ -252,7 +252,8 @@ class Hub:
                     await stack.enter_async_context(server)
                 await nursery.start(self._follow_peers)
                 nursery.start_soon(beat_forever)
-                _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url or "-")
+                ingress = self.ingress_url if self.config.ingress.enabled else "-"
+                _log.info("ingress at %s, admin API at %s", ingress, self.admin_url or "-")
                 yield
             # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
