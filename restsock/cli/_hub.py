@@ -104,7 +104,7 @@ def read_config(
         raise _wrong(exc, path, alone=alone) from None
     except OSError as exc:
         name = exc.filename or path
-        raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check --config") from None
+        raise Failure(f"cannot read {name}: {exc.strerror or exc}", "check its name") from None
     return config
 
 

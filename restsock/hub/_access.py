@@ -86,6 +86,10 @@ def opened(key: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            key, f"{exc.filename}: no such file" if exc.filename else str(exc)
+        ) from exc
     except (ImportError, OSError, ValueError, TypeError, SpecError) as exc:
         raise ConfigError(key, str(exc)) from exc
 

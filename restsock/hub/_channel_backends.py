@@ -171,36 +171,59 @@ def _nats(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
     from restsock.gateway import NATS
     from restsock.messaging.nats import NatsOptions
 
+    where = key.rpartition(".")[0]
     if table.secret is not None:
-        raise ConfigError(key, "its password is in a file: secret_file")
+        raise ConfigError(f"{where}.secret", "NATS has its password in a file: secret_file")
+    user = _user(table, where)
     assert table.nats is not None
-    options = NatsOptions(user=table.user or "", password_file=table.secret_file, tls=_tls(table))
+    options = NatsOptions(user=user or "", password_file=table.secret_file, tls=_tls(table))
+    with opened(f"{where}.secret_file"):
+        options.authentication()  # for its errors: the secret is there
     servers = table.servers or ("nats://127.0.0.1:4222",)
     return NATS(table.nats, servers, options=options, tell=table.tell)
 
 
 def _broker(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
-    from restsock.gateway import RabbitMQ, RedisStreams
-
     options: Any = {"tls": _tls(table), "tell": table.tell}
-    if table.user is not None:
-        options["auth"] = Basic(table.user, table.secret, file=table.secret_file)
+    where = key.rpartition(".")[0]
+    user = _user(table, where, "default" if table.redis else None)
+    if user is not None:
+        with opened(f"{where}.secret_file"):
+            options["auth"] = Basic(user, table.secret, file=table.secret_file)
     if len(table.servers) > 1:
         raise ConfigError(key, "there is one server")
     if table.servers:
         options["url"] = table.servers[0]
     if table.rabbitmq is not None:
+        from restsock.gateway import RabbitMQ  # only this one: each needs an extra of its own
+
         return RabbitMQ(table.rabbitmq, **options)
     assert table.redis is not None
+    from restsock.gateway import RedisStreams
+
     return RedisStreams(table.redis, **options)
 
 
+def _user(table: ChannelRouteTable, where: str, default: str | None = None) -> str | None:
+    """Who a broker is to know this gateway as; `None` says nothing of that."""
+    secrets = [name for name in ("secret", "secret_file") if getattr(table, name) is not None]
+    if len(secrets) > 1:
+        raise ConfigError(f"{where}.secret", "give secret, or secret_file, and not both")
+    user = table.user or (default if secrets else None)
+    if user is None and secrets:
+        raise ConfigError(f"{where}.{secrets[0]}", "user is missing: whose secret this is")
+    if user is not None and not secrets:
+        raise ConfigError(f"{where}.user", "its password is missing: secret, or secret_file")
+    return user
+
+
 def _grip(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
-    secret = table.secret
+    secret, where = table.secret, key.rpartition(".")[0]
     if table.secret_file is not None:
         if secret is not None:
-            raise ValueError("give secret, or secret_file, and not both")
-        secret = Path(table.secret_file).read_text("utf-8").rstrip("\r\n")
+            raise ConfigError(f"{where}.secret", "give secret, or secret_file, and not both")
+        with opened(f"{where}.secret_file"):
+            secret = Path(table.secret_file).read_text("utf-8").rstrip("\r\n")
     assert table.grip is not None
     return GRIP(_target(table, table.grip, folder), key=secret)
 

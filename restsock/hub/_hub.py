@@ -252,7 +252,8 @@ class Hub:
                     await stack.enter_async_context(server)
                 await nursery.start(self._follow_peers)
                 nursery.start_soon(beat_forever)
-                _log.info("ingress at %s, admin API at %s", self.ingress_url, self.admin_url or "-")
+                ingress = self.config.ingress.enabled and self.ingress_url
+                _log.info("ingress at %s, admin API at %s", ingress or "-", self.admin_url or "-")
                 yield
             # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
@@ -490,8 +491,7 @@ class Hub:
             ("peers.tokens", self._parts.peers, self.config.peers.tokens, config.peers.tokens),
             ("admin.tokens", self._parts.admin, self.config.admin.tokens, config.admin.tokens),
         ):
-            if isinstance(store, CredentialStore) and None not in (old, file) and old != file:
-                assert file is not None
+            if isinstance(store, CredentialStore) and old and file and old != file:
                 with opened(key):  # it may be another one than a moment ago
                     await trio.to_thread.run_sync(store.follow, file)
 

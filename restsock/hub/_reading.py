@@ -1,6 +1,7 @@
 """From what a TOML file holds to what the tables take: units, variables, names of files.
 
-Unknown keys are found here, and not by msgspec, so that an error can say which key is meant.
+Unknown keys and wrong kinds of values are found here, and not by msgspec, so that an error can say
+which key is meant and what it takes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ _UNITS: dict[str, dict[str, float]] = {
     },
 }
 _LIKE = {"duration": '"30s" or "5m"', "size": '"64KiB" or "100MiB"'}
+# What a value has to be; text, lists and tables in TOML are these in Python.
+_KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
+    (inspect.BoolType, (bool,), "true or false"),
+    (inspect.IntType, (int,), "a whole number"),
+    (inspect.FloatType, (int, float), "a number"),
+    (inspect.StrType, (str,), "a text"),
+    (inspect.VarTupleType, (list,), "a list"),
+    (inspect.DictType, (Mapping,), "a table"),
+    (inspect.StructType, (Mapping,), "a table"),
+)
 # Tables that other versions have.
 _NOT_YET = {"inspect"}
 
@@ -86,7 +97,8 @@ class Reader:
             }
         if isinstance(value, str):
             extra = kind.extra if isinstance(kind, inspect.Metadata) else None
-            return self._text(extra or {}, value, key)
+            value = self._text(extra or {}, value, key)
+        _check_kind(kind.type if isinstance(kind, inspect.Metadata) else kind, value, key)
         return value
 
     def _table(self, kind: inspect.StructType, value: Mapping[str, Any], key: str) -> Any:
@@ -99,13 +111,18 @@ class Reader:
                     raise ConfigError(path, "this version does not have it yet")
                 raise ConfigError(path, f"there is no such key{nearest(name, known)}")
             found[name] = self.read(known[name], item, path)
+        for field in kind.fields:
+            if field.required and field.encode_name not in found:
+                raise ConfigError(key, f"{field.encode_name} is missing")
         return found
 
     def _one_of(self, kind: inspect.UnionType, value: Any, key: str) -> Any:
         kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
         if value == "none" and len(kinds) < len(kind.types):
             return None  # which TOML does not have
-        # Of all others there is one that counts; the second is what stands for "not set".
+        for other in kinds[1:]:
+            if _is_of(other, value):
+                return value
         return self.read(kinds[0], value, key)
 
     def _text(self, extra: Mapping[str, Any], value: str, key: str) -> Any:
@@ -128,6 +145,32 @@ class Reader:
                 raise ConfigError(key, f"there is no such home: {value!r}") from None
         unit = extra.get("unit")
         return value if unit is None else _quantity(unit, value, key)
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value of TOML is of a kind, as far as that can be told by its type."""
+    for each, types, _ in _KINDS:
+        if isinstance(kind, each):
+            return isinstance(value, types) and isinstance(value, bool) is (types == (bool,))
+    return True
+
+
+def _check_kind(kind: Any, value: Any, key: str) -> None:
+    if isinstance(kind, inspect.LiteralType):
+        names = [str(name) for name in kind.values]
+        if value not in kind.values:
+            close = nearest(value, names) if isinstance(value, str) else ""
+            raise ConfigError(key, f"it is one of {', '.join(names)}, and not {value!r}{close}")
+    if _is_of(kind, value):
+        return
+    what = next(words for each, _, words in _KINDS if isinstance(kind, each))
+    of_tables = isinstance(kind, inspect.VarTupleType) and isinstance(
+        kind.item_type, inspect.StructType
+    )
+    if of_tables and isinstance(value, Mapping):
+        raise ConfigError(key, f"there may be several of these: write [[{key}]]")
+    given = next((words for _, types, words in _KINDS if isinstance(value, types)), "another value")
+    raise ConfigError(key, f"it has to be {what}, and not {given}")
 
 
 def _quantity(unit: str, text: str, key: str) -> float | int:

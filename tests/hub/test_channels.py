@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ import restsock
 from restsock import WebSocketRefused
 from restsock.auth import Bearer
 from restsock.hub import ConfigError, Hub, Tokens, check, load
+from restsock.hub._access import AccessRules
+from restsock.hub._channels import Channels
 from restsock.websockets import connect
 from tests.gateway.site import Client
 from tests.hub.helpers import admin_of, config_for, peer_of
@@ -291,6 +294,35 @@ async def test_an_app_of_the_folder_answers(
             "secret does not stand in the file",
         ),
         (channel('x = { nats = "a b" }'), "routes.x.nats: "),
+        (
+            channel('x = { rabbitmq = "a", user = "me" }'),
+            r"routes\.x\.user: its password is missing",
+        ),
+        (
+            channel('x = { rabbitmq = "a", secret = "${HOME}" }'),
+            r"routes\.x\.secret: user is missing",
+        ),
+        (
+            channel('x = { redis = "a", secret = "${HOME}", secret_file = "y" }'),
+            "and not both",
+        ),
+        (
+            channel('x = { redis = "a", secret_file = "nowhere" }'),
+            r"routes\.x\.secret_file: .*nowhere: no such file",
+        ),
+        (
+            channel('x = { nats = "a", user = "me", secret_file = "nowhere" }'),
+            r"routes\.x\.secret_file: .*nowhere: no such file",
+        ),
+        (
+            channel('x = { nats = "a", user = "me", secret = "${HOME}" }'),
+            r"routes\.x\.secret: .*secret_file",
+        ),
+        (
+            channel('x = { grip = "http://h/", secret_file = "nowhere" }'),
+            r"routes\.x\.secret_file: .*nowhere: no such file",
+        ),
+        (channel('x = { redis = "a", ca = "none.pem" }'), "none.pem: no such file"),
         (channel('"*x" = { peer = "a" }'), r"channel\[0\].routes: "),
         ('[[channel]]\npath = "/ws"\n[channel.routes]', "there is no route"),
         ('[[channel]]\npath = "ws"\n[channel.routes]\nx = { peer = "a" }', "a path begins with /"),
@@ -316,6 +348,29 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert "do-not-show-it" not in repr(hub.config)
         assert "do-not-show-it" not in json.dumps(hub.config.shown())
         assert hub.gateway.channels["/ws"].on_connect is not None
+
+
+def test_redis_has_a_user_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "do-not-show-it")
+    path = tmp_path / "hub.toml"
+    path.write_text(channel('default = { redis = "a", secret = "${REDIS_PASSWORD}" }'))
+    made = Channels.of(load(path), AccessRules(load(path)), loopback=True).channels[0]
+    auth = made.router.default.backend._auth  # type: ignore[attr-defined]
+    assert auth.user_and_password() == ("default", "do-not-show-it")
+    assert "do-not-show-it" not in repr(auth) + repr(made.router)
+
+
+@pytest.mark.parametrize(
+    ("route", "missing"), [('redis = "a"', "aio_pika"), ('rabbitmq = "a"', "redis")]
+)
+def test_a_broker_needs_its_own_client_alone(tmp_path: Path, route: str, missing: str) -> None:
+    (tmp_path / "hub.toml").write_text(channel(f"default = {{ {route} }}"))
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"from pathlib import Path; from restsock.hub import check, load\n"
+        f"check(load(Path({str(tmp_path / 'hub.toml')!r})))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 async def test_the_admin_port_has_the_management_api(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ class GRIP(Backend):
 
     Each message is a POST of `application/websocket-events`, in the order of the client, and so are
     its beginning (OPEN) and its end (CLOSE, DISCONNECT). What the backend answers with goes to the
-    client: the first message as the answer, the others pushed. Where it answers with none, a client
-    that gave no id is told nothing.
+    client in its order with `RawDialect`; with another dialect the first message is the answer, and
+    the others are pushed. Where it answers with none, a client that gave no id is told nothing.
 
     A backend subscribes a client to channels: these are groups of the gateway, and what is sent to
     `gateway.groups` reaches them. So it may be restarted at any time: it holds nothing.
@@ -68,7 +68,7 @@ class GRIP(Backend):
 
     Args:
         to: The URL that events are sent to; or an `HTTP`, `App` or `Peer`.
-        path: The path there; `""` is the URL itself.
+        path: The path there; `""` is the URL itself. The query of the client is put after it.
         key: With which requests are signed (`Grip-Sig`, HS256); the backend knows it, too.
         issuer: Who signs: `iss`.
         prefix: What the groups are called, in front of the names of the channels.
@@ -176,11 +176,15 @@ class GRIP(Backend):
         async with state.lock:  # in the order of the client
             if not state.open:
                 self._take(state, await self._open(state, message), answers=False)
+            if state.detached:
+                return Reply(None, 204, silent=True)
             events = await self._post(state, [event], message)
             answers = self._take(state, events, answers=True)
         if not answers:
             return Reply(None, 204, silent=True)
-        return Reply(answers[0])
+        if len(answers) == 1:
+            return Reply(answers[0])
+        return Reply(answers[-1], parts=_each(answers[:-1]))
 
     async def _open(
         self, state: GripSession, message: Message | None = None
@@ -199,7 +203,10 @@ class GRIP(Backend):
         if message is None:
             message = Message(state.session, "", deadline=trio.current_time() + 60)
         body = encode_events([*state.take_due(), *events])
-        request = HTTPRequest("POST", self._path, tuple(self._fields(state).items()), body)
+        path, query = self._path, state.session.request.query
+        if query:
+            path += ("&" if "?" in path else "?") + query
+        request = HTTPRequest("POST", path, tuple(self._fields(state).items()), body)
         response = await self._to.exchange(message, request)
         state.last = trio.current_time()
         if response.status != 200:
@@ -207,6 +214,8 @@ class GRIP(Backend):
             raise CallFailed(status, "what this goes to refuses it", may_have_run=True)
         self._read_head(state, response)
         try:
+            if response.content and _content_type(response) != CONTENT_TYPE:
+                raise MalformedEvents("content of another type")
             return decode_events(response.content)
         except MalformedEvents as exc:
             self._lines.say("events", "a backend of GRIP has sent %s", exc)
@@ -270,9 +279,14 @@ class GRIP(Backend):
     def _take(
         self, state: GripSession, events: Sequence[WebSocketEvent], *, answers: bool
     ) -> list[Any]:
-        """Acts on events; gives the message that is the answer, if one is due."""
+        """Acts on events; gives the messages that are the answer, if one is due."""
         found: list[Any] = []
         for event in events:
+            if event.type in ("CLOSE", "DISCONNECT"):
+                for last in found:  # a call whose session is closed is not answered any more
+                    self._push(state, last)
+                self._close(state, event)
+                return []
             content = event.content or b""
             if event.type in ("TEXT", "BINARY"):
                 control = state.control_in(content) if event.type == "TEXT" else None
@@ -282,23 +296,27 @@ class GRIP(Backend):
                 value: Any = state.message_in(content)
                 if event.type == "TEXT":
                     value = _text(value, as_json=state.as_json)
-                if answers and not found:
+                if answers:
                     found.append(value)
                 else:
                     self._push(state, value)
             elif event.type == "PING":
                 state.due.append(WebSocketEvent("PONG", event.content))
-            elif event.type == "CLOSE":
-                try:
-                    code, reason = event.close_code
-                except MalformedEvents:
-                    code, reason = 1011, ""
-                state.over.set()
-                state.session.close(code_for_client(code), reason)
-            elif event.type == "DISCONNECT":
-                state.over.set()
-                state.session.close(code_for_client(1006), "")
+        if state.as_json:
+            for more in found[1:]:
+                self._push(state, more)
+            del found[1:]
         return found
+
+    def _close(self, state: GripSession, event: WebSocketEvent) -> None:
+        code, reason = 1006, ""
+        if event.type == "CLOSE":
+            try:
+                code, reason = event.close_code
+            except MalformedEvents:
+                code = 1011
+        state.over.set()
+        state.session.close(code_for_client(code), reason)
 
     def _push(self, state: GripSession, value: Any) -> None:
         try:
@@ -327,6 +345,9 @@ class GRIP(Backend):
                 self._lines.say("control", "a channel of GRIP cannot be a group: %s", exc)
         elif kind == "keep-alive":
             state.keep_client(said, self._nursery)
+        elif kind == "detach" and not state.detached and self._nursery is not None:
+            state.detached = True
+            self._nursery.start_soon(self._tell_end, state, WebSocketEvent("CLOSE"))
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -356,13 +377,16 @@ class GRIP(Backend):
     async def _say_goodbye(self, state: GripSession, code: int, reason: str) -> None:
         if self._sessions.pop(state.session.id, None) is None:
             return
-        told = state.over.is_set()  # it is the backend that has closed it
+        told = state.over.is_set() or state.detached  # it is the backend that has ended it
         state.over.set()
         if not state.open or told:
             return
         event = WebSocketEvent("DISCONNECT")
         if code not in (1006, 1015):
             event = WebSocketEvent.close(code, reason)
+        await self._tell_end(state, event)
+
+    async def _tell_end(self, state: GripSession, event: WebSocketEvent) -> None:
         try:
             with trio.move_on_after(_FAREWELL):
                 async with state.lock:
@@ -372,6 +396,16 @@ class GRIP(Backend):
 
     def __repr__(self) -> str:
         return f"GRIP({self._to!r})"
+
+
+async def _each(values: Sequence[Any]) -> AsyncIterator[Any]:
+    for value in values:
+        yield value
+
+
+def _content_type(response: Response) -> str:
+    kind = next((value for name, value in response.headers if name.lower() == b"content-type"), b"")
+    return kind.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _text(content: bytes, *, as_json: bool) -> Any:

@@ -40,6 +40,7 @@ class GripSession:
     Attributes:
         lock: One request at a time, in order.
         open: Whether the backend has accepted it.
+        detached: Whether the backend wants to hear no more of it; it stays in its groups.
         watched: Whether its end is waited for.
         over: Set when it has ended, or the backend has ended it.
         meta: What the backend wants to be told with each request.
@@ -53,6 +54,7 @@ class GripSession:
         self.session = session
         self.lock = trio.Lock()
         self.open = False
+        self.detached = False
         self.watched = False
         self.over = trio.Event()
         self.meta: dict[str, str] = {}
@@ -73,7 +75,7 @@ class GripSession:
     @property
     def keep_alive_due(self) -> bool:
         """Whether the backend wants to be asked now."""
-        if self.interval is None or self.over.is_set() or not self.open:
+        if self.interval is None or self.over.is_set() or self.detached or not self.open:
             return False
         return trio.current_time() >= self.last + self.interval
 

@@ -13,7 +13,7 @@ from restsock.apps import Forward, UpstreamError, upstream_client
 from restsock.gateway._errors import CallFailed
 from restsock.protocol import RequestHead
 
-from ._http_backend import MAX_BODY, HTTPBackend
+from ._http_backend import MAX_BODY, HTTPBackend, rooted
 
 if TYPE_CHECKING:
     from restsock.connection import Response
@@ -96,9 +96,7 @@ class HTTP(HTTPBackend):
         fields += [
             (name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers
         ]
-        target = (origin.prefix + request.target) or "/"
-        if target.startswith("?"):
-            target = "/" + target
+        target = rooted(origin.prefix + request.target)
         head = RequestHead(request.method.encode("ascii"), target.encode("ascii"), fields)
         try:
             return await self._client.request(head, request.body, deadline=message.deadline)

@@ -20,7 +20,7 @@ from ._http_mapping import HTTPMapping, HTTPRequest
 if TYPE_CHECKING:
     from restsock.protocol import RequestHead
 
-__all__ = ["MAX_BODY", "HTTPBackend", "ask"]
+__all__ = ["MAX_BODY", "HTTPBackend", "ask", "rooted"]
 
 MAX_BODY = 1024 * 1024
 
@@ -98,7 +98,7 @@ async def ask(
         RestsockError: There is no answer.
     """
     head = head_for(
-        requester, request.method, request.target or "/", request.headers, request.body,
+        requester, request.method, rooted(request.target), request.headers, request.body,
         request.scheme,
     )  # fmt: skip
     start_by = min(trio.current_time() + wait, deadline)
@@ -147,3 +147,8 @@ async def _attempt(
 
 def _not_begun() -> CallFailed:
     return CallFailed(503, "what this goes to is not connected, or takes no more", retry_after=1)
+
+
+def rooted(target: str) -> str:
+    """A target that is nothing but a query is that of the root."""
+    return target if target.startswith("/") else f"/{target}"

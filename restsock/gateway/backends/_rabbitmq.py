@@ -80,7 +80,7 @@ class RabbitMQ(Broker):
     ) -> None:
         parts = split_url(url, "the URL of RabbitMQ", ("amqp", "amqps"))
         if parts.userinfo is not None:
-            raise ValueError("no user and no password in the URL: see auth=")
+            raise ValueError("no user and no password in the URL: they are given beside it")
         where = Template(routing_key, _word)
         if not exchange:  # the default one leads to all queues
             where.check_own("the name of a queue")

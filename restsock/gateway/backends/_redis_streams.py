@@ -84,7 +84,7 @@ class RedisStreams(Broker):
     ) -> None:
         parts = split_url(url, "the URL of Redis", ("redis", "rediss"))
         if parts.userinfo is not None:
-            raise ValueError("no user and no password in the URL: see auth=")
+            raise ValueError("no user and no password in the URL: they are given beside it")
         number = parts.target.removeprefix("/") or "0"
         if not (number.isascii() and number.isdigit()):
             raise ValueError(f"the path of the URL is the number of a database, not {number!r}")

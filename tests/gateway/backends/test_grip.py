@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import restsock
+from restsock import WebSocketClosed
 from restsock.auth import Refused
 from restsock.connection import Request, Response
 from restsock.gateway import (
@@ -75,6 +76,16 @@ class Backend:
             return [control("unsubscribe", channel="news")]
         if "bye" in text:
             return [EVENT("CLOSE", b"\x0f\xa1so long")]
+        if "last" in text:
+            return [
+                EVENT("TEXT", b"m:one"),
+                EVENT("TEXT", b"m:two"),
+                EVENT("CLOSE", b"\x0f\xa1bye"),
+            ]
+        if "detach" in text:
+            return [control("detach")]
+        if "html" in text:
+            headers["Content-Type"] = "text/html"
         if "gone" in text:
             return [EVENT("DISCONNECT")]
         if "ping" in text:
@@ -133,6 +144,52 @@ async def test_a_client_talks_to_a_backend_that_holds_nothing() -> None:
     assert (first.header("meta-user"), second.header("meta-user")) == (None, "ann")
     assert gripcontrol.validate_sig(first.header("grip-sig"), KEY, "restsock")
     assert not gripcontrol.validate_sig(first.header("grip-sig"), KEY[::-1], "restsock")
+
+
+async def test_messages_of_an_answer_keep_their_order_also_before_a_close() -> None:
+    """As behind Pushpin."""
+    backend = Backend()
+    async with gateway(backend) as (_, url):
+        async with connect(url) as ws:
+            await ws.send("a")
+            await ws.send(b"\x00\xff")
+            said = [await ws.receive() for _ in range(4)]
+            assert said == ["a", "more", b"\x00\xff", "more"]
+            await ws.send("last")
+            assert [await ws.receive(), await ws.receive()] == ["one", "two"]
+            with pytest.raises(WebSocketClosed):
+                await ws.receive()
+            assert (ws.close_code, ws.close_reason) == (4001, "bye")
+        async with gateway(backend, Action()) as (_, other), connect(other) as ws:
+            await ws.send('{"action": "x", "id": 1, "text": "last"}')
+            assert [await ws.receive(), await ws.receive()] == ['"one"', '"two"']
+
+
+async def test_the_backend_is_told_the_query_of_the_client() -> None:
+    backend = Backend()
+    async with gateway(backend, path="/in?a=1") as (_, url):
+        async with connect(f"{url}?room=7&b=%20") as ws:
+            await ws.send("a")
+            await ws.receive()
+        async with connect(url) as ws:
+            await ws.send("a")
+            await ws.receive()
+    targets = [request.target for request, _ in backend.requests]
+    assert targets == ["/in?a=1&room=7&b=%20"] * 3 + ["/in?a=1"] * 3
+
+
+async def test_a_client_may_be_detached_and_an_answer_has_to_be_events() -> None:
+    backend = Backend()
+    async with gateway(backend) as (made, url), connect(url) as ws:
+        await ws.send("html")
+        assert '"status":502' in await ws.receive()
+        await ws.send("detach")
+        await until(lambda: backend.types()[-1] == "CLOSE")
+        await ws.send("nobody hears this")
+        await trio.sleep(0.05)
+        made.groups.send("news", "still here")
+        assert await ws.receive() == "still here"
+    assert backend.types() == ["OPEN", "TEXT", "TEXT", "CLOSE"]
 
 
 async def test_channels_are_groups_of_the_gateway() -> None:
