@@ -112,7 +112,7 @@ class Sessions:
         return iter(self.select())
 
     def select(self, where: Where | None = None) -> list[Session]:
-        """Those that are meant, the oldest first; by default all."""
+        """The selected sessions, oldest first; by default all."""
         values = None if callable(where) else where
         found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
         return [one for one in found if where(one)] if callable(where) else found
@@ -149,7 +149,7 @@ class Sessions:
         where: Where | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[Sent]:
-        """Sends a message to all sessions, or those that are meant, at most once each.
+        """Sends a message to all sessions, or to selected ones, at most once each.
 
         One that cannot be reached does not keep the others from it. It waits for no peer. What
         became of it is returned, for each session.
@@ -249,13 +249,14 @@ class Messaging(MessagingFace):
     closed. It is entered once.
 
     Args:
-        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        store: keeps messages sent at least once, and notes of handled ones; by default a
+            `MemoryStore`.
         options: limits and times.
-        authorize: what peers may do; all by default.
+        authorize: decides what peers may do; by default everything.
 
     Attributes:
         options: as given.
-        sessions: who is connected.
+        sessions: the connected peers.
     """
 
     _context: AsyncioContext[TrioMessaging] | None
@@ -321,7 +322,7 @@ class Messaging(MessagingFace):
     async def publish(
         self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None
     ) -> int:
-        """Sends a message to all who have subscribed to a channel, at most once each.
+        """Sends a message to all subscribers of a channel, at most once each.
 
         What was published last is kept for subscribers who come back
         (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
@@ -381,14 +382,14 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.on)
     def on(self, channel: str, *, required: bool = True, ordered: bool = True) -> Callable[[F], F]:
-        """Makes a function a handler of a channel: it is called with each `Message`.
+        """Makes a function a handler of a channel. It is called with each `Message`.
 
         A coroutine function runs on the loop that the messaging was entered on. A plain one is
         called in a thread, with a `restsock.messaging.sync.Message`.
 
-        Each handler of a channel gets each message, and one that fails does not keep the others
-        from it. A message is acknowledged when all required ones have returned; else it comes
-        again, for those that have failed.
+        Each handler of a channel gets each message, even if another one fails. A message is
+        acknowledged when all required handlers have returned. Otherwise it comes again, for those
+        that have failed.
 
         Raises:
             ValueError: the channel is not valid.
@@ -398,7 +399,7 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.messages)
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
-        """The messages of a channel, as a handler that is a loop; see `on`.
+        """The messages of a channel, for a loop that handles them; see `on`.
 
             async for message in messaging.messages("readings"):
                 ...
@@ -411,7 +412,8 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.method)
     def method(self, name: str) -> Callable[[F], F]:
-        """Makes a function answer requests: it is called with a `Request`, and returns JSON.
+        """Makes a function answer requests. It is called with a `Request`, and returns a JSON
+        value.
 
         Where it runs, is as with `on`. What it raises is an error for who has asked: of a
         `MessagingError` the words, of others the name alone.

@@ -105,7 +105,7 @@ class Sessions:
         return iter(self.select())
 
     def select(self, where: Where | None = None) -> list[Session]:
-        """Those that are meant, the oldest first; by default all."""
+        """The selected sessions, oldest first; by default all."""
         values = None if callable(where) else where
         found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
         return [one for one in found if where(one)] if callable(where) else found
@@ -248,13 +248,14 @@ class Messaging(MessagingFace):
     closed. It is entered once. Any number of threads may share it.
 
     Args:
-        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        store: keeps messages sent at least once, and notes of handled ones; by default a
+            `MemoryStore`.
         options: limits and times.
-        authorize: what peers may do; all by default.
+        authorize: decides what peers may do; by default everything.
 
     Attributes:
         options: as given.
-        sessions: who is connected.
+        sessions: the connected peers.
     """
 
     _context: BlockingContext[TrioMessaging] | None
@@ -377,9 +378,9 @@ class Messaging(MessagingFace):
     ) -> Callable[[F], F]:
         """Make a function a handler of a channel: it is called in a thread with each `Message`.
 
-        Each handler of a channel gets each message, and one that fails does not keep the others
-        from it. A message is acknowledged when all required ones have returned; else it comes
-        again, for those that have failed.
+        Each handler of a channel gets each message, even if another one fails. A message is
+        acknowledged when all required handlers have returned. Otherwise it comes again, for those
+        that have failed.
 
         Args:
             loop: of a coroutine function: `"trio"`, on the background loop, or `"asyncio"`, on one
@@ -390,7 +391,7 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.messages)
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
-        """The messages of a channel, as a handler that is a loop; see `on`.
+        """The messages of a channel, for a loop that handles them; see `on`.
 
             for message in messaging.messages("readings"):
                 ...

@@ -1,4 +1,4 @@
-"""The management API of a gateway: over HTTP, who is connected, and what is sent to them.
+"""The management API of a gateway: lists sessions, sends to them and closes them, over HTTP.
 
 - `_api`: the API as a handler. `_operations`: what each operation does.
 - `_guard`: who may. `_answers`: how answers look. The document is `gateway.yaml`.
