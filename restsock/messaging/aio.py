@@ -6,7 +6,7 @@
 
 It lives on the background thread that all of `restsock.aio` share, and may be used from any task of
 any loop. Handlers and methods that are coroutine functions run on the loop that it was entered on;
-plain functions are called in threads, and are given what `restsock.messaging.sync` has.
+plain functions run in threads, and get the objects of `restsock.messaging.sync`.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ class Sessions:
     ) -> list[Sent]:
         """Sends a message to all sessions, or to selected ones, at most once each.
 
-        One that cannot be reached does not keep the others from it. It waits for no peer. What
-        became of it is returned, for each session.
+        If one cannot be reached, the others still get it. Does not wait for peers. Returns what
+        became of the message, for each session.
         """
         if not callable(where):
             send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
@@ -170,9 +170,9 @@ class MessageStream:
                 ...
                 await message.ack()
 
-    It is a handler of the channel from when it is made until it is closed, or not used any more.
-    What it has given out and was not acknowledged by then comes again. Several tasks may iterate
-    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    It is a handler of the channel until it is closed or dropped. Messages that it has given out and
+    that are not acknowledged by then come again. Several tasks may iterate over it; each message
+    goes to one of them. The iteration ends when the messaging is closed.
     """
 
     def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
@@ -206,7 +206,7 @@ class MessageStream:
         return Message(taken[0])
 
     def close(self) -> None:
-        """Ends it: tasks that wait see the end. What was not acknowledged comes again.
+        """Ends it: tasks that wait see the end. Messages without an ack come again.
 
         Raises nothing; twice is harmless.
         """
@@ -296,11 +296,11 @@ class Messaging(MessagingFace):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Lets handlers come to their end for `MessagingOptions.grace`, and closes the store.
+        """Lets handlers finish for `MessagingOptions.grace`, and closes the store.
 
-        For any task; those that wait for something are told that it was closed. A cancellation does
-        not shorten it. Twice is harmless. Leaving an `async with` block does it; by an exception it
-        does not wait for handlers, by a cancellation it drops them.
+        For any task. Calls that wait raise `MessagingClosed`. A cancellation does not shorten it.
+        Twice is harmless. Leaving an `async with` block does it; after an exception it does not
+        wait for handlers, and after a cancellation it drops them.
 
         Raises:
             MessagingError: a handler has raised one whose `kind` is `"fatal"`.
@@ -324,8 +324,8 @@ class Messaging(MessagingFace):
     ) -> int:
         """Sends a message to all subscribers of a channel, at most once each.
 
-        What was published last is kept for subscribers who come back
-        (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
+        The latest messages are kept for subscribers that reconnect
+        (`MessagingOptions.history_messages`). Does not wait for peers. Returns how many sessions it
         was sent to.
         """
         publish = partial(self._messaging.publish, channel, body, headers=headers)
@@ -342,7 +342,7 @@ class Messaging(MessagingFace):
     ) -> list[Sent]:
         """Sends a message to several sessions, such as the `origins` of an aggregate.
 
-        What became of it is returned, for each of them.
+        Returns what became of it, for each of them.
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return await self._portal.run_from_asyncio(send)
@@ -367,7 +367,7 @@ class Messaging(MessagingFace):
             tasks.create_task(messaging.dial("wss://feed.example/ws", Tremor()))
 
         While there is no connection, messages to the peer wait: `channel(...)` without `to`, or
-        with its name. An async function that is `auth` runs on the loop that the messaging was
+        with its name. If `auth` is an async function, it runs on the loop that the messaging was
         entered on.
         """
         auth = options.get("auth")
@@ -412,14 +412,13 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.method)
     def method(self, name: str) -> Callable[[F], F]:
-        """Makes a function answer requests. It is called with a `Request`, and returns a JSON
-        value.
+        """Makes a function answer requests: it gets a `Request`, and returns a JSON value.
 
-        Where it runs, is as with `on`. What it raises is an error for who has asked: of a
-        `MessagingError` the words, of others the name alone.
+        It runs where a handler does; see `on`. If it raises, the peer gets an error: with the text
+        of a `MessagingError`, or only the class name of another exception.
 
         Raises:
-            ValueError: the name is not valid, or there is such a method.
+            ValueError: the name is not valid, or the method has a function already.
         """
         return partial(self._add_adapted, self._messaging.method(name))
 
@@ -433,8 +432,7 @@ class Messaging(MessagingFace):
     async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
         """Sends dead letters again, as new messages; by default all. Returns how many.
 
-        If cancelled, another call sends the rest, and perhaps the one that was under way a second
-        time.
+        If cancelled, another call sends the rest, and may send one of them twice.
         """
         retry = partial(self._messaging.retry_dead_letters, ids)
         return await self._portal.run_from_asyncio(retry)
