@@ -351,10 +351,12 @@ class Hub:
             log_passed(passed)
 
     async def aclose(self, *, grace: float | None = None) -> None:
-        """Closes all listeners, after the requests in flight. Peers are closed with 1012 if the
-        sockets were handed over, since the next process takes them soon, and otherwise with 1001;
-        clients dial again after both. A second call waits for the first; one with a shorter grace
-        shortens it. If cancelled, everything is dropped at once. It raises no error of its own.
+        """Closes all listeners, after the requests in flight.
+
+        Peers are closed with 1012 if the sockets were handed over, since the next process takes
+        them soon, and otherwise with 1001; clients dial again after both. A second call waits for
+        the first; one with a shorter grace shortens it. If cancelled, everything is dropped at
+        once. It raises no error of its own.
 
         Args:
             grace: seconds; `None` is `hub.grace`.
@@ -383,9 +385,10 @@ class Hub:
             await server.wait_closed()
 
     async def run_until_signal(self) -> None:
-        """Serves until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads. Requests in
-        flight may go on for `hub.grace` after the first signal. systemd is told that the service is
-        ready (`Type=notify-reload`).
+        """Serves until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads.
+
+        Requests in flight may go on for `hub.grace` after the first signal. systemd is told that
+        the service is ready (`Type=notify-reload`).
 
         Raises:
             RuntimeError: This is not the main thread, which alone gets signals.
@@ -416,10 +419,11 @@ class Hub:
     # --- another configuration ------------------------------------------------------------
 
     async def reload(self, config: Config | None = None) -> list[str]:
-        """Applies another configuration, after checking all of it. Rules of the ingress, routes,
-        access, tokens, certificates, limits, timeouts, heartbeat, addresses and log apply from now
-        on. Connections stay and keep their limits, and requests in flight go on. A listener that
-        moves binds its new address before it gives up the old one.
+        """Applies another configuration, after checking all of it.
+
+        Rules of the ingress, routes, access, tokens, certificates, limits, timeouts, heartbeat,
+        addresses and log apply from now on. Connections stay and keep their limits, and requests in
+        flight go on. A listener that moves binds its new address before it gives up the old one.
 
         Args:
             config: the new one; `None` reads the present file again, if there is one.

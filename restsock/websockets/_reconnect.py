@@ -22,9 +22,9 @@ class Reconnect(Backoff):
     """When a `Dialer` dials again: a `Backoff` that by default never gives up.
 
     The first wait is random between 0 and `initial` seconds; each further one has `factor` times
-    that range, up to `cap`. Without `jitter`, waits have the full length. They start over after a connection that
-    lasted 5 seconds, and longer than the wait that was due, so a server that accepts and drops
-    connections is not dialed in a tight loop.
+    that range, up to `cap`. Without `jitter`, waits have the full length. They start over after a
+    connection that lasted 5 seconds, and longer than the wait that was due, so a server that
+    accepts and drops connections is not dialed in a tight loop.
     """
 
     give_up: str = "never"
