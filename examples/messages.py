@@ -1,6 +1,6 @@
 """Readings go from the edge to the cloud, which is away for two seconds: none is lost or repeated.
 
-What is sent `at_least_once` waits in a file until the cloud has handled it. In production the two
+Messages sent `at_least_once` wait in a file until the cloud has handled them. In production the two
 sides are two programs, and each may restart at any time.
 """
 

@@ -1,4 +1,4 @@
-"""Broadcast: one message to all sessions, to some of them, or to those who have subscribed."""
+"""Broadcast: one message to all sessions, to some of them, or to subscribers."""
 
 from contextlib import AsyncExitStack
 from functools import partial

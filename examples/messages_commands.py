@@ -1,4 +1,4 @@
-"""Commands and replies: the hub asks a device, or sends a command that waits until it is there."""
+"""Commands and replies: the hub asks a device, or sends a command that waits for the device."""
 
 import trio
 

@@ -1,7 +1,8 @@
 """A hierarchy: machines send to their site, and the sites to the cloud.
 
-A machine has its acknowledgement when its site has stored the reading; the site sends it on until
-the cloud has handled it. So a machine needs no way to the cloud, and the cloud knows no machine.
+A machine gets its acknowledgement when its site has stored the reading. The site sends the reading
+on until the cloud has handled it. So machines need no route to the cloud, and the cloud need not
+know the machines.
 """
 
 import tempfile

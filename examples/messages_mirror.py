@@ -1,8 +1,8 @@
-"""Two regions that mirror each other: what is ordered in one is known in both.
+"""Two regions that mirror each other: both know the orders of each.
 
-Each takes orders of its own shops, and hands them on to the other region at least once. The link
-between them is cut for a while: both go on, and then know of all orders, each once. A header says
-where an order has come from, so that none goes back.
+Each takes orders from its own shops, and passes them on to the other region at least once. The link
+between them is cut for a while: both go on, and afterwards both have all orders, each once. A
+header says where an order comes from, so that none is sent back.
 """
 
 import trio

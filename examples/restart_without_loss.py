@@ -1,4 +1,4 @@
-"""Restart a listener while requests are under way: it drains, its client reconnects, none fails.
+"""Restart a listener while requests are in flight: it drains, its client reconnects, none fails.
 
 In production a signal ends the listener: use `restsock.drain_on_signal(server)`.
 """

@@ -1,4 +1,4 @@
-"""Server-sent events: each event leaves at once, and closing the response stops the app."""
+"""Server-sent events: each event is sent at once, and closing the response stops the app."""
 
 import json
 import time

@@ -1,7 +1,7 @@
 """The pet store of the demo, served to a peer that speaks swaggersocket, and peers called by it.
 
 The other end would be a program in Go. Here it is a few lines over a plain WebSocket, to show what
-such a peer sends: three messages of JSON, then each message is an HTTP request or its response.
+such a peer sends: three JSON messages, then each message is an HTTP request or its response.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """A gateway, as a demo: a page lists and buys pets over one WebSocket; the store is behind NAT.
 
-Run it with ``python -m examples.gateway``. It ends by itself; with ``--stay`` the gateway and two
-stores go on afterwards, and the page can be opened in a browser.
+Run it with ``python -m examples.gateway``. It ends by itself. With ``--stay``, the gateway and two
+stores keep running, and you can open the page in a browser.
 """
 
 from __future__ import annotations

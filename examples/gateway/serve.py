@@ -50,8 +50,8 @@ async def page(request: restsock.Request) -> restsock.Response:
 
 def make_gateway(more: Mapping[str, Answers] | None = None) -> Gateway:
     """The gateway, with further routes if there are some."""
-    # A call that a store has not begun with goes on to another one. If none is there, the breaker
-    # answers at once after three failures, and looks again after half a second.
+    # A call that a store has not begun is passed to another one. If there is none, the breaker
+    # answers at once after three failures, and tries again after half a second.
     breaker = Breaker(failures=3, pause=0.5)
     pets = Pipe(Operations(SPEC, to=Peer(NAME, wait=0.1)), [breaker, Timeout(5)])
     router = Router({"listPets": pets, "buyPet": pets, **(more or {})})

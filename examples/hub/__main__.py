@@ -1,8 +1,8 @@
 """The command, as a demo: a hub, peers without a line of Python of their own, and curl.
 
-Run it with ``make demo``. It starts the hub and two peers as one would in three terminals: a web
-server in another language that `restsock forward` stands in front of, and a Flask app that
-`restsock serve` serves. Neither has a port that anybody outside could reach.
+Run it with ``make demo``. It starts the hub and two peers, as you would in three terminals: a web
+server in another language, made a peer by `restsock forward`, and a Flask app, served by `restsock
+serve`. Neither has a port that others can reach.
 """
 
 from __future__ import annotations

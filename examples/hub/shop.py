@@ -1,4 +1,4 @@
-"""The Flask app that `restsock serve examples.hub.shop:app` makes a peer of."""
+"""The Flask app that `restsock serve examples.hub.shop:app` makes a peer."""
 
 import flask
 

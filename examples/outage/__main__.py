@@ -1,8 +1,8 @@
 """Messages, as a demo: readings of an edge, while the network is away for two seconds.
 
 Run it with ``make demo``. The edge dials the hub through a small proxy, which the demo breaks: the
-connection is cut, and none gets through. The edge goes on sending, into its file. In the end each
-reading has been handled once, and is in NATS once, if nats-server is installed.
+connection is cut, and no new one gets through. The edge goes on sending, into its file. In the end
+each reading has been handled once, and is in NATS once, if nats-server is installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A NATS server for the demo, and what its stream has in the end."""
+"""A NATS server for the demo, and the messages of its stream at the end."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("-d", "--data", help="The body: text, @FILE, or @- for stdin.")
 @click.option("-o", "--output-file", type=PATH, help="Write the body to this file.")
 @click.option("-i", "--include", is_flag=True, help="Write the head of the response, too.")
-@click.option("--stream", is_flag=True, help="Write the body as it comes, for events.")
+@click.option("--stream", is_flag=True, help="Write the body as it arrives, for events.")
 @click.option(
     "--pretty",
     type=click.Choice([*STYLES]),
@@ -40,7 +40,7 @@ __all__ = ["command"]
 )
 @click.option("--download", is_flag=True, help="Write the body to a file, with a progress bar.")
 @timeout_option(30.0, "Seconds to wait for the response, and for each part of it.")
-@click.option("--repeat", type=click.IntRange(1), default=1, help="Send it so often; tell times.")
+@click.option("--repeat", type=click.IntRange(1), default=1, help="Send it this often; show times.")
 @click.option("--curl", is_flag=True, help="Send nothing: write the same request for curl.")
 @click.option("--openapi", type=PATH, help="The document whose operation ids PATH may be.")
 @json_option

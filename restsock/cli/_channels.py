@@ -37,7 +37,7 @@ def write_line(line: bytes) -> None:
 
 @click.command("tail", short_help="Write the messages of a channel as they are published.")
 @click.argument("channel")
-@click.option("-n", "--count", type=click.IntRange(1), help="End after so many.")
+@click.option("-n", "--count", type=click.IntRange(1), help="End after this many.")
 @timeout_option(10.0, "Seconds to wait for the hub.")
 @json_option
 @hub_options
@@ -45,14 +45,14 @@ def write_line(line: bytes) -> None:
 def tail(
     channel: str, *, hub: HubAddress, output: Output, count: int | None, timeout: float
 ) -> int:
-    """Write the messages of CHANNEL as they are published, each as a line of JSON on stdout.
+    """Write the messages of CHANNEL as they are published, each as a line of JSON to stdout.
 
     \b
     restsock tail readings --count 10 | jq .body
 
-    It dials the hub, or another listener with messages, as a peer without a name, and again when
-    the connection is lost; then what was missed comes as far as the hub still has it. With --json
-    each line has an "event": subscribed, message or missing. A hub needs enabled = true in
+    It dials the hub, or another listener with messages, as a peer without a name. When the
+    connection is lost, it reconnects, and gets the missed messages that the hub still has. With
+    --json each line has an "event": subscribed, message or missing. A hub needs enabled = true in
     [messaging].
     """
     import trio
@@ -68,14 +68,14 @@ def tail(
 @hub_options
 @output_options
 def publish(channel: str, body: str, *, hub: HubAddress, output: Output, timeout: float) -> int:
-    """Publish BODY on CHANNEL, to all who have subscribed to it.
+    """Publish BODY on CHANNEL, to all its subscribers.
 
     \b
     restsock publish readings '{"t": 21.5}'
     sensors | restsock publish readings
 
-    BODY is JSON, or else text; - or nothing is all of stdin. It is sent until the hub has it, or
-    the handlers of another listener have: exit code 5 tells that they may or may not. A hub needs
+    BODY is JSON, or else text; - or nothing reads stdin. It is sent until the hub, or a handler of
+    another listener, has it. Exit code 5 means that they may or may not have it. A hub needs
     enabled = true in [messaging].
     """
     import trio

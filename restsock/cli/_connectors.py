@@ -38,14 +38,14 @@ _nats_option = click.option(
     multiple=True,
     envvar="RESTSOCK_NATS",
     show_envvar=True,
-    help="The server of ports of NATS, in the place of the file's; may be repeated.",
+    help="The NATS server, instead of the file's; may be repeated.",
 )
 _health_option = click.option(
     "--health", type=ADDRESS, help="Answer /health and /metrics here, for monitoring."
 )
 
 
-@click.command("input", short_help="Take messages from WebSockets, and write them as lines.")
+@click.command("input", short_help="Receive messages from WebSockets as lines.")
 @_config_option
 @_nats_option
 @_health_option
@@ -53,16 +53,16 @@ _health_option = click.option(
 def input_command(
     *, output: Output, path: Path, nats: tuple[str, ...], health: tuple[str, int] | None
 ) -> int:
-    """Take messages from plain WebSockets, and write each as a line of JSON on stdout.
+    """Receive messages from plain WebSockets, and write each as a line of JSON to stdout.
 
     \b
     restsock input --config input.json | your-program
 
-    With ports of NATS in the file, they are published there instead. A message is acknowledged once
-    its line is written, or NATS has it. SIGTERM and Ctrl-C finish what was read. The file is that
-    of StreamKit's WebSocket input; docs/connectors.md has its keys. Where it listens beyond
-    loopback, auth in the file (or client_ca) says who may connect; a line on stderr tells if all
-    may.
+    With ports of NATS in the file, messages are published there instead. A message is acknowledged
+    once its line is written, or NATS has it. SIGTERM and Ctrl-C finish the messages that were read.
+    The file is that of StreamKit's WebSocket input; docs/connectors.md has its keys. Beyond
+    loopback, set auth (or client_ca) in the file, to say who may connect; a line on stderr warns if
+    anybody may.
     """
     from restsock.connectors import load_input
 
@@ -81,16 +81,16 @@ def input_command(
 def output_command(
     *, output: Output, path: Path, nats: tuple[str, ...], health: tuple[str, int] | None
 ) -> int:
-    """Send each line of JSON from stdin to all plain WebSockets that are connected.
+    """Send each line of JSON from stdin to all connected plain WebSockets.
 
     \b
     your-program | restsock output --config output.json
 
     With ports of NATS in the file, messages come from there instead. It reads nothing while nobody
-    is connected, and ends after the last line is sent; with delivery_mode at-least-once,
-    acknowledged. Exit code 1 tells that not all were. The file is that of StreamKit's WebSocket
-    output; docs/connectors.md has its keys. Where it listens beyond loopback, auth in the file (or
-    client_ca) says who may connect; a line on stderr tells if all may.
+    is connected. It ends when the last line is sent, or with delivery_mode at-least-once, when it
+    is acknowledged. Exit code 1 means that not all were. The file is that of StreamKit's WebSocket
+    output; docs/connectors.md has its keys. Beyond loopback, set auth (or client_ca) in the file,
+    to say who may connect; a line on stderr warns if anybody may.
     """
     from restsock.connectors import load_output
 

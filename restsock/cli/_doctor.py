@@ -36,7 +36,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": None}
 def command(*, hub: HubAddress, output: Output, ready: bool, admin_url: str, timeout: float) -> int:
     """Find out why a hub cannot be reached: DNS, TCP, TLS, upgrade, handshake, heartbeat, clock.
 
-    Each step has a line with what was found, and what to do about it. The exit code is 0 if a peer
+    Each step has a line with its result, and what to do about it. The exit code is 0 if a peer
     could connect. With --ready, for health checks of containers, it is 0 if the hub is ready.
     """
     from ._checks import check_all, check_ready

@@ -98,8 +98,9 @@ def command(
     curl http://127.0.0.1:9000/pets
 
     ADDRESS is [HOST:]PORT; without it the system chooses a port. WebSockets and streams pass, too.
-    With a token for the hub, an Authorization field of the caller is replaced by it: all who can
-    reach the port have the rights of that token. Pages of other hosts cannot, on loopback.
+    With a token for the hub, it replaces the Authorization field of the caller: anybody who can
+    reach the port has the rights of that token. On loopback, web pages of other hosts cannot use
+    it.
     """
     from urllib.parse import quote
 

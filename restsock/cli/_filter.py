@@ -111,7 +111,7 @@ def filter_option(keys: Collection[str]) -> Callable[[Callable[..., Any]], Calla
             "texts",
             multiple=True,
             metavar="KEY:TEST",
-            help="Show only what has such a value: a pattern with * for any text, or a bound"
+            help="Show only lines with this value: a pattern with * for any text, or a bound"
             f" such as >3; ! turns it round. Keys: {', '.join(keys)}.",
         )
         @wraps(function)

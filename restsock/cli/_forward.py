@@ -33,7 +33,7 @@ def upstream_url(target: str) -> str:
     return target if "://" in target else f"http://{target}"
 
 
-@click.command("forward", short_help="Be a peer in front of an HTTP server that runs already.")
+@click.command("forward", short_help="Make an HTTP server that already runs a peer.")
 @click.argument("target", metavar="PORT|URL|unix:PATH", required=False)
 @peer_options
 @host_option("the server")
@@ -41,7 +41,7 @@ def upstream_url(target: str) -> str:
 @click.option(
     "--basic",
     type=PATH,
-    help="Ask callers for a user and a password of this file, a JSON object.",
+    help="Ask callers for a user and a password from this file, a JSON object.",
 )
 @timeout_option(60.0, "Seconds that the server may take until its response begins.")
 @click.option("--null", is_flag=True, help="No server: answer everything with an empty 200.")
@@ -61,17 +61,17 @@ def command(
     timeout: float,
     null: bool,
 ) -> int:
-    """Be a peer in front of an HTTP server that runs already, in any language.
+    """Make an HTTP server that already runs, in any language, a peer of a hub.
 
     \b
     restsock forward 5000 --name edge-1
     restsock forward https://intranet.example --host upstream --only /api
     restsock forward --null --name hooks --json
 
-    With --basic FILE, {"ann": "her password"} in it, callers have to show one of its users. The hub
-    must not ask for Authorization itself then: it would keep the field.
+    With --basic FILE, such as {"ann": "her password"}, callers have to log in as one of its users.
+    Then the hub must not ask for Authorization itself, since it would keep the field.
 
-    The public URL is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight first.
+    The public URL is the only line on stdout. SIGTERM and Ctrl-C finish requests in flight first.
     """
     if null != (target is None):
         raise click.UsageError("give a port, a URL or unix:PATH, or else --null")

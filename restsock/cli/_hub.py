@@ -24,13 +24,15 @@ __all__ = ["command", "read_config", "run_hub"]
 @click.command("hub", short_help="Run a hub: peers, ingress and admin API.")
 @click.option("-c", "--config", "path", type=PATH, help="The file of the hub, in TOML.")
 @click.option("--listen", metavar="HOST:PORT", help="Where peers dial in.")
-@click.option("--ingress", metavar="HOST:PORT", help="Where HTTP comes in; by default there, too.")
+@click.option(
+    "--ingress", metavar="HOST:PORT", help="Where plain HTTP arrives; by default the same address."
+)
 @click.option("--admin", metavar="HOST:PORT", help="Where the admin API is.")
 @click.option("--domain", multiple=True, help="Peers are hosts below it: NAME.DOMAIN.")
 @click.option("--tls-cert", type=PATH, help="The certificate, in PEM.")
 @click.option("--tls-key", type=PATH, help="Its private key.")
 @click.option("--tokens", type=PATH, help="The tokens of peers: see restsock token.")
-@click.option("--public", is_flag=True, help="Let everybody in, from anywhere: without tokens.")
+@click.option("--public", is_flag=True, help="Let anybody in, from anywhere, without tokens.")
 @click.option("--dev", is_flag=True, help="For development: on loopback, with a new admin token.")
 @json_option
 @output_options
@@ -48,15 +50,15 @@ def command(
     public: bool,
     dev: bool,
 ) -> int:
-    """Run a hub: it takes peers, passes HTTP on to them, and answers its admin API.
+    """Run a hub: it accepts peers, passes HTTP on to them, and serves an admin API.
 
     \b
     restsock hub
     restsock hub -c /etc/restsock/hub.toml
 
-    Options take the place of what is in the file. Without both, it listens on this machine alone.
-    The URL of the ingress is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight
-    first; SIGHUP has the file read again.
+    Options override the file. Without either, it listens only on this machine. The URL of the
+    ingress is the only line on stdout. SIGTERM and Ctrl-C finish requests in flight first; SIGHUP
+    reloads the file.
     """
     overrides = {
         "peers.listen": listen,

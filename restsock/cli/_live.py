@@ -25,7 +25,7 @@ interval_option = click.option(
     type=click.FloatRange(0.1),
     default=2.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between updates.",
 )
 """Adds `--interval`."""
 
@@ -44,7 +44,7 @@ def redraw(
         look: Gives the rows.
         columns: Key in a row -> heading.
         output: Where it goes; with `--json`, a line for each look.
-        interval: Seconds between two looks.
+        interval: Seconds between updates.
         readable: Makes of a row what people read.
     """
     if output.as_json or not sys.stdout.isatty():

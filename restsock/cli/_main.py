@@ -27,7 +27,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Peers": {
         "serve": ("_serve:command", "Serve an app as a peer of a hub."),
-        "forward": ("_forward:command", "Be a peer in front of an HTTP server that runs already."),
+        "forward": ("_forward:command", "Make an HTTP server that already runs a peer."),
         "demo-app": ("_demo_app:command", "Run a tiny web server to try things with."),
     },
     "Calls": {
@@ -37,7 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Messages": {
         "input": (
             "_connectors:input_command",
-            "Take messages from WebSockets, and write them as lines.",
+            "Receive messages from WebSockets as lines.",
         ),
         "output": ("_connectors:output_command", "Send lines from stdin to WebSockets."),
         "tail": ("_channels:tail", "Write the messages of a channel as they are published."),
@@ -45,10 +45,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Administration": {
         "ls": ("_peers:ls", "List the peers of a hub."),
-        "events": ("_watching:events", "Tell which peers come and go."),
+        "events": ("_watching:events", "Show which peers connect and disconnect."),
         "top": ("_watching:top", "Show what the peers of a hub are doing."),
         "kick": ("_peers:kick", "Close the connections of a peer."),
-        "drain": ("_peers:drain", "Have a peer dial again, after what is in flight."),
+        "drain": ("_peers:drain", "Have a peer dial again, after its requests in flight."),
         "route": ("_rules:route", "Explain which peer a request would reach, and why."),
         "reload": ("_rules:reload", "Have a hub read its file again."),
         "token": ("_token:command", "Make, list and revoke tokens."),
@@ -56,7 +56,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "Help": {
         "doctor": ("_doctor:command", "Find out why a hub cannot be reached."),
         "completion": ("_setup:completion", "Print the completion script of a shell."),
-        "service": ("_setup:service", "Run a verb as a service of the system."),
+        "service": ("_setup:service", "Run a command as a system service."),
     },
 }
 

@@ -93,9 +93,9 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--log-format",
         type=click.Choice(["text", "json", "logfmt"]),
-        help="How lines on stderr look: text by default.",
+        help="The format of lines on stderr; by default text.",
     )
-    @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR says the same.")
+    @click.option("--no-color", is_flag=True, help="No colours; so does the variable NO_COLOR.")
     @wraps(function)
     def with_output(
         *args: Any, quiet: bool, verbose: int, log_format: str | None, no_color: bool, **others: Any
@@ -131,7 +131,7 @@ def token_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="VALUE",
         envvar="RESTSOCK_TOKEN",
         show_envvar=True,
-        help="The token itself. Other users of this machine can see it: prefer the others.",
+        help="The token itself. Other users of this machine can see it: prefer --token-file.",
     )
     @wraps(function)
     def with_token(*args: Any, token: str | None, token_file: Path | None, **others: Any) -> Any:
@@ -235,7 +235,7 @@ def peer_options(function: F) -> F:
             "metadata",
             type=Pair(),
             multiple=True,
-            help="What the hub is to know of this peer; may be repeated.",
+            help="Metadata of this peer, for the hub; may be repeated.",
         ),
         click.option(
             "--name", help="The name of the peer; by default of this host and what it serves."

@@ -40,7 +40,7 @@ _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 @click.command("ls", short_help="List the peers of a hub.")
 @click.argument("name", required=False, shell_complete=complete_names)
 @filter_option(KEYS)
-@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Update the list until Ctrl-C.")
 @interval_option
 @json_option
 @admin_options
@@ -54,14 +54,14 @@ def ls(
     watch: bool,
     interval: float,
 ) -> None:
-    """List the peers of a hub: all of them, or those of NAME, in which * is any text.
+    """List the peers of a hub: all, or those that match NAME, in which * is any text.
 
     \b
     restsock ls --filter 'state:open in_flight:>0'
     restsock ls 'edge-*' --filter '!principal:ops' --watch
 
-    With --watch a terminal shows the list in one place; elsewhere, and with --json, each look is
-    written after the one before.
+    With --watch, a terminal shows the list in one place. Elsewhere, and with --json, each new list
+    is written after the one before.
     """
 
     def look() -> list[dict[str, Any]]:
@@ -99,15 +99,15 @@ def _duration(seconds: float) -> str:
 
 @click.command("kick", short_help="Close the connections of a peer.")
 @click.argument("name", metavar="NAME|ID", shell_complete=complete_names)
-@click.option("--reconnect", is_flag=True, help="Have it dial again.")
+@click.option("--reconnect", is_flag=True, help="Let it dial again.")
 @json_option
 @admin_options
 @output_options
 def kick(name: str, *, admin: Admin, output: Output, reconnect: bool) -> None:
-    """Close the connections of a peer at once; what is in flight on them fails.
+    """Close the connections of a peer at once; requests in flight on them fail.
 
-    It does not dial again by itself, unless with --reconnect. `restsock token revoke` keeps
-    it away.
+    It does not dial again by itself, except with --reconnect. `restsock token revoke` keeps it
+    away.
     """
     members = admin.members(name)
     for member in members:
@@ -115,15 +115,15 @@ def kick(name: str, *, admin: Admin, output: Output, reconnect: bool) -> None:
     output.event("kicked", f"{len(members)} closed", ids=[member["id"] for member in members])
 
 
-@click.command("drain", short_help="Have a peer dial again, after what is in flight.")
+@click.command("drain", short_help="Have a peer dial again, after its requests in flight.")
 @click.argument("name", metavar="NAME|ID", shell_complete=complete_names)
 @json_option
 @admin_options
 @output_options
 def drain(name: str, *, admin: Admin, output: Output) -> None:
-    """Close the connections of a peer after what is in flight. Its client dials again.
+    """Close the connections of a peer after the requests in flight. Its client dials again.
 
-    It may find another hub then, behind a load balancer, or bring a new token.
+    Behind a load balancer it may then reach another hub, and it may bring a new token.
     """
     members = admin.members(name)
     for member in members:

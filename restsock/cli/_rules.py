@@ -51,7 +51,7 @@ def check_config(path: Path | None, *, output: Output, schema: bool) -> None:
 def reload(*, admin: Admin, output: Output) -> None:
     """Have a hub read its file again. A wrong file changes nothing, and the exit code is 1.
 
-    Connections stay. What a restart is needed for is written on stdout, a key on each line.
+    Connections stay open. Keys that need a restart are written to stdout, one on each line.
     """
     answer = admin.post("config/reload")
     if output.as_json:
@@ -77,7 +77,7 @@ def route(url: str, headers: tuple[str, ...], *, admin: Admin, output: Output, m
     restsock route http://edge-1.localhost:8080/pets
     restsock route http://127.0.0.1:8080/pets Restsock-Peer:edge-1
 
-    The exit code is 3 where no peer would get it.
+    The exit code is 3 if no peer would get it.
     """
     from ._items import read_items
 

@@ -26,13 +26,13 @@ __all__ = ["command"]
 @click.option(
     "--interface",
     type=click.Choice(["wsgi", "asgi", "function"]),
-    help="What kind of app it is, if that cannot be detected.",
+    help="The kind of app, if it cannot be detected.",
 )
 @click.option(
     "--app-dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path(),
-    help="Where modules are looked for; by default here.",
+    help="The folder of the modules; by default this one.",
 )
 @click.option("--factory", is_flag=True, help="Call APP to make the app.")
 @click.option("--reload", is_flag=True, help="Start again when a file changes. For development.")
@@ -47,7 +47,7 @@ __all__ = ["command"]
 @click.option(
     "--listen",
     type=ADDRESS,
-    help="Dial no hub: listen here, for peers and for clients of plain HTTP.",
+    help="Do not dial a hub: listen here, for peers and for plain HTTP.",
 )
 @json_option
 @hub_options
@@ -73,7 +73,7 @@ def command(
     restsock serve main:app --name edge-1
     restsock serve main:create_app --factory --reload
 
-    The public URL is the only line on stdout. SIGTERM and Ctrl-C finish what is in flight first.
+    The public URL is the only line on stdout. SIGTERM and Ctrl-C finish requests in flight first.
     """
     if reload:
         from ._reload import run_with_reload

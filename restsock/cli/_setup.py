@@ -37,14 +37,14 @@ def completion(ctx: click.Context, shell: str) -> None:
 _HOMES = re.compile(r"/(?:home|root|run/user)(?=/)")
 
 
-@click.group("service", short_help="Run a verb as a service of the system.")
+@click.group("service", short_help="Run a command as a system service.")
 def service() -> None:
     """Run a verb as a service of the system."""
 
 
 @service.command(
     "print",
-    short_help="Print a unit of systemd for a verb.",
+    short_help="Print a systemd unit for a command.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.argument("args", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -81,7 +81,7 @@ def _warn(text: str) -> None:
     click.echo(f"restsock: warning: {text}", err=True)
 
 
-@service.command("socket", short_help="Print a unit of systemd for the port of a hub.")
+@service.command("socket", short_help="Print a systemd unit for the port of a hub.")
 @click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
 def print_socket(addresses: tuple[str, ...]) -> None:
     """Print a unit of systemd that holds the port of a hub, so that a restart refuses nobody.

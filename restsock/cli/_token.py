@@ -34,7 +34,7 @@ _COLUMNS = {
 
 
 def _file_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    option = click.option("--file", type=PATH, help="Use this file of tokens, and no hub.")
+    option = click.option("--file", type=PATH, help="Use this file of tokens instead of a hub.")
     return option(function)
 
 
@@ -50,11 +50,16 @@ def command() -> None:
 
 @command.command("new", short_help="Make a token.")
 @click.argument("name")
-@click.option("--kind", type=_KIND, default="peer", help="What it is for; a peer by default.")
+@click.option("--kind", type=_KIND, default="peer", help="Who it is for; by default a peer.")
 @click.option(
-    "--register", multiple=True, metavar="PATTERN", help="A name to dial in under; NAME by default."
+    "--register",
+    multiple=True,
+    metavar="PATTERN",
+    help="A name that its peers may use; by default NAME.",
 )
-@click.option("--call", multiple=True, metavar="PATTERN", help="A peer to call; all by default.")
+@click.option(
+    "--call", multiple=True, metavar="PATTERN", help="A peer that it may call; by default all."
+)
 @click.option(
     "--scope",
     type=click.Choice(["read", "write"]),
@@ -137,12 +142,12 @@ def revoke(id: str, *, admin: Admin, output: Output, file: Path | None) -> None:
     output.event("revoked", f"token {id} counts no more", id=id)
 
 
-@command.command("hash", short_help="Hash a token, for a file that is written by hand.")
+@command.command("hash", short_help="Hash a token, for a file written by hand.")
 @click.argument("file", type=click.File("r", "utf-8"), default="-")
 @json_option
 @output_options
 def hash_(*, output: Output, file: TextIO) -> None:
-    """Write what stands in a file of tokens in the place of the token that FILE holds, or stdin.
+    """Write the hash, for a file of tokens, of the token in FILE or on stdin.
 
     \b
     openssl rand -hex 32 | tee edge-1.token | restsock token hash

@@ -30,16 +30,16 @@ _WORDS = {
 }
 
 
-@click.command("events", short_help="Tell which peers come and go.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with those to come.")
+@click.command("events", short_help="Show which peers connect and disconnect.")
+@click.option("-f", "--follow", is_flag=True, help="Also show new events as they happen.")
 @filter_option(_KEYS)
 @json_option
 @admin_options
 @output_options
 def events(*, admin: Admin, output: Output, chosen: Filter, follow: bool) -> None:
-    """Tell which peers have come and gone: the last thousand events, oldest first.
+    """Show which peers connected and disconnected: the last thousand events, oldest first.
 
-    With --json each is an object on a line of its own.
+    With --json, each event is an object on a line of its own.
     """
     after: str | None = None
     while True:
@@ -92,7 +92,7 @@ _COLUMNS = {
 def top(*, admin: Admin, output: Output, chosen: Filter, interval: float) -> None:
     """Show the busiest peers of a hub, drawn again every two seconds, until Ctrl-C.
 
-    Into a pipe, and with --json, it writes one look and ends.
+    Into a pipe, and with --json, it writes the list once and ends.
     """
     busiest = _Busiest(admin, chosen)
     if not output.as_json and sys.stdout.isatty():

@@ -138,20 +138,20 @@ class OpenWebSocket(Fields):
 
     @property
     def close_code(self) -> int | None:
-        """The code that it was closed with, by whichever side was first; `None` while it is open.
+        """The close code of the side that closed first; `None` while it is open.
 
-        1005 stands for a close without a code, 1006 for an end without a close.
+        1005 means a close without a code, 1006 an end without a close.
         """
         return None if self._closed is None else self._closed.code
 
     @property
     def close_reason(self) -> str:
-        """The words beside the code."""
+        """The text that came with the code."""
         return "" if self._closed is None else self._closed.reason
 
     @property
     def closed_error(self) -> WebSocketClosed | None:
-        """What those get who use it now; `None` while it is open."""
+        """The error for anybody who uses it now; `None` while it is open."""
         return self._closed or self._no_more
 
     async def wait_closed(self) -> None:
@@ -163,23 +163,23 @@ class OpenWebSocket(Fields):
 
     @property
     def queued(self) -> int:
-        """Messages that wait because the peer does not take them; they leave in order."""
+        """Messages that wait because the peer does not read; they are sent in order."""
         return len(self._queue)
 
     @property
     def room(self) -> int:
-        """Bytes that `send_nowait` would still take now; 0 if it takes none."""
+        """Bytes for which `send_nowait` has room now; 0 if none."""
         return 0 if self._closed is not None else self._queue.room
 
     async def send(self, message: str | bytes) -> None:
-        """Sends a message: text, or bytes. Waits while too much waits to leave.
+        """Sends a message: text, or bytes. Waits while too much waits to be sent.
 
         If cancelled while it waits, nothing of the message is sent.
 
         Raises:
-            WebSocketClosed: it is closed. Whether the peer has taken earlier messages is not known.
-            TypeError: this is neither text nor bytes.
-            ValueError: the text has a lone surrogate, which UTF-8 has not.
+            WebSocketClosed: it is closed. Whether the peer got earlier messages is unknown.
+            TypeError: this is neither text nor bytes. ValueError: the text has a lone surrogate,
+            which UTF-8 has not.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         message = self._checked(message)
@@ -202,20 +202,20 @@ class OpenWebSocket(Fields):
 
     @property
     def dropped(self) -> int:
-        """Messages that were dropped so that later ones have room: see `send_nowait`."""
+        """Messages that were dropped to make room for later ones: see `send_nowait`."""
         return self._queue.dropped
 
     def send_nowait(self, message: str | bytes, *, droppable: bool = False) -> bool:
-        """Sends a message if there is room for it; tells whether there was. On the loop.
+        """Sends a message if there is room for it; returns whether there was. On the loop.
 
-        What the peer does not take at once waits: so many messages, and so many bytes, as the
-        WebSocket was made for. If there is no room, nothing was sent. What to do with a peer that
-        does not keep up is for the caller to say: to leave the message out, or to close with 1013.
+        If the peer does not read, messages wait: at most `max_queue`, and `max_queue_bytes`. If
+        there is no room, nothing is sent. The caller decides what to do then: skip the message, or
+        close with 1013.
 
         Args:
             message: Text or bytes.
-            droppable: Whether it may be dropped while it waits, so that a later message has room:
-                the oldest of these is the first.
+            droppable: Whether it may be dropped while it waits, to make room for a later message.
+                The oldest is dropped first.
 
         Raises:
             WebSocketClosed: it is closed.
@@ -285,8 +285,8 @@ class OpenWebSocket(Fields):
         If cancelled, no message is lost.
 
         Raises:
-            WebSocketClosed: it is closed, and all that came before was received. After a close by
-                this side, what was not received by then is dropped.
+            WebSocketClosed: it is closed, and all earlier messages were received. After a close by
+                this side, messages that were not received are dropped.
         """
         if self._received or self.closed_error is not None:
             await anyio.lowlevel.checkpoint()  # else it waits
@@ -321,7 +321,7 @@ class OpenWebSocket(Fields):
 
     @property
     def unread(self) -> int:
-        """Messages that have come and wait to be received."""
+        """Messages that have arrived and wait to be received."""
         return len(self._received)
 
     @property
@@ -354,8 +354,9 @@ class OpenWebSocket(Fields):
     async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Closes it, and waits for the peer's half of the closing handshake. Twice is harmless.
 
-        Messages that wait to leave go first. Those that were not received are dropped. After
-        `Timeouts.close` seconds, or if cancelled, all is dropped. Raises no error of the peer.
+        Messages that wait are sent first. Messages that were not received are dropped. After
+        `Timeouts.close` seconds, or if cancelled, everything is dropped. Raises no error of the
+        peer.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.

@@ -3,7 +3,7 @@
     async with restsock.hub.Hub(restsock.hub.load("hub.toml")) as hub:
         await hub.run_until_signal()
 
-Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md says what stands in the file.
+Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md describes the file.
 
 - `_tables`, `_reading`, `_config`: the file, key by key.
 - `_access`, `_parts`: what is made of it, checked before anything is bound.

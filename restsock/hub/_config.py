@@ -1,4 +1,4 @@
-"""`load`: a hub's configuration, from a TOML file and from what is given beside it."""
+"""`load`: a hub's configuration, from a TOML file and from overrides."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Config(Tables, frozen=True, kw_only=True):
     """A configuration that was read and checked. Made by `load`.
 
     Attributes:
-        path: the file that it comes from; `None` without one.
-        overrides: what was given beside the file, which a reload puts on top again.
-        variables: the keys whose values come from environment variables, and the names of these.
+        path: its file; `None` without one.
+        overrides: values that replace those of the file, also after a reload.
+        variables: the keys whose values come from environment variables, with their names.
         options: limits, timeouts, heartbeat and sockets.
         alone: as of `load`.
     """
@@ -54,11 +54,11 @@ class Config(Tables, frozen=True, kw_only=True):
         return list(self.shown().items())
 
     def read_again(self) -> Config:
-        """What its file says now. Raises what `load` does."""
+        """The configuration that its file has now. Raises the errors of `load`."""
         return load(self.path, self.overrides, alone=self.alone)
 
     def shown(self) -> dict[str, Any]:
-        """The tables as builtins, ready for JSON. Of variables it shows the names alone."""
+        """The tables as builtins, ready for JSON. It shows only the names of variables."""
         tables = Tables(**{name: getattr(self, name) for name in Tables.__struct_fields__})
         shown: dict[str, Any] = _with_variables(msgspec.to_builtins(tables), "", self.variables)
         return shown
@@ -75,11 +75,11 @@ def load(
     `check` also opens the files that it names.
 
     Args:
-        path: the file; `None` is one that holds nothing.
-        overrides: values by key, as in `{"peers.listen": "0.0.0.0:8443"}`, that take the place of
-            those in the file. Those that are `None` are left out.
-        alone: whether it is for a gateway alone: peers, ingress and admin API are off where the
-            file does not have their tables.
+        path: the file; `None` is an empty one.
+        overrides: values by key that replace those of the file: `{"peers.listen": "0.0.0.0:8443"}`.
+            `None` is ignored.
+        alone: whether it is only for a gateway: peers, ingress and admin API are off unless the
+            file has their tables.
 
     Raises:
         ConfigError: something in it is wrong; it says which key, and the nearest one.

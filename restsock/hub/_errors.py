@@ -1,4 +1,4 @@
-"""What is wrong with a configuration."""
+"""`ConfigError`: a configuration is wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHORT = 4
 
 
 class ConfigError(ValueError):
-    """A configuration cannot be used. Nothing was changed by it.
+    """A configuration cannot be used. Nothing was changed.
 
     Attributes:
-        key: what is wrong, as in `peers.listen` or `route[2].host`; empty for the file as a whole.
+        key: the wrong key, as in `peers.listen` or `route[2].host`; empty for the file as a whole.
     """
 
     def __init__(self, key: str, problem: str) -> None:

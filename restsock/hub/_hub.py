@@ -54,29 +54,29 @@ _ADMIN_GRACE = 2.0
 
 
 class Hub:
-    """Accepts peers, passes requests of plain HTTP on to them, and answers its admin API. For trio.
+    """Accepts peers, passes plain HTTP requests on to them, and serves an admin API. For trio.
 
         async with restsock.hub.Hub(restsock.hub.load("hub.toml")) as hub:
             await hub.run_until_signal()
 
-    Entering binds all listeners. Leaving closes them after what is in flight (`hub.grace`):
+    Entering binds all listeners. Leaving closes them after the requests in flight (`hub.grace`):
     clients of the ingress first, then the peers, then the admin API.
 
     Args:
         config: made by `load`.
-        sockets: sockets that listen already, by the listener that they are for: `"peers"`,
-            `"ingress"`, `"admin"`. `None` takes those of systemd with these names; one of another
-            name is for the peers. They take the place of the addresses in the configuration.
+        sockets: sockets that listen already, by their listener: `"peers"`, `"ingress"`, `"admin"`.
+            `None` uses those of systemd with these names; a socket with another name is for the
+            peers. They replace the addresses in the configuration.
 
     Attributes:
-        config: what holds now.
-        server: of the peers, and of the ingress unless that has a listener of its own.
-        ingress: passes requests on.
-        gateway: answers the clients of channels; it has none where the configuration has none.
+        config: the present configuration.
+        server: the listener of the peers, and of the ingress unless that has its own.
+        ingress: passes plain HTTP on to peers.
+        gateway: answers the clients of channels; empty if the configuration has none.
         passed: the last requests through the ingress, with counters.
         events: the last events of the connections of peers.
         reloads: how often the configuration was changed.
-        closing: whether it takes no more newcomers.
+        closing: whether it accepts no new connections.
 
     Raises:
         ConfigError: on entering: the configuration cannot be used, or is not safe.
@@ -114,17 +114,17 @@ class Hub:
 
     @property
     def peers_url(self) -> str:
-        """What a client on the same network dials."""
+        """The URL that a client on the same network dials."""
         return self.server.url
 
     @property
     def ingress_url(self) -> str:
-        """The ingress, for browsers and other clients of HTTP."""
+        """The URL of the ingress, for browsers and other HTTP clients."""
         return self._url_of("ingress" if "ingress" in self._servers else "peers")
 
     @property
     def admin_url(self) -> str:
-        """The admin API; `unix:` and a path for a Unix socket; empty where it is off."""
+        """The URL of the admin API; `unix:` and a path for a Unix socket; empty if it is off."""
         return self._url_of("admin") if "admin" in self._places else ""
 
     def url_for(self, name: str) -> str | None:
@@ -183,7 +183,7 @@ class Hub:
         )
 
     def status(self) -> dict[str, Any]:
-        """What it is and does, ready for JSON."""
+        """Version, addresses, health and statistics, ready for JSON."""
         health = self.server.health()
         return {
             "name": self.config.hub.name,
@@ -352,12 +352,12 @@ class Hub:
             log_passed(passed)
 
     async def aclose(self, *, grace: float | None = None) -> None:
-        """Closes all listeners after what is in flight.
+        """Closes all listeners, after the requests in flight.
 
-        Peers are told 1012 where the sockets were handed over, since the next process is about to
-        take them, and else 1001; clients dial again after both. A second call waits for the first;
-        one with a shorter grace shortens it. When it is cancelled, all is dropped at once. It
-        raises no error of its own.
+        Peers are closed with 1012 if the sockets were handed over, since the next process takes
+        them soon, and otherwise with 1001; clients dial again after both. A second call waits for
+        the first; one with a shorter grace shortens it. If cancelled, everything is dropped at
+        once. It raises no error of its own.
 
         Args:
             grace: seconds; `None` is `hub.grace`.
@@ -386,10 +386,10 @@ class Hub:
             await server.wait_closed()
 
     async def run_until_signal(self) -> None:
-        """Serves until SIGTERM or SIGINT, of which a second one ends at once; SIGHUP reloads.
+        """Serves until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads.
 
-        What is in flight goes on for `hub.grace` after the first one. systemd is told that the
-        service is ready (`Type=notify-reload`).
+        Requests in flight may go on for `hub.grace` after the first signal. systemd is told that
+        the service is ready (`Type=notify-reload`).
 
         Raises:
             RuntimeError: This is not the main thread, which alone gets signals.
@@ -420,22 +420,21 @@ class Hub:
     # --- another configuration ------------------------------------------------------------
 
     async def reload(self, config: Config | None = None) -> list[str]:
-        """Takes another configuration, once all of it is found to be right.
+        """Applies another configuration, after checking all of it.
 
         Rules of the ingress, routes, access, tokens, certificates, limits, timeouts, heartbeat,
-        addresses and log change for what comes from now on; connections stay and keep their limits,
-        and requests in flight go on. Of a listener that moves, the new address is bound before the
-        old one is given up.
+        addresses and log apply from now on. Connections stay and keep their limits, and requests in
+        flight go on. A listener that moves binds its new address before it gives up the old one.
 
         Args:
-            config: the new one; `None` reads the file of the present one again, if there is one.
+            config: the new one; `None` reads the present file again, if there is one.
 
         Returns:
-            The keys whose new values need a restart; until then the old ones hold.
+            The keys whose new values need a restart; until then, the old values apply.
 
         Raises:
-            ConfigError: it cannot be used, or the hub is about to end; nothing was changed.
-            OSError: a file cannot be read, or an address cannot be bound; likewise.
+            ConfigError: it cannot be used, or the hub is closing; nothing was changed. OSError: a
+            file cannot be read, or an address cannot be bound; likewise.
         """
         async with self._reloading:
             reloading()

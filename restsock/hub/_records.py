@@ -1,4 +1,4 @@
-"""What a hub remembers of what has happened: rings of the last records, and counters by name."""
+"""The records of a hub: rings of the latest ones, and counters by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Record(Generic[_T]):
     """One of a ring.
 
     Attributes:
-        id: tells it from all others, of other runs of the hub as well.
+        id: unique, also across runs of the hub.
         number: from 1, in the order of the ring.
         time: seconds since 1970.
         value: what was recorded.
@@ -47,7 +47,7 @@ class Record(Generic[_T]):
 
 
 class Ring(Generic[_T]):
-    """The last records, for those who look now and those who follow. On the loop."""
+    """The latest records, to look at and to follow. On the loop."""
 
     def __init__(self, size: int = _KEPT) -> None:
         # Number, time and value: what else a record has is for those who look.

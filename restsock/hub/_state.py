@@ -1,4 +1,4 @@
-"""The folder in which a hub keeps what is its own: the token of its admin API."""
+"""The folder of a hub, with the token of its admin API."""
 
 from __future__ import annotations
 

@@ -24,13 +24,13 @@ __all__ = ["Token", "Tokens", "hash_of"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token; its value is not.
+    """A token, without its value.
 
     Attributes:
-        id: random; by which it is revoked. Of one that was written by hand, a part of its hash.
+        id: random, used to revoke it. For a token written by hand, a part of its hash.
         name: of its principal.
-        created: seconds since 1970; `None` where the file does not say.
-        may_register: patterns of the names under which it may dial in; `None` is its own.
+        created: seconds since 1970; `None` if the file does not say.
+        may_register: patterns of the names that its peers may use; `None` is its own name.
         may_call: patterns of the peers that it may call.
         scopes: for the admin API.
     """
@@ -44,7 +44,7 @@ class Token:
 
 
 class Tokens:
-    """A file of tokens, to be listed and changed.
+    """A file of tokens, to list and change.
 
     A hub that uses the file reads it again within a second, and disconnects those whose token was
     revoked. Several processes may change the file at a time.
@@ -82,7 +82,7 @@ class Tokens:
             scopes: for the admin API, of `SCOPES`.
 
         Returns:
-            What is known of it from now on, and its value, which nothing can tell again.
+            The token, and its value, which cannot be shown again.
 
         Raises:
             OSError: the file cannot be read, or written.
@@ -106,7 +106,7 @@ class Tokens:
         return _described(hashed, value), token
 
     def revoke(self, id: str) -> bool:
-        """Removes the token of this id; tells whether there was one.
+        """Removes the token with this id; returns whether there was one.
 
         Raises:
             OSError: the file cannot be read, or written.
@@ -160,7 +160,7 @@ class Tokens:
 
 
 def hash_of(token: str) -> str:
-    """What stands in a file in the place of a token: `sha256:` and its hash in hexadecimal digits.
+    """What a file has in place of a token: `sha256:` and its hash in hexadecimal.
 
     Raises:
         ValueError: it cannot be sent as one, or is such a hash itself.

@@ -1,8 +1,9 @@
-"""Messages beside HTTP: channels, acknowledgements, sessions, requests and replies.
+"""Messages between peers: channels, acknowledgements, sessions, requests and replies.
 
 A `Messaging` sends and receives messages over any number of connections: those of restsock, which
-carry HTTP at the same time, and plain WebSockets of others. What is sent `at_least_once` is kept in
-a store until its receiver has handled it, and comes once and in order, whatever happens between.
+carry HTTP at the same time, and plain WebSockets of others. A message that is sent `at_least_once`
+is kept in a store until its receiver has handled it, once and in order, whatever happens to the
+connection.
 
 This is for trio. `restsock.messaging.sync` has the same for threads, `restsock.messaging.aio` for
 asyncio.

@@ -47,8 +47,8 @@ class AsyncioSession(SessionView):
     ) -> str:
         """Sends a message to this session; see `Channel.send`.
 
-        At least once it is for the peer: if that has a name, it gets it over its next session where
-        this one ends.
+        With at least once, the message is for the peer: if that has a name and this session ends,
+        it gets the message over its next session.
         """
         send = partial(
             self._session.send,
@@ -64,7 +64,7 @@ class AsyncioSession(SessionView):
     async def ask(self, method: str, params: Any = None, *, timeout: float | None = None) -> Any:
         """Asks the peer, and waits for its answer: what its method has returned, any JSON value.
 
-        At most `MessagingOptions.ask_limit` are open at once; more wait for their turn. If
+        At most `MessagingOptions.ask_limit` requests are open at once; more wait for their turn. If
         cancelled, the answer is dropped.
         """
         ask = partial(self._session.ask, method, params, timeout=timeout)
@@ -72,10 +72,10 @@ class AsyncioSession(SessionView):
 
     @documented_like(Session.subscribe)
     async def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
-        """Subscribes to what the peer publishes on a channel. It comes to the handlers of that.
+        """Subscribes to a channel of the peer. Its messages come to the handlers of that channel.
 
-        Where the peer has a name (or is the listener that was dialed), it is subscribed again
-        whenever it comes back, and sends what was missed, as far as it still has that.
+        If the peer has a name (or is the listener that was dialed), this side subscribes again
+        after each reconnect, and gets the missed messages that the peer still has.
         """
         subscribe = partial(self._session.subscribe, channel, timeout=timeout)
         return await self._portal.run_from_asyncio(subscribe)
@@ -106,7 +106,7 @@ class AsyncioMessage(MessageView[AsyncioSession]):
         await self._portal.run_from_asyncio(reply)
 
     async def ack(self) -> None:
-        """Says that it is handled. A second call does nothing, nor does one after `nack`.
+        """Says that it is handled. Has no effect after another `ack` or a `nack`.
 
         Returns when the store has noted it, where it came from `messages()`. In a handler function
         it counts when that has ended, whatever it raises. If cancelled, it counts all the same.
@@ -118,7 +118,7 @@ class AsyncioMessage(MessageView[AsyncioSession]):
 
     @documented_like(Message.transact)
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Handles it in the store: what the function does there is done once, and only once.
+        """Handles it in the store: changes that the function makes there happen exactly once.
 
         It is called in a transaction of the store's database, which also notes that the message is
         handled. See `restsock.messaging.Message.transact`.
@@ -143,7 +143,7 @@ class AsyncioReceipt(ReceiptView):
 
     @documented_like(Receipt.handled)
     async def handled(self) -> bool:
-        """Waits until the receiver has handled it, or it was given up.
+        """Waits until the receiver has handled the message, or it was given up.
 
         Tells whether it was handled; else it is a dead letter. If cancelled, it may be asked again.
         """
@@ -156,7 +156,7 @@ class AsyncioChannel(ChannelView):
     Attributes:
         name: the name.
         to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
+        delivery: `"at_most_once"` or `"at_least_once"`.
     """
 
     def __init__(self, portal: MessagingPortal, channel: Channel) -> None:
@@ -173,8 +173,8 @@ class AsyncioChannel(ChannelView):
     ) -> str:
         """Sends a message, in order; returns its id.
 
-        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
-        need be connected. If cancelled, it may be sent all the same.
+        Returns when the store has it (at least once), or when it is queued (at most once). It does
+        not need a connection. If cancelled, the message may still be sent.
         """
         send = partial(self._channel.send, body, headers=headers, reply_to=reply_to)
         return await self._portal.run_from_asyncio(send)
@@ -187,7 +187,7 @@ class AsyncioChannel(ChannelView):
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
     ) -> AsyncioReceipt:
-        """Sends a message at least once, as `send`, and tells what becomes of it."""
+        """Sends a message at least once, as `send`, and returns a receipt."""
         send = partial(self._channel.send_tracked, body, headers=headers, reply_to=reply_to)
         return AsyncioReceipt(self._portal, await self._portal.run_from_asyncio(send))
 
@@ -199,9 +199,9 @@ class AsyncioChannel(ChannelView):
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
     ) -> str:
-        """The same without waiting: not for the store, and not for room.
+        """Sends a message without waiting, neither for the store nor for room.
 
-        What the store cannot keep then is lost; the log tells. What this waits for is the other
+        A message that the store cannot keep is lost, and logged. What this waits for is the other
         thread alone.
         """
         channel = self._channel
@@ -213,7 +213,7 @@ class AsyncioChannel(ChannelView):
 
     @documented_like(Channel.drain)
     async def drain(self) -> None:
-        """Waits until all that was sent before is handled, or was given up. Can be cancelled."""
+        """Waits until all earlier messages are handled, or were given up. Can be cancelled."""
         await self._portal.run_from_asyncio(self._channel.drain)
 
 

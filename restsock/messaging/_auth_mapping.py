@@ -17,7 +17,7 @@ _KEYS = ("type", _TOKEN, _USER, _PASSWORD)
 
 
 def authenticator_from(config: Mapping[str, Any]) -> Authenticator | None:
-    """Who may connect to an endpoint, from a configuration of StreamKit.
+    """The authenticator of an endpoint, from a configuration of StreamKit.
 
         messaging.endpoint(dialect, auth=authenticator_from({"type": "bearer",
             "bearer_token_env": "INGEST_TOKEN"}))
@@ -43,7 +43,7 @@ def authenticator_from(config: Mapping[str, Any]) -> Authenticator | None:
 
 
 def credentials_from(config: Mapping[str, Any]) -> Credentials | None:
-    """What a dialer shows, from the same configuration as `authenticator_from`.
+    """The credentials of a dialer, from the same configuration as `authenticator_from`.
 
     Raises:
         ValueError: as of `authenticator_from`.

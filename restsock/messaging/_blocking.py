@@ -48,8 +48,8 @@ class BlockingSession(SessionView):
     ) -> str:
         """Send a message to this session; see `Channel.send`.
 
-        At least once it is for the peer: if that has a name, it gets it over its next session where
-        this one ends.
+        With at least once, the message is for the peer: if that has a name and this session ends,
+        it gets the message over its next session.
 
         Args:
             timeout: seconds to wait; `None` waits as long as it takes.
@@ -82,8 +82,8 @@ class BlockingSession(SessionView):
     def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
         """Subscribe to what the peer publishes on a channel. It comes to the handlers of that.
 
-        Where the peer has a name (or is the listener that was dialed), it is subscribed again
-        whenever it comes back, and sends what was missed, as far as it still has that.
+        If the peer has a name (or is the listener that was dialed), this side subscribes again
+        after each reconnect, and gets the missed messages that the peer still has.
         """
         return self._portal.run(None, partial(self._session.subscribe, channel, timeout=timeout))
 
@@ -185,7 +185,7 @@ class BlockingChannel(ChannelView):
     Attributes:
         name: the name.
         to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
+        delivery: `"at_most_once"` or `"at_least_once"`.
     """
 
     def __init__(self, portal: MessagingPortal, channel: Channel) -> None:
@@ -245,9 +245,9 @@ class BlockingChannel(ChannelView):
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
     ) -> str:
-        """The same without waiting: not for the store, and not for room.
+        """Sends a message without waiting, neither for the store nor for room.
 
-        What the store cannot keep then is lost; the log tells.
+        A message that the store cannot keep is lost, and logged.
         """
         send = partial(self._channel.send_nowait, body, headers=headers, reply_to=reply_to)
         return self._portal.call(send)

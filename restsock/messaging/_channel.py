@@ -67,7 +67,7 @@ def content_of(
 
 
 class Receipt:
-    """What becomes of a message that was sent at least once. See `Channel.send_tracked`.
+    """Says when a message that was sent at least once is handled. See `Channel.send_tracked`.
 
     Attributes:
         id: of the message.
@@ -85,10 +85,10 @@ class Receipt:
         return f"<restsock.messaging.Receipt of {self.id}>"
 
     async def handled(self) -> bool:
-        """Waits until the receiver has handled it, or it was given up.
+        """Waits until the receiver has handled the message, or it was given up.
 
         Returns:
-            Whether it was handled; else it is a dead letter.
+            Whether it was handled; if not, it is a dead letter.
 
         Raises:
             MessagingClosed: the messaging was closed before.
@@ -106,7 +106,7 @@ class Channel:
     Attributes:
         name: the name.
         to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
+        delivery: `"at_most_once"` or `"at_least_once"`.
     """
 
     def __init__(
@@ -135,25 +135,23 @@ class Channel:
     ) -> str:
         """Sends a message, in order.
 
-        Returns when the store has it (at least once), or when it is queued (at most once). Nobody
-        need be connected. If cancelled, it may be sent all the same.
+        Returns when the store has it (at least once), or when it is queued (at most once). It does
+        not need a connection. If cancelled, the message may still be sent.
 
         Args:
             body: any JSON value, or bytes.
             headers: text by name.
-            reply_to: where an answer is to go, if not here.
+            reply_to: where to send an answer, if not here.
 
         Returns:
             The id of the message.
 
         Raises:
             InvalidMessage: the body is neither JSON nor bytes, or the headers are not text.
-            MessageTooLarge: it is larger than an envelope may be.
-            MessagingUnavailable: the peer is connected, and knows no messaging.
-            QueueFull: there is no room, and the policy is to say so.
-            SessionClosed: it is for a session without a name, which has ended.
-            StoreFailed: the store could not keep it.
-            MessagingClosed: the messaging is not open.
+            MessageTooLarge: it does not fit into an envelope. MessagingUnavailable: the peer is
+            connected, but does not support messaging. QueueFull: there is no room, and the policy
+            is to refuse. SessionClosed: it is for a session without a name, which has ended.
+            StoreFailed: the store could not keep it. MessagingClosed: the messaging is not open.
         """
         await self._driver.pause()
         content, destination = self._prepare(body, headers, reply_to)
@@ -166,7 +164,7 @@ class Channel:
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
     ) -> Receipt:
-        """Sends a message at least once, as `send`, and tells what becomes of it.
+        """Sends a message at least once, as `send`, and returns a receipt.
 
         Raises:
             ValueError: this channel is `"at_most_once"`.
@@ -216,9 +214,9 @@ class Channel:
         headers: Mapping[str, str] | None = None,
         reply_to: str | None = None,
     ) -> str:
-        """The same without waiting: not for the store, and not for room.
+        """Sends a message without waiting, neither for the store nor for room.
 
-        What the store cannot keep then is lost; the log tells.
+        A message that the store cannot keep is lost, and logged.
 
         Raises:
             QueueFull: there is no room, though the policy would be to wait.
@@ -240,7 +238,7 @@ class Channel:
         return id
 
     async def drain(self) -> None:
-        """Waits until all that was sent before is handled, or was given up.
+        """Waits until all earlier messages are handled, or were given up.
 
         Raises:
             MessagingClosed: the messaging was closed before.

@@ -43,25 +43,25 @@ __all__ = [
 ]
 
 ErrorKind: TypeAlias = Literal["fatal", "transient", "invalid"]
-"""Whether trying again helps: never, and nothing else goes on either; later; or not with this."""
+"""Whether trying again helps: `"fatal"` and `"invalid"` never, `"transient"` perhaps later."""
 
 
 class MessagingError(RestsockError):
     """The base of all errors of messaging.
 
-    What a handler raises with `kind` `"invalid"` is a nack for good; anything else it raises has
-    the message sent again.
+    If a handler raises one with the `kind` `"invalid"`, the message is not sent again. After any
+    other exception it is.
 
     Attributes:
-        kind: `"fatal"`: it cannot go on; `"transient"`: the same may work later; `"invalid"`: the
-            same fails again.
+        kind: `"fatal"`: the messaging cannot go on; `"transient"`: the same may work later;
+            `"invalid"`: the same will fail again.
     """
 
     kind: ErrorKind = "transient"
 
 
 class MessageTooLarge(MessagingError):
-    """A message is larger than an envelope may be. It was not sent."""
+    """A message does not fit into an envelope. It was not sent."""
 
     kind = "invalid"
     may_have_run = False
@@ -70,8 +70,8 @@ class MessageTooLarge(MessagingError):
 class InvalidMessage(MessagingError):
     """A body or its headers are not JSON: it was not sent.
 
-    A handler raises it for what it will never take: then the message is not sent again, and becomes
-    a dead letter of its sender.
+    A handler raises it for a message that it can never handle: the message is not sent again, and
+    becomes a dead letter of its sender.
     """
 
     kind = "invalid"
@@ -100,7 +100,7 @@ class SessionClosed(MessagingError):
 
 
 class AskTimeout(MessagingError, TimeoutError):
-    """A request was not answered in time. The peer may have done what was asked."""
+    """A request was not answered in time. It may have run."""
 
     may_have_run = True
 
@@ -109,7 +109,7 @@ class AskFailed(MessagingError):
     """The peer has answered a request with an error.
 
     Attributes:
-        kind: what the peer says of it.
+        kind: as the peer says.
         error: the words of the peer.
     """
 
@@ -128,7 +128,7 @@ class StoreFailed(MessagingError):
 
 
 class PublishFailed(MessagingError):
-    """A broker does not take a message, or has not said that it does. It may have it all the same.
+    """A broker has refused a message, or not confirmed it. It may have it all the same.
 
     Attributes:
         kind: `"transient"` if it may take it later, `"invalid"` if not.
@@ -148,13 +148,13 @@ class BrokerUnavailable(MessagingError):
 
 
 class MessagingClosed(MessagingError):
-    """The messaging is not open: it has not begun, or it is over."""
+    """The messaging is not open yet, or is closed."""
 
     kind = "fatal"
     may_have_run = False
 
 
 class MessagingUnavailable(PeerUnavailable, MessagingError):
-    """The peer is connected and knows no messaging. Nothing was sent."""
+    """The peer is connected, but does not support messaging. Nothing was sent."""
 
     kind: Any = "transient"

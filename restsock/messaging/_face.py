@@ -108,9 +108,9 @@ class MessagingFace:
         name: Name | None = None,
         **options: Unpack[EndpointOptions],
     ) -> Endpoint:
-        """Take messages of foreign peers that connect, and send them messages.
+        """Make an endpoint for foreign peers, to receive their messages and send them messages.
 
-        It goes to the `endpoints=` of `listen`. Each connection is a session.
+        Pass it to `endpoints=` of `listen`. Each connection is a session.
         """
         return self._messaging.endpoint(dialect, name=name, **options)
 
@@ -121,35 +121,35 @@ class MessagingFace:
         return function
 
     def on_dead_letter(self, function: F) -> F:
-        """Have a function called with each new `DeadLetter`; where, is as with `on`."""
+        """Register a function for new `DeadLetter`s. It runs where a handler does; see `on`."""
         hook = self._portal.hook("on_dead_letter", self._adapt(function))
         self._add(self._messaging.on_dead_letter, hook)
         return function
 
     def on_recovery(self, function: F) -> F:
-        """Have a function called when messages will not come that were sent while a peer was away.
+        """Register a function that is called when messages of a subscription are lost.
 
-        Its arguments are the session, the channel, and how many are missing (`None`: not known).
-        Where it is called, is as with `on`.
+        They were sent while the connection was down. Its arguments are the session, the channel,
+        and how many are lost (`None`: not known). It runs where a handler does; see `on`.
         """
         hook = self._portal.hook("on_recovery", self._adapt(function))
         self._add(self._messaging.on_recovery, hook)
         return function
 
     def on_request(self, function: F) -> F:
-        """Have a function called with each request of this side that is over: for measuring.
+        """Register a function that is called after each request of this side, for measuring.
 
-        Its arguments are the method, and the seconds until its answer or its time-out. It is called
-        on the background loop, and must not block.
+        Its arguments are the method, and the seconds until the answer or the time-out. It runs on
+        the background loop and must not block.
         """
         return self._add(self._messaging.on_request, function)
 
     @documented_like(TrioMessaging.recheck)
     def recheck(self) -> int:
-        """End the subscriptions that `authorize` does not allow any more.
+        """End the subscriptions that `authorize` no longer allows.
 
-        To be called when its answers have changed: it is asked when a peer subscribes. Peers are
-        not told.
+        Call it when the answers of `authorize` have changed, since that is called only when a peer
+        subscribes. Peers are not told.
         """
         return self._portal.call(self._messaging.recheck)
 
@@ -157,7 +157,7 @@ class MessagingFace:
 
     @property
     def dead_letters(self) -> Sequence[DeadLetter]:
-        """Messages that were given up, the oldest first: the last of them, as the options say."""
+        """Messages that were given up, oldest first: the latest `MessagingOptions.dead_letters`."""
         return self._portal.look_up(lambda: self._messaging.dead_letters)
 
     @documented_like(TrioMessaging.statistics)
@@ -166,10 +166,10 @@ class MessagingFace:
         return self._portal.look_up(self._messaging.statistics)
 
     def health(self) -> MessagingHealth:
-        """Whether it does its work.
+        """Whether it is healthy.
 
-        It does not while a carrier waits for peers and nobody has been connected for 5 minutes,
-        once a carrier has given up to dial, and while a queue has been full for 30 s.
+        It is not while a carrier listens and nobody has been connected for 5 minutes, after a
+        carrier has given up dialing, and while a queue has been full for 30 s.
         """
         return self._portal.look_up(self._messaging.health)
 

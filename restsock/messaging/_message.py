@@ -1,4 +1,4 @@
-"""Message: what a handler is given."""
+"""Message: what a handler gets."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ T = TypeVar("T")
 class Message:
     """One message of a peer.
 
-    A handler that returns has handled it; one that raises has not. So most handlers call nothing
-    here. Whoever iterates over `Messaging.messages()` calls `ack` or `nack`.
+    When a handler returns, the message is handled; when it raises, it is not. So most handlers need
+    no method of this class. A loop over `Messaging.messages()` has to call `ack` or `nack`.
 
     Attributes:
         body: any JSON value, or bytes.
         channel: the channel.
         id: the id that its sender has given it.
-        timestamp: Unix time of the sender in milliseconds; not to be relied on.
+        timestamp: Unix time of the sender in milliseconds; it may be wrong.
         headers: text by name, from the sender.
-        seq: its number in the channel; 0 where the peer gives none.
-        attempt: 1, and more where it was delivered before and not handled.
-        delivery: what the sender promises.
-        missed: how many messages of the channel just before this one will not come; 0 for none,
-            `None` if it is not known.
-        session: the session that it came over.
-        reply_to: the id of a session, or the name of a peer, to which an answer goes: that of the
-            sender, unless it has given another one that it may give.
-        origins: the ids of the sessions that it came from: one, unless it is set to those of
-            several messages that it stands for.
+        seq: its number in the channel; 0 if the peer gives none.
+        attempt: 1, or more if it was delivered before and not handled.
+        delivery: `"at_most_once"` or `"at_least_once"`, as the sender says.
+        missed: how many messages of the channel just before this one are lost; 0 for none, `None`
+            if it is not known.
+        session: the session that it came from.
+        reply_to: the id of a session, or the name of a peer, that gets an answer: by default the
+            sender's, or another one that the sender may name.
+        origins: the ids of the sessions that it came from: one, unless you set it to those of
+            several messages, for an aggregate.
     """
 
     __slots__ = (
@@ -109,11 +109,11 @@ class Message:
         await self.session.reply(self.reply_to, body, channel=channel, headers=headers)
 
     async def ack(self) -> None:
-        """Says that it is handled. A second call does nothing, nor does one after `nack`.
+        """Says that it is handled. Has no effect after another `ack` or a `nack`.
 
-        Returns when the store has noted it, where it came from `Messaging.messages()`. In a handler
-        function it counts when that has ended, whatever it raises. If cancelled, it counts all the
-        same.
+        For a message from `Messaging.messages()`, it returns when the store has noted it. In a
+        handler function it takes effect when the function ends, even if that raises. If cancelled,
+        it still takes effect.
         """
         self._say(None)
         stored: trio.Event | None = self._delivery.owner
@@ -125,21 +125,21 @@ class Message:
     def nack(
         self, reason: str = "", *, retry_after: float | None = None, final: bool = False
     ) -> None:
-        """Says that it is not handled. In a handler function, this counts once that has ended.
+        """Says that it is not handled. In a handler function, it takes effect when that ends.
 
-        For any thread. After `ack` it does nothing.
+        For any thread. Has no effect after `ack`.
 
         Args:
-            reason: why, in a word or a line, for the sender's log.
-            retry_after: seconds in which it should not be sent again.
-            final: that it should never be: it becomes a dead letter of its sender.
+            reason: why, in a few words, for the sender's log.
+            retry_after: seconds to wait before it is sent again.
+            final: never send it again: it becomes a dead letter of its sender.
         """
         if retry_after is not None and not 0 <= retry_after <= MAX_SECONDS:
             raise ValueError(f"retry_after must be 0 to {MAX_SECONDS} seconds, not {retry_after!r}")
         self._say(Refusal(sayable(reason) or "refused", retry_after, final))
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Handles it in the store: what the function does there is done once, and only once.
+        """Handles it in the store: changes that the function makes there happen exactly once.
 
             def keep(transaction):
                 transaction.execute("INSERT INTO readings VALUES (?)", [message.body["t"]])
@@ -148,18 +148,18 @@ class Message:
 
         The function is called in a transaction of the store's database, which also notes that the
         message is handled. Both are stored, or neither, so a process that is killed at any moment
-        does not do it twice. When this returns the message is acknowledged, as by `ack`.
+        does not repeat it. When this returns, the message is acknowledged, as by `ack`.
 
-        What is sent at most once comes no second time anyway. A peer without a name, or a foreign
-        one, is not known after a restart: have the function note `id` where that matters.
+        A message that is sent at most once never comes again anyway. After a restart, peers without
+        a name and foreign peers are not recognized: if that matters, have the function store `id`.
 
-        It works with a `SQLiteStore`, and where this is the only required handler of the channel. A
-        cancellation waits until it is known what came of it.
+        It needs a `SQLiteStore`, and this must be the only required handler of the channel. A
+        cancellation waits until the transaction has ended.
 
         Args:
-            work: a plain function that is called with a `Transaction`, in a thread of the store's.
-                It should do nothing else and be quick: all of the store waits for it. It may be
-                called again when the transaction has to be done anew.
+            work: a plain function that is called with a `Transaction`, in a thread of the store. It
+                should only use that and be quick: the whole store waits for it. It may be called
+                again if the transaction has to be repeated.
 
         Returns:
             What the function has returned.
@@ -187,7 +187,7 @@ class Message:
         return result
 
     def working(self, seconds: float) -> None:
-        """Asks for time: the sender waits so many seconds from now before it sends it again.
+        """Asks for time: the sender waits this many seconds from now before it sends it again.
 
         For any thread. Does nothing for a message that is sent at most once.
         """

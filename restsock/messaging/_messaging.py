@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Messaging(ForeignPeers):
-    """Messages to and from peers: sent once, kept until they are handled, answered, broadcast.
+    """Sends and receives messages: at most once, or kept until they are handled; to one or all.
 
         messaging = restsock.messaging.Messaging()
 
@@ -57,13 +57,14 @@ class Messaging(ForeignPeers):
     on the loop of its connections, and is entered once.
 
     Args:
-        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        store: keeps messages sent at least once, and notes of handled ones; by default a
+            `MemoryStore`.
         options: limits and times.
-        authorize: what peers may do; all by default.
+        authorize: decides what peers may do; by default everything.
 
     Attributes:
         options: as given.
-        sessions: who is connected.
+        sessions: the connected peers.
         portal: to its loop, for threads and for asyncio.
     """
 
@@ -133,9 +134,9 @@ class Messaging(ForeignPeers):
 
         Args:
             name: of the channel; 1 to 255 printable characters.
-            delivery: `"at_most_once"`: it is sent once, and may be lost; `"at_least_once"`: it is
-                kept until the receiver has handled it, which sees it once.
-            to: the name of a peer, or a session (its peer is meant, where that has a name); by
+            delivery: `"at_most_once"`: a message is sent once, and may be lost; `"at_least_once"`:
+                it is kept until the receiver has handled it, which happens once.
+            to: the name of a peer, or a session (which stands for its peer, if that has a name); by
                 default the listener that was dialed.
 
         Raises:
@@ -152,10 +153,10 @@ class Messaging(ForeignPeers):
     async def publish(
         self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None
     ) -> int:
-        """Sends a message to all who have subscribed to a channel, at most once each.
+        """Sends a message to all subscribers of a channel, at most once each.
 
-        What was published last is kept for subscribers who come back
-        (`MessagingOptions.history_messages`). A checkpoint; it waits for no peer.
+        The latest messages are kept for subscribers that reconnect
+        (`MessagingOptions.history_messages`). A checkpoint; does not wait for peers.
 
         Returns:
             How many sessions it was sent to.
@@ -192,19 +193,19 @@ class Messaging(ForeignPeers):
         return await self.sessions.send_each(dict.fromkeys(origins), channel, body, headers)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Calls a function in a transaction of the store's database: to make tables, or read them.
+        """Calls a function in a transaction of the store's database, to make or read tables.
 
             await messaging.transact(lambda transaction: transaction.execute(
                 "CREATE TABLE IF NOT EXISTS readings (t REAL)"))
 
         `Message.transact` does so together with the note that a message is handled. A cancellation
-        waits until it is known what came of it.
+        waits until the transaction has ended.
 
         Args:
             work: see `Message.transact`.
 
         Returns:
-            What the function has returned. All is stored then.
+            What the function has returned. Then everything is stored.
 
         Raises:
             StoreFailed: the store could not do it. Nothing is stored.
@@ -225,19 +226,19 @@ class Messaging(ForeignPeers):
         ordered: bool = True,
         loop: str = "trio",
     ) -> Callable[[F], F]:
-        """Makes a function a handler of a channel: it is called with each `Message`.
+        """Makes a function a handler of a channel. It is called with each `Message`.
 
-        Each handler of a channel gets each message, and one that fails does not keep the others
-        from it. A message is acknowledged when all required ones have returned; else it comes
-        again, for those that have failed.
+        Each handler of a channel gets each message, even if another one fails. A message is
+        acknowledged when all required handlers have returned. Otherwise it comes again, for those
+        that have failed.
 
         Args:
             channel: the channel; `"*"` for all that have no handler of their own.
             required: whether the acknowledgement waits for it.
             ordered: whether the messages of one sender are handled one after the other.
-            loop: `"trio"`, or `"asyncio"` for a coroutine function that runs on a loop of that in
-                a thread; it is given a `restsock.messaging.aio.Message`. A plain function is called
-                in a thread, with a `restsock.messaging.sync.Message`.
+            loop: `"trio"`, or `"asyncio"` for a coroutine function that runs on an asyncio loop in
+                a thread; it gets a `restsock.messaging.aio.Message`. A plain function runs in a
+                thread, and gets a `restsock.messaging.sync.Message`.
 
         Raises:
             ValueError: the channel or the loop is not valid.
@@ -254,7 +255,7 @@ class Messaging(ForeignPeers):
         return add
 
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
-        """The messages of a channel, as a handler that is a loop; see `on`.
+        """The messages of a channel, for a loop that handles them; see `on`.
 
             async for message in messaging.messages("readings"):
                 ...
@@ -262,9 +263,9 @@ class Messaging(ForeignPeers):
 
         Args:
             channel: the channel.
-            window: how many messages of one sender may be under way before the first of them has
-                its `ack` or `nack`. With 1 they come strictly in order. With more, one that was
-                not handled comes again after others.
+            window: how many messages of one sender may be given out before the first of them has
+                its `ack` or `nack`. With 1 they come strictly in order. With more, a message that
+                was not handled may come again after later ones.
 
         Raises:
             ValueError: the channel or the window is not valid.
@@ -275,16 +276,16 @@ class Messaging(ForeignPeers):
         return MessageStream(self._handlers, channel, window)
 
     def method(self, name: str, *, loop: str = "trio") -> Callable[[F], F]:
-        """Makes a function answer requests: it is called with a `Request`, and returns JSON.
+        """Makes a function answer requests: it gets a `Request`, and returns a JSON value.
 
-        In a thread, or on asyncio, the request is that of the API for those; see `on`.
+        In a thread, or on asyncio, it gets the `Request` of that API; see `on`.
 
-        What it raises is an error for who has asked: of a `MessagingError` the words, of others
-        the name alone. `backpressure`, `status`, `replay`, `subscribe` and `unsubscribe` are there
-        already, and may be replaced. `"*"` is for all that there is no other function for.
+        If it raises, the peer gets an error: with the text of a `MessagingError`, or only the class
+        name of another exception. `backpressure`, `status`, `replay`, `subscribe` and `unsubscribe`
+        exist already, and may be replaced. `"*"` is for all methods without a function.
 
         Raises:
-            ValueError: the name or the loop is not valid, or there is such a method.
+            ValueError: the name or the loop is not valid, or the method has a function already.
         """
         check_loop(loop)
 
@@ -295,10 +296,10 @@ class Messaging(ForeignPeers):
         return add
 
     def recheck(self) -> int:
-        """Ends the subscriptions that `authorize` does not allow any more. On the loop.
+        """Ends the subscriptions that `authorize` no longer allows. On the loop.
 
-        To be called when its answers have changed: it is asked when a peer subscribes. Peers are
-        not told.
+        Call it when the answers of `authorize` have changed, since that is called only when a peer
+        subscribes. Peers are not told.
 
         Returns:
             How many subscriptions were ended.
@@ -313,16 +314,16 @@ class Messaging(ForeignPeers):
 
     @property
     def dead_letters(self) -> Sequence[DeadLetter]:
-        """Messages that were given up, the oldest first: the last of them, as the options say."""
+        """Messages that were given up, oldest first: the latest `MessagingOptions.dead_letters`."""
         return self._owner.dead_letters.list()
 
     def on_dead_letter(self, function: F) -> F:
-        """Has a function called with each new `DeadLetter`, on the loop; it must not block."""
+        """Registers a function for new `DeadLetter`s. It runs on the loop and must not block."""
         self._owner.dead_letters.hooks.append(function)
         return function
 
     async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
-        """Sends dead letters again, as new messages; by default all that are at hand.
+        """Sends dead letters again, as new messages; by default all in `dead_letters`.
 
         Returns:
             How many.
@@ -333,19 +334,19 @@ class Messaging(ForeignPeers):
         return await self._owner.dead_letters.retry(ids)
 
     def on_recovery(self, function: F) -> F:
-        """Has a function called when messages will not come that were sent while a peer was away.
+        """Registers a function that is called when messages of a subscription are lost.
 
-        Its arguments are the session, the channel, and how many are missing (`None`: not known). It
-        is called on the loop, and must not block.
+        They were sent while the connection was down. Its arguments are the session, the channel,
+        and how many are lost (`None`: not known). It runs on the loop and must not block.
         """
         self._owner.recovery_hooks.append(function)
         return function
 
     def on_request(self, function: F) -> F:
-        """Has a function called with each request of this side that is over: for measuring.
+        """Registers a function that is called after each request of this side, for measuring.
 
-        Its arguments are the method, and the seconds until its answer or its time-out. It is called
-        on the loop, and must not block.
+        Its arguments are the method, and the seconds until the answer or the time-out. It runs on
+        the loop and must not block.
         """
         self._owner.request_hooks.append(function)
         return function
@@ -363,10 +364,10 @@ class Messaging(ForeignPeers):
         )
 
     def health(self) -> MessagingHealth:
-        """Whether it does its work.
+        """Whether it is healthy.
 
-        It does not while a carrier waits for peers and nobody has been connected for 5 minutes,
-        once a carrier has given up to dial, and while a queue has been full for 30 s.
+        It is not while a carrier listens and nobody has been connected for 5 minutes, after a
+        carrier has given up dialing, and while a queue has been full for 30 s.
         """
         running = self._driver.open
         now = trio.current_time() if running else 0.0
@@ -444,11 +445,11 @@ class Messaging(ForeignPeers):
         return session
 
     async def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Waits until a function gives true. Can be cancelled.
+        """Waits until a function returns true. Can be cancelled.
 
-        It is called at once, and whenever a session begins or ends, messages were handled, here or
-        by a peer, or all was written to the socket of a foreign peer. It must be quick. What it
-        raises is raised here.
+        It is called at once, and whenever a session begins or ends, messages are handled here or by
+        a peer, or everything is written to the socket of a foreign peer. It must be quick. Its
+        exceptions are raised here.
         """
         await self._driver.wait_until(reached)
 

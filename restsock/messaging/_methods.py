@@ -1,4 +1,4 @@
-"""Methods: what peers may ask for."""
+"""Methods: functions that answer requests of peers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Request(RequestOf[Session]):
     Attributes:
         method: its name.
         params: any JSON value.
-        session: who asks.
+        session: the peer that asks.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""MessagingOptions: how much of everything, and how long, as one frozen object."""
+"""MessagingOptions: limits and times, as one frozen object."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from restsock._options import Backoff, between, not_negative, positive
 __all__ = ["Delivery", "MessagingOptions", "QueuePolicy"]
 
 Delivery: TypeAlias = Literal["at_most_once", "at_least_once"]
-"""What is promised of a message: that it is never handled twice, or that it is handled."""
+"""The guarantee for a message: it is never handled twice, or it is handled."""
 
 QueuePolicy: TypeAlias = Literal["drop_oldest", "drop_newest", "block", "disconnect"]
-"""What happens when a queue is full: the oldest message goes, or the new one; who puts it in waits
+"""What happens when a queue is full: the oldest or the new message is dropped; the sender waits
 (the socket is not read); or the connection is closed with 1013."""
 
 
@@ -26,92 +26,92 @@ class MessagingOptions:
     """
 
     max_message: int = 64 * 1024
-    """Bytes of the largest envelope that this side takes, and of the largest it makes."""
+    """Bytes of the largest envelope that this side accepts or sends."""
 
     credit_messages: int = 64
-    """Messages that a peer may have under way here: received, and not handled yet."""
+    """Messages of a peer that are received, and not handled yet."""
 
     credit_bytes: int = 1024 * 1024
-    """Bytes of those messages. Twice `max_message` at least."""
+    """Bytes of those messages. At least twice `max_message`."""
 
     ack_timeout: float = 30.0
     """How long a receiver may take for a message before it is sent again. It may ask for more."""
 
     redelivery: Backoff = field(default_factory=lambda: Backoff(tries=10))
-    """How long to wait before a message is sent again that was not handled. After so many `tries`
+    """How long to wait before a message that was not handled is sent again. After `tries` attempts
     it is a dead letter; 0 never gives up."""
 
     outbox_messages: int = 100_000
-    """Messages of one destination that wait to be handled, of those that are sent at least once."""
+    """At-least-once messages to one destination that are not handled yet."""
 
     outbox_bytes: int = 64 * 1024 * 1024
     """Bytes of those messages."""
 
     outbox_full: QueuePolicy = "block"
-    """What `send` does then: `"block"` waits, `"drop_newest"` raises `QueueFull`, `"drop_oldest"`
-    makes a dead letter of the oldest one."""
+    """What `send` does when that is full: `"block"` waits, `"drop_newest"` raises `QueueFull`,
+    `"drop_oldest"` makes the oldest message a dead letter."""
 
     queue_messages: int = 1000
-    """Messages that wait to be sent at most once, for each destination; and messages of a foreign
-    peer that wait to be handled."""
+    """At-most-once messages that wait for one destination; and messages of a foreign peer that wait
+    to be handled."""
 
     queue_bytes: int = 4 * 1024 * 1024
     """Bytes of those messages."""
 
     queue_full: QueuePolicy = "drop_oldest"
-    """What happens then. Each drop is counted, and that of a message which its sender wants to be
-    told of is answered with a nack."""
+    """What happens when that is full. Each drop is counted. If the sender of a dropped message
+    expects an ack, it gets a nack."""
 
     foreign_rate: float | None = None
-    """Messages a second that a foreign peer may send, and at most so many at once. It is read no
-    quicker. `None` sets no bound."""
+    """Messages per second of a foreign peer, and the most at once. Its socket is not read any
+    faster. `None` sets no bound."""
 
     slow_above: float = 0.8
-    """The part of a queue from which on a foreign peer is told that it is too quick."""
+    """The share of a queue above which a foreign peer is sent `slow`."""
 
     slow_below: float = 0.6
-    """The part below which it may be told again."""
+    """The share below which it may be sent `slow` again."""
 
     dedup_messages: int = 10_000
-    """Messages of one sender and channel of which it is known one by one that they were handled,
-    beside all those up to some number."""
+    """Handled messages of one sender and channel that are remembered one by one, in addition to all
+    those up to some number."""
 
     dedup_seconds: float = 600.0
-    """How long the id of a message is known whose sender gives no numbers."""
+    """How long the id of a message is remembered if its sender does not number messages."""
 
     ask_timeout: float = 5.0
     """How long `ask` waits for its answer."""
 
     ask_limit: int = 10
-    """Requests to one session, and of one session, that are open at once."""
+    """Requests to one session, and from one session, that are open at once."""
 
     history_messages: int = 100
-    """Messages of a published channel that are kept for subscribers who come back; 0 for none."""
+    """Messages of a published channel that are kept for subscribers that reconnect; 0 for none."""
 
     history_bytes: int = 1024 * 1024
     """Bytes of those messages."""
 
     history_seconds: float = 60.0
-    """For how long."""
+    """How long those messages are kept."""
 
     max_channels: int = 200
-    """Channels of one peer; and channels that are counted by name."""
+    """Channels of one peer, and channels that are counted by name."""
 
     max_epochs: int = 16
-    """Runs of one sender of which is remembered what was handled."""
+    """Runs of one sender for which handled messages are remembered."""
 
     max_inboxes: int = 50_000
-    """What is remembered in all of what was handled: for each sender, channel and run of it. Above
-    it the senders that were gone for longest are forgotten."""
+    """Notes of handled messages in all: one for each sender, channel and run of the sender. Above
+    it, the senders that have been away longest are forgotten."""
 
     dead_letters: int = 1000
-    """Dead letters that are at hand."""
+    """Dead letters that `Messaging.dead_letters` has."""
 
     threads: int = 32
     """Threads for handlers and methods that are plain functions."""
 
     grace: float = 5.0
-    """How long handlers may take to their end when the messaging is closed."""
+    """How long handlers may go on when the messaging is closed."""
 
     def __post_init__(self) -> None:
         between(self, "max_message", 16 * 1024, 64 * 1024)

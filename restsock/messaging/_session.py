@@ -1,4 +1,4 @@
-"""Session: one peer that messages are exchanged with, for as long as it is connected."""
+"""Session: one peer while it is connected."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Subscribed:
     """What became of a subscription.
 
     Attributes:
-        recovered: whether nothing is missing since the last message that was had.
-        missed: how many messages are; `None` if that is not known, because none was had before or
-            the peer has begun anew.
+        recovered: whether nothing was lost since the last message that this side got.
+        missed: how many messages were lost; `None` if that is not known, because this side had none
+            before or the peer has restarted.
     """
 
     recovered: bool
@@ -108,7 +108,7 @@ class Session:
     Attributes:
         id: that of its connection.
         name: the name of the peer, if it has one.
-        principal: who it is, if it was asked.
+        principal: who it is, if it was authenticated.
         metadata: what is known of it.
         connected_at: Unix time in seconds.
         foreign: whether it speaks a foreign dialect.
@@ -135,12 +135,12 @@ class Session:
 
     @property
     def open(self) -> bool:
-        """Whether it is still connected. What is sent after that raises an error."""
+        """Whether it is still connected. Sending after that raises an error."""
         return not self.state.closed
 
     @property
     def subscriptions(self) -> frozenset[str]:
-        """The channels that the peer has subscribed to; none once it is not connected any more."""
+        """The channels that the peer has subscribed to; empty after it has disconnected."""
         return frozenset(self.state.subscriptions)
 
     # --- messages -----------------------------------------------------------------------------
@@ -156,8 +156,8 @@ class Session:
     ) -> str:
         """Sends a message to this session; see `Channel.send`.
 
-        At least once it is for the peer: if that has a name, it gets it over its next session where
-        this one ends.
+        With at least once, the message is for the peer: if that has a name and this session ends,
+        it gets the message over its next session.
 
         Raises:
             SessionClosed: the session has ended.
@@ -187,24 +187,22 @@ class Session:
     async def ask(self, method: str, params: Any = None, *, timeout: float | None = None) -> Any:
         """Asks the peer, and waits for its answer.
 
-        At most `MessagingOptions.ask_limit` are open at once; more wait for their turn. If
+        At most `MessagingOptions.ask_limit` requests are open at once; more wait for their turn. If
         cancelled, the answer is dropped.
 
         Args:
-            method: what is asked for.
+            method: the name of the method.
             params: any JSON value.
-            timeout: seconds, with the wait for its turn; `MessagingOptions.ask_timeout` by default.
+            timeout: seconds, including the wait for its turn; by default
+                `MessagingOptions.ask_timeout`.
 
         Returns:
             What the peer's method has returned: any JSON value.
 
         Raises:
-            AskTimeout: there was no answer in time.
-            AskFailed: the answer is an error.
-            SessionClosed: the session has ended.
-            InvalidMessage: the parameters are not JSON.
-            MessageTooLarge: they are larger than an envelope may be.
-            ValueError: the method is no name.
+            AskTimeout: there was no answer in time. AskFailed: the answer is an error.
+            SessionClosed: the session has ended. InvalidMessage: the parameters are not JSON.
+            MessageTooLarge: they do not fit into an envelope. ValueError: the method is no name.
         """
         if not is_name(method):
             raise ValueError(f"a method has 1 to 255 printable characters, not {method!r}")
@@ -254,10 +252,10 @@ class Session:
     # --- subscriptions ------------------------------------------------------------------------
 
     async def subscribe(self, channel: str, *, timeout: float | None = None) -> Subscribed:
-        """Subscribes to what the peer publishes on a channel. It comes to the handlers of that.
+        """Subscribes to a channel of the peer. Its messages come to the handlers of that channel.
 
-        Where the peer has a name (or is the listener that was dialed), it is subscribed again
-        whenever it comes back, and sends what was missed, as far as it still has that.
+        If the peer has a name (or is the listener that was dialed), this side subscribes again
+        after each reconnect, and gets the missed messages that the peer still has.
 
         Raises:
             MessagingError: as `ask`.

@@ -16,9 +16,9 @@ from ._session import Session
 __all__ = ["Sent", "Sessions", "Where"]
 
 Where: TypeAlias = "Mapping[str, Any] | Callable[[Session], bool]"
-"""Which sessions are meant: values by the dotted path in their metadata, all of which have to be
-equal (`{"peer.host": "10.0.0.7"}`); `id`, `name` and `principal` are what this side knows of the
-session, whatever its metadata says. Or a function."""
+"""Selects sessions: by values at dotted paths in their metadata, all of which have to be equal
+(`{"peer.host": "10.0.0.7"}`). `id`, `name` and `principal` are those of the session, not of its
+metadata. Or by a function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Sent:
 
 
 class Sessions:
-    """The sessions of a messaging, as they are now. `Messaging.sessions`."""
+    """The open sessions of a messaging: `Messaging.sessions`."""
 
     def __init__(
         self, driver: Driver, encode: Callable[[str, Any, Mapping[str, str] | None], Content]
@@ -59,7 +59,7 @@ class Sessions:
         return (peer.owner for peer in peers)
 
     def select(self, where: Where | None = None) -> list[Session]:
-        """Those that are meant, the oldest first; by default all."""
+        """The selected sessions, oldest first; by default all."""
         if where is None:
             return [*self]
         if callable(where):
@@ -108,18 +108,16 @@ class Sessions:
         where: Where | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[Sent]:
-        """Sends a message to all sessions, or those that are meant, at most once each.
+        """Sends a message to all sessions, or to selected ones, at most once each.
 
-        One that cannot be reached does not keep the others from it. A checkpoint; it waits for no
-        peer.
+        If one cannot be reached, the others still get it. A checkpoint; does not wait for peers.
 
         Returns:
             What became of it, for each session.
 
         Raises:
-            MessageTooLarge: it is larger than an envelope may be.
-            InvalidMessage: the body is neither JSON nor bytes.
-            MessagingClosed: the messaging is not open.
+            MessageTooLarge: it does not fit into an envelope. InvalidMessage: the body is neither
+            JSON nor bytes. MessagingClosed: the messaging is not open.
         """
         return await self.send_each(self.select(where), channel, body, headers)
 

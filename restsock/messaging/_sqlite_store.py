@@ -1,7 +1,7 @@
 """`SQLiteStore`: a store that survives the process, kill -9 and a loss of power.
 
-One thread has the database. What waits for it when it begins is one transaction, so that many
-messages share one write to the disk; each call is a savepoint in it, and succeeds or fails alone.
+One thread uses the database. All calls that wait when it begins share one transaction, so that many
+messages share one write to the disk. Each call is a savepoint in it, and succeeds or fails alone.
 So does a function of the program that has tables of its own in the file (`transact`).
 """
 
@@ -67,14 +67,15 @@ T = TypeVar("T")
 
 
 class SQLiteStore:
-    """Keeps the outbox and the inbox in a file, by SQLite (WAL, `synchronous=FULL`).
+    """Keeps the outbox and the inbox in a file of SQLite (WAL, `synchronous=FULL`).
 
-    What `Channel.send` has returned from survives the process, killed or not, and a loss of power
-    as far as the disk keeps what it says that it has written. One process has the file at a time.
+    When `Channel.send` has returned, the message survives a kill of the process, and a loss of
+    power if the disk keeps what it reports as written. Only one process can open the file at a
+    time.
 
     Args:
-        path: of the file. It is made, readable by this user alone, if it is not there; its folder
-            has to be. `path-wal` lies beside it while it is open.
+        path: of the file. If it does not exist, it is created, readable only by this user; its
+            folder must exist. `path-wal` is next to it while it is open.
         dead_letters: how many of them are kept; above it the oldest go.
 
     Attributes:
@@ -105,11 +106,11 @@ class SQLiteStore:
     # --- life -----------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Opens the file, and makes it if it is not there.
+        """Opens the file, and creates it if it does not exist.
 
         Raises:
-            OSError: The file cannot be made or read, or another process has it.
-            sqlite3.DatabaseError: It is no database, or not one of these.
+            OSError: The file cannot be created or read, or another process has it open.
+            sqlite3.DatabaseError: It is not a database, or not one of restsock.
         """
         if self._thread is not None:
             raise RuntimeError(f"{self} is open already")

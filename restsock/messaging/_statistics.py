@@ -1,4 +1,4 @@
-"""What a messaging counts, and how it tells whether it does its work."""
+"""The counters and the health of a messaging."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ class MessagingStatistics:
     """Counters since the messaging was opened, and some present values.
 
     Attributes:
-        messages_received: data that came, by channel (those above `max_channels` as `"other"`).
-        messages_published: data that all required handlers have handled, by channel.
-        messages_sent: data that was given to a connection, again or not, by channel.
-        messages_acknowledged: data of this side that a peer has handled, by channel.
-        messages_redelivered: data that was sent again after a nack or a time-out.
-        messages_duplicate: data that came again and was handled before, or is being handled.
+        messages_received: messages received, by channel (those above `max_channels` as `"other"`).
+        messages_published: messages that all required handlers have handled, by channel.
+        messages_sent: messages passed to a connection, repeats included, by channel.
+        messages_acknowledged: messages of this side that a peer has handled, by channel.
+        messages_redelivered: messages sent again after a nack or a time-out.
+        messages_duplicate: messages received again that were handled before, or are being handled.
         messages_dropped: messages that were dropped, by reason.
         messages_dead: dead letters, by reason.
         nacks_sent: by reason (those of handlers as `"handler"`).
-        nacks_received: likewise, all in one.
+        nacks_received: nacks of peers.
         connections_active: sessions now.
         connections_total: sessions that were attached.
-        reconnect_attempts: what carriers that dial have told.
+        reconnect_attempts: attempts of this side to dial again.
         requests_sent: requests of this side, by method.
         requests_received: requests of peers, by method (unknown ones as `"unknown"`).
         replies_received: by status.
-        replies_late: replies that nobody waits for any more.
+        replies_late: replies after the time-out.
         request_timeouts: requests of this side without an answer in time.
-        request_seconds: how many requests of this side took at most so long, by method, for each of
-            `REQUEST_SECONDS` and for all; and the seconds of all together. With those that had no
-            answer in time.
+        request_seconds: by method: how many requests of this side took at most each of
+            `REQUEST_SECONDS`, how many there were, and their seconds in all. Includes requests
+            without an answer in time.
         queue_depth: messages that wait to be handled.
-        queue_capacity: how many may.
+        queue_capacity: how many may wait.
         outbox_messages: messages of this side that wait to be handled by their receivers.
         outbox_bytes: bytes of those.
-        slow_sent: how often a foreign peer was told that it is too quick.
-        slow_received: how often a peer has said so.
+        slow_sent: how often a foreign peer was sent `slow`.
+        slow_received: how often a peer has sent `slow`.
         errors: by kind: `parse_error`, `unknown_type`, `credit`, `ack_unknown`, `store` ...
     """
 
@@ -86,7 +86,7 @@ class MessagingStatistics:
 
     @property
     def queue_utilization(self) -> float:
-        """The part of the queue that is in use, 0 to 1."""
+        """The share of the queue that is in use, 0 to 1."""
         return self.queue_depth / self.queue_capacity if self.queue_capacity else 0.0
 
 
@@ -172,10 +172,10 @@ def statistics_of(
 
 @dataclass(frozen=True, kw_only=True)
 class MessagingHealth:
-    """Whether a messaging does its work.
+    """The health of a messaging.
 
     Attributes:
-        healthy: whether it does.
+        healthy: whether it can do its work.
         status: `"ok"`, or why not, in a line.
         details: `mode` (`"server"`, `"client"`, `"both"` or `"none"`), `connections` (`active`,
             `total`), `queue` (`depth`, `utilization`) and `throughput` (messages per second that

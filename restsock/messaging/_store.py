@@ -1,4 +1,4 @@
-"""Where messages wait that are sent at least once, and what is known of those that were handled."""
+"""Stores: messages that wait to be delivered, and notes of handled ones."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ class Loaded:
 class Store(Protocol):
     """Keeps the outbox and the inbox of one `Messaging`; used by one at a time, on its loop.
 
-    Each method returns when what it was given is as safe as this store makes it: what a `send` has
-    waited for survives what the store survives. All raise what the storage raises (`OSError`,
-    `sqlite3.Error`): then nothing of that call is stored, and the engine says so to who waits, or
-    tries again. A call that is cancelled may have been stored all the same.
+    Each method returns when its data is as safe as this store makes it. All raise the errors of the
+    storage (`OSError`, `sqlite3.Error`). Then nothing of that call is stored, and the engine raises
+    an error or tries again. A cancelled call may still have been stored.
     """
 
     @property
     def durable(self) -> bool:
-        """Whether a call may take long: the engine then gathers what comes meanwhile."""
+        """Whether a call may take long: the engine then collects further data meanwhile."""
 
     async def open(self) -> None:
         """Opens it. Raises what makes it unusable."""
 
     async def load(self) -> Loaded:
-        """All that it holds. Called once, after `open`."""
+        """Everything that it holds. Called once, after `open`."""
 
     async def add(self, records: Sequence[OutRecord]) -> None:
         """Adds messages to the outbox, all or none."""
@@ -58,26 +57,26 @@ class Store(Protocol):
         """Moves messages from the outbox to the dead letters."""
 
     async def revive(self, keys: Sequence[RecordKey]) -> None:
-        """Removes dead letters, which were sent anew or thrown away. Unknown ones are ignored."""
+        """Removes dead letters that were sent again or deleted. Unknown ones are ignored."""
 
     async def mark(self, marks: Sequence[Mark]) -> None:
-        """Notes messages as handled; an acknowledgement leaves after this.
+        """Notes messages as handled. Their acknowledgement is sent after this.
 
-        What was noted up to a number stays so, though a later call may name a lower one.
+        A note up to a number remains, even if a later call names a lower one.
         """
 
     async def forget(self, keys: Sequence[InboxKey]) -> None:
         """Removes marks of senders' epochs that are over."""
 
     async def aclose(self) -> None:
-        """Closes it. What was returned from before is kept."""
+        """Closes it. Data of calls that have returned is kept."""
 
 
 class MemoryStore:
-    """Keeps all in memory: it survives a `Messaging`, and not the process.
+    """Keeps everything in memory: it survives a `Messaging`, but not the process.
 
     Args:
-        dead_letters: how many of them are kept; above it the oldest go.
+        dead_letters: how many of them are kept; above it, the oldest are dropped.
     """
 
     def __init__(self, *, dead_letters: int = 1000) -> None:

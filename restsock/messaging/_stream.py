@@ -24,9 +24,9 @@ class MessageStream:
                 ...
                 await message.ack()
 
-    It is a handler of the channel from when it is made until it is closed, or not used any more.
-    What it has given out and was not acknowledged by then comes again. Several tasks may iterate
-    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    It is a handler of the channel until it is closed or dropped. Messages that it has given out and
+    that are not acknowledged by then come again. Several tasks may iterate over it; each message
+    goes to one of them. The iteration ends when the messaging is closed.
     """
 
     def __init__(self, handlers: Handlers, channel: str, window: int) -> None:

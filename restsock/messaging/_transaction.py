@@ -1,4 +1,4 @@
-"""Transactions: what a program may do in the database of a store, beside the store itself.
+"""Transactions of a program in the database of a store.
 
 A store that has them (`TransactionalStore`) calls a function of the program in the transaction that
 notes a message as handled. So both are there, or neither, whatever happens to the process.
@@ -35,10 +35,10 @@ _NOT_ALLOWED = frozenset(
 class Transaction:
     """The database of a store, within one transaction: for tables of the program's own.
 
-    It is given to the function of `Message.transact` or `Messaging.transact`, and is for that call
-    alone, on its thread. The store begins the transaction, and ends it: when the function returns
-    all of it is kept, and when it raises nothing is. Statements that would end it, `PRAGMA`,
-    `ATTACH`, `ALTER TABLE` of a temporary table, and the tables of the store are refused.
+    The function of `Message.transact` or `Messaging.transact` gets it, for use during that call, on
+    its thread. The store begins and ends the transaction: when the function returns, everything is
+    kept; when it raises, nothing is. Statements that would end the transaction, `PRAGMA`, `ATTACH`,
+    `ALTER TABLE` of a temporary table, and the tables of the store are refused.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -48,11 +48,11 @@ class Transaction:
         """Executes one statement of SQL.
 
         Args:
-            statement: with `?` or `:name` in the place of values.
+            statement: with `?` or `:name` in place of values.
             parameters: the values.
 
         Returns:
-            All rows that it has; none where it is not a query.
+            All rows of a query; none for other statements.
 
         Raises:
             sqlite3.Error: it has failed, or is not allowed.
@@ -85,7 +85,7 @@ class Transaction:
 
 @runtime_checkable
 class TransactionalStore(Store, Protocol):
-    """A store that a program may keep its own things in."""
+    """A store in which a program may have tables of its own."""
 
     async def transact(self, work: Callable[[Transaction], T], marks: Sequence[Mark]) -> T:
         """Calls a function in a transaction, and notes messages as handled in the same one.

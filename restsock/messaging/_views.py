@@ -26,7 +26,7 @@ class SessionView:
     Attributes:
         id: that of its connection.
         name: the name of the peer, if it has one.
-        principal: who it is, if it was asked.
+        principal: who it is, if it was authenticated.
         metadata: what is known of it.
         connected_at: Unix time in seconds.
         foreign: whether it speaks a foreign dialect.
@@ -49,12 +49,12 @@ class SessionView:
 
     @property
     def open(self) -> bool:
-        """Whether it is still connected. What is sent after that raises an error."""
+        """Whether it is still connected. Sending after that raises an error."""
         return self._session.open
 
     @property
     def subscriptions(self) -> frozenset[str]:
-        """The channels that the peer has subscribed to; none once it is not connected any more."""
+        """The channels that the peer has subscribed to; empty after it has disconnected."""
         return self._session.subscriptions
 
     def close_soon(self, code: int = 1000, reason: str = "") -> None:
@@ -108,9 +108,9 @@ class MessageView(Generic[S]):
         After `ack` it does nothing.
 
         Args:
-            reason: why, in a word or a line, for the sender's log.
-            retry_after: seconds in which it should not be sent again.
-            final: that it should never be: it becomes a dead letter of its sender.
+            reason: why, in a few words, for the sender's log.
+            retry_after: seconds to wait before it is sent again.
+            final: never send it again: it becomes a dead letter of its sender.
         """
         self._message.nack(reason, retry_after=retry_after, final=final)
 
@@ -131,7 +131,7 @@ class ChannelView:
     Attributes:
         name: the name.
         to: the destination: the name of a peer, or empty for the listener that was dialed.
-        delivery: what is promised.
+        delivery: `"at_most_once"` or `"at_least_once"`.
     """
 
     def __init__(self, channel: Channel) -> None:

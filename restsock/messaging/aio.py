@@ -6,7 +6,7 @@
 
 It lives on the background thread that all of `restsock.aio` share, and may be used from any task of
 any loop. Handlers and methods that are coroutine functions run on the loop that it was entered on;
-plain functions are called in threads, and are given what `restsock.messaging.sync` has.
+plain functions run in threads, and get the objects of `restsock.messaging.sync`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Sessions:
         return iter(self.select())
 
     def select(self, where: Where | None = None) -> list[Session]:
-        """Those that are meant, the oldest first; by default all."""
+        """The selected sessions, oldest first; by default all."""
         values = None if callable(where) else where
         found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
         return [one for one in found if where(one)] if callable(where) else found
@@ -149,10 +149,10 @@ class Sessions:
         where: Where | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[Sent]:
-        """Sends a message to all sessions, or those that are meant, at most once each.
+        """Sends a message to all sessions, or to selected ones, at most once each.
 
-        One that cannot be reached does not keep the others from it. It waits for no peer. What
-        became of it is returned, for each session.
+        If one cannot be reached, the others still get it. Does not wait for peers. Returns what
+        became of the message, for each session.
         """
         if not callable(where):
             send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
@@ -170,9 +170,9 @@ class MessageStream:
                 ...
                 await message.ack()
 
-    It is a handler of the channel from when it is made until it is closed, or not used any more.
-    What it has given out and was not acknowledged by then comes again. Several tasks may iterate
-    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    It is a handler of the channel until it is closed or dropped. Messages that it has given out and
+    that are not acknowledged by then come again. Several tasks may iterate over it; each message
+    goes to one of them. The iteration ends when the messaging is closed.
     """
 
     def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
@@ -206,7 +206,7 @@ class MessageStream:
         return Message(taken[0])
 
     def close(self) -> None:
-        """Ends it: tasks that wait see the end. What was not acknowledged comes again.
+        """Ends it: tasks that wait see the end. Messages without an ack come again.
 
         Raises nothing; twice is harmless.
         """
@@ -249,13 +249,14 @@ class Messaging(MessagingFace):
     closed. It is entered once.
 
     Args:
-        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        store: keeps messages sent at least once, and notes of handled ones; by default a
+            `MemoryStore`.
         options: limits and times.
-        authorize: what peers may do; all by default.
+        authorize: decides what peers may do; by default everything.
 
     Attributes:
         options: as given.
-        sessions: who is connected.
+        sessions: the connected peers.
     """
 
     _context: AsyncioContext[TrioMessaging] | None
@@ -295,11 +296,11 @@ class Messaging(MessagingFace):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Lets handlers come to their end for `MessagingOptions.grace`, and closes the store.
+        """Lets handlers finish for `MessagingOptions.grace`, and closes the store.
 
-        For any task; those that wait for something are told that it was closed. A cancellation does
-        not shorten it. Twice is harmless. Leaving an `async with` block does it; by an exception it
-        does not wait for handlers, by a cancellation it drops them.
+        For any task. Calls that wait raise `MessagingClosed`. A cancellation does not shorten it.
+        Twice is harmless. Leaving an `async with` block does it; after an exception it does not
+        wait for handlers, and after a cancellation it drops them.
 
         Raises:
             MessagingError: a handler has raised one whose `kind` is `"fatal"`.
@@ -321,10 +322,10 @@ class Messaging(MessagingFace):
     async def publish(
         self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None
     ) -> int:
-        """Sends a message to all who have subscribed to a channel, at most once each.
+        """Sends a message to all subscribers of a channel, at most once each.
 
-        What was published last is kept for subscribers who come back
-        (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
+        The latest messages are kept for subscribers that reconnect
+        (`MessagingOptions.history_messages`). Does not wait for peers. Returns how many sessions it
         was sent to.
         """
         publish = partial(self._messaging.publish, channel, body, headers=headers)
@@ -341,7 +342,7 @@ class Messaging(MessagingFace):
     ) -> list[Sent]:
         """Sends a message to several sessions, such as the `origins` of an aggregate.
 
-        What became of it is returned, for each of them.
+        Returns what became of it, for each of them.
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return await self._portal.run_from_asyncio(send)
@@ -366,7 +367,7 @@ class Messaging(MessagingFace):
             tasks.create_task(messaging.dial("wss://feed.example/ws", Tremor()))
 
         While there is no connection, messages to the peer wait: `channel(...)` without `to`, or
-        with its name. An async function that is `auth` runs on the loop that the messaging was
+        with its name. If `auth` is an async function, it runs on the loop that the messaging was
         entered on.
         """
         auth = options.get("auth")
@@ -381,14 +382,14 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.on)
     def on(self, channel: str, *, required: bool = True, ordered: bool = True) -> Callable[[F], F]:
-        """Makes a function a handler of a channel: it is called with each `Message`.
+        """Makes a function a handler of a channel. It is called with each `Message`.
 
         A coroutine function runs on the loop that the messaging was entered on. A plain one is
         called in a thread, with a `restsock.messaging.sync.Message`.
 
-        Each handler of a channel gets each message, and one that fails does not keep the others
-        from it. A message is acknowledged when all required ones have returned; else it comes
-        again, for those that have failed.
+        Each handler of a channel gets each message, even if another one fails. A message is
+        acknowledged when all required handlers have returned. Otherwise it comes again, for those
+        that have failed.
 
         Raises:
             ValueError: the channel is not valid.
@@ -398,7 +399,7 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.messages)
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
-        """The messages of a channel, as a handler that is a loop; see `on`.
+        """The messages of a channel, for a loop that handles them; see `on`.
 
             async for message in messaging.messages("readings"):
                 ...
@@ -411,13 +412,13 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.method)
     def method(self, name: str) -> Callable[[F], F]:
-        """Makes a function answer requests: it is called with a `Request`, and returns JSON.
+        """Makes a function answer requests: it gets a `Request`, and returns a JSON value.
 
-        Where it runs, is as with `on`. What it raises is an error for who has asked: of a
-        `MessagingError` the words, of others the name alone.
+        It runs where a handler does; see `on`. If it raises, the peer gets an error: with the text
+        of a `MessagingError`, or only the class name of another exception.
 
         Raises:
-            ValueError: the name is not valid, or there is such a method.
+            ValueError: the name is not valid, or the method has a function already.
         """
         return partial(self._add_adapted, self._messaging.method(name))
 
@@ -431,8 +432,7 @@ class Messaging(MessagingFace):
     async def retry_dead_letters(self, ids: Sequence[str] | None = None) -> int:
         """Sends dead letters again, as new messages; by default all. Returns how many.
 
-        If cancelled, another call sends the rest, and perhaps the one that was under way a second
-        time.
+        If cancelled, another call sends the rest, and may send one of them twice.
         """
         retry = partial(self._messaging.retry_dead_letters, ids)
         return await self._portal.run_from_asyncio(retry)

@@ -105,7 +105,7 @@ class Sessions:
         return iter(self.select())
 
     def select(self, where: Where | None = None) -> list[Session]:
-        """Those that are meant, the oldest first; by default all."""
+        """The selected sessions, oldest first; by default all."""
         values = None if callable(where) else where
         found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
         return [one for one in found if where(one)] if callable(where) else found
@@ -150,10 +150,10 @@ class Sessions:
         where: Where | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[Sent]:
-        """Send a message to all sessions, or those that are meant, at most once each.
+        """Send a message to all sessions, or to selected ones, at most once each.
 
-        One that cannot be reached does not keep the others from it. It waits for no peer. What
-        became of it is returned, for each session.
+        If one cannot be reached, the others still get it. Does not wait for peers. Returns what
+        became of the message, for each session.
         """
         if not callable(where):
             send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
@@ -170,9 +170,9 @@ class MessageStream:
                 ...
                 message.ack()
 
-    It is a handler of the channel from when it is made until it is closed, or not used any more.
-    What it has given out and was not acknowledged by then comes again. Several threads may iterate
-    over it; each message goes to one of them. The iteration ends when the messaging is closed.
+    It is a handler of the channel until it is closed or dropped. Messages that it has given out and
+    that are not acknowledged by then come again. Several threads may iterate over it; each message
+    goes to one of them. The iteration ends when the messaging is closed.
     """
 
     def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
@@ -210,7 +210,7 @@ class MessageStream:
         return Message(taken[0])
 
     def close(self) -> None:
-        """End it: threads that wait see the end. What was not acknowledged comes again.
+        """End it: threads that wait see the end. Messages without an ack come again.
 
         Raises nothing; twice is harmless.
         """
@@ -248,13 +248,14 @@ class Messaging(MessagingFace):
     closed. It is entered once. Any number of threads may share it.
 
     Args:
-        store: keeps what is sent at least once, and what was handled; a `MemoryStore` by default.
+        store: keeps messages sent at least once, and notes of handled ones; by default a
+            `MemoryStore`.
         options: limits and times.
-        authorize: what peers may do; all by default.
+        authorize: decides what peers may do; by default everything.
 
     Attributes:
         options: as given.
-        sessions: who is connected.
+        sessions: the connected peers.
     """
 
     _context: BlockingContext[TrioMessaging] | None
@@ -286,10 +287,10 @@ class Messaging(MessagingFace):
         self.close()
 
     def close(self) -> None:
-        """Let handlers come to their end for `MessagingOptions.grace`, and close the store.
+        """Let handlers finish for `MessagingOptions.grace`, and close the store.
 
-        For any thread; those that wait for something are told that it was closed. Twice is
-        harmless. Leaving a `with` block does it; by an exception it does not wait for handlers.
+        For any thread. Calls that wait raise `MessagingClosed`. Twice is harmless. Leaving a `with`
+        block does it; after an exception it does not wait for handlers.
 
         Raises:
             MessagingError: a handler has raised one whose `kind` is `"fatal"`.
@@ -313,10 +314,10 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.publish)
     def publish(self, channel: str, body: Any, *, headers: Mapping[str, str] | None = None) -> int:
-        """Send a message to all who have subscribed to a channel, at most once each.
+        """Send a message to all subscribers of a channel, at most once each.
 
-        What was published last is kept for subscribers who come back
-        (`MessagingOptions.history_messages`). It waits for no peer. Returns how many sessions it
+        The latest messages are kept for subscribers that reconnect
+        (`MessagingOptions.history_messages`). Does not wait for peers. Returns how many sessions it
         was sent to.
         """
         publish = partial(self._messaging.publish, channel, body, headers=headers)
@@ -333,7 +334,7 @@ class Messaging(MessagingFace):
     ) -> list[Sent]:
         """Send a message to several sessions, such as the `origins` of an aggregate.
 
-        What became of it is returned, for each of them.
+        Returns what became of it, for each of them.
         """
         send = partial(self._messaging.send_to, origins, body, channel=channel, headers=headers)
         return self._portal.run(None, send)
@@ -377,20 +378,20 @@ class Messaging(MessagingFace):
     ) -> Callable[[F], F]:
         """Make a function a handler of a channel: it is called in a thread with each `Message`.
 
-        Each handler of a channel gets each message, and one that fails does not keep the others
-        from it. A message is acknowledged when all required ones have returned; else it comes
-        again, for those that have failed.
+        Each handler of a channel gets each message, even if another one fails. A message is
+        acknowledged when all required handlers have returned. Otherwise it comes again, for those
+        that have failed.
 
         Args:
-            loop: of a coroutine function: `"trio"`, on the background loop, or `"asyncio"`, on one
-                in a thread. What it is given is that of the API for these.
+            loop: for a coroutine function: `"trio"` for the background loop, or `"asyncio"` for a
+                loop in a thread. It gets the message of that API.
         """
         decorate = self._messaging.on(channel, required=required, ordered=ordered, loop=loop)
         return partial(self._add, decorate)
 
     @documented_like(TrioMessaging.messages)
     def messages(self, channel: str, *, window: int = 1) -> MessageStream:
-        """The messages of a channel, as a handler that is a loop; see `on`.
+        """The messages of a channel, for a loop that handles them; see `on`.
 
             for message in messaging.messages("readings"):
                 ...
@@ -403,10 +404,10 @@ class Messaging(MessagingFace):
 
     @documented_like(TrioMessaging.method)
     def method(self, name: str, *, loop: str = "trio") -> Callable[[F], F]:
-        """Make a function answer requests: it is called with a `Request`, and returns JSON.
+        """Make a function answer requests: it gets a `Request`, and returns a JSON value.
 
-        A plain function is called in a thread; see `on`. What it raises is an error for who has
-        asked: of a `MessagingError` the words, of others the name alone.
+        A plain function runs in a thread; see `on`. If it raises, the peer gets an error: with the
+        text of a `MessagingError`, or only the class name of another exception.
         """
         return partial(self._add, self._messaging.method(name, loop=loop))
 
@@ -422,7 +423,7 @@ class Messaging(MessagingFace):
             timeout: seconds to wait for the store and for room; `None` waits as long as it takes.
 
         Raises:
-            TimeoutError: some were not sent yet. Another call sends the rest, and perhaps the one
-                that was under way a second time.
+            TimeoutError: some were not sent yet. Another call sends the rest, and may send one of
+                them twice.
         """
         return self._portal.run(timeout, self._messaging.retry_dead_letters, ids)

@@ -1,6 +1,6 @@
-"""swaggersocket, the wire of Go's package of this name: HTTP over a WebSocket, one at a time.
+"""The protocol of Go's swaggersocket: HTTP over a WebSocket, one request at a time.
 
-Who runs the original replaces one end at a time, and the other end does not notice:
+A system that runs the original can replace one end at a time, and the other end does not notice:
 
     endpoints = {"/": swaggersocket.Endpoint()}
     async with restsock.listen("0.0.0.0", 8443, app=app, endpoints=endpoints) as server: ...
@@ -8,9 +8,10 @@ Who runs the original replaces one end at a time, and the other end does not not
     async with swaggersocket.connect("ws://hub:8443/", metadata="pump-7", app=app) as client:
         response = await client.request("GET", "/pets")
 
-What comes of both is known: a `restsock.Server` and a `restsock.Client`, with connections, events,
+The results are an ordinary `restsock.Server` and `restsock.Client`, with connections, events,
 adapters and apps as with any peer. `restsock.swaggersocket.sync` and `restsock.swaggersocket.aio`
-have `connect` for threads and for asyncio; an `Endpoint` is for the listener of any of the three.
+have `connect` for threads and for asyncio; an `Endpoint` works with the listener of each of the
+three APIs.
 
 - `engine`: the wire, without I/O. `_wire`, `_connection`: a connection on it.
 - `_endpoint`, `_connect`: either role.

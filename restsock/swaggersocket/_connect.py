@@ -52,16 +52,16 @@ def connect(
     after a failure; then it sends its metadata again and serves its app again. A clean close by the
     server, one without a code included, ends it.
 
-    One request at a time goes each way. Further ones wait for their turn, up to their connect
-    timeout; a request cannot be taken back, nor upgraded. See docs/swaggersocket.md.
+    There is one request at a time in each direction. Further ones wait for their turn, up to their
+    connect timeout. A request cannot be cancelled or upgraded. See docs/swaggersocket.md.
 
     Args:
         metadata: Any JSON value; the server gets it with each connection.
-        max_request: Bytes of the longest body of a request of this side. It is one message, so it
-            is kept until it is whole. A longer one is a `LocalProtocolError` of the request.
-        late_response: Seconds. A request that its caller has given up keeps its place until its
-            response has come, as no other can be told apart from it. After so long the connection
-            is ended instead, and dialed again.
+        max_request: Bytes of the largest body of a request of this side. A request is one message,
+            so its body is collected first. A larger one raises a `LocalProtocolError`.
+        late_response: Seconds. When a caller gives up, the next request waits until the late
+            response has arrived, since responses have no ids. After this time, the connection is
+            closed instead, and dialed again.
 
     Raises:
         ValueError: The URL, the metadata, a header field, a number or the proxy is not valid.

@@ -25,32 +25,32 @@ LATE_RESPONSE = 10.0
 
 
 class Endpoint:
-    """A path at which peers dial in that speak swaggersocket, beside those of restsock.v1.
+    """A path at which peers that speak swaggersocket dial in, next to those of restsock.v1.
 
         endpoints = {"/": swaggersocket.Endpoint()}
         async with restsock.listen("0.0.0.0", 8443, app=app, endpoints=endpoints) as server:
             for connection in server.connections.by_metadata({"name": "pump-7"}):
                 response = await connection.request("GET", "/pets")
 
-    They are peers of the listener: among its `connections`, in its `events()`, with its app, its
-    `auth`, its limits. They have no names; `name_of` gives them some, by which `server.request`,
-    `server.adapter` and `server.route` find them, whatever connection they have at the moment.
+    They are peers of the listener: in its `connections` and `events()`, with its app, its `auth`
+    and its limits. They have no names of their own. `name_of` gives them names, by which
+    `server.request`, `server.adapter` and `server.route` find them, also after a reconnect.
 
-    Plain HTTP at this path goes to an ingress if there is one, and else gets a 426. One endpoint
-    can be used by any number of listeners.
+    Plain HTTP at this path goes to an ingress if there is one; otherwise it gets a 426. One
+    endpoint can serve any number of listeners.
 
     Args:
-        name_of: Gives the name of a peer, or `None`, for the metadata that it has sent. Names are
-            as with `restsock.connect`; what happens to the second peer of one name is up to
-            `names=` of the listener. A peer for which it raises an error is turned away.
-        heartbeat: When to ask these peers for a sign of life; `None` is as the listener does. A
-            peer of the original that only calls, without `KeepAlive`, answers no ping while it has
-            nothing to ask: take `Heartbeat(interval=None)` for such.
-        max_request: Bytes of the longest body of a request to a peer. It is one message, so it is
-            kept until it is whole. A longer one is a `LocalProtocolError` of the request.
-        late_response: Seconds. A request that its caller has given up keeps its place until its
-            response has come, as no other can be told apart from it. After so long the connection
-            is ended instead, and the peer dials again.
+        name_of: A function of a peer's metadata that returns its name, or `None`. Names are as with
+            `restsock.connect`; `names=` of the listener decides about a second peer of the same
+            name. If the function raises, the peer is refused.
+        heartbeat: When to ask these peers for a sign of life; `None` is the listener's. A peer of
+            the original that only calls, without `KeepAlive`, answers no pings while it is idle:
+            use `Heartbeat(interval=None)` for such peers.
+        max_request: Bytes of the largest body of a request to a peer. A request is one message, so
+            its body is collected first. A larger one raises a `LocalProtocolError`.
+        late_response: Seconds. When a caller gives up, the next request waits until the late
+            response has arrived, since responses have no ids. After this time, the connection is
+            closed instead, and the peer dials again.
 
     Raises:
         TypeError: An argument is of a wrong type.

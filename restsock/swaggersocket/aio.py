@@ -23,8 +23,8 @@ def connect(client: _async_client.Client) -> Client:
 
         async with restsock.swaggersocket.aio.connect("ws://hub:8443/", app=app) as client: ...
 
-    Nothing is dialed before that. The app, and an async function that is `auth`, run on the loop on
-    which it is entered.
+    Nothing is dialed before that. The app, and `auth` if it is an async function, run on the loop
+    on which it is entered.
 
     Raises:
         RestsockError: On entering: this is not asyncio.

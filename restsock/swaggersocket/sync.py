@@ -23,11 +23,10 @@ def connect(client: _async_client.Client) -> Client:
 
         with restsock.swaggersocket.sync.connect("ws://hub:8443/", app=app) as client: ...
 
-    A function that is `auth` is called in a thread. `Backoff(tries=...)` bounds how long this
-    waits.
+    If `auth` is a function, it runs in a thread. `Backoff(tries=...)` bounds how long this waits.
 
     Raises:
-        HandshakeError: Dialing again would not help, or was done often enough.
+        HandshakeError: Dialing again would not help, or `tries` attempts have failed.
         RestsockError: This is the background thread itself.
     """
     return Client(client)

@@ -1,6 +1,6 @@
 """Plain WebSockets, for peers that do not speak restsock.v1: browsers, devices, other servers.
 
-Messages of text or bytes go both ways, and mean here what the program says they mean.
+Messages of text or bytes go both ways; the program gives them their meaning.
 
     async def serve(websocket):                     # for each client
         async for message in websocket:

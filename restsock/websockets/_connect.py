@@ -73,40 +73,38 @@ def connect(
             await websocket.send("subscribe")
             async for message in websocket: ...
 
-    It dials once; see `Dialer` for one that goes on. Nothing is dialed before it is entered. Every
-    address of the host is tried. Leaving the block closes it with 1000, by an exception with 1011,
-    and waits for the server's half of the closing handshake, for at most `Timeouts.close`. A
-    cancellation breaks it off.
+    It dials once, when it is entered; use `Dialer` to reconnect. Every address of the host is
+    tried. Leaving the block closes the WebSocket with 1000, or with 1011 after an exception, and
+    waits at most `Timeouts.close` for the server to close. A cancellation cuts it off.
 
     Args:
         url: `ws://host[:port]/path` or `wss://…`, or a Unix socket: `ws+unix:///run/app.sock`, with
             path and query after a colon.
-        subprotocols: Those that this side speaks, the best one first.
+        subprotocols: The subprotocols of this side, the preferred one first.
         headers: Further fields of the request.
         auth: Tells the server who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
             function, async or not, that returns header fields.
-        tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., ...)`, which also has a place
-            for another server name, or an SSL context. By default the certificates that this system
-            trusts are accepted.
-        proxy: A `restsock.Proxy`, or its URL; `None` takes what the environment says, `False` none.
+        tls: For `wss`: `restsock.tls.client(ca=..., certificate=..., server_hostname=...)`, or an
+            SSL context. The default accepts the certificates that this system trusts.
+        proxy: A `restsock.Proxy`, or its URL; `None` uses the environment, `False` no proxy.
         heartbeat: When to ask the server for a sign of life; by default that of the options.
-        idle: Seconds without a message, either way, after which it is closed with 1001; `None` sets
-            no bound.
+        idle: Seconds without a message in either direction, after which it is closed with 1001;
+            `None` sets no bound.
         compression: Whether to offer permessage-deflate (RFC 7692), or a `Deflate` that says how.
         max_message: Bytes of the largest message to receive; a larger one closes it with 1009.
             `None` is `Limits.max_websocket_message`.
         max_queue: Messages that may wait for a server that does not read; see
             `ClientWebSocket.send_nowait`.
         max_queue_bytes: Bytes of these.
-        options: Timeouts (`handshake` bounds all until the server's answer, `close` the end),
-            limits, heartbeat and socket options.
-        logger: Has all records about it, in the place of `restsock.*`: a `logging.Logger`, or a
+        options: Timeouts (`handshake` bounds everything until the server's response, `close` the
+            end), limits, heartbeat and socket options.
+        logger: Gets all records about it, instead of `restsock.*`: a `logging.Logger`, or a
             `logging.LoggerAdapter`.
 
     Raises:
-        WebSocketRefused: On entering: the server gave another answer, which is attached; `status`
-            is that of it. A redirect is not followed.
-        HandshakeError: On entering: there is no connection, or no WebSocket at its end. `retryable`
+        WebSocketRefused: On entering: the server gave another response, which is attached, with its
+        `status`. A redirect is not followed. HandshakeError: On entering: there is no connection,
+        or no WebSocket at its end. `retryable`
             says whether dialing again may help.
         RestsockError: On entering: this is not trio.
         ValueError: The URL, a field, a number or the proxy is not valid. No message repeats a

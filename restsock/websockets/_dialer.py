@@ -32,7 +32,7 @@ _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class Dialer:
-    """Keeps a WebSocket to a server open: dials, has it served, and dials again when it has ended.
+    """Keeps a WebSocket to a server open: dials, serves it, and dials again when it has ended.
 
         async def serve(websocket: ClientWebSocket) -> None:
             await websocket.send("subscribe")
@@ -47,16 +47,16 @@ class Dialer:
     Args:
         url: As with `connect`.
         serve: An async function, called with each WebSocket.
-        reconnect: When to dial again. `tries` attempts in a row that fail end it, 0 never.
+        reconnect: When to dial again. It gives up after `tries` failed attempts in a row; 0 never.
         options: The other arguments of `connect`.
 
     Attributes:
         websocket: The one that is open now; `None` while there is none.
         attempts: How often it has dialed.
-        connections: How often that has worked.
-        asyncio_loop: Of `auth`, if it is for that.
-        last_failure: Why the last attempt has failed; `None` since one has worked.
-        on_dial: Is called before each attempt, once that is in `attempts`.
+        connections: How often it has connected.
+        asyncio_loop: The loop for `auth`, if that is a function of asyncio.
+        last_failure: The error of the last attempt; `None` after a success.
+        on_dial: Is called before each attempt, which `attempts` already counts.
         on_failure: Is called with the error of each attempt that fails.
 
     Raises:
@@ -92,13 +92,13 @@ class Dialer:
 
     @property
     def url(self) -> str:
-        """Whom it dials, without the query."""
+        """The URL that it dials, without the query."""
         return str(self._target.transport.address)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until it is stopped or cancelled. `nursery.start` waits for the first WebSocket.
 
-        A cancellation ends a wait between two attempts as it ends all else.
+        A cancellation also ends a wait between two attempts.
 
         Raises:
             WebSocketRefused: The server has refused it, and `reconnect` gives up.

@@ -59,7 +59,7 @@ _LAST = 1.0
 
 
 class Endpoint:
-    """Plain WebSockets on the port of a listener: what a client sends, a function receives.
+    """Plain WebSockets on the port of a listener, each served by a function.
 
         async def serve(websocket: ServerWebSocket) -> None:
             async for message in websocket:
@@ -67,38 +67,38 @@ class Endpoint:
 
         restsock.listen("0.0.0.0", 8443, endpoints={"/ingest": Endpoint(serve, auth=tokens)})
 
-    The function is called once for each client, and the WebSocket is closed when it returns: with
-    1000, or with 1011 after an exception, which is logged (`restsock.apps`). That the client has
-    left, `WebSocketClosed`, is no failure. A function that is not async is called in a thread, with
-    a `BlockingServerWebSocket`. On a listener of `restsock.aio` an async one is called on the loop
-    of that, with an `AsyncioServerWebSocket`.
+    The function is called once for each client. When it returns, the WebSocket is closed with 1000;
+    after an exception, which is logged (`restsock.apps`), with 1011. `WebSocketClosed`, because the
+    client has left, does not count as a failure. A plain function runs in a thread, with a
+    `BlockingServerWebSocket`. With `restsock.aio.listen`, an async function runs on the loop of the
+    program, with an `AsyncioServerWebSocket`.
 
     When the listener closes, nothing more is received (see `ServerWebSocket.draining`), and each
-    function has its grace to finish; then the WebSockets are closed with the
-    code that the listener closes with, 1001 by default.
+    function has its grace to finish. Then the WebSockets are closed with the code of the listener,
+    by default 1001.
 
     It is a `Handler`, so it can also be served to a peer: `connect(app=Endpoint(serve))`. One
     endpoint serves one listener at a time.
 
     Args:
         serve: Serves one WebSocket.
-        auth: Tells who a client is, as with `restsock.listen`: `restsock.auth.BearerTokens`, a
-            function, and so on. Who is not known gets a 401 before there is a WebSocket. Without it
-            all are let in.
-        origins: The web origins whose pages may connect: one, or several, or `"*"` for any. `None`
-            is pages of the host and port that they connect to. Others get a 403. Only browsers send
-            an origin.
-        subprotocols: Those that are spoken here, the best one first: the first that the client
-            offers is chosen. Without a match there is none, and it is served all the same.
+        auth: Authenticates clients, as with `restsock.listen`: `restsock.auth.BearerTokens`, a
+            function, and so on. Unknown clients get a 401 before there is a WebSocket. Without it,
+            anybody may connect.
+        origins: The web origins whose pages may connect: one, several, or `"*"` for any. `None`
+            allows pages of the host and port that they connect to. Others get a 403. Only browsers
+            send an origin.
+        subprotocols: The subprotocols of this side, the preferred one first: the first that the
+            client offers is chosen. Without a match, the client is served without a subprotocol.
         browser_token: Lets browsers, which cannot set an Authorization field, send a token among
-            their subprotocols. With `"bearer"`, a page connects by
-            `new WebSocket(url, ["bearer", "bearer." + base64url(token)])`, and `auth` sees the
-            token as that of `Authorization: Bearer`. The second name is shown to nobody else.
-        headers: Further fields of the answer that accepts a WebSocket, or a function that gives
+            their subprotocols. With `"bearer"`, a page connects by `new WebSocket(url, ["bearer",
+            "bearer." + base64url(token)])`, and `auth` sees the token as that of `Authorization:
+            Bearer`. The second name is never shown to anybody else.
+        headers: Further fields of the response that accepts a WebSocket, or a function that returns
             them for a `Request`.
         heartbeat: When to ask a client for a sign of life. One that gives none is closed.
-        idle: Seconds without a message, either way, after which a WebSocket is closed with 1001;
-            `None` sets no bound.
+        idle: Seconds without a message in either direction, after which a WebSocket is closed with
+            1001; `None` sets no bound.
         compression: Whether to compress (permessage-deflate, RFC 7692) for clients that offer it,
             or a `Deflate` that says how.
         max_connections: WebSockets at a time. Further clients get a 503.
@@ -108,12 +108,13 @@ class Endpoint:
             `ServerWebSocket.send_nowait`.
         max_queue_bytes: Bytes of these.
         grace: Seconds that functions may go on when the listener closes; `None` is the listener's.
-        path: The one path that it serves; others get a 404. `None` serves all that it is under.
-        name: By which `Principal.may_call` knows it.
-        trusted_proxies: As with `restsock.listen`: whose word about where a client is counts.
+        path: The one path that it serves; others get a 404. `None` serves all paths below its own.
+        name: Its name for `Principal.may_call`.
+        trusted_proxies: As with `restsock.listen`: the proxies that are trusted to tell the address
+            of a client.
 
     Attributes:
-        asyncio_loop: That of its functions, if these are for asyncio.
+        asyncio_loop: The loop of its functions, if these are for asyncio.
 
     Raises:
         TypeError: An argument is of a wrong type.
@@ -175,7 +176,7 @@ class Endpoint:
 
     @property
     def websockets(self) -> list[ServerWebSocket]:
-        """Those that are open now. On the loop."""
+        """The open WebSockets. On the loop."""
         return [call.websocket for call in self._calls if call.websocket is not None]
 
     @property

@@ -1,4 +1,4 @@
-"""A client of an endpoint, for a function that is not one of trio: in a thread, or of asyncio."""
+"""WebSockets of an endpoint, for functions in threads and of asyncio."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["AsyncioServerWebSocket", "AsyncioWebSocket", "BlockingServerWebSocke
 
 
 class AsyncioWebSocket:
-    """A WebSocket for tasks of asyncio, which lives on a loop of trio in another thread.
+    """A WebSocket for tasks of asyncio. It lives on a trio loop in another thread.
 
-    That answers pings. Any number of tasks may send, and several may receive: each message goes to
-    one.
+    That thread answers pings. Any number of tasks may send, and several may receive: each message
+    goes to one.
 
     Args:
         websocket: On the loop.
@@ -57,15 +57,15 @@ class AsyncioWebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The code that it was closed with, by whichever side was first; `None` while it is open.
+        """The close code of the side that closed first; `None` while it is open.
 
-        1005 stands for a close without a code, 1006 for an end without a close.
+        1005 means a close without a code, 1006 an end without a close.
         """
         return self._websocket.close_code
 
     @property
     def close_reason(self) -> str:
-        """The words beside the code."""
+        """The text that came with the code."""
         return self._websocket.close_reason
 
     @property
@@ -75,7 +75,7 @@ class AsyncioWebSocket:
 
     @documented_like(OpenWebSocket.send)
     async def send(self, message: str | bytes) -> None:
-        """Sends a message: text, or bytes. Waits while too much waits to leave.
+        """Sends a message: text, or bytes. Waits while too much waits to be sent.
 
         If cancelled while it waits, nothing of the message is sent.
         """
@@ -83,10 +83,10 @@ class AsyncioWebSocket:
 
     @documented_like(OpenWebSocket.send_nowait)
     async def send_nowait(self, message: str | bytes) -> bool:
-        """Sends a message if there is room for it; tells whether there was.
+        """Sends a message if there is room for it; returns whether there was.
 
-        What the peer does not take at once waits, within bounds. If there is no room, nothing was
-        sent. What this waits for is the other thread alone, not the peer.
+        If the peer does not read, the message waits, within bounds. If there is no room, nothing is
+        sent. This waits only for the other thread, not for the peer.
         """
         websocket = self._websocket
 
@@ -192,7 +192,7 @@ class BlockingServerWebSocket(_ServerFace, BlockingWebSocket):
             for message in websocket:  # str or bytes
                 websocket.send(message)
 
-    It is that of a `ServerWebSocket`. Any number of threads may send, and several may receive.
+    It wraps a `ServerWebSocket`. Any number of threads may send, and several may receive.
     """
 
     def wait_draining(self, timeout: float | None = None) -> bool:
@@ -202,7 +202,7 @@ class BlockingServerWebSocket(_ServerFace, BlockingWebSocket):
             timeout: Seconds to wait; `None` waits as long as it takes.
 
         Returns:
-            Whether it is, in time.
+            Whether it went away in time.
 
         Raises:
             ConnectionClosed: The listener has gone.
@@ -223,8 +223,7 @@ class AsyncioServerWebSocket(_ServerFace, AsyncioWebSocket):
             async for message in websocket:  # str or bytes
                 await websocket.send(message)
 
-    It is that of a `ServerWebSocket`, on the loop of the program that has called
-    `restsock.aio.listen`.
+    It wraps a `ServerWebSocket`, for the loop of the program that has called `restsock.aio.listen`.
     """
 
     async def wait_draining(self) -> None:

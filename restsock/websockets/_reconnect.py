@@ -1,4 +1,4 @@
-"""`Reconnect`: when to dial again, and how configurations of others say it."""
+"""`Reconnect`: when to dial again; also read from configurations of others."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _GROWTH = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Reconnect(Backoff):
-    """When a `Dialer` dials again: a `Backoff` that does not give up by itself.
+    """When a `Dialer` dials again: a `Backoff` that by default never gives up.
 
-    The first wait is drawn from 0 to `initial` seconds, the next ones from `factor` times as many,
-    up to `cap`; without `jitter` they are that long. They start over once a connection has lasted
-    for 5 seconds, and longer than the wait that was due, so a server that accepts and drops is not
-    dialed in a loop.
+    The first wait is random between 0 and `initial` seconds; each further one has `factor` times
+    that range, up to `cap`. Without `jitter`, waits have the full length. They start over after a
+    connection that lasted 5 seconds, and longer than the wait that was due, so a server that
+    accepts and drops connections is not dialed in a tight loop.
     """
 
     give_up: str = "never"
@@ -38,12 +38,11 @@ class Reconnect(Backoff):
           those of Tremor, alone or as `{"retry": {...}}`. There is a cap: 60 s, or the interval.
         - `initial_interval`, `max_interval`, `multiplier`, `max_retries` (10; 0 is without end),
           `enabled`: those of StreamKit. Intervals are text such as `"1s"` or `"1m30s"`, or whole
-          nanoseconds. Where it is not enabled, the first attempt that fails is the last.
+          nanoseconds. If it is not enabled, the first failed attempt is the last.
 
         Raises:
-            ValueError: a key is not known, not of the same form as another, or has a value that is
-                not valid. The message names it.
-            TypeError: this is no mapping.
+            ValueError: a key is unknown, belongs to another form than the others, or has an invalid
+            value. The message names it. TypeError: this is not a mapping.
         """
         if not isinstance(config, Mapping):
             raise TypeError(f"reconnect is a mapping, not {type(config).__name__}")

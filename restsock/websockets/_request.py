@@ -22,9 +22,9 @@ class Request(Fields):
         path: percent-decoded.
         query: after the "?", as sent.
         headers: name and value pairs, as sent, without the token of a browser (`browser_token`).
-        scheme: `"http"` or `"https"`: whether the client speaks TLS with this port. What a proxy in
-            front says of its own clients is among the headers.
-        peer: where the client is, as far as the trusted proxies know.
+        scheme: `"http"` or `"https"`: whether the client speaks TLS with this port. If a proxy is
+            in front, see its headers.
+        peer: the address of the client, as far as the trusted proxies know.
     """
 
     def __init__(self, head: RequestHead, headers: Headers, peer: Peer) -> None:

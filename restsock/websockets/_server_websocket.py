@@ -29,19 +29,19 @@ class ServerWebSocket(OpenWebSocket):
             async for message in websocket:  # str or bytes
                 await websocket.send(message)
 
-    Any number of tasks may send, and several may receive: each message goes to one. Pings are
-    answered, and sent, by themselves.
+    Any number of tasks may send, and several may receive: each message goes to one. Pings are sent
+    and answered automatically.
 
     Attributes:
-        id: a new one for each, a UUID.
-        request: what the client has asked for: path, query, headers.
-        principal: whom authentication has found the client to be; `None` without authentication.
+        id: a UUID, new for each.
+        request: the request of the client: path, query, headers.
+        principal: who the client is; `None` without authentication.
         subprotocol: the one that was chosen; `None` without one.
         headers: those of the request.
         connected_at: when it was accepted, in seconds since 1970.
-        farewell: code and reason that the listener closes it with; `None` until that goes away.
-        gone: whether the client has left, although messages that came before are still to be
-            received. It is found out with a heartbeat while they are too many to read further.
+        farewell: the code and reason with which the listener closes it; `None` until then.
+        gone: whether the client has left, although earlier messages still wait to be received. If
+            they are too many to read further, a heartbeat finds out.
         on_gone: is called then, on the loop.
     """
 
@@ -65,19 +65,19 @@ class ServerWebSocket(OpenWebSocket):
 
     @property
     def draining(self) -> bool:
-        """Whether the listener is going away: no message is received any more.
+        """Whether the listener is closing: no further message is received.
 
-        What was received before is still handed out, then iteration ends, and `receive` raises
-        `WebSocketClosed` with 1001, or with the code that the listener closes with. Sending goes on
-        until this is closed with that code: when the function that serves it has returned, or when
+        Messages received before are still returned; then iteration ends, and `receive` raises
+        `WebSocketClosed` with 1001, or with the code of the listener. Sending is possible until the
+        WebSocket is closed with that code: when the function that serves it has returned, or when
         its grace is over.
         """
         return self._draining.is_set()
 
     async def wait_draining(self) -> None:
-        """Waits until the listener is going away: for a function that only sends. Raises no error.
+        """Waits until the listener closes: for a function that only sends. Raises no error.
 
-        If the client leaves first, this goes on waiting.
+        It goes on waiting if the client leaves first.
         """
         await self._draining.wait()
 

@@ -4,8 +4,8 @@
         await websocket.send("subscribe")
         async for message in websocket: ...
 
-They live on the background thread that all of `restsock.aio` share. For endpoints there is nothing
-of its own: `restsock.websockets.Endpoint` takes a function of asyncio.
+They live on the background thread that all of `restsock.aio` share. For listeners, use
+`restsock.websockets.Endpoint` with a function of asyncio.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def connect(
 
         async with restsock.websockets.aio.connect("wss://feed.example/v1") as websocket: ...
 
-    It dials once; see `Dialer` for one that goes on. The arguments are those of
-    `restsock.websockets.connect`. An async function that is `auth` runs on the loop on which this
+    It dials once; use `Dialer` to reconnect. The arguments are those of
+    `restsock.websockets.connect`. If `auth` is an async function, it runs on the loop on which this
     is entered.
 
     Raises:

@@ -4,8 +4,8 @@
         websocket.send("subscribe")
         for message in websocket: ...
 
-They live on the background thread that all of `restsock.sync` share. For endpoints there is nothing
-of its own: `restsock.websockets.Endpoint` takes a plain function.
+They live on the background thread that all of `restsock.sync` share. For listeners, use
+`restsock.websockets.Endpoint` with a plain function.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def connect(opened: AbstractAsyncContextManager[AsyncClientWebSocket]) -> Client
 
         with restsock.websockets.sync.connect("wss://feed.example/v1") as websocket: ...
 
-    It dials once; see `Dialer` for one that goes on.
+    It dials once; use `Dialer` to reconnect.
 
     Raises:
         WebSocketRefused: The server gave another answer, which is attached.

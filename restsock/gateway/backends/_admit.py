@@ -1,4 +1,4 @@
-"""`Admit`: whoever speaks HTTP says who a client is, and whether it may come in."""
+"""`Admit`: a server, an app or a peer decides which clients may connect."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ class Admit(Backend):
         admit = Admit(Peer("shop"), path="/connect")
         Channel("/ws", Action(), router, on_connect=admit)
 
-    It is asked with a POST of an object of JSON: `id` of the session, `channel`, `target` (path and
-    query), `address`, `principal` (its name, or null) and `headers`. It lets the client in with any
-    status of 200 to 299, and may say in an object of JSON:
+    It gets a POST with a JSON object: `id` of the session, `channel`, `target` (path and query),
+    `address`, `principal` (its name, or null) and `headers`. It accepts the client with any status
+    of 200 to 299, and may answer with a JSON object:
 
-    - `principal`: who it is, a name or an object with `name` and `claims`,
+    - `principal`: who the client is, a name or an object with `name` and `claims`,
     - `groups`: a list of names, `metadata` and `stash`: objects whose members are added.
 
-    Another answer of 400 to 499 refuses the client, with that status and the `detail` of a
-    problem (RFC 9457) if it is one. All else is a 503: nobody is let in without a word for it.
+    A status of 400 to 499 refuses the client, with that status, and the `detail` if the answer is a
+    problem (RFC 9457). Anything else refuses it with 503.
 
     Args:
         to: Who is asked: a URL, or an `HTTP`, `App` or `Peer`.
         path: The path there; `""` is the URL itself.
         headers: Which fields of the client's opening handshake are sent along, by name.
-        timeout: Seconds for the answer; `Timeouts.handshake` of the listener bounds it, too.
+        timeout: Seconds to wait for the answer; `Timeouts.handshake` of the listener applies, too.
 
     Raises:
         TypeError: What is asked does not speak HTTP.

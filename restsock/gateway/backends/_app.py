@@ -23,24 +23,23 @@ __all__ = ["App"]
 
 
 class App(HTTPBackend):
-    """Has an app in this process answer: ASGI, WSGI, or a coroutine function of trio.
+    """Answers with an app in this process: ASGI, WSGI, or a coroutine function of trio.
 
         App(flask_app, HTTPMapping(method="GET", path="/pets/{body[id]}"))
 
-    The app is served as by `restsock.connect`: WSGI in threads, ASGI on a loop of asyncio in a
-    thread of its own. Calls that are cancelled tell the app so.
+    The app runs as with `restsock.connect`: WSGI in threads, ASGI on a loop of asyncio in a thread
+    of its own. It is told when a call is cancelled.
 
     Args:
         app: What to serve, or a `Handler`, such as an `OpenAPIHandler`.
         mapping: How messages become requests; by default they are POSTs to `/`.
         options: Limits and time-outs between the gateway and the app. `Limits.max_streams` calls
-            are under way at once, and more wait for `Timeouts.connect` at most.
+            run at once, and more wait for `Timeouts.connect` at most.
         max_body: Bytes of the largest body of an answer; a larger one is a 502.
         app_options: Those of `restsock.connect` for an app: `interface`, `workers`, and so on.
 
     Raises:
-        TypeError: This is no app.
-        ValueError: A number is out of range.
+        TypeError: This is not an app. ValueError: A number is out of range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`Balance`: one of several backends answers: the one that has least to do, and is well."""
+"""`Balance`: the least busy of several backends answers, unless it keeps failing."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ class BalanceMember:
     Attributes:
         backend: The backend.
         weight: Its weight; 0 is out of use.
-        in_flight: Calls that are under way.
+        in_flight: Its calls in flight.
         failures: How many have failed in a row.
-        ejected: Whether it gets no calls, but one now and then, because they have failed.
+        ejected: Whether it gets no calls, except one as a test now and then, because they have
+            failed.
     """
 
     backend: Backend
@@ -65,27 +66,27 @@ class _Member:
 
 
 class Balance(Backend):
-    """Has one of several backends answer: the one with the fewest calls under way for its weight.
+    """Answers with one of several backends: that with the fewest calls in flight for its weight.
 
         Balance([HTTP("http://10.0.0.1"), (HTTP("http://10.0.0.2"), 3)])
 
     A backend whose calls fail `failures` times in a row gets none for `eject` seconds, and then one
-    to see whether it is well: if so it comes back, with a share that grows over `slow_start`
-    seconds; if not it is left alone for longer. A failure is a status of 500 and above, or no
-    answer. While all are ejected the answer is 503, at once.
+    as a test. If that succeeds, the backend comes back, with a share that grows over `slow_start`
+    seconds; if not, it is ejected for longer. A failure is a status of 500 and above, or no answer.
+    While all are ejected, the answer is 503, at once.
 
-    A call that provably has not run goes on to another backend. What may have run is never sent
-    again.
+    A call that provably has not run is repeated at another backend. A call that may have run is
+    never repeated.
 
     Args:
         backends: Backends, or pairs of one and its weight; 1 by default. One with weight 0 gets no
             calls.
         failures: After how many failures in a row a backend is ejected; 0 ejects none.
-        eject: Seconds for which it is.
+        eject: Seconds for which it is ejected.
         slow_start: Seconds until one that has come back has its whole share.
 
     Raises:
-        ValueError: No backend has a weight above 0, one is there twice, or a number is not valid.
+        ValueError: No backend has a weight above 0, one is a duplicate, or a number is not valid.
         TypeError: One is no backend.
     """
 
@@ -130,7 +131,8 @@ class Balance(Backend):
         """Gives a backend another weight, from the next call on; 0 takes it out of use.
 
         Raises:
-            ValueError: No backend would be in use, this is none of them, or no weight.
+            ValueError: No backend would be in use, this is not one of them, or the weight is not
+            valid.
         """
         weight = _checked(weight)
         found = [one for one in self._members if one.backend is backend]

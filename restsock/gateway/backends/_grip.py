@@ -48,33 +48,34 @@ _FAREWELL = 5.0
 
 
 class GRIP(Backend):
-    """Has a backend of Pushpin answer, in any language: WebSockets over HTTP.
+    """Answers with a backend of Pushpin, in any language: WebSockets over HTTP.
 
         grip = GRIP("http://127.0.0.1:8000/ws/", key=os.environ["GRIP_KEY"])
         Channel("/ws", RawDialect(), Pipe(grip), on_connect=grip.connect,
                 on_disconnect=grip.disconnect)
 
-    Each message is a POST of `application/websocket-events`, in the order of the client, and so are
-    its beginning (OPEN) and its end (CLOSE, DISCONNECT). What the backend answers with goes to the
-    client in its order with `RawDialect`; with another dialect the first message is the answer, and
-    the others are pushed. Where it answers with none, a client that gave no id is told nothing.
+    Each message is a POST of `application/websocket-events`, in the order of the client; so are the
+    begin (OPEN) and the end (CLOSE, DISCONNECT) of its WebSocket. With `RawDialect`, the client
+    gets all messages that the backend returns, in order. With another dialect, the first one is
+    the answer and the others are pushed. If the backend returns none, a client that gave no id gets
+    no answer.
 
-    A backend subscribes a client to channels: these are groups of the gateway, and what is sent to
-    `gateway.groups` reaches them. So it may be restarted at any time: it holds nothing.
+    A backend subscribes a client to channels: these are groups of the gateway, and messages to
+    `gateway.groups` reach them. The backend holds no state, so it may be restarted at any time.
 
     With `connect` as `on_connect`, the backend accepts or refuses a client before its WebSocket is
-    open. Without it, that is asked with the first message. With `disconnect` as `on_disconnect` it
-    hears also of clients that have sent nothing.
+    open. Without it, the backend is asked with the first message. With `disconnect` as
+    `on_disconnect`, it is also told when a client leaves that has sent nothing.
 
     Args:
         to: The URL that events are sent to; or an `HTTP`, `App` or `Peer`.
-        path: The path there; `""` is the URL itself. The query of the client is put after it.
-        key: With which requests are signed (`Grip-Sig`, HS256); the backend knows it, too.
-        issuer: Who signs: `iss`.
-        prefix: What the groups are called, in front of the names of the channels.
+        path: The path there; `""` is the URL itself. The query of the client is appended.
+        key: The key that signs requests (`Grip-Sig`, HS256); the backend has to know it, too.
+        issuer: The name of the signer: `iss`.
+        prefix: Put before the names of channels to make names of groups.
         headers: Which fields of the client's opening handshake are sent along, by name.
-        min_keep_alive: Seconds between two requests that nobody has caused, at least, whatever the
-            backend asks for.
+        min_keep_alive: The least seconds between two keep-alive requests, whatever the backend asks
+            for.
 
     Raises:
         ValueError: An argument is not valid.
@@ -114,7 +115,7 @@ class GRIP(Backend):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets calls be made. At the end, the backend is told of all that are still there."""
+        """Lets calls be made. At the end, tells the backend that all clients have left."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
@@ -131,7 +132,7 @@ class GRIP(Backend):
     # --- hooks of a channel -------------------------------------------------------------------
 
     async def connect(self, session: Session) -> None:
-        """Asks the backend whether a client may come in: for `Channel(on_connect=...)`.
+        """Asks the backend whether a client may connect: for `Channel(on_connect=...)`.
 
         Raises:
             Refused: It may not, or the backend does not say.
@@ -149,7 +150,7 @@ class GRIP(Backend):
     async def disconnect(self, session: Session, code: int, reason: str) -> None:
         """Tells the backend that a client has left: for `Channel(on_disconnect=...)`.
 
-        Raises no error: if the backend cannot be told, the log is.
+        Raises no error: if the backend cannot be told, that is logged.
         """
         state = self._sessions.get(session.id)
         if state is not None:
@@ -158,7 +159,7 @@ class GRIP(Backend):
     # --- calls --------------------------------------------------------------------------------
 
     async def call(self, message: Message) -> Reply:
-        """See `Backend.call`. If cancelled, the backend may have acted on it.
+        """See `Backend.call`. If cancelled, the call may still have had an effect.
 
         Raises:
             CallFailed: There is no answer, or the backend does not accept the client.

@@ -25,26 +25,26 @@ __all__ = ["HTTP"]
 
 
 class HTTP(HTTPBackend):
-    """Has a server answer that speaks HTTP/1.1, over a few connections that are kept.
+    """Answers with a server that speaks HTTP/1.1, over a few connections that are kept.
 
         HTTP("http://127.0.0.1:5000", HTTPMapping(method="GET", path="/pets/{body[id]}"))
 
-    The status of the answer is that of the reply: a 500 is a failed reply. Redirects are not
-    followed. Where there is no answer, the client is told whether its request may have run:
-    certainly not where there was no connection. A request is sent a second time only as
-    `restsock.forward` says.
+    The reply has the status of the response: a 500 is a failed reply. Redirects are not followed.
+    If there is no response, the client is told whether its request may have run: without a
+    connection it has not. A request is repeated only as `restsock.forward` says.
 
     Args:
-        url: `http://` or `https://`, host, port, and the path that all requests are below; also
+        url: `http://` or `https://`, host, port, and the base path of all requests; also
             `http+unix:///run/app.sock`.
         mapping: How messages become requests; by default they are sent as a POST.
-        tls: For `https`: `restsock.tls.client(...)`, or an SSL context. By default the certificates
-            that this system trusts are accepted.
+        tls: For `https`: `restsock.tls.client(...)`, or an SSL context. The default accepts the
+            certificates that this system trusts.
         host: The Host that the server sees; by default that of the URL.
         connect_timeout: Seconds to connect, TLS included, or to wait for a free connection.
-        response_timeout: Seconds without a byte of the answer. The deadline of the message bounds
-            all of it.
-        max_connections: To the server at once. Further calls wait, for `connect_timeout`.
+        response_timeout: Seconds without a byte of the response. The deadline of the message bounds
+            the whole call.
+        max_connections: Connections to the server at once. Further calls wait, for
+            `connect_timeout`.
         keep_alive: Seconds that a connection is kept for the next call.
         max_body: Bytes of the largest body of an answer; a larger one is a 502.
 

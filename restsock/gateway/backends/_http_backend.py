@@ -26,7 +26,7 @@ MAX_BODY = 1024 * 1024
 
 
 class HTTPBackend(Backend):
-    """A backend that speaks HTTP: of it `Operations` makes calls, and `Balance` a group.
+    """A backend that speaks HTTP, for `Operations` and `Balance`.
 
     Args:
         mapping: How messages become requests; by default as `HTTPMapping` says.
@@ -58,8 +58,8 @@ class HTTPBackend(Backend):
     async def exchange(self, message: Message, request: HTTPRequest) -> Response:
         """Sends a request on behalf of a message, and reads the whole answer.
 
-        It is made of a message, or by others: then the mapping adds who asks, and no more. If
-        cancelled, it is cut off, and what it goes to may have acted on it.
+        The request may also come from `Operations`: then the mapping only adds who asks. If
+        cancelled, the request is cut off; it may still have had an effect.
 
         Args:
             message: On whose behalf; its deadline bounds it.

@@ -1,4 +1,4 @@
-"""`HTTPMapping`: messages as requests of HTTP, and answers as replies."""
+"""`HTTPMapping`: messages as HTTP requests, and responses as replies."""
 
 from __future__ import annotations
 
@@ -71,38 +71,38 @@ class HTTPRequest:
 
 @dataclass(frozen=True)
 class HTTPMapping:
-    """How messages become requests of HTTP, and the answers replies.
+    """How messages become HTTP requests, and responses become replies.
 
         HTTPMapping(method="GET", path="/pets/{body[id]}", query={"limit": "body[limit]"})
 
-    Without any of its arguments, a message of the dialect `http` is sent with the method and the
-    path that it has, and any other one as a POST to the URL of the backend.
+    Without arguments, a message of the dialect `http` is sent with its own method and path, and any
+    other message as a POST to the URL of the backend.
 
-    In a template, `{body[pet][id]}` is a part of the message; see `restsock.gateway.Source`. What
-    is filled in is percent-encoded and never leads to another path: a value that is empty, or has a
-    slash, a backslash or `..` in it, is answered with 422. `{+body[file]}` may have slashes.
+    In a template, `{body[pet][id]}` is a part of the message; see `restsock.gateway.Source`. Its
+    value is percent-encoded and never leads to another path: an empty value, or one with a slash, a
+    backslash or `..`, is answered with 422. `{+body[file]}` may have slashes.
 
-    A body that is text or bytes is sent as it is; any other one as JSON. An answer of JSON is
-    decoded, and one of text is text; its status is that of the reply, so a 500 is a failure. A
-    redirect is not followed: the dialect `http` shows it, and for the others it is a 502.
+    A body that is text or bytes is sent as it is; any other one as JSON. A response of JSON is
+    decoded, and one of text is text. The reply has its status, so a 500 is a failure. A redirect is
+    not followed: the dialect `http` shows it, and for the others it is a 502.
 
     Args:
-        method: That of all requests; `None` is the message's own, or POST.
+        method: The method of all requests; `None` is the message's own, or POST.
         path: A template of the path, and a query if it has one; `None` is the message's own path.
-        query: Further parameters of the query, each with a source. They are left out where the
-            message does not have them. A list is several of one name.
-        body: The source of the body; `None` sends none. GET, HEAD, DELETE and OPTIONS have one
-            only where the message itself names its method.
+        query: Further parameters of the query, each with a source. A parameter is left out if the
+            message has no value for it. A list becomes several of one name.
+        body: The source of the body; `None` sends none. GET, HEAD, DELETE and OPTIONS have one only
+            if the message itself names its method.
         content_type: The media type of the body, instead of the one by its kind.
         headers: Which of the message's fields are sent on, by name.
-        tell: Fields that say something of the client, each with a source:
-            `{"X-User": "principal"}`.
-        fields: Further fields, the same for all. They may hold secrets, and win over all others.
-        forwarded: How to say where the client is; as in `restsock.forward`.
-        deadline_field: The field that says in how many milliseconds the answer is of no use any
-            more; `None` tells nobody.
-        methods: Those that a message may have.
-        reply_headers: Which fields of the answer the reply has, by name.
+        tell: Fields about the client, each with a source: `{"X-User": "principal"}`.
+        fields: Further fields, the same for all requests. They may hold secrets, and replace all
+            others of the same name.
+        forwarded: How to tell the address of the client; as in `restsock.forward`.
+        deadline_field: The field that says for how many milliseconds the client waits; `None` sends
+            none.
+        methods: The methods that a message may have.
+        reply_headers: Which fields of the response the reply has, by name.
 
     Raises:
         ValueError: An argument is not valid. It shows no value of `fields`.

@@ -27,18 +27,18 @@ class JSONIds:
         JSONIds(key="method", body="params", answer="result", error="error",
                 extra={"jsonrpc": "2.0"})                JSON-RPC
 
-    The ids are the gateway's own, whatever those of its clients are, so that many of them can share
-    a connection. A client that has put an id into the body finds that one in the answer.
+    The ids are the gateway's own, so that many clients can share a connection. If a client has put
+    an id into the body, the answer has the client's id.
 
     Args:
         id: The member with the id; the server has to repeat it as it is.
-        key: The member for the key of the message; `None` leaves that out.
-        body: The member for the body of the message; `None` puts the members of an object beside
+        key: The member for the key of the message; `None` leaves it out.
+        body: The member for the body of the message; `None` puts the members of an object next to
             the id, and anything else into `"body"`.
-        status: The member of an answer with its status, as of HTTP; `None` if there is none.
-        answer: The member of an answer with its body; `None` takes all but the id.
-        error: The member that says that a call has failed; the answer is then a failure with this
-            as its body: a 502, unless there is a status.
+        status: The member of an answer with its HTTP status; `None` if there is none.
+        answer: The member of an answer with its body; `None` takes everything except the id.
+        error: The member that an answer has if the call has failed. It is then the body of the
+            failure, which is a 502 unless there is a status.
         extra: Further members of each call.
 
     Raises:

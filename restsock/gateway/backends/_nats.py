@@ -1,4 +1,4 @@
-"""`NATS`: whoever has subscribed to a subject of NATS answers."""
+"""`NATS`: a subscriber of a NATS subject answers."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _ERROR_CODE = "nats-service-error-code"
 
 
 class NATS(Backend):
-    """Has whoever has subscribed to a subject of NATS answer: a request, and the first answer.
+    """Answers with a subscriber of a NATS subject: sends a request, and takes the first answer.
 
         NATS("quotes.{key}", "nats://127.0.0.1:4222")
 
-    The body goes as JSON, or as it is if that is text or bytes. The answer is read by its header
-    `Content-Type`; without one as JSON if it is some, else as text, else as bytes. If it has the
-    header `Nats-Service-Error-Code`, the reply has that status. Where nobody has subscribed the
-    answer is 503, and nothing has run.
+    Text and bytes are sent as they are, any other body as JSON. The answer is read by its header
+    `Content-Type`; without one as JSON if possible, else as text, else as bytes. If it has the
+    header `Nats-Service-Error-Code`, the reply has that status. Without a subscriber, the answer is
+    503, and nothing has run.
 
-    The gateway starts without NATS, too; calls then are answered with 503.
+    The gateway also starts without NATS; calls are then answered with 503.
 
     Args:
-        subject: A template, as in `HTTPMapping`. What is filled in is one token of the subject: one
-            that is empty, or has a dot, a wildcard or a space, is answered with 422. `{+key}` may
-            be several tokens. There has to be a part besides, so that clients cannot name any
+        subject: A template, as in `HTTPMapping`. Each value is one token of the subject: an empty
+            value, or one with a dot, a wildcard or a space, is answered with 422. `{+key}` may be
+            several tokens. The template needs a fixed part, so that clients cannot name any
             subject.
         nats: The URLs of servers; or a `restsock.messaging.nats.Nats` that the program has entered.
-        options: Who this is, TLS, and times; not with a `Nats`.
+        options: Credentials, TLS, and times; not with a `Nats`.
         timeout: Seconds for an answer, if the message has no earlier deadline.
-        headers: The message's fields that go along, by name.
-        tell: Headers that say something of the client, each with a source.
+        headers: Which of the message's fields are sent on, by name.
+        tell: Headers about the client, each with a source.
 
     Raises:
         ValueError: An argument is not valid.

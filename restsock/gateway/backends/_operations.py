@@ -63,41 +63,39 @@ class OperationContract:
 
 
 class Operations(Backend):
-    """Has the operations of an OpenAPI document called: over HTTP, in this process, or at a peer.
+    """Calls the operations of an OpenAPI document: over HTTP, in this process, or at a peer.
 
         Operations("petstore.yaml", to=Peer("edge-1"))
 
     The key of a message is the `operationId`, or `"GET /pets"`. Its body is an object with the
     arguments by name, wherever the document has them: in the path, the query, a field or a cookie.
-    The body of the request is the argument `body`; where that is not given, and the operation has
-    one, all that is no parameter is the body:
+    The body of the request is the argument `body`; if that is missing, it is made of all members
+    that are not parameters:
 
         {"action": "buyPet", "data": {"petId": 7, "body": {"price": 10}}}
         {"action": "buyPet", "data": {"petId": 7, "price": 10}}
 
-    Arguments are checked before anything is sent. What is wrong with them is a 422, with a pointer
-    into the body of the message for each error.
+    Arguments are checked before anything is sent. Wrong ones are a 422, with a pointer into the
+    body of the message for each error.
 
     Args:
         spec: The document: a file, a mapping, or the result of `restsock.openapi.load`.
-        to: What is called: `HTTP`, `App`, `Peer`, or a `Balance` of these. Its mapping says who
-            asks; the document says the rest.
-        prefix: What the keys have before the ids, such as `"pets."`.
+        to: The backend to call: `HTTP`, `App`, `Peer`, or a `Balance` of these. Its mapping adds
+            the fields that say who asks; the document defines the rest.
+        prefix: Put before the ids to make the keys, such as `"pets."`.
         base_path: The path in front of those of the document, instead of the one from its
             `servers`. With `HTTP`, the path of its URL comes before that.
         rules: Who may call what, made by `restsock.openapi.allow`; by default everyone may call
             everything. The caller is the principal of the client.
-        peer: The name that the rules have for what is called; by default that of the `Peer`, or
-            `"*"`.
-        responses: Whether answers are checked, or the share of them that is, between 0 and 1. A
+        peer: The name of the backend in the rules; by default that of the `Peer`, or `"*"`.
+        responses: Whether responses are checked, or the share of them to check, between 0 and 1. A
             wrong one is a 502.
         max_body: Bytes of the largest body that is checked.
         max_time: Seconds of processor time for the check of one message.
 
     Raises:
-        SpecError: The document cannot be used.
-        ValueError: A rule names an operation that there is not, or a number is not valid.
-        TypeError: What is called does not speak HTTP.
+        SpecError: The document cannot be used. ValueError: A rule names an unknown operation, or a
+        number is not valid. TypeError: What is called does not speak HTTP.
     """
 
     def __init__(
@@ -131,7 +129,7 @@ class Operations(Backend):
 
     @property
     def operations(self) -> tuple[OperationContract, ...]:
-        """All operations, for a document of the channel to be made of.
+        """All operations, for the contract of the channel.
 
         Raises:
             SpecError: The document is wrong about one of them.
@@ -140,7 +138,7 @@ class Operations(Backend):
 
     @property
     def components(self) -> Mapping[str, Any]:
-        """What the references in the schemas lead to: the `components` of the document."""
+        """The `components` of the document, to which the schemas refer."""
         components: Mapping[str, Any] = self._catalog.document.mapping.get("components") or {}
         return components
 

@@ -1,4 +1,4 @@
-"""`Peer`: a peer behind the tunnel answers, by its name."""
+"""`Peer`: a peer answers, by its name."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _MAX_NAME = 255
 
 
 class Peer(HTTPBackend):
-    """Has a peer answer that has dialed the listener of the gateway: one behind NAT, by its name.
+    """Answers with a peer that has dialed the listener of the gateway, by its name.
 
         Peer("edge-1", HTTPMapping(method="GET", path="/pets/{body[id]}"))
         Peer(name_from="edge-{body[site]}", allowed="edge-*")
 
-    What a peer provably has not begun with is sent again, whatever its method: to another peer of
-    the name (`names="share"`), or to the next connection of this one. So a peer that restarts costs
-    nobody an answer, and nothing runs twice. What may have run is never sent again; its client is
-    told so, with a 502.
+    A request that the peer provably has not begun is sent again, whatever its method: to another
+    peer of the name (`names="share"`), or to the next connection of this one. So a restart of a
+    peer loses no call and runs none twice. A request that may have run is never repeated; its
+    client gets a 502 that says so.
 
     Args:
         name: The name of the peer.
         mapping: How messages become requests; by default they are POSTs to `/`.
-        name_from: Instead of the name: a template, as in `HTTPMapping`, or a plain function that
-            gets the message and gives the name.
-        allowed: Patterns of the names that `name_from` may give, in which `*` is any text; needed
-            with it. Another name is answered with 404. A client may write what the name is made of:
-            this says which peers are for it.
+        name_from: Instead of the name: a template, as in `HTTPMapping`, or a plain function of the
+            message that returns the name.
+        allowed: Patterns of the names that `name_from` may produce, in which `*` is any text;
+            required with it, since clients can influence the name. Any other name is answered with
+            404.
         wait: Seconds to wait for a peer that is not connected; then the answer is 503.
         max_body: Bytes of the largest body of an answer; a larger one is a 502.
 

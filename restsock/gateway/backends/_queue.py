@@ -1,4 +1,4 @@
-"""`Queue`: calls are published with an id, and answered by whatever comes back with that id."""
+"""`Queue`: publishes calls with an id, and takes the answer that comes back with that id."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class QueueMessage:
     """A call, to be published.
 
     Attributes:
-        id: The answer has to come with it. Nobody can guess it. `""` if no answer is wanted.
+        id: The answer needs the same id. It cannot be guessed. `""` if no answer is expected.
         key: The key of the message.
         body: The body.
         content_type: Its media type.
-        headers: Fields that go along, names in lower case but for those of `tell`.
-        seconds: In how many the answer is of no use any more.
+        headers: Its fields, names in lower case except those of `tell`.
+        seconds: For how long the client waits for the answer.
         message: The message that it was made of.
     """
 
@@ -57,7 +57,7 @@ class QueueMessage:
 
 
 class Queue(Backend):
-    """Has whoever takes from a queue answer. It is yours: here calls and answers are matched.
+    """Answers with the workers of a queue of yours; this class matches answers to calls.
 
         queue = Queue(publish)
 
@@ -67,17 +67,17 @@ class Queue(Backend):
         async for answer in broker.answers():
             queue.answer(answer["id"], answer["body"])
 
-    An answer that comes too late, a second time, or with an id that was never given out, is dropped
-    and counted. `RabbitMQ` and `RedisStreams` have the broker with them.
+    An answer that is late, a duplicate, or has an unknown id is dropped and counted. `RabbitMQ` and
+    `RedisStreams` do the same with their broker.
 
     Args:
-        publish: Sends a call off: an async function of the listener's loop, or a plain one, which
-            is called in a thread. What it raises is a 502, unless it is a `CallFailed`.
-        answers: Whether there are answers. If not, a call is over when it is published, with 202.
+        publish: Sends a call: an async function, which runs on the listener's loop, or a plain one,
+            which runs in a thread. An exception becomes a 502, unless it is a `CallFailed`.
+        answers: Whether there are answers. If not, a call ends with 202 when it is published.
         timeout: Seconds for an answer, if the message has no earlier deadline.
         max_waiting: Calls that may wait for an answer at a time.
-        headers: The message's fields that go along, by name.
-        tell: Fields that say something of the client, each with a source: `{"user": "principal"}`.
+        headers: Which of the message's fields are sent on, by name.
+        tell: Fields about the client, each with a source: `{"user": "principal"}`.
 
     Raises:
         ValueError: An argument is not valid.
@@ -114,7 +114,7 @@ class Queue(Backend):
 
     @property
     def late(self) -> int:
-        """Answers that were dropped, since nobody waited for them any more."""
+        """Answers that were dropped, since nobody waited for them."""
         return self._waiting.late
 
     def bind(self, peers: Peers, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -123,7 +123,7 @@ class Queue(Backend):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets calls be made. At the end, those that wait have no answer."""
+        """Lets calls be made. At the end, calls that still wait fail."""
         self._token = trio.lowlevel.current_trio_token()
         try:
             yield
@@ -147,7 +147,7 @@ class Queue(Backend):
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """An answer has come. For any thread. Twice is harmless.
+        """Passes an answer to its call. For any thread. Twice is harmless.
 
         Args:
             id: That of its call.

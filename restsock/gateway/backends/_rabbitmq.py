@@ -1,4 +1,4 @@
-"""`RabbitMQ`: whoever takes from a queue of RabbitMQ answers."""
+"""`RabbitMQ`: a worker at a queue of RabbitMQ answers."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _MAX_KEY = 255  # bytes, as AMQP has it
 
 
 class RabbitMQ(Broker):
-    """Has whoever takes from a queue of RabbitMQ (AMQP 0-9-1) answer, as RPC over AMQP does.
+    """Answers with a worker at a queue of RabbitMQ (AMQP 0-9-1), as RPC over AMQP does.
 
         RabbitMQ("calls.{key}", "amqp://127.0.0.1/", auth=Basic("gateway", env="AMQP_PASSWORD"))
 
-    Each call goes with `reply_to`, `correlation_id`, `content_type`, the key as `type`, and an
-    `expiration`; the broker drops it when nobody has taken it by then. The answer is to be
-    published to the default exchange, with `reply_to` as its routing key and the same
-    `correlation_id`; a header `status` says that it is a failure.
+    Each call has `reply_to`, `correlation_id`, `content_type`, the key as `type`, and an
+    `expiration`, after which the broker drops it. The worker publishes the answer to the default
+    exchange, with `reply_to` as its routing key and the same `correlation_id`. For a failure, it
+    sets a header `status`.
 
-    A call that the broker can give to no queue is answered with 503, and nothing has run.
+    If the broker has no queue for a call, it is answered with 503, and nothing has run.
 
     Args:
         routing_key: A template, as in `HTTPMapping`: the name of the queue, or a key for the
-            exchange. What is filled in is a word: it has no dot, no `*` and no `#`. The name of a
-            queue has a part besides, so that clients cannot name any queue.
+            exchange. Each value is one word, without a dot, `*` or `#`. The name of a queue needs a
+            fixed part, so that clients cannot name any queue.
         url: `amqp://` or `amqps://`, host, port, and the virtual host as its path.
-        exchange: The exchange, which has to be there; `""` is the default one.
+        exchange: The exchange, which must exist; `""` is the default one.
         auth: User and password; by default `guest`.
         tls: For `amqps`, as of `restsock.connect`; by default the CAs that this system trusts.
-        durable: Whether calls outlive a restart of the broker, where their queue does.
+        durable: Whether calls survive a restart of the broker, if their queue does.
         options: Those of `Queue`: `answers`, `timeout`, `max_waiting`, `headers`, `tell`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`RedisStreams`: whoever reads a stream of Redis answers."""
+"""`RedisStreams`: a reader of a Redis stream answers."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ _CONNECTIONS = 16
 
 
 class RedisStreams(Broker):
-    """Has whoever reads a stream of Redis (or Valkey) answer.
+    """Answers with a reader of a Redis (or Valkey) stream.
 
         RedisStreams("calls:{key}", "redis://127.0.0.1:6379/0")
 
-    Each call is an entry with the fields `id`, `key`, `body`, `content-type`, `headers` (an object
-    of JSON), `reply-to` and `milliseconds` (in which the answer is of no use any more). Workers
-    read the stream, as a consumer group for example. The answer is an entry in the stream that
-    `reply-to` names, with the fields `id` and `body`, and if they like `content-type` and `status`.
+    Each call is an entry with the fields `id`, `key`, `body`, `content-type`, `headers` (a JSON
+    object), `reply-to` and `milliseconds` (for which the client waits). Workers read the stream,
+    for example as a consumer group. They write the answer to the stream that `reply-to` names, with
+    the fields `id` and `body`, and optionally `content-type` and `status`.
 
-    That stream is this gateway's alone: answers are deleted once they are read, and all of it at
-    the end, or a minute after a gateway that has vanished.
+    Each gateway has a stream of its own for answers. Answers are deleted once they are read, and
+    the stream at the end, or a minute after the gateway has vanished.
 
-    Whether anybody reads a stream cannot be known: calls that nobody takes end with their time.
+    Redis does not say whether anybody reads a stream: calls without a reader time out.
 
     Args:
         stream: A template, as in `HTTPMapping`: the key of the stream in Redis.

@@ -1,4 +1,4 @@
-"""`WebSocket`: another WebSocket answers: one for each client, or a few for all."""
+"""`WebSocket`: another WebSocket server answers: one connection for each client, or a pool."""
 
 from __future__ import annotations
 
@@ -93,40 +93,39 @@ class _SessionLink(Link):
 
 
 class WebSocket(Backend):
-    """Has another WebSocket answer.
+    """Answers with another WebSocket server.
 
         WebSocket("ws://127.0.0.1:9000/ws")                        # one for each client
         WebSocket("wss://api.example/rpc", JSONIds(), pool=4)      # four for all
 
-    With ids, a message is a call, and what the server sends with its id is the answer. With
-    `ids=None`, messages are passed on as they are, and so is what comes back: for the dialect
-    `raw`, mostly.
+    With ids, a message is a call, and the server's message with its id is the answer. With
+    `ids=None`, messages are passed on unchanged in both directions, usually for the dialect `raw`.
 
     By default each client has a WebSocket of its own, dialed at its first message and closed when
-    it leaves, with the same code and reason. If the server closes it, so is the client's, with the
-    server's code and reason. If it is lost otherwise, calls under way are answered with 502, and
-    the next message dials again. What answers no call is pushed to the client.
+    it leaves, with the same code and reason. If the server closes it, the client's is closed with
+    the server's code and reason. If it is lost in another way, calls in flight are answered with
+    502, and the next message dials again. Messages that answer no call are pushed to the client.
 
-    With `pool` there are so many for all clients, which are kept open. What answers no call is
-    dropped then, and counted.
+    With `pool`, this many serve all clients, and are kept open. Messages that answer no call are
+    then dropped and counted.
 
     A call that is cancelled never closes a WebSocket; its answer is dropped.
 
     Args:
         url: `ws://host[:port]/path` or `wss://...`.
         ids: How calls are told apart.
-        pool: How many WebSockets there are for all clients; `None` is one for each.
-        closes: Which ends of its WebSocket also end a client: `"clean"` closes of the server,
-            `"always"` (a lost one is 1014), or `"never"`. Without a pool.
+        pool: The number of WebSockets for all clients; `None` is one for each client.
+        closes: When the end of its WebSocket also closes the client: after a `"clean"` close by the
+            server, `"always"` (with 1014 if it was lost), or `"never"`. Only without a pool.
         timeout: Seconds for an answer, if the message has no earlier deadline.
         max_waiting: Calls that may wait for an answer on one WebSocket.
-        reconnect: When to dial again; of a pool, as `restsock.websockets.Dialer`. Without one, no
-            message dials before that pause is over, and until then the answer is 503.
+        reconnect: When to dial again. A pool dials as `restsock.websockets.Dialer` does. Without a
+            pool, messages during the pause get a 503, and the next one dials.
         options: The other arguments of `restsock.websockets.connect`: `headers`, `auth`, `tls`,
             `subprotocols`, `max_message`, `heartbeat`, ...
 
     Attributes:
-        unasked: What has come over a pool, and answered nothing.
+        unasked: Messages over a pool that answered no call.
 
     Raises:
         ValueError: An argument is not valid.
@@ -180,7 +179,7 @@ class WebSocket(Backend):
 
     @property
     def late(self) -> int:
-        """Answers that nobody has waited for any more, of the WebSockets that there are now."""
+        """Late answers, over the WebSockets that are open now."""
         links = [*self._links.values(), *(link for link, _ in self._pool)]
         return sum(link.waiting.late for link in links)
 

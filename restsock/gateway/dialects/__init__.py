@@ -1,4 +1,4 @@
-"""Dialects: what messages of a WebSocket mean, and how answers are said. Without I/O.
+"""Dialects: the formats of messages and answers on a WebSocket. Without I/O.
 
 - `_dialect`: what a dialect is. `_json`: what those of JSON have in common.
 - `_action`, `_jsonrpc`, `_envelope`, `_http`, `_raw`: one each.

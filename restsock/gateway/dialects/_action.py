@@ -1,4 +1,4 @@
-"""`Action`: objects of JSON, one member of which says what is asked."""
+"""`Action`: JSON objects with a member that names the action."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PLAIN = {"type", "properties", "required", "description", "title", "additionalP
 
 
 class Action(Dialect):
-    """Objects of JSON that name an action, as gateways of the large clouds have them.
+    """JSON objects that name an action, as gateways of the large clouds use them.
 
         {"action": "pets.find", "id": 1, "tag": "cat"}         is asked
         {"id": 1, "status": 200, "body": [...]}                 is the answer
         {"id": 1, "status": 404, "error": {"title": ...}}       of a failure, a problem (RFC 9457)
 
-    The key is the action, and the body what else the object holds: `{"tag": "cat"}`. Without an
-    action, and for all that is no object or no JSON at all, the key is empty: that is for the
-    default of the router, and the body is the value, the text or the bytes. An `id` is a text of at
-    most 256 characters or a number; without one the answer has none. A part of an answer that goes
-    on has `"more": true`. Bytes are base64, with `"encoding": "base64"` beside. What is pushed is
-    sent as it is.
+    The key is the action, and the body the other members of the object: `{"tag": "cat"}`. Without
+    an action, or if the message is not a JSON object, the key is empty, so the default of the
+    router gets it; the body is the value, the text or the bytes. An `id` is a text of at most 256
+    characters or a number; without one, the answer has none. All parts of an answer but the last
+    have `"more": true`. Bytes are base64, with `"encoding": "base64"`. Pushed messages are sent as
+    they are.
 
     Args:
         field: The member that names the action.

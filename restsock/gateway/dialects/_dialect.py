@@ -14,7 +14,7 @@ __all__ = ["BadMessage", "Batch", "Dialect", "Parsed", "ParsedCall"]
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """What a client asks, as its message says it. The attributes are those of `Message`."""
+    """A call, as read from a message. The attributes are those of `Message`."""
 
     key: str
     body: Any = None
@@ -30,12 +30,12 @@ class ParsedCall:
 
 @dataclass(frozen=True, slots=True)
 class BadMessage:
-    """What is not as the dialect has it. The client is told so.
+    """A message that the dialect cannot read. The client is told so.
 
     Attributes:
         status: 400 to 499.
         detail: What is wrong, for the client.
-        id: By which the client knows the answer, if that could be read.
+        id: The client's id of the message, if it could be read.
         code: That of JSON-RPC.
     """
 
@@ -47,7 +47,7 @@ class BadMessage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several calls of one message, whose answers go back in one.
+    """Several calls in one message, whose answers are sent in one message.
 
     Attributes:
         calls: These; at least one.
@@ -61,15 +61,15 @@ Parsed: TypeAlias = ParsedCall | BadMessage | Batch
 
 
 class Dialect(ABC):
-    """How clients of a channel ask, and how they are answered. It has no state: one does for all.
+    """The format of calls and answers on a channel. It has no state: one object serves all clients.
 
-    What it reads is hostile until it has found it to be right: whatever comes, `parse` raises no
-    error and takes a time in line with the length.
+    Messages may be hostile: `parse` never raises an error, and its time is proportional to the
+    length of the message.
     """
 
     @abstractmethod
     def parse(self, data: str | bytes) -> Parsed:
-        """What a message of a WebSocket asks.
+        """Reads a message of the WebSocket.
 
         Args:
             data: Text, or bytes of a binary message.
@@ -79,10 +79,10 @@ class Dialect(ABC):
     def reply(
         self, to: ParsedCall | BadMessage, reply: Reply, *, more: bool = False
     ) -> str | bytes:
-        """The message that says an answer.
+        """The message that carries an answer.
 
         Args:
-            to: What was asked.
+            to: The call.
             reply: The answer. `parts` of it do not count.
             more: Whether this is a part, and more follows.
 
@@ -93,7 +93,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def push(self, body: Any) -> str | bytes:
-        """The message that says something without being asked.
+        """The message that pushes a body.
 
         Raises:
             TypeError: The body is nothing that can be said in this dialect.

@@ -33,11 +33,11 @@ class EnvelopeDialect(Dialect):
 
     The payload of a request is `{method, params}`, which are the key and the body; that of the
     reply is `{status: "ok", result}`, or `{status: "error", error, kind, problem}` with a problem
-    (RFC 9457) (spec/protocol.md, section 20.8). A part of an answer that goes on has
-    `"more": true` in the payload. What is pushed is an envelope of the type `data`.
+    (RFC 9457) (spec/protocol.md, section 20.8). All parts of an answer but the last have `"more":
+    true` in the payload. A pushed message is an envelope of the type `data`.
 
     Args:
-        channel: The one of what is pushed.
+        channel: The channel of pushed messages.
         clock: Gives milliseconds since 1970.
         new_id: Gives the id of what is pushed.
 

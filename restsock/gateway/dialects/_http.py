@@ -33,17 +33,17 @@ _AS_IT_IS = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@]")
 
 
 class HTTPDialect(Dialect):
-    """Requests of HTTP as JSON: whatever API a backend has, without any mapping.
+    """HTTP requests as JSON: for any API of a backend, without a mapping.
 
         {"id": 1, "method": "POST", "path": "/pets?dry=1", "headers": {...}, "body": {...}}
         {"id": 1, "status": 201, "headers": {...}, "body": {...}}
 
-    The key is the path without its query, so that `"/pets/*"` in a router is all below that. In the
-    key nothing is encoded that need not be: `/%70ets` has the key `/pets`.
-    A body that is no JSON is a text; bytes are base64, with `"encoding": "base64"` beside. Without
-    `method` it is GET. A path has no `.` and `..` in it, no encoded slash and no encoded zero: a
-    router must not read it in another way than what is behind it. A part of an answer that goes on
-    has `"more": true`. What is pushed is `{"push": ...}`.
+    The key is the path without its query, so `"/pets/*"` in a router matches everything below it.
+    The key is percent-decoded as far as possible: `/%70ets` has the key `/pets`. A body that is not
+    JSON is text; bytes are base64, with `"encoding": "base64"`. Without `method` it is a GET. A
+    path may not have `.` or `..` segments, an encoded slash or an encoded zero: a server must not
+    read it in another way than the router. All parts of an answer but the last have `"more": true`.
+    A pushed message is `{"push": ...}`.
     """
 
     def parse(self, data: str | bytes) -> Parsed:

@@ -31,18 +31,17 @@ _CODES = {400: _INVALID_PARAMS, 422: _INVALID_PARAMS, 500: _INTERNAL_ERROR}
 class JSONRPC(Dialect):
     """JSON-RPC 2.0. The key is the method, the body its params.
 
-    A call without `id` is a notification and is not answered, whatever becomes of it. A failure is
-    an error object: -32601 where there is no such method, -32602 for 400 and 422, -32603
-    for 500, -32000 for all others; its `data` is the problem (RFC 9457), with the status.
+    A call without `id` is a notification and is never answered. A failure is an error object:
+    -32601 for an unknown method, -32602 for 400 and 422, -32603 for 500, -32000 for all others; its
+    `data` is the problem (RFC 9457), with the status.
 
-    A batch is answered in one message once all of it is done. A part of an answer that goes on is a
-    notification, for JSON-RPC knows no such thing:
-    `{"method": "more", "params": {"id": 1, "body": ...}}`. What is pushed is a notification, too:
-    an object with a text `method` (and `params`) is sent as that one, and all else as the params
-    of `push_method`.
+    A batch is answered in one message when all its calls are done. JSON-RPC has no answers in
+    parts, so all parts but the last are notifications: `{"method": "more", "params": {"id": 1,
+    "body": ...}}`. Pushed messages are notifications, too: an object with a text `method` (and
+    `params`) is sent as such, anything else as the params of `push_method`.
 
     Args:
-        push_method: The method of what is pushed without one.
+        push_method: The method of pushed messages that name none.
         max_batch: Calls of a batch, at most. A longer one is an invalid request.
 
     Raises:

@@ -14,11 +14,11 @@ __all__ = ["RawDialect"]
 
 
 class RawDialect(Dialect):
-    """Text and bytes as they are; the answers come in the order of the messages, one at a time.
+    """Text and bytes as they are. Answers are sent in the order of the messages, one at a time.
 
     The key is `"text"` or `"binary"`, the body the message. An answer is the body of the reply, a
     value that is neither text nor bytes as JSON; a failure is the JSON of a problem (RFC 9457).
-    Nothing tells a part from the last one.
+    Parts of an answer cannot be told from the last one.
     """
 
     def parse(self, data: str | bytes) -> Parsed:

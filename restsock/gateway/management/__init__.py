@@ -1,4 +1,4 @@
-"""The management API of a gateway: over HTTP, who is connected, and what is sent to them.
+"""The management API of a gateway: lists sessions, sends to them and closes them, over HTTP.
 
 - `_api`: the API as a handler. `_operations`: what each operation does.
 - `_operation_api`: what it has in common with the admin API of a hub.

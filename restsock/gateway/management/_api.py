@@ -34,29 +34,28 @@ Knows: TypeAlias = "Callable[[Upgrade], Principal | None]"
 
 
 class Management(OperationAPI[Call]):
-    """Answers the management API of a gateway, as its OpenAPI document has it. A `Handler`.
+    """Serves the management API of a gateway, as its OpenAPI document describes it. A `Handler`.
 
         tokens = BearerTokens(file="management.json")
         async with restsock.listen("127.0.0.1", 9000, endpoints={"/": Management(gateway, tokens)}):
             ...
 
-    It is served on a port of its own, beside the channels (`{**gateway, "/manage": ...}`, with
-    `path="/manage"`), or to a peer (`restsock.listen(app=...)`, `restsock.connect(app=...)`): so a
-    program behind NAT sends to browsers, over the connection that it has dialed.
+    Serve it on a port of its own, next to the channels (`{**gateway, "/manage": ...}`, with
+    `path="/manage"`), or to a peer (`restsock.listen(app=...)`, `restsock.connect(app=...)`): then
+    a program behind NAT can send to browsers, over the connection that it has dialed.
 
-    What somebody may do is in the claim `scopes` of their principal: `"read"`, `"write"`. Without
-    `auth` that is the principal of the connection, which a peer was found to be when it dialed.
-    Nobody is let in without one.
+    The claim `scopes` of a principal says what it may do: `"read"`, `"write"`. Without `auth`, the
+    principal is that of the peer's connection. Requests without a principal are refused.
 
     Args:
         gateway: The gateway.
-        auth: Tells who has sent a request.
+        auth: Authenticates requests.
         path: The path that it is under.
-        wrong_response: What is done with an answer that breaks the document; see `OpenAPIHandler`.
+        wrong_response: What to do with an answer that breaks the document; see `OpenAPIHandler`.
 
     Raises:
-        TypeError: This cannot tell at once who somebody is.
-        ValueError: The path does not begin with a slash.
+        TypeError: This cannot authenticate without waiting. ValueError: The path does not begin
+        with a slash.
     """
 
     def __init__(

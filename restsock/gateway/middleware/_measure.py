@@ -36,7 +36,7 @@ class _Keys:
 
 
 class Measure(Middleware):
-    """Tells an instrument of each call: how it has ended, and how long it took.
+    """Reports each call to an instrument: how it ended, and how long it took.
 
         middleware=[Measure(PrometheusInstrument(), keys=["orders.*"]), ...]
 
@@ -85,13 +85,13 @@ class Measure(Middleware):
 
 
 class Trace(Middleware):
-    """Opens a span for each call, and hands its context on with the header fields of the message.
+    """Opens a span for each call, and passes its context on in the header fields of the message.
 
         Channel("/ws", Action(), router, middleware=[Trace()])
 
-    The span is a child of what the client has sent, if its dialect has header fields, and is the
-    current one for all that stands behind this. It ends with the reply, before the parts of one
-    that comes in parts. A failure of 500 and above is recorded as its error.
+    The span is a child of the client's, if the dialect has header fields, and is current for
+    everything inside this middleware. It ends with the reply, before any parts. A failure of 500
+    and above is recorded as its error.
 
     Args:
         instrument: One or several that trace; by default an `OpenTelemetryInstrument`, which needs

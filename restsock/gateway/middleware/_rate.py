@@ -1,4 +1,4 @@
-"""`Rate`: how many messages there may be in a second."""
+"""`Rate`: bounds the messages per second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Rate"]
 
 
 class Rate(Middleware):
-    """Lets so many messages a second pass. Others are refused with 429, and when to come again.
+    """Limits messages per second. Others are refused with 429 and the time to wait.
 
         middleware=[Rate(20, burst=40), Rate("1000/s", key="channel"), ...]
 
@@ -31,8 +31,8 @@ class Rate(Middleware):
         rate: Messages a second, or a text such as `"50/s"`, `"100/m"`, `"1000/h"`.
         burst: Messages at once, after a quiet time; by default as many as the rate names.
         key: Which messages count together.
-        max_keys: Keys that are known at a time. A key whose burst has come back is forgotten; if
-            there are more than so many all the same, the one that was quiet for longest.
+        max_keys: Keys that are remembered at a time. A key whose burst is full again is forgotten;
+            if there are still too many, the one that was quiet longest is.
 
     Raises:
         TypeError: An argument is of a wrong type.

@@ -1,4 +1,4 @@
-"""`Retry`: calls that have failed are made again, where that is safe and of use."""
+"""`Retry`: repeats failed calls, if that is safe and useful."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ _CALLS, _RETRIES = 0, 1
 
 
 class Retry(Middleware):
-    """Makes a call again that has failed in passing: with 429, 502, 503 or 504.
+    """Repeats a call after a temporary failure: 429, 502, 503 or 504.
 
         Retry(3, idempotent=["quotes.*", "orders.list"])
 
     It does so if the call provably has not run (`CallFailed.may_have_run`), or if it may run more
-    than once: by a method of HTTP that says so (GET, PUT, DELETE ...), or by its key. It waits
-    before each further attempt, longer each time and for as long as the failure asks for
-    (`retry_after`), and gives up at once where that would go past the deadline of the message, or
-    where it is asked to wait for longer than `backoff.cap`.
+    than once: because of its HTTP method (GET, PUT, DELETE ...) or its key. It waits before each
+    further attempt, longer each time, and for as long as the failure asks for (`retry_after`). It
+    gives up at once if the wait would exceed the deadline of the message, or if the failure asks
+    for more than `backoff.cap`.
 
-    So that a backend in trouble is not asked all the more, there is a budget: in ten seconds, a
-    tenth as many retries as calls, and `reserve` besides.
+    A budget keeps retries from overloading a backend in trouble: in ten seconds, a tenth of the
+    calls (`budget`), plus `reserve`.
 
     Args:
         attempts: How often a call is made at most, the first time included.
         backoff: How long to wait: its `initial`, `factor`, `cap` and `jitter`.
         idempotent: Patterns of keys that may run more than once; `*` stands for any text.
-        when: Decides instead whether a call is made again: gets the message and how it has failed.
-            Attempts, budget, deadline and waits are as ever. It is called on the loop.
+        when: A function that decides instead whether to repeat a call; it gets the message and the
+            failure. Attempts, budget, deadline and waits still apply. It is called on the loop.
         budget: Retries for each call, 0 to 1.
-        reserve: Retries in ten seconds that there may be beyond those.
+        reserve: Further retries in ten seconds.
 
     Attributes:
         retries: How often a call was made again.
-        exhausted: How often one was not because the budget was used up.
+        exhausted: How often a call was not repeated because the budget was used up.
 
     Raises:
         TypeError: An argument is of a wrong type.

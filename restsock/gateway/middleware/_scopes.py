@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["KeyFunction", "Scope", "caller_of", "key_function"]
 
 KeyFunction: TypeAlias = "Callable[[Message], Hashable]"
-"""Gives the key of a message; `None` leaves the message alone. Called on the loop: it is quick."""
+"""Returns the key of a message; `None` skips the message. Called on the loop: it has to be
+quick."""
 
 Scope: TypeAlias = Literal["all", "channel", "session", "principal", "address", "key"] | KeyFunction
-"""What is counted together: all that passes (`"all"`), that of one channel, of one session, of one
-principal (without authentication, of one address), of one address (one /64 network with IPv6), or
-what has the same key. Or a function that gives a key for a message; those with `None` are not
-counted."""
+"""Which messages are counted together: all (`"all"`), or those of one channel, one session, one
+principal (without authentication, one address), one address (one /64 network with IPv6), or one
+key. Or a function that returns a key for a message; with `None`, the message is not counted."""
 
 
 def caller_of(message: Message) -> Hashable:

@@ -1,4 +1,4 @@
-"""`Timeout`: how long a call may take."""
+"""`Timeout`: bounds the time of a call."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["Timeout"]
 
 
 class Timeout(Middleware):
-    """Gives a call so many seconds, then stops it and answers 504.
+    """Cancels a call after some seconds, and answers 504.
 
-    It is cancelled where it is. What it called in a thread, or elsewhere, may go on there. The
-    deadline stands in the message, so that a backend can hand it on; an earlier one that is there
-    already counts here, too. What is inside of `Retry` begins anew with each attempt.
+    Functions in threads, and other systems, may go on after that. The message has the deadline, so
+    that a backend can pass it on; an earlier deadline of the message takes precedence. Inside
+    `Retry`, the time starts over with each attempt.
 
-    The client is told that the call may have run, unless what is inside knows better: a `Limit`
-    where it waited for its turn all the time, and the backends, if they have sent nothing.
+    The client is told that the call may have run, unless it certainly has not: because it waited in
+    a `Limit` all the time, or because the backend has sent nothing.
 
     Args:
-        seconds: That a reply may take to come.
+        seconds: How long a reply may take.
         parts: Seconds that each part of a reply may take, if it comes in parts. `None` sets no
             bound.
 
     Raises:
-        ValueError: This is no number of seconds above 0.
+        ValueError: The seconds are not a number above 0.
     """
 
     def __init__(self, seconds: float, *, parts: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`Validate`: what breaks its schema is not called."""
+"""`Validate`: refuses messages that break their schema."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _AT_ONCE = 0.002
 
 
 class Validate(Middleware):
-    """Holds the bodies of messages to a JSON Schema (2020-12, or what its `$schema` names).
+    """Checks the bodies of messages against a JSON Schema (2020-12, or what its `$schema` names).
 
         Validate({"orders.create": {"type": "object", "required": ["pet"]}, "orders.*": True})
 
-    What breaks it is answered with 422, and with where and how in `errors`; it goes no further. A
-    schema counts for a key, or for all that are like a pattern; the key itself goes before
-    patterns, a longer pattern before a shorter one. A message without any passes; `{"*": False}`
-    refuses it. Schemas refer to themselves alone; their patterns run in linear time, and what
-    one message can make of work is bounded.
+    A message that breaks its schema gets a 422, whose `errors` say where and how. A schema applies
+    to a key, or to all keys that match a pattern; an exact key takes precedence over patterns, and
+    a longer pattern over a shorter one. A message without a schema passes; `{"*": False}` refuses
+    it. A schema can refer only to itself. Its patterns run in linear time, and the work for one
+    message is bounded.
 
     Args:
         schemas: By key, or by a pattern in which `*` stands for any text.

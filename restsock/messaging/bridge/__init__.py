@@ -1,7 +1,7 @@
 """Bridges between the peers of a messaging and a message broker.
 
-A `Publisher` and a `Subscriber` are all that a bridge needs of a broker: `restsock.messaging.nats`
-has those of NATS.
+A bridge needs a `Publisher` or a `Subscriber` of the broker. `restsock.messaging.nats` has those of
+NATS.
 """
 
 from __future__ import annotations

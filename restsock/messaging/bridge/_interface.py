@@ -1,4 +1,4 @@
-"""What a broker is, to a bridge: something that takes messages, and something that gives them."""
+"""What a bridge needs of a broker: a publisher and a subscriber."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Publisher(Protocol):
     ) -> None:
         """Publishes a message, and returns once the broker has it.
 
-        While the broker cannot be reached it waits, and so it does while too many are under way. If
-        cancelled, the message may be published all the same. Publishing it again under the same id
-        is safe where the broker knows ids.
+        It waits while the broker cannot be reached, and while too many messages are in flight. If
+        cancelled, the message may still be published. Publishing it again under the same id is safe
+        if the broker recognizes ids.
 
         Args:
             subject: where to.
@@ -28,14 +28,14 @@ class Publisher(Protocol):
             headers: text by name.
 
         Raises:
-            PublishFailed: the broker does not take it; its `kind` says whether it may later.
+            PublishFailed: the broker has refused it; its `kind` says whether trying later may help.
         """
 
 
 class Incoming(Protocol):
     """A message of a broker. Its methods are for trio; they return at once, and raise nothing.
 
-    What they say is lost if the broker cannot be reached. Then it sends the message again.
+    If the broker cannot be reached, it is not told, and sends the message again.
     """
 
     @property
@@ -52,16 +52,16 @@ class Incoming(Protocol):
 
     @property
     def key(self) -> str:
-        """The same whenever it comes again; empty where it does not."""
+        """The same each time that the broker repeats the message; empty if it never does."""
 
     def ack(self) -> None:
         """It is handled. Raises nothing."""
 
     def nack(self, delay: float) -> None:
-        """It is not, and should come again after so many seconds. Raises nothing."""
+        """It is not handled, and should come again after this many seconds. Raises nothing."""
 
     def refuse(self) -> None:
-        """It is not, and should never come again. Raises nothing."""
+        """It is not handled, and should never come again. Raises nothing."""
 
 
 class Subscriber(Protocol):
@@ -70,8 +70,8 @@ class Subscriber(Protocol):
     def open(self) -> AbstractAsyncContextManager[AsyncIterator[Incoming]]:
         """The messages, in their order, for as long as the block lasts.
 
-        How many there are at once that have no `ack`, `nack` or `refuse` yet is bounded. While the
-        broker cannot be reached, none come; then they go on.
+        The number of messages without an `ack`, `nack` or `refuse` is bounded. While the broker
+        cannot be reached, none arrive; then they go on.
 
         Raises:
             MessagingError: the broker does not let this side subscribe, or cannot be reached.

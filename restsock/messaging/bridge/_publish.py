@@ -37,8 +37,9 @@ def publish_to(
 
         messaging.on("readings")(publish_to(nats.jetstream(), "readings.{peer}"))
 
-    So the acknowledgement to the peer leaves after that of the broker. While the broker is away,
-    the handler waits and asks the sender for time: no attempt fails, and the messages wait there.
+    So the peer gets its acknowledgement after the broker has confirmed. While the broker is away,
+    the handler waits and asks the sender for time: no attempt fails, and messages wait at the
+    sender.
 
     A body of bytes is published as it is, any other as JSON; `Content-Type` says which. Headers are
     those of the message, with `Restsock-Peer` and `Restsock-Channel`.
@@ -46,12 +47,12 @@ def publish_to(
     Args:
         publisher: of the broker.
         subject: a template, in which `{peer}` is the name of the peer and `{channel}` the channel,
-            each a token of its own. A message whose peer or channel is no token is refused for
-            good, as is one whose headers are not valid or begin with `Nats-` or `Restsock-`.
-        id_suffix: is put behind the ids of messages. A stream of JetStream stores one message of an
-            id, whatever its subject: where several handlers publish the same messages to one
+            each a token of its own. A message is refused for good if its peer or channel is not one
+            token, or if its headers are not valid or begin with `Nats-` or `Restsock-`.
+        id_suffix: appended to the ids of messages. A stream of JetStream stores one message for
+            each id, whatever its subject: if several handlers publish the same messages to one
             stream, all but one need a suffix of their own. Printable, at most 255 characters.
-        patience: seconds for which the sender is asked to wait at a time; above 10.
+        patience: seconds that the sender is asked to wait each time; above 10.
 
     Raises:
         ValueError: the template, the time or the suffix is not valid.

@@ -41,25 +41,25 @@ async def send_down(
 
         await nursery.start(send_down, messaging, nats.pull("COMMANDS", "hub"), "commands.{peer}")
 
-    With `{peer}` in the template, a message goes to the peer of that name; without, to all sessions
-    that there are, at most once. The broker is told that a message is handled when its peer has
-    handled it (at least once), or when it is queued (at most once). One that was not handled comes
-    again, unless it never can be. While one is under way, or within the last 10,000 handled, a
-    message that the broker sends once more is not sent to the peer again.
+    With `{peer}` in the template, a message goes to the peer of that name; without it, to all
+    sessions, at most once. The broker gets its acknowledgement when the peer has handled the
+    message (at least once), or when it is queued (at most once). A message that was not handled
+    comes again, unless it can never be handled. If the broker repeats a message that is in flight,
+    or one of the last 10,000 handled, the peer does not get it again.
 
-    A body is JSON where it can be read as that and no `Content-Type` of `application/octet-stream`
-    says otherwise, else bytes.
+    A body is read as JSON if possible, unless its `Content-Type` is `application/octet-stream`;
+    otherwise it is bytes.
 
     Args:
         messaging: of the peers; open.
         subscriber: of the broker.
         subject: a template. `{peer}` is the name of a peer, and `{channel}` the channel.
-        channel: the channel, where the subject does not say it.
+        channel: the channel, if the subject does not have it.
         delivery: to the peer.
-        absent: what becomes of a message at least once to a peer that is not connected. `"retry"`:
-            the broker sends it again later; then it may come after others. `"wait"`: it waits here,
-            in order, and is one of those that the subscriber has at once.
-        retry_after: seconds until the broker sends a message again that was not handled.
+        absent: what happens to an at-least-once message for a peer that is not connected.
+            `"retry"`: the broker sends it again later; then it may come after others. `"wait"`: it
+            waits here, in order, and counts against the window of the subscriber.
+        retry_after: seconds until the broker repeats a message that was not handled.
         task_status: is told when it has subscribed.
 
     Raises:

@@ -1,9 +1,9 @@
 """Templates of subjects, such as ``readings.{peer}``.
 
-A subject is made of tokens with dots in between. A placeholder is one whole token, and what stands
-for it has to be one token as well: no dot, no wildcard, no space, no control character. So a peer
-cannot reach a subject that the template does not mean, whatever it calls itself. The first token is
-never a placeholder, so that nobody reaches the subjects of the broker itself.
+A subject is made of tokens with dots in between. A placeholder is one whole token, and its value
+has to be one token, too: no dot, no wildcard, no space, no control character. So a peer cannot
+reach other subjects by choosing a name. The first token is never a placeholder, so that nobody
+reaches the subjects of the broker itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Dialects: what foreign peers say over a plain WebSocket, and how it is said to them.
+"""Dialects: the message formats of foreign peers on a plain WebSocket.
 
-A dialect makes envelopes of what comes, and messages of a WebSocket of the envelopes that leave.
-There is no I/O in here: times and ids are handed in.
+A dialect turns received messages of a WebSocket into envelopes, and envelopes into messages to
+send. There is no I/O in here: times and ids are passed in.
 
 - `_dialect`: what one is.
 - `_raw`: text and bytes as they are. `_semstreams`, `_tremor`, `_wasmcloud`: those of others.

@@ -35,11 +35,11 @@ class End:
 
 
 class Garbled(Exception):
-    """Something that has come is none of the dialect. It is counted, and the connection goes on.
+    """A received message does not fit the dialect. It is counted, and the connection goes on.
 
     Args:
-        kind: as it is counted: `"parse_error"`, `"unknown_type"` and so on.
-        fatal: whether nothing that comes after it can be read, so that the connection ends.
+        kind: the name of its counter: `"parse_error"`, `"unknown_type"` and so on.
+        fatal: whether nothing after it can be read, so that the connection has to end.
     """
 
     def __init__(self, kind: str, *, fatal: bool = False) -> None:
@@ -49,7 +49,7 @@ class Garbled(Exception):
 
 
 class Unsayable(Exception):
-    """A dialect has no way to say something. The text says why, and shows no data."""
+    """A dialect cannot express a message. The text says why, and shows no data."""
 
 
 class Wire(Protocol):
@@ -71,40 +71,39 @@ class Wire(Protocol):
         """
 
     def receive_end(self, now: int) -> Iterator[Envelope | Garbled]:
-        """What is left when nothing more comes."""
+        """The last envelopes, at the end of the connection."""
 
     def encode(self, outgoing: Outgoing, now: int) -> Sequence[str | bytes]:
-        """The messages of the WebSocket that say it; none where it goes without saying.
+        """The messages of the WebSocket for an envelope; none if the dialect needs none.
 
         Raises:
-            Unsayable: it cannot be said.
+            Unsayable: the dialect cannot express it.
         """
 
     def flush(self, now: int) -> Sequence[str | bytes]:
-        """What was held back to go with more, once there is nothing more for now.
+        """Messages that were held back, when nothing more waits to be sent.
 
         Raises:
-            Unsayable: it cannot be said.
+            Unsayable: the dialect cannot express it.
         """
 
 
 class Dialect(Protocol):
-    """What foreign peers say. One does for all connections."""
+    """The message format of foreign peers. One object serves all connections."""
 
     @property
     def name(self) -> str:
-        """What it is called in configurations."""
+        """Its name in configurations."""
 
     @property
     def acknowledges(self) -> bool:
-        """Whether the peer says what it has handled.
+        """Whether the peer acknowledges messages.
 
-        Where it does not, what is sent at least once counts as handled when it was written to the
-        socket.
+        If not, a message sent at least once counts as handled when it is written to the socket.
         """
 
     def wire(self, end: End) -> Wire:
-        """The dialect on a connection that is new."""
+        """The dialect on a new connection, with its state."""
 
 
 def milliseconds(now: int) -> int:

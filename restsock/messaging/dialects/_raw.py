@@ -19,12 +19,12 @@ __all__ = ["Raw"]
 class Raw:
     """Text and bytes as they are, for peers that have no envelope.
 
-    What comes is on one channel: `str` of a text message, `bytes` of a binary one. What is sent on
-    any channel leaves likewise; other values leave as JSON text. There are no acknowledgements, ids
-    and headers, and no requests.
+    Received messages are on one channel: `str` for a text message, `bytes` for a binary one.
+    Messages on any channel are sent in the same way; other values as JSON text. There are no
+    acknowledgements, ids, headers or requests.
 
     Args:
-        channel: of what comes.
+        channel: the channel of received messages.
 
     Raises:
         ValueError: the channel is not valid.

@@ -34,16 +34,16 @@ _UNKNOWN = object()
 class Semstreams:
     """The envelope of StreamKit's WebSocket input and output, at either end.
 
-    What comes as `data` is on one channel, and is acknowledged once it was handled; where it was
-    not, its sender gets a nack with `reason` and `error`. One without an id gets neither. A message
-    that comes twice on a connection is handled once.
+    Received `data` is on one channel, and is acknowledged once it is handled; if it fails, its
+    sender gets a nack with `reason` and `error`. A message without an id gets neither. A message
+    that arrives twice on a connection is handled once.
 
-    What is sent on any channel leaves as `data`; channel and headers are not said. The peer's acks
-    count: what was sent at least once is sent again, with the same id, after a nack or without an
-    ack. Bytes leave as `{"raw_data": <Base64>, "encoding": "base64"}`.
+    Messages on any channel are sent as `data`, without channel and headers. A message sent at least
+    once is sent again, with the same id, after a nack or without an ack. Bytes are sent as
+    `{"raw_data": <Base64>, "encoding": "base64"}`.
 
     Args:
-        channel: of what comes.
+        channel: the channel of received messages.
 
     Raises:
         ValueError: the channel is not valid.
@@ -64,7 +64,7 @@ class Semstreams:
 
     @property
     def unconfirmed(self) -> int:
-        """How many messages were sent at most once whose acks have not come.
+        """The number of at-most-once messages without an ack yet.
 
         At most 1000 are counted for each connection. On the loop.
         """

@@ -23,23 +23,23 @@ _BINARY = "binary"
 class Tremor:
     """Events as Tremor's `ws_server` and `ws_client` exchange them.
 
-    Each message of the WebSocket goes through the framings `before` and then the codec, and each
-    value is a message on one channel. What is sent on any channel goes through the codec and the
-    framings `after`. The state of these is one for each connection.
+    Each received message of the WebSocket goes through the framings `before` and then the codec;
+    each value is a message on one channel. Messages on any channel are sent through the codec and
+    the framings `after`. Each connection has its own state of these.
 
     The metadata of a session has `{"ws_server": {"tls", "peer": {"host", "port"}}}` at a listener,
-    and `"ws_client"` where this side has dialed. The header `binary` is `"true"` for a message that
-    came in a binary frame; to be sent in one, a message has it, too. There are no acknowledgements
-    and no requests.
+    and `"ws_client"` if this side has dialed. The header `binary` is `"true"` for a message that
+    came in a binary frame; set it to send a message in one. There are no acknowledgements and no
+    requests.
 
     Args:
         codec: of the events: a name, a mapping of name and options, or a codec; see
             `restsock.codecs.Format`.
-        before: framings of what comes; Tremor's preprocessors.
-        after: framings of what is sent; Tremor's postprocessors.
-        channel: of what comes.
-        binary: the kind of frame for messages without the header. `None` sends text, and what is no
-            UTF-8 in a binary frame.
+        before: framings for received messages; Tremor's preprocessors.
+        after: framings for sent messages; Tremor's postprocessors.
+        channel: the channel of received messages.
+        binary: the kind of frame for messages without the header. `None` sends UTF-8 as text and
+            everything else in a binary frame.
 
     Raises:
         ValueError: the channel is not valid, or as of `Format`.

@@ -27,18 +27,18 @@ _NO_TEXT = "binary.message"
 class WasmCloud:
     """Messages as wasmCloud's messaging provider has them: `{"subject", "body", "reply_to"}`.
 
-    The subject is the channel. A body is text; bytes are Base64 with `"encoding": "base64"` beside
-    it, and a list of numbers is taken for bytes, too. Other values are sent as JSON text. Without
-    `reply_to` an answer goes to the session; one that is another's is refused. Headers, if any, are
-    in `headers`.
+    The subject is the channel. A body is text, or bytes in Base64 with `"encoding": "base64"`; a
+    list of numbers is read as bytes, too. Other values are sent as JSON text. Without `reply_to`,
+    an answer goes to the session; a `reply_to` of another peer is refused. Headers, if any, are in
+    `headers`.
 
-    A message without a subject is on the channel `default`, text that is no such object on
-    `message`, and what is no UTF-8 on `binary.message`. There are no acknowledgements and no
-    requests.
+    A message without a subject is on the channel `default`, text that is not such an object on
+    `message`, and bytes that are not UTF-8 on `binary.message`. There are no acknowledgements and
+    no requests.
 
     Args:
-        hex: whether bytes are in hexadecimal digits: what comes without `encoding` is taken for
-            that, as the original sends it, and bytes are sent with `"encoding": "hex"`, text with
+        hex: whether bytes are in hexadecimal: a body without `encoding` is read as hexadecimal, as
+            the original sends it, and bytes are sent with `"encoding": "hex"`, text with
             `"encoding": "text"`.
     """
 

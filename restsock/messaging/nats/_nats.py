@@ -48,18 +48,18 @@ class NatsReply(NamedTuple):
 
 
 class Nats:
-    """A connection to NATS, for trio. It is made anew whenever it is lost, and never given up.
+    """A connection to NATS, for trio. When it is lost, it is made again, without end.
 
         async with Nats("nats://127.0.0.1:4222") as nats, messaging, server:
             messaging.on("readings")(publish_to(nats.jetstream(), "readings.{peer}"))
 
-    Its client runs on a loop of asyncio in a thread, which ends with the `async with` block. It is
-    entered once, and outside the messaging that uses it, so that handlers can come to their end.
+    Its client runs on an asyncio loop in a thread, which ends with the `async with` block. Enter it
+    once, outside the messaging that uses it, so that handlers can finish.
 
     Args:
         servers: the URL of a server, or those of several, which are tried in turn. A `ws://` URL is
             for the WebSocket listener of NATS, and needs aiohttp.
-        options: who this is, TLS, limits and times.
+        options: credentials, TLS, limits and times.
 
     Raises:
         ValueError: a URL is not valid, or has a secret in it.
@@ -167,11 +167,11 @@ class Nats:
     # --- for users ----------------------------------------------------------------------------
 
     def jetstream(self) -> JetStreamPublisher:
-        """Publishes to streams of JetStream. There has to be one for the subject."""
+        """Publishes to JetStream. There has to be a stream for the subject."""
         return JetStreamPublisher(self)
 
     def core(self) -> CorePublisher:
-        """Publishes to whoever has subscribed."""
+        """Publishes to core NATS: to current subscribers."""
         return CorePublisher(self)
 
     def pull(
@@ -184,17 +184,17 @@ class Nats:
         ack_wait: float = 30.0,
         max_deliver: int = -1,
     ) -> PullSubscriber:
-        """A durable consumer of a stream, which is made if there is none of that name.
+        """A durable consumer of a stream, which is created if it does not exist.
 
         Args:
             stream: the stream.
             durable: the name of the consumer. Several processes may share it; each message goes to
                 one of them.
-            subject: which messages of the stream; all by default. With this and the next ones the
-                consumer is made; one that is there keeps its own.
-            window: how many messages there may be at once that are not handled.
-            ack_wait: seconds after which a message comes again of which nothing is heard. As long
-                as it is handled here, more time is asked for.
+            subject: which messages of the stream; all by default. This and the next ones are used
+                to create the consumer; an existing one keeps its own.
+            window: how many messages may be unhandled at a time.
+            ack_wait: seconds after which a message without an acknowledgement comes again. While it
+                is handled here, more time is asked for.
             max_deliver: how often it comes at most; -1 for no limit.
 
         Raises:
@@ -209,13 +209,12 @@ class Nats:
         return PullSubscriber(self, stream, durable, subject, window, ack_wait, max_deliver)
 
     def subscribe(self, subject: str, *, queue: str = "", window: int = 1000) -> CoreSubscriber:
-        """A subscription of core NATS. What is published while it is not connected is missed.
+        """A subscription of core NATS. It misses messages while it is not connected.
 
         Args:
             subject: with wildcards.
             queue: the name of a queue group: each message goes to one of its members.
-            window: how many messages there may be at once that are not handled. More are dropped,
-                and the log tells.
+            window: how many messages may be unhandled at a time. More are dropped, and logged.
 
         Raises:
             ValueError: a name or a number is not valid.
@@ -235,7 +234,7 @@ class Nats:
         headers: Mapping[str, str] | None = None,
         timeout: float,
     ) -> NatsReply | None:
-        """Publishes a message, and waits for the answer of whoever has subscribed to the subject.
+        """Publishes a request, and waits for the answer of a subscriber of the subject.
 
         It waits for a connection, too. If cancelled, the answer is dropped. It is published once.
 
@@ -246,7 +245,7 @@ class Nats:
             timeout: seconds for all of it.
 
         Returns:
-            The answer; `None` if nobody has subscribed, and so nothing has run.
+            The answer; `None` if there is no subscriber, so nothing has run.
 
         Raises:
             BrokerUnavailable: there was no connection in this time. Nothing was sent.
@@ -285,8 +284,8 @@ class Nats:
     async def run(self, function: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         """Awaits a function on asyncio, with the client of nats-py that is connected now.
 
-        For what is not here, such as to make a stream. It waits while there is no connection. If
-        cancelled, so is the function. Do not close the client.
+        For what this class does not offer, such as making a stream. It waits while there is no
+        connection. A cancellation cancels the function. Do not close the client.
 
         Raises:
             MessagingClosed: it is not open.

@@ -1,4 +1,4 @@
-"""NatsOptions: how to reach NATS, and who this side is there."""
+"""NatsOptions: how to connect to NATS, and with which credentials."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class NatsOptions:
     """File with a token."""
 
     tls: ClientTLS | None = None
-    """TLS, which the server then has to offer. URLs with `tls://` or `wss://` have it with the CAs
-    that this system trusts."""
+    """TLS; with it, the server has to offer TLS. URLs with `tls://` or `wss://` use TLS with the
+    CAs that this system trusts."""
 
     tls_first: bool = False
-    """Whether TLS begins before the server has said anything (its `handshake_first`)."""
+    """Whether TLS begins before the server has sent anything (its `handshake_first`)."""
 
     name: str = "restsock"
-    """What this client is called in the monitoring of the server."""
+    """The name of this client in the monitoring of the server."""
 
     connect_timeout: float = 5.0
     """How long an attempt to connect may take."""
@@ -76,19 +76,18 @@ class NatsOptions:
     """How long the server may take to confirm a message before it is published again."""
 
     tries: int = 6
-    """How often a message is published before that fails. What a lost connection has cut off does
-    not count."""
+    """How often a message is published before that fails. Attempts that a lost connection cuts off
+    do not count."""
 
     under_way: int = 256
-    """Messages that are published at once, and not confirmed yet. More wait."""
+    """Messages that may be published and not confirmed yet. More wait."""
 
     ping_interval: float = 10.0
-    """How often the server is asked whether it is there. Two pings without an answer end the
-    connection."""
+    """Seconds between pings to the server. Two pings without an answer end the connection."""
 
     backoff: Backoff = field(default_factory=lambda: Backoff(initial=0.25, cap=5.0))
-    """How long to wait between attempts to connect. `tries`, `restart` and `give_up` mean nothing
-    here: once it was connected it never gives up."""
+    """How long to wait between attempts to connect. `tries`, `restart` and `give_up` are ignored:
+    after the first connection it never gives up."""
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ready_timeout", "ack_timeout", "ping_interval"):
