@@ -87,7 +87,7 @@ def test_a_signal_is_raised_again_if_all_have_closed_before() -> None:
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
 def test_an_event_loop_hears_of_a_signal_once(kind: str) -> None:
-    """It has a way of its own to signals, and so has heard already. Granian hangs at a second one."""
+    """It has its own way to signals, and so has heard. Granian hangs at a second one."""
     heard: list[int] = []
 
     async def main() -> None:
