@@ -348,6 +348,7 @@ def test_a_private_import_is_seen(module: str, source: str, wrong: bool) -> None
         ("import restsock.sync", HEAVY | {"asyncio"}),
         ("import restsock.messaging.bridge", HEAVY | {"asyncio"}),
         ("import restsock.gateway", HEAVY | {"asyncio"}),
+        ("import restsock.hub", HEAVY | {"asyncio", "trio", "msgspec"}),
         ("from restsock.codecs import Format; Format('json', before=['separate'])", HEAVY),
     ],
 )

@@ -45,7 +45,9 @@ def drain_on_signal(
         signals: Their numbers.
         grace: Seconds; `None` is each one's `Timeouts.grace`.
         raise_again: Whether the signal is raised again once all are closed, for whatever has
-            handled it before: for a block that something else ends, such as a web server.
+            handled it before: for a block that something else ends, such as a web server. An event
+            loop that has a handler for it (`add_signal_handler`) has heard at once, and hears of it
+            no second time.
 
     Raises:
         ValueError: This is not the main thread, which alone gets signals.
@@ -61,7 +63,7 @@ def drain_on_signal(
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal first
-        if raise_again and not open_:
+        if again(number) and not open_:
             pass_on(number)
             return
         cut = first is not None
@@ -76,10 +78,13 @@ def drain_on_signal(
                 _nothing if cut else partial(closed, endpoint, number),
             )
 
+    def again(number: int) -> bool:
+        return raise_again and not _is_of_a_loop(before.get(number))
+
     def closed(endpoint: BlockingEndpoint[Any], number: int) -> None:
         open_.discard(endpoint)
         with lock:
-            if raise_again and not open_ and not over:
+            if again(number) and not open_ and not over:
                 _wake_main_thread(number)
 
     def pass_on(number: int) -> None:
@@ -99,11 +104,16 @@ def drain_on_signal(
             before[number] = signal.signal(number, handle)
         yield
     finally:
-        if raise_again and first is not None:
+        if first is not None and again(first):
             pass_on(first)
         restore()
         if first is not None:
             _log.info("closed after a signal")
+
+
+def _is_of_a_loop(handler: Any) -> bool:
+    """Whether it only stands for an event loop, which hears of signals without it."""
+    return getattr(handler, "__module__", None) in ("asyncio.unix_events", "uvloop.loop")
 
 
 def _wake_main_thread(number: int) -> None:

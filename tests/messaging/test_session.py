@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from restsock.messaging import (
     AskFailed,
@@ -158,7 +159,9 @@ async def test_a_peer_that_asks_too_much_is_told(autojump_clock: Any) -> None:
         assert messaging.statistics().errors == {"request_twice": 1}
 
 
-async def test_a_session_that_ends_fails_its_requests() -> None:
+async def test_a_session_that_ends_fails_its_requests(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with pair() as (dialer, listener, link):
         asked = trio.Event()
 

@@ -190,16 +190,20 @@ def by_waitress(app: Any) -> Iterator[Way]:
     channels: dict[int, Any] = {}
     server = waitress.create_server(app, host="127.0.0.1", port=0, map=channels, threads=2)
     thread = threading.Thread(target=server.run)
+
+    def close() -> None:  # in its thread, which would still wait for what another one has closed
+        server.close()
+        for channel in list(channels.values()):
+            channel.close()
+
     thread.start()
     try:
         with requests.Session() as session:
             yield Way(session, f"http://127.0.0.1:{server.effective_port}")
     finally:
-        server.close()
-        server.task_dispatcher.shutdown()
-        for channel in list(channels.values()):
-            channel.close()
+        server.trigger.pull_trigger(close)
         thread.join(20)
+        server.task_dispatcher.shutdown()
 
 
 # --- the tester -----------------------------------------------------------------------------------

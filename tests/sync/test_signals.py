@@ -1,7 +1,8 @@
-"""Signals that come while another one is handled."""
+"""Signals that come while another one is handled, and what hears of them after that."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 import restsock.sync
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal of its own")
 
@@ -81,3 +83,30 @@ def test_a_signal_is_raised_again_if_all_have_closed_before() -> None:
             assert heard == [signal.SIGUSR1]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_an_event_loop_hears_of_a_signal_once(kind: str) -> None:
+    """It has its own way to signals, and so has heard. Granian hangs at a second one."""
+    heard: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
+        with (
+            restsock.sync.listen("127.0.0.1", 0) as server,
+            restsock.sync.drain_on_signal(server, signals=[signal.SIGUSR1], raise_again=True),
+        ):
+            signal.raise_signal(signal.SIGUSR1)
+            assert await asyncio.to_thread(server.wait_closed, 20)
+        await asyncio.sleep(0)
+        assert heard == [1]
+        signal.raise_signal(signal.SIGUSR1)  # the handler of before is there again
+        await until(lambda: len(heard) == 2)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    loop = pytest.importorskip(kind).new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()

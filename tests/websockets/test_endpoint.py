@@ -63,9 +63,10 @@ async def test_what_the_function_knows_of_its_client() -> None:
                 additional_headers=fields,
                 subprotocols=["a", "b", "c"],
             ) as client:
+                address = client.local_address  # while it is open: "done" ends it
                 client.send("done")
                 assert client.response is not None
-                return client.response.headers["X-Server"], client.subprotocol, client.local_address
+                return client.response.headers["X-Server"], client.subprotocol, address
 
         server_field, subprotocol, (host, port) = await in_thread(talk)
     (websocket,) = seen

@@ -30,7 +30,7 @@ from restsock._exceptions import (
     StreamRefused,
     StreamReset,
 )
-from restsock._options import Timeouts
+from restsock._options import Options, Timeouts
 from restsock.adapters import TunnelAdapter
 from restsock.adapters.requests import _fast
 from tests.adapters.fake_tunnel import FakeExchange, FakeRequester, Loop, Script, ok
@@ -679,7 +679,7 @@ def test_no_connection_in_time(session: requests.Session, tunnel: FakeRequester)
 def test_without_a_timeout_connecting_has_one_all_the_same(
     session: requests.Session, tunnel: FakeRequester
 ) -> None:
-    tunnel.timeouts = Timeouts(connect=0.05)
+    tunnel.options = Options(timeouts=Timeouts(connect=0.05))
     tunnel.scripts = [never_started]
     for timeout in (None, (None, None), (None, 5)):
         with pytest.raises(requests.ConnectTimeout):
