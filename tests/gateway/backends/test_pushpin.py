@@ -22,8 +22,8 @@ import restsock
 from restsock import WebSocketClosed, WebSocketRefused
 from restsock.gateway import GRIP, Channel, Gateway, Pipe, RawDialect
 from restsock.websockets import connect
-from tests.gateway.backends.brokers import free_port
-from tests.messaging.dialects.peers import until
+from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.timeout(180),
