@@ -36,10 +36,14 @@ class Kind(NamedTuple):
     password: str
 
 
-@pytest.fixture(params=["redis", "rabbitmq"])
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
-    files = Certificates.made(tmp_path / "tls")
-    password = tmp_path / "password"
+@pytest.fixture(params=["redis", "rabbitmq"], scope="module")
+def kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kind]:
+    """It runs before and after each test."""
+    folder = tmp_path_factory.mktemp(request.param)
+    files = Certificates.made(folder / "tls")
+    password = folder / "password"
     if request.param == "redis":
         password.write_text("secret\n", "utf-8")
         with redis_server(files) as server:
@@ -49,8 +53,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
             yield Kind(server, make, partial(redis_worker, server, "calls-buy"), "secret")
         return
     password.write_text("guest\n", "utf-8")
-    (tmp_path / "rabbit").mkdir()
-    with rabbit_server(tmp_path / "rabbit", files) as broker:
+    with rabbit_server(folder, files) as broker:
         make = partial(RabbitMQ, "calls-{key}", broker.url, auth=Basic("guest", file=password))
         yield Kind(broker, make, partial(rabbit_worker, broker, "calls-buy"), "guest")
 
