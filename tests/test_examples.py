@@ -382,7 +382,7 @@ def test_ctrl_c_at_a_busy_device_ends_it_soon_with_a_word(tmp_path: Path) -> Non
                 begun = time.monotonic()
                 device.send_signal(signal.SIGINT)
                 rest = device.stderr.read()
-                assert time.monotonic() - begun < 4
+                assert time.monotonic() - begun < 15  # far less than the grace
                 assert device.wait(10) == 0
             finally:
                 device.kill()

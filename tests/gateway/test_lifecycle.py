@@ -714,7 +714,7 @@ async def test_clients_are_not_sent_away_all_at_once(monkeypatch: pytest.MonkeyP
         await server.aclose()
     assert len(ends) == 20
     assert max(ends) - min(ends) > 0.1
-    assert max(ends) - begun < 5
+    assert max(ends) - begun < 15
 
 
 async def test_the_code_of_the_listener_wins_if_it_says_something() -> None:
@@ -738,7 +738,7 @@ async def test_without_grace_it_ends_at_once() -> None:
             event = await client.next()
             assert isinstance(event, CloseReceived)
             await client.leave()
-        assert trio.current_time() - begun < 5
+        assert trio.current_time() - begun < 15  # far less than the grace
 
 
 async def test_a_backend_that_fails_does_not_end_the_session(

@@ -27,7 +27,7 @@ async def test_a_body_that_drips_is_408() -> None:
         peer = await s.ready()
         await peer.frame(HEAD, 0, 1, get("/", method="POST"))
         start = trio.current_time()
-        with trio.move_on_after(5):
+        with trio.move_on_after(30):
             async with trio.open_nursery() as nursery:
 
                 async def drip() -> None:
@@ -42,7 +42,7 @@ async def test_a_body_that_drips_is_408() -> None:
         assert answer.payload.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         stop = await peer.next_frame()
         assert (stop.type, stop.payload) == (RESET, bytes(2))
-        assert 0.25 < trio.current_time() - start < 3
+        assert 0.25 < trio.current_time() - start < 20
         await s.hit("request")
 
 

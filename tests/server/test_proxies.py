@@ -131,7 +131,7 @@ def test_what_the_client_says_itself_never_counts(forged: str) -> None:
 
 
 def test_long_fields_take_no_long_time() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for field in ("for=" + "a" * 60_000, 'for="' + "\\" * 60_000, "," * 60_000, "a=b;" * 15_000):
         for name in (X, F):
             try:
@@ -139,7 +139,7 @@ def test_long_fields_take_no_long_time() -> None:
             except Refused:
                 pass
     located((X, "127.0.0.1," * 6_000))
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
