@@ -61,9 +61,9 @@ class Server(RequestsByName):
     (`Timeouts.grace`); clients then dial again, in case this is a restart. Leaving by an exception
     does not wait for what is in flight, and a cancellation waits for nothing.
 
-    Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
-    delays no other, and its failure is a line in the log (`restsock.server`). One that there is no
-    room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
+    Every new connection has a task of its own: one that is slow, silent, hostile or broken delays
+    no other, and its failure is a line in the log (`restsock.server`). If there is no room for it
+    (`Limits.max_connections`), it is refused with 503 or 429 before the upgrade.
 
     Two peers never have the same name unless they share it; `names` says what happens to the second
     one. With `"replace"` it gets the name at once, and the older one is closed with 4004, after
@@ -169,7 +169,7 @@ class Server(RequestsByName):
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials; with `peers=False` it begins with `http`."""
+        """The URL for clients on the same network; with `peers=False` it begins with `http`."""
         host, port = self.address
         if host.startswith(("/", "@")):
             return unix_url(self._scheme, host)
@@ -177,7 +177,7 @@ class Server(RequestsByName):
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more newcomers and requests."""
+        """Whether it accepts no new connections and requests."""
         return self._endpoint.life.ending
 
     def __repr__(self) -> str:
@@ -186,7 +186,7 @@ class Server(RequestsByName):
         return f"<Server, {where}, {len(self.connections)} connections>"
 
     def statistics(self) -> ServerStatistics:
-        """Numbers of the whole life of this server, all its connections together. On the loop.
+        """Counters over the whole life of this server, for all its connections. On the loop.
 
         It looks at every connection: some milliseconds for a thousand of them.
         """
@@ -205,7 +205,7 @@ class Server(RequestsByName):
         )
 
     def health(self) -> Health:
-        """Whether peers can connect and requests have a fair chance now, and if not, why.
+        """Whether peers can connect and requests can be served now, and if not, why.
 
         Peers that are away, or slow, are no fault of the server: see `Connection.health`.
         """
@@ -227,13 +227,13 @@ class Server(RequestsByName):
     def events(
         self, *, capacity: int = 1000, wake: Callable[[], object] | None = None
     ) -> Subscription:
-        """What happens to the connections, from this call on, whenever it is read first.
+        """The events of connections from this call on, even if they are read later.
 
         A subscriber never slows the server. One that has `capacity` events unread misses those that
         follow, and is told how many.
 
         Args:
-            capacity: Events that may wait unread, 1 or more.
+            capacity: Events that may wait unread, at least 1.
             wake: See `Subscription`; for those who read from a thread.
         """
         return self._hub.subscribe(capacity, wake)
