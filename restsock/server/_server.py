@@ -57,9 +57,9 @@ class Server(RequestsByName):
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = await server.request("edge-1", "GET", "/pets")
 
-    Entering binds the sockets. Leaving closes all connections with 1001, after what is in flight
-    (`Timeouts.grace`); clients then dial again, in case this is a restart. Leaving by an exception
-    does not wait for what is in flight, and a cancellation waits for nothing.
+    Entering binds the sockets. Leaving closes all connections with 1001, after the requests in
+    flight (`Timeouts.grace`); clients then dial again, in case this is a restart. After an
+    exception, leaving does not wait for requests in flight; a cancellation waits for nothing.
 
     Every new connection has a task of its own: one that is slow, silent, hostile or broken delays
     no other, and its failure is a line in the log (`restsock.server`). If there is no room for it
@@ -272,13 +272,13 @@ class Server(RequestsByName):
     # --- identity -------------------------------------------------------------------------
 
     def revoke(self, principal: str) -> int:
-        """Closes all connections of the principal of this name with 4005, and what is on them.
+        """Closes all connections of the principal with this name, with 4005.
 
-        Its clients dial again, and the authenticator has to refuse them then. With those of
-        `restsock.auth` that read a file, all this happens by itself when the file has changed.
+        Its clients dial again, and the authenticator has to refuse them then. The authenticators of
+        `restsock.auth` that read a file do all this automatically when the file has changed.
 
         Args:
-            principal: Its name, which may differ from the name that it has dialed in under.
+            principal: Its name, which may differ from the name of its peers.
 
         Returns:
             How many connections there were.
@@ -366,19 +366,18 @@ class Server(RequestsByName):
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Closes all connections after what is in flight, stops listening, ends all subscriptions.
+        """Closes all connections after the requests in flight, stops listening, ends subscriptions.
 
-        Clients of plain HTTP come first, while peers still answer what those have asked; idle ones
-        are closed at once, or half a second after their latest response. From then on no request is
-        started on any connection, by neither side; those that wait for a peer fail. Requests in
-        flight go on, both ways. A connection closes after its last one, at once if it has none, or
-        when the grace is over. Then this waits up to `Timeouts.close` seconds for the peers' halves
-        of the closing handshakes, and drops what is left. When it is cancelled, all is dropped at
-        once.
+        Clients of plain HTTP are closed first, while peers still answer their requests; idle ones
+        at once, or half a second after their latest response. From then on neither side starts a
+        request on any connection; requests that wait for a peer fail. Requests in flight go on, in
+        both directions. A connection closes after its last request, or when the grace is over. Then
+        this waits up to `Timeouts.close` seconds for the peers' halves of the closing handshakes,
+        and drops the rest. If cancelled, everything is dropped at once.
 
-        Until then newcomers are answered with 503 and Retry-After; then the sockets close. Sockets
-        that were handed over close at once: newcomers wait there for the next process, and those
-        that were accepted before are served once.
+        Until then, new connections are answered with 503 and Retry-After; then the sockets close.
+        Sockets that were handed over close at once: new connections wait there for the next
+        process, and those that were accepted before are served once.
 
         A second call waits for the first; one with a shorter grace shortens it.
         """
