@@ -103,7 +103,7 @@ class ProtocolError(RestsockError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This side tried what the protocol forbids; the caller has a bug. What was wrong was not sent.
+    """This side tried what the protocol forbids: a bug of the caller. The wrong data was not sent.
 
     `may_have_run` is `True` when an earlier part of the same request has left already.
     """
@@ -133,10 +133,9 @@ class HandshakeError(RestsockError):
             connect, else `None`.
         retryable: whether dialing again may help: yes for a time-out or a 503, no for a 401 or
             for a server that does not speak restsock.
-        by_listener: whether it is the listener itself that will not have this dialer: its
-            credentials are wrong, or its name is not allowed. What stands in its place for a
-            moment, a proxy or another server, cannot say that.
-        limit: what was in the way, by the name under which it is counted, if that was it.
+        by_listener: whether the listener itself refuses this dialer: its credentials are wrong, or
+            its name is not allowed. A proxy or another server in its place cannot say that.
+        limit: the limit that was exceeded, by the name of its counter, if that was the reason.
     """
 
     may_have_run = False
@@ -162,7 +161,7 @@ class ConnectionClosed(RestsockError):
 
     Attributes:
         code: the WebSocket close code; 1006 when the socket ended without one.
-        reason: the words beside the code.
+        reason: the text that came with the code.
     """
 
     def __init__(
@@ -183,7 +182,7 @@ class StreamReset(StreamError):
 
     Attributes:
         code: the reset code (spec/protocol.md, "Reset codes").
-        reason: the words beside the code.
+        reason: the text that came with the code.
         by_peer: whether the peer cut it off, or this side.
     """
 
@@ -233,7 +232,7 @@ class WebSocketClosed(WebSocketError):
         code: what it was closed with, by whichever side was first (RFC 6455, section 7.4); 1005
             when no code was given, 1006 when it ended without a close. When the connection of the
             two peers has ended, this is the code of that: 1001 after a drain, for example.
-        reason: the words beside the code.
+        reason: the text that came with the code.
         clean: whether that is in order: 1000, 1001, or a close without a code.
     """
 

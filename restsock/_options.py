@@ -31,14 +31,14 @@ _MAX_MESSAGE = 128 * 1024 + 8
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much of everything this side accepts. Each peer learns those that concern it.
+    """How much this side accepts. Each peer is told the limits that concern it.
 
     docs/limits.md says what happens to a peer that exceeds one, and what they add up to in memory.
     """
 
     max_frame: int = 64 * 1024
-    """Body bytes of one frame. A peer sends so many while one stream is alone, and no more than
-    16 KiB while others have something to send, so that a short answer never waits for long."""
+    """Body bytes of one frame. A peer uses them if only one stream has something to send, and
+    otherwise no more than 16 KiB, so that a short answer never waits for long."""
 
     max_head: int = 64 * 1024
     """Bytes of a request or response head."""
@@ -53,10 +53,10 @@ class Limits:
     """Body bytes that a stream may hold unread, to begin with."""
 
     max_window: int = 4 * 1024 * 1024
-    """How far the window of a stream that is read quickly may grow."""
+    """The largest window of a stream that is read quickly and so has grown."""
 
     receive_budget: int = 16 * 1024 * 1024
-    """What the windows of all streams together may have grown by."""
+    """The growth of the windows of all streams together."""
 
     send_buffer: int = 64 * 1024
     """Body bytes that a stream may have waiting to be sent before its sender has to wait."""
@@ -68,45 +68,45 @@ class Limits:
     """Bytes that the metadata takes once it is parsed: `[{},{}]` takes 200."""
 
     max_metadata_depth: int = 32
-    """Arrays and objects of the metadata within each other. Whatever logs or copies it recurses."""
+    """Nested arrays and objects in the metadata, since code that logs or copies it recurses."""
 
     max_handshakes: int = 256
-    """Newcomers of a listener that have not finished their handshake yet. An honest one needs
-    milliseconds; of more than that, the oldest is dropped, which had the most time."""
+    """New connections of a listener that have not finished their handshake yet. A handshake takes
+    milliseconds. Beyond this number, the oldest is dropped, since it had the most time."""
 
     max_connections: int = 10_000
     """Connections of a listener, at about 4 KiB each while they are idle."""
 
     max_http_clients: int = 10_000
-    """Connections of clients of plain HTTP at a time, beside those of peers, at about 5 KiB each
-    while they are idle. Above it the one that has been idle for longest makes room; if none is, the
-    newcomer gets a 503 with Retry-After. For listeners that answer plain HTTP."""
+    """Connections of plain HTTP clients at a time, in addition to those of peers, at about 5 KiB
+    each while idle. Above it, the client that has been idle longest is closed; if none is idle, the
+    new one gets a 503 with Retry-After. For listeners that answer plain HTTP."""
 
     max_connections_per_address: int | None = None
-    """Those of one address, or of one /64 network with IPv6. `None` sets no bound: all peers behind
-    a reverse proxy or a NAT share one address. Set it where peers dial in directly."""
+    """Connections from one address, or with IPv6 from one /64 network. `None` sets no bound: all
+    peers behind a reverse proxy or a NAT share one address. Set it if peers dial in directly."""
 
     max_message: int = 128 * 1024 + 8
     """Bytes of a WebSocket message, however it is fragmented. The default is what the protocol
-    allows. Less saves memory with hostile peers, and costs an honest one its connection where it
-    sends a head that would have been answered with 431."""
+    allows. A lower limit saves memory with hostile peers, but closes the connection of a correct
+    peer that sends a head which would otherwise get a 431."""
 
     max_body: int | None = None
-    """Bytes of the body of a request of the peer. `None` sets no bound: a body costs only as much
-    memory as its window, and how much of it is too much is for the app to say."""
+    """Bytes of the body of a request of the peer. `None` sets no bound: a body takes only as much
+    memory as its window, and the app knows best how much is too much."""
 
     max_response_body: int | None = None
-    """Bytes of the body of a response to this side. `None` sets no bound; set it where responses of
-    peers that are not trusted are read whole."""
+    """Bytes of the body of a response to this side. `None` sets no bound; set it if your program
+    reads whole responses of untrusted peers."""
 
     max_websocket_message: int = 1024 * 1024
-    """Bytes of the largest message that a WebSocket inside of a stream receives, at either end: one
-    to an app of the peer (`websocket()`), or one of the ASGI app that is served here."""
+    """Bytes of the largest message that a WebSocket inside a stream receives, at either end: one to
+    an app of the peer (`websocket()`), or one of the ASGI app that is served here."""
 
     buffered_total: int = 256 * 1024 * 1024
-    """Body bytes that have come on all connections of a client or a server and were not taken yet.
-    Above it windows do not grow, and connections that hold more than an even share of it have
-    new requests refused. Those that read promptly go on."""
+    """Unread body bytes on all connections of a client or a server. Above it, windows do not grow,
+    and connections that hold more than an even share of it have new requests refused. Connections
+    that are read promptly are not affected."""
 
     def __post_init__(self) -> None:
         between(self, "max_frame", 1024, 64 * 1024)
@@ -141,7 +141,8 @@ class Timeouts:
     """From the first byte of a new socket (TLS included) to the last step of the handshake."""
 
     connect: float = 10.0
-    """How long a request waits for a connection and a free stream, unless it says otherwise."""
+    """How long a request waits for a connection and a free stream, unless it has its own
+    timeout."""
 
     close: float = 5.0
     """How long a closing connection waits for the peer's half of the closing handshake."""
@@ -151,28 +152,28 @@ class Timeouts:
     client or server that has ended waits for the threads of its WSGI app."""
 
     idle: float = 60.0
-    """How long a WSGI worker waits for the next bytes of a peer, or for it to take some; and how
-    long what was sent before a failure (of an app, of a caller's body) waits to be taken."""
+    """How long a WSGI worker waits for a peer to send or to read; and how long data sent before a
+    failure (of an app, of a caller's body) waits to be read."""
 
     keep_alive: float = 75.0
-    """How long a client of plain HTTP may take until its next request; up to half as long again
-    passes before it is noticed. For listeners that answer plain HTTP."""
+    """The pause of a plain HTTP client before its next request; the close may come up to half as
+    late again. For listeners that answer plain HTTP."""
 
     grace: float = 30.0
-    """How long what is in flight may go on when a client, a server or a connection is closed; 0
-    cuts it off. Most deployments kill a process somewhat later than that, by themselves."""
+    """How long requests in flight may go on when a client, a server or a connection is closed; 0
+    cuts them off. Most deployments kill a process somewhat later than that."""
 
     request: float | None = None
     """How long a request of the peer may take, from its head to the end of the response, however
-    slowly the bytes come; after a 101 it does not apply. `None` sets no bound: downloads, events
-    and long polls take their time."""
+    slowly the bytes arrive. It does not apply after a 101. `None` sets no bound: downloads, events
+    and long polls take long."""
 
     connection_idle: float | None = None
-    """How long a connection may be without a request, in either direction; up to twice as long
-    passes before it is noticed. `None` keeps it: a peer that waits to be called is idle."""
+    """How long a connection may be without a request in either direction; the close may come up to
+    twice as late. `None` sets no bound: a peer that waits to be called is idle."""
 
     lifetime: float | None = None
-    """How long a connection may live before it is drained and the client comes back: to another
+    """How long a connection may live before it is drained and the client reconnects: to another
     machine, or with a new token. `None` sets no bound."""
 
     def __post_init__(self) -> None:
@@ -188,17 +189,17 @@ class Timeouts:
 class Heartbeat:
     """When to ask the peer for a sign of life.
 
-    A ping leaves `interval` seconds after the last one; a connection that has brought no byte of
-    any kind for `interval + timeout` seconds is dead.
+    A ping is sent `interval` seconds after the last one. A connection without any byte for
+    `interval + timeout` seconds is dead.
 
         Heartbeat(data=b"site 7", on_pong=lambda connection, data, seconds: ...)
 
-    Pings are answered by themselves, whatever the functions do, and these are called away from the
-    traffic: a plain one in a thread, an async one on the loop of its API (with `restsock.sync` that
-    is trio's, on the background thread). Those of one connection are called one after the other.
-    When they do not keep up, calls are left out: the log tells, and `limits` of the statistics
-    counts them as `heartbeat_calls`. What they raise is logged, and ends nothing. When the
-    connection ends, a call that goes on is cancelled; a thread is left to itself.
+    Pings are answered automatically. The functions do not hold up the traffic: a plain one runs in
+    a thread, an async one on the loop of its API (with `restsock.sync` that is trio's, on the
+    background thread). Calls for one connection run one after the other. If they do not keep up,
+    calls are dropped, logged, and counted as `heartbeat_calls` in `limits` of the statistics. An
+    exception is logged and has no other effect. When the connection ends, a running call is
+    cancelled; nobody waits for a thread.
     """
 
     interval: float | None = 15.0
@@ -207,10 +208,10 @@ class Heartbeat:
     timeout: float = 10.0
 
     data: bytes | Callable[[], bytes] = field(default=b"", metadata=_NOT_IN_FILES)
-    """What pings carry behind the 8 bytes that tell them apart: 117 bytes at most. Or a plain
-    function that gives it for each ping. It is called on the thread of the loop (with
-    `restsock.sync` and `restsock.aio` the background thread) and must not wait; where it fails, or
-    gives anything else, the ping leaves without data, and the log tells."""
+    """The data of pings, after the 8 bytes that identify them: at most 117 bytes. Or a plain
+    function that returns it for each ping. It runs on the thread of the loop (with `restsock.sync`
+    and `restsock.aio` the background thread) and must not wait. If it fails, or returns anything
+    else, the ping is sent without data, and that is logged."""
 
     on_ping: Callable[[ConnectionInfo, bytes], Any] | None = field(
         default=None, metadata=_NOT_IN_FILES
@@ -222,8 +223,8 @@ class Heartbeat:
         default=None, metadata=_NOT_IN_FILES
     )
     """Is called, async or not, when the latest ping is answered: `(connection, data, seconds)`,
-    with the data of that ping and how long the answer took. Other pongs are ignored: those that
-    nobody has asked for, and answers to an earlier ping or with other bytes."""
+    with the data of that ping and how long the answer took. Other pongs are ignored: unsolicited
+    ones, and answers to an earlier ping or with other bytes."""
 
     def __post_init__(self) -> None:
         if self.interval is not None:
@@ -252,16 +253,16 @@ class Backoff:
     """Attempts before giving up; 0 never gives up."""
 
     jitter: bool = True
-    """Whether each wait is drawn evenly from zero up to its length, so that peers cut off
-    together do not come back together."""
+    """Whether each wait is random, from zero up to its length, so that peers cut off together do
+    not reconnect together."""
 
     restart: float = 30.0
-    """Seconds after the listener has said that it goes away or restarts (close codes 1001 and 1012)
-    in which no wait is longer than a second, so that a short restart loses no request. 0 makes no
-    difference between the ends of a connection."""
+    """Seconds after a close with 1001 or 1012 (the listener goes away or restarts) during which no
+    wait is longer than a second, so that a short restart loses no request. 0 treats all ends of a
+    connection alike."""
 
     give_up: str = "refused"
-    """Which failures end the client at once, of those that trying again does not seem to help:
+    """Which of the failures that trying again seems not to help end the client at once:
 
     - `"refused"`: of the first connect, all of them (a 404, a certificate that is not accepted,
       wrong credentials); once it has been connected, only the word of the listener itself that it
@@ -312,12 +313,12 @@ class SocketOptions:
     """
 
     no_delay: bool = True
-    """TCP_NODELAY: a short message leaves at once, not together with the next one. What may leave
-    together is joined before it comes to the socket."""
+    """TCP_NODELAY: a short message is sent at once, without waiting for the next one. Messages that
+    can be sent together are joined before they reach the socket."""
 
     keep_alive: bool = True
-    """SO_KEEPALIVE. The heartbeat is quicker; this finds a dead peer where the heartbeat is off or
-    the program does not run, and keeps what is in between from forgetting the connection."""
+    """SO_KEEPALIVE. The heartbeat is faster. This finds a dead peer if the heartbeat is off or the
+    program does not run, and keeps NATs from forgetting the connection."""
 
     keep_alive_idle: int = 60
     """Seconds without a byte before the system asks first (its own default is 2 hours); below
@@ -347,20 +348,21 @@ class SocketOptions:
     it to the routes. `"0.0.0.0"` dials over IPv4 alone, `"::"` over IPv6. For clients."""
 
     backlog: int | None = None
-    """Newcomers that the kernel may hold until they are accepted; `None` for as many as it likes.
-    For listeners."""
+    """New connections that the kernel holds until they are accepted; `None` is the system's
+    maximum. For listeners."""
 
     reuse_address: bool = True
     """SO_REUSEADDR: a listener that restarts gets its port back at once. Left out on Windows, where
     it means something else and is not needed. For listeners."""
 
     reuse_port: bool = False
-    """SO_REUSEPORT: several processes listen on one port, and the kernel deals the newcomers out.
-    Each of them knows its own peers only, so it is off. For listeners."""
+    """SO_REUSEPORT: several processes listen on one port, and the kernel distributes new
+    connections. It is off by default, since each process knows only its own peers. For
+    listeners."""
 
     unix_mode: int = 0o600
-    """The mode of the file of a Unix socket: who may write to it may dial. By default that is the
-    user of the listener (and root). `0o660` lets in the group of the file, which is that of the
+    """The mode of the file of a Unix socket: users that may write to it may dial. By default that
+    is the user of the listener (and root). `0o660` adds the group of the file, which is that of the
     process, or of a folder with the set-group-ID bit. For listeners."""
 
     def __post_init__(self) -> None:
@@ -390,7 +392,7 @@ class SocketOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """All that a connection needs to know, as one object."""
+    """All options of a connection, as one object."""
 
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)

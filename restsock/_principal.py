@@ -63,7 +63,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """What an app, or a function for the heartbeat, is told about a connection.
+    """What an app, or a function for the heartbeat, knows about a connection.
 
     An app has it in `scope["restsock"]` or `environ["restsock.connection"]`; all requests of one
     connection get the same object. The address of the peer is where servers always put it: in
@@ -72,10 +72,10 @@ class ConnectionInfo:
     Attributes:
         id: of the connection, the same at both ends. Of a plain WebSocket that of the
             `ServerWebSocket`; empty at the end that has dialed one.
-        name: what the dialer calls itself; `None` when it has no name.
-        metadata: what the dialer told about itself, any JSON value. To be read only, since others
-            read it too.
-        principal: whom authentication has found the peer to be; `None` without authentication.
+        name: the name of the dialer; `None` if it has none.
+        metadata: the metadata of the dialer, any JSON value. Do not change it, since others read
+            it, too.
+        principal: who the peer is; `None` without authentication.
     """
 
     id: str

@@ -53,8 +53,8 @@ class Listener(AdaptersByName):
             return response.json()
 
     Peers dial `wss://hq.example/tunnel`; TLS, the port and the proxies are those of your server. It
-    starts with the lifespan, or else with the first peer. Each worker process holds the peers that
-    have dialed into it, and can call these alone: run one worker, or see docs/existing-server.md.
+    starts with the lifespan, or else with the first peer. Each worker process can call only the
+    peers that have dialed into it: run one worker, or see docs/existing-server.md.
 
     In async code use `request`, `route` and `events`, which need asyncio, or `transport`; in
     threads use `sync` and `adapter`. An `app` that is an ASGI app or a function runs on the loop of
@@ -66,21 +66,22 @@ class Listener(AdaptersByName):
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if it cannot be detected from the app.
         loop: Of an ASGI app; see `restsock.listen`.
-        auth: Tells who dials in; without it everybody is let in.
+        auth: Authenticates dialers; without it, anybody may dial in.
         origins: The web origins whose pages may dial in; see `restsock.listen`.
         trusted_proxies: Those in front of your server, unless that one looks at their fields
             itself, as uvicorn does with `--proxy-headers`.
-        name: What `Principal.may_call` calls the app of this side.
+        name: The name of this side's app, for `Principal.may_call`.
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
-        options: Limits, timeouts and heartbeat. Socket options have no meaning here, and of the
-            heartbeat `data` and `on_ping` cannot be had: your server has the pings of a WebSocket.
-        instrument: Is told what happens on the connections.
-        messaging: Takes and sends messages over the connections: one of `restsock.messaging.aio`,
-            or of `.sync`. The lifespan of the listener goes into its `async with`, and as that is
-            entered once, the listener starts once.
-        logger: Has all records of this listener and its connections; see `restsock.listen`.
-        drain_on_signal: Whether SIGTERM and SIGINT wait until the listener has closed, before your
-            server hears of them. From its lifespan on, in the main thread.
+        options: Limits, timeouts and heartbeat. Socket options have no effect here, and the
+            heartbeat cannot have `data` and `on_ping`, since your server handles the pings of a
+            WebSocket.
+        instrument: Counts, times and traces what happens on the connections.
+        messaging: Receives and sends messages over the connections: one of
+            `restsock.messaging.aio`, or of `.sync`. Enter it around the lifespan of the listener.
+            Since it is entered once, the listener starts once.
+        logger: Gets all records of this listener and its connections; see `restsock.listen`.
+        drain_on_signal: Whether to close the listener first at SIGTERM and SIGINT, before your
+            server gets the signal. From its lifespan on, in the main thread.
         app_options: Further options of `restsock.apps.make_handler`.
 
     Raises:
@@ -151,12 +152,13 @@ class Listener(AdaptersByName):
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """Starts the listener, and closes it in the end: `FastAPI(lifespan=listener.lifespan)`.
+        """Starts the listener, and closes it at the end: `FastAPI(lifespan=listener.lifespan)`.
 
-        Another one after that starts it again, without what it had: peers, subscribers, routes.
+        Another lifespan after that starts it again, without its former peers, subscribers and
+        routes.
 
         Args:
-            app: The application; frameworks pass it, and nothing is done with it.
+            app: The application, which frameworks pass; it is not used.
 
         Raises:
             AppStartupError: The app that peers call says that it cannot start.
@@ -178,14 +180,14 @@ class Listener(AdaptersByName):
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Closes all connections after what is in flight. Twice is harmless.
+        """Closes all connections after the requests in flight. Twice is harmless.
 
         Peers that dial in are refused with 503 then. If cancelled, all connections are dropped.
 
         Args:
             code: The close code for the peers. After 1001 and 1012 they dial again.
             reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
+            grace: Seconds for requests in flight; `None` is `Timeouts.grace`, 0 cuts them off.
 
         Raises:
             ValueError: The code cannot be sent.
@@ -272,7 +274,7 @@ class Listener(AdaptersByName):
     ) -> Response:
         """Send a request to the peer of this name and read the whole response. On asyncio.
 
-        If cancelled, the stream is reset and the peer's app learns of it.
+        If cancelled, the stream is reset and the peer's app is told.
 
         Raises:
             RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also where
@@ -290,7 +292,7 @@ class Listener(AdaptersByName):
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """What happens to the connections, from this call on. On asyncio.
+        """The events of connections from this call on. On asyncio.
 
             async for event in listener.events(): ...
 

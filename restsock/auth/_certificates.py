@@ -18,18 +18,19 @@ _ALTERNATIVES = frozenset(("DNS", "URI", "email", "IP Address"))
 
 
 class CertificateSubject:
-    """Recognizes dialers by the certificates that they show in the TLS handshake.
+    """Recognizes dialers by their client certificates.
 
         tls = restsock.tls.server(certificate="hub.pem", key="hub.key", client_ca="clients.pem")
         listen("0.0.0.0", 8443, tls=tls, auth=CertificateSubject())
 
-    TLS has verified them by then. Dialers without one, or with one that is not known, are refused
-    with 403. The principal has a claim `certificate_sha256`, the fingerprint in hexadecimal digits.
+    TLS has already verified them. Dialers without a certificate, or with an unknown one, are
+    refused with 403. The principal has a claim `certificate_sha256`, the fingerprint in hexadecimal
+    digits.
 
     Args:
         principals: principals, or their names, by subject; all others are refused. Without it each
             subject is the principal of that name, which may dial in under it and no other.
-        field: what of the certificate is meant: a part of its subject, as the ssl module names it
+        field: the part of the certificate to use: a part of its subject, as the ssl module names it
             (`"commonName"`), or a kind of alternative name (`"DNS"`, `"URI"`, `"email"`).
 
     Raises:

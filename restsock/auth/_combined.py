@@ -103,13 +103,13 @@ class AllOf(Combined):
 
 
 def any_of(*authenticators: Authenticator) -> Combined:
-    """Lets in whom one of these lets in; that one says who it is. They are asked in their order.
+    """Accepts a caller that one of these accepts; that one names it. They are asked in order.
 
         Ingress(access=any_of(BearerTokens(file="tokens.json"), BasicUsers(file="users.json")))
 
-    If none does: 503 where one could not tell. Else the redirect to a login that one answers with,
-    for those who have shown no credentials. Else 401 if one asks for credentials, with all of their
-    challenges, else what the first one says.
+    If none does, the answer is 503 if one could not decide; otherwise a redirect to a login, if one
+    gives it and the caller has shown no credentials; otherwise 401 with all challenges, if one asks
+    for credentials; otherwise the answer of the first.
 
     Raises:
         ValueError: there are fewer than two.
@@ -119,12 +119,12 @@ def any_of(*authenticators: Authenticator) -> Combined:
 
 
 def all_of(*authenticators: Authenticator) -> Combined:
-    """Lets in whom all of these let in; the last one says who it is. They are asked in their order.
+    """Accepts a caller that all of these accept; the last one names it. They are asked in order.
 
         Ingress(access=all_of(Addresses("10.0.0.0/8"), BearerTokens(file="tokens.json")))
 
-    The first that does not let in says why. Each request to the ingress is shown to all of them. A
-    connection of a peer lives on until the last one withdraws its principal.
+    The first that refuses gives the answer. Each request to the ingress is checked by all of them.
+    A connection of a peer goes on until the last one withdraws its principal.
 
     Raises:
         ValueError: there are fewer than two.

@@ -38,9 +38,9 @@ class CredentialStore(ABC):
 
     The base of `BearerTokens` and `BasicUsers`.
 
-    A file that changes is read again, within a second of the next look-up. While it cannot be
-    read or understood, what was read before stays in force. It is tried again every second, and the
-    log says when that begins, once a minute, and when it is over.
+    A file that changes is read again, within a second of the next look-up. While it cannot be read
+    or parsed, the old content stays in force. It is tried again every second, and the log says so
+    when that begins, once a minute, and when it is over.
 
     Each secret has a principal object of its own, which stays the same as long as nothing about it
     changes. So `knows` tells whether a connection of that principal may live on.

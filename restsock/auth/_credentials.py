@@ -97,8 +97,8 @@ class Bearer(_Secret):
 
         connect(url, auth=Bearer(env="HUB_TOKEN"))
 
-    A file is read again for each attempt to connect, so that it may change. What it holds is the
-    token; white space around it is dropped.
+    A file is read again for each attempt to connect, so it may change. It contains the token; white
+    space around it is dropped.
 
     Args:
         token: the token itself.
@@ -133,7 +133,7 @@ class Bearer(_Secret):
 
 
 class Basic(_Secret):
-    """User and password (RFC 7617). For `wss` only: anyone on the way could read them.
+    """User and password (RFC 7617). Only for `wss`: otherwise anyone on the path could read them.
 
         connect(url, auth=Basic("edge-1", file="/run/secrets/password"))
 
@@ -166,7 +166,7 @@ class Basic(_Secret):
         return [(b"Authorization", basic_value(self._user, self._read()))]
 
     def user_and_password(self) -> tuple[str, str]:
-        """Both, for those who are told in another way than by a header field. Reads the file.
+        """Both, for protocols without a header field. Reads the file.
 
         Raises:
             OSError: the file cannot be read.

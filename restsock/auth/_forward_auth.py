@@ -31,18 +31,18 @@ class ForwardAuth:
 
         Ingress(access=ForwardAuth("http://127.0.0.1:4180/oauth2/auth"))
 
-    It gets a GET with the fields of the request, and in X-Forwarded-Method, -Proto, -Host, -Uri and
-    -For what that was; X-Original-URL and X-Original-Method say the same. 2xx lets the request in.
-    All else but 5xx is passed on to the client as it is: a redirect to a login page, for example.
-    With 5xx, or no answer in time, the client gets a 503.
+    The server gets a GET with the fields of the request. X-Forwarded-Method, -Proto, -Host, -Uri
+    and -For describe the request; so do X-Original-URL and X-Original-Method. 2xx accepts the
+    request. Any other answer below 500 is passed on to the client unchanged: a redirect to a login
+    page, for example. With 5xx, or no answer in time, the client gets a 503.
 
     Args:
         url: `https://`, or `http://` on this machine.
-        user_fields: the fields of a 2xx that name the user; the first that is there counts.
+        user_fields: the fields of a 2xx that name the user; the first one present is used.
         groups_fields: the same for the user's groups, which become the claim `groups`.
-        anonymous: the name of the principal where the server names none.
+        anonymous: the name of the principal if the server names none.
         timeout: seconds for the answer.
-        tls: whom to believe with https; by default the system's authorities.
+        tls: the CAs to trust with https; by default the system's.
 
     Raises:
         ValueError: the URL is not valid.

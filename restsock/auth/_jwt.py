@@ -45,22 +45,22 @@ class JWT:
 
         Ingress(access=JWT("https://login.example/.well-known/jwks.json", audience="hub"))
 
-    Needs joserfc: `pip install 'restsock[jwt]'`. A token is accepted if its signature is that of a
-    key of the set, it has an `exp` that is not over and no `nbf` to come, and is for this audience
-    (and of this issuer). The principal has the name in `sub` and all claims.
+    Needs joserfc: `pip install 'restsock[jwt]'`. A token is accepted if a key of the set has signed
+    it, its `exp` is in the future, any `nbf` is in the past, and it is for this audience (and from
+    this issuer). The principal has the name in `sub` and all claims.
 
-    The keys are kept. Those of a URL are asked for again after ten minutes, and for a key that is
-    not known at most once a minute; if that fails, the old ones stay in force.
+    The keys are kept. Those of a URL are fetched again after ten minutes, and for an unknown key at
+    most once a minute; if that fails, the old ones stay in force.
 
     Args:
         jwks: the URL of a JSON Web Key Set (`https://`, or `http://` on this machine), or the path
             of a file with one, which is read again when it changes.
         audience: what `aud` has to name: one, or any of several.
-        issuer: what `iss` has to be; any without.
+        issuer: what `iss` has to be; by default anything.
         principal: makes a principal of the claims, or `None` to refuse them. Must not block.
         leeway: seconds that the clocks may differ, 60 at most.
         timeout: seconds for the answer of the URL.
-        tls: whom to believe with https; by default the system's authorities.
+        tls: the CAs to trust with https; by default the system's.
         realm: for WWW-Authenticate.
         clock: seconds since 1970.
 

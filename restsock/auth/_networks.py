@@ -14,18 +14,18 @@ __all__ = ["Addresses"]
 
 
 class Addresses:
-    """Lets in who calls from certain addresses. An address shows nobody's identity.
+    """Accepts callers from certain addresses. An address does not prove who somebody is.
 
         Ingress(access=Addresses(allow=["10.0.0.0/8"], deny=["10.9.0.0/16"]))
         Ingress(access=all_of(Addresses(allow=["10.0.0.0/8"]), BearerTokens(...)))
 
-    All others are refused with 403, and so is who calls over a Unix socket. Behind a reverse proxy
+    All others are refused with 403, and so are callers over a Unix socket. Behind a reverse proxy
     the address is the proxy's, unless `trusted_proxies` names it.
 
     Args:
         allow: addresses and networks (CIDR), one or several.
-        deny: those of them that are not let in all the same.
-        principal: whom they all are; by default the principal has its address for a name.
+        deny: addresses and networks among them that are refused.
+        principal: the principal of all of them; by default the name of each is its address.
 
     Raises:
         ValueError: something is no address or network, or there is none.

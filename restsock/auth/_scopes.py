@@ -1,4 +1,4 @@
-"""Scopes: what the token of an API for administrators lets its holder do."""
+"""Scopes: what a token allows at an API for administrators."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 __all__ = ["SCOPES", "scopes_of"]
 
 SCOPES = ("read", "write")
-"""What tokens of an API for administrators may do: ask, and change."""
+"""The scopes of tokens for administrators: to read, and to change something."""
 
 
 def scopes_of(principal: Principal) -> frozenset[str]:
-    """What somebody may do by such an API: the claim `scopes`, as far as it is known."""
+    """The scopes of a principal: the known ones in its claim `scopes`."""
     scopes = principal.claims.get("scopes", ())
     if not isinstance(scopes, (list, tuple)):
         return frozenset()

@@ -32,13 +32,13 @@ class Upgrade:
     """The request of a dialer, before it is answered.
 
     Attributes:
-        target: path and query, as they came.
+        target: path and query, as received.
         headers: name and value pairs, names in lower case.
         host: the address of the peer; empty over a Unix socket.
         port: its port; 0 where there is no TCP.
         certificate: what `ssl.SSLSocket.getpeercert()` tells of a client certificate that was
             verified; `None` without one.
-        certificate_der: the same certificate as it came, in DER.
+        certificate_der: the same certificate, in DER.
         method: of the request; a dialer's is GET.
         scheme: `"http"` or `"https"`: what the client has used, as far as this side knows.
     """
@@ -86,7 +86,7 @@ class Upgrade:
 
 
 Authenticator: TypeAlias = Callable[[Upgrade], "Principal | Awaitable[Principal | None] | None"]
-"""Finds out who dials in. `None`: not known, 401. May raise `Refused`."""
+"""Authenticates a dialer. `None` means unknown: 401. May raise `Refused`."""
 
 
 class Refused(Exception):
@@ -97,12 +97,12 @@ class Refused(Exception):
     Args:
         status: 400 to 599. A 401 says how to authenticate: with the `challenge` given here, or
             that of the authenticator (an attribute `challenge`), or else `Bearer`.
-        text: for people; the dialer gets to see its first line. No secrets.
+        text: for people; the dialer is shown its first line. No secrets.
         challenge: the value of WWW-Authenticate (RFC 9110, section 11.6.1).
         headers: further fields of the answer, Retry-After for example.
 
     Raises:
-        ValueError: the status is none of a refusal, or a field cannot be sent.
+        ValueError: the status is not one of a refusal, or a field cannot be sent.
     """
 
     def __init__(

@@ -57,8 +57,8 @@ class Client(AdaptedRequester):
     codes 1001 and 1012), the client dials again by itself, sends its name and metadata again and
     serves its app again. Requests that are made meanwhile, or that the peer provably did not start,
     wait for that, up to their connect timeout. Those in flight fail, and say with `may_have_run`
-    whether they may be repeated. A listener that announces its end (GOAWAY) costs no request: the
-    client dials at once, while what is in flight goes on where it is.
+    whether they may be repeated. A listener that announces its end (GOAWAY) loses no request: the
+    client dials at once, while requests in flight go on over the old connection.
 
     The pauses between attempts grow with `Backoff`. They start over after a connection that lasted
     5 seconds and as long as the pause that was due by then.
@@ -67,9 +67,9 @@ class Client(AdaptedRequester):
     newer client of the same name (4004), after `Backoff.tries` failures in a row, and after those
     that `Backoff.give_up` names. From then on requests fail at once with `ConnectionClosed`.
 
-    Leaving the block ends the connection with 1000, after what is in flight, both ways
-    (`Timeouts.grace`); leaving it by an exception does not wait for that, and a cancellation waits
-    for nothing.
+    Leaving the block ends the connection with 1000, after the requests in flight, in both
+    directions (`Timeouts.grace`). After an exception it does not wait for them, and a cancellation
+    waits for nothing.
 
     Args:
         address: Whom to dial.
@@ -147,9 +147,9 @@ class Client(AdaptedRequester):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Where plain HTTP reaches this peer, the best first, as the listener's ingress tells.
+        """The URLs at which plain HTTP reaches this peer, the best first.
 
-        Empty while there is no connection, and where the listener tells none.
+        The listener's ingress tells them. Empty without a connection or an ingress.
         """
         connection = self.connection
         return () if connection is None else connection.urls
@@ -160,7 +160,7 @@ class Client(AdaptedRequester):
         return self._endpoint.life.state is State.CLOSED
 
     def statistics(self) -> ClientStatistics:
-        """Numbers of the whole life of this client, all its connections together."""
+        """Counters over the whole life of this client, for all its connections."""
         connections = self._endpoint.counters.begun
         return ClientStatistics(
             connections=connections,
@@ -173,7 +173,7 @@ class Client(AdaptedRequester):
         )
 
     def health(self) -> Health:
-        """Whether requests have a fair chance now, and if not, why. On the loop."""
+        """Whether requests can be served now, and if not, why. On the loop."""
         report = HealthReport()
         connection = self.connection
         if self._endpoint.life.ending:
@@ -261,13 +261,13 @@ class Client(AdaptedRequester):
     async def aclose(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Ends the client for good, after what is in flight.
+        """Ends the client for good, after the requests in flight.
 
-        From the call on no request is started, by neither side; those that wait for a connection
-        fail. Requests in flight go on, those of the peer as well as the client's own. When the last
-        is over, at once if there is none, or when the grace is, the connection is closed. Then this
-        waits up to `Timeouts.close` seconds for the peer's half of the closing handshake, and drops
-        the connection. When it is cancelled, it is dropped at once.
+        From now on neither side starts a request; requests that wait for a connection fail.
+        Requests in flight go on, in both directions. When the last one is over, or the grace is,
+        the connection is closed. Then this waits up to `Timeouts.close` seconds for the peer's half
+        of the closing handshake, and drops the connection. If cancelled, the connection is dropped
+        at once.
 
         A second call waits for the first; one with a shorter grace shortens it.
         """

@@ -55,8 +55,8 @@ def connect(
         url: `ws://host[:port]/path` or `wss://…`, without user, password and fragment. A Unix
             socket is `ws+unix:///run/restsock.sock`, with path and query after a colon:
             `ws+unix:///run/restsock.sock:/path?query`; a colon or question mark in the name of the
-            file is percent-encoded. A file that is not there is a failure as a refused connection
-            is: it is dialed again. `wss+unix` speaks TLS, and expects a certificate of `localhost`.
+            file is percent-encoded. A missing file counts as a refused connection: it is dialed
+            again. `wss+unix` uses TLS, and expects a certificate of `localhost`.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
@@ -76,22 +76,23 @@ def connect(
         ssl_context: The same, by another name.
         options: Limits, timeouts, heartbeat and socket options.
         backoff: How to dial again.
-        instrument: Is told what happens on the connections, to count, time and trace it: one
-            `Instrument` or several, such as those of `restsock.instruments`.
+        instrument: Counts, times and traces what happens on the connections: one `Instrument` or
+            several, such as those of `restsock.instruments`.
         proxy: A `Proxy` to dial through, or its URL: `http://[user:password@]host:port`,
-            `https://…`, `socks5://…` or `socks5h://…`. `None` takes what the environment says
-            (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` none. A Unix
-            socket is always dialed directly.
-        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
-            or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
-        logger: Has all records of this client and its connections, in the place of the loggers
+            `https://…`, `socks5://…` or `socks5h://…`. `None` reads the environment (`HTTPS_PROXY`,
+            `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` uses no proxy. A Unix socket
+            is always dialed directly.
+        messaging: Receives and sends messages over the connections: a
+            `restsock.messaging.Messaging`, or one of `restsock.messaging.sync` or `.aio` with the
+            API for threads or for asyncio.
+        logger: Gets all records of this client and its connections, instead of the loggers
             `restsock.*`: a `logging.Logger`, or a `logging.LoggerAdapter`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
-        HandshakeError: On entering: dialing again would not help, or was done often enough.
-        RestsockError: On entering: this is not trio.
-        ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
+        HandshakeError: On entering: dialing again would not help, or `Backoff.tries` attempts have
+        failed. RestsockError: On entering: this is not trio. ValueError: The URL, the name, the
+        metadata, a header field or the proxy is not valid, or
             this system has no such socket option, or no Unix sockets. No message repeats a secret.
         ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.

@@ -209,8 +209,7 @@ class OpenWebSocket(Fields):
         """Sends a message if there is room for it; returns whether there was. On the loop.
 
         If the peer does not read, messages wait: at most `max_queue`, and `max_queue_bytes`. If
-        there is no room, nothing is sent. The caller decides what to do then: skip the message, or
-        close with 1013.
+        there is no room, nothing is sent; then skip the message, or close with 1013.
 
         Args:
             message: Text or bytes.
@@ -354,9 +353,8 @@ class OpenWebSocket(Fields):
     async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Closes it, and waits for the peer's half of the closing handshake. Twice is harmless.
 
-        Messages that wait are sent first. Messages that were not received are dropped. After
-        `Timeouts.close` seconds, or if cancelled, everything is dropped. Raises no error of the
-        peer.
+        Messages that wait are sent first; unread ones are dropped. After `Timeouts.close` seconds,
+        or if cancelled, everything is dropped. Raises no error of the peer.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.

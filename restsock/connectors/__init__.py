@@ -3,7 +3,7 @@
     config = restsock.connectors.load_input(Path("input.json"))
     await restsock.connectors.run_input(Carrier(config), config.channel, write)
 
-An input takes messages from peers, and hands them on line by line; an output sends lines to peers.
+An input receives messages from peers, and writes them line by line; an output sends lines to peers.
 The files are those of StreamKit's WebSocket input and output, in JSON or TOML. docs/connectors.md
 has each key. Needs msgspec: `pip install 'restsock[cli]'`.
 

@@ -26,7 +26,7 @@ _GRACE = 5.0
 
 
 class Carrier:
-    """What carries the messages of a connector. To be entered once, with `async with`.
+    """The listener or the connection of a connector. Enter it once, with `async with`.
 
     Args:
         config: of an input or an output.
@@ -59,7 +59,7 @@ class Carrier:
 
     @property
     def url(self) -> str:
-        """Where peers dial it, or whom it dials."""
+        """The URL that peers dial, or that it dials."""
         place = self._config.place
         if isinstance(place, Dial):
             return place.url

@@ -135,7 +135,7 @@ def load_input(path: Path, *, nats: Sequence[str] = ()) -> InputConfig:
 
     Args:
         path: the file.
-        nats: URLs of servers of NATS, in the place of those in the file.
+        nats: URLs of servers of NATS, instead of those in the file.
 
     Raises:
         ConfigError: something in it is wrong; it says which key.

@@ -25,10 +25,9 @@ def health_server(
     """A listener that answers `GET /health` and `GET /metrics`; to be entered with `async with`.
 
     Health is `{"healthy", "status", "details"}` of `Messaging.health`, with status 200, or 503
-    while it is not healthy. Where there are ports of NATS, `details` has `{"nats": {"connected"}}`,
-    and without a connection it is not healthy. Metrics are those of `MessagingCollector`, where
-    prometheus-client is installed; else there are none, and the answer is a 404. Whoever reaches it
-    sees both.
+    while it is not healthy. With ports of NATS, `details` has `{"nats": {"connected"}}`, and it is
+    unhealthy without a connection. Metrics are those of `MessagingCollector`, if prometheus-client
+    is installed; otherwise the answer is a 404. Neither needs credentials.
 
     Args:
         carrier: on the same loop.

@@ -33,7 +33,7 @@ async def run_input(
     *,
     on_ready: Callable[[], object] | None = None,
 ) -> None:
-    """Takes messages from peers until the carrier is closed, and hands each on to all ports.
+    """Receives messages from peers until the carrier is closed, and passes each to all ports.
 
     For a port on stdout, each is written as a line of JSON. A message is acknowledged when all
     ports that are required have it: `write` has returned, or NATS has confirmed it. If cancelled,

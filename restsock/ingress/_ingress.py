@@ -59,34 +59,33 @@ class Ingress:
         ingress = restsock.ingress.Ingress(domains=["hub.example"], access=BearerTokens(...))
         restsock.listen("0.0.0.0", 8080, ingress=ingress)      # http://edge-1.hub.example:8080/
 
-    Whom a request is for is said by its host, or by the field `Restsock-Peer`: docs/ingress.md.
-    Peers get Host as it came, X-Forwarded-For, -Host and -Proto, Forwarded, and Restsock-Identity
-    with the name of the principal; what clients send under these names is dropped.
+    The host, or the field `Restsock-Peer`, says which peer a request is for: docs/ingress.md. Peers
+    get Host unchanged, X-Forwarded-For, -Host and -Proto, Forwarded, and Restsock-Identity with the
+    name of the principal; fields of clients with these names are dropped.
 
     Args:
-        domains: Below each of them every peer has a host, by its name. `None` is `localhost` if the
-            server listens on loopback alone, else none.
+        domains: Each peer has a host below each of them, by its name. `None` is `localhost` if the
+            server listens only on loopback, otherwise none.
         routes: Hosts that are certain peers.
-        access: Who may send requests: an authenticator of `restsock.auth`, or a function like
-            those. `None` lets everybody in, which a server that is reachable from elsewhere has to
-            be told (`public`).
-        public: Whether everybody may be let in from anywhere. A peer whose routes ask for something
-            is found by these routes alone then.
-        header: Whether `Restsock-Peer` counts, on hosts that are not a peer's.
-        path_prefix: Whether `/_/NAME/` counts there; `None` is on loopback alone. Peers then share
-            an origin in browsers: for APIs, among peers that trust each other.
-        trusted_proxies: Addresses and networks whose X-Forwarded fields count.
-        reserved: Labels that are no peers.
-        wait: Seconds to wait for a peer that is away.
+        access: Who may send requests: an authenticator of `restsock.auth`, or a similar function.
+            `None` lets anybody in; a server that other machines can reach then also needs `public`.
+        public: Whether anybody may be let in from anywhere. Then a peer whose routes have access
+            rules can be reached only by these routes.
+        header: Whether `Restsock-Peer` is used, on hosts that are not a peer's.
+        path_prefix: Whether `/_/NAME/` is used there; `None` uses it only on loopback. Peers then
+            share an origin in browsers, so it is for APIs of peers that trust each other.
+        trusted_proxies: Addresses and networks whose X-Forwarded fields are trusted.
+        reserved: Labels that are not peers.
+        wait: Seconds to wait for a peer that is not connected.
         timeout: Seconds until the response of a peer begins; `None` sets no bound.
         max_body: Bytes of the body of a request; `None` sets no bound.
         max_in_flight: Requests of one peer at a time; those above get a 503.
         rate: Requests of one caller, `"50/s"` for example; `None` sets no bound.
-        pages: A folder with own answers to what no peer answers: files such as `404.html` and
-            `503.json`, with the places `{status}`, `{title}` and `{detail}`.
-        url: Where clients find this ingress, `"https://hub.example"` for example, if that is not
-            where it listens: behind a reverse proxy. For the URLs that peers are told.
-        on_passed: Is told of each request when it is over. Must not block or raise.
+        pages: A folder with your own error pages: files such as `404.html` and `503.json`, with the
+            placeholders `{status}`, `{title}` and `{detail}`.
+        url: The URL of this ingress for clients, such as `"https://hub.example"`, if it is behind a
+            reverse proxy. Peers are told URLs made from it.
+        on_passed: Is called after each request. Must not block or raise.
 
     Raises:
         ValueError: An argument is not valid.
@@ -193,9 +192,9 @@ class Ingress:
             await trio.sleep(_REFRESH)
 
     def swap(self, other: Ingress) -> None:
-        """Takes the rules of another one, which is not to be used itself, for requests to come.
+        """Takes over the rules of another one, for new requests. Do not use the other one itself.
 
-        Those in flight keep the rules that they came under.
+        Requests in flight keep the rules that they began with.
 
         Raises:
             ValueError: as of `bind`; then the rules stay what they were.
@@ -476,9 +475,9 @@ class Ingress:
     # --- questions ------------------------------------------------------------------------
 
     def urls_of(self, name: str) -> tuple[str, ...]:
-        """The URLs that lead to the peer of this name, connected or not: at most 8, the best first.
+        """The URLs of the peer with this name, connected or not: at most 8, the best first.
 
-        None where only the field `Restsock-Peer` names it. The peer is told them: `Client.urls`.
+        Empty if only the field `Restsock-Peer` can name it. The peer is told them: `Client.urls`.
         """
         rules = self._rules
         return urls_of(rules.naming, name, self._url() if rules.url is None else rules.url)
@@ -486,7 +485,7 @@ class Ingress:
     def explain(
         self, method: str, url: str, headers: Sequence[tuple[str, str]] = ()
     ) -> Explanation:
-        """Says what would become of a request, without sending it.
+        """Says where a request would go, without sending it.
 
         Args:
             method: of the request.

@@ -59,16 +59,16 @@ def listen(
         host: An address, a name (then on all its addresses), or `None` for everywhere. Or a Unix
             socket, `"unix:/run/restsock.sock"`, without a port, for programs on this machine. Its
             file is made with `SocketOptions.unix_mode`, replaces one that a dead process has left,
-            and is removed when the server closes. A path that another program listens at, or where
-            something else is, is an `OSError` on entering. The folder decides who may replace the
-            file: no other user should be able to write to it.
-        port: 0 lets the system choose; `Server.address` tells.
+            and is removed when the server closes. If another program listens there, or the path is
+            another kind of file, entering raises an `OSError`. Users that may write to the folder
+            can replace the file: no other user should.
+        port: 0 lets the system choose; `Server.address` has it.
         sockets: Sockets that listen already, TCP or Unix, instead of host and port: those of a
             parent process, or of systemd (`restsock.systemd_sockets()`). While the parent holds
-            them, a restart refuses no connection: dialers wait in the queue of the socket from
-            the moment in which the server begins to close until the next one accepts. The server
-            closes the sockets, which leaves those of the parent open, and the files of Unix sockets
-            stay. Of the `SocketOptions`, those for listeners have no effect on them.
+            them, a restart refuses no connection: dialers wait in the queue of the socket from the
+            moment in which the server begins to close until the next one accepts. The server closes
+            the sockets, which leaves those of the parent open, and the files of Unix sockets stay.
+            The `SocketOptions` for listeners have no effect on them.
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function
             `async (Request) -> Response`. Without one they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
@@ -79,36 +79,37 @@ def listen(
             (`MINIMUM_SUPPORTED`, the default on Debian) is set to TLS 1.2; one that was set to an
             earlier version is a `ValueError`.
         ssl_context: The same, by another name.
-        auth: Tells who dials in: `restsock.auth.BearerTokens`, `BasicUsers`, `CertificateSubject`,
-            or a function, async or not, that gets a `restsock.auth.Upgrade` and returns a
-            `Principal`, or `None` for 401. Without it all dialers are let in.
+        auth: Authenticates dialers: `restsock.auth.BearerTokens`, `BasicUsers`,
+            `CertificateSubject`, or a function, async or not, that gets a `restsock.auth.Upgrade`
+            and returns a `Principal`, or `None` for 401. Without it, anybody may dial in.
         origins: The web origins whose pages may dial in, `"https://ui.example"` for example: one,
-            or several, or `"*"` for any; `()` is none. `None` is pages of the host and port that
-            were dialed; on loopback without `auth` it is none, since a hostile page can have any
-            host there (DNS rebinding). Only browsers send an origin.
+            or several, or `"*"` for any; `()` is none. `None` allows pages of the host and port
+            that were dialed; on loopback without `auth` it allows none, since a hostile page can
+            have any host there (DNS rebinding). Only browsers send an origin.
         trusted_proxies: Addresses and networks (`"127.0.0.1"`, `"10.0.0.0/8"`) of the reverse
-            proxies in front of this listener. Through these a peer is where their X-Forwarded-For
-            or Forwarded field says: in `Connection.peer`, logs, limits for each address,
-            and what `auth` gets. From other addresses the fields mean nothing. `"unix:"` stands for
-            all that comes over a Unix socket. With `restsock.server.TrustedProxies` the fields of
-            Cloudflare or CloudFront count as well.
+            proxies in front of this listener. Their X-Forwarded-For or Forwarded field gives the
+            address of a peer: in `Connection.peer`, logs, limits for each address, and for `auth`.
+            From other addresses, these fields are ignored. `"unix:"` stands for everything over a
+            Unix socket. `restsock.server.TrustedProxies` also reads the fields of Cloudflare or
+            CloudFront.
         name: The name of this side's app, for `Principal.may_call`.
-        names: What happens when a peer comes under a name that another one has: `"replace"` closes
-            the older one, `"reject"` turns the newer one away, `"share"` keeps both and gives each
+        names: What happens when a peer dials in with the name of another one: `"replace"` closes
+            the older one, `"reject"` refuses the newer one, `"share"` keeps both and gives each
             request to one of them. See `Server`.
-        ingress: Passes requests of plain HTTP on to peers: see `restsock.ingress.Ingress`.
-        endpoints: Apps for plain HTTP on this port, by the paths that they are under:
-            `{"/hooks": app}`. The longest path wins; what is under none goes to the ingress.
-        health_path: A path for load balancers: 200 while the server is healthy, else 503. Without
-            these three a request that is no peer's upgrade gets a 426.
-        peers: Whether peers of restsock.v1 may dial in; otherwise all that comes is for `ingress`,
-            `endpoints` and `health_path`: plain HTTP, and peers of an endpoint that takes such.
+        ingress: Passes plain HTTP on to peers: see `restsock.ingress.Ingress`.
+        endpoints: Apps for plain HTTP on this port, by path: `{"/hooks": app}`. The longest path
+            wins; other paths go to the ingress.
+        health_path: A path for load balancers: 200 while the server is healthy, otherwise 503.
+            Without `ingress`, `endpoints` and this, plain HTTP gets a 426.
+        peers: Whether peers of restsock.v1 may dial in; otherwise everything is for `ingress`,
+            `endpoints` and `health_path`: plain HTTP, and peers of an endpoint that accepts peers.
         options: Limits, timeouts, heartbeat and socket options.
-        instrument: Is told what happens on the connections, to count, time and trace it: one
-            `Instrument` or several, such as those of `restsock.instruments`.
-        messaging: Takes and sends messages over the connections: a `restsock.messaging.Messaging`,
-            or one of `restsock.messaging.sync` or `.aio` with the API for threads or for asyncio.
-        logger: Has all records of this listener and its connections, in the place of the loggers
+        instrument: Counts, times and traces what happens on the connections: one `Instrument` or
+            several, such as those of `restsock.instruments`.
+        messaging: Receives and sends messages over the connections: a
+            `restsock.messaging.Messaging`, or one of `restsock.messaging.sync` or `.aio` with the
+            API for threads or for asyncio.
+        logger: Gets all records of this listener and its connections, instead of the loggers
             `restsock.*`: a `logging.Logger`, or a `logging.LoggerAdapter`.
         app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
 

@@ -52,13 +52,12 @@ class TrustedProxies:
         listen(host, port, trusted_proxies=TrustedProxies(CLOUDFLARE, client_ip="cloudflare"))
 
     Args:
-        networks: Addresses and networks (CIDR) of proxies that are to be believed: one or several.
-            `"unix:"` is what comes over a Unix socket. Another
-            `TrustedProxies` stands for its own.
-        client_ip: Whose own field counts, beside X-Forwarded-For and Forwarded: CF-Connecting-IP of
-            `"cloudflare"`, or CloudFront-Viewer-Address of `"cloudfront"`. All that are there have
-            to name the same address, so the networks of all proxies on the way, those of the
-            content delivery network too, have to be listed.
+        networks: Addresses and networks (CIDR) of proxies to trust: one or several. `"unix:"` is
+            what comes over a Unix socket. Another `TrustedProxies` stands for its own.
+        client_ip: Also reads a network's own field: CF-Connecting-IP of `"cloudflare"`, or
+            CloudFront-Viewer-Address of `"cloudfront"`. If X-Forwarded-For or Forwarded are
+            present, they have to name the same address. So list the networks of all proxies on the
+            path, including those of the content delivery network.
 
     Raises:
         TypeError: One is no text.

@@ -57,13 +57,13 @@ class Server(RequestsByName):
         async with restsock.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = await server.request("edge-1", "GET", "/pets")
 
-    Entering binds the sockets. Leaving closes all connections with 1001, after what is in flight
-    (`Timeouts.grace`); clients then dial again, in case this is a restart. Leaving by an exception
-    does not wait for what is in flight, and a cancellation waits for nothing.
+    Entering binds the sockets. Leaving closes all connections with 1001, after the requests in
+    flight (`Timeouts.grace`); clients then dial again, in case this is a restart. After an
+    exception, leaving does not wait for requests in flight; a cancellation waits for nothing.
 
-    Every newcomer is served by a task of its own: one that is slow, silent, hostile or broken
-    delays no other, and its failure is a line in the log (`restsock.server`). One that there is no
-    room for (`Limits.max_connections`) is refused with 503 or 429 before the upgrade.
+    Every new connection has a task of its own: one that is slow, silent, hostile or broken delays
+    no other, and its failure is a line in the log (`restsock.server`). If there is no room for it
+    (`Limits.max_connections`), it is refused with 503 or 429 before the upgrade.
 
     Two peers never have the same name unless they share it; `names` says what happens to the second
     one. With `"replace"` it gets the name at once, and the older one is closed with 4004, after
@@ -169,7 +169,7 @@ class Server(RequestsByName):
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials; with `peers=False` it begins with `http`."""
+        """The URL for clients on the same network; with `peers=False` it begins with `http`."""
         host, port = self.address
         if host.startswith(("/", "@")):
             return unix_url(self._scheme, host)
@@ -177,7 +177,7 @@ class Server(RequestsByName):
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more newcomers and requests."""
+        """Whether it accepts no new connections and requests."""
         return self._endpoint.life.ending
 
     def __repr__(self) -> str:
@@ -186,7 +186,7 @@ class Server(RequestsByName):
         return f"<Server, {where}, {len(self.connections)} connections>"
 
     def statistics(self) -> ServerStatistics:
-        """Numbers of the whole life of this server, all its connections together. On the loop.
+        """Counters over the whole life of this server, for all its connections. On the loop.
 
         It looks at every connection: some milliseconds for a thousand of them.
         """
@@ -205,7 +205,7 @@ class Server(RequestsByName):
         )
 
     def health(self) -> Health:
-        """Whether peers can connect and requests have a fair chance now, and if not, why.
+        """Whether peers can connect and requests can be served now, and if not, why.
 
         Peers that are away, or slow, are no fault of the server: see `Connection.health`.
         """
@@ -227,13 +227,13 @@ class Server(RequestsByName):
     def events(
         self, *, capacity: int = 1000, wake: Callable[[], object] | None = None
     ) -> Subscription:
-        """What happens to the connections, from this call on, whenever it is read first.
+        """The events of connections from this call on, even if they are read later.
 
         A subscriber never slows the server. One that has `capacity` events unread misses those that
         follow, and is told how many.
 
         Args:
-            capacity: Events that may wait unread, 1 or more.
+            capacity: Events that may wait unread, at least 1.
             wake: See `Subscription`; for those who read from a thread.
         """
         return self._hub.subscribe(capacity, wake)
@@ -272,13 +272,13 @@ class Server(RequestsByName):
     # --- identity -------------------------------------------------------------------------
 
     def revoke(self, principal: str) -> int:
-        """Closes all connections of the principal of this name with 4005, and what is on them.
+        """Closes all connections of the principal with this name, with 4005.
 
-        Its clients dial again, and the authenticator has to refuse them then. With those of
-        `restsock.auth` that read a file, all this happens by itself when the file has changed.
+        Its clients dial again, and the authenticator has to refuse them then. The authenticators of
+        `restsock.auth` that read a file do all this automatically when the file has changed.
 
         Args:
-            principal: Its name, which may differ from the name that it has dialed in under.
+            principal: Its name, which may differ from the name of its peers.
 
         Returns:
             How many connections there were.
@@ -366,19 +366,18 @@ class Server(RequestsByName):
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Closes all connections after what is in flight, stops listening, ends all subscriptions.
+        """Closes all connections after the requests in flight, stops listening, ends subscriptions.
 
-        Clients of plain HTTP come first, while peers still answer what those have asked; idle ones
-        are closed at once, or half a second after their latest response. From then on no request is
-        started on any connection, by neither side; those that wait for a peer fail. Requests in
-        flight go on, both ways. A connection closes after its last one, at once if it has none, or
-        when the grace is over. Then this waits up to `Timeouts.close` seconds for the peers' halves
-        of the closing handshakes, and drops what is left. When it is cancelled, all is dropped at
-        once.
+        Clients of plain HTTP are closed first, while peers still answer their requests; idle ones
+        at once, or half a second after their latest response. From then on neither side starts a
+        request on any connection; requests that wait for a peer fail. Requests in flight go on, in
+        both directions. A connection closes after its last request, or when the grace is over. Then
+        this waits up to `Timeouts.close` seconds for the peers' halves of the closing handshakes,
+        and drops the rest. If cancelled, everything is dropped at once.
 
-        Until then newcomers are answered with 503 and Retry-After; then the sockets close. Sockets
-        that were handed over close at once: newcomers wait there for the next process, and those
-        that were accepted before are served once.
+        Until then, new connections are answered with 503 and Retry-After; then the sockets close.
+        Sockets that were handed over close at once: new connections wait there for the next
+        process, and those that were accepted before are served once.
 
         A second call waits for the first; one with a shorter grace shortens it.
         """

@@ -103,26 +103,26 @@ Send = Callable[[Any, str, Any], bytes]
 
 
 def by_request(client: restsock.sync.Client, target: str, body: Any) -> bytes:
-    return client.request("POST", target, body=body, timeout=10).content
+    return client.request("POST", target, body=body, timeout=60).content
 
 
 def by_requests(client: restsock.sync.Client, target: str, body: Any) -> bytes:
     with requests.Session() as session:
         session.trust_env = False
         session.mount("http://hub/", client.adapter())
-        content: bytes = session.post(f"http://hub{target}", data=body, timeout=10).content
+        content: bytes = session.post(f"http://hub{target}", data=body, timeout=60).content
         return content
 
 
 def by_session(client: restsock.sync.Client, target: str, body: Any) -> bytes:
     with restsock.Session() as session:
         session.mount("http://hub/", client.adapter())
-        content: bytes = session.post(f"http://hub{target}", data=body, timeout=10).content
+        content: bytes = session.post(f"http://hub{target}", data=body, timeout=60).content
         return content
 
 
 def by_httpx(client: restsock.sync.Client, target: str, body: Any) -> bytes:
-    with httpx.Client(transport=client.transport(), timeout=10) as http:
+    with httpx.Client(transport=client.transport(), timeout=60) as http:
         return http.post(f"http://hub{target}", content=body).content
 
 
@@ -278,7 +278,7 @@ def test_an_upload_in_the_middle_that_finds_nobody_any_more(choosy: Choosy) -> N
 
 
 def test_many_threads_and_a_peer_that_refuses_at_random(
-    client: restsock.sync.Client, choosy: Choosy
+    patient: restsock.sync.Client, choosy: Choosy
 ) -> None:
     rng = random.Random(7)
     choosy.refuse = lambda target, times: times < 6 and rng.random() < 0.5
@@ -294,7 +294,7 @@ def test_many_threads_and_a_peer_that_refuses_at_random(
             given = body if mine.random() < 0.7 else iter([body[:90], body[90:50_000]])
             expected = body if given is body else body[:50_000]
             try:
-                if send(client, target, given) != expected:
+                if send(patient, target, given) != expected:
                     wrong.append(target)
             except Exception as exc:  # noqa: BLE001  # shown below
                 wrong.append(f"{target}: {exc!r}")

@@ -119,6 +119,7 @@ async def gateway(
         yield made, f"ws://127.0.0.1:{server.address[1]}/ws"
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # of gripcontrol
 async def test_a_client_talks_to_a_backend_that_holds_nothing() -> None:
     backend = Backend()
     async with gateway(backend, key=KEY) as (_, url):

@@ -26,6 +26,8 @@ from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [
+    # Of gripcontrol.
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
     pytest.mark.timeout(180),
     pytest.mark.skipif(
         shutil.which("pushpin") is None or shutil.which("condure") is None,
