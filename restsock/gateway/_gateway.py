@@ -77,6 +77,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     def __init__(self, channels: Iterable[Channel], *, may_be_empty: bool = False) -> None:
         self._may_be_empty = may_be_empty
         self.sessions = Sessions(self)
+        self.turn = trio.Lock()
         self.groups = Groups(self)
         self._endpoints = {
             path: ChannelEndpoint(self, channel)
@@ -155,8 +156,8 @@ class Gateway(Mapping[str, ChannelEndpoint]):
         - `"removed"`: it is there no more; likewise.
         - `"added"`: there was none.
 
-        `in_flight`, `max_sessions`, `grace`, `on_connect` and `on_disconnect` of a channel that is
-        kept or moved hold at once, `max_age` for newcomers.
+        `in_flight`, `max_faults`, `max_sessions`, `grace`, `on_connect` and `on_disconnect` of a
+        channel that is kept or moved hold at once, `max_age` for newcomers.
 
         Args:
             channels: All that there are to be.

@@ -41,7 +41,7 @@ class ServerWebSocket(OpenWebSocket):
         connected_at: when it was accepted, in seconds since 1970.
         farewell: code and reason that the listener closes it with; `None` until that goes away.
         gone: whether the client has left, although messages that came before are still to be
-            received. It is found out with a heartbeat while they are too many to read further.
+            received. It is known once its socket has failed, as it does when this side sends.
         on_gone: is called then, on the loop.
     """
 

@@ -1,6 +1,6 @@
 """Clients of a gateway that mean harm, at a steady pace; they go on until their stdin ends.
 
-python -m tests.bench.gateway_hostile URL
+python -m tests.bench.gateway_hostile URL [KIND ...]      all kinds, or these alone
 
 There are 10 of each kind, each of which does its worst 20 times a second: sends what is no JSON,
 sends ids that are in use, asks and never reads; or twice a second: opens half an upgrade, begins a
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import urlsplit
 
 from tests.bench.gateway_load import message
 from tests.bench.gateway_wire import event_loop, frame, masked, raise_file_limit
 
+KINDS = ("malformed", "repeated", "deaf", "half", "giant")
 _CLIENTS = 10
 _PAUSE = 0.05  # seconds
 
@@ -64,6 +66,25 @@ class Hostile:
         """It asks, and never reads."""
         await self._pour(masked(1, message(None)), reads=False)
 
+    async def honest(self) -> None:
+        """Calls, one after the other."""
+        await self._pour(masked(1, message(1)), reads=True)
+
+    async def flood(self) -> None:
+        """Calls without end."""
+        reader, writer = await self._open(self._upgrade)
+        data = b"".join(masked(1, message(id)) for id in range(64))
+        async def read():
+            while await reader.read(65536): pass
+        t = asyncio.ensure_future(read())
+        try:
+            while True:
+                writer.write(data)
+                await writer.drain()
+        finally:
+            t.cancel()
+            writer.close()
+
     async def half(self) -> None:
         """Half an upgrade."""
         _, writer = await self._open(self._upgrade[:-2])
@@ -81,16 +102,17 @@ class Hostile:
 
 
 async def _again(act: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.sleep(_PAUSE * _CLIENTS * random.random())
     while True:
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await act()
         await asyncio.sleep(_PAUSE)
 
 
-async def _run(url: str) -> None:
+async def _run(url: str, only: Collection[str]) -> None:
     hostile = Hostile(url)
-    kinds = (hostile.malformed, hostile.repeated, hostile.deaf, hostile.half, hostile.giant)
-    tasks = [asyncio.ensure_future(_again(act)) for act in kinds for _ in range(_CLIENTS)]
+    acts = [getattr(hostile, kind) for kind in only or KINDS]
+    tasks = [asyncio.ensure_future(_again(act)) for act in acts for _ in range(_CLIENTS)]
     print("{}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
@@ -100,7 +122,7 @@ async def _run(url: str) -> None:
 
 def main() -> None:
     raise_file_limit()
-    event_loop().run_until_complete(_run(sys.argv[1]))
+    event_loop().run_until_complete(_run(sys.argv[1], sys.argv[2:]))
 
 
 if __name__ == "__main__":
