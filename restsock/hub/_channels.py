@@ -137,7 +137,7 @@ def _make(
     limits = msgspec.structs.replace(table.limits, in_flight=1, sessions=1, faults=1, max_age=None)
     live: dict[str, Any] = {
         "in_flight": table.limits.in_flight,
-        "max_faults": None if table.limits.faults == "none" else table.limits.faults,
+        "max_faults": table.limits.faults,
         "max_sessions": table.limits.sessions,
         "max_age": table.limits.max_age,
         "grace": table.grace,
