@@ -129,7 +129,7 @@ class Conversation:
                         self._websocket.give_up()  # there is nobody to be answered
                         break
                     await self._take(data)
-                    if self.session.in_flight > 1:
+                    if 1 < self.session.in_flight < self._host.counters.in_flight:
                         async with self._host.turn:
                             pass  # the next one waits behind those of others
                     if self._faults.until > trio.current_time():
