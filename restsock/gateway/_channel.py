@@ -24,7 +24,7 @@ __all__ = ["Channel"]
 # What sessions that are open go by from their next message on, or at their end.
 _MAY_CHANGE = {
     *("router", "middleware", "on_connect", "on_disconnect"),
-    *("in_flight", "max_sessions", "max_age", "grace", "contract"),
+    *("in_flight", "max_faults", "max_sessions", "max_age", "grace", "contract"),
 }
 
 
@@ -54,6 +54,10 @@ class Channel:
             credentials expire, or are withdrawn, is closed with 4005.
         in_flight: Calls of a session at a time. Further messages wait; up to 64 KiB of them are
             read (`Limits.initial_window`), so that pings are answered meanwhile.
+        max_faults: Messages of a session that are malformed, have an id in use, or match no route;
+            one is forgotten each second. More close the session with 1008. From the eleventh on,
+            each delays the next message of the session by half a second; so does an answer with
+            429, which never closes it. `None` sets no limit.
         max_message: Bytes of the largest message; a larger one closes the session with 1009.
         max_queue: Bytes that may wait for a client that does not read. Above that, pushed messages
             are dropped, the oldest first; if answers still do not fit, the session is closed with
@@ -92,6 +96,7 @@ class Channel:
     name: str = "listener"
     trusted_proxies: ProxiesLike = ()
     in_flight: int = 25
+    max_faults: int | None = 100
     max_message: int = 32 * 1024
     max_queue: int = 1024 * 1024
     max_sessions: int = 10_000
@@ -119,6 +124,8 @@ class Channel:
                 raise TypeError(f"{name} has to be a function, not {type(hook).__name__}")
         for name in ("in_flight", "max_message", "max_queue", "max_sessions"):
             between(self, name, 1, 2**31)
+        if self.max_faults is not None:
+            between(self, "max_faults", 1, 2**31)
         if self.max_age is not None:
             positive(self, "max_age")
         Endpoint(_never, **self.endpoint_options(), name=self.name)  # checks the others

@@ -5,6 +5,9 @@
   answered in the same order.
 - While `Channel.in_flight` calls run, no further message is looked at. The WebSocket goes on to be
   read, as far as its buffer goes, and so pings are answered.
+- Clients share the loop. One that has calls under way begins a further one when it is its turn,
+  after those of the others; one that sends what cannot be answered is read more slowly, and closed
+  in the end: see `Faults`.
 - Whatever is asked is answered while the socket lives: with a failure if the backend has none, if
   the call is not begun because the end is near, and if that comes while it is under way.
 """
@@ -21,7 +24,8 @@ from restsock._exceptions import WebSocketClosed
 from restsock.protocol import CloseCode
 
 from ._answers import BatchAnswers, Encoder, Held, send_parts
-from ._errors import DUPLICATE_ID, CallFailed, problem, reply_to_failure
+from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
+from ._faults import Faults
 from ._message import Message, Reply
 from .dialects import BadMessage, Batch, Dialect, ParsedCall
 
@@ -38,6 +42,9 @@ __all__ = ["Conversation", "ConversationHost"]
 
 # Seconds that calls which are cancelled have to come to their end.
 _LAST = 1.0
+# Reasons to refuse a message that are a fault of its client.
+_FAULTS = {"malformed", "duplicate_id"}
+_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
 
 _Waiting: TypeAlias = tuple[
     ParsedCall | BadMessage, BatchAnswers | None, tuple[str, CallFailed] | None
@@ -53,6 +60,14 @@ class ConversationHost(Protocol):
     @property
     def in_flight(self) -> int:
         """Calls at a time."""
+
+    @property
+    def max_faults(self) -> int | None:
+        """Faults that a client may have in a short time."""
+
+    @property
+    def turn(self) -> trio.Lock:
+        """Whoever has it may begin one more call, besides those that it has under way."""
 
     @property
     def max_queue(self) -> int:
@@ -92,6 +107,7 @@ class Conversation:
         self._websocket = websocket
         self._encoder = Encoder(dialect)
         self._held = Held(host.max_queue)
+        self._faults = Faults()
         self._ids: set[Any] = set()  # of calls that are not answered
         self._scopes: set[trio.CancelScope] = set()  # of calls that are under way
         # Calls without an id; the first of them is under way while there is a task for that.
@@ -109,7 +125,15 @@ class Conversation:
             try:
                 async for data in self._websocket:
                     self._host.counters.messages_received += 1
+                    if self._websocket.gone:
+                        self._websocket.give_up()  # there is nobody to be answered
+                        break
                     await self._take(data)
+                    if 1 < self.session.in_flight < self._host.counters.in_flight:
+                        async with self._host.turn:
+                            pass  # the next one waits behind those of others
+                    if self._faults.until > trio.current_time():
+                        await self._hold_up()
             except WebSocketClosed:
                 pass  # how it has ended is told to `on_disconnect`
             self._nursery = None
@@ -167,6 +191,24 @@ class Conversation:
             self._websocket.close_soon(
                 CloseCode.FORBIDDEN, "the credentials are not valid any more"
             )
+
+    async def _hold_up(self) -> None:
+        """Waits until a message of this client is to be looked at again, after its faults.
+
+        Raises:
+            WebSocketClosed: that is it.
+        """
+        while (seconds := self._faults.until - trio.current_time()) > 0 and not self.draining:
+            with trio.move_on_after(seconds):
+                await self._wait()
+
+    def _note_fault(self, *, ends: bool = True) -> None:
+        """The client has done something wrong; if that `ends` it, too much of it closes it."""
+        most = self._host.max_faults
+        if most is None or self.draining:
+            return
+        if self._faults.note(trio.current_time(), most) and ends:
+            self._websocket.close_soon(_POLICY_VIOLATION, "too many messages that have no answer")
 
     async def _begin(
         self, call: ParsedCall | BadMessage, answers: BatchAnswers | None, *, valid: bool
@@ -238,6 +280,8 @@ class Conversation:
         reason, failure = refusal
         self._host.counters.refused[reason] += 1
         self._say(call, problem(failure), answers)
+        if reason in _FAULTS:
+            self._note_fault()
 
     def _start(self, function: Callable[..., Any], *args: Any) -> None:
         self._count(1)
@@ -288,12 +332,21 @@ class Conversation:
             if self._websocket.close_code is None:
                 outcome = _outcome(reply)
                 self._say(call, reply, answers)
+                if reply.status in {404, 429}:
+                    self._look_for_fault(reply)
         finally:
             self._scopes.discard(scope)
             self._ids.discard(call.id)
             self._host.counters.calls[outcome] += 1
             if not in_lane:
                 self._count(-1)
+
+    def _look_for_fault(self, reply: Reply) -> None:
+        """Whether an answer says that the message was for nothing, or one of too many."""
+        if reply.status == 429:
+            self._note_fault(ends=False)  # it may be because of others
+        elif isinstance(reply.body, dict) and reply.body.get("type") == NO_ROUTE:
+            self._note_fault()
 
     async def _call(self, call: ParsedCall) -> Reply:
         """The answer, whose parts have left already."""

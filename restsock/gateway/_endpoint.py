@@ -66,6 +66,8 @@ class ChannelHost(Protocol):
 
     sessions: Sessions
 
+    turn: trio.Lock
+
     @property
     def groups(self) -> Groups:
         """Who is in which group."""
@@ -115,7 +117,9 @@ class ChannelEndpoint(Endpoint):
         self.channel = channel
         self.counters = counters or ChannelCounters()
         self.in_flight = channel.in_flight
+        self.max_faults = channel.max_faults
         self.max_queue = channel.max_queue
+        self.turn = gateway.turn
         self.pipeline = Pipeline(channel)
         self._gateway = gateway
         self._conversations: set[Conversation] = set()
@@ -136,6 +140,7 @@ class ChannelEndpoint(Endpoint):
         """
         before, old = self.channel, self.pipeline
         self.channel, self.in_flight = channel, channel.in_flight
+        self.max_faults = channel.max_faults
         self._max_connections, self._grace = channel.max_sessions, channel.grace
         if channel.router is before.router and channel.middleware == before.middleware:
             return None

@@ -77,6 +77,7 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     def __init__(self, channels: Iterable[Channel], *, may_be_empty: bool = False) -> None:
         self._may_be_empty = may_be_empty
         self.sessions = Sessions(self)
+        self.turn = trio.Lock()
         self.groups = Groups(self)
         self._endpoints = {
             path: ChannelEndpoint(self, channel)
@@ -155,8 +156,8 @@ class Gateway(Mapping[str, ChannelEndpoint]):
         - `"removed"`: the channel is gone; its sessions end in the same way.
         - `"added"`: the channel is new.
 
-        For a channel that is kept or moved, `in_flight`, `max_sessions`, `grace`, `on_connect` and
-        `on_disconnect` apply at once, and `max_age` to new sessions.
+        For a channel that is kept or moved, `in_flight`, `max_faults`, `max_sessions`, `grace`,
+        `on_connect` and `on_disconnect` apply at once, and `max_age` to new sessions.
 
         Args:
             channels: All channels from now on.

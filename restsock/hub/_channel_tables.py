@@ -149,6 +149,7 @@ class ChannelLimitsTable(Table, frozen=True, kw_only=True):
     message: Size = 32 * 1024
     queue: Size = 1024 * 1024
     sessions: int = 10_000
+    faults: int | None = 100
     idle: Duration | None = None
     max_age: Duration | None = None
 

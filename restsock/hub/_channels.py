@@ -134,9 +134,10 @@ def _make(
             for one in steps_of(step, f"{key}.middleware[{number}]")
         )
     # What may change without another handshake; see `Gateway.swap`.
-    limits = msgspec.structs.replace(table.limits, in_flight=1, sessions=1, max_age=None)
+    limits = msgspec.structs.replace(table.limits, in_flight=1, sessions=1, faults=1, max_age=None)
     live: dict[str, Any] = {
         "in_flight": table.limits.in_flight,
+        "max_faults": table.limits.faults,
         "max_sessions": table.limits.sessions,
         "max_age": table.limits.max_age,
         "grace": table.grace,

@@ -13,7 +13,7 @@ import trio
 from restsock._principal import ConnectionInfo
 from restsock.apps import DrivenCall, is_for_the_loop, log_failure, loggable
 from restsock.auth import Answered, Refused
-from restsock.connection import heartbeat_calls
+from restsock.connection import Failed, heartbeat_calls
 from restsock.http_server import RawExchange, accept_raw
 from restsock.protocol import (
     CloseCode,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from restsock._options import Heartbeat
-    from restsock.connection import Exchange, HeartbeatCalls
+    from restsock.connection import Exchange, ExchangeEvent, HeartbeatCalls
 
     from ._admission import Admission, Admitted
 
@@ -125,7 +125,7 @@ class Call(DrivenCall):
             nursery.start_soon(websocket.run)
             beat, idle = settings.heartbeat, settings.idle
             calls = self._heartbeat_calls(websocket, nursery)
-            with kept_alive(websocket, beat, idle, self._unsent, calls, self._look):
+            with kept_alive(websocket, beat, idle, self._unsent, calls):
                 await self._call(websocket, serve)
             nursery.cancel_scope.cancel()
 
@@ -145,9 +145,10 @@ class Call(DrivenCall):
     def _unsent(self) -> int:
         return self._driver.unsent
 
-    def _look(self) -> None:
-        """Finds that the client has left, behind messages that nobody receives."""
-        if self.websocket is not None and self._driver.error is not None:
+    def _observe_raw(self, event: ExchangeEvent) -> None:
+        """Learns that the client has left, although messages of it still wait. On the loop."""
+        self._observe(event)
+        if isinstance(event, Failed) and self.websocket is not None:
             self.websocket.note_gone()
 
     def _refuse(self, refused: Refused) -> None:
@@ -187,7 +188,7 @@ class Call(DrivenCall):
             None if agreed is None else agreed[1],
         )
         # From here on the end of the connection is the WebSocket's to tell.
-        self._exchange.observer = self._observe
+        self._exchange.observer = self._observe_raw
         with self._exchange.batch():
             self._exchange.send_head(ResponseHead(101, fields, b"Switching Protocols"))
         if isinstance(self._driver, RawExchange):

@@ -29,7 +29,6 @@ def kept_alive(
     idle: float | None,
     unsent: Callable[[], int],
     calls: HeartbeatCalls | None = None,
-    look: Callable[[], object] | None = None,
 ) -> Iterator[None]:
     """Pings the other side while the block runs, and closes a WebSocket that is dead or idle.
 
@@ -39,9 +38,8 @@ def kept_alive(
         idle: Seconds without a message, either way.
         unsent: Tells how many bytes wait to be sent below the WebSocket.
         calls: The functions that the program has for the heartbeat.
-        look: Is called now and then while nothing is read, and so no end is seen.
     """
-    keepalive = _Keepalive(websocket, heartbeat, idle, unsent, calls, look)
+    keepalive = _Keepalive(websocket, heartbeat, idle, unsent, calls)
     timer = heartbeat_timer()
     due = keepalive.due(trio.current_time())
     entry: list[Any] | None = None
@@ -83,7 +81,7 @@ class _Keepalive:
             "_number",
             "_pinged",
         ),
-        *("_given", "_look", "_silence", "_taken", "_unsent", "_websocket"),
+        *("_given", "_silence", "_taken", "_unsent", "_websocket"),
     )
 
     def __init__(
@@ -93,11 +91,9 @@ class _Keepalive:
         idle: float | None,
         unsent: Callable[[], int],
         calls: HeartbeatCalls | None,
-        look: Callable[[], object] | None,
     ) -> None:
         self._websocket = websocket
         self._calls = calls
-        self._look = look
         self._given = heartbeat.data
         self._data = b""  # of the latest ping
         self._unsent = unsent
@@ -137,8 +133,6 @@ class _Keepalive:
             return now + 3600  # it is closing, which is bounded
         if websocket.reading_paused:
             self._heard = self._answered = now
-            if self._look is not None:
-                self._look()
         taken = (websocket.messages - websocket.queued, self._unsent())
         if taken[1] and taken != self._taken:
             self._answered = now

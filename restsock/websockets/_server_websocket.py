@@ -40,8 +40,8 @@ class ServerWebSocket(OpenWebSocket):
         headers: those of the request.
         connected_at: when it was accepted, in seconds since 1970.
         farewell: the code and reason with which the listener closes it; `None` until then.
-        gone: whether the client has left, although earlier messages still wait to be received. If
-            they are too many to read further, a heartbeat finds out.
+        gone: whether the client has left, although earlier messages still wait to be received. It
+            is known once the socket has failed, as it does when this side sends.
         on_gone: is called then, on the loop.
     """
 

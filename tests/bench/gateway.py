@@ -9,14 +9,24 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench.gateway_hostile import HARM
 from tests.bench.gateway_ways import CALLS, OURS, PASSES, Behind, Start, Started, behind, skipped
 from tests.bench.message_fan import progress
 from tests.bench.message_ways import order
 from tests.bench.processes import hear, python, rss_bytes, running
 
-__all__ = ["ALONE", "BESIDE", "CELLS", "PASS_CELLS", "measure"]
+__all__ = ["ALONE", "BESIDE", "CELLS", "PASS_CELLS", "STEADY", "WHERE", "measure"]
 
-ALONE, BESIDE = "alone", "beside hostile clients"
+ALONE, BESIDE = "alone", "beside 50 hostile clients"
+STEADY = "beside 50 that send as many messages and do no harm"
+_FLOODS = "beside 10 that call without a pause"
+WHERE: dict[str, tuple[str, ...] | None] = {
+    ALONE: None,
+    STEADY: ("steady",) * 5,
+    BESIDE: HARM,
+    _FLOODS: ("flood",),
+}
+"""Where one honest session is measured: beside which kinds of others."""
 
 CELLS = tuple((sessions, in_flight) for sessions in (1, 100, 1_000) for in_flight in (1, 25))
 """Sessions, and calls of each at a time."""
@@ -160,14 +170,20 @@ class _Line:
         return found
 
     def beside_hostile(self, folder: Path, turn: int, seconds: float) -> list[dict[str, Any]]:
-        """One session, one call at a time: alone, and while others mean harm."""
-        alone = self.order(calls=seconds, sessions=1, in_flight=1)
-        command = python("gateway_hostile", self._gateway.url)
-        with running(command, log=folder / "gateway-hostile.log") as process:
-            hear(process)
-            beside = self.order(calls=seconds, sessions=1, in_flight=1)
-        spells = ((ALONE, alone), (BESIDE, beside))
-        return [{"where": where, "round": turn, **spell} for where, spell in spells]
+        """One session, one call at a time: alone, and beside others, with what those cost."""
+        pids = {"gateway_cpu": self._gateway.pids}
+        words: dict[str, Any] = {"calls": seconds, "sessions": 1, "in_flight": 1, "watch": pids}
+        found = []
+        for where, kinds in WHERE.items():
+            with contextlib.ExitStack() as stack:
+                if kinds is not None:
+                    command = python("gateway_hostile", self._gateway.url, *kinds)
+                    log = folder / "gateway-hostile.log"
+                    process = stack.enter_context(running(command, log=log))
+                    hear(process)
+                    words["watch"] = {**pids, "others_cpu": [process.pid]}
+                found.append({"where": where, "round": turn, **self.order(**words)})
+        return found
 
     def _rss(self) -> int | None:
         each = [rss_bytes(pid) for pid in self._gateway.pids]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.bench.figures import Results, Spread, number, ratios, select, spread
-from tests.bench.gateway import ALONE, BESIDE
+from tests.bench.gateway import ALONE, BESIDE, STEADY, WHERE
 from tests.bench.gateway_ways import CALLS, DIRECT, NGINX, OURS, PASSES
 from tests.bench.table import Table
 
@@ -54,8 +54,17 @@ def _ratio(
 
 def gateway_hostile(results: Results) -> Spread | None:
     """How many times the p99 of an honest session beside hostile ones is that of it alone."""
+    return _beside(results, BESIDE, ALONE)
+
+
+def gateway_harm(results: Results) -> Spread | None:
+    """The same, to beside as many that do no harm and send as many messages."""
+    return _beside(results, BESIDE, STEADY)
+
+
+def _beside(results: Results, where: str, to: str) -> Spread | None:
     spells = results.get("gateway", {}).get("hostile", [])
-    return ratios(spells, _p99, {"where": BESIDE}, {"where": ALONE})
+    return ratios(spells, _p99, {"where": where}, {"where": to})
 
 
 def gateway_weight(results: Results) -> Spread | None:
@@ -129,12 +138,22 @@ def gateway_tables(results: Results) -> list[Table]:
     title = f"Gateways: a push of 100 B to {found['sessions']:,} sessions, and what a session costs"
     tables.append(Table(title, [*head, "sessions opened/s"], rows))
     rows = []
-    for where in (ALONE, BESIDE):
+    for where in WHERE:
         mine = select(found["hostile"], where=where)
         if mine:
             each = [{"rate": _rate(one)} for one in mine]
-            ratio = gateway_hostile(results) if where == BESIDE else None
+            ratio = _beside(results, where, ALONE) if where != ALONE else None
             row = [where, _middle(each, "rate"), _middle(mine, "p50_ms"), _middle(mine, "p99_ms")]
-            rows.append([*row, str(ratio or "-")])
-    title = f"{OURS}: one session, one call at a time, alone and beside 50 hostile clients"
-    return [*tables, Table(title, ["", "calls/s", "p50 ms", "p99", "p99 to alone"], rows)]
+            rows.append([*row, str(ratio or "-"), *(_share(mine, key) for key in _CPU)])
+    title = f"{OURS}: one session, one call at a time, alone and beside others"
+    head = ["", "calls/s", "p50 ms", "p99", "p99 to alone", "CPU %: gateway", "the others"]
+    return [*tables, Table(title, head, rows)]
+
+
+_CPU = ("gateway_cpu", "others_cpu")
+
+
+def _share(spells: Sequence[Spell], key: str) -> str:
+    """How much of a core."""
+    shares = [{key: 100 * one[key] / one["seconds"]} for one in spells if one.get(key) is not None]
+    return _middle(shares, key)

@@ -18,6 +18,7 @@ from tests.bench.figures import (
 )
 from tests.bench.gateway_figures import (
     cell_title,
+    gateway_harm,
     gateway_hostile,
     gateway_late,
     gateway_ratio,
@@ -305,6 +306,14 @@ TARGETS = [
     ),
     Target(
         "gateway", "gateway: p99 beside hostile clients to alone", False, 1.2, "x", gateway_hostile
+    ),
+    Target(
+        "gateway",
+        "gateway: p99 beside hostile clients to beside harmless ones",
+        False,
+        1.2,
+        "x",
+        gateway_harm,
     ),
     Target("gateway", "gateway: a quiet session of 1,000", False, 40, "KiB", gateway_weight),
     _calls("ws"),

@@ -44,7 +44,7 @@ def results() -> Results:
     ]
     hostile = [
         {**spell(OURS, 0, 50, p99), "where": where}
-        for where, p99 in ((gateway.ALONE, 1.0), (gateway.BESIDE, 1.1))
+        for where, p99 in ((gateway.ALONE, 1.0), (gateway.STEADY, 2.0), (gateway.BESIDE, 1.1))
     ]
     found = {
         "hostile": hostile,
@@ -70,7 +70,10 @@ def test_gateways_are_compared_within_each_round(results: Results) -> None:
     ]
     assert [row[0] for row in passes.rows] == [f"1 session x 1: {one}" for one in (NGINX, OURS)]
     assert fans.rows[1] == [OURS, "380", "1.00", "2.00", "10", "30.0", "500"]
-    assert hostile.rows[1] == [gateway.BESIDE, "100", "1.00", "1.10", "1.10 (1.10-1.10)"]
+    assert hostile.rows[2] == [
+        *(gateway.BESIDE, "100", "1.00", "1.10", "1.10 (1.10-1.10)", "20.0", "-"),
+    ]
+    assert gateway_figures.gateway_harm(results) == Spread(0.55, 0.55, 0.55)
     for table in (calls, passes, fans, hostile):
         assert {len(row) for row in table.rows} == {len(table.header)}
 
@@ -127,7 +130,7 @@ def test_each_gateway_answers(
         assert one["errors"] == one["strange"] == one["lost"] == 0, one
     for fan in found["fans"]:
         assert fan["messages"] == fan["expected"] == 8, fan
-    assert [one["where"] for one in found["hostile"]] == [gateway.ALONE, gateway.BESIDE]
+    assert [one["where"] for one in found["hostile"]] == list(gateway.WHERE)
     assert all(one["messages"] for one in found["hostile"])
 
 

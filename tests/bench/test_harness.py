@@ -14,9 +14,8 @@ from tests.bench import message_figures, message_ways, messages, node, page, pro
 from tests.bench.__main__ import asyncio_plan, full_plan, quick_plan
 from tests.bench.calls import SCHEMES
 from tests.bench.figures import ALONE, BESIDE, Results, Spread, rate_ratio
-from tests.bench.gateway import ALONE as GATEWAY_ALONE
-from tests.bench.gateway import BESIDE as GATEWAY_BESIDE
 from tests.bench.gateway import CELLS as GATEWAY_CELLS
+from tests.bench.gateway import WHERE as GATEWAY_WHERE
 from tests.bench.gateway_ways import CALLS, OURS, PASSES
 from tests.bench.idle import weigh
 from tests.bench.idle_clients import weigh as weigh_client
@@ -359,10 +358,7 @@ def test_a_full_run_measures_every_target(results: Results) -> None:
             "spells": gateways,
             "passes": gateways,
             "weights": [{"gateway": OURS, "kib": 20.0}],
-            "hostile": [
-                {"where": where, "round": 0, "p99_ms": 1.0}
-                for where in (GATEWAY_ALONE, GATEWAY_BESIDE)
-            ],
+            "hostile": [{"where": where, "round": 0, "p99_ms": 1.0} for where in GATEWAY_WHERE],
         },
     }
     assert [target.title for target in TARGETS if target.measure(full) is None] == []

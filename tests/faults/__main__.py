@@ -25,7 +25,7 @@ import trio
 
 from tests.faults import network
 from tests.faults.field import Family, Row
-from tests.faults.gateway.field import GatewayRow
+from tests.faults.gateway.rows import GatewayRow
 from tests.faults.gateway.scenarios import LONG as GATEWAYS
 from tests.faults.gateway.scenarios import gateway_problems, run_gateway
 from tests.faults.gateway.table import gateway_table

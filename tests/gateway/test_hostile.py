@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -16,7 +17,16 @@ import pytest
 import trio
 
 from restsock import Heartbeat, Options, Timeouts
-from restsock.gateway import DUPLICATE_ID, JSONRPC, Channel, Gateway, HTTPDialect, Message, Pipe
+from restsock.gateway import (
+    DUPLICATE_ID,
+    JSONRPC,
+    Channel,
+    Gateway,
+    HTTPDialect,
+    Message,
+    Pipe,
+    Rate,
+)
 from restsock.protocol import CloseReceived, TextMessage
 from tests.gateway.site import Client, Gate, action, connected, echo, served
 from tests.waiting import until
@@ -133,6 +143,106 @@ async def test_a_client_that_leaves_behind_many_messages_holds_no_slots() -> Non
         await until(lambda: len(gate.cancelled) == _SLOTS)
         await until(lambda: len(gateway.sessions) == 1)
         await until(lambda: gateway.statistics().total.closed == {"1006": 1})
+
+
+async def test_what_a_client_leaves_behind_is_not_begun() -> None:
+    """The first answer that nobody takes tells that it is gone; no heartbeat is needed for that."""
+    gateway = Gateway([action(heartbeat=Heartbeat(interval=None))])
+    async with served(gateway) as server, honest(server):
+        before = gateway.statistics().total.messages_received
+        async with raw_client(server) as hostile:
+            await hostile.send(b"".join(call(id) for id in range(1000)))
+        await until(lambda: len(gateway.sessions) == 1)
+        total = gateway.statistics().total
+        assert total.messages_received - before < 500
+        assert total.in_flight == 0
+
+
+class Ticks(trio.abc.Instrument):
+    """Counts the rounds of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_those_with_calls_under_way_begin_further_ones_one_after_the_other() -> None:
+    """Else whoever has one call would wait for a call of each of the others at each step."""
+    ticks, gate = Ticks(), Gate()
+    begun: Counter[int] = Counter()
+    trio.lowlevel.add_instrument(ticks)
+
+    async def note(message: Message) -> Any:
+        begun[ticks.count] += 1
+        return await gate.call(message)
+
+    channel = action({"wait": gate, "note": note, "echo": echo})
+    async with served(channel) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_client(server)) for _ in range(10)]
+        for client in clients:
+            await client.send(call(0, "wait") + call(1, "wait"))
+        await gate.wait(20)
+        for client in clients:
+            await client.send(b"".join(call(id, "note") for id in range(2, 22)))
+        async with honest(server):
+            await until(lambda: begun.total() == 200)
+        assert max(begun.values()) < 5  # one has its turn at a time; without that, all 10 have
+    trio.lowlevel.remove_instrument(ticks)
+
+
+BAD = {
+    "no JSON": frame(b"{"),
+    "an id that is none": frame(b'{"action":"echo","id":[]}'),
+    "an unknown action": call(None, "nothing"),
+    "a known id": call(0, "wait"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_client_with_too_many_faults_is_closed(name: str) -> None:
+    gateway = Gateway([action({"wait": Gate(), "echo": echo}, max_faults=5)])
+    async with served(gateway) as server, honest(server), raw_client(server) as hostile:
+        await hostile.send(call(0, "wait") + BAD[name] * 8)
+        for _ in range(6):
+            assert isinstance(await hostile.next(), TextMessage)
+        event = await hostile.next()
+        while isinstance(event, TextMessage):  # those that were under way
+            event = await hostile.next()
+        assert isinstance(event, CloseReceived)
+        assert event.code == 1008
+        await until(lambda: gateway.statistics().total.closed == {"1008": 1})
+
+
+async def test_a_client_with_faults_is_read_more_slowly_until_it_drains() -> None:
+    gateway = Gateway([action()])
+    async with served(gateway) as server, raw_client(server) as hostile:
+        async with honest(server):
+            await hostile.send(call(None, "nothing") * 60 + call(7))
+            await trio.sleep(0.2)
+            assert 10 < gateway.statistics().total.messages_received - 5 < 40
+        await gateway.swap([action(path="/other")])
+        answers = [await hostile.next() for _ in range(61)]
+        assert isinstance(answers[-1], TextMessage)
+        assert json.loads(answers[-1].data)["status"] == 503
+        event = await hostile.next()
+        assert isinstance(event, CloseReceived)
+        assert event.code == 1012
+
+
+async def test_no_bound_of_faults_holds_up_nothing() -> None:
+    async with served(action(max_faults=None)) as server, raw_client(server) as client:
+        await client.send(frame(b"{") * 300 + call(7))
+        answers = [await client.next() for _ in range(301)]
+        assert isinstance(answers[-1], TextMessage)
+
+
+async def test_too_many_messages_slow_a_client_down_and_do_not_close_it() -> None:
+    channel = action(middleware=[Rate(1e-3, burst=1, key="session")], max_faults=2)
+    async with served(channel) as server, connected(server) as client:
+        assert (await client.ask({"action": "echo", "id": 1}))["status"] == 200
+        for id in range(8):
+            assert (await client.ask({"action": "echo", "id": id}))["status"] == 429
 
 
 async def pour_once(client: RawClient, data: bytes) -> None:

@@ -86,6 +86,8 @@ def case(keys: str, toml: str, check: Callable[[Any], object]) -> Any:
         case("limits.message", 'limits.message = "1KiB"', lambda c: c.max_message == 1024),
         case("limits.queue", 'limits.queue = "2KiB"', lambda c: c.max_queue == 2048),
         case("limits.sessions", "limits.sessions = 4", lambda c: c.max_sessions == 4),
+        case("limits.faults", "limits.faults = 5", lambda c: c.max_faults == 5),
+        case("limits.faults", 'limits.faults = "none"', lambda c: c.max_faults is None),
         case("limits.idle", 'limits.idle = "1m"', lambda c: c.idle == 60),
         case("limits.max_age", 'limits.max_age = "1h"', lambda c: c.max_age == 3600),
         case("heartbeat.interval", "heartbeat.interval = 5", lambda c: c.heartbeat.interval == 5),

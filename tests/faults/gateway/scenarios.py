@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import trio
 
 from tests.faults.field import BACKOFF, Family
-from tests.faults.gateway.field import GatewayField, GatewayRow, gateway_field, percentile
+from tests.faults.gateway.field import PAUSE, GatewayField, OwnProcess, gateway_field
+from tests.faults.gateway.rows import GatewayRow, percentile
 from tests.waiting import until
 
 __all__ = ["LONG", "SHORT", "GatewayScenario", "gateway_problems", "run_gateway"]
 
-_PAUSE = 0.3  # of the circuit breaker
 _STEP = BACKOFF[1]
 # Five failures in a row open the circuit breaker, and they come at once.
 _OPENED = 0.5
@@ -33,6 +33,7 @@ class GatewayScenario:
         limit: seconds from the end of the fault until there must be an answer.
         may_fail: whether calls may be answered with a failure.
         opens: whether the circuit breaker has to open.
+        own_process: whether the gateway has one, apart from its clients.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GatewayScenario:
     limit: float | None = None
     may_fail: bool = True
     opens: bool = False
+    own_process: bool = False
 
 
 async def run_gateway(scenario: GatewayScenario, family: Family) -> GatewayRow:
@@ -48,7 +50,9 @@ async def run_gateway(scenario: GatewayScenario, family: Family) -> GatewayRow:
     row = GatewayRow(
         scenario.name, limit=scenario.limit, may_fail=scenario.may_fail, opens=scenario.opens
     )
-    async with gateway_field(row, family, backend=scenario.backend) as one:
+    async with gateway_field(
+        row, family, backend=scenario.backend, own_process=scenario.own_process
+    ) as one:
         await scenario.break_(one)
         await one.answered()
     return row
@@ -63,7 +67,7 @@ def gateway_problems(row: GatewayRow, *, slack: float) -> list[str]:
         found.append(f"back behind {row.back} s, not {row.limit:.2f} s")
     if row.opens and (row.opened is None or row.opened > _OPENED + slack):
         found.append(f"the circuit breaker opened behind {row.opened} s, not {_OPENED:.2f} s")
-    late = percentile(row.refused, 0.5)
+    late = percentile(row.refused, 0.99)
     if late is not None and late > _REFUSED + slack:
         found.append(f"refused within {late * 1e3:.1f} ms, not {_REFUSED * 1e3:.0f} ms")
     return found
@@ -83,7 +87,7 @@ def killed(times: int) -> GatewayScenario:
 
     async def break_(one: GatewayField) -> None:
         for _ in range(times):
-            one.kill_backend()
+            await one.kill_backend()
             await until(lambda: one.open)
             await trio.sleep(1)
             await one.start_backend()
@@ -92,7 +96,19 @@ def killed(times: int) -> GatewayScenario:
             await one.answered()
 
     name = f"backend killed, {times} times"
-    return GatewayScenario(name, break_, (0.0, 0.0), limit=_PAUSE, opens=True)
+    return GatewayScenario(name, break_, (0.0, 0.0), limit=PAUSE, opens=True, own_process=True)
+
+
+def backend_restarts(times: int) -> GatewayScenario:
+    """The server of HTTP ends in good order, with another one on its port by then."""
+
+    async def break_(one: GatewayField) -> None:
+        for _ in range(times):
+            await one.restart_backend()
+            await one.answered()
+
+    name = f"backend restarted, {times} times"
+    return GatewayScenario(name, break_, (0.0, 0.0), may_fail=False, own_process=True)
 
 
 def peers_killed(times: int) -> GatewayScenario:
@@ -135,13 +151,43 @@ def reloads(times: int, pause: float) -> GatewayScenario:
     return GatewayScenario(name, break_, (0.0, 0.0), may_fail=False)
 
 
+def signals(times: int, pause: float) -> GatewayScenario:
+    """The file of a gateway names other backends, and it has SIGHUP."""
+
+    async def break_(one: GatewayField) -> None:
+        for _ in range(times):
+            await trio.sleep(pause)
+            await one.reload()
+            await one.answered()
+
+    name = f"SIGHUP every {pause:g} s, {times} times"
+    return GatewayScenario(name, break_, (0.0, 0.0), may_fail=False, own_process=True)
+
+
+def gateway_restarts(times: int) -> GatewayScenario:
+    """A gateway has SIGTERM, with another one on its port by then."""
+
+    async def break_(one: GatewayField) -> None:
+        assert isinstance(one, OwnProcess)
+        for _ in range(times):
+            await one.restart()
+            await one.back()
+            await one.answered()
+
+    name = f"gateway restarted, {times} times"
+    return GatewayScenario(name, break_, (0.0, 0.0), limit=_STEP, own_process=True)
+
+
 def _all(*, seconds: float, times: int, reload: float) -> tuple[GatewayScenario, ...]:
     return (
         failing(seconds),
         killed(times),
         peers_killed(times),
         rolling(times),
+        backend_restarts(times),
         reloads(int(seconds / reload), reload),
+        signals(int(seconds / reload), reload),
+        gateway_restarts(times),
     )
 
 

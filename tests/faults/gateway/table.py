@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.faults.columns import lined_up
-from tests.faults.gateway.field import GatewayRow, percentile
+from tests.faults.gateway.rows import GatewayRow, percentile
 
 __all__ = ["gateway_table"]
 
-_COUNTS = ("sent", "answered", "failed", "unanswered", "again", "twice", "wrong", "lost")
+_COUNTS = ("sent", "answered", "failed", "unanswered", "again", "twice", "wrong", "lost", "moved")
 _HEAD = (
     *("fault", *_COUNTS, "p50 ms", "p99 ms", "opened s", "refused ms", "p99"),
     *("back s", "limit"),
