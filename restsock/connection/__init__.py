@@ -37,6 +37,7 @@ from ._loops import check_asyncio, check_trio
 from ._mask_keys import mask_key
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
+from ._ready_bytes import ReadyBytes
 from ._request import Request
 from ._requester import Requester
 from ._requests import AsyncRequests, head_for
@@ -83,6 +84,7 @@ __all__ = [
     "OpenWebSocket",
     "Peer",
     "RawBytes",
+    "ReadyBytes",
     "Request",
     "Requester",
     "Requeued",
