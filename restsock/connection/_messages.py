@@ -30,9 +30,11 @@ FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | by
 
 def fields_of(fields: FieldsLike) -> list[tuple[bytes, bytes]]:
     """Header fields as bytes, from a mapping or from pairs. Text is encoded as latin-1."""
-    pairs = fields
-    if not isinstance(fields, (list, tuple)) and isinstance(fields, Mapping):  # what is quick first
-        pairs = fields.items()
+    pairs: Iterable[tuple[str | bytes, str | bytes]]
+    if isinstance(fields, list):  # first: to find that something is no mapping takes long
+        pairs = fields
+    else:
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
     return [
         (
             name if isinstance(name, bytes) else name.encode("latin-1"),

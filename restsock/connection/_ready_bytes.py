@@ -1,8 +1,8 @@
 """`ReadyBytes`: the bytes of a socket of trio, one task at either end, in as few steps as may be.
 
 What is sent leaves at once while the socket takes it. What comes is read by the one task of the
-loop that reads for all connections (`_ready_poll`), and wakes the task that waits for it. Where that
-is not possible, over TLS and without epoll, it is all the stream's.
+loop that reads for all connections (`_ready_poll`), and wakes the task that waits for it. Where
+that is not possible, over TLS and without epoll, it is all the stream's.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ class OpenWebSocket(Fields):
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
         on_closed: is called, on the loop, once it is closed, by whichever side.
+        on_message: is called, on the loop, when a message has come, for `receive_nowait`.
         on_received: is called, on the loop, when bytes have come.
         on_ping: is called, on the loop, with the payload of each ping, which is answered already.
         on_pong: is called, on the loop, with the payload of each pong.
@@ -106,6 +107,7 @@ class OpenWebSocket(Fields):
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
         self.on_closed: Callable[[], object] | None = None
+        self.on_message: Callable[[], object] | None = None
         self.on_received: Callable[[], object] | None = None
         self.on_ping: Callable[[bytes], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
@@ -298,6 +300,14 @@ class OpenWebSocket(Fields):
         self._tell()
         return message
 
+    def receive_nowait(self) -> str | bytes | None:
+        """The next message, if one has come; `None` without one, also at the end. On the loop."""
+        if not self._received:
+            return None
+        message = self._received.pop()
+        self._tell()
+        return message
+
     def put_back(self, message: str | bytes) -> None:
         """Puts back a message that was received: it is the next one. On the loop."""
         self._received.put_back(message)
@@ -457,6 +467,8 @@ class OpenWebSocket(Fields):
                 self.messages += 1
                 if self._closed is None and self._no_more is None:
                     self._received.put(event.data)
+                    if self.on_message is not None:
+                        self.on_message()
             elif isinstance(event, Pong):
                 if self.on_pong is not None:
                     self.on_pong(event.payload)
