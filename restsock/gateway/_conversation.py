@@ -24,6 +24,7 @@ from restsock.protocol import CloseCode
 from ._answers import BatchAnswers, Encoder, Held, send_parts
 from ._errors import DUPLICATE_ID, CallFailed, problem, reply_to_failure
 from ._message import Message, Reply
+from ._turns import turns
 from .dialects import BadMessage, Batch, Dialect, ParsedCall
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class Conversation:
         # Calls without an id; the first of them is under way while there is a task for that.
         self._lane: deque[_Waiting] = deque()
         self._lane_runs = False
-        self._taking = False  # messages, in this moment
+        self._taking = False  # messages, now or when it is its turn
+        self._turns = turns()
         self._failure: Exception | None = None  # of a dialect
         self._ended = trio.Event()  # the WebSocket has
         self._emptied: trio.Event | None = None  # once somebody waits until all is answered
@@ -170,16 +172,27 @@ class Conversation:
                 self._emptied = trio.Event()
             await self._emptied.wait()
 
+    def _look_if_idle(self) -> None:
+        if self._emptied is not None and not self._busy:
+            self._emptied.set()
+            self._emptied = None
+
     # --- what comes -------------------------------------------------------------------------
 
     def _take_messages(self) -> None:
         """Begins the calls of all messages that have come, as far as there are slots for them."""
         if self._taking or self._ended.is_set():
-            return  # it is at it, or nobody is there any more
+            return  # it is at it, or will be soon, or nobody is there any more
         self._taking = True
         websocket = self._websocket
+        waits = False
         try:
-            while self._begin_pending() and (data := websocket.receive_nowait()) is not None:
+            while self._begin_pending() and websocket.unread:
+                if not self._turns.come(self._take_in_turn):
+                    waits = True
+                    break
+                data = websocket.receive_nowait()
+                assert data is not None
                 self._host.counters.messages_received += 1
                 parsed = self._encoder.dialect.parse(data)
                 self._valid = self._host.accepts(websocket, self.session)
@@ -192,9 +205,14 @@ class Conversation:
             self._failure = exc
             self._ended.set()
         finally:
-            self._taking = False
+            self._taking = waits
         if websocket.gone and (self._pending or not self._valid):
             websocket.give_up()  # there is nobody to be answered
+
+    def _take_in_turn(self) -> None:
+        self._taking = False
+        self._take_messages()
+        self._look_if_idle()  # those that came late are refused
 
     def _begin_pending(self) -> bool:
         """Begins the calls of the latest message; tells whether the next one can be taken."""
@@ -270,9 +288,7 @@ class Conversation:
         if change < 0:
             if self._pending or self._websocket.unread or not self._valid:
                 self._take_messages()
-            if self._emptied is not None and not self._busy:
-                self._emptied.set()
-                self._emptied = None
+            self._look_if_idle()
 
     # --- calls ------------------------------------------------------------------------------
 
