@@ -10,7 +10,7 @@ from __future__ import annotations
 from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
 from ._client_websocket import ClientWebSocket
-from ._close import Closed, Peer, check_close_code
+from ._close import Closed, Peer, check_close_code, check_websocket_code
 from ._connection import Connection
 from ._deadlines import Deadlines
 from ._exchange import (
@@ -104,6 +104,7 @@ __all__ = [
     "check_asyncio",
     "check_close_code",
     "check_trio",
+    "check_websocket_code",
     "drains_of",
     "failure_of",
     "fields_of",
