@@ -81,10 +81,8 @@ class OpenWebSocket(Fields):
         on_ping: is called, on the loop, with the payload of each ping, which is answered already.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
-        awaited: how many messages are to be sent soon, as answers: while there are any, it is not
-            idle.
-        round_trip: seconds, from the latest pong; `None` before the first, and where the connection
-            of the peer, and not the WebSocket, has pings.
+        awaited: how many answers are to be sent soon: while there are any, it is not idle.
+        round_trip: seconds, from the latest pong; `None` before the first, and where none is asked.
     """
 
     def __init__(
@@ -482,14 +480,14 @@ class OpenWebSocket(Fields):
                 self.on_closed()
 
     def _flush(self, *, force: bool = False, end: bool = False) -> None:
-        # While writing is paused, pongs wait in the WebSocket, which keeps some.
+        raw = self._raw  # while writing is paused, pongs wait in the WebSocket, which keeps some
         if end:
             self._queue.drop()  # nothing may follow a close frame
-        if (force or end or not self._raw.write_paused) and (data := self._websocket.data_to_send()):
-            self._raw.send_nowait(data)
+        if (force or end or not raw.write_paused) and (data := self._websocket.data_to_send()):
+            raw.send_nowait(data)
         if end and not self._end_sent:
             self._end_sent = True
-            self._raw.send_end()
+            raw.send_end()
 
     async def _wait_changed(self) -> None:
         changed = self._changed = self._changed or anyio.Event()
