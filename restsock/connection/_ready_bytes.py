@@ -28,7 +28,7 @@ class ReadyBytes:
         size: Bytes to read at once, at most.
     """
 
-    __slots__ = ("_direct", "_fd", "_found", "_poll", "_size", "_stream", "_task")
+    __slots__ = ("_direct", "_fd", "_found", "_more", "_poll", "_size", "_stream", "_task")
 
     def __init__(self, stream: trio.abc.Stream, size: int) -> None:
         self._stream = stream
@@ -37,7 +37,8 @@ class ReadyBytes:
         self._fd = -1  # its number, while it is looked after
         self._poll: ReadyPoll | None = None  # by this one
         self._task: trio.lowlevel.Task | None = None  # that waits for bytes
-        self._found: bytes | OSError = b""  # what has come for it
+        self._found: bytes | OSError | None = None  # what has come for it
+        self._more = False  # whether more seems to be there already
 
     async def send(self, data: bytes) -> None:
         """Sends bytes. Waits only, and can only be cancelled, while the socket takes no more.
@@ -60,13 +61,19 @@ class ReadyBytes:
             trio.BrokenResourceError: The socket has failed.
             trio.ClosedResourceError: It is closed.
         """
-        if self._poll is None and not self._join():
-            return bytes(await self._stream.receive_some(self._size))
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._give_up)
-        found, self._found = self._found, b""
+        if self._more:  # it need not be waited for
+            await trio.lowlevel.checkpoint()
+            self._read()
+        if self._found is None:
+            if self._poll is None and not self._join():
+                return bytes(await self._stream.receive_some(self._size))
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._give_up)
+        found, self._found = self._found, None
         if isinstance(found, OSError):
             raise trio.BrokenResourceError(f"the socket failed: {found}") from found
+        assert found is not None  # or it were not woken
+        self._more = len(found) == self._size
         return found
 
     def _give_up(self, _: object) -> trio.lowlevel.Abort:
@@ -99,17 +106,23 @@ class ReadyBytes:
     def read_ready(self) -> None:
         """See `Readable`. What nobody waits for is left in the socket."""
         task = self._task
-        if task is None or self._direct is None:
+        if task is None:
             self.close()  # until somebody waits again
             return
+        self._read()
+        if self._found is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    def _read(self) -> None:
+        """Reads what the socket has."""
+        assert self._direct is not None
         try:
             self._found = self._direct.read_now(self._size)
         except BlockingIOError:
-            return
+            pass
         except OSError as exc:
             self._found = exc
-        self._task = None
-        trio.lowlevel.reschedule(task)
 
     def read_here(self) -> None:
         """See `Readable`: who waits for it is blocked, too."""

@@ -220,7 +220,10 @@ class Pool:
         async with open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._close_idle)
-            yield
+            try:
+                yield
+            finally:
+                self._nursery = None
 
     async def _close_idle(self) -> None:
         try:
