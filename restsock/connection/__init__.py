@@ -10,7 +10,7 @@ from __future__ import annotations
 from ._access_control import AccessControl, forbid, upgrade_of
 from ._async_exchange import AsyncExchange
 from ._client_websocket import ClientWebSocket
-from ._close import Closed, Peer, check_close_code
+from ._close import Closed, Peer, check_close_code, check_websocket_code
 from ._connection import Connection
 from ._deadlines import Deadlines
 from ._exchange import (
@@ -37,6 +37,7 @@ from ._loops import check_asyncio, check_trio
 from ._mask_keys import mask_key
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
+from ._ready_bytes import ReadyBytes
 from ._request import Request
 from ._requester import Requester
 from ._requests import AsyncRequests, head_for
@@ -83,6 +84,7 @@ __all__ = [
     "OpenWebSocket",
     "Peer",
     "RawBytes",
+    "ReadyBytes",
     "Request",
     "Requester",
     "Requeued",
@@ -102,6 +104,7 @@ __all__ = [
     "check_asyncio",
     "check_close_code",
     "check_trio",
+    "check_websocket_code",
     "drains_of",
     "failure_of",
     "fields_of",

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from restsock._exceptions import RestsockError, StreamRefused, StreamReset
-from restsock.protocol import CloseCode, RequestHead, ResetCode, StreamFailed
+from restsock.protocol import CLOSE_CODES, CloseCode, RequestHead, ResetCode, StreamFailed
 
-__all__ = ["CLEAN", "Closed", "Peer", "check_close_code", "printable", "stream_error"]
+__all__ = [
+    "CLEAN",
+    "Closed",
+    "Peer",
+    "check_close_code",
+    "check_websocket_code",
+    "printable",
+    "stream_error",
+]
 
 
 # What a close on purpose says. 1005 is what a close frame without a code stands for.
@@ -35,6 +43,14 @@ def check_close_code(code: int) -> None:
     """Raises ValueError for a close code that cannot be sent."""
     if code not in _SENDABLE:
         raise ValueError(f"{code!r} is not a close code to send: 1000, 1001, 1011-1013, 3000-4999")
+
+
+def check_websocket_code(code: int) -> None:
+    """Raises ValueError for a code that a plain WebSocket cannot be closed with."""
+    if code not in CLOSE_CODES:
+        raise ValueError(
+            f"{code!r} is not a close code to send: 1000 to 1003, 1007 to 1014, 3000 to 4999"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,18 @@ FieldsLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | by
 
 def fields_of(fields: FieldsLike) -> list[tuple[bytes, bytes]]:
     """Header fields as bytes, from a mapping or from pairs. Text is encoded as latin-1."""
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
-    return [(_encode(name), _encode(value)) for name, value in pairs]
-
-
-def _encode(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("latin-1")
+    pairs: Iterable[tuple[str | bytes, str | bytes]]
+    if isinstance(fields, list):  # first: to find that something is no mapping takes long
+        pairs = fields
+    else:
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+    return [
+        (
+            name if isinstance(name, bytes) else name.encode("latin-1"),
+            value if isinstance(value, bytes) else value.encode("latin-1"),
+        )
+        for name, value in pairs
+    ]
 
 
 class Fields:

@@ -6,7 +6,7 @@ from collections import deque
 
 import anyio
 
-__all__ = ["OVERHEAD", "SendQueue", "Waiting"]
+__all__ = ["OVERHEAD", "SendQueue", "Waiting", "as_bytes"]
 
 # What a message that waits weighs besides its bytes: there is no end to empty ones otherwise.
 OVERHEAD = 64
@@ -148,3 +148,14 @@ class SendQueue:
             self._lacked_room = False
             return True
         return False
+
+
+def as_bytes(message: object) -> bytes:
+    """A message that is bytes of another kind.
+
+    Raises:
+        TypeError: It is neither text nor bytes.
+    """
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    raise TypeError(f"a message is str or bytes, not {type(message).__name__}")

@@ -9,10 +9,10 @@ import trio
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["until"]
+__all__ = ["Until", "until"]
 
 
-def until(deadline: float) -> _Until:
+def until(deadline: float) -> Until:
     """Ends the block at a deadline, on trio's clock; what follows it can tell how far it got.
 
         with until(deadline):
@@ -24,13 +24,26 @@ def until(deadline: float) -> _Until:
     its word first. What follows it must not wait: it would be cancelled again, as also anybody is
     who is cancelled for another reason in the same moment.
     """
-    return _Until(deadline)
+    return Until(deadline)
 
 
-class _Until:
+class Until:
+    """What `until` gives.
+
+    Attributes:
+        deadline: When the block ends.
+    """
+
+    __slots__ = ("_scope", "deadline")
+
     def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
         self._scope = trio.CancelScope(deadline=deadline)
+
+    def move(self, deadline: float) -> None:
+        """Ends the block at another time."""
+        if deadline != self.deadline:
+            self.deadline = self._scope.deadline = deadline
 
     def __enter__(self) -> None:
         self._scope.__enter__()
@@ -43,7 +56,7 @@ class _Until:
     ) -> bool:
         if self._scope.__exit__(kind, error, traceback):
             return True
-        if error is None or trio.current_time() < self._deadline:
+        if error is None or trio.current_time() < self.deadline:
             return False
         return _is_cancellation(error)
 

@@ -25,7 +25,6 @@ from restsock._exceptions import (
     without_frames,
 )
 from restsock.protocol import (
-    CLOSE_CODES,
     FRAMES_AT_ONCE,
     BinaryMessage,
     CloseCode,
@@ -37,11 +36,11 @@ from restsock.protocol import (
     WebSocket,
 )
 
-from ._close import printable
+from ._close import check_websocket_code, printable
 from ._mask_keys import mask_key
 from ._messages import Fields
 from ._receive_queue import ReceiveQueue
-from ._send_queue import SendQueue
+from ._send_queue import SendQueue, as_bytes
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -77,14 +76,13 @@ class OpenWebSocket(Fields):
         subprotocol: the one that was chosen; `None` without one.
         on_writable: is called, on the loop, when there is room again after `send_nowait` had none.
         on_closed: is called, on the loop, once it is closed, by whichever side.
+        on_message: is called, on the loop, when a message has come: see `receive_nowait`.
         on_received: is called, on the loop, when bytes have come.
         on_ping: is called, on the loop, with the payload of each ping, which is answered already.
         on_pong: is called, on the loop, with the payload of each pong.
         messages: how many messages have left and come.
-        awaited: how many messages are to be sent soon, as answers: while there are any, it is not
-            idle.
-        round_trip: seconds, from the latest pong; `None` before the first, and where the connection
-            of the peer, and not the WebSocket, has pings.
+        awaited: how many answers are to be sent soon: while there are any, it is not idle.
+        round_trip: seconds, from the latest pong; `None` before the first, and where none is asked.
     """
 
     def __init__(
@@ -106,6 +104,7 @@ class OpenWebSocket(Fields):
         self.subprotocol = subprotocol
         self.on_writable: Callable[[], object] | None = None
         self.on_closed: Callable[[], object] | None = None
+        self.on_message: Callable[[], object] | None = None
         self.on_received: Callable[[], object] | None = None
         self.on_ping: Callable[[bytes], object] | None = None
         self.on_pong: Callable[[bytes], object] | None = None
@@ -235,9 +234,7 @@ class OpenWebSocket(Fields):
             raise self._closed.with_traceback(None)
         if isinstance(message, (str, bytes)):
             return message
-        if isinstance(message, (bytearray, memoryview)):
-            return bytes(message)
-        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        return as_bytes(message)
 
     def _transmit(self, message: str | bytes) -> None:
         websocket = self._websocket
@@ -289,12 +286,17 @@ class OpenWebSocket(Fields):
         """
         if self._received or self.closed_error is not None:
             await anyio.lowlevel.checkpoint()  # else it waits
-        while not self._received:
+        while (message := self.receive_nowait()) is None:
             if (error := self.closed_error) is not None:
                 raise error.with_traceback(None)
             await self._wait_changed()
-        message = self._received.pop()
-        self._tell()
+        return message
+
+    def receive_nowait(self) -> str | bytes | None:
+        """The next message; `None` if none has come, also at the end. On the loop."""
+        message = self._received.pop() if self._received else None
+        if message is not None:
+            self._tell()
         return message
 
     def put_back(self, message: str | bytes) -> None:
@@ -336,9 +338,7 @@ class OpenWebSocket(Fields):
         Raises:
             ValueError: this is no code to send.
         """
-        if code not in CLOSE_CODES:
-            codes = "1000 to 1003, 1007 to 1014, 3000 to 4999"
-            raise ValueError(f"{code!r} is not a close code to send: {codes}")
+        check_websocket_code(code)
         if self._closed is not None:
             return
         self._end(code, reason, "closed by this side")
@@ -456,12 +456,12 @@ class OpenWebSocket(Fields):
                 self.messages += 1
                 if self._closed is None and self._no_more is None:
                     self._received.put(event.data)
-            elif isinstance(event, Pong):
-                if self.on_pong is not None:
-                    self.on_pong(event.payload)
-            elif isinstance(event, Ping):
-                if self.on_ping is not None:
-                    self.on_ping(event.payload)
+                    if self.on_message is not None:
+                        self.on_message()
+            elif isinstance(event, Pong) and self.on_pong is not None:
+                self.on_pong(event.payload)
+            elif isinstance(event, Ping) and self.on_ping is not None:
+                self.on_ping(event.payload)
             elif isinstance(event, CloseReceived):
                 self._end(event.code, event.reason, f"closed by {self._peer}")
         self._tell()
@@ -479,8 +479,7 @@ class OpenWebSocket(Fields):
                 self.on_closed()
 
     def _flush(self, *, force: bool = False, end: bool = False) -> None:
-        # While writing is paused, pongs wait in the WebSocket, which keeps some.
-        raw = self._raw
+        raw = self._raw  # while writing is paused, pongs wait in the WebSocket, which keeps some
         if end:
             self._queue.drop()  # nothing may follow a close frame
         if (force or end or not raw.write_paused) and (data := self._websocket.data_to_send()):

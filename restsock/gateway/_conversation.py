@@ -1,13 +1,13 @@
 """What goes on between a client and a channel: messages come, calls are made, answers leave.
 
+- Messages are taken as they are read, in plain calls; a task is woken, or made, for each call only.
 - A call with an id runs in a task of its own; those without one run one after the other, in order,
   since their client tells the answers apart by that alone. What could not be read and has no id is
   answered in the same order.
 - While `Channel.in_flight` calls run, no further message is looked at. The WebSocket goes on to be
   read, as far as its buffer goes, and so pings are answered.
-- Clients share the loop. One that has calls under way begins a further one when it is its turn,
-  after those of the others; one that sends what cannot be answered is read more slowly, and closed
-  in the end: see `Faults`.
+- Clients share the loop: each begins calls in its turn (`Turns`). One that sends what cannot be
+  answered is read more slowly, and closed in the end (`Faults`).
 - Whatever is asked is answered while the socket lives: with a failure if the backend has none, if
   the call is not begun because the end is near, and if that comes while it is under way.
 """
@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
@@ -27,6 +27,7 @@ from ._answers import BatchAnswers, Encoder, Held, send_parts
 from ._errors import DUPLICATE_ID, NO_ROUTE, CallFailed, problem, reply_to_failure
 from ._faults import Faults
 from ._message import Message, Reply
+from ._turns import turns
 from .dialects import BadMessage, Batch, Dialect, ParsedCall
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ _Waiting: TypeAlias = tuple[
 ]
 """A call, where its answer goes, and why it is not to be begun."""
 
+_Work: TypeAlias = tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]
+"""What a task is to do."""
+
 
 class ConversationHost(Protocol):
     """A channel, as a conversation knows it."""
@@ -64,10 +68,6 @@ class ConversationHost(Protocol):
     @property
     def max_faults(self) -> int | None:
         """Faults that a client may have in a short time."""
-
-    @property
-    def turn(self) -> trio.Lock:
-        """Whoever has it may begin one more call, besides those that it has under way."""
 
     @property
     def max_queue(self) -> int:
@@ -107,37 +107,44 @@ class Conversation:
         self._websocket = websocket
         self._encoder = Encoder(dialect)
         self._held = Held(host.max_queue)
-        self._faults = Faults()
         self._ids: set[Any] = set()  # of calls that are not answered
-        self._scopes: set[trio.CancelScope] = set()  # of calls that are under way
+        # Calls of the latest message that are not begun, for want of a slot, and whether the
+        # credentials were valid when it came.
+        self._pending: deque[tuple[ParsedCall | BadMessage, BatchAnswers | None]] = deque()
+        self._valid = True
         # Calls without an id; the first of them is under way while there is a task for that.
         self._lane: deque[_Waiting] = deque()
         self._lane_runs = False
-        self._changed = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
+        self._taking = False  # messages, now or when it is its turn
+        self._turns = turns()
+        self._faults = Faults()
+        self._held_up = False  # by faults: a task waits until that is over
+        self._failure: Exception | None = None  # of a dialect
+        self._ended = trio.Event()  # the WebSocket has
+        self._emptied: trio.Event | None = None  # once somebody waits until all is answered
+        self._tasks: trio.Nursery | None = None  # all but the calls
+        self._calls: trio.Nursery | None = None
+        self._idle: trio.lowlevel.Task | None = None  # in which the next call can be made
+        self._due: deque[_Work] = deque()  # for tasks that were woken
 
     async def run(self) -> None:
         """Answers messages until the WebSocket has ended. Calls under way are cancelled then."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._websocket.on_closed = self._websocket.on_gone = self._changed.unpark_all
-            self.session.begin(self._websocket, nursery)
-            try:
-                async for data in self._websocket:
-                    self._host.counters.messages_received += 1
-                    if self._websocket.gone:
-                        self._websocket.give_up()  # there is nobody to be answered
-                        break
-                    await self._take(data)
-                    if 1 < self.session.in_flight < self._host.counters.in_flight:
-                        async with self._host.turn:
-                            pass  # the next one waits behind those of others
-                    if self._faults.until > trio.current_time():
-                        await self._hold_up()
-            except WebSocketClosed:
-                pass  # how it has ended is told to `on_disconnect`
-            self._nursery = None
-            nursery.cancel_scope.cancel()
+        websocket = self._websocket
+        websocket.on_closed, websocket.on_gone = self._ended.set, self._take_messages
+        async with trio.open_nursery() as self._tasks:
+            async with trio.open_nursery() as self._calls:
+                self.session.begin(websocket, self._tasks)
+                websocket.on_message = self._take_messages
+                self._take_messages()  # those that were quicker
+                if websocket.close_code is not None:
+                    self._ended.set()  # how it has ended is told to `on_disconnect`
+                await self._ended.wait()
+                self._calls.cancel_scope.cancel()
+            await self._ended.wait()  # the calls may have been cancelled before
+            websocket.on_message = None
+            self._tasks.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -151,56 +158,92 @@ class Conversation:
             grace: Seconds after which calls that are under way are cancelled, and answered so.
         """
         self.draining = True
-        self._changed.unpark_all()
-        if self._nursery is not None:
-            self._nursery.start_soon(self._drain, code, reason, pause, grace)
+        if self._tasks is not None and not self._ended.is_set():
+            self._tasks.start_soon(self._drain, code, reason, pause, grace)
+            self._take_messages()  # those that wait are refused
 
     async def _drain(self, code: int, reason: str, pause: float, grace: float) -> None:
         with trio.move_on_after(grace):
             await trio.sleep(pause)
             await self._wait_idle()
-        if self.session.in_flight or self._websocket.unread:
-            for scope in [*self._scopes]:
-                scope.cancel()
+        if self._busy and self._calls is not None:
+            self._calls.cancel_scope.cancel()
             with trio.move_on_after(_LAST):
                 await self._wait_idle()
         self._websocket.close_soon(code, reason)
 
+    @property
+    def _busy(self) -> bool:
+        """Whether something that has come is not answered."""
+        return bool(self.session.in_flight or self._pending or self._websocket.unread)
+
     async def _wait_idle(self) -> None:
         """Waits until all that has come is answered."""
-        while self.session.in_flight or self._websocket.unread:
-            if self.session.in_flight:
-                await self._changed.park()
-            else:  # the others are refused, one after the other
-                await trio.lowlevel.checkpoint()
+        while self._busy:
+            if self._emptied is None:
+                self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    def _look_if_idle(self) -> None:
+        if self._emptied is not None and not self._busy:
+            self._emptied.set()
+            self._emptied = None
 
     # --- what comes -------------------------------------------------------------------------
 
-    async def _take(self, data: str | bytes) -> None:
-        parsed = self._encoder.dialect.parse(data)
-        valid = self._host.accepts(self._websocket, self.session)
-        if isinstance(parsed, Batch):
-            answers = BatchAnswers(self._encoder, self._send, parsed.calls, self._held)
-            for call in parsed.calls:
-                await self._begin(call, answers, valid=valid)
-        else:
-            await self._begin(parsed, None, valid=valid)
-        if not valid:
-            while self._lane:  # its answer, too
-                await self._wait()
-            self._websocket.close_soon(
-                CloseCode.FORBIDDEN, "the credentials are not valid any more"
-            )
+    def _take_messages(self) -> None:
+        """Begins the calls of all messages that have come, as far as there are slots for them."""
+        if self._taking or self._ended.is_set():
+            return  # it is at it, or will be soon, or nobody is there any more
+        self._taking = True
+        websocket = self._websocket
+        waits = False
+        try:
+            while self._begin_pending() and websocket.unread:
+                if websocket.gone:
+                    websocket.give_up()  # there is nobody to be answered
+                    break
+                if self._is_held_up():
+                    break
+                if not self._turns.come(self._take_in_turn):
+                    waits = True
+                    break
+                data = websocket.receive_nowait()
+                assert data is not None
+                self._host.counters.messages_received += 1
+                parsed = self._encoder.dialect.parse(data)
+                self._valid = self._host.accepts(websocket, self.session)
+                if isinstance(parsed, Batch):
+                    answers = BatchAnswers(self._encoder, self._send, parsed.calls, self._held)
+                    self._pending.extend((call, answers) for call in parsed.calls)
+                else:
+                    self._pending.append((parsed, None))
+        except Exception as exc:  # noqa: BLE001  # of a dialect: it ends this session, by `run`
+            self._failure = exc
+            self._ended.set()
+        finally:
+            self._taking = waits
+        if websocket.gone and (self._pending or not self._valid):
+            websocket.give_up()  # there is nobody to be answered
 
-    async def _hold_up(self) -> None:
-        """Waits until a message of this client is to be looked at again, after its faults.
+    def _take_in_turn(self) -> None:
+        self._taking = False
+        self._take_messages()
+        self._look_if_idle()  # those that came late are refused
 
-        Raises:
-            WebSocketClosed: that is it.
-        """
-        while (seconds := self._faults.until - trio.current_time()) > 0 and not self.draining:
-            with trio.move_on_after(seconds):
-                await self._wait()
+    def _is_held_up(self) -> bool:
+        """Whether faults of the client hold up its next message; if so, it is taken later."""
+        if self.draining or self._faults.until <= trio.current_time():
+            return False
+        if not self._held_up and self._tasks is not None:
+            self._held_up = True
+            self._tasks.start_soon(self._go_on_later)
+        return True
+
+    async def _go_on_later(self) -> None:
+        await trio.sleep_until(self._faults.until)
+        self._held_up = False
+        self._take_messages()
 
     def _note_fault(self, *, ends: bool = True) -> None:
         """The client has done something wrong; if that `ends` it, too much of it closes it."""
@@ -210,50 +253,53 @@ class Conversation:
         if self._faults.note(trio.current_time(), most) and ends:
             self._websocket.close_soon(_POLICY_VIOLATION, "too many messages that have no answer")
 
-    async def _begin(
-        self, call: ParsedCall | BadMessage, answers: BatchAnswers | None, *, valid: bool
-    ) -> None:
-        """Has a call answered: now, in a task, or when its turn has come."""
-        refusal = self._refusal(call, valid=valid)
-        if call.id is None:
-            if refusal is not None and not self._lane:
-                self._refuse(call, refusal, answers)
-                return
-            await self._wait_for_slot(even_late=True)
+    def _look_for_fault(self, reply: Reply) -> None:
+        """Whether an answer says that the message was for nothing, or one of too many."""
+        if reply.status == 429:
+            self._note_fault(ends=False)  # it may be because of others
+        elif isinstance(reply.body, dict) and reply.body.get("type") == NO_ROUTE:
+            self._note_fault()
+
+    def _begin_pending(self) -> bool:
+        """Begins the calls of the latest message; tells whether the next one can be taken."""
+        while self._pending:
+            call, answers = self._pending[0]
+            if not self._begin(call, answers):
+                return False
+            self._pending.popleft()
+        if self._valid:
+            return True
+        if not self._lane:  # its answer goes first
+            self._websocket.close_soon(
+                CloseCode.FORBIDDEN, "the credentials are not valid any more"
+            )
+        return False
+
+    def _begin(self, call: ParsedCall | BadMessage, answers: BatchAnswers | None) -> bool:
+        """Has a call answered: now, in a task, or when its turn has come; tells whether it could.
+
+        If not, there is no slot for it.
+        """
+        refusal = self._refusal(call, valid=self._valid)
+        full = self.session.in_flight >= self._host.in_flight
+        if call.id is None and not (refusal and not self._lane):
+            if full:
+                return False
             self._lane.append((call, answers, refusal))
-            if self._lane_runs:
-                self._count(1)
-            else:
+            self._count(1)
+            if not self._lane_runs:
                 self._lane_runs = True
                 self._start(self._run_lane)
-            return
-        if refusal is None:
-            await self._wait_for_slot()
-            refusal = self._refusal(call, valid=valid)  # it may drain by now
-        if refusal is not None:
+        elif refusal is not None:
             self._refuse(call, refusal, answers)
-            return
-        assert isinstance(call, ParsedCall)
-        self._ids.add(call.id)
-        self._start(self._answer, call, answers)
-
-    async def _wait_for_slot(self, *, even_late: bool = False) -> None:
-        while self.session.in_flight >= self._host.in_flight and (even_late or not self.draining):
-            await self._wait()
-
-    async def _wait(self) -> None:
-        """Waits for a change.
-
-        Raises:
-            WebSocketClosed: that is it, and nothing needs to be waited for any more.
-        """
-        if self._websocket.close_code is None and not self._websocket.gone:
-            await self._changed.park()
-        if self._websocket.gone:
-            self._websocket.give_up()  # there is nobody to be answered
-        error = self._websocket.closed_error
-        if error is not None:
-            raise error.with_traceback(None)
+        elif full:
+            return False
+        else:
+            assert isinstance(call, ParsedCall)
+            self._ids.add(call.id)
+            self._count(1)
+            self._start(self._answer_one, call, answers)
+        return True
 
     def _refusal(
         self, call: ParsedCall | BadMessage, *, valid: bool = True
@@ -283,19 +329,40 @@ class Conversation:
         if reason in _FAULTS:
             self._note_fault()
 
-    def _start(self, function: Callable[..., Any], *args: Any) -> None:
-        self._count(1)
-        assert self._nursery is not None
-        self._nursery.start_soon(function, *args)
-
     def _count(self, change: int) -> None:
         self.session.in_flight += change
         self._websocket.awaited = self.session.in_flight
         self._host.counters.in_flight += change
         if change < 0:
-            self._changed.unpark_all()
+            if self._pending or self._websocket.unread or not self._valid:
+                self._take_messages()
+            self._look_if_idle()
 
     # --- calls ------------------------------------------------------------------------------
+
+    def _start(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Has a task call it: the one that has nothing to do, or another one."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            self._due.append((function, args))
+            trio.lowlevel.reschedule(idle)
+        elif self._calls is not None:
+            self._calls.start_soon(self._work, function, args)
+
+    async def _work(self, function: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+        """Does what there is to be done, one after the other. Of those without work, one waits."""
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            self._idle = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        while True:
+            await function(*args)
+            if self._idle is not None:
+                return
+            self._idle = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(give_up)
+            function, args = self._due.popleft()
 
     async def _run_lane(self) -> None:
         """Makes the calls without an id, in order, until there is none."""
@@ -305,48 +372,48 @@ class Conversation:
                 refusal = refusal or self._refusal(call)
                 if refusal is None:
                     assert isinstance(call, ParsedCall)
-                    await self._answer(call, answers, in_lane=True)
+                    await self._answer(call, answers)
                 else:
                     self._refuse(call, refusal, answers)
                 self._lane.popleft()
                 self._count(-1)
         finally:
-            self._count(-len(self._lane))
-            self._lane.clear()
+            if self._lane:  # this is cancelled, and the first call was answered
+                self.draining = True
+                self._lane.popleft()
+                self._count(-1)
+            while self._lane:
+                call, answers, refusal = self._lane[0]
+                refusal = refusal or self._refusal(call)
+                if refusal is not None and self._websocket.close_code is None:
+                    self._refuse(call, refusal, answers)
+                self._lane.popleft()
+                self._count(-1)
             self._lane_runs = False
 
-    async def _answer(
-        self, call: ParsedCall, answers: BatchAnswers | None, *, in_lane: bool = False
-    ) -> None:
-        """Makes a call, and sends what comes of it."""
-        scope = trio.CancelScope()
-        self._scopes.add(scope)
+    async def _answer_one(self, call: ParsedCall, answers: BatchAnswers | None) -> None:
+        try:
+            await self._answer(call, answers)
+        finally:
+            self._ids.discard(call.id)
+            self._count(-1)
+
+    async def _answer(self, call: ParsedCall, answers: BatchAnswers | None) -> None:
+        """Makes a call, and sends what comes of it, also if it is cancelled while it is open."""
         outcome = "cancelled"
         reply: Reply | None = None
         try:
-            with scope:
-                reply = await self._call(call)
-            if reply is None:
-                words = "this connection closes, and there was no answer in time"
-                reply = problem(CallFailed(503, words, may_have_run=True, retry_after=1))
+            reply = await self._call(call)
+        finally:
             if self._websocket.close_code is None:
+                if reply is None:
+                    words = "this connection closes, and there was no answer in time"
+                    reply = problem(CallFailed(503, words, may_have_run=True, retry_after=1))
                 outcome = _outcome(reply)
                 self._say(call, reply, answers)
                 if reply.status in {404, 429}:
                     self._look_for_fault(reply)
-        finally:
-            self._scopes.discard(scope)
-            self._ids.discard(call.id)
             self._host.counters.calls[outcome] += 1
-            if not in_lane:
-                self._count(-1)
-
-    def _look_for_fault(self, reply: Reply) -> None:
-        """Whether an answer says that the message was for nothing, or one of too many."""
-        if reply.status == 429:
-            self._note_fault(ends=False)  # it may be because of others
-        elif isinstance(reply.body, dict) and reply.body.get("type") == NO_ROUTE:
-            self._note_fault()
 
     async def _call(self, call: ParsedCall) -> Reply:
         """The answer, whose parts have left already."""

@@ -66,8 +66,6 @@ class ChannelHost(Protocol):
 
     sessions: Sessions
 
-    turn: trio.Lock
-
     @property
     def groups(self) -> Groups:
         """Who is in which group."""
@@ -119,7 +117,6 @@ class ChannelEndpoint(Endpoint):
         self.in_flight = channel.in_flight
         self.max_faults = channel.max_faults
         self.max_queue = channel.max_queue
-        self.turn = gateway.turn
         self.pipeline = Pipeline(channel)
         self._gateway = gateway
         self._conversations: set[Conversation] = set()

@@ -77,7 +77,6 @@ class Gateway(Mapping[str, ChannelEndpoint]):
     def __init__(self, channels: Iterable[Channel], *, may_be_empty: bool = False) -> None:
         self._may_be_empty = may_be_empty
         self.sessions = Sessions(self)
-        self.turn = trio.Lock()
         self.groups = Groups(self)
         self._endpoints = {
             path: ChannelEndpoint(self, channel)

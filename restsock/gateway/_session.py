@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
-from restsock.protocol import CLOSE_CODES, CloseCode
+from restsock.connection import check_websocket_code
+from restsock.protocol import CloseCode
 
 from ._session_groups import GroupsIndex, SessionGroups
 
@@ -221,10 +222,7 @@ class Session:
         Raises:
             ValueError: This is no code to send.
         """
-        if code not in CLOSE_CODES:
-            raise ValueError(
-                f"{code!r} is not a close code to send: 1000 to 1003, 1007 to 1014, 3000 to 4999"
-            )
+        check_websocket_code(code)
         self.host.call_here(self._close, code, reason)
 
     def _close(self, code: int, reason: str) -> None:

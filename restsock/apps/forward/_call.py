@@ -48,8 +48,6 @@ __all__ = ["ForwardCall"]
 
 _log = PartLog("restsock.apps")
 
-_READ = 64 * 1024
-
 
 class _TooSlowError(Exception):
     """The server did not do what it should in time."""
@@ -243,7 +241,7 @@ class ForwardCall(DrivenCall):
             self._head_scope = scope = trio.CancelScope(deadline=self._head_due)
             problem = "the server does not answer in time"
         with scope:
-            data = bytes(await link.stream.receive_some(_READ))
+            data = await link.receive()
         self._head_scope = None
         if scope.cancelled_caught:
             raise _TooSlowError(problem)

@@ -15,7 +15,7 @@ from restsock.apps._tasks import open_nursery
 from restsock.connection import Response, until
 from restsock.protocol import DataReceived, EndReceived, RequestHead
 
-from ._head import AT_ONCE, FRESH, IDEMPOTENT, or_forever, sized
+from ._head import AT_ONCE, FRESH, IDEMPOTENT, sized
 from ._pool import ConnectError, Pool
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ._pool import UpstreamConnection
 
 __all__ = ["UpstreamClient"]
-
-_READ = 64 * 1024
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -76,10 +74,11 @@ class UpstreamClient:
         pool = self._pool
         if pool is None:
             raise UpstreamError(503, "the gateway is not open", may_have_run=False)
-        call = _Call(pool, self._forward, sized(head, len(body)), body, self._max_body)
-        with until(deadline):
+        head = sized(head, len(body))
+        call = _Call(pool, self._forward, head, body, self._max_body, deadline)
+        with call.bound:
             return await call.run()
-        raise UpstreamError(504, "no answer in time", may_have_run=call.sent)
+        raise UpstreamError(504, call.too_late, may_have_run=call.sent)
 
 
 class _Call:
@@ -87,12 +86,23 @@ class _Call:
 
     Attributes:
         sent: whether a byte of it may have left.
+        bound: bounds it: by its deadline, and while it waits for the server by that's.
     """
 
+    __slots__ = ("_body", "_deadline", "_forward", "_head", "_max_body", "_pool", "bound", "sent")
+
     def __init__(
-        self, pool: Pool, forward: Forward, head: RequestHead, body: bytes, max_body: int
+        self,
+        pool: Pool,
+        forward: Forward,
+        head: RequestHead,
+        body: bytes,
+        max_body: int,
+        deadline: float,
     ) -> None:
         self.sent = False
+        self.bound = until(deadline)
+        self._deadline = deadline
         self._pool = pool
         self._forward = forward
         self._head = head
@@ -103,6 +113,7 @@ class _Call:
         again = self._head.method in IDEMPOTENT
         max_idle = math.inf if again else FRESH
         while True:
+            self.bound.move(self._deadline)
             try:
                 link = await self._pool.acquire(max_idle=max_idle)
             except ConnectError as exc:
@@ -121,6 +132,13 @@ class _Call:
                 raise self._failed(exc) from exc
             finally:
                 await self._pool.release(link)
+
+    @property
+    def too_late(self) -> str:
+        """What took too long, once that is the case."""
+        if self.bound.deadline < self._deadline:
+            return "the server does not answer in time"
+        return "no answer in time"
 
     def _failed(self, error: Exception) -> UpstreamError:
         words = "the server did not give a complete, valid response"
@@ -151,7 +169,7 @@ class _Call:
         body: list[bytes] = []
         size = 0
         while True:
-            event = await self._next(link, self._forward.idle_timeout)
+            event = link.http.next_event() or await self._read(link, self._forward.idle_timeout)
             if isinstance(event, EndReceived):
                 return Response(head.status, head.headers, b"".join(body))
             assert isinstance(event, DataReceived)
@@ -163,25 +181,21 @@ class _Call:
                 )
 
     async def _receive_head(self, link: UpstreamConnection) -> ResponseHead:
+        seconds = self._forward.response_timeout
         while True:
-            event = await self._next(link, self._forward.response_timeout)
+            event = link.http.next_event() or await self._read(link, seconds)
             assert not isinstance(event, (DataReceived, EndReceived))
             if event.head.status >= 200:
                 return event.head
             if event.head.status == 101:
                 raise RemoteProtocolError("an upgrade that nobody has asked for")
 
-    async def _next(self, link: UpstreamConnection, seconds: float | None) -> UpstreamEvent:
-        if (event := link.http.next_event()) is not None:
-            return event  # it came with an earlier one
-        deadline = trio.current_time() + or_forever(seconds)
-        if trio.current_effective_deadline() <= deadline:
-            return await self._read(link)
-        with trio.CancelScope(deadline=deadline):
-            return await self._read(link)
-        raise UpstreamError(504, "the server does not answer in time", may_have_run=True)
-
-    async def _read(self, link: UpstreamConnection) -> UpstreamEvent:
-        while (event := link.http.next_event()) is None:
-            link.http.receive_data(bytes(await link.stream.receive_some(_READ)))
-        return event
+    async def _read(self, link: UpstreamConnection, seconds: float | None) -> UpstreamEvent:
+        """Waits for the next event, which has not come yet, for so many seconds."""
+        if seconds is not None:
+            self.bound.move(min(self._deadline, trio.current_time() + seconds))
+        http = link.http
+        while True:
+            http.receive_data(await link.receive())
+            if (event := http.next_event()) is not None:
+                return event

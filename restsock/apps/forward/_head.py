@@ -136,6 +136,8 @@ def check_path(path: bytes) -> None:
             raise BadTargetError("the path has a character that servers read in different ways")
         if any(part.strip() == b".." for part in _ENDS_OF_SEGMENTS.split(path)):
             raise BadTargetError("the path has a .. in it")
+        if b"%" not in path:
+            return
         before, path = path, unquote_to_bytes(path)
         if path == before:
             return
@@ -184,7 +186,7 @@ def sized(head: RequestHead, size: int) -> RequestHead:
     if content_length(head.headers) is not None or not (size or head.method in _WITH_CONTENT):
         return head
     headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
-    return head._replace(headers=headers)
+    return RequestHead(head.method, head.target, headers, head.scheme)
 
 
 def or_forever(seconds: float | None) -> float:

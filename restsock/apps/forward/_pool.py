@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
 
 from restsock._addresses import without_zone
 from restsock.apps._tasks import open_nursery
-from restsock.connection import TLSStream
+from restsock.connection import Deadlines, ReadyBytes, TLSStream
 from restsock.http1 import Upstream
 from restsock.tls import ClientTLS, context_of, name_of
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ._forward import Forward
 
 __all__ = ["ConnectError", "Pool", "UpstreamConnection"]
+
+_READ = 64 * 1024
 
 
 class ConnectError(Exception):
@@ -45,7 +47,7 @@ class UpstreamConnection:
         idle_since: when that was, on trio's clock.
     """
 
-    __slots__ = ("_cut", "_socket", "http", "idle_since", "stream", "used")
+    __slots__ = ("_bytes", "_cut", "_socket", "http", "idle_since", "stream", "used")
 
     def __init__(self, stream: trio.abc.Stream, plain: trio.SocketStream, max_head: int) -> None:
         self.stream = stream
@@ -54,34 +56,59 @@ class UpstreamConnection:
         self.idle_since = 0.0
         self._cut = False
         self._socket = plain.socket
+        self._bytes = ReadyBytes(stream, _READ)
 
     @property
     def quiet(self) -> bool:
         """Whether nothing has come: an idle connection on which something has was closed."""
-        return not self._socket.is_readable()
-
-    @property
-    def reusable(self) -> bool:
-        """Whether another request may follow."""
-        if self._cut or not (self.http.reusable and self.quiet):
+        if self._socket.is_readable():
             return False
         # Bytes after the response may have been taken from the socket, and wait in TLS.
         return not isinstance(self.stream, TLSStream) or self.stream.quiet()
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow, if it is `quiet` then."""
+        return not self._cut and self.http.reusable
+
     async def send(self, data: bytes) -> None:
-        """Sends bytes of the request.
+        """Sends bytes of the request. Waits only while the server does not take them.
 
         Raises:
             trio.BrokenResourceError: the server takes no more.
         """
         self._cut = True
-        await self.stream.send_all(data)
+        await self._bytes.send(data)
         self._cut = False
+
+    async def receive(self) -> bytes:
+        """Waits for bytes of the answer; `b""` at the end.
+
+        Raises:
+            trio.BrokenResourceError: the connection has failed.
+        """
+        return await self._bytes.receive()
 
     async def close(self) -> None:
         """Closes it at once. Does not wait, also when cancelled."""
+        self._bytes.close()
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self.stream)
+
+
+class _Turn:
+    """Somebody waits for a connection.
+
+    Attributes:
+        task: the task that does.
+        come: whether it may have one.
+    """
+
+    __slots__ = ("come", "task")
+
+    def __init__(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.come = False
 
 
 class Pool:
@@ -93,7 +120,11 @@ class Pool:
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
-        self._limit = trio.Semaphore(forward.max_connections)
+        self._free = forward.max_connections  # those that are idle, or may still be made
+        # Who waits for one, in turn; each time that one is free, the first is told.
+        self._waiting: OrderedDict[_Turn, None] = OrderedDict()
+        self._late: Deadlines[_Turn] = Deadlines(nullcontext(), self._give_up)
+        self._nursery: trio.Nursery | None = None
         self._idle: deque[UpstreamConnection] = deque()  # the last used is at the right
         self._idling = trio.Event()
         self._closed = False
@@ -110,25 +141,60 @@ class Pool:
         Raises:
             ConnectError: there is none.
         """
-        seconds = self._forward.connect_timeout
-        try:
-            self._limit.acquire_nowait()  # in turn: it has none while others wait
-        except trio.WouldBlock:
-            with trio.move_on_after(seconds) as waiting:
-                await self._limit.acquire()
-            if waiting.cancelled_caught:
-                raise ConnectError(503, "too many requests are waiting for the server") from None
+        if self._free and not self._waiting:
+            self._free -= 1
+        else:
+            await self._wait_turn()
         try:
             link = await self._take(max_idle)
             if link is None:
+                seconds = self._forward.connect_timeout
                 with trio.move_on_after(seconds):
                     link = await self._connect()
                 if link is None:
                     raise ConnectError(504, f"no connection to the server within {seconds:g} s")
         except BaseException:
-            self._limit.release()
+            self._let_next()
             raise
         return link
+
+    async def _wait_turn(self) -> None:
+        """Waits until there may be one connection more in use.
+
+        Raises:
+            ConnectError: that took too long.
+        """
+        turn = _Turn()
+        deadline = trio.current_time() + self._forward.connect_timeout
+        self._waiting[turn] = None
+        if self._late.add(turn, deadline) and self._nursery is not None:
+            self._nursery.start_soon(self._late.watch)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._end_wait(turn)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if not turn.come:
+            raise ConnectError(503, "too many requests are waiting for the server")
+
+    def _end_wait(self, turn: _Turn) -> None:
+        del self._waiting[turn]
+        self._late.remove(turn)
+
+    def _give_up(self, turn: _Turn) -> None:
+        self._end_wait(turn)
+        trio.lowlevel.reschedule(turn.task)
+
+    def _let_next(self) -> None:
+        """One connection less is in use: the first that waits may have one."""
+        if not self._waiting:
+            self._free += 1
+            return
+        turn = next(iter(self._waiting))
+        self._end_wait(turn)
+        turn.come = True
+        trio.lowlevel.reschedule(turn.task)
 
     async def release(self, link: UpstreamConnection) -> None:
         """Takes a connection back: keeps it for the next request if it can be used, or closes it.
@@ -138,7 +204,7 @@ class Pool:
         try:
             keep = self._forward.keep_alive > 0 and link.reusable
         finally:
-            self._limit.release()
+            self._let_next()
         if keep and not self._closed:
             link.http.restart()
             link.used = True
@@ -152,8 +218,12 @@ class Pool:
     async def running(self) -> AsyncIterator[None]:
         """Closes meanwhile what was idle for too long; in the end all that is idle."""
         async with open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._close_idle)
-            yield
+            try:
+                yield
+            finally:
+                self._nursery = None
 
     async def _close_idle(self) -> None:
         try:
@@ -181,7 +251,7 @@ class Pool:
                 return link
             await link.close()
         # Else the idle ones would come on top of those in use.
-        while len(self._idle) > self._limit.value:
+        while len(self._idle) > self._free:
             await self._idle.popleft().close()
         return None
 

@@ -80,6 +80,9 @@ class HTTP(HTTPBackend):
         )
         if host == "keep":
             raise ValueError('a message has no Host to keep: host is "upstream", or a name')
+        origin = self._forward.origin
+        self._host = b"Host", (origin.authority if host == "upstream" else host).encode("ascii")
+        self._prefix = origin.prefix
         self.max_body = max_body
         between(self, "max_body", 1, 2**31)
         self._client = upstream_client(self._forward, max_body=max_body)
@@ -91,12 +94,11 @@ class HTTP(HTTPBackend):
             yield
 
     async def _send(self, message: Message, request: HTTPRequest) -> Response:
-        origin, host = self._forward.origin, self._forward.host
-        fields = [(b"Host", (origin.authority if host == "upstream" else host).encode("ascii"))]
-        fields += [
-            (name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers
+        fields = [
+            self._host,
+            *((name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers),
         ]
-        target = rooted(origin.prefix + request.target)
+        target = rooted(self._prefix + request.target)
         head = RequestHead(request.method.encode("ascii"), target.encode("ascii"), fields)
         try:
             return await self._client.request(head, request.body, deadline=message.deadline)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,15 +14,16 @@ import trio
 
 from restsock._field_names import NOT_IN_TRAILERS, is_plain_name
 from restsock.apps import BadTargetError, check_path, say_who
+from restsock.connection import Peer
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
 from restsock.protocol import TOKEN, VALUE
 
-from ._payload import decode, encode, is_json
+from ._payload import decode_json, encode, is_json
 from ._template import Source, Template, text_of
 
 if TYPE_CHECKING:
-    from restsock.connection import Peer, Response
+    from restsock.connection import Response
 
 __all__ = ["HTTPMapping", "HTTPRequest"]
 
@@ -38,6 +40,7 @@ _REPLY_HEADERS = (
     *("content-type", "content-language", "etag", "last-modified", "location", "link"),
     *("retry-after", "cache-control", "warning", "deprecation", "sunset", "x-request-id"),
 )
+_WHO = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded")
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 _TARGET = re.compile(r"/[!-~]*")
 # Those that texts have. Python has others, that are no charsets, or take the square of the length.
@@ -194,10 +197,11 @@ class HTTPMapping:
         else:
             target = ""
         path, _, query = target.partition("?")
-        try:
-            check_path(path.encode("ascii"))
-        except BadTargetError as exc:
-            raise CallFailed(400, str(exc)) from None
+        if path:
+            try:
+                check_path(path.encode("ascii"))
+            except BadTargetError as exc:
+                raise CallFailed(400, str(exc)) from None
         pairs = [query] if query else []
         for name, source in self._query.items():
             found = source.find(message)
@@ -245,14 +249,14 @@ class HTTPMapping:
         for name, value in self.fields.items():
             fields[name.lower()] = name, value
         asked = message.session.request
-        told = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields.values()]
-        host = (asked.header("host") or "").encode("latin-1")
-        peer: Peer = asked.peer
+        told = tuple(fields.values())
         if self.forwarded is not None:
-            proto = asked.scheme.encode("ascii")
-            say_who(told, self.forwarded, host or b"restsock", peer, proto)
-        headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in told)
-        return HTTPRequest(request.method, request.target, headers, request.body, asked.scheme)
+            host = asked.header("host") or "restsock"
+            # What is there of these fields stands before what is added, or instead of it.
+            before = () if fields.keys().isdisjoint(_WHO) else told
+            who = _who(self.forwarded, host, asked.peer.host, asked.scheme, before)
+            told = who if before else told + who
+        return HTTPRequest(request.method, request.target, told, request.body, asked.scheme)
 
     # --- the reply ----------------------------------------------------------------------------
 
@@ -278,6 +282,16 @@ class HTTPMapping:
         return Reply(_decoded(response), status, headers)
 
 
+@lru_cache(1024)  # a client asks more than once
+def _who(
+    how: str, host: str, client: str, scheme: str, before: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Some fields with those that say who asks: see `say_who`."""
+    told = [(name.encode("ascii"), value.encode("latin-1")) for name, value in before]
+    say_who(told, how, host.encode("latin-1"), Peer(client, 0), scheme.encode("ascii"))
+    return tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in told)
+
+
 def _decoded(response: Response) -> Any:
     body = response.content
     if not body:
@@ -285,7 +299,7 @@ def _decoded(response: Response) -> Any:
     kind = (response.header("content-type") or "").strip()
     essence = kind.partition(";")[0].strip().lower()
     if is_json(essence):
-        return decode(body, essence)
+        return decode_json(body)
     if essence.startswith("text/"):
         found = _CHARSET.search(kind)
         charset = found[1] if found else "utf-8"

@@ -18,12 +18,13 @@ from ._template import Source, text_of
 if TYPE_CHECKING:
     from restsock.gateway._message import Message
 
-__all__ = ["FIELDS", "Telling", "decode", "encode", "is_json", "json_text"]
+__all__ = ["FIELDS", "Telling", "decode", "decode_json", "encode", "is_json", "json_text"]
 
 FIELDS = ("idempotency-key", "traceparent", "tracestate", "x-request-id")
 """Fields of a message that are sent on by default."""
 
 _JSON = re.compile(r"(?:application|text)/json|[^/;\s]+/[^/;\s]+\+json")
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
@@ -50,7 +51,7 @@ def json_text(body: Any) -> str:
         CallFailed: It is no value of JSON: 422.
     """
     try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":"))
+        return _ENCODER.encode(body)
     except (TypeError, ValueError, RecursionError):
         raise CallFailed(422, "the body is not one of JSON") from None
 
@@ -69,18 +70,31 @@ def decode(data: bytes, content_type: str | None = None) -> Any:
     if not data:
         return None
     essence = (content_type or "").partition(";")[0].strip().lower()
-    if not essence or is_json(essence):
+    if is_json(essence):
+        return decode_json(data)
+    if not essence:
         try:
             return read_json(data)
-        except NotJSON as exc:
-            if essence:
-                raise CallFailed(502, f"an answer that {exc}", may_have_run=True) from None
+        except NotJSON:
+            pass
     if not essence or essence.startswith("text/"):
         try:
             return data.decode()
         except UnicodeDecodeError:
             pass
     return data
+
+
+def decode_json(data: bytes) -> Any:
+    """The value of bytes that are JSON.
+
+    Raises:
+        CallFailed: They are not: 502.
+    """
+    try:
+        return read_json(data)
+    except NotJSON as exc:
+        raise CallFailed(502, f"an answer that {exc}", may_have_run=True) from None
 
 
 class Telling:

@@ -1,0 +1,128 @@
+"""`ReadyBytes`: the bytes of a socket of trio, one task at either end, in as few steps as may be.
+
+What is sent leaves at once while the socket takes it. What comes is read by the one task of the
+loop that reads for all connections (`_ready_poll`), and wakes the task that waits for it. Where
+that is not possible, over TLS and without epoll, it is all the stream's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._direct_socket import direct_socket_of
+from ._ready_poll import ready_poll
+
+if TYPE_CHECKING:
+    from ._ready_poll import ReadyPoll
+
+__all__ = ["ReadyBytes"]
+
+
+class ReadyBytes:
+    """Reads and writes a stream. To be closed before that.
+
+    Args:
+        stream: Of trio.
+        size: Bytes to read at once, at most.
+    """
+
+    __slots__ = ("_direct", "_fd", "_found", "_more", "_poll", "_size", "_stream", "_task")
+
+    def __init__(self, stream: trio.abc.Stream, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self._direct = direct_socket_of(stream)
+        self._fd = -1  # its number, while it is looked after
+        self._poll: ReadyPoll | None = None  # by this one
+        self._task: trio.lowlevel.Task | None = None  # that waits for bytes
+        self._found: bytes | OSError | None = None  # what has come for it
+        self._more = False  # whether more seems to be there already
+
+    async def send(self, data: bytes) -> None:
+        """Sends bytes. Waits only, and can only be cancelled, while the socket takes no more.
+
+        Raises:
+            trio.BrokenResourceError: The other side takes no more.
+            trio.ClosedResourceError: It is closed.
+        """
+        if self._direct is not None:
+            taken = self._direct.write(data)
+            if taken == len(data):
+                return
+            data = data[taken:]
+        await self._stream.send_all(data)
+
+    async def receive(self) -> bytes:
+        """Waits for bytes; `b""` at the end. If cancelled, it takes none.
+
+        Raises:
+            trio.BrokenResourceError: The socket has failed.
+            trio.ClosedResourceError: It is closed.
+        """
+        if self._more:  # it need not be waited for
+            await trio.lowlevel.checkpoint()
+            self._read()
+        if self._found is None:
+            if self._poll is None and not self._join():
+                return bytes(await self._stream.receive_some(self._size))
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._give_up)
+        found, self._found = self._found, None
+        if isinstance(found, OSError):
+            raise trio.BrokenResourceError(f"the socket failed: {found}") from found
+        assert found is not None  # or it were not woken
+        self._more = len(found) == self._size
+        return found
+
+    def _give_up(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _join(self) -> bool:
+        """Has the one task of the loop read it; tells whether that can."""
+        fd = -1 if self._direct is None else self._direct.fileno()
+        if fd < 0:
+            return False
+        try:
+            poll = ready_poll()
+            if poll is None:
+                return False
+            poll.add(fd, self, None)
+        except OSError:
+            return False  # no descriptors are left
+        self._fd, self._poll = fd, poll
+        return True
+
+    def close(self) -> None:
+        """Looks after the socket no more. Twice is harmless."""
+        poll, self._poll = self._poll, None
+        if poll is not None:
+            poll.remove(self._fd, self)
+
+    # --- for the task that reads --------------------------------------------------------------
+
+    def read_ready(self) -> None:
+        """See `Readable`. What nobody waits for is left in the socket."""
+        task = self._task
+        if task is None:
+            self.close()  # until somebody waits again
+            return
+        self._read()
+        if self._found is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    def _read(self) -> None:
+        """Reads what the socket has."""
+        assert self._direct is not None
+        try:
+            self._found = self._direct.read_now(self._size)
+        except BlockingIOError:
+            pass
+        except OSError as exc:
+            self._found = exc
+
+    def read_here(self) -> None:
+        """See `Readable`: who waits for it is blocked, too."""

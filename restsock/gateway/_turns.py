@@ -1,0 +1,70 @@
+"""`Turns`: sessions begin calls in turn, a few in each pass of the loop.
+
+Whatever is begun in a pass is begun before any answer of a backend is read. With many sessions that
+have many messages each, all these would be begun first, and nobody be answered until then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["Turns", "turns"]
+
+# Messages that are taken in a pass.
+_AT_ONCE = 64
+
+
+class Turns:
+    """Whose turn it is. All calls are made on the loop."""
+
+    def __init__(self) -> None:
+        self._left = _AT_ONCE  # in this pass
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._called = False  # somebody is, who has waited
+        self._runs = False
+
+    def come(self, again: Callable[[], object]) -> bool:
+        """Whether one message may be taken now. If not, it is asked for again in a later pass.
+
+        Args:
+            again: Is called then; raises nothing.
+        """
+        if self._left and (self._called or not self._waiting):
+            self._called = False
+            self._left -= 1
+            return True
+        self._waiting.append(again)
+        if not self._runs:
+            self._runs = True
+            trio.lowlevel.spawn_system_task(self._run, name="restsock-gateway-turns")
+        return False
+
+    async def _run(self) -> None:
+        """Calls those that wait, as long as there are any."""
+        try:
+            while self._waiting:
+                await trio.lowlevel.checkpoint()
+                self._left = _AT_ONCE
+                for _ in range(min(_AT_ONCE, len(self._waiting))):
+                    again = self._waiting.popleft()
+                    self._called = True
+                    again()
+                self._called = False
+        finally:
+            self._runs = False
+
+
+_turns: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("restsock-gateway-turns")
+
+
+def turns() -> Turns:
+    """Those of this trio run."""
+    try:
+        return _turns.get()
+    except LookupError:
+        found = Turns()
+        _turns.set(found)
+        return found
