@@ -137,7 +137,7 @@ def test_nobody_handles_it(
     process = start("publish", "readings", "1", "--hub", url, "--timeout", "60")
     until_blocking(lambda: direct[1].sessions)
     process.signal(signal.SIGINT)
-    assert process.wait() == 130
+    assert process.wait() == 130, "\n".join(process.err.rest())
     assert process.out.rest() == []
     assert "Traceback" not in "".join(process.err.rest())
 
