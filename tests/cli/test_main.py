@@ -129,5 +129,5 @@ def test_an_interrupt_in_any_task_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
     error: BaseException = KeyboardInterrupt()
     assert _main.run([]) == 130
     error = ZeroDivisionError()
-    with pytest.raises(Exception, match="1 sub-exception"):
+    with pytest.raises(Exception, match="Trio nursery"):
         _main.run([])
