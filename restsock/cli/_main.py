@@ -16,6 +16,9 @@ from restsock._version import __version__
 from ._exit_codes import ExitCode
 from ._failures import Failure, failure_of, in_words
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 __all__ = ["VERBS", "command", "run"]
 
 # Section -> verb -> where it is, and the first line of its help: a test holds the two together.
@@ -100,6 +103,10 @@ def run(args: Sequence[str] | None) -> int:
             None if args is None else list(args), prog_name="restsock", standalone_mode=False
         )
     except click.Abort:  # what click makes of a KeyboardInterrupt
+        return ExitCode.INTERRUPTED
+    except BaseExceptionGroup as group:  # or trio: it may come in any task
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
         return ExitCode.INTERRUPTED
     except Failure as exc:
         exc.show()

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import trio
 
 import restsock
 import restsock.cli
+from restsock.cli import _main
 from restsock.cli._main import VERBS
 from tests.covered import claims, flags, options_of, verbs
 
@@ -113,3 +115,19 @@ def test_each_verb_and_option_says_what_it_is_for() -> None:
         for option in options_of(found):
             assert option.help, (verb, option.opts)
             assert option.help.endswith("."), (verb, option.opts)
+
+
+def test_an_interrupt_in_any_task_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+
+    async def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(_main.command, "main", lambda *args, **options: trio.run(main))
+    error: BaseException = KeyboardInterrupt()
+    assert _main.run([]) == 130
+    error = ZeroDivisionError()
+    with pytest.raises(Exception, match="Trio nursery"):
+        _main.run([])
