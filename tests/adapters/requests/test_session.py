@@ -13,9 +13,12 @@ import io
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http.cookiejar import CookieJar
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
@@ -250,8 +253,11 @@ def compare(
     retries: int = 0,
 ) -> bool:
     """Holds both to the same; returns whether the short cut was taken."""
-    expected, _ = observe(requests.Session, loop, scripts, steps, retries)
-    shown, short = observe(restsock.Session, loop, scripts, steps, retries)
+    # A clock that stands: what has a Max-Age expires at the same second for both.
+    clock = SimpleNamespace(time=partial(float, time.time()), localtime=time.localtime)
+    with mock.patch("http.cookiejar.time", clock):
+        expected, _ = observe(requests.Session, loop, scripts, steps, retries)
+        shown, short = observe(restsock.Session, loop, scripts, steps, retries)
     assert shown == expected
     return short
 
