@@ -14,6 +14,7 @@ import click
 from restsock._addresses import url_host
 
 from ._channels import write_line
+from ._collector import collect_seldom
 from ._failures import Failure
 from ._options import ADDRESS, PATH, output_options
 
@@ -70,6 +71,7 @@ def input_command(
     import trio
 
     with _says(path):
+        collect_seldom()
         return trio.run(_input, config, output, health)
 
 
@@ -98,6 +100,7 @@ def output_command(
     import trio
 
     with _says(path):
+        collect_seldom()
         return trio.run(_output, config, output, health)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._collector import collect_seldom
 from ._failures import Failure
 from ._options import PATH, json_option, output_options
 from ._variables import check_variables
@@ -84,6 +85,7 @@ def run_hub(config: Config, output: Output) -> int:
     output.start_logging(config.log.format, logging.WARNING if output.panel else logging.NOTSET)
     import trio
 
+    collect_seldom()
     return trio.run(_run, config, output)
 
 

@@ -11,6 +11,7 @@ from restsock._addresses import url_host
 from restsock.server import Server, listen
 
 from ._apps import RunsAlready
+from ._collector import collect_seldom
 from ._peer import Signals, reporting
 from ._traffic import Traffic
 
@@ -57,6 +58,7 @@ class Listening:
             peers=self.peers,
             instrument=traffic,
         )
+        collect_seldom()
         return trio.run(self._run, server, traffic)
 
     async def _run(self, server: Server, traffic: Traffic) -> int:

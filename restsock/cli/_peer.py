@@ -18,6 +18,7 @@ from restsock.connection import Closed
 from restsock.endpoint import drain_on_signal
 from restsock.protocol import CloseCode
 
+from ._collector import collect_seldom
 from ._exit_codes import ExitCode
 from ._failures import Failure, failure_of
 from ._traffic import Served, Traffic
@@ -155,6 +156,7 @@ class Peer:
             )
         except (ValueError, ImportError) as exc:
             raise click.UsageError(str(exc)) from None
+        collect_seldom()
         return trio.run(self._run, client, traffic)
 
     async def _run(self, client: Client, traffic: Traffic) -> int:

@@ -166,7 +166,9 @@ class _Line:
             # What it has still to do is not for the next spell to wait for.
             self._stack.close()
             self._start()
-            self.open(self._sessions)
+            sessions = self._sessions
+            self.open(min(_BEFORE, sessions))  # the first ones while it is about to start
+            self.open(sessions)
         return found
 
     def beside_hostile(self, folder: Path, turn: int, seconds: float) -> list[dict[str, Any]]:

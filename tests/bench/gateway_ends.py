@@ -51,6 +51,9 @@ def main() -> None:
     hide_c_masking()
     raise_file_limit()
     kind, backend = sys.argv[1:]
+    from restsock.cli._collector import collect_seldom
+
+    collect_seldom()  # as `restsock gateway` does
     trio.run(_serve, kind, backend)
 
 

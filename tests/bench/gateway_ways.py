@@ -103,8 +103,8 @@ connection_subscription_max=20
 def _pushpin(folder: Path, backend: Behind) -> Iterator[Started]:
     """With no limit on how much is published, and nothing else changed."""
     port, publish = free_port(), free_port()
-    home = folder / "pushpin"
-    home.mkdir(exist_ok=True)
+    home = folder / f"pushpin-{port}"  # what one leaves here would be taken for the next one's
+    home.mkdir()
     internal, system = _PUSHPIN_INTERNAL
     # Debian has one zurl for the system; this one is of its own.
     text = internal.read_text().replace(system, "ipc://{rundir}/{ipc_prefix}")
