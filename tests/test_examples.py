@@ -355,6 +355,8 @@ def test_ctrl_c_at_a_busy_device_ends_it_soon_with_a_word(tmp_path: Path) -> Non
     """The README's program, while a request of it takes far longer than anybody waits."""
     source = programs()["behind_nat.py"]
     source = source.replace('return ["Rex", "Tom"]', "import time; print('busy'); time.sleep(60)")
+    # Until then SIGINT is that of Python.
+    source = source.replace("client.wait_closed()", "print('ready'); client.wait_closed()")
     with restsock.sync.listen("127.0.0.1", 0) as server:
         nat = tmp_path / "behind_nat.py"
         nat.write_text(source.replace("ws://127.0.0.1:8080/", server.url), encoding="utf-8")
@@ -375,6 +377,7 @@ def test_ctrl_c_at_a_busy_device_ends_it_soon_with_a_word(tmp_path: Path) -> Non
                 said = device.stderr.readline()
                 assert f"connected to {server.url}" in said
                 assert "serving an app" in said
+                assert device.stdout.readline() == "ready\n"
                 asking = pool.submit(server.request, "edge-1", "GET", "/pets")
                 assert device.stdout.readline() == "busy\n"
                 device.send_signal(signal.SIGINT)
