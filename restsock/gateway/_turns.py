@@ -15,6 +15,8 @@ __all__ = ["Turns", "turns"]
 
 # Messages that are taken in a pass. Each costs some tenths of a millisecond, and all others wait.
 _AT_ONCE = 16
+# And in a turn of a session: what is taken together leaves together.
+_IN_A_TURN = 2
 
 
 class Turns:
@@ -23,7 +25,7 @@ class Turns:
     def __init__(self) -> None:
         self._left = _AT_ONCE  # in this pass
         self._waiting: deque[Callable[[], object]] = deque()
-        self._called = False  # somebody is, who has waited
+        self._called = 0  # messages that may be taken by whoever has waited, and is called
         self._runs = False
 
     def come(self, again: Callable[[], object]) -> bool:
@@ -33,7 +35,7 @@ class Turns:
             again: Is called then; raises nothing.
         """
         if self._left and (self._called or not self._waiting):
-            self._called = False
+            self._called = max(0, self._called - 1)
             self._left -= 1
             return True
         self._waiting.append(again)
@@ -49,9 +51,9 @@ class Turns:
                 await trio.lowlevel.checkpoint()
                 self._left = _AT_ONCE
                 while self._left and self._waiting:
-                    self._called = True
+                    self._called = _IN_A_TURN
                     self._waiting.popleft()()
-                self._called = False
+                self._called = 0
         finally:
             self._runs = False
 

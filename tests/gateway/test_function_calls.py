@@ -29,8 +29,8 @@ pytestmark = pytest.mark.skipif(
 _CALLS = 100
 
 # In Python, of restsock's own functions. They must only ever go down: what a change saves is taken
-# off here with it. The few to spare are for busy machines, and versions of Python to come.
-_OWN = 236
+# off here with it. The few to spare are for versions of Python to come.
+_OWN = 228
 # What of trio costs most: tasks that are woken, scopes that are entered, and system calls that
 # change what is waited for.
 _TRIO = {"Runner.reschedule": 5, "CancelScope.__enter__": 2, "EpollIOManager.wait_readable": 4}
@@ -114,7 +114,9 @@ async def test_one_call_stays_within_its_budget_of_function_calls() -> None:
     most = sorted(each.items(), key=lambda item: -item[1])
     assert sum(each.values()) <= _OWN, most
     answers = "gateway/_conversation.py Conversation._answer"
-    assert each[answers if sys.version_info >= (3, 11) else answers.replace("Conversation.", "")]
+    if sys.version_info < (3, 11):  # it has no qualified names
+        answers = answers.replace("Conversation.", "")
+    assert each[answers] >= 1  # it was counted
     if sys.version_info >= (3, 11):
         for name, budget in _TRIO.items():
             assert count.trio[name] / _CALLS <= budget + 0.2, name
