@@ -37,6 +37,7 @@ from ._loops import check_asyncio, check_trio
 from ._mask_keys import mask_key
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
+from ._raw_feed import RawFeed
 from ._ready_bytes import ReadyBytes
 from ._request import Request
 from ._requester import Requester
@@ -84,6 +85,7 @@ __all__ = [
     "OpenWebSocket",
     "Peer",
     "RawBytes",
+    "RawFeed",
     "ReadyBytes",
     "Request",
     "Requester",

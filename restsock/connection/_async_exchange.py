@@ -14,6 +14,7 @@ from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead, Res
 from ._exchange import Exchange, ExchangeEvent, unobserved
 from ._inbox import Inbox
 from ._instruments import with_fields
+from ._raw_feed import RawFeed
 
 if TYPE_CHECKING:
     from ._interfaces import Submitter
@@ -24,7 +25,7 @@ __all__ = ["AsyncExchange"]
 _HEADS = 16
 
 
-class AsyncExchange(Inbox):
+class AsyncExchange(Inbox, RawFeed):
     """The awaitable face of an `Exchange`. Made by `open()` or `accept()`.
 
     Every method that waits can be cancelled; nothing is lost by it, and the exchange goes on. To

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -95,6 +96,13 @@ class RawBytes(Protocol):
 
     async def receive_data(self) -> bytes:
         """Waits for bytes; `b""` at the end. Raises what they have failed with."""
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands bytes on as they come, until `take` returns that it wants no more for now.
+
+        Returns:
+            Whether more may come: not at the end. Raises what they have failed with.
+        """
 
     async def send_data(self, data: bytes) -> bool:
         """Sends bytes, and waits while too many wait to leave; tells whether more are wanted."""

@@ -21,6 +21,8 @@ from ._leader import Borrower, Lead, Waiter, sleeper
 from ._ready_poll import is_broken_off, ready_poll
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from restsock.protocol import Pipeline
 
     from ._close import Closed
@@ -53,6 +55,9 @@ class Reader:
 
     Attributes:
         lead: which thread reads; `None` before the first that could.
+        on_read: is called after the task of all connections has read, on the loop, without the
+            lock. What it raises ends the connection.
+        reads: whether that task is reading this one.
         ended: whether the last that comes has been read, or the connection is closed. For any
             thread.
     """
@@ -75,6 +80,8 @@ class Reader:
         "_writer",
         "ended",
         "lead",
+        "on_read",
+        "reads",
     )
 
     def __init__(
@@ -89,6 +96,8 @@ class Reader:
     ) -> None:
         self.lead: Lead | None = None
         self.ended = False
+        self.on_read: Callable[[], object] | None = None
+        self.reads = False
         self._size = _READ  # of the next read
         self._owner: Owner | None = None  # until it has been told to end
         self._ending: Closed | Exception | None = None  # what was read last
@@ -145,11 +154,16 @@ class Reader:
             return
         lead = self.lead
         looks = lead is not None and (lead.soon or lead.shared or lead.lent or lead.used)
+        self.reads = True
         try:
             self._writer.run_on_loop(self._look_in if looks else self._read, direct_socket)
+            self.reads = False
+            if self.on_read is not None:
+                self.on_read()
             if self._ending is not None:
                 self._tell_ending()
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is this connection's alone
+            self.reads = False
             self._leave()
             self._lifecycle.crash(exc)
 

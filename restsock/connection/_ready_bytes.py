@@ -1,17 +1,20 @@
 """`ReadyBytes`: the bytes of a socket of trio, one task at either end, in as few steps as may be.
 
-What is sent leaves at once while the socket takes it. What comes is read by the one task of the
+What is sent leaves at the end of the loop's pass (`_pass_end`), as far as the socket takes it. What
+comes is read by the one task of the
 loop that reads for all connections (`_ready_poll`), and wakes the task that waits for it. Where
 that is not possible, over TLS and without epoll, it is all the stream's.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from ._direct_socket import direct_socket_of
+from ._pass_end import pass_end
 from ._ready_poll import ready_poll
 
 if TYPE_CHECKING:
@@ -28,30 +31,57 @@ class ReadyBytes:
         size: Bytes to read at once, at most.
     """
 
-    __slots__ = ("_direct", "_fd", "_found", "_more", "_poll", "_size", "_stream", "_task")
+    __slots__ = ("_direct", "_due", "_fd", "_found", "_more", "_pass_end", "_poll", "_size",
+                 "_stream", "_task", "_unsent")  # fmt: skip
 
     def __init__(self, stream: trio.abc.Stream, size: int) -> None:
         self._stream = stream
         self._size = size
         self._direct = direct_socket_of(stream)
+        self._pass_end = pass_end()
+        self._unsent = b""
+        self._due = False  # whether that leaves at the end of this pass
         self._fd = -1  # its number, while it is looked after
         self._poll: ReadyPoll | None = None  # by this one
         self._task: trio.lowlevel.Task | None = None  # that waits for bytes
         self._found: bytes | OSError | None = None  # what has come for it
         self._more = False  # whether more seems to be there already
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._unsent)
+
     async def send(self, data: bytes) -> None:
-        """Sends bytes. Waits only, and can only be cancelled, while the socket takes no more.
+        """Sends bytes. Waits only, and can only be cancelled, while many wait to be sent.
+
+        That the other side takes no more, `receive` may be the one to tell.
 
         Raises:
             trio.BrokenResourceError: The other side takes no more.
             trio.ClosedResourceError: It is closed.
         """
-        if self._direct is not None:
-            taken = self._direct.write(data)
-            if taken == len(data):
-                return
-            data = data[taken:]
+        if self._direct is None:
+            await self._stream.send_all(data)
+            return
+        if not self._due:
+            self._due = True
+            self._pass_end.call(self._flush)
+        self._unsent += data
+        if len(self._unsent) > self._size:
+            await self._send_unsent()
+
+    def _flush(self) -> None:
+        """Sends what the socket takes at once, at the end of a pass."""
+        self._due = False
+        if self._unsent and self._direct is not None:
+            self._unsent = self._unsent[self._direct.write(self._unsent) :]
+            if self._unsent and self._task is not None:
+                trio.lowlevel.current_trio_token().run_sync_soon(self._wake)
+
+    async def _send_unsent(self) -> None:
+        """Sends what waits, as the other side takes it."""
+        data, self._unsent = self._unsent, b""
         await self._stream.send_all(data)
 
     async def receive(self) -> bytes:
@@ -64,7 +94,10 @@ class ReadyBytes:
         if self._more:  # it need not be waited for
             await trio.lowlevel.checkpoint()
             self._read()
-        if self._found is None:
+        while self._found is None:
+            if self._unsent and not self._due:  # the socket did not take it at once
+                with suppress(trio.BrokenResourceError):  # there may be an answer all the same
+                    await self._send_unsent()
             if self._poll is None and not self._join():
                 return bytes(await self._stream.receive_some(self._size))
             self._task = trio.lowlevel.current_task()
@@ -72,9 +105,13 @@ class ReadyBytes:
         found, self._found = self._found, None
         if isinstance(found, OSError):
             raise trio.BrokenResourceError(f"the socket failed: {found}") from found
-        assert found is not None  # or it were not woken
         self._more = len(found) == self._size
         return found
+
+    def _wake(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def _give_up(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
@@ -96,7 +133,11 @@ class ReadyBytes:
         return True
 
     def close(self) -> None:
-        """Looks after the socket no more. Twice is harmless."""
+        """Looks after the socket no more; what waits is not sent. Twice is harmless."""
+        self._unsent = b""
+        self._leave()
+
+    def _leave(self) -> None:
         poll, self._poll = self._poll, None
         if poll is not None:
             poll.remove(self._fd, self)
@@ -105,14 +146,12 @@ class ReadyBytes:
 
     def read_ready(self) -> None:
         """See `Readable`. What nobody waits for is left in the socket."""
-        task = self._task
-        if task is None:
-            self.close()  # until somebody waits again
+        if self._task is None:
+            self._leave()  # until somebody waits again
             return
         self._read()
         if self._found is not None:
-            self._task = None
-            trio.lowlevel.reschedule(task)
+            self._wake()
 
     def _read(self) -> None:
         """Reads what the socket has."""

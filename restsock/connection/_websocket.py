@@ -123,6 +123,7 @@ class OpenWebSocket(Fields):
         self._close_timeout = close_timeout
         # In.
         self._received = ReceiveQueue(buffer)
+        self._more = False  # frames have come that are not read
         # Out.
         self._queue = SendQueue(max_queue, max_queue_bytes)
         self._writing = False
@@ -417,19 +418,24 @@ class OpenWebSocket(Fields):
 
     async def _read(self) -> None:
         try:
-            while data := await self._raw.receive_data():
-                if self.on_received is not None:
-                    self.on_received()
-                while self._take(data):
-                    data = b""
+            while await self._raw.feed(self._take_in):
+                while self._more:
                     await anyio.lowlevel.checkpoint()  # a flood of frames: others have their turn
                     await self._wait_until_read()
+                    self._more = self._take(b"")
                 await self._wait_until_read()
             self._end(CloseCode.ABNORMAL, "", f"{self._peer} ended without a close frame")
             self._flush(end=True)
         except RestsockError as exc:
             code = exc.code if isinstance(exc, ConnectionClosed) else CloseCode.ABNORMAL
             self._end(code, "", str(exc), exc)
+
+    def _take_in(self, data: bytes) -> bool:
+        """Takes in bytes; tells whether it can take in more at once."""
+        if self.on_received is not None:
+            self.on_received()
+        self._more = self._take(data)
+        return not (self._more or self._received.full)
 
     async def _wait_until_read(self) -> None:
         while self._received.full:

@@ -42,6 +42,7 @@ from restsock.protocol import CloseCode
 
 from ._close import Closed
 from ._direct_socket import DirectSocket, direct_socket_of
+from ._pass_end import pass_end
 
 if TYPE_CHECKING:
     from restsock.protocol import Pipeline
@@ -88,8 +89,10 @@ class Writer:
     __slots__ = (
         "_corked",
         "_counters",
+        "_flushes_soon",
         "_lifecycle",
         "_mute",
+        "_pass_end",
         "_pipeline",
         "_stays",
         "_stream",
@@ -125,6 +128,8 @@ class Writer:
         self.wanting: list[int] = []  # a set would weigh four times as much
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
+        self._flushes_soon = False
+        self._pass_end = pass_end()
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
@@ -268,6 +273,21 @@ class Writer:
         self.writing = False  # last: after an interrupt above, nothing more is written
         if more:
             self.wake()
+
+    def flush_soon(self) -> None:
+        """As `flush`, at the end of the loop's pass, with what is sent until then. On the loop."""
+        if not self._flushes_soon:
+            self._flushes_soon = True
+            self._pass_end.call(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushes_soon = False
+        with self.lock:
+            self.off_loop = True  # for what only the loop can do there is no more time in this pass
+            try:
+                self.flush()
+            finally:
+                self.off_loop = False
 
     def _write_now(self, direct_socket: DirectSocket) -> bool:
         """Writes a batch, as far as the socket takes it; tells whether the writer is to go on."""

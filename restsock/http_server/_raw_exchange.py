@@ -8,6 +8,7 @@ are frames, as of any exchange.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restsock.connection import AsyncExchange, Exchange
@@ -36,6 +37,7 @@ class RawExchange(AsyncExchange):
     """One exchange on an `HTTPConnection`. Made by `accept_raw`; `begin_raw()` after its 101."""
 
     _layer: Downstream | None = None  # from `begin_raw` on
+    _take: Callable[[bytes], bool] | None = None  # of `feed`, while it waits for bytes
     _short = False  # whether all that was sent before is out of the multiplexer
     _due = 0  # raw bytes that wait to be sent
 
@@ -44,6 +46,7 @@ class RawExchange(AsyncExchange):
         connection = self.exchange.connection
         assert isinstance(connection, HTTPConnection)
         self._layer = connection.layer
+        connection.reader.on_read = self._hand_on
         with connection.lock:
             self._layer.raw = self
 
@@ -57,7 +60,9 @@ class RawExchange(AsyncExchange):
     def receive(self, data: bytes) -> None:
         """Takes in bytes of the client."""
         self.add(data)
-        self._tell()
+        connection = self.exchange.connection
+        if connection is None or not connection.reader.reads:  # else `_hand_on` is called next
+            self._tell()
 
     def taken(self) -> None:
         """All that was due is on its way."""
@@ -71,6 +76,31 @@ class RawExchange(AsyncExchange):
             connection.writer.call_on_loop(self.wake)
 
     # --- on the loop ----------------------------------------------------------------------------
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """See `RawBytes`. What comes is handed on by who reads it, and this task is not woken."""
+        while True:
+            while (data := self.receive_nowait()) is not None:
+                if not data:
+                    return False
+                if not take(data):
+                    return True
+            self._take = take
+            try:
+                await self._wait()
+            finally:
+                fed_up, self._take = self._take is None, None
+            if fed_up:
+                return True
+
+    def _hand_on(self) -> None:
+        """Hands on what has come, or wakes who waits for it."""
+        while self.unread:
+            data = self.receive_nowait() if self._take is not None else b""
+            if not (data and self._take(data)):
+                self._take = None
+                self.wake()
+                break
 
     def receive_nowait(self) -> bytes | None:
         """See `AsyncExchange`."""
@@ -112,4 +142,4 @@ class RawExchange(AsyncExchange):
             if not (self.stopped or self.exchange.closed or layer.over):
                 self._due += len(data)
                 layer.out.append(data)
-                connection.writer.flush()
+                connection.writer.flush_soon()

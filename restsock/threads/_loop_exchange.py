@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock.connection import AsyncExchange, TaskExchange
+from restsock.connection import AsyncExchange, RawFeed, TaskExchange
 from restsock.protocol import Headers, RequestHead, ResponseHead
 
 from ._driver import LOOK_AFTER, WITHDRAWAL, ExchangeDriver
@@ -42,7 +42,7 @@ def open_here(
     return LoopExchange.open(requester, head, body=body, end=end, announce=True)
 
 
-class LoopExchange(ExchangeDriver):
+class LoopExchange(ExchangeDriver, RawFeed):
     """A `TaskExchange` for tasks of another loop, all of the same one. Made by `open`.
 
     Every method that waits can be cancelled; nothing is lost by it, and the exchange goes on.

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from restsock._exceptions import ConnectionClosed
+from restsock.connection import RawFeed
 
 __all__ = ["StreamBytes"]
 
@@ -23,7 +24,7 @@ _LAST = 0.1
 _FAILURES = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
-class StreamBytes:
+class StreamBytes(RawFeed):
     """`RawBytes` over a stream, while `running()` is open.
 
     Args:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from restsock.connection import ReadyBytes
 
@@ -76,6 +78,7 @@ async def test_a_socket_that_is_broken_off_says_so() -> None:
     async with pair() as (near, far):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await near.send(b"never read")
+        await trio.testing.wait_all_tasks_blocked()  # it has left
         await far.aclose()
         with pytest.raises(trio.BrokenResourceError):
             await near.receive()
@@ -90,3 +93,62 @@ async def test_what_the_socket_does_not_take_at_once_is_sent_all_the_same() -> N
             while len(received) < len(data):
                 received += await far.receive_some(65536)
         assert received == data
+
+
+async def test_what_is_sent_in_one_pass_of_the_loop_leaves_together_at_its_end() -> None:
+    async with pair() as (near, far):
+        await near.send(b"one ")
+        await near.send(b"two")
+        assert near.has_unsent
+        with pytest.raises(BlockingIOError):
+            os.read(far.socket.fileno(), 100)
+        assert await far.receive_some(100) == b"one two"
+        assert not near.has_unsent
+
+
+async def test_what_the_socket_takes_late_is_sent_by_who_waits_for_the_answer() -> None:
+    left, right = trio.socket.socketpair()
+    async with trio.SocketStream(left) as stream, trio.SocketStream(right) as far:
+        filled = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                filled += os.write(left.fileno(), bytes(65536))
+        near = ReadyBytes(stream, _SIZE)
+        await near.send(b"question")
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def answer() -> None:
+                    await trio.testing.wait_all_tasks_blocked()
+                    received = b""
+                    while len(received) < filled + 8:
+                        received += await far.receive_some(65536)
+                    assert received.endswith(b"question")
+                    await far.send_all(b"answer")
+
+                assert await near.receive() == b"answer"
+        assert not near.has_unsent
+        near.close()
+
+
+async def test_an_answer_comes_in_although_the_question_could_not_be_sent() -> None:
+    async with pair() as (near, far):
+        await far.send_all(b"not here")
+        await near.send(b"half ")
+        await trio.testing.wait_all_tasks_blocked()
+        await far.aclose()  # with unread bytes: it is reset
+        await near.send(b"a question")
+        await trio.testing.wait_all_tasks_blocked()
+        assert near.has_unsent
+        assert await near.receive() == b"not here"
+
+
+async def test_what_waits_is_not_sent_after_a_close() -> None:
+    async with pair() as (near, far):
+        await near.send(b"never")
+        near.close()
+        assert not near.has_unsent
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(BlockingIOError):
+            os.read(far.socket.fileno(), 100)

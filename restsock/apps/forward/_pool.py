@@ -69,7 +69,7 @@ class UpstreamConnection:
     @property
     def reusable(self) -> bool:
         """Whether another request may follow, if it is `quiet` then."""
-        return not self._cut and self.http.reusable
+        return self.http.reusable and not (self._cut or self._bytes.has_unsent)
 
     async def send(self, data: bytes) -> None:
         """Sends bytes of the request. Waits only while the server does not take them.
