@@ -35,7 +35,7 @@ from ._loop import LOOPS, detect_loop
 from ._response import CONTINUE, PROBLEM, Responder, expects_continue
 from ._tasks import DrivenCall, TaskHandler
 from .forward._forward import Forward, forward  # from here on no longer the folder
-from .forward._head import BadTargetError, check_path, say_who
+from .forward._head import BadTargetError, check_path, content_length_of, say_who
 
 if TYPE_CHECKING:
     from restsock.connection import Connection
@@ -58,6 +58,7 @@ __all__ = [
     "UpstreamError",
     "asyncio_thread",
     "check_path",
+    "content_length_of",
     "expects_continue",
     "forward",
     "in_process",

@@ -31,8 +31,8 @@ class ReadyBytes:
         size: Bytes to read at once, at most.
     """
 
-    __slots__ = ("_direct", "_due", "_fd", "_found", "_more", "_pass_end", "_poll", "_size",
-                 "_stream", "_task", "_unsent")  # fmt: skip
+    __slots__ = ("_cut", "_direct", "_due", "_fd", "_found", "_more", "_pass_end", "_poll",
+                 "_sending", "_size", "_stream", "_task", "_unsent")  # fmt: skip
 
     def __init__(self, stream: trio.abc.Stream, size: int) -> None:
         self._stream = stream
@@ -40,7 +40,9 @@ class ReadyBytes:
         self._direct = direct_socket_of(stream)
         self._pass_end = pass_end()
         self._unsent = b""
+        self._cut = False  # whether some of the bytes have left, and others not
         self._due = False  # whether that leaves at the end of this pass
+        self._sending = trio.Lock()  # by a task, what the socket does not take at once
         self._fd = -1  # its number, while it is looked after
         self._poll: ReadyPoll | None = None  # by this one
         self._task: trio.lowlevel.Task | None = None  # that waits for bytes
@@ -48,9 +50,9 @@ class ReadyBytes:
         self._more = False  # whether more seems to be there already
 
     @property
-    def has_unsent(self) -> bool:
-        """Whether something waits to be sent."""
-        return bool(self._unsent)
+    def cut(self) -> bool:
+        """Whether not all has left that was to be sent."""
+        return self._cut or bool(self._unsent)
 
     async def send(self, data: bytes) -> None:
         """Sends bytes. Waits only, and can only be cancelled, while many wait to be sent.
@@ -62,7 +64,7 @@ class ReadyBytes:
             trio.ClosedResourceError: It is closed.
         """
         if self._direct is None:
-            await self._stream.send_all(data)
+            await self._send_all(data)
             return
         if not self._due:
             self._due = True
@@ -72,17 +74,33 @@ class ReadyBytes:
             await self._send_unsent()
 
     def _flush(self) -> None:
-        """Sends what the socket takes at once, at the end of a pass."""
+        """Sends what the socket takes at once, at the end of a pass, unless a task is at it."""
         self._due = False
-        if self._unsent and self._direct is not None:
+        if self._unsent and self._direct is not None and not (self._cut or self._sending.locked()):
             self._unsent = self._unsent[self._direct.write(self._unsent) :]
-            if self._unsent and self._task is not None:
-                trio.lowlevel.current_trio_token().run_sync_soon(self._wake)
+            if self._unsent:
+                trio.lowlevel.current_trio_token().run_sync_soon(self._start_sending)
+
+    def _start_sending(self) -> None:
+        if self._unsent:
+            trio.lowlevel.spawn_system_task(self._send_rest, name="restsock-ready-bytes")
+
+    async def _send_rest(self) -> None:
+        # There may be an answer all the same; if not, who waits for it learns of the end.
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send_unsent()
 
     async def _send_unsent(self) -> None:
         """Sends what waits, as the other side takes it."""
-        data, self._unsent = self._unsent, b""
+        async with self._sending:
+            while self._unsent:
+                data, self._unsent = self._unsent, b""
+                await self._send_all(data)
+
+    async def _send_all(self, data: bytes) -> None:
+        self._cut = True
         await self._stream.send_all(data)
+        self._cut = False
 
     async def receive(self) -> bytes:
         """Waits for bytes; `b""` at the end. If cancelled, it takes none.
@@ -94,24 +112,17 @@ class ReadyBytes:
         if self._more:  # it need not be waited for
             await trio.lowlevel.checkpoint()
             self._read()
-        while self._found is None:
-            if self._unsent and not self._due:  # the socket did not take it at once
-                with suppress(trio.BrokenResourceError):  # there may be an answer all the same
-                    await self._send_unsent()
+        if self._found is None:
             if self._poll is None and not self._join():
                 return bytes(await self._stream.receive_some(self._size))
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)
         found, self._found = self._found, None
+        assert found is not None  # or it were not woken
         if isinstance(found, OSError):
             raise trio.BrokenResourceError(f"the socket failed: {found}") from found
         self._more = len(found) == self._size
         return found
-
-    def _wake(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
 
     def _give_up(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
@@ -146,12 +157,14 @@ class ReadyBytes:
 
     def read_ready(self) -> None:
         """See `Readable`. What nobody waits for is left in the socket."""
-        if self._task is None:
+        task = self._task
+        if task is None:
             self._leave()  # until somebody waits again
             return
         self._read()
         if self._found is not None:
-            self._wake()
+            self._task = None
+            trio.lowlevel.reschedule(task)
 
     def _read(self) -> None:
         """Reads what the socket has."""

@@ -132,8 +132,7 @@ class OpenWebSocket(Fields):
         self._closed: WebSocketClosed | None = None  # how it was, once that is certain
         self._farewell: tuple[int, str] | None = None  # the close frame that is to follow the queue
         self._no_more: WebSocketClosed | None = None  # for those who receive, while it is open
-        self._over = False  # nothing more comes
-        self._end_sent = False
+        self._over = self._end_sent = False  # nothing more comes, or goes
         self._changed: anyio.Event | None = None  # there is one while somebody waits
 
     @property
@@ -233,9 +232,7 @@ class OpenWebSocket(Fields):
     def _checked(self, message: str | bytes) -> str | bytes:
         if self._closed is not None:
             raise self._closed.with_traceback(None)
-        if isinstance(message, (str, bytes)):
-            return message
-        return as_bytes(message)
+        return message if isinstance(message, (str, bytes)) else as_bytes(message)
 
     def _transmit(self, message: str | bytes) -> None:
         websocket = self._websocket
@@ -295,10 +292,10 @@ class OpenWebSocket(Fields):
 
     def receive_nowait(self) -> str | bytes | None:
         """The next message; `None` if none has come, also at the end. On the loop."""
-        message = self._received.pop() if self._received else None
-        if message is not None:
-            self._tell()
-        return message
+        if not self._received:
+            return None
+        self._tell()
+        return self._received.pop()
 
     def put_back(self, message: str | bytes) -> None:
         """Puts back a message that was received: it is the next one. On the loop."""
@@ -477,9 +474,8 @@ class OpenWebSocket(Fields):
         if self._closed is None:
             words = f": {printable(reason)}" if reason and reason != how else ""
             text = f"the WebSocket is closed with {int(code)}, {how}{words}"
-            error = WebSocketClosed(text, int(code), reason)
-            error.__cause__ = None if cause is None else without_frames(cause)
-            self._closed = error
+            self._closed = WebSocketClosed(text, int(code), reason)
+            self._closed.__cause__ = None if cause is None else without_frames(cause)
             self._tell()
             if self.on_closed is not None:
                 self.on_closed()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -23,8 +21,7 @@ def nothing() -> Mapping[str, str]:
     return _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What a client asks. It never changes: `replace` makes another one.
 
     Attributes:
@@ -44,7 +41,7 @@ class Message:
     body: Any = None
     id: Any = None
     answered: bool = True
-    headers: Mapping[str, str] = field(default_factory=nothing)
+    headers: Mapping[str, str] = _NOTHING
     method: str | None = None
     path: str | None = None
     deadline: float = math.inf
@@ -53,17 +50,16 @@ class Message:
         """The same with other attributes.
 
         Raises:
-            TypeError: There is no such attribute.
+            ValueError: There is no such attribute. From Python 3.13 on it is a TypeError.
         """
-        return dataclasses.replace(self, **changes)
+        return self._replace(**changes)
 
     def __repr__(self) -> str:
         key = self.key if len(self.key) <= _SHOWN else f"{self.key[:_SHOWN]}..."
         return f"<Message {key!r} of {self.session!r}>"  # a body may hold a secret
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to a `Message`.
 
     Attributes:
@@ -78,7 +74,7 @@ class Reply:
 
     body: Any = None
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=nothing)
+    headers: Mapping[str, str] = _NOTHING
     parts: AsyncIterable[Any] | None = None
     silent: bool = False
 
@@ -91,9 +87,9 @@ class Reply:
         """The same with other attributes.
 
         Raises:
-            TypeError: There is no such attribute.
+            ValueError: There is no such attribute. From Python 3.13 on it is a TypeError.
         """
-        return dataclasses.replace(self, **changes)
+        return self._replace(**changes)
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"

@@ -16,6 +16,7 @@ from restsock._exceptions import LocalProtocolError, RemoteProtocolError
 from restsock.protocol import (
     DataReceived,
     EndReceived,
+    PlainHead,
     RequestHead,
     ResponseReceived,
     decode_response_fast,
@@ -65,15 +66,15 @@ class PlainExchange:
 
     @classmethod
     def begin(
-        cls, head: RequestHead, *, body: bool, max_head: int
+        cls, head: RequestHead, *, body: bool, max_head: int, plain: PlainHead | None = None
     ) -> tuple[PlainExchange, bytes] | None:
         """An exchange and the bytes of its head; `None` when it is not plain."""
         if head.method in _OTHER:
             return None
-        plain = encode_request_fast(head)
-        if plain is None:
+        found = plain[1:] if plain is not None else encode_request_fast(head)
+        if found is None:
             return None
-        data, length = plain
+        data, length = found
         if (length is None and body) or (length or 0) > _MAX_BODY:
             return None
         return cls(head, length or 0, max_head), data

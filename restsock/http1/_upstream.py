@@ -24,6 +24,7 @@ from restsock.protocol import (
     DataReceived,
     EndReceived,
     Headers,
+    PlainHead,
     RequestHead,
     ResponseHead,
     ResponseReceived,
@@ -101,19 +102,22 @@ class Upstream:
 
     # --- out ------------------------------------------------------------------------------
 
-    def send_request(self, head: RequestHead, *, body: bool) -> bytes:
+    def send_request(
+        self, head: RequestHead, *, body: bool, plain: PlainHead | None = None
+    ) -> bytes:
         """Returns the bytes of a request head.
 
         Args:
             head: its hop-by-hop fields are left out, but for a wish to upgrade.
             body: whether a body may follow; it goes in chunks unless the head tells its length.
+            plain: the same head, if it was found to be plain.
 
         Raises:
             LocalProtocolError: the head cannot be sent.
         """
-        plain = PlainExchange.begin(head, body=body, max_head=self._max_head)
-        if plain is not None:
-            self._plain, data = plain
+        short = PlainExchange.begin(head, body=body, max_head=self._max_head, plain=plain)
+        if short is not None:
+            self._plain, data = short
             self._bodiless = self._chunked = False
             self._named = frozenset()
             return data

@@ -96,8 +96,9 @@ class RawExchange(AsyncExchange):
     def _hand_on(self) -> None:
         """Hands on what has come, or wakes who waits for it."""
         while self.unread:
-            data = self.receive_nowait() if self._take is not None else b""
-            if not (data and self._take(data)):
+            take = self._take
+            data = self.receive_nowait() if take is not None else None
+            if take is None or not data or not take(data):
                 self._take = None
                 self.wake()
                 break

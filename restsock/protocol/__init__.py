@@ -90,6 +90,7 @@ from ._heads_fast import (
     decode_response_fast,
     encode_request_fast,
     extend_request_fast,
+    number_request_fast,
     plain_fields,
 )
 from ._multiplexer import Multiplexer
@@ -199,6 +200,7 @@ __all__ = [
     "generate_accept_token",
     "is_clean_head",
     "is_plain_url",
+    "number_request_fast",
     "offered_subprotocols",
     "plain_fields",
     "request_problem",

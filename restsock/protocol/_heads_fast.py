@@ -12,6 +12,7 @@ head never asks for an upgrade.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ._events import Headers, PlainHead, RequestHead, ResponseHead
@@ -24,6 +25,7 @@ __all__ = [
     "encode_request_fast",
     "encode_response_fast",
     "extend_request_fast",
+    "number_request_fast",
     "plain_fields",
 ]
 
@@ -101,6 +103,25 @@ def encode_request_fast(head: RequestHead) -> tuple[bytes, int | None] | None:
     if plain is None or plain[0] != (head.method, head.target, list(head.headers), None):
         return None
     return data, plain[1]
+
+
+def number_request_fast(
+    plain: PlainHead, numbers: Sequence[tuple[bytes, int]], length: int | None
+) -> PlainHead:
+    """Adds fields that are numbers of digits, and the Content-Length, to a plain request head.
+
+    Args:
+        plain: the head, without a Content-Length.
+        numbers: names of plain fields, none of which has a rule of its own, and numbers.
+        length: of the body; `None` adds none.
+    """
+    assert isinstance(plain.head, RequestHead)
+    if length is not None:
+        numbers = [*numbers, (b"Content-Length", length)]
+    fields = [(name, b"%d" % number) for name, number in numbers]
+    data = b"".join((plain.data[:-2], *[b"%s: %s\r\n" % one for one in fields], b"\r\n"))
+    method, target, headers, scheme = plain.head
+    return PlainHead(RequestHead(method, target, [*headers, *fields], scheme), data, length)
 
 
 def encode_response_fast(head: ResponseHead) -> tuple[bytes, int | None] | None:

@@ -25,6 +25,7 @@ class Request(Fields):
         scheme: `"http"` or `"https"`: whether the client speaks TLS with this port. If a proxy is
             in front, see its headers.
         peer: the address of the client, as far as the trusted proxies know.
+        host: the Host that it has asked for; `""` without one.
     """
 
     def __init__(self, head: RequestHead, headers: Headers, peer: Peer) -> None:
@@ -34,6 +35,7 @@ class Request(Fields):
         self.headers = headers
         self.scheme = peer.scheme_of(head)
         self.peer = peer
+        self.host = self.header("host", "")
 
     def __repr__(self) -> str:
         return f"<Request {self.path!r} from {self.peer}>"

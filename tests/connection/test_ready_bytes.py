@@ -99,11 +99,11 @@ async def test_what_is_sent_in_one_pass_of_the_loop_leaves_together_at_its_end()
     async with pair() as (near, far):
         await near.send(b"one ")
         await near.send(b"two")
-        assert near.has_unsent
+        assert near.cut
         with pytest.raises(BlockingIOError):
             os.read(far.socket.fileno(), 100)
         assert await far.receive_some(100) == b"one two"
-        assert not near.has_unsent
+        assert not near.cut
 
 
 async def test_what_the_socket_takes_late_is_sent_by_who_waits_for_the_answer() -> None:
@@ -128,7 +128,7 @@ async def test_what_the_socket_takes_late_is_sent_by_who_waits_for_the_answer() 
                     await far.send_all(b"answer")
 
                 assert await near.receive() == b"answer"
-        assert not near.has_unsent
+        assert not near.cut
         near.close()
 
 
@@ -140,7 +140,7 @@ async def test_an_answer_comes_in_although_the_question_could_not_be_sent() -> N
         await far.aclose()  # with unread bytes: it is reset
         await near.send(b"a question")
         await trio.testing.wait_all_tasks_blocked()
-        assert near.has_unsent
+        assert near.cut
         assert await near.receive() == b"not here"
 
 
@@ -148,7 +148,7 @@ async def test_what_waits_is_not_sent_after_a_close() -> None:
     async with pair() as (near, far):
         await near.send(b"never")
         near.close()
-        assert not near.has_unsent
+        assert not near.cut
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(BlockingIOError):
             os.read(far.socket.fileno(), 100)

@@ -120,7 +120,7 @@ class ForwardCall(DrivenCall):
             while driver.unread and (data := driver.receive_nowait()):
                 body += data
             if not (upgrade or driver.trailers):
-                head = sized(head, len(body))
+                head = sized(head, body)
         replayable = whole and head.method in IDEMPOTENT
         max_idle = math.inf if replayable else FRESH
         while True:

@@ -13,7 +13,7 @@ from restsock._exceptions import ProtocolError, RemoteProtocolError
 from restsock.apps._errors import UpstreamError
 from restsock.apps._tasks import open_nursery
 from restsock.connection import Response, until
-from restsock.protocol import DataReceived, EndReceived, RequestHead
+from restsock.protocol import DataReceived, EndReceived, PlainHead, RequestHead
 
 from ._head import AT_ONCE, FRESH, IDEMPOTENT, sized
 from ._pool import ConnectError, Pool
@@ -56,7 +56,12 @@ class UpstreamClient:
             self._pool = None
 
     async def request(
-        self, head: RequestHead, body: bytes = b"", *, deadline: float = math.inf
+        self,
+        head: RequestHead,
+        body: bytes = b"",
+        *,
+        plain: PlainHead | None = None,
+        deadline: float = math.inf,
     ) -> Response:
         """Sends a request and reads the whole answer, in whichever status.
 
@@ -65,6 +70,7 @@ class UpstreamClient:
         Args:
             head: as the server gets it, with its Host; the length of the body is added.
             body: all of it.
+            plain: the head, if it was found to be plain, with the length of the body.
             deadline: when it is given up, on trio's clock.
 
         Raises:
@@ -74,8 +80,9 @@ class UpstreamClient:
         pool = self._pool
         if pool is None:
             raise UpstreamError(503, "the gateway is not open", may_have_run=False)
-        head = sized(head, len(body))
-        call = _Call(pool, self._forward, head, body, self._max_body, deadline)
+        if plain is None:
+            head = sized(head, body)
+        call = _Call(pool, self._forward, head, plain, body, self._max_body, deadline)
         with call.bound:
             return await call.run()
         raise UpstreamError(504, call.too_late, may_have_run=call.sent)
@@ -89,13 +96,15 @@ class _Call:
         bound: bounds it: by its deadline, and while it waits for the server by that's.
     """
 
-    __slots__ = ("_body", "_deadline", "_forward", "_head", "_max_body", "_pool", "bound", "sent")
+    __slots__ = ("_body", "_deadline", "_forward", "_head", "_max_body", "_plain", "_pool",
+                 "bound", "sent")  # fmt: skip
 
     def __init__(
         self,
         pool: Pool,
         forward: Forward,
         head: RequestHead,
+        plain: PlainHead | None,
         body: bytes,
         max_body: int,
         deadline: float,
@@ -106,6 +115,7 @@ class _Call:
         self._pool = pool
         self._forward = forward
         self._head = head
+        self._plain = plain
         self._body = body
         self._max_body = max_body
 
@@ -145,7 +155,7 @@ class _Call:
         return UpstreamError(502, words, may_have_run=self.sent)
 
     async def _exchange(self, link: UpstreamConnection) -> Response:
-        data = link.http.send_request(self._head, body=bool(self._body))
+        data = link.http.send_request(self._head, body=bool(self._body), plain=self._plain)
         if self._body:
             data += link.http.send_data(self._body)
         data += link.http.send_end()

@@ -22,6 +22,7 @@ __all__ = [
     "IDEMPOTENT",
     "BadTargetError",
     "check_path",
+    "content_length_of",
     "forwarded_head",
     "or_forever",
     "passes",
@@ -181,9 +182,15 @@ def _append(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> No
     headers.append((name, b", ".join([*present, value])))
 
 
-def sized(head: RequestHead, size: int) -> RequestHead:
+def content_length_of(method: bytes, body: bytes) -> int | None:
+    """The Content-Length of a request with this body; `None` where it says none."""
+    return len(body) if body or method in _WITH_CONTENT else None
+
+
+def sized(head: RequestHead, body: bytes) -> RequestHead:
     """The head of a request that is here as a whole, with its length if it has to say one."""
-    if content_length(head.headers) is not None or not (size or head.method in _WITH_CONTENT):
+    size = content_length_of(head.method, body)
+    if size is None or content_length(head.headers) is not None:
         return head
     headers: Headers = [*head.headers, (b"Content-Length", b"%d" % size)]
     return RequestHead(head.method, head.target, headers, head.scheme)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -47,21 +49,20 @@ class UpstreamConnection:
         idle_since: when that was, on trio's clock.
     """
 
-    __slots__ = ("_bytes", "_cut", "_socket", "http", "idle_since", "stream", "used")
+    __slots__ = ("_bytes", "_come", "http", "idle_since", "stream", "used")
 
     def __init__(self, stream: trio.abc.Stream, plain: trio.SocketStream, max_head: int) -> None:
         self.stream = stream
         self.http = Upstream(max_head=max_head)
         self.used = False
         self.idle_since = 0.0
-        self._cut = False
-        self._socket = plain.socket
+        self._come = _probe_of(plain.socket)
         self._bytes = ReadyBytes(stream, _READ)
 
     @property
     def quiet(self) -> bool:
         """Whether nothing has come: an idle connection on which something has was closed."""
-        if self._socket.is_readable():
+        if self._come():
             return False
         # Bytes after the response may have been taken from the socket, and wait in TLS.
         return not isinstance(self.stream, TLSStream) or self.stream.quiet()
@@ -69,7 +70,7 @@ class UpstreamConnection:
     @property
     def reusable(self) -> bool:
         """Whether another request may follow, if it is `quiet` then."""
-        return self.http.reusable and not (self._cut or self._bytes.has_unsent)
+        return self.http.reusable and not self._bytes.cut
 
     async def send(self, data: bytes) -> None:
         """Sends bytes of the request. Waits only while the server does not take them.
@@ -77,9 +78,7 @@ class UpstreamConnection:
         Raises:
             trio.BrokenResourceError: the server takes no more.
         """
-        self._cut = True
         await self._bytes.send(data)
-        self._cut = False
 
     async def receive(self) -> bytes:
         """Waits for bytes of the answer; `b""` at the end.
@@ -94,6 +93,15 @@ class UpstreamConnection:
         self._bytes.close()
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self.stream)
+
+
+def _probe_of(socket: trio.socket.SocketType) -> Callable[[], object]:
+    """What tells whether a socket has something to read, as often as it is asked."""
+    if not hasattr(select, "poll"):
+        return socket.is_readable
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return partial(poll.poll, 0)
 
 
 class _Turn:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from restsock import tls as _tls
 from restsock._options import between
-from restsock.apps import Forward, UpstreamError, upstream_client
+from restsock.apps import Forward, UpstreamError, content_length_of, upstream_client
 from restsock.gateway._errors import CallFailed
-from restsock.protocol import RequestHead
+from restsock.protocol import (
+    PlainHead,
+    RequestHead,
+    encode_request_fast,
+    number_request_fast,
+)
 
 from ._http_backend import MAX_BODY, HTTPBackend, rooted
 
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from ._http_mapping import HTTPMapping, HTTPRequest
 
 __all__ = ["HTTP"]
+
+_HEADS = 1024  # that were checked, and are kept for the next time
 
 
 class HTTP(HTTPBackend):
@@ -85,6 +93,7 @@ class HTTP(HTTPBackend):
         self._prefix = origin.prefix
         self.max_body = max_body
         between(self, "max_body", 1, 2**31)
+        self._begin_head = lru_cache(_HEADS)(self._checked_head)
         self._client = upstream_client(self._forward, max_body=max_body)
 
     @asynccontextmanager
@@ -94,16 +103,39 @@ class HTTP(HTTPBackend):
             yield
 
     async def _send(self, message: Message, request: HTTPRequest) -> Response:
-        fields = [
-            self._host,
-            *((name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers),
-        ]
-        target = rooted(self._prefix + request.target)
-        head = RequestHead(request.method.encode("ascii"), target.encode("ascii"), fields)
+        head, plain = self._head_of(request)
         try:
-            return await self._client.request(head, request.body, deadline=message.deadline)
+            return await self._client.request(
+                head, request.body, plain=plain, deadline=message.deadline
+            )
         except UpstreamError as exc:
             raise CallFailed(exc.status, str(exc), may_have_run=exc.may_have_run) from exc
+
+    def _head_of(self, request: HTTPRequest) -> tuple[RequestHead, PlainHead | None]:
+        """The head of a request; and again, with its length, where it was found to be plain."""
+        fields = request.headers
+        numbers: list[tuple[bytes, int]] = []
+        if request.timed:
+            name, left = fields[-1]
+            fields, numbers = fields[:-1], [(name.encode("ascii"), int(left))]
+        head, plain = self._begin_head(request.method, request.target, fields)
+        if plain is None:
+            more = [(name, b"%d" % number) for name, number in numbers]
+            return head._replace(headers=[*head.headers, *more]), None
+        size = content_length_of(head.method, request.body)
+        plain = number_request_fast(plain, numbers, size)
+        assert isinstance(plain.head, RequestHead)
+        return plain.head, plain
+
+    def _checked_head(
+        self, method: str, target: str, headers: tuple[tuple[str, str], ...]
+    ) -> tuple[RequestHead, PlainHead | None]:
+        """The same, without what each request has of its own."""
+        fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        path = rooted(self._prefix + target).encode("ascii")
+        head = RequestHead(method.encode("ascii"), path, [self._host, *fields])
+        found = encode_request_fast(head)
+        return head, None if found is None or found[1] is not None else PlainHead(head, *found)
 
     def __repr__(self) -> str:
         return f"HTTP({str(self._forward.origin)!r})"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import trio
@@ -41,6 +41,7 @@ _REPLY_HEADERS = (
     *("retry-after", "cache-control", "warning", "deprecation", "sunset", "x-request-id"),
 )
 _WHO = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded")
+_CLIENTS = 1024  # whose fields are kept for the next time
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 _TARGET = re.compile(r"/[!-~]*")
 # Those that texts have. Python has others, that are no charsets, or take the square of the length.
@@ -52,8 +53,7 @@ _CHARSETS = re.compile(
 _CHARSET = re.compile(r'charset="?([A-Za-z0-9_.:-]{1,40})"?', re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class HTTPRequest:
+class HTTPRequest(NamedTuple):
     """A request of HTTP, before it is sent.
 
     Attributes:
@@ -63,13 +63,18 @@ class HTTPRequest:
         headers: Fields.
         body: All of it.
         scheme: Of the URL that the client has come by.
+        timed: Whether the last of the fields says how much time is left.
     """
 
     method: str
     target: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
     scheme: str = "http"
+    timed: bool = False
+
+    def __repr__(self) -> str:
+        return f"<HTTPRequest {self.method} {self.target}>"  # the rest may hold secrets
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,8 @@ class HTTPMapping:
     _query: Mapping[str, Source] = field(init=False, repr=False, compare=False)
     _body: Source | None = field(init=False, repr=False, compare=False)
     _tell: Mapping[str, Source] = field(init=False, repr=False, compare=False)
+    _timed: bool = field(init=False, repr=False, compare=False)
+    _told: Callable[..., tuple[tuple[str, str], ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in (self.method, *self.methods):
@@ -162,6 +169,9 @@ class HTTPMapping:
             "_tell": {name: Source(source) for name, source in self.tell.items()},
             "headers": frozenset(name.lower() for name in self.headers),
             "reply_headers": frozenset(name.lower() for name in self.reply_headers),
+            "_timed": self.deadline_field is not None
+            and self.deadline_field.lower() not in {name.lower() for name in self.fields},
+            "_told": lru_cache(_CLIENTS)(self._tell_all),  # a client asks more than once
         }
         for name, made_value in made.items():
             object.__setattr__(self, name, made_value)
@@ -229,34 +239,48 @@ class HTTPMapping:
         Raises:
             CallFailed: A field cannot have the value that the message has: 422.
         """
+        said = tuple([(name, text_of(source.find(message))) for name, source in self._tell.items()])
+        asked = message.session.request
+        fields = self._told(request.headers, said, asked.host, asked.peer.host, asked.scheme)
+        timed = self._timed and message.deadline < math.inf
+        if timed:
+            left = max(0, round((message.deadline - trio.current_time()) * 1000))
+            fields = (*fields, (self.deadline_field or "", str(left)))
+        return HTTPRequest(
+            request.method, request.target, fields, request.body, asked.scheme, timed
+        )
+
+    def _tell_all(
+        self,
+        headers: tuple[tuple[str, str], ...],
+        said: tuple[tuple[str, str | None], ...],
+        host: str,
+        client: str,
+        scheme: str,
+    ) -> tuple[tuple[str, str], ...]:
+        """All fields but the time that is left."""
         fields: dict[str, tuple[str, str]] = {}
-        for name, value in request.headers:
+        for name, value in headers:
             if not _fits(value):
                 raise CallFailed(422, f"not a value for the field {name}")
             fields[name.lower()] = name, value
-        for name, source in self._tell.items():
-            text = text_of(source.find(message))
+        for name, text in said:
             fields.pop(name.lower(), None)  # else a client could write it
             if text is not None:
                 if not _fits(text):
-                    raise source.refuse("cannot stand in a field")
+                    raise self._tell[name].refuse("cannot stand in a field")
                 fields[name.lower()] = name, text
         if self.deadline_field is not None:
             fields.pop(self.deadline_field.lower(), None)
-            if message.deadline < math.inf:
-                left = max(0, round((message.deadline - trio.current_time()) * 1000))
-                fields[self.deadline_field.lower()] = self.deadline_field, str(left)
         for name, value in self.fields.items():
             fields[name.lower()] = name, value
-        asked = message.session.request
         told = tuple(fields.values())
-        if self.forwarded is not None:
-            host = asked.header("host") or "restsock"
-            # What is there of these fields stands before what is added, or instead of it.
-            before = () if fields.keys().isdisjoint(_WHO) else told
-            who = _who(self.forwarded, host, asked.peer.host, asked.scheme, before)
-            told = who if before else told + who
-        return HTTPRequest(request.method, request.target, told, request.body, asked.scheme)
+        if self.forwarded is None:
+            return told
+        # What is there of these fields stands before what is added, or instead of it.
+        before = () if fields.keys().isdisjoint(_WHO) else told
+        who = _who(self.forwarded, host or "restsock", client, scheme, before)
+        return who if before else told + who
 
     # --- the reply ----------------------------------------------------------------------------
 
@@ -282,7 +306,6 @@ class HTTPMapping:
         return Reply(_decoded(response), status, headers)
 
 
-@lru_cache(1024)  # a client asks more than once
 def _who(
     how: str, host: str, client: str, scheme: str, before: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from restsock.gateway._message import Reply, nothing
 
 __all__ = ["BadMessage", "Batch", "Dialect", "Parsed", "ParsedCall"]
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedCall:
+class ParsedCall(NamedTuple):
     """A call, as read from a message. The attributes are those of `Message`."""
 
     key: str
     body: Any = None
     id: Any = None
     answered: bool = True
-    headers: Mapping[str, str] = field(default_factory=nothing)
+    headers: Mapping[str, str] = nothing()
     method: str | None = None
     path: str | None = None
 
@@ -28,8 +26,7 @@ class ParsedCall:
         return f"<ParsedCall {self.key!r}>"  # a body may hold a secret
 
 
-@dataclass(frozen=True, slots=True)
-class BadMessage:
+class BadMessage(NamedTuple):
     """A message that the dialect cannot read. The client is told so.
 
     Attributes:
@@ -45,8 +42,7 @@ class BadMessage:
     code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Several calls in one message, whose answers are sent in one message.
 
     Attributes:
