@@ -37,6 +37,7 @@ from ._loops import check_asyncio, check_trio
 from ._mask_keys import mask_key
 from ._message_lane import MessageLane, MessageReceiver, MessagingLike
 from ._messages import Fields, FieldsLike, Response, StreamedResponse, fields_of, refused_by
+from ._pass_end import pass_end
 from ._raw_feed import RawFeed
 from ._ready_bytes import ReadyBytes
 from ._request import Request
@@ -123,6 +124,7 @@ __all__ = [
     "new_id",
     "open_accepted",
     "open_dialed",
+    "pass_end",
     "pause_before",
     "pause_if_refused",
     "ping_number",

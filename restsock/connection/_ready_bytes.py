@@ -65,13 +65,19 @@ class ReadyBytes:
         """
         if self._direct is None:
             await self._send_all(data)
-            return
+        elif not self.send_soon(data):
+            self._unsent += data
+            await self._send_unsent()
+
+    def send_soon(self, data: bytes) -> bool:
+        """Sends bytes if that is possible without waiting; tells whether it does."""
+        if self._direct is None or len(self._unsent) + len(data) > self._size:
+            return False
         if not self._due:
             self._due = True
             self._pass_end.call(self._flush)
         self._unsent += data
-        if len(self._unsent) > self._size:
-            await self._send_unsent()
+        return True
 
     def _flush(self) -> None:
         """Sends what the socket takes at once, at the end of a pass, unless a task is at it."""

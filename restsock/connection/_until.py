@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Until", "until"]
+
+
+# The innermost block of a task that has a scope: whose it is, and when it ends.
+_within: ContextVar[tuple[trio.lowlevel.Task, float] | None] = ContextVar(
+    "restsock-until", default=None
+)
 
 
 def until(deadline: float) -> Until:
@@ -21,32 +28,31 @@ def until(deadline: float) -> Until:
 
     It is `trio.move_on_at`, with one difference. Where a scope further out has the same deadline,
     that one would win, and could only say that the time is over. Here the block that is within has
-    its word first. What follows it must not wait: it would be cancelled again, as also anybody is
+    its word first. And within another such block of the same task that ends no later, it has no
+    scope of its own, which would be most of its price; so none between them may be shielded.
+
+    What follows it must not wait: it would be cancelled again, as also anybody is
     who is cancelled for another reason in the same moment.
     """
     return Until(deadline)
 
 
 class Until:
-    """What `until` gives.
+    """What `until` gives."""
 
-    Attributes:
-        deadline: When the block ends.
-    """
-
-    __slots__ = ("_scope", "deadline")
+    __slots__ = ("_deadline", "_scope", "_token")
 
     def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self._scope = trio.CancelScope(deadline=deadline)
-
-    def move(self, deadline: float) -> None:
-        """Ends the block at another time."""
-        if deadline != self.deadline:
-            self.deadline = self._scope.deadline = deadline
+        self._deadline = deadline
+        self._scope: trio.CancelScope | None = None
 
     def __enter__(self) -> None:
-        self._scope.__enter__()
+        task = trio.lowlevel.current_task()
+        within = _within.get()
+        if within is None or within[0] is not task or within[1] > self._deadline:
+            self._scope = trio.CancelScope(deadline=self._deadline)
+            self._scope.__enter__()
+            self._token = _within.set((task, self._deadline))
 
     def __exit__(
         self,
@@ -54,9 +60,11 @@ class Until:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if self._scope.__exit__(kind, error, traceback):
-            return True
-        if error is None or trio.current_time() < self.deadline:
+        if self._scope is not None:
+            _within.reset(self._token)
+            if self._scope.__exit__(kind, error, traceback):
+                return True
+        if error is None or trio.current_time() < self._deadline:
             return False
         return _is_cancellation(error)
 

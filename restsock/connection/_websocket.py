@@ -121,17 +121,15 @@ class OpenWebSocket(Fields):
         )
         self._peer = peer
         self._close_timeout = close_timeout
-        # In.
-        self._received = ReceiveQueue(buffer)
+        self._received = ReceiveQueue(buffer)  # what has come
         self._more = False  # frames have come that are not read
-        # Out.
-        self._queue = SendQueue(max_queue, max_queue_bytes)
+        self._queue = SendQueue(max_queue, max_queue_bytes)  # what is to leave
         self._writing = False
         self._tasks: TaskGroup | None = None  # while it runs
         # The end.
         self._closed: WebSocketClosed | None = None  # how it was, once that is certain
-        self._farewell: tuple[int, str] | None = None  # the close frame that is to follow the queue
         self._no_more: WebSocketClosed | None = None  # for those who receive, while it is open
+        self._farewell: tuple[int, str] | None = None  # the close frame that is to follow the queue
         self._over = self._end_sent = False  # nothing more comes, or goes
         self._changed: anyio.Event | None = None  # there is one while somebody waits
 
@@ -232,7 +230,9 @@ class OpenWebSocket(Fields):
     def _checked(self, message: str | bytes) -> str | bytes:
         if self._closed is not None:
             raise self._closed.with_traceback(None)
-        return message if isinstance(message, (str, bytes)) else as_bytes(message)
+        if isinstance(message, (str, bytes)):
+            return message
+        return as_bytes(message)
 
     def _transmit(self, message: str | bytes) -> None:
         websocket = self._websocket

@@ -43,6 +43,8 @@ __all__ = ["Conversation", "ConversationHost"]
 
 # Seconds that calls which are cancelled have to come to their end.
 _LAST = 1.0
+# Tasks of a session that wait for their next call.
+_IDLE = 2
 # Reasons to refuse a message that are a fault of its client.
 _FAULTS = {"malformed", "duplicate_id"}
 _POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
@@ -124,7 +126,7 @@ class Conversation:
         self._emptied: trio.Event | None = None  # once somebody waits until all is answered
         self._tasks: trio.Nursery | None = None  # all but the calls
         self._calls: trio.Nursery | None = None
-        self._idle: trio.lowlevel.Task | None = None  # in which the next call can be made
+        self._idle: list[trio.lowlevel.Task] = []  # in which the next calls can be made
         self._due: deque[_Work] = deque()  # for tasks that were woken
 
     async def run(self) -> None:
@@ -233,7 +235,8 @@ class Conversation:
 
     def _is_held_up(self) -> bool:
         """Whether faults of the client hold up its next message; if so, it is taken later."""
-        if self.draining or self._faults.until <= trio.current_time():
+        until = self._faults.until
+        if self.draining or until < 0 or until <= trio.current_time():
             return False
         if not self._held_up and self._tasks is not None:
             self._held_up = True
@@ -341,26 +344,26 @@ class Conversation:
     # --- calls ------------------------------------------------------------------------------
 
     def _start(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Has a task call it: the one that has nothing to do, or another one."""
-        idle, self._idle = self._idle, None
-        if idle is not None:
+        """Has a task call it: one that has nothing to do, or a new one."""
+        if self._idle:
             self._due.append((function, args))
-            trio.lowlevel.reschedule(idle)
+            trio.lowlevel.reschedule(self._idle.pop())
         elif self._calls is not None:
             self._calls.start_soon(self._work, function, args)
 
     async def _work(self, function: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
-        """Does what there is to be done, one after the other. Of those without work, one waits."""
+        """Does what there is to be done, one after the other. Of those without work, few wait."""
+        task = trio.lowlevel.current_task()
 
         def give_up(_: object) -> trio.lowlevel.Abort:
-            self._idle = None
+            self._idle.remove(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
         while True:
             await function(*args)
-            if self._idle is not None:
+            if len(self._idle) >= _IDLE:
                 return
-            self._idle = trio.lowlevel.current_task()
+            self._idle.append(task)
             await trio.lowlevel.wait_task_rescheduled(give_up)
             function, args = self._due.popleft()
 

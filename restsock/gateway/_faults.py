@@ -17,7 +17,8 @@ class Faults:
     """Those of a session. Times are seconds of a clock that only moves forward.
 
     Attributes:
-        until: Before this time no further message of the session is to be looked at.
+        until: Before this time no further message of the session is to be looked at; below 0
+            before there was one.
     """
 
     __slots__ = ("_forgotten", "until")

@@ -69,3 +69,50 @@ async def test_an_error_in_that_moment_is_told(autojump_clock: object) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
             await trio.sleep_forever()
+
+
+async def test_within_another_one_with_its_deadline_it_tells_all_the_same(
+    autojump_clock: object,
+) -> None:
+    with pytest.raises(ZeroDivisionError), until(2):
+        with until(2):
+            await trio.sleep_forever()
+        raise ZeroDivisionError
+    assert trio.current_time() == 2
+
+
+async def test_within_another_one_that_ends_before_it_that_one_tells(
+    autojump_clock: object,
+) -> None:
+    with until(2):
+        with until(3):
+            await trio.sleep_forever()
+        raise AssertionError
+    assert trio.current_time() == 2
+
+
+async def test_a_task_that_was_started_within_has_its_own_time(autojump_clock: object) -> None:
+    """What bounds the task that has started it does not bound this one."""
+    ended: list[float] = []
+
+    async def later() -> None:
+        with until(5):
+            await trio.sleep_forever()
+        ended.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        with until(3):
+            nursery.start_soon(later)
+            await trio.sleep_forever()
+    assert ended == [5]
+
+
+async def test_after_a_block_the_one_around_it_counts_again(autojump_clock: object) -> None:
+    with until(4):
+        with until(1):
+            await trio.sleep_forever()
+        with until(2):
+            await trio.sleep_forever()
+        assert trio.current_time() == 2
+        await trio.sleep_forever()
+    assert trio.current_time() == 4

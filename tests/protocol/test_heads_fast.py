@@ -16,6 +16,7 @@ from restsock.protocol._heads_fast import (
     encode_request_fast,
     encode_response_fast,
     extend_request_fast,
+    number_request_fast,
     plain_fields,
 )
 from tests.protocol.heads import decode_request, decode_response, encode_request, encode_response
@@ -153,6 +154,27 @@ def test_fields_that_are_added_are_as_if_they_had_been_there(
     assert extended == head._replace(headers=[*head.headers, *more], scheme=scheme)
     assert plain == (extended, *(encode_request_fast(extended) or ()))
     assert decode_request(plain.data)._replace(scheme=scheme) == extended
+
+
+@given(
+    request_heads(),
+    st.lists(st.tuples(st.sampled_from([b"X-A", b"X-Left-Ms"]), st.integers(0, 10**9)), max_size=2),
+    st.none() | st.integers(0, 10**6),
+)
+@example(RequestHead(b"POST", b"/", [HOST]), [(b"X-A", 5)], 7)
+def test_numbers_are_added_as_if_they_had_been_there(
+    head: RequestHead, numbers: list[tuple[bytes, int]], length: int | None
+) -> None:
+    found = encode_request_fast(head)
+    if found is None or found[1] is not None:
+        return
+    plain = number_request_fast(PlainHead(head, *found), numbers, length)
+    more = [(name, b"%d" % number) for name, number in numbers]
+    if length is not None:
+        more.append((b"Content-Length", b"%d" % length))
+    assert plain.head == head._replace(headers=[*head.headers, *more])
+    assert isinstance(plain.head, RequestHead)
+    assert plain[1:] == encode_request_fast(plain.head)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,10 @@ from restsock.apps._tasks import open_nursery
 from restsock.connection import Response, until
 from restsock.protocol import DataReceived, EndReceived, PlainHead, RequestHead
 
-from ._head import AT_ONCE, FRESH, IDEMPOTENT, sized
+from ._head import AT_ONCE, FRESH, IDEMPOTENT, or_forever, sized
 from ._pool import ConnectError, Pool
 
 if TYPE_CHECKING:
-    from restsock.http1 import UpstreamEvent
     from restsock.protocol import ResponseHead
 
     from ._forward import Forward
@@ -83,9 +82,9 @@ class UpstreamClient:
         if plain is None:
             head = sized(head, body)
         call = _Call(pool, self._forward, head, plain, body, self._max_body, deadline)
-        with call.bound:
+        with until(deadline):
             return await call.run()
-        raise UpstreamError(504, call.too_late, may_have_run=call.sent)
+        raise UpstreamError(504, "no answer in time", may_have_run=call.sent)
 
 
 class _Call:
@@ -93,11 +92,10 @@ class _Call:
 
     Attributes:
         sent: whether a byte of it may have left.
-        bound: bounds it: by its deadline, and while it waits for the server by that's.
     """
 
     __slots__ = ("_body", "_deadline", "_forward", "_head", "_max_body", "_plain", "_pool",
-                 "bound", "sent")  # fmt: skip
+                 "sent")  # fmt: skip
 
     def __init__(
         self,
@@ -110,7 +108,6 @@ class _Call:
         deadline: float,
     ) -> None:
         self.sent = False
-        self.bound = until(deadline)
         self._deadline = deadline
         self._pool = pool
         self._forward = forward
@@ -120,12 +117,12 @@ class _Call:
         self._max_body = max_body
 
     async def run(self) -> Response:
+        pool = self._pool
         again = self._head.method in IDEMPOTENT
         max_idle = math.inf if again else FRESH
         while True:
-            self.bound.move(self._deadline)
             try:
-                link = await self._pool.acquire(max_idle=max_idle)
+                link = pool.take_idle(max_idle) or await pool.acquire(max_idle=max_idle)
             except ConnectError as exc:
                 # Another attempt may have been made before, on a connection that was stale.
                 raise UpstreamError(exc.status, str(exc), may_have_run=self.sent) from exc
@@ -141,14 +138,8 @@ class _Call:
                     raise
                 raise self._failed(exc) from exc
             finally:
-                await self._pool.release(link)
-
-    @property
-    def too_late(self) -> str:
-        """What took too long, once that is the case."""
-        if self.bound.deadline < self._deadline:
-            return "the server does not answer in time"
-        return "no answer in time"
+                if not pool.keep(link):
+                    await link.close()
 
     def _failed(self, error: Exception) -> UpstreamError:
         words = "the server did not give a complete, valid response"
@@ -160,6 +151,8 @@ class _Call:
             data += link.http.send_data(self._body)
         data += link.http.send_end()
         self.sent = True
+        if link.send_soon(data):
+            return await self._receive(link)
         if len(data) <= AT_ONCE:
             await self._send(link, data)
             return await self._receive(link)
@@ -175,37 +168,37 @@ class _Call:
             pass  # there may be an answer all the same; if not, `_receive` will say so
 
     async def _receive(self, link: UpstreamConnection) -> Response:
-        head = await self._receive_head(link)
+        http = link.http
+        head: ResponseHead | None = None
         body: list[bytes] = []
         size = 0
-        while True:
-            event = link.http.next_event() or await self._read(link, self._forward.idle_timeout)
-            if isinstance(event, EndReceived):
-                return Response(head.status, head.headers, b"".join(body))
-            assert isinstance(event, DataReceived)
-            body.append(event.data)
-            size += len(event.data)
-            if size > self._max_body:
-                raise UpstreamError(
-                    502, f"an answer of more than {self._max_body} bytes", may_have_run=True
-                )
-
-    async def _receive_head(self, link: UpstreamConnection) -> ResponseHead:
         seconds = self._forward.response_timeout
         while True:
-            event = link.http.next_event() or await self._read(link, seconds)
-            assert not isinstance(event, (DataReceived, EndReceived))
-            if event.head.status >= 200:
-                return event.head
-            if event.head.status == 101:
+            event = http.next_event()
+            if event is None:
+                http.receive_data(await self._wait(link, seconds))
+            elif isinstance(event, DataReceived):
+                body.append(event.data)
+                size += len(event.data)
+                if size > self._max_body:
+                    words = f"an answer of more than {self._max_body} bytes"
+                    raise UpstreamError(502, words, may_have_run=True)
+            elif isinstance(event, EndReceived):
+                assert head is not None
+                return Response(head.status, head.headers, b"".join(body))
+            elif event.head.status == 101:
                 raise RemoteProtocolError("an upgrade that nobody has asked for")
+            elif event.head.status >= 200:
+                head = event.head
+                seconds = self._forward.idle_timeout
 
-    async def _read(self, link: UpstreamConnection, seconds: float | None) -> UpstreamEvent:
-        """Waits for the next event, which has not come yet, for so many seconds."""
-        if seconds is not None:
-            self.bound.move(min(self._deadline, trio.current_time() + seconds))
-        http = link.http
-        while True:
-            http.receive_data(await link.receive())
-            if (event := http.next_event()) is not None:
-                return event
+    def _wait(self, link: UpstreamConnection, seconds: float | None) -> Awaitable[bytes]:
+        """Waits for bytes, for so many seconds."""
+        due = or_forever(seconds) + trio.current_time()
+        return link.receive() if due >= self._deadline else _receive_until(link, due)
+
+
+async def _receive_until(link: UpstreamConnection, due: float) -> bytes:
+    with trio.move_on_at(due):
+        return await link.receive()
+    raise UpstreamError(504, "the server does not answer in time", may_have_run=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +16,8 @@ from restsock.apps._tasks import open_nursery
 from restsock.connection import Deadlines, ReadyBytes, TLSStream
 from restsock.http1 import Upstream
 from restsock.tls import ClientTLS, context_of, name_of
+
+from ._arrivals import Arrivals
 
 if TYPE_CHECKING:
     from ._forward import Forward
@@ -47,22 +47,35 @@ class UpstreamConnection:
         http: what they mean.
         used: whether a request has been answered on it.
         idle_since: when that was, on trio's clock.
+        receive: waits for bytes of the answer. See `ReadyBytes`, also for the next one.
+        send_soon: sends bytes of the request, if that is possible without waiting.
     """
 
-    __slots__ = ("_bytes", "_come", "http", "idle_since", "stream", "used")
+    __slots__ = ("_arrivals", "_bytes", "_socket", "http", "idle_since", "receive", "send_soon",
+                 "stream", "used")  # fmt: skip
 
-    def __init__(self, stream: trio.abc.Stream, plain: trio.SocketStream, max_head: int) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        plain: trio.SocketStream,
+        max_head: int,
+        arrivals: Arrivals,
+    ) -> None:
         self.stream = stream
         self.http = Upstream(max_head=max_head)
         self.used = False
         self.idle_since = 0.0
-        self._come = _probe_of(plain.socket)
+        self._arrivals = arrivals
+        self._socket = plain.socket
+        arrivals.add(plain.socket)
         self._bytes = ReadyBytes(stream, _READ)
+        self.receive = self._bytes.receive
+        self.send_soon = self._bytes.send_soon
 
     @property
     def quiet(self) -> bool:
         """Whether nothing has come: an idle connection on which something has was closed."""
-        if self._come():
+        if self._arrivals.has(self._socket):
             return False
         # Bytes after the response may have been taken from the socket, and wait in TLS.
         return not isinstance(self.stream, TLSStream) or self.stream.quiet()
@@ -80,28 +93,12 @@ class UpstreamConnection:
         """
         await self._bytes.send(data)
 
-    async def receive(self) -> bytes:
-        """Waits for bytes of the answer; `b""` at the end.
-
-        Raises:
-            trio.BrokenResourceError: the connection has failed.
-        """
-        return await self._bytes.receive()
-
     async def close(self) -> None:
         """Closes it at once. Does not wait, also when cancelled."""
         self._bytes.close()
+        self._arrivals.remove(self._socket)
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self.stream)
-
-
-def _probe_of(socket: trio.socket.SocketType) -> Callable[[], object]:
-    """What tells whether a socket has something to read, as often as it is asked."""
-    if not hasattr(select, "poll"):
-        return socket.is_readable
-    poll = select.poll()
-    poll.register(socket.fileno(), select.POLLIN)
-    return partial(poll.poll, 0)
 
 
 class _Turn:
@@ -135,6 +132,7 @@ class Pool:
         self._nursery: trio.Nursery | None = None
         self._idle: deque[UpstreamConnection] = deque()  # the last used is at the right
         self._idling = trio.Event()
+        self._arrivals = Arrivals()
         self._closed = False
         self._tls = forward.ssl_context
         if forward.origin.tls and self._tls is None:
@@ -204,22 +202,38 @@ class Pool:
         turn.come = True
         trio.lowlevel.reschedule(turn.task)
 
-    async def release(self, link: UpstreamConnection) -> None:
-        """Takes a connection back: keeps it for the next request if it can be used, or closes it.
+    def take_idle(self, max_idle: float) -> UpstreamConnection | None:
+        """The connection that was used last, if it is idle and can be used. As `acquire`."""
+        if not self._idle or self._waiting or not self._free:
+            return None
+        link = self._idle[-1]
+        now = trio.current_time()
+        if now - link.idle_since > max_idle or self._expired(link, now) or not link.quiet:
+            return None
+        self._free -= 1
+        return self._idle.pop()
 
-        Does not wait, also when cancelled.
+    def keep(self, link: UpstreamConnection) -> bool:
+        """Takes a connection back, and keeps it for the next request if it can be used.
+
+        Returns:
+            Whether it does. If not, it has to be closed.
         """
         try:
-            keep = self._forward.keep_alive > 0 and link.reusable
+            keep = self._forward.keep_alive > 0 and link.reusable and not self._closed
         finally:
             self._let_next()
-        if keep and not self._closed:
+        if keep:
             link.http.restart()
             link.used = True
             link.idle_since = trio.current_time()
             self._idle.append(link)
             self._idling.set()
-        else:
+        return keep
+
+    async def release(self, link: UpstreamConnection) -> None:
+        """The same, and closes it if it is not kept. Does not wait, also when cancelled."""
+        if not self.keep(link):
             await link.close()
 
     @asynccontextmanager
@@ -276,7 +290,7 @@ class Pool:
         except (OSError, UnicodeError) as exc:
             raise ConnectError(502, "no connection to the server") from exc
         if self._tls is None:
-            return UpstreamConnection(plain, plain, forward.max_head)
+            return UpstreamConnection(plain, plain, forward.max_head, self._arrivals)
         # A response that only the end of the connection delimits has to end with TLS's own end, or
         # an attacker on the way could cut it short.
         stream = TLSStream(
@@ -293,4 +307,4 @@ class Pool:
             if isinstance(exc, (trio.BrokenResourceError, ssl.CertificateError, ssl.SSLError)):
                 raise ConnectError(502, "the TLS handshake with the server failed") from exc
             raise
-        return UpstreamConnection(stream, plain, forward.max_head)
+        return UpstreamConnection(stream, plain, forward.max_head, self._arrivals)

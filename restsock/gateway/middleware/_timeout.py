@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from restsock._options import positive
+from restsock.connection import until
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._middleware import Middleware
 
@@ -56,7 +57,7 @@ class Timeout(Middleware):
         deadline = min(message.deadline, now + self.seconds)
         if deadline <= now:
             raise CallFailed(504, "no answer in time")
-        with trio.CancelScope(deadline=deadline):
+        with until(deadline):
             reply = await call_next(message.replace(deadline=deadline))
             if reply.parts is None or self.parts is None:
                 return reply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from restsock import forward
+from restsock.apps.forward._arrivals import Arrivals
 from restsock.apps.forward._pool import Pool, UpstreamConnection
 from restsock.protocol import RequestHead
 from restsock.testing import connected_pair
@@ -65,7 +66,7 @@ async def test_a_request_that_is_cut_leaves_nothing_to_use() -> None:
     near, far = trio.socket.socketpair()
     near.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
     stream = trio.SocketStream(near)
-    link = UpstreamConnection(stream, stream, 4096)
+    link = UpstreamConnection(stream, stream, 4096, Arrivals())
     async with stream, trio.SocketStream(far) as server:
         fields = [(b"Host", b"x"), (b"Content-Length", b"1000000")]
         data = link.http.send_request(RequestHead(b"PUT", b"/", fields), body=True)
