@@ -97,7 +97,7 @@ class Response(Fields):
     ) -> None:
         self.status = status
         self.headers: Headers = fields_of(headers)
-        self.trailers: Headers = fields_of(trailers)
+        self.trailers: Headers = fields_of(trailers) if trailers else []
         self.body: bytes | AsyncIterable[bytes] = body.encode() if isinstance(body, str) else body
 
     @property

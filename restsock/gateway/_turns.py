@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import trio
 
+from restsock.connection import pass_end
+
 __all__ = ["Turns", "turns"]
 
 # Messages that are taken in a pass. Each costs some tenths of a millisecond, and all others wait.
@@ -24,6 +26,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._left = _AT_ONCE  # in this pass
+        self._pass_end = pass_end()
+        self._counts = False  # whether this pass has begun to be counted
         self._waiting: deque[Callable[[], object]] = deque()
         self._called = 0  # messages that may be taken by whoever has waited, and is called
         self._runs = False
@@ -34,6 +38,9 @@ class Turns:
         Args:
             again: Is called then; raises nothing.
         """
+        if not self._counts:
+            self._counts = True
+            self._pass_end.call(self._begin_pass)
         if self._left and (self._called or not self._waiting):
             self._called = max(0, self._called - 1)
             self._left -= 1
@@ -44,12 +51,14 @@ class Turns:
             trio.lowlevel.spawn_system_task(self._run, name="restsock-gateway-turns")
         return False
 
+    def _begin_pass(self) -> None:
+        self._left, self._counts = _AT_ONCE, False
+
     async def _run(self) -> None:
         """Calls those that wait, as long as there are any."""
         try:
             while self._waiting:
                 await trio.lowlevel.checkpoint()
-                self._left = _AT_ONCE
                 while self._left and self._waiting:
                     self._called = _IN_A_TURN
                     self._waiting.popleft()()

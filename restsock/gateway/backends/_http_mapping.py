@@ -42,6 +42,7 @@ _REPLY_HEADERS = (
 )
 _WHO = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded")
 _CLIENTS = 1024  # whose fields are kept for the next time
+_JSON = "JSON"
 _FORWARDED = (None, "x-forwarded", "forwarded", "both")
 _TARGET = re.compile(r"/[!-~]*")
 # Those that texts have. Python has others, that are no charsets, or take the square of the length.
@@ -204,6 +205,8 @@ class HTTPMapping:
             target = message.path
             if not _TARGET.fullmatch(target) or "#" in target:
                 raise CallFailed(400, "the path begins with / and is percent-encoded")
+        elif not self._query:
+            return ""
         else:
             target = ""
         path, _, query = target.partition("?")
@@ -239,7 +242,11 @@ class HTTPMapping:
         Raises:
             CallFailed: A field cannot have the value that the message has: 422.
         """
-        said = tuple([(name, text_of(source.find(message))) for name, source in self._tell.items()])
+        said: tuple[tuple[str, str | None], ...] = ()
+        if self._tell:
+            said = tuple(
+                [(name, text_of(source.find(message))) for name, source in self._tell.items()]
+            )
         asked = message.session.request
         fields = self._told(request.headers, said, asked.host, asked.peer.host, asked.scheme)
         timed = self._timed and message.deadline < math.inf
@@ -298,12 +305,15 @@ class HTTPMapping:
         if not 100 <= status <= 599:
             raise CallFailed(502, f"an answer with the status {status}", may_have_run=True)
         headers: dict[str, str] = {}
+        kind: str | None = None
         for raw, value in response.headers:
-            name = raw.decode("ascii").lower()
+            name = _lower(raw)
+            text = value.decode("latin-1")
+            if name == "content-type" and kind is None:
+                kind = text
             if name in self.reply_headers:
-                text = value.decode("latin-1")
                 headers[name] = f"{headers[name]}, {text}" if name in headers else text
-        return Reply(_decoded(response), status, headers)
+        return Reply(_decoded(response.content, kind or ""), status, headers)
 
 
 def _who(
@@ -315,23 +325,36 @@ def _who(
     return tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in told)
 
 
-def _decoded(response: Response) -> Any:
-    body = response.content
+@lru_cache(256)  # there are few
+def _lower(name: bytes) -> str:
+    return name.decode("ascii").lower()
+
+
+def _decoded(body: bytes, kind: str) -> Any:
     if not body:
         return None
-    kind = (response.header("content-type") or "").strip()
-    essence = kind.partition(";")[0].strip().lower()
-    if is_json(essence):
+    what = _what_is(kind)
+    if what is _JSON:
         return decode_json(body)
-    if essence.startswith("text/"):
-        found = _CHARSET.search(kind)
-        charset = found[1] if found else "utf-8"
-        if _CHARSETS.fullmatch(charset):
-            try:
-                return body.decode(charset, "replace")
-            except LookupError:
-                pass  # one of a number that there is not
+    if what is not None:
+        try:
+            return body.decode(what, "replace")
+        except LookupError:
+            pass  # one of a number that there is not
     return body
+
+
+@lru_cache(256)
+def _what_is(kind: str) -> str | None:
+    """What a media type is: JSON, text with a charset, or `None` for bytes."""
+    essence = kind.strip().partition(";")[0].strip().lower()
+    if is_json(essence):
+        return _JSON
+    if not essence.startswith("text/"):
+        return None
+    found = _CHARSET.search(kind)
+    charset = found[1] if found else "utf-8"
+    return charset if _CHARSETS.fullmatch(charset) else None
 
 
 def _in_path(text: str, wide: bool) -> str:
