@@ -1,9 +1,9 @@
 """`ReadyBytes`: the bytes of a socket of trio, one task at either end, in as few steps as may be.
 
-What is sent leaves at the end of the loop's pass (`_pass_end`), as far as the socket takes it. What
-comes is read by the one task of the
-loop that reads for all connections (`_ready_poll`), and wakes the task that waits for it. Where
-that is not possible, over TLS and without epoll, it is all the stream's.
+What is sent leaves at the end of the loop's pass (`_pass_end`), as far as the socket takes it; then
+a task sends the rest. What comes is read by the one task of the loop that reads for all connections
+(`_ready_poll`), and wakes the task that waits for it. Where that is not possible, over TLS and
+without epoll, it is all the stream's.
 """
 
 from __future__ import annotations

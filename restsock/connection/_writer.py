@@ -19,6 +19,8 @@ do the work itself, under these rules:
   none at work sends what is due at once, as far as the socket takes it (`flush`). What it leaves is
   `_unsent`, and goes first: by a task of the loop, which lives until all has left, or by a thread
   that stays to send a long body (`stays`, `take_over`).
+- The end of a pass. Messages of WebSockets, which are many and small, leave when all tasks of the
+  loop have had their turn (`flush_soon`, `_pass_end`): those of one socket are one call then.
 - Fairness. A thread that gives the lock back and takes it again is quicker than those that have to
   wake up. So who wants the lock says so, and who sends or reads at length lets them pass first.
 - An interrupt. A KeyboardInterrupt in `run_here()` can hit between any two bytes, and between an
