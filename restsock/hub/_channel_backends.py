@@ -172,13 +172,15 @@ def _nats(table: ChannelRouteTable, key: str, folder: Path) -> Backend:
     from restsock.messaging.nats import NatsOptions
 
     where = key.rpartition(".")[0]
-    if table.secret is not None:
-        raise ConfigError(f"{where}.secret", "NATS has its password in a file: secret_file")
-    user = _user(table, where)
-    assert table.nats is not None
-    options = NatsOptions(user=user or "", password_file=table.secret_file, tls=_tls(table))
+    options = NatsOptions(
+        user=_user(table, where) or "",
+        password=table.secret or "",
+        password_file=table.secret_file,
+        tls=_tls(table),
+    )
     with opened(f"{where}.secret_file"):
         options.authentication()  # for its errors: the secret is there
+    assert table.nats is not None
     servers = table.servers or ("nats://127.0.0.1:4222",)
     return NATS(table.nats, servers, options=options, tell=table.tell)
 

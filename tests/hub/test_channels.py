@@ -315,8 +315,8 @@ async def test_an_app_of_the_folder_answers(
             r"routes\.x\.secret_file: .*nowhere: no such file",
         ),
         (
-            channel('x = { nats = "a", user = "me", secret = "${HOME}" }'),
-            r"routes\.x\.secret: .*secret_file",
+            channel('x = { nats = "a", secret = "${HOME}" }'),
+            r"routes\.x\.secret: user is missing",
         ),
         (
             channel('x = { grip = "http://h/", secret_file = "nowhere" }'),

@@ -28,8 +28,8 @@ class SecretMissing(ValueError):  # named for what is the case
 class NatsOptions:
     """Options of a `Nats`. Times in seconds.
 
-    Secrets are read from files or from environment variables, before each connect, and are in no
-    URL, log or error.
+    Secrets in files and environment variables are read before each connect. No secret is in a URL,
+    a log, an error or the `repr`.
 
     Raises:
         ValueError: a value is not valid; the message names it.
@@ -42,7 +42,10 @@ class NatsOptions:
     """File with the seed of a user's NKey."""
 
     user: str = ""
-    """The name of the user, with one of the next two."""
+    """The name of the user, with one of the next three."""
+
+    password: str = field(default="", repr=False)
+    """The password itself."""
 
     password_env: str = ""
     """Environment variable with the password."""
@@ -97,11 +100,13 @@ class NatsOptions:
         ways = (self.credentials, self.nkey_seed, self.user, self.token_env or self.token_file)
         if sum(bool(way) for way in ways) > 1:
             raise ValueError("one of credentials, nkey_seed, user and a token says who this is")
-        if bool(self.user) != bool(self.password_env or self.password_file):
-            raise ValueError("user needs password_env or password_file, and they need it")
-        for one, other in (("password_env", "password_file"), ("token_env", "token_file")):
-            if getattr(self, one) and getattr(self, other):
-                raise ValueError(f"{one} and {other} exclude each other")
+        passwords = (self.password, self.password_env, self.password_file)
+        if bool(self.user) != any(passwords):
+            raise ValueError("user needs password, password_env or password_file, and vice versa")
+        if sum(map(bool, passwords)) > 1:
+            raise ValueError("password, password_env and password_file exclude each other")
+        if self.token_env and self.token_file:
+            raise ValueError("token_env and token_file exclude each other")
 
     def authentication(self) -> Mapping[str, Any]:
         """Arguments for the client that say who this is. Reads files.
@@ -117,7 +122,7 @@ class NatsOptions:
             _check_readable(self.nkey_seed)
             return {"nkeys_seed": str(self.nkey_seed)}
         if self.user:
-            secret = _secret(self.password_env, self.password_file)
+            secret = self.password or _secret(self.password_env, self.password_file)
             return {"user": self.user, "password": secret}
         if self.token_env or self.token_file:
             return {"token": _secret(self.token_env, self.token_file)}

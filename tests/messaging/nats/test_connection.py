@@ -41,6 +41,8 @@ def test_urls_that_are_refused(url: str) -> None:
     [
         {"user": "hub"},
         {"password_env": "X"},
+        {"password": "x"},
+        {"user": "hub", "password": "x", "password_file": "x"},
         {"token_env": "X", "token_file": "x"},
         {"token_env": "X", "credentials": "x"},
         {"tries": 0},
@@ -88,7 +90,12 @@ async def test_secrets_come_from_files_and_variables(
     secret.write_text(SECRET + "\n", encoding="utf-8")
     async with running(tmp_path, config) as server:
         monkeypatch.setenv("NATS_PASSWORD", SECRET)
-        for way in ({"password_env": "NATS_PASSWORD"}, {"password_file": secret}):
+        ways: tuple[dict[str, Any], ...] = (
+            *({"password_env": "NATS_PASSWORD"}, {"password_file": secret}),
+            {"password": SECRET},
+        )
+        for way in ways:
+            assert SECRET not in repr(NatsOptions(user="hub", **way))
             async with Nats(server.url, options=NatsOptions(user="hub", **way)) as nats:
                 await nats.core().publish("a", b"", id="1", headers={})
         wrong = NatsOptions(token_env="NATS_PASSWORD", ready_timeout=0.5, backoff=SOON)
