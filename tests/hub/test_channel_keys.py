@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,14 @@ def has_tls(made: object) -> bool:
             "routes.rabbitmq routes.user routes.secret_file",
             'rabbitmq = "calls"\nuser = "me"\nsecret_file = "secret"',
             has(RabbitMQ),
+        ),
+        case(
+            "routes.nats routes.user routes.secret",
+            'nats = "calls"\nuser = "me"\nsecret = "${HOME}"',
+            lambda b: (
+                isinstance(b, NATS)
+                and b._options.authentication() == {"user": "me", "password": os.environ["HOME"]}
+            ),
         ),
         case("routes.redis", 'redis = "calls"', has(RedisStreams)),
         case(
