@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 # Processes that share the tests; 0 runs them in one.
-JOBS   ?= 3
+JOBS   ?= 4
 # For `make fuzz` and `make soak`: how long in all; by default 2 and 5.
 MINUTES ?=
 # For `make fuzz`: one target of tests/fuzz/targets.py, or none for all.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
+T = TypeVar("T")
+
 _READ = 64 * 1024
 # Where that much was there, more may be: then so much is read next. Most frames of a long body are
 # whole in it, and need not be put together. It is let go before the next read.
@@ -55,9 +57,8 @@ class Reader:
 
     Attributes:
         lead: which thread reads; `None` before the first that could.
-        on_read: is called after the task of all connections has read, on the loop, without the
-            lock. What it raises ends the connection.
-        reads: whether that task is reading this one.
+        on_read: is called after the loop has read, without the lock. What it raises ends the
+            connection.
         ended: whether the last that comes has been read, or the connection is closed. For any
             thread.
     """
@@ -81,7 +82,6 @@ class Reader:
         "ended",
         "lead",
         "on_read",
-        "reads",
     )
 
     def __init__(
@@ -97,7 +97,6 @@ class Reader:
         self.lead: Lead | None = None
         self.ended = False
         self.on_read: Callable[[], object] | None = None
-        self.reads = False
         self._size = _READ  # of the next read
         self._owner: Owner | None = None  # until it has been told to end
         self._ending: Closed | Exception | None = None  # what was read last
@@ -126,7 +125,7 @@ class Reader:
         self._owner = owner
         try:
             # What came with the last bytes of the handshake is there already.
-            self._writer.run_on_loop(self._receive, b"")
+            self._run_on_loop(self._receive, b"")
         except (RemoteProtocolError, OSError) as exc:
             self._ending = exc
         direct_socket = self._writer.direct_socket
@@ -154,18 +153,27 @@ class Reader:
             return
         lead = self.lead
         looks = lead is not None and (lead.soon or lead.shared or lead.lent or lead.used)
-        self.reads = True
         try:
-            self._writer.run_on_loop(self._look_in if looks else self._read, direct_socket)
-            self.reads = False
-            if self.on_read is not None:
-                self.on_read()
+            self._run_on_loop(self._look_in if looks else self._read, direct_socket)
             if self._ending is not None:
                 self._tell_ending()
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is this connection's alone
-            self.reads = False
-            self._leave()
-            self._lifecycle.crash(exc)
+            self._crash(exc)
+
+    def _crash(self, exc: BaseException) -> None:
+        self._leave()
+        self._lifecycle.crash(exc)
+
+    def _run_on_loop(self, function: Callable[[T], object], data: T) -> None:
+        """Reads, or takes bytes in, on the loop: see `Writer.run_on_loop`."""
+        try:
+            self._writer.run_on_loop(function, data)
+        finally:
+            if self.on_read is not None:
+                try:
+                    self.on_read()
+                except BaseException as exc:  # noqa: BLE001  # it is this connection's alone
+                    self._crash(exc)
 
     def _tell_ending(self) -> None:
         """Has the end begin, unless it has. On the loop."""
@@ -199,11 +207,11 @@ class Reader:
                     direct_socket = self._writer.direct_socket
                     if direct_socket is not None:
                         await trio.lowlevel.wait_readable(direct_socket.fileno())
-                        self._writer.run_on_loop(self._read, direct_socket)
+                        self._run_on_loop(self._read, direct_socket)
                     else:
                         data = bytes(await self._stream.receive_some(_READ))
                         if data:
-                            self._writer.run_on_loop(self._receive, data)
+                            self._run_on_loop(self._receive, data)
                         else:
                             self._ending = self._lost()
         except (
@@ -228,7 +236,7 @@ class Reader:
         if self.ended:
             return
         try:
-            self._writer.run_on_loop(self._receive, b"")
+            self._run_on_loop(self._receive, b"")
             if not self._pipeline.websocket.paused:
                 if self._poll is not None:
                     self._poll.arm(self._fd, self)

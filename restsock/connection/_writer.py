@@ -94,7 +94,6 @@ class Writer:
         "_flushes_soon",
         "_lifecycle",
         "_mute",
-        "_pass_end",
         "_pipeline",
         "_stays",
         "_stream",
@@ -131,7 +130,6 @@ class Writer:
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
         self._flushes_soon = False
-        self._pass_end = pass_end()
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
@@ -202,6 +200,11 @@ class Writer:
                 self.flush()
             finally:
                 self.lock.release()
+
+    @property
+    def runs_on_loop(self) -> bool:
+        """Whether this is called from within `run_on_loop`, or another cork of the loop."""
+        return bool(self._corked) and not self.off_loop
 
     def let_others_pass(self) -> None:
         """Lets those who wait for the lock have it, before it is taken for long. Without it."""
@@ -280,7 +283,7 @@ class Writer:
         """As `flush`, at the end of the loop's pass, with what is sent until then. On the loop."""
         if not self._flushes_soon:
             self._flushes_soon = True
-            self._pass_end.call(self._flush_now)
+            pass_end().call(self._flush_now)
 
     def _flush_now(self) -> None:
         self._flushes_soon = False

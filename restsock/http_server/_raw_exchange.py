@@ -61,8 +61,8 @@ class RawExchange(AsyncExchange):
         """Takes in bytes of the client."""
         self.add(data)
         connection = self.exchange.connection
-        if connection is None or not connection.reader.reads:  # else `_hand_on` is called next
-            self._tell()
+        if connection is None or not connection.writer.runs_on_loop:
+            self._tell()  # else `_hand_on` is called next
 
     def taken(self) -> None:
         """All that was due is on its way."""

@@ -147,8 +147,8 @@ class Backend(ThreadingHTTPServer):
             self.seen.append((path, event.type, event.content or b"", headers["Meta-User"]))
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
+@contextmanager
+def running() -> Iterator[Backend]:
     with Backend() as found:
         thread = threading.Thread(target=found.serve_forever)
         thread.start()
@@ -247,9 +247,8 @@ TALKS: list[tuple[str, tuple[str | bytes, ...]]] = [
 ]
 
 
-async def test_clients_and_backend_see_the_same(backend: Backend) -> None:
-    async def talks(port: int) -> list[Any]:
-        found: list[Any] = []
+async def test_clients_and_backend_see_the_same() -> None:
+    async def talks(port: int, backend: Backend, found: list[Any]) -> None:
         for path, said in TALKS:
             heard = await talk(port, path, *said)
             # Pushpin tells the backend of the close that it has asked for itself.
@@ -260,11 +259,12 @@ async def test_clients_and_backend_see_the_same(backend: Backend) -> None:
             asked = [one for one in backend.seen if not (ended and one[1] == "CLOSE")]
             backend.seen.clear()
             found.append((path, said, heard, asked))
-        return found
 
-    with pushpin(backend) as (port, _):
-        there = await talks(port)
-    async with gateway(backend) as port:
-        here = await talks(port)
-    for one, other in zip(here, there, strict=True):
-        assert one == other
+    there: list[Any] = []
+    here: list[Any] = []
+    with running() as one, running() as other, pushpin(one) as (port, _):
+        async with gateway(other) as own_port, trio.open_nursery() as nursery:
+            nursery.start_soon(talks, port, one, there)
+            nursery.start_soon(talks, own_port, other, here)
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours == theirs
