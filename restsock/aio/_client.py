@@ -81,7 +81,7 @@ class Client(AsyncioRequester, AsyncioEndpoint[AsyncClient]):
         return outcome
 
     def statistics(self) -> ClientStatistics:
-        """Numbers of the whole life of this client, all its connections together."""
+        """Counters since this client was made, over all its connections."""
         return self._look_up(self._client.statistics)
 
     @documented_like(AsyncClient.aclose)

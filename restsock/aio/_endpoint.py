@@ -53,7 +53,7 @@ class AsyncioEndpoint(Generic[E]):
         return context.portal
 
     def health(self) -> Health:
-        """Whether requests have a fair chance now (and peers, to connect), and if not, why."""
+        """Whether requests can be served now, and peers can connect; and if not, why."""
         return self._look_up(self._endpoint.health)
 
     async def _wait_closed(self) -> Any:

@@ -92,16 +92,16 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more newcomers and requests."""
+        """Whether it accepts no new connections and requests any more."""
         return self._server.closed
 
     def statistics(self) -> ServerStatistics:
-        """Numbers of the whole life of this server, all its connections together."""
+        """Counters since this server was made, over all its connections."""
         return self._look_up(self._server.statistics)
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """What happens to the connections, from this call on.
+        """Subscribe to what happens to the connections from now on.
 
         A subscriber never slows the server. One that has `capacity` events unread misses those
         that follow, and is told how many.
@@ -121,10 +121,10 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
 
     @documented_like(AsyncServer.use)
     def use(self, options: Options) -> None:
-        """Have other options hold for what comes from now on.
+        """Replace the options, for new connections and requests.
 
-        Connections that live keep theirs, and so do apps and sockets that listen. How many there
-        may be counts at once, and nobody is dropped for it.
+        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
+        there may be apply at once; no connection is closed because of them.
 
         Raises:
             ConnectionClosed: The server was closed.

@@ -94,7 +94,7 @@ class Endpoint:
             self.messaging.detach_connection(connection)
 
     def use(self, options: Options) -> None:
-        """Has other options hold for what comes from now on.
+        """Replaces the options, for new connections and requests.
 
         Raises:
             ValueError: This system has no such socket option; nothing was changed.

@@ -317,10 +317,10 @@ class Server(RequestsByName):
     # --- while it runs --------------------------------------------------------------------
 
     def use(self, options: Options) -> None:
-        """Has other options hold for what comes from now on.
+        """Replaces the options, for new connections and requests.
 
-        Connections that live keep theirs, and so do apps and sockets that listen. How many there
-        may be counts at once, and nobody is dropped for it.
+        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
+        there may be apply at once; no connection is closed because of them.
 
         Raises:
             ValueError: This system has no such socket option; nothing was changed.

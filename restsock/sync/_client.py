@@ -25,7 +25,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         with restsock.sync.connect("wss://hub.example/", app=app, name="edge-1") as client:
             response = client.request("GET", "/pets", timeout=10)
 
-    It is connected when it exists, dials again automatically, and serves its app in the background.
+    It is connected from the start, dials again automatically, and serves its app in the background.
     Any number of threads may share it. `close` it, or use `with`.
     """
 
@@ -84,7 +84,7 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         return outcome
 
     def statistics(self) -> ClientStatistics:
-        """Numbers of the whole life of this client, all its connections together."""
+        """Counters since this client was made, over all its connections."""
         return self._look_up(self._client.statistics)
 
     @documented_like(AsyncClient.aclose)

@@ -55,7 +55,7 @@ class BlockingEndpoint(Generic[E]):
         return self._context.closed
 
     def health(self) -> Health:
-        """Whether requests have a fair chance now (and peers, to connect), and if not, why."""
+        """Whether requests can be served now, and peers can connect; and if not, why."""
         return self._look_up(self._entered.endpoint.health)
 
     def _wait_closed(self, timeout: float | None) -> Any:

@@ -56,7 +56,7 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
             response = server.request("edge-1", "GET", "/pets", timeout=10)
             for event in server.events(): ...
 
-    It listens when it exists, and serves its app in the background. Any number of threads may share
+    It listens from the start, and serves its app in the background. Any number of threads may share
     it. `close` it, or use `with`.
 
     Attributes:
@@ -80,12 +80,12 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         return self._server.url
 
     def statistics(self) -> ServerStatistics:
-        """Numbers of the whole life of this server, all its connections together."""
+        """Counters since this server was made, over all its connections."""
         return self._look_up(self._server.statistics)
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """What happens to the connections, from this call on.
+        """Subscribe to what happens to the connections from now on.
 
         A subscriber never slows the server. One that has `capacity` events unread misses those
         that follow, and is told how many.
@@ -123,10 +123,10 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @documented_like(AsyncServer.use)
     def use(self, options: Options) -> None:
-        """Have other options hold for what comes from now on.
+        """Replace the options, for new connections and requests.
 
-        Connections that live keep theirs, and so do apps and sockets that listen. How many there
-        may be counts at once, and nobody is dropped for it.
+        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
+        there may be apply at once; no connection is closed because of them.
 
         Raises:
             ConnectionClosed: The server was closed.
