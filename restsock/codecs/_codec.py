@@ -71,7 +71,7 @@ class Codec(Protocol):
 
 
 class RawCodec(Protocol):
-    """What is behind a codec: it reads and writes a format, and may raise whatever it likes.
+    """What a codec is made from: it reads and writes a format, and may raise any error.
 
     Its constructor takes `bounds`, and the options of the codec as keywords.
     """

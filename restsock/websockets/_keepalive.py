@@ -63,7 +63,7 @@ class _Keepalive:
 
     - no byte of it has come for `interval + timeout` seconds;
     - or it has answered no ping for twice as long, whatever it sends, and takes nothing: it does
-      not read. A slow one that goes on taking bytes is not dead: the ping is behind these.
+      not read. A slow one that goes on taking bytes is not dead: the ping waits behind these.
 
     Time in which this side reads nothing, because too much waits to be received, does not count.
     """

@@ -333,7 +333,7 @@ class Outbox:
 
     def _note_word(self, entry: Entry, until: float) -> None:
         epoch, seq, before = self._heard
-        # An ack may come behind the word that more time is needed for the message after it.
+        # An ack may come after the word that more time is needed for the message after it.
         if entry.epoch != epoch or entry.seq >= seq or until > before:
             self._heard = entry.epoch, entry.seq, until
 

@@ -93,7 +93,7 @@ class Destination:
     def reserved(self) -> tuple[int, int]:
         """Messages and bytes of credit that are kept for what is sent again.
 
-        Else what comes behind a message that has failed could take all credit, and wait at its
+        Else what comes after a message that has failed could take all credit, and wait at its
         receiver for that message, which could not leave.
         """
         messages = bytes = 0
