@@ -19,7 +19,7 @@ from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
 
-from ._grip_session import GripSession, signature
+from ._grip_session import GripSession, signature, value_of
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPRequest
@@ -296,7 +296,7 @@ class GRIP(Backend):
                     continue
                 value: Any = state.message_in(content)
                 if event.type == "TEXT":
-                    value = _text(value, as_json=state.as_json)
+                    value = value_of(value) if state.as_json else value.decode("utf-8", "replace")
                 if answers:
                     found.append(value)
                 else:
@@ -407,12 +407,3 @@ async def _each(values: Sequence[Any]) -> AsyncIterator[Any]:
 def _content_type(response: Response) -> str:
     kind = next((value for name, value in response.headers if name.lower() == b"content-type"), b"")
     return kind.partition(b";")[0].strip().lower().decode("latin-1")
-
-
-def _text(content: bytes, *, as_json: bool) -> Any:
-    if as_json:
-        try:
-            return read_json(content)
-        except NotJSON:
-            pass
-    return content.decode("utf-8", "replace")

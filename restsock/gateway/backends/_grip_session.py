@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from restsock._strict_json import NotJSON, read_json
 from restsock.gateway.dialects import RawDialect
 
 from ._websocket_events import WebSocketEvent
@@ -19,7 +20,7 @@ from ._websocket_events import WebSocketEvent
 if TYPE_CHECKING:
     from restsock.gateway._session import Session
 
-__all__ = ["GripSession", "signature"]
+__all__ = ["GripSession", "passes_as_is", "signature", "value_of"]
 
 _MAX_META = 64
 _MAX_META_LENGTH = 4096
@@ -28,6 +29,19 @@ _MESSAGE_PREFIX = re.compile(r'message-prefix="?([!-~]{0,32}?)"?\s*(?:;|,|$)')
 _CONTROL = b"c:"
 _SHORTEST = 1.0
 _SIGNED_FOR = 3600
+
+
+def passes_as_is(session: Session) -> bool:
+    """Whether messages to a session pass as they are: then a text is not taken for JSON."""
+    return isinstance(getattr(session, "dialect", None), RawDialect)
+
+
+def value_of(text: str | bytes) -> Any:
+    """What a text of a backend means to all other sessions: its value in JSON, or itself."""
+    try:
+        return read_json(text)
+    except NotJSON:
+        return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
 
 class GripSession:
@@ -69,8 +83,8 @@ class GripSession:
 
     @property
     def as_json(self) -> bool:
-        """Whether a text that is JSON means its value: not where messages pass as they are."""
-        return not isinstance(getattr(self.session, "dialect", None), RawDialect)
+        """Whether a text that is JSON means its value."""
+        return not passes_as_is(self.session)
 
     @property
     def keep_alive_due(self) -> bool:

@@ -16,6 +16,7 @@ from restsock.gateway._session import Delivery
 
 from ._answers import Problem, answer_json, answer_nothing, page_of
 from ._operation_api import OperationCall
+from ._publish import publish
 
 if TYPE_CHECKING:
     from restsock.gateway import Gateway, Session
@@ -149,6 +150,12 @@ async def _broadcast(call: Call) -> Response:
     return _deliveries(found)
 
 
+async def _publish(call: Call) -> Response:
+    items = (await call.body())["items"]
+    with _sayable():
+        return answer_json({"published": publish(call.gateway, items)})
+
+
 async def _contract(call: Call) -> Response:
     channel = call.gateway.channels.get(call.query("channel") or "")
     if channel is None:
@@ -233,6 +240,7 @@ OPERATIONS: dict[str, OperationFunction] = {
     "joinGroup": _join,
     "leaveGroup": _leave,
     "broadcast": _broadcast,
+    "publish": _publish,
     "getContract": _contract,
     "getStatistics": _statistics,
 }
