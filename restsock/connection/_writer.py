@@ -291,6 +291,8 @@ class Writer:
             self.off_loop = True  # for what only the loop can do there is no more time in this pass
             try:
                 self.flush()
+            except BaseException as exc:  # noqa: BLE001  # it is this connection's alone
+                self.leave_to_loop(self._lifecycle.crash, exc)
             finally:
                 self.off_loop = False
 
