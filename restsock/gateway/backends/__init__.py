@@ -10,7 +10,8 @@ and share how a message becomes a request (`HTTPMapping`).
 - `_queue`: a queue of the program. `_broker`: one with its broker, `_rabbitmq`, `_redis_streams`.
 - `_nats`: a subject of NATS. `_payload`: bodies and fields, for all of these.
 - `_admit`: whoever is asked before a WebSocket is accepted.
-- `_grip`: a backend of Pushpin. `_grip_session`: one client of it; `_websocket_events`: its bytes.
+- `_grip`: a backend of Pushpin. `_grip_session`: one client of it; `_websocket_events`: its bytes;
+  `_grip_items`: what it publishes.
 - `_http_backend`: what those that speak HTTP have in common. `_http`, `_app`, `_peer`: these.
 """
 
@@ -23,6 +24,7 @@ from ._admit import Admit
 from ._app import App
 from ._balance import Balance, BalanceMember
 from ._grip import GRIP
+from ._grip_items import MalformedItem, publish_items
 from ._http import HTTP
 from ._http_backend import HTTPBackend
 from ._http_mapping import HTTPMapping, HTTPRequest
@@ -60,11 +62,13 @@ __all__ = [
     "HTTPMapping",
     "HTTPRequest",
     "JSONIds",
+    "MalformedItem",
     "Peer",
     "Queue",
     "QueueMessage",
     "Source",
     "WebSocket",
+    "publish_items",
 ]
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from restsock.connection import Response
 from restsock.gateway._contract import asyncapi
 from restsock.gateway._session import Delivery
+from restsock.gateway.backends import MalformedItem, publish_items
 
 from ._answers import Problem, answer_json, answer_nothing, page_of
 from ._operation_api import OperationCall
-from ._publish import publish
 
 if TYPE_CHECKING:
     from restsock.gateway import Gateway, Session
@@ -152,8 +152,13 @@ async def _broadcast(call: Call) -> Response:
 
 async def _publish(call: Call) -> Response:
     items = (await call.body())["items"]
-    with _sayable():
-        return answer_json({"published": publish(call.gateway, items)})
+    gateway = call.gateway
+    try:
+        with _sayable():
+            published = publish_items(gateway.sessions, gateway.groups, items)
+    except MalformedItem as exc:
+        raise Problem(400, f"This is no item: {exc}.") from None
+    return answer_json({"published": published})
 
 
 async def _contract(call: Call) -> Response:
@@ -183,7 +188,7 @@ class _sayable:  # noqa: N801  # a block, as of contextlib
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, (TypeError, ValueError)):
+        if isinstance(error, (TypeError, ValueError)) and not isinstance(error, MalformedItem):
             raise Problem(422, f"This cannot be sent: {error}") from None
 
 
