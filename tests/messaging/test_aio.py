@@ -289,7 +289,8 @@ from restsock.messaging.aio import Messaging
 async def main():
     async with Messaging() as messaging:
         stream = messaging.messages("c")
-        print("there", flush=True)
+        # Once it waits: Python 3.10 leaves a file open where it is interrupted in a traceback.
+        asyncio.get_running_loop().call_later(0.1, lambda: print("there", flush=True))
         await stream.receive()
 
 try:
