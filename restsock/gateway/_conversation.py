@@ -207,7 +207,8 @@ class Conversation:
                     break
                 if self._is_held_up():
                     break
-                if not self._turns.come(self._take_in_turn):
+                busy = self.session.in_flight > 0 or websocket.unread > 1
+                if not self._turns.come(self._take_in_turn, busy=busy):
                     waits = True
                     break
                 data = websocket.receive_nowait()
