@@ -201,13 +201,13 @@ class Conversation:
         websocket = self._websocket
         waits = False
         try:
-            while self._begin_pending() and websocket.unread:
+            while self._begin_pending() and (unread := websocket.unread):
                 if websocket.gone:
                     websocket.give_up()  # there is nobody to be answered
                     break
                 if self._is_held_up():
                     break
-                busy = self.session.in_flight > 0 or websocket.unread > 1
+                busy = unread > 1 or self.session.in_flight > 0
                 if not self._turns.come(self._take_in_turn, busy=busy):
                     waits = True
                     break

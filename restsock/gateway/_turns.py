@@ -19,8 +19,8 @@ from restsock.connection import pass_end
 
 __all__ = ["Turns", "turns"]
 
-# Messages of busy sessions, and of the others, that are taken in a pass. Each costs about a tenth of
-# a millisecond, which all others wait.
+# Messages of busy sessions, and of the others, that are taken in a pass. Each takes about a tenth
+# of a millisecond, in which all else waits.
 _BUSY = 12
 _OTHERS = 16
 # And in a turn of a session: what is taken together leaves together.
