@@ -28,8 +28,8 @@ class Way(NamedTuple):
     """How a request gets to a peer.
 
     Attributes:
-        requester: what carries it.
-        contract: what it and its response are held to, if anything.
+        requester: What carries it.
+        contract: What it and its response are held to, if anything.
     """
 
     requester: Requester
@@ -45,16 +45,16 @@ class PeersByHost:
     (RFC 3492) or percent-encoded. A port and a final dot tell nothing.
 
     Args:
-        suffix: what all hosts end with: a dot and a word, or several of these. `""` takes the whole
+        suffix: What all hosts end with: a dot and a word, or several of these. `""` takes the whole
             host for the name.
-        route: makes what carries requests to the peer of a name.
-        bind: makes what they are held to.
+        route: Makes what carries requests to the peer of a name.
+        bind: Makes what they are held to.
 
     Attributes:
-        has_contracts: whether they are held to anything.
+        has_contracts: Whether they are held to anything.
 
     Raises:
-        ValueError: such a suffix cannot be part of a host.
+        ValueError: Such a suffix cannot be part of a host.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class PeersByHost:
         """The way to the peer that a URL names.
 
         Args:
-            authority: of the URL, without a user.
+            authority: Of the URL, without a user.
 
         Raises:
-            ValueError: it names none. Nothing was sent.
+            ValueError: It names none. Nothing was sent.
         """
         host = unquote(host_and_port(authority)[0], errors="strict").lower().removesuffix(".")
         if not host.endswith(self._suffix):

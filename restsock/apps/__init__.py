@@ -81,8 +81,8 @@ def on_asyncio(handler: Handler, face: Callable[[Connection], Any]) -> Handler:
     them; all others as before.
 
     Args:
-        handler: what `make_handler` gave.
-        face: makes of a connection what a function is to see of it on this loop.
+        handler: What `make_handler` gave.
+        face: Makes of a connection what a function is to see of it on this loop.
     """
     on_this_loop: Callable[..., Handler] | None = getattr(handler, "on_asyncio", None)
     return handler if on_this_loop is None else on_this_loop(face)
@@ -92,7 +92,7 @@ def asyncio_thread(*, grace: float) -> AsyncioThread:
     """A loop of asyncio in a thread of its own, which runs while its `running()` is open.
 
     Args:
-        grace: seconds that its tasks may take to their end once they are cancelled.
+        grace: Seconds that its tasks may take to their end once they are cancelled.
     """
     from .asgi._asyncio_thread import AsyncioThread  # asyncio takes a while to load
 
@@ -103,8 +103,8 @@ def upstream_client(forward: Forward, *, max_body: int) -> UpstreamClient:
     """Sends whole requests to the server of a `forward`, while its `running()` is open.
 
     Args:
-        forward: where to, and how long it may take.
-        max_body: bytes of the largest body of an answer.
+        forward: Where to, and how long it may take.
+        max_body: Bytes of the largest body of an answer.
     """
     from .forward._client import UpstreamClient  # loads TLS
 
@@ -121,7 +121,7 @@ def optional_handler(
     """The handler of an app that there may be, from the arguments of `connect` or `listen`.
 
     Raises:
-        TypeError: there is none and yet options for it; and as `make_handler`.
+        TypeError: There is none and yet options for it; and as `make_handler`.
     """
     if app is None:
         given = [*app_options]
@@ -149,7 +149,7 @@ def make_handler(
     One handler serves any number of connections, while its `running()` is open.
 
     Args:
-        app: what to serve, or what `forward` gives; a `Handler` (an `OpenAPIHandler`, say) is
+        app: What to serve, or what `forward` gives; a `Handler` (an `OpenAPIHandler`, say) is
             returned as it is.
         interface: `"asgi"`, `"wsgi"` or `"function"`, when it does not show which it is.
         loop: ASGI: the event loop that the app runs on. `"asyncio"` is one in a thread of its own,
@@ -160,13 +160,13 @@ def make_handler(
             503. A connection adds at most `Limits.max_streams`.
         max_websocket_message: ASGI: bytes of the largest message that a WebSocket of the app
             receives; a larger one closes it with 1009. `None` is `Limits.max_websocket_message`.
-        root_path: the path that the app is under, without a slash at the end: `root_path` of ASGI
+        root_path: The path that the app is under, without a slash at the end: `root_path` of ASGI
             and `SCRIPT_NAME` of WSGI.
-        options: the options of the connections.
+        options: The options of the connections.
 
     Raises:
-        TypeError: the app is not callable, or it is not clear which of the three it is.
-        ValueError: a number is out of range, `interface` or `loop` is none of the three, or a loop
+        TypeError: The app is not callable, or it is not clear which of the three it is.
+        ValueError: A number is out of range, `interface` or `loop` is none of the three, or a loop
             is chosen for what is not ASGI.
     """
     if not callable(app) and hasattr(app, "handle") and hasattr(app, "running"):

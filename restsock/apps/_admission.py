@@ -33,7 +33,7 @@ class Admission(Generic[_Call]):
     connection may also have only `Limits.max_streams` calls whose response is not complete.
 
     Attributes:
-        active: all that were let in and have not ended.
+        active: All that were let in and have not ended.
     """
 
     def __init__(self) -> None:

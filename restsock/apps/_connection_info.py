@@ -71,7 +71,7 @@ def _tls_extension(tls: TLS) -> dict[str, Any]:
     itself, not those above it, and not the one of this side.
 
     Args:
-        tls: one whose handshake is done.
+        tls: One whose handshake is done.
     """
     certificate = tls.object.getpeercert(binary_form=True)
     verified = tls.object.getpeercert() or {}
@@ -122,7 +122,7 @@ def server_address(host: bytes, scheme: str) -> tuple[str, int]:
     checked when the head was parsed.
 
     Args:
-        host: the value of Host.
+        host: The value of Host.
         scheme: `"http"` or `"https"`; decides the port when Host names none.
     """
     name, port = host_and_port(host.decode("latin-1"))

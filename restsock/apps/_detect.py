@@ -23,11 +23,11 @@ def detect_interface(app: Any, interface: str | None) -> str:
     an object with `__call__`.
 
     Args:
-        app: the app.
-        interface: what its owner says, if anything.
+        app: The app.
+        interface: What its owner says, if anything.
 
     Raises:
-        TypeError: it cannot be called, or neither `interface` nor its call tells what it is.
+        TypeError: It cannot be called, or neither `interface` nor its call tells what it is.
         ValueError: `interface` is none of the three.
     """
     if isinstance(app, Forward):

@@ -49,8 +49,8 @@ class UpstreamError(Exception):
     """There is no answer of the server.
 
     Attributes:
-        status: what that amounts to: 502, 503 or 504.
-        may_have_run: whether a byte of the request may have reached the server.
+        status: What that amounts to: 502, 503 or 504.
+        may_have_run: Whether a byte of the request may have reached the server.
     """
 
     def __init__(self, status: int, message: str, *, may_have_run: bool) -> None:
@@ -80,10 +80,10 @@ def log_failure(
     """Logs what an app has raised, with its traceback.
 
     Args:
-        error: what it has raised.
-        request: in answer to what.
-        left: the error of the exchange, where the app gets to see that one itself.
-        loop: the kind of loop that it ran on, where there is another one.
+        error: What it has raised.
+        request: In answer to what.
+        left: The error of the exchange, where the app gets to see that one itself.
+        loop: The kind of loop that it ran on, where there is another one.
 
     Returns:
         Whether it only says that the peer has left, so that no answer is needed.
@@ -116,9 +116,9 @@ def other_loop(loop: str, error: BaseException | None, words: str = "") -> str |
     """The loop that an app needs, where what it raises (or says) on this one shows it.
 
     Args:
-        loop: the one that it runs on.
-        error: what it has raised.
-        words: what it has said.
+        loop: The one that it runs on.
+        error: What it has raised.
+        words: What it has said.
     """
     other, phrases = _OTHERS[loop]
     if error is not None:
@@ -156,8 +156,8 @@ def is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
     It does when it is, or comes from, what says so; a group does when all of its parts do.
 
     Args:
-        error: what an app has raised.
-        left: what says so, besides `Disconnected`.
+        error: What an app has raised.
+        left: What says so, besides `Disconnected`.
     """
     below_now: set[int] = set()  # those whose turn is not over, by identity: a ring proves nothing
     proven: dict[int, BaseException] = {}

@@ -29,8 +29,8 @@ class FunctionHandler(TaskHandler):
     """A `Handler` that calls a function on the loop of the connections: a task for each request.
 
     Args:
-        app: the function.
-        grace: seconds that requests may take to their end when serving stops.
+        app: The function.
+        grace: Seconds that requests may take to their end when serving stops.
     """
 
     def __init__(self, app: FunctionApp, *, grace: float) -> None:
@@ -41,7 +41,7 @@ class FunctionHandler(TaskHandler):
         """The same on the loop of asyncio that runs here.
 
         Args:
-            face: makes of a connection what the function is to see of it there.
+            face: Makes of a connection what the function is to see of it there.
         """
         # asyncio takes a while to load.
         from .asgi._asyncio_handler import AsyncioHandler
@@ -59,13 +59,13 @@ class FunctionCall:
     """A call of the function. When the peer leaves, it, or the body that it gave, is cancelled.
 
     Args:
-        app: the function.
-        exchange: the request.
-        call: of the function for it.
-        face: makes of a connection what the function sees of it.
+        app: The function.
+        exchange: The request.
+        call: Of the function for it.
+        face: Makes of a connection what the function sees of it.
 
     Attributes:
-        response: what goes back.
+        response: What goes back.
     """
 
     def __init__(

@@ -25,11 +25,11 @@ async def in_process(handler: Handler, *, options: Options) -> AsyncIterator[Req
     does wrong ends the request and no more.
 
     Args:
-        handler: what `make_handler` has made of the app. It is run here.
-        options: of both ends. `Heartbeat(interval=None)` makes sense: both ends live or neither.
+        handler: What `make_handler` has made of the app. It is run here.
+        options: Of both ends. `Heartbeat(interval=None)` makes sense: both ends live or neither.
 
     Raises:
-        AppStartupError: the app says that it cannot start.
+        AppStartupError: The app says that it cannot start.
     """
     async with handler.running():
         dialer, listener = await _connected(options)

@@ -82,16 +82,16 @@ class Responder:
     of a page that failed.
 
     Args:
-        sender: where it goes.
-        method: of the request.
+        sender: Where it goes.
+        method: Of the request.
 
     Attributes:
-        started: whether the app has said status and headers.
-        head_sent: whether the head has been handed to the sender.
-        complete: whether the whole response has.
-        status: of the head that has been handed to the sender; 0 before.
-        bodiless: whether what `body` is given is not sent: then the app need not make any.
-        left: bytes of the body that Content-Length announces and that have not come.
+        started: Whether the app has said status and headers.
+        head_sent: Whether the head has been handed to the sender.
+        complete: Whether the whole response has.
+        status: Of the head that has been handed to the sender; 0 before.
+        bodiless: Whether what `body` is given is not sent: then the app need not make any.
+        left: Bytes of the body that Content-Length announces and that have not come.
     """
 
     def __init__(self, sender: Sender, method: bytes) -> None:
@@ -116,8 +116,8 @@ class Responder:
         """Takes status and headers. Nothing is sent yet.
 
         Raises:
-            BadResponseError: they are not what HTTP allows.
-            TypeError: they are not of the types above.
+            BadResponseError: They are not what HTTP allows.
+            TypeError: They are not of the types above.
         """
         if self.head_sent:
             raise BadResponseError("the response has been started already")
@@ -145,7 +145,7 @@ class Responder:
         """Sends body bytes, and before the first of them the head.
 
         Raises:
-            BadResponseError: it is not their turn, or they are more or (without `more`) fewer than
+            BadResponseError: It is not their turn, or they are more or (without `more`) fewer than
                 Content-Length says. These were not sent.
             TypeError: `data` is not bytes.
         """
@@ -178,7 +178,7 @@ class Responder:
         """Sends the head now, the body being still to come.
 
         Raises:
-            BadResponseError: nothing was started.
+            BadResponseError: Nothing was started.
         """
         self.body(b"", more=True)
 
@@ -186,7 +186,7 @@ class Responder:
         """Completes the response, with trailers. Sends the head if it has not left yet.
 
         Raises:
-            BadResponseError: it is not the end yet by Content-Length, or a trailer is malformed.
+            BadResponseError: It is not the end yet by Content-Length, or a trailer is malformed.
         """
         fields = [checked_field(name, value) for name, value in trailers]
         if self.complete:
@@ -204,8 +204,8 @@ class Responder:
         """Sends a 103 with Link fields (RFC 8297), before the head.
 
         Raises:
-            BadResponseError: the head has left, or a link is not one that can be sent.
-            TypeError: the links are not bytes.
+            BadResponseError: The head has left, or a link is not one that can be sent.
+            TypeError: The links are not bytes.
         """
         if self.head_sent:
             raise BadResponseError("early hints after the head of their response")
@@ -319,8 +319,8 @@ def checked_field(name: object, value: object) -> tuple[bytes, bytes]:
     Its errors end in logs, so they show no value: it may be a secret.
 
     Raises:
-        BadResponseError: it is not one.
-        TypeError: it is not bytes.
+        BadResponseError: It is not one.
+        TypeError: It is not bytes.
     """
     if not isinstance(name, bytes) or not isinstance(value, bytes):
         kinds = f"{type(name).__name__} and {type(value).__name__}"

@@ -37,9 +37,9 @@ def served(
     the other requests.
 
     Args:
-        exchange: the request.
-        response: what goes back.
-        is_for_the_loop: whether an exception has to go on to the loop.
+        exchange: The request.
+        response: What goes back.
+        is_for_the_loop: Whether an exception has to go on to the loop.
     """
     token = begin_serving(exchange)
     try:
@@ -71,9 +71,9 @@ def end_serving(exchange: ServedExchange, token: Any, status: int) -> None:
     """Call it after the app's call, in the same task or thread.
 
     Args:
-        exchange: the same.
-        token: what `begin_serving` returned.
-        status: of the response whose head was sent; 0 for none.
+        exchange: The same.
+        token: What `begin_serving` returned.
+        status: Of the response whose head was sent; 0 for none.
     """
     connection = exchange.connection
     if token is not None and connection is not None and connection.instrument is not None:

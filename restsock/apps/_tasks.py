@@ -27,7 +27,7 @@ async def open_nursery(
     An exception of the block comes out as it is, not in a group.
 
     Args:
-        finish: awaited before the tasks are cancelled, unless the block was cancelled itself.
+        finish: Awaited before the tasks are cancelled, unless the block was cancelled itself.
     """
     error: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -46,11 +46,11 @@ class DrivenCall:
     """A request that an `AsyncExchange` drives, and that is cancelled when its peer leaves.
 
     Args:
-        exchange: the request.
-        accept: makes its driver.
+        exchange: The request.
+        accept: Makes its driver.
 
     Attributes:
-        response: what goes back.
+        response: What goes back.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class TaskHandler:
     """A `Handler` that serves each request in a task of its own, on the loop.
 
     Args:
-        make_call: makes what serves a request. It observes the exchange from then on.
-        grace: seconds that requests may take to their end when serving stops.
-        around: what is entered before the first request and left after the last one.
+        make_call: Makes what serves a request. It observes the exchange from then on.
+        grace: Seconds that requests may take to their end when serving stops.
+        around: What is entered before the first request and left after the last one.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class TaskHandler:
         cancelled; a cancellation from outside cancels them at once.
 
         Raises:
-            RuntimeError: it is running already.
+            RuntimeError: It is running already.
         """
         if self._running:
             raise RuntimeError("this handler is running already")

@@ -91,8 +91,9 @@ def connect(
 
     Raises:
         HandshakeError: On entering: dialing again would not help, or `Backoff.tries` attempts have
-        failed. RestsockError: On entering: this is not trio. ValueError: The URL, the name, the
-        metadata, a header field or the proxy is not valid, or
+            failed.
+        RestsockError: On entering: this is not trio.
+        ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
             this system has no such socket option, or no Unix sockets. No message repeats a secret.
         ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
         TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.

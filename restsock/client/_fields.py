@@ -25,7 +25,7 @@ async def credentials_of(
         loop: Of asyncio, if it is for that.
 
     Raises:
-        HandshakeError: there are none now; there may be later.
+        HandshakeError: There are none now; there may be later.
     """
     if auth is None:
         return []

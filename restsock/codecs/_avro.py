@@ -37,13 +37,13 @@ class Avro:
     choose what is read; it has to be the same, or one of `writers`.
 
     Args:
-        bounds: of a message.
-        schema: of the values: a mapping, a list, or JSON text.
-        writers: older ones that messages may be written with. Their values are resolved to
+        bounds: Of a message.
+        schema: Of the values: a mapping, a list, or JSON text.
+        writers: Older ones that messages may be written with. Their values are resolved to
             `schema`, as the specification of Avro says.
         compression: `"null"`, `"deflate"`, `"bzip2"`, `"xz"`, `"zstandard"` or `"snappy"`, for what
             is written. All of them are read.
-        container: whether a message is an object container file, or one value without a header.
+        container: Whether a message is an object container file, or one value without a header.
             Then all messages are written with `schema`, and nothing is compressed.
     """
 

@@ -21,8 +21,8 @@ def check_schema(schema: Any, most: int) -> None:
     array of what takes no bytes has as many values as it says.
 
     Args:
-        schema: as `fastavro.parse_schema` gives it.
-        most: how deep it may be nested.
+        schema: As `fastavro.parse_schema` gives it.
+        most: How deep it may be nested.
     """
     _Check(most).takes_bytes(schema, 0)
 
@@ -82,11 +82,11 @@ def with_bounded_decimals(schema: Any, fastavro: Any) -> Any:
     square of that: minutes for a megabyte.
 
     Args:
-        schema: before it is parsed.
-        fastavro: the library, which learns a logical type for this.
+        schema: Before it is parsed.
+        fastavro: The library, which learns a logical type for this.
 
     Raises:
-        ValueError: the precision is above 1,000.
+        ValueError: The precision is above 1,000.
     """
     readers, writers = fastavro.read.LOGICAL_READERS, fastavro.write.LOGICAL_WRITERS
     convert = readers["bytes-decimal"]

@@ -144,10 +144,10 @@ def one_of(
     """The value of an option; raises `ValueError` unless it is one of these.
 
     Args:
-        option: its name, for the error.
-        value: what it was set to.
-        choices: what it can be.
-        aliases: other names for some of them.
+        option: Its name, for the error.
+        value: What it was set to.
+        choices: What it can be.
+        aliases: Other names for some of them.
     """
     if isinstance(value, str) and aliases:
         value = aliases.get(value, value)

@@ -42,7 +42,7 @@ class Codec(Protocol):
     """Makes values of bytes, and bytes of values. It has no state, so one does for all connections.
 
     Attributes:
-        name: what it is called in configurations.
+        name: What it is called in configurations.
     """
 
     @property
@@ -53,12 +53,12 @@ class Codec(Protocol):
         """The values of a message: one, or in formats of lines one for each line.
 
         Args:
-            data: the message.
-            now: when it came, in nanoseconds since 1970; for times that lack their year, or that
+            data: The message.
+            now: When it came, in nanoseconds since 1970; for times that lack their year, or that
                 stand for that of the receiver.
 
         Raises:
-            CodecError: it is no message of this format, or exceeds a bound. Nothing else is raised
+            CodecError: It is no message of this format, or exceeds a bound. Nothing else is raised
                 for what a peer sends.
         """
 
@@ -66,7 +66,7 @@ class Codec(Protocol):
         """The message that a value is; `decode` gives it back, as far as the format has its types.
 
         Raises:
-            CodecError: the format has no such value, or it exceeds a bound.
+            CodecError: The format has no such value, or it exceeds a bound.
         """
 
 
@@ -91,14 +91,14 @@ def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
         codec({"name": "json", "config": {"mode": "sorted", "max_length": 65536}})
 
     Args:
-        config: its name, or a mapping with `name` and perhaps `config`, which holds options.
-        options: more of them. Each codec has `max_length` (1 MiB), `max_depth` (64) and `max_items`
+        config: Its name, or a mapping with `name` and perhaps `config`, which holds options.
+        options: More of them. Each codec has `max_length` (1 MiB), `max_depth` (64) and `max_items`
             (100,000; 10,000 for YAML). docs/connectors.md lists the others.
 
     Raises:
-        ValueError: there is no such codec or option, or a value is not valid. The message names
+        ValueError: There is no such codec or option, or a value is not valid. The message names
             the nearest one.
-        ImportError: the codec needs a library that is not installed; the message says which extra
+        ImportError: The codec needs a library that is not installed; the message says which extra
             has it.
     """
     name, configured = named(config, "codec")

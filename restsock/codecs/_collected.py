@@ -16,8 +16,8 @@ class Chunk:
     """Joins messages as long as the result has no more than so many bytes. It cuts none.
 
     Args:
-        max_bytes: of what goes out; a single message with more is an error.
-        max_length: the bound of `max_bytes`.
+        max_bytes: Of what goes out; a single message with more is an error.
+        max_length: The bound of `max_bytes`.
     """
 
     def __init__(self, *, max_bytes: int, max_length: int = MAX_LENGTH) -> None:
@@ -42,8 +42,8 @@ class Collect:
     """Joins messages until they have so many bytes. Larger ones pass by themselves, as they are.
 
     Args:
-        max_bytes: of what goes out, together; 0 waits until the end, or until `max_length`.
-        max_length: bytes of a message, and of what is waiting.
+        max_bytes: Of what goes out, together; 0 waits until the end, or until `max_length`.
+        max_length: Bytes of a message, and of what is waiting.
     """
 
     def __init__(self, *, max_bytes: int = 0, max_length: int = MAX_LENGTH) -> None:

@@ -44,11 +44,11 @@ class Algorithm(NamedTuple):
     """One way to compress.
 
     Attributes:
-        magic: how its messages begin; empty where they cannot be told.
-        levels: the lowest and the highest; both 0 where there are none.
-        default: the level.
-        compress: the function for a level.
-        expand: makes the function that decompresses: of data and the most that may come out.
+        magic: How its messages begin; empty where they cannot be told.
+        levels: The lowest and the highest; both 0 where there are none.
+        default: The level.
+        compress: The function for a level.
+        expand: Makes the function that decompresses: of data and the most that may come out.
     """
 
     magic: tuple[bytes, ...]
@@ -64,13 +64,13 @@ def compressor(
     """The function that compresses a message.
 
     Args:
-        name: of the algorithm.
-        table: in which it is; `ALGORITHMS` if there is none.
+        name: Of the algorithm.
+        table: In which it is; `ALGORITHMS` if there is none.
         level: `None` for its default.
 
     Raises:
-        ValueError: there is no such level.
-        ImportError: its library is not installed.
+        ValueError: There is no such level.
+        ImportError: Its library is not installed.
     """
     algorithm = (table or ALGORITHMS)[name]
     low, high = algorithm.levels
@@ -89,13 +89,13 @@ def decompress(
     """Decompresses a message that was compressed as a whole.
 
     Args:
-        name: of the algorithm.
-        data: the message.
-        most: bytes that may come out.
-        table: in which the algorithm is; `ALGORITHMS` if there is none.
+        name: Of the algorithm.
+        data: The message.
+        most: Bytes that may come out.
+        table: In which the algorithm is; `ALGORITHMS` if there is none.
 
     Raises:
-        CodecError: it is damaged, incomplete, or more than `most` bytes come out; or the library
+        CodecError: It is damaged, incomplete, or more than `most` bytes come out; or the library
             for it is not installed.
     """
     try:
@@ -132,10 +132,10 @@ def _expand_members(make: Callable[[], Any], data: bytes, most: int, *, one: boo
     """With the interface that the decompressors of the standard library have.
 
     Args:
-        make: makes a decompressor.
-        data: one part, or several one after another.
-        most: bytes that may come out.
-        one: whether it is one part, and what comes after it is of no interest.
+        make: Makes a decompressor.
+        data: One part, or several one after another.
+        most: Bytes that may come out.
+        one: Whether it is one part, and what comes after it is of no interest.
     """
     out = bytearray()
     for _ in range(_MAX_MEMBERS):

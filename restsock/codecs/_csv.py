@@ -19,8 +19,8 @@ class CSV:
     A field has at most 128 KiB (`csv.field_size_limit`), and can have line breaks in quotes.
 
     Args:
-        bounds: of a message.
-        delimiter: between the fields; one character of ASCII.
+        bounds: Of a message.
+        delimiter: Between the fields; one character of ASCII.
     """
 
     def __init__(self, *, bounds: Bounds, delimiter: str = ",") -> None:

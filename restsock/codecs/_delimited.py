@@ -21,9 +21,9 @@ class Split:
     A message that is too long is passed over, and an error stands in its place.
 
     Args:
-        separator: text of 1 to 16 bytes.
-        max_length: bytes of a message.
-        buffered: whether a message may come in several pieces. If not, each piece ends one, as if a
+        separator: Text of 1 to 16 bytes.
+        max_length: Bytes of a message.
+        buffered: Whether a message may come in several pieces. If not, each piece ends one, as if a
             separator stood there.
     """
 
@@ -84,8 +84,8 @@ class Terminate:
     """Puts a separator after each message.
 
     Args:
-        separator: text of 1 to 16 bytes.
-        max_length: bytes of a message, without the separator.
+        separator: Text of 1 to 16 bytes.
+        max_length: Bytes of a message, without the separator.
     """
 
     def __init__(self, *, separator: str = "\n", max_length: int = MAX_LENGTH) -> None:

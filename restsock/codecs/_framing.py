@@ -67,8 +67,8 @@ class Piece(NamedTuple):
     """Bytes on their way, and a time that goes with them.
 
     Attributes:
-        data: part of a stream, or a message.
-        time: when it came or was sent, in nanoseconds since 1970.
+        data: Part of a stream, or a message.
+        time: When it came or was sent, in nanoseconds since 1970.
     """
 
     data: bytes
@@ -92,7 +92,7 @@ class Framing(Protocol):
         """What is left at the end of the stream; or now, for what only collects.
 
         Args:
-            now: nanoseconds since 1970.
+            now: Nanoseconds since 1970.
         """
 
 
@@ -133,14 +133,14 @@ def before_decoding(steps: Iterable[Step], *, max_length: int | None = None) -> 
     """Makes the framings that come before the codec, for one connection.
 
     Args:
-        steps: names, or mappings such as `{"name": "separate", "config": {"separator": ";"}}`, in
+        steps: Names, or mappings such as `{"name": "separate", "config": {"separator": ";"}}`, in
             the order in which data passes through them. docs/connectors.md lists them.
-        max_length: that of all steps which do not say otherwise, in bytes; by default 1 MiB.
+        max_length: That of all steps which do not say otherwise, in bytes; by default 1 MiB.
 
     Raises:
-        ValueError: there is no such framing or option, or a value is not valid. The message names
+        ValueError: There is no such framing or option, or a value is not valid. The message names
             the nearest one.
-        ImportError: one needs a library that is not installed; the message says which extra has it.
+        ImportError: One needs a library that is not installed; the message says which extra has it.
     """
     return _build(_BEFORE, steps, max_length)
 

@@ -26,7 +26,7 @@ class GELFDecoder:
     place. That is noticed when the next chunk comes, or at the end.
 
     Args:
-        max_length: bytes of a message, and of all chunks that wait for others. Above it the oldest
+        max_length: Bytes of a message, and of all chunks that wait for others. Above it the oldest
             message is dropped; so is the oldest of more than 64.
     """
 
@@ -111,8 +111,8 @@ class GELFEncoder:
     """Cuts messages into chunks. Those that fit into one go as they are.
 
     Args:
-        max_bytes: of a chunk, its head of 12 bytes included.
-        max_length: bytes of a message. Since it has 128 chunks at most, 128 times `max_bytes` is a
+        max_bytes: Of a chunk, its head of 12 bytes included.
+        max_length: Bytes of a message. Since it has 128 chunks at most, 128 times `max_bytes` is a
             bound as well.
     """
 

@@ -17,7 +17,7 @@ class JSON:
     """JSON texts in UTF-8. No NaN, no infinite numbers, no name twice in an object.
 
     Args:
-        bounds: of a message.
+        bounds: Of a message.
         mode: `"unsorted"`, or `"sorted"` for members in the order of their names.
     """
 

@@ -18,8 +18,8 @@ class Decoded(NamedTuple):
     """A value that has come.
 
     Attributes:
-        value: what the codec made of the message.
-        time: when the last byte of it came, in nanoseconds since 1970; with `ingest-ns`, what the
+        value: What the codec made of the message.
+        time: When the last byte of it came, in nanoseconds since 1970; with `ingest-ns`, what the
             sender wrote.
     """
 
@@ -36,14 +36,14 @@ class Format:
     and `encoder()`.
 
     Args:
-        codec: as in `restsock.codecs.codec`, or a codec.
-        before: framings for what comes in, as in `before_decoding`.
-        after: framings for what goes out, as in `after_encoding`.
+        codec: As in `restsock.codecs.codec`, or a codec.
+        before: Framings for what comes in, as in `before_decoding`.
+        after: Framings for what goes out, as in `after_encoding`.
 
     Raises:
-        ValueError: there is no such codec, framing or option, or a value is not valid. The message
+        ValueError: There is no such codec, framing or option, or a value is not valid. The message
             names the nearest one.
-        ImportError: a library is not installed; the message says which extra has it.
+        ImportError: A library is not installed; the message says which extra has it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Decoder:
     takes the memory of one. Ask until there is `None` before more data is given.
 
     Attributes:
-        failed: the error after which nothing more can be read, or `None`. Close the connection.
+        failed: The error after which nothing more can be read, or `None`. Close the connection.
     """
 
     def __init__(self, codec: Codec, framing: Chain) -> None:
@@ -100,8 +100,8 @@ class Decoder:
         """Takes part of a stream, or a message. After `failed` it is dropped.
 
         Args:
-            data: what has come.
-            now: nanoseconds since 1970.
+            data: What has come.
+            now: Nanoseconds since 1970.
         """
         if self.failed is None:
             self._inputs.append(self._framing.feed(Piece(bytes(data), now)))
@@ -115,7 +115,7 @@ class Decoder:
         """The next value, or `None` when more data has to come first.
 
         Raises:
-            CodecError: the next message is wrong. Unless that is `fatal`, the next call goes on
+            CodecError: The next message is wrong. Unless that is `fatal`, the next call goes on
                 with the one after it.
         """
         while True:
@@ -151,11 +151,11 @@ class Encoder:
         """What is to be sent now for a value: none, one or several messages.
 
         Args:
-            value: what the codec takes.
-            now: nanoseconds since 1970.
+            value: What the codec takes.
+            now: Nanoseconds since 1970.
 
         Raises:
-            CodecError: it cannot be written. What was to be sent for earlier values is not lost:
+            CodecError: It cannot be written. What was to be sent for earlier values is not lost:
                 the next call gives it.
         """
         return self._run(self._framing.feed(Piece(self._codec.encode(value), now)))
@@ -164,10 +164,10 @@ class Encoder:
         """What waits to be sent together with more (`chunk`, `collect`). It can go on after that.
 
         Args:
-            now: nanoseconds since 1970.
+            now: Nanoseconds since 1970.
 
         Raises:
-            CodecError: as in `encode`.
+            CodecError: As in `encode`.
         """
         return self._run(self._framing.finish(now))
 

@@ -20,7 +20,7 @@ def number_of(text: str) -> int | float:
     """The number: `int` where it has neither a point nor an exponent.
 
     Raises:
-        CodecError: it is none, or infinite.
+        CodecError: It is none, or infinite.
     """
     match = _NUMBER.fullmatch(text) if len(text) <= _MAX_DIGITS else None
     if match is None:
@@ -37,7 +37,7 @@ def written(value: Any) -> str:
     """The number as text; `number_of` gives it back.
 
     Raises:
-        CodecError: it is none, or not finite.
+        CodecError: It is none, or not finite.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         text = repr(int(value) if isinstance(value, int) else float(value))
@@ -60,7 +60,7 @@ def text_in(value: Any, key: str, forbidden: re.Pattern[str]) -> str:
     """The text that a mapping has under a key.
 
     Raises:
-        CodecError: there is none, it is empty, or it has what the format cannot write there.
+        CodecError: There is none, it is empty, or it has what the format cannot write there.
     """
     found = required(value, key)
     if not isinstance(found, str) or not found or forbidden.search(found):

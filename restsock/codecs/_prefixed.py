@@ -26,8 +26,8 @@ def length_prefix_decoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Fr
     """Takes messages after their length, an unsigned integer in network order.
 
     Args:
-        width: bytes of the length: 8 or 4.
-        max_length: bytes of a message. A longer one ends the stream.
+        width: Bytes of the length: 8 or 4.
+        max_length: Bytes of a message. A longer one ends the stream.
     """
     _check_width(width)
 
@@ -41,7 +41,7 @@ def textual_length_prefix_decoder(*, max_length: int = MAX_LENGTH) -> Framing:
     """Takes messages after their length in decimal digits and a space (RFC 6587, 3.4.1; RFC 5425).
 
     Args:
-        max_length: bytes of a message. A longer one ends the stream.
+        max_length: Bytes of a message. A longer one ends the stream.
     """
     most = len(str(max_length_of(max_length)))
 
@@ -63,8 +63,8 @@ def length_prefix_encoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Fr
     """Puts its length before each message, an unsigned integer in network order.
 
     Args:
-        width: bytes of the length: 8 or 4.
-        max_length: bytes of a message.
+        width: Bytes of the length: 8 or 4.
+        max_length: Bytes of a message.
     """
     _check_width(width)
     return PerMessage(
@@ -76,7 +76,7 @@ def textual_length_prefix_encoder(*, max_length: int = MAX_LENGTH) -> Framing:
     """Puts its length before each message, in decimal digits and a space (RFC 6587, 3.4.1).
 
     Args:
-        max_length: bytes of a message.
+        max_length: Bytes of a message.
     """
     return PerMessage(lambda data: b"%d %b" % (len(data), data), max_length_of(max_length))
 

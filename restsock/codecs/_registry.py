@@ -17,9 +17,9 @@ class Registry:
     """What makes codecs or framings, by the names that configurations have for these.
 
     Args:
-        what: what they are, in the singular, for errors.
-        homes: name -> `"module:maker"`, a class or function in a module of this package.
-        aliases: other names for the same.
+        what: What they are, in the singular, for errors.
+        homes: Name -> `"module:maker"`, a class or function in a module of this package.
+        aliases: Other names for the same.
     """
 
     def __init__(self, what: str, homes: Mapping[str, str], aliases: Mapping[str, str]) -> None:
@@ -32,7 +32,7 @@ class Registry:
         """The proper name, and what makes it.
 
         Raises:
-            ValueError: there is none of that name; it says which is the nearest.
+            ValueError: There is none of that name; it says which is the nearest.
         """
         proper = self._aliases.get(name, name)
         if proper not in self._homes:
@@ -48,14 +48,14 @@ class Registry:
         """Makes an object.
 
         Args:
-            name: for errors.
-            made_by: what `find` gave; its keyword arguments are the options.
-            options: those that are set.
-            given: arguments that are no options.
+            name: For errors.
+            made_by: What `find` gave; its keyword arguments are the options.
+            options: Those that are set.
+            given: Arguments that are no options.
 
         Raises:
-            ValueError: there is no such option, one is missing, or a value is not valid.
-            ImportError: a library is missing; it says which extra has it.
+            ValueError: There is no such option, one is missing, or a value is not valid.
+            ImportError: A library is missing; it says which extra has it.
         """
         label = f"the {self.what} {name!r}"
         taken = {
@@ -81,11 +81,11 @@ def named(config: object, what: str) -> tuple[str, dict[str, Any]]:
     """A name and options, of how a configuration has them.
 
     Args:
-        config: a name, or `{"name": ..., "config": {...}}`, in which `config` may be missing.
-        what: what it is of, for errors.
+        config: A name, or `{"name": ..., "config": {...}}`, in which `config` may be missing.
+        what: What it is of, for errors.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if isinstance(config, str):
         return config, {}
@@ -107,11 +107,11 @@ def library(module: str, package: str) -> ModuleType:
     """Imports what an extra installs.
 
     Args:
-        module: what is imported.
-        package: what is installed for it.
+        module: What is imported.
+        package: What is installed for it.
 
     Raises:
-        ImportError: it is not installed. The text goes on from the name of what needs it.
+        ImportError: It is not installed. The text goes on from the name of what needs it.
     """
     try:
         return import_module(module)

@@ -24,8 +24,8 @@ class Shape:
     """Counts values as their heads are read, in order, until it is `done`.
 
     Args:
-        bounds: of the message.
-        size: bytes of the message.
+        bounds: Of the message.
+        size: Bytes of the message.
     """
 
     def __init__(self, bounds: Bounds, size: int) -> None:
@@ -40,11 +40,11 @@ class Shape:
         """A value with no others in it.
 
         Args:
-            after: where in the message it ends.
-            may_be_key: whether it is text or an integer.
+            after: Where in the message it ends.
+            may_be_key: Whether it is text or an integer.
 
         Raises:
-            CodecError: the message ends before, there are too many values, or it is a key and must
+            CodecError: The message ends before, there are too many values, or it is a key and must
                 not be one.
         """
         if after > self._size:
@@ -59,12 +59,12 @@ class Shape:
         """A list, or a mapping with so many pairs; `None` where an end will tell.
 
         Args:
-            after: where in the message its head ends.
-            length: how many values or pairs.
-            keyed: whether it is a mapping.
+            after: Where in the message its head ends.
+            length: How many values or pairs.
+            keyed: Whether it is a mapping.
 
         Raises:
-            CodecError: as `scalar`; or it lies too deep.
+            CodecError: As `scalar`; or it lies too deep.
         """
         self.no_key()
         values = _ENDLESS if length is None else 2 * length if keyed else length
@@ -83,7 +83,7 @@ class Shape:
         """The end of what began without a length.
 
         Raises:
-            CodecError: there is no such thing, or a key has no value.
+            CodecError: There is no such thing, or a key has no value.
         """
         left = self._left
         if not left or left[-1] <= _ENDLESS // 2 or (self._keyed[-1] and left[-1] % 2):

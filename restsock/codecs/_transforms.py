@@ -30,9 +30,9 @@ class PerMessage:
     """Makes one message of each by a function, which may raise `CodecError`.
 
     Args:
-        convert: the function.
-        most_in: bytes of a message before.
-        most_out: bytes of a message after; by default there is no bound of its own.
+        convert: The function.
+        most_in: Bytes of a message before.
+        most_out: Bytes of a message after; by default there is no bound of its own.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ def base64_encoder(*, max_length: int = MAX_LENGTH) -> Framing:
     """Writes each message in Base64 (RFC 4648, section 4), without line breaks.
 
     Args:
-        max_length: bytes of a message that is not encoded.
+        max_length: Bytes of a message that is not encoded.
     """
     return PerMessage(base64.b64encode, max_length_of(max_length))
 
@@ -72,7 +72,7 @@ def base64_decoder(*, max_length: int = MAX_LENGTH) -> Framing:
     """Reads Base64, with its padding and nothing beside it.
 
     Args:
-        max_length: bytes of a message that is not encoded.
+        max_length: Bytes of a message that is not encoded.
     """
     most = max_length_of(max_length)
     return PerMessage(_from_base64, 4 * ((most + 2) // 3), most)
@@ -96,8 +96,8 @@ def compression(
     Args:
         algorithm: `"gzip"`, `"zlib"`, `"xz"`, `"zstd"`, `"lz4"`, `"snappy"` (with framing) or
             `"brotli"`.
-        level: what the algorithm has; by default its own.
-        max_length: bytes of a message that is not compressed.
+        level: What the algorithm has; by default its own.
+        max_length: Bytes of a message that is not compressed.
     """
     name = one_of("algorithm", algorithm, tuple(ALGORITHMS), ALIASES)
     return PerMessage(compressor(name, level), max_length_of(max_length))
@@ -107,9 +107,9 @@ def decompression(*, algorithm: str | None = None, max_length: int = MAX_LENGTH)
     """Decompresses messages, each of which was compressed by itself.
 
     Args:
-        algorithm: as in `compression`. By default it is found by how the message begins, and what
+        algorithm: As in `compression`. By default it is found by how the message begins, and what
             begins like none of them passes as it is. Brotli cannot be found that way.
-        max_length: bytes of a message that is not compressed. What would be larger is refused while
+        max_length: Bytes of a message that is not compressed. What would be larger is refused while
             it is decompressed.
     """
     most = max_length_of(max_length)
@@ -134,7 +134,7 @@ class IngestTimeEncoder:
     """Puts before each message when it is sent: nanoseconds since 1970, in 8 bytes.
 
     Args:
-        max_length: bytes of a message, without the time.
+        max_length: Bytes of a message, without the time.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
@@ -158,7 +158,7 @@ class IngestTimeDecoder:
     """Takes the time off each message, which goes with it from then on, as a peer has it.
 
     Args:
-        max_length: bytes of a message, without the time.
+        max_length: Bytes of a message, without the time.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
@@ -182,7 +182,7 @@ class RemoveEmpty:
     """Lets messages without bytes fall away.
 
     Args:
-        max_length: bytes of a message.
+        max_length: Bytes of a message.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:

@@ -17,12 +17,12 @@ class EndpointCounters:
     """Counts connections and keeps the counters of those that have ended. On the loop.
 
     Args:
-        side: which end of its connections this is.
-        instrument: is told of them.
+        side: Which end of its connections this is.
+        instrument: Is told of them.
 
     Attributes:
-        begun: how many connections there have been.
-        failed: how many attempts came to nothing.
+        begun: How many connections there have been.
+        failed: How many attempts came to nothing.
     """
 
     def __init__(self, side: Side, instrument: Instruments | None) -> None:
@@ -51,7 +51,7 @@ class EndpointCounters:
         """The sum over all connections there have been.
 
         Args:
-            living: those that were not told to `end` yet.
+            living: Those that were not told to `end` yet.
         """
         counters = self._past.copy()
         for connection in living:

@@ -35,11 +35,11 @@ class Metric(NamedTuple):
     """One metric.
 
     Attributes:
-        name: without its prefix.
-        kind: what it is.
-        text: its description.
-        field: of the statistics.
-        label: by what it is counted; empty if it is one number.
+        name: Without its prefix.
+        kind: What it is.
+        text: Its description.
+        field: Of the statistics.
+        label: By what it is counted; empty if it is one number.
     """
 
     name: str
@@ -107,7 +107,7 @@ def known_names(channels: Collection[str], methods: Collection[str]) -> frozense
     """Channels and methods that are told apart.
 
     Raises:
-        TypeError: one of them is a name, and no list.
+        TypeError: One of them is a name, and no list.
     """
     if isinstance(channels, str) or isinstance(methods, str):
         raise TypeError("channels and methods must be lists of names, not a single name")
@@ -125,9 +125,9 @@ def values_of(
     """The values of a metric by its label; of one without a label one value, by an empty text.
 
     Args:
-        metric: one of `METRICS`.
-        statistics: as they are now.
-        known: channels and methods that are told apart; what is not one of them is `"other"`.
+        metric: One of `METRICS`.
+        statistics: As they are now.
+        known: Channels and methods that are told apart; what is not one of them is `"other"`.
     """
     value: Any = getattr(statistics, metric.field)
     if not metric.label:

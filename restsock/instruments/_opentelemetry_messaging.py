@@ -46,11 +46,11 @@ class MessagingMetrics:
     nothing.
 
     Args:
-        messaging: a `Messaging` of any of the APIs. It is asked by the thread that collects.
-        channels: names of channels to tell apart; all others are `"other"`.
-        methods: likewise of methods.
-        prefix: what the names of the metrics begin with.
-        meter_provider: makes the instruments; the global one by default.
+        messaging: A `Messaging` of any of the APIs. It is asked by the thread that collects.
+        channels: Names of channels to tell apart; all others are `"other"`.
+        methods: Likewise of methods.
+        prefix: What the names of the metrics begin with.
+        meter_provider: Makes the instruments; the global one by default.
     """
 
     def __init__(

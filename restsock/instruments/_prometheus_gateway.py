@@ -60,7 +60,7 @@ class GatewayCollector(Collector):
 
     Args:
         statistics: `Gateway.statistics`. It is called by the thread that collects.
-        prefix: what the names of the metrics begin with.
+        prefix: What the names of the metrics begin with.
     """
 
     content_type = CONTENT_TYPE_LATEST

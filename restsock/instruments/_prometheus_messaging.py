@@ -43,9 +43,9 @@ class MessagingCollector(Collector):
     Args:
         statistics: `Messaging.statistics`, of any of the APIs. It is called by the thread that
             collects; that of trio belongs to its loop.
-        channels: names of channels to tell apart; all others are `"other"`.
-        methods: likewise of methods.
-        prefix: what the names of the metrics begin with.
+        channels: Names of channels to tell apart; all others are `"other"`.
+        methods: Likewise of methods.
+        prefix: What the names of the metrics begin with.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -70,7 +70,7 @@ class MessagingCollector(Collector):
         """See `Collector`.
 
         Raises:
-            MessagingClosed: the messaging was not opened yet.
+            MessagingClosed: The messaging was not opened yet.
         """
         statistics = self._statistics()
         for metric in METRICS:
@@ -86,7 +86,7 @@ class MessagingCollector(Collector):
         """These metrics alone, as Prometheus reads them; their type is `content_type`.
 
         Raises:
-            MessagingClosed: as `collect`.
+            MessagingClosed: As `collect`.
         """
         registry = CollectorRegistry()
         registry.register(self)

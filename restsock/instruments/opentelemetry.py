@@ -54,11 +54,11 @@ class OpenTelemetryInstrument(Instrument):
     or the thread that runs the app: on trio, on asyncio, in the threads of WSGI.
 
     Args:
-        tracer_provider: makes the spans; the global one by default.
-        propagator: reads and writes the header fields; the global one by default. That one believes
+        tracer_provider: Makes the spans; the global one by default.
+        propagator: Reads and writes the header fields; the global one by default. That one believes
             the peer its trace id and its baggage: where peers are not trusted, give one that does
             not carry baggage (`TraceContextTextMapPropagator()`).
-        query: whether `url.query` is recorded; a query may hold secrets.
+        query: Whether `url.query` is recorded; a query may hold secrets.
     """
 
     def __init__(

@@ -52,14 +52,14 @@ class PrometheusInstrument(Instrument):
     registry or another prefix. An event costs about a microsecond, a request about five of them.
 
     Args:
-        registry: where the metrics are registered; that of prometheus-client by default.
-        prefix: what their names begin with.
-        peers: names of peers to tell apart, in a label `peer` of what is counted for each request
+        registry: Where the metrics are registered; that of prometheus-client by default.
+        prefix: What their names begin with.
+        peers: Names of peers to tell apart, in a label `peer` of what is counted for each request
             and connection; all others are `"other"` in it. Without any there is no such label.
-        buckets: upper bounds of the histogram of requests, in seconds.
+        buckets: Upper bounds of the histogram of requests, in seconds.
 
     Raises:
-        ValueError: the registry has metrics of these names already.
+        ValueError: The registry has metrics of these names already.
     """
 
     def __init__(

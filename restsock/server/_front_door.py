@@ -128,16 +128,16 @@ class FrontDoor:
     """Gives each request to what is under its path: health, an endpoint, or the ingress.
 
     Args:
-        ingress: for what is under no endpoint.
-        endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins. Or
+        ingress: For what is under no endpoint.
+        endpoints: Apps, or handlers, by the paths that they are under; the longest prefix wins. Or
             `Paths`, which know themselves what is where.
-        health_path: answered with 200 while the server is healthy, else with 503.
-        options: of the server.
-        peers: whether peers may dial in, too.
+        health_path: Answered with 200 while the server is healthy, else with 503.
+        options: Of the server.
+        peers: Whether peers may dial in, too.
 
     Raises:
-        ValueError: a path is none.
-        TypeError: an endpoint is no app, or an argument is of a wrong type.
+        ValueError: A path is none.
+        TypeError: An endpoint is no app, or an argument is of a wrong type.
     """
 
     def __init__(

@@ -172,10 +172,10 @@ class HTTPClients:
         """Answers what they have asked, for so many seconds, and closes their WebSockets.
 
         Args:
-            grace: that this may take; what is left of the WebSockets has `Timeouts.close` more.
-            code: for these.
-            reason: likewise.
-            wait_newcomers: waits for those that have been accepted and may ask something yet.
+            grace: That this may take; what is left of the WebSockets has `Timeouts.close` more.
+            code: For these.
+            reason: Likewise.
+            wait_newcomers: Waits for those that have been accepted and may ask something yet.
         """
         if self._front_door is None:
             return

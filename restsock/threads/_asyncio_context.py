@@ -63,8 +63,8 @@ async def run_from_asyncio(
     If cancelled, the function is cancelled.
 
     Raises:
-        RestsockError: this is the thread of that loop, or the child of a fork.
-        ConnectionClosed: the loop has ended, or ends meanwhile.
+        RestsockError: This is the thread of that loop, or the child of a fork.
+        ConnectionClosed: The loop has ended, or ends meanwhile.
     """
     portal.check()
     reply: _Reply[Answer[T]] = _Reply()
@@ -93,7 +93,7 @@ class AsyncioContext(OpenContext[T]):
         If cancelled, that is cancelled, and nothing is left open.
 
         Raises:
-            Exception: whatever making or entering raises; nothing is left open then.
+            Exception: Whatever making or entering raises; nothing is left open then.
         """
         try:
             self.portal.check()
@@ -122,10 +122,10 @@ class AsyncioContext(OpenContext[T]):
         A cancellation does not shorten this.
 
         Args:
-            drop: whether to leave it by a cancellation.
+            drop: Whether to leave it by a cancellation.
 
         Raises:
-            Exception: what leaving raises, once.
+            Exception: What leaving raises, once.
         """
         if self.portal.foreign:
             return  # the parent's connection is the parent's to close

@@ -38,8 +38,8 @@ class ExchangeDriver:
     """Drives one `Exchange` from outside of its loop. Nothing here waits. Made by `open`.
 
     Attributes:
-        exchange: what is driven.
-        inbox: what has come on it.
+        exchange: What is driven.
+        inbox: What has come on it.
     """
 
     __slots__ = ("_closed", "_connect", "_flow", "_opened_at", "_sent", "exchange", "inbox")
@@ -68,15 +68,15 @@ class ExchangeDriver:
         """Sends a request, from the calling thread. Does not wait.
 
         Args:
-            requester: what carries it.
-            request: its head.
-            body: the first bytes of its body.
-            end: whether they are all of it.
-            announce: whether `wait_started` will be called.
+            requester: What carries it.
+            request: Its head.
+            body: The first bytes of its body.
+            end: Whether they are all of it.
+            announce: Whether `wait_started` will be called.
 
         Raises:
-            RestsockError: this is the loop's own thread, which would wait for itself.
-            ConnectionClosed: the loop has ended. Nothing was sent.
+            RestsockError: This is the loop's own thread, which would wait for itself.
+            ConnectionClosed: The loop has ended. Nothing was sent.
         """
         check_thread(requester.token)
         if requester.instrument is not None:
@@ -104,7 +104,7 @@ class ExchangeDriver:
         """Takes body bytes that are there; `b""` at the end, `None` when there are none now.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: What the exchange failed with, after what had come before.
         """
         data = self.inbox.take()
         # Credit for what is already complete would be a wake-up for nothing.
@@ -128,10 +128,10 @@ class ExchangeDriver:
         """Sends what is queued: on this thread, or by the loop if it is long.
 
         Args:
-            stays: whether this thread sends also what is long, and stays until it has left.
+            stays: Whether this thread sends also what is long, and stays until it has left.
 
         Raises:
-            ConnectionClosed: the loop has ended.
+            ConnectionClosed: The loop has ended.
         """
         self._flow.flush(stays=stays)
 

@@ -61,11 +61,11 @@ class ThreadExchange(ExchangeDriver):
         """Waits until the exchange has a stream. Needs `announce`.
 
         Args:
-            timeout: seconds from `open`, or `None` to wait as long as it takes.
+            timeout: Seconds from `open`, or `None` to wait as long as it takes.
 
         Raises:
-            RequestTimeout: it has none in time; phase "connect".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: It has none in time; phase "connect".
+            RestsockError: What the exchange failed with.
         """
         self._connect = timeout
         called_at = time.monotonic()
@@ -80,13 +80,13 @@ class ThreadExchange(ExchangeDriver):
         """Waits for the final response head; informational ones are passed over.
 
         Args:
-            connect: seconds from `open` to the start of the exchange.
-            read: seconds from the call, or from the start when that is later, to the head.
-            total: seconds from `open` to the head.
+            connect: Seconds from `open` to the start of the exchange.
+            read: Seconds from the call, or from the start when that is later, to the head.
+            total: Seconds from `open` to the head.
 
         Raises:
-            RequestTimeout: of phase "connect" or "head"; the stream is then to be closed.
-            RestsockError: what the exchange failed with.
+            RequestTimeout: Of phase "connect" or "head"; the stream is then to be closed.
+            RestsockError: What the exchange failed with.
         """
         called_at = time.monotonic()
         inbox = self.inbox
@@ -98,11 +98,11 @@ class ThreadExchange(ExchangeDriver):
         """Waits for body bytes and takes what came in one piece; `b""` at the end.
 
         Args:
-            timeout: seconds without anything coming, or `None`.
+            timeout: Seconds without anything coming, or `None`.
 
         Raises:
-            RequestTimeout: nothing came in time; phase "body". It may be called again.
-            RestsockError: what the exchange failed with, once all that came before is taken.
+            RequestTimeout: Nothing came in time; phase "body". It may be called again.
+            RestsockError: What the exchange failed with, once all that came before is taken.
         """
         while (data := self.receive_nowait()) is None:
             if not self.wait(timeout):
@@ -113,14 +113,14 @@ class ThreadExchange(ExchangeDriver):
         """Waits until something has come since the last wait; `inbox` tells what it was.
 
         Args:
-            timeout: seconds, or `None`.
+            timeout: Seconds, or `None`.
 
         Returns:
             Whether something came in time.
 
         Raises:
-            ConnectionClosed: the loop has ended without a word.
-            RestsockError: this is another process than the one that opened the exchange.
+            ConnectionClosed: The loop has ended without a word.
+            RestsockError: This is another process than the one that opened the exchange.
         """
         inbox = self.inbox
         events = inbox.queue
@@ -180,15 +180,15 @@ class ThreadExchange(ExchangeDriver):
         """Waits until more can be sent.
 
         Args:
-            timeout: seconds in which the peer takes nothing at all, or `None`.
-            unread: give up once so many bytes wait unread: the peer may be waiting for us.
+            timeout: Seconds in which the peer takes nothing at all, or `None`.
+            unread: Give up once so many bytes wait unread: the peer may be waiting for us.
 
         Returns:
             Whether there is room now. `False` also once `stopped`.
 
         Raises:
-            RequestTimeout: phase "write".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: Phase "write".
+            RestsockError: What the exchange failed with.
         """
         inbox = self.inbox
         connection = self.exchange.connection

@@ -40,7 +40,7 @@ class FairQueue(Generic[T]):
         """Takes the first of the line whose turn it is, and gives the turn to the next one.
 
         Args:
-            may: whether an owner may have their turn now.
+            may: Whether an owner may have their turn now.
 
         Returns:
             The owner and the item; `None` if nothing waits, or none may.

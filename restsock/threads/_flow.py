@@ -33,9 +33,9 @@ class ThreadFlow:
     """The steps of a thread that wait to be taken, and the bytes that it has taken itself.
 
     Attributes:
-        blocked: whether the thread waits for room, and is to be told of it.
-        limit: how many bytes may be outstanding.
-        steps: what waits: how many body bytes each sends, a function of the exchange, its
+        blocked: Whether the thread waits for room, and is to be told of it.
+        limit: How many bytes may be outstanding.
+        steps: What waits: how many body bytes each sends, a function of the exchange, its
             arguments.
     """
 

@@ -25,14 +25,14 @@ class ThreadInbox(Inbox):
     Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
 
     Attributes:
-        token: of the loop.
-        pid: the process that both belong to.
-        queue: not empty when something has come since it was last emptied: what the thread waits
+        token: Of the loop.
+        pid: The process that both belong to.
+        queue: Not empty when something has come since it was last emptied: what the thread waits
             for.
-        sleeper: what is waited in by who does not wait on the queue: a thread that leads, or the
+        sleeper: What is waited in by who does not wait on the queue: a thread that leads, or the
             tasks of another loop.
-        withdrawn: the loop's word that the exchange had not started, and will not.
-        why: what it was waiting for then, as an error, if that is known.
+        withdrawn: The loop's word that the exchange had not started, and will not.
+        why: What it was waiting for then, as an error, if that is known.
     """
 
     __slots__ = ("pid", "queue", "sleeper", "token", "why", "withdrawn")
@@ -64,8 +64,8 @@ class ThreadInbox(Inbox):
         """Has the loop call a function, soon.
 
         Raises:
-            ConnectionClosed: the loop has ended.
-            RestsockError: this is a fork of the process.
+            ConnectionClosed: The loop has ended.
+            RestsockError: This is a fork of the process.
         """
         if os.getpid() != self.pid:
             raise fork_error("exchange", self.pid)

@@ -32,7 +32,7 @@ def open_here(
     """Sends a request from the loop at hand, whichever that is. Does not wait.
 
     Raises:
-        ConnectionClosed: the loop of the requester has ended. Nothing was sent.
+        ConnectionClosed: The loop of the requester has ended. Nothing was sent.
     """
     if (
         trio.lowlevel.in_trio_task()
@@ -122,7 +122,7 @@ class LoopExchange(ExchangeDriver, RawFeed):
         """Waits for body bytes and takes them, as they came; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: What the exchange failed with, after what had come before.
         """
         while (data := self.receive_nowait()) is None:
             await self._wait()

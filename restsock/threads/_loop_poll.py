@@ -33,8 +33,8 @@ class LoopPoll:
     loop; if that is closed first, by the one that forgets the last connection.
 
     Args:
-        loop: of asyncio.
-        read: is called on it with what reads all that is ready.
+        loop: Of asyncio.
+        read: Is called on it with what reads all that is ready.
     """
 
     def __init__(

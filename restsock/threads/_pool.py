@@ -24,11 +24,11 @@ class Worker(Generic[T]):
     """One thread.
 
     Attributes:
-        inbox: its next item; `None` ends it.
-        item: what it is busy with.
-        owner: whose that is.
-        ended: set on the loop when the thread has ended.
-        thread: it.
+        inbox: Its next item; `None` ends it.
+        item: What it is busy with.
+        owner: Whose that is.
+        ended: Set on the loop when the thread has ended.
+        thread: It.
     """
 
     def __init__(self) -> None:
@@ -48,17 +48,17 @@ class WorkerPool(Generic[T]):
     They are daemons, since one that never returns must not keep the process from ending.
 
     Args:
-        work: is called with each item, in a worker; it must not raise.
-        name: of the threads, with a number.
-        number: how many there are at most.
-        share: how many one owner may have at most; `None` for all. An item whose owner is `None`
+        work: Is called with each item, in a worker; it must not raise.
+        name: Of the threads, with a number.
+        number: How many there are at most.
+        share: How many one owner may have at most; `None` for all. An item whose owner is `None`
             may always have one.
-        done: is called on the loop with each item that was worked on, once its worker is free.
-        told: is called with an item that begins or ceases to wait, and how many wait then.
+        done: Is called on the loop with each item that was worked on, once its worker is free.
+        told: Is called with an item that begins or ceases to wait, and how many wait then.
 
     Attributes:
-        workers: all that were started.
-        items: how many have been given and are not finished.
+        workers: All that were started.
+        items: How many have been given and are not finished.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class WorkerPool(Generic[T]):
         """Hands an item to a worker, or lets it wait for the next one.
 
         Raises:
-            RuntimeError: the system has no thread to give. Nothing has happened.
+            RuntimeError: The system has no thread to give. Nothing has happened.
         """
         with self._lock:
             if not self._may_have(owner):

@@ -268,13 +268,13 @@ class Job(Generic[T]):
     will: a `KeyboardInterrupt` may hit the thread before, in, or after the call that posts it.
 
     Args:
-        portal: whose loop.
-        function: what to run.
-        done: is called once, on the loop, with the answer. How the other thread waits for it is its
+        portal: Whose loop.
+        function: What to run.
+        done: Is called once, on the loop, with the answer. How the other thread waits for it is its
             own affair; a loop there would have itself woken.
 
     Attributes:
-        answered: whether it has been called. To be read on the loop.
+        answered: Whether it has been called. To be read on the loop.
     """
 
     def __init__(

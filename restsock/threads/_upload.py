@@ -28,8 +28,8 @@ class ThreadUpload:
     """Sends a body while it is being made: a file, an iterable, or bytes too many for one post.
 
     Attributes:
-        begun: whether anything was taken from the body.
-        done: whether all of it was sent, or no more of it is wanted.
+        begun: Whether anything was taken from the body.
+        done: Whether all of it was sent, or no more of it is wanted.
     """
 
     __slots__ = ("_exchange", "_pieces", "begun", "done")
@@ -48,12 +48,12 @@ class ThreadUpload:
         the rest of the upload is left to `step`, between reads.
 
         Args:
-            timeout: seconds in which the peer takes nothing at all.
-            unread: how many bytes of a response are too many.
-            deadline: by `time.monotonic`, for all of it.
+            timeout: Seconds in which the peer takes nothing at all.
+            unread: How many bytes of a response are too many.
+            deadline: By `time.monotonic`, for all of it.
 
         Raises:
-            RequestTimeout: phase "write".
+            RequestTimeout: Phase "write".
         """
         exchange = self._exchange
         inbox = exchange.inbox
@@ -90,11 +90,11 @@ class ThreadUpload:
         """Like `ThreadExchange.receive_data`, and sends what is left while nothing has come.
 
         Args:
-            timeout: seconds in which nothing happens, neither way.
+            timeout: Seconds in which nothing happens, neither way.
 
         Raises:
-            RequestTimeout: phase "body".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: Phase "body".
+            RestsockError: What the exchange failed with.
         """
         exchange = self._exchange
         inbox = exchange.inbox
@@ -111,11 +111,11 @@ class Replay:
     """Whether and how a body can be sent a second time: bytes, a file, or an iterable.
 
     Args:
-        body: what is to be sent.
-        anew: whether an iterable that is no iterator may be begun anew.
+        body: What is to be sent.
+        anew: Whether an iterable that is no iterator may be begun anew.
 
     Attributes:
-        begun: whether anything may have been taken from the body.
+        begun: Whether anything may have been taken from the body.
     """
 
     __slots__ = ("_anew", "_body", "_position", "begun")
@@ -170,18 +170,18 @@ def send_upload(
     the request, it is sent again, for as long as it may take to connect and if its body can be.
 
     Args:
-        requester: what carries it.
-        head: the request's.
-        body: bytes, a file or an iterable.
-        replay: of this body.
-        connect: seconds until it has a stream where it is started.
-        write: seconds in which the peer takes nothing at all.
-        read: seconds to the response head.
-        total: seconds for all of that.
-        upload_by: when the body is to be sent, by `time.monotonic`.
+        requester: What carries it.
+        head: The request's.
+        body: Bytes, a file or an iterable.
+        replay: Of this body.
+        connect: Seconds until it has a stream where it is started.
+        write: Seconds in which the peer takes nothing at all.
+        read: Seconds to the response head.
+        total: Seconds for all of that.
+        upload_by: When the body is to be sent, by `time.monotonic`.
 
     Raises:
-        RestsockError: there is no response; the stream is reset.
+        RestsockError: There is no response; the stream is reset.
     """
     opened = time.monotonic()
     attempt = 0

@@ -29,7 +29,7 @@ class _Loop(ABC):
     """The box of one loop.
 
     Attributes:
-        borrower: what the loop reads with itself; `None` if it cannot.
+        borrower: What the loop reads with itself; `None` if it cannot.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class TaskSleeper:
     """Lets tasks of the loop that it is made on wait for other threads.
 
     Attributes:
-        asleep: whether any of them waits, or is about to; then `wake()` is needed.
+        asleep: Whether any of them waits, or is about to; then `wake()` is needed.
     """
 
     __slots__ = ("_loop", "_waiters", "asleep")

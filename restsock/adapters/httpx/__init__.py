@@ -24,7 +24,7 @@ def load(name: str) -> Any:
     """The transport class of this name.
 
     Raises:
-        ImportError: the package that it is for is not installed.
+        ImportError: The package that it is for is not installed.
     """
     module = LAZY[name]
     package = module.lstrip("_")
@@ -45,7 +45,7 @@ def transport_for(requester: Requester | PeersByHost) -> Any:
     It is an instance of httpx's base classes where that is installed, else of httpx2's.
 
     Raises:
-        ImportError: neither is installed.
+        ImportError: Neither is installed.
     """
     for package in ("HTTPX", "HTTPX2"):
         try:

@@ -36,7 +36,7 @@ class AsyncTunnelTransport:
     A request that is cancelled is reset, and the peer's app learns of it.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+        requester: What carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
             `PeersByHost`, which finds that for each request.
     """
 
@@ -49,7 +49,7 @@ class AsyncTunnelTransport:
         If cancelled, the stream is reset and the peer's app learns of it.
 
         Raises:
-            httpx.TransportError, httpx.InvalidURL, TypeError: as the blocking transport.
+            httpx.TransportError, httpx.InvalidURL, TypeError: As the blocking transport.
         """
         package = package_of(request)
         requester, head, body, times = parts_of(request, self._requester, upgradable=True)
@@ -97,9 +97,9 @@ class Transfer:
     """One request on its way, with what is left to send of its body.
 
     Args:
-        exchange: what carries it.
-        body: bytes or an async iterable; `None` when it is sent already.
-        times: its time-outs.
+        exchange: What carries it.
+        body: Bytes or an async iterable; `None` when it is sent already.
+        times: Its time-outs.
     """
 
     def __init__(self, exchange: TaskExchange, body: Any, times: Times) -> None:
@@ -113,8 +113,8 @@ class Transfer:
         """Sends the body, until it is sent or the response is in the way; waits for the head.
 
         Raises:
-            RequestTimeout: of phase "write" or "head".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: Of phase "write" or "head".
+            RestsockError: What the exchange failed with.
         """
         exchange = self.exchange
         while self._uploading:
@@ -137,8 +137,8 @@ class Transfer:
         """Waits for bytes of the response's body; sends what is left of the request meanwhile.
 
         Raises:
-            RequestTimeout: of phase "body".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: Of phase "body".
+            RestsockError: What the exchange failed with.
         """
         exchange = self.exchange
         while self._uploading:

@@ -22,8 +22,8 @@ class NetworkStream:
     """An `AsyncNetworkStream` of httpcore: what httpx2 and httpx-ws speak WebSocket over.
 
     Args:
-        exchange: whose bytes these are.
-        package: of the client; the errors raised are those of the httpcore below it.
+        exchange: Whose bytes these are.
+        package: Of the client; the errors raised are those of the httpcore below it.
     """
 
     def __init__(self, exchange: TaskExchange, package: ModuleType) -> None:
@@ -47,8 +47,8 @@ class NetworkStream:
         """Waits for bytes, for at most `timeout` seconds; `b""` at the end.
 
         Raises:
-            httpcore.ReadTimeout: nothing came in time.
-            httpcore.ReadError: the stream has failed.
+            httpcore.ReadTimeout: Nothing came in time.
+            httpcore.ReadError: The stream has failed.
         """
         if not self._rest:
             with self._within("Read", timeout):
@@ -60,8 +60,8 @@ class NetworkStream:
         """Sends bytes; waits, for at most `timeout` seconds, while too many wait to leave.
 
         Raises:
-            httpcore.WriteTimeout: they still do.
-            httpcore.WriteError: the stream has failed.
+            httpcore.WriteTimeout: They still do.
+            httpcore.WriteError: The stream has failed.
         """
         with self._within("Write", timeout):
             await self._exchange.send_data(buffer)
@@ -77,7 +77,7 @@ class NetworkStream:
         """Not possible for a stream in a tunnel.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: Always.
         """
         raise NotImplementedError("TLS inside of a tunnelled stream")
 

@@ -37,10 +37,10 @@ class Times(NamedTuple):
     """The time-outs of a request, in seconds; `None` is as long as it takes.
 
     Attributes:
-        start: until it has a stream.
-        busy: whether that is a wait for a free stream, not for a connection.
-        read: for the head, and for each piece of the body.
-        write: in which the peer takes nothing of the request's body.
+        start: Until it has a stream.
+        busy: Whether that is a wait for a free stream, not for a connection.
+        read: For the head, and for each piece of the body.
+        write: In which the peer takes nothing of the request's body.
     """
 
     start: float
@@ -53,7 +53,7 @@ def package_of(request: object) -> ModuleType:
     """The package, httpx or httpx2, that a request is of.
 
     Raises:
-        TypeError: it is of neither.
+        TypeError: It is of neither.
     """
     kind: Any = type(request)
     return _package_of(kind)
@@ -74,12 +74,12 @@ def parts_of(
     """Takes a request apart: what carries it, its head, its body (bytes or a stream), its times.
 
     Args:
-        request: of either package.
-        requester: what it will be handed to, or what finds that.
-        upgradable: whether a wish to upgrade is passed on.
+        request: Of either package.
+        requester: What it will be handed to, or what finds that.
+        upgradable: Whether a wish to upgrade is passed on.
 
     Raises:
-        httpx.InvalidURL: its host names no peer.
+        httpx.InvalidURL: Its host names no peer.
     """
     if isinstance(requester, PeersByHost):
         try:
@@ -134,13 +134,13 @@ class ResponseBody:
     """The body of a response, as it comes: what a thread and a task that wait for it share.
 
     Args:
-        request: the client's.
-        length: its bytes, where they are known.
-        release: what lets go of the exchange once they are there.
+        request: The client's.
+        length: Its bytes, where they are known.
+        release: What lets go of the exchange once they are there.
 
     Attributes:
-        base: the name of the stream that it is in the client's own package.
-        trailers: filled once the body is read.
+        base: The name of the stream that it is in the client's own package.
+        trailers: Filled once the body is read.
     """
 
     base: str
@@ -177,12 +177,12 @@ def response_of(
     """The response that a client is given.
 
     Args:
-        request: the client's.
-        method: of it.
-        head: of the response.
-        kind: of its body.
-        source: what the body comes from, as its kind wants it.
-        extensions: besides those that every response has.
+        request: The client's.
+        method: Of it.
+        head: Of the response.
+        kind: Of its body.
+        source: What the body comes from, as its kind wants it.
+        extensions: Besides those that every response has.
     """
     package = package_of(request)
     bodiless = method == b"HEAD" or head.status in (204, 304)

@@ -47,7 +47,7 @@ class TunnelTransport:
     not own its connection: `close()` leaves that open.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+        requester: What carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
             `PeersByHost`, which finds that for each request.
     """
 
@@ -59,14 +59,14 @@ class TunnelTransport:
         """Sends a request and returns once the response's head is there.
 
         Raises:
-            httpx.TimeoutException: a phase took too long; of a connect or pool time-out it is
+            httpx.TimeoutException: A phase took too long; of a connect or pool time-out it is
                 certain that the request did not run.
-            httpx.ConnectError: it did not run, for another reason.
-            httpx.NetworkError: the connection has ended, and it may have run.
-            httpx.ProtocolError: the peer cut it off, or it cannot be sent.
-            httpx.InvalidURL: the host names no peer.
-            RestsockError: called where it cannot work.
-            TypeError: this is no request of httpx or httpx2.
+            httpx.ConnectError: It did not run, for another reason.
+            httpx.NetworkError: The connection has ended, and it may have run.
+            httpx.ProtocolError: The peer cut it off, or it cannot be sent.
+            httpx.InvalidURL: The host names no peer.
+            RestsockError: Called where it cannot work.
+            TypeError: This is no request of httpx or httpx2.
         """
         package_of(request)  # before anything is done
         if os.getpid() != self._pid:

@@ -42,16 +42,16 @@ class CallChecker(Protocol):
         """Checks a request before it is sent.
 
         Args:
-            head: as it will be sent.
-            body: the whole body; `None` when it comes in pieces.
+            head: As it will be sent.
+            body: The whole body; `None` when it comes in pieces.
 
         Returns:
             What `check_response` is to be given; `None` when the response is not to be checked.
 
         Raises:
-            RequestValidationError: it breaks the contract.
-            SpecError: there is no contract that could be used.
-            RestsockError: the contract could not be had from the peer.
+            RequestValidationError: It breaks the contract.
+            SpecError: There is no contract that could be used.
+            RestsockError: The contract could not be had from the peer.
         """
 
     def needs_body(self, call: object, status: int, headers: Headers) -> bool:
@@ -63,13 +63,13 @@ class CallChecker(Protocol):
         """Checks a response.
 
         Args:
-            call: from `check_request`.
-            status: of the response.
-            headers: of the response.
-            body: decoded; `None` when it is left to the caller.
+            call: From `check_request`.
+            status: Of the response.
+            headers: Of the response.
+            body: Decoded; `None` when it is left to the caller.
 
         Raises:
-            ResponseValidationError: it breaks the contract.
+            ResponseValidationError: It breaks the contract.
         """
 
 
@@ -77,7 +77,7 @@ class InvalidRequest(RequestValidationError, RequestException):
     """A request breaks the contract; it was not sent. Also an exception of `requests`.
 
     Attributes:
-        request: the prepared request.
+        request: The prepared request.
     """
 
 
@@ -85,8 +85,8 @@ class InvalidResponse(ResponseValidationError, RequestException):
     """A response breaks the contract. Also an exception of `requests`.
 
     Attributes:
-        request: the prepared request.
-        response: the response. Its body is unread when the call was made with `stream=True`.
+        request: The prepared request.
+        response: The response. Its body is unread when the call was made with `stream=True`.
     """
 
 
@@ -94,7 +94,7 @@ class InvalidSpec(SpecError, RequestException):
     """There is no contract that could be used. Also an exception of `requests`.
 
     Attributes:
-        request: the prepared request. It was not sent.
+        request: The prepared request. It was not sent.
     """
 
 

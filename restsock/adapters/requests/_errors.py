@@ -75,9 +75,9 @@ def retryable_error(exc: RestsockError, head: RequestHead, read: float | None) -
     """What urllib3 would raise for a request that failed before its response head.
 
     Args:
-        exc: what happened.
-        head: of the request.
-        read: the read timeout, in seconds, for the message.
+        exc: What happened.
+        head: Of the request.
+        read: The read timeout, in seconds, for the message.
     """
     peer = as_pool(head)
     target = head.target.decode("ascii")
@@ -116,9 +116,9 @@ def request_error(
     """What `requests` would raise for this error of urllib3.
 
     Args:
-        error: from `retryable_error`, or the `MaxRetryError` around it.
-        request: the request, for the exception's attribute.
-        cause: restsock's error.
+        error: From `retryable_error`, or the `MaxRetryError` around it.
+        request: The request, for the exception's attribute.
+        cause: Restsock's error.
     """
     raised: exceptions.RequestException
     if isinstance(error, MaxRetryError):

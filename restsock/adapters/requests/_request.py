@@ -38,12 +38,12 @@ def times_of(timeout: object, default: float) -> Times:
     """Reads `timeout=` as requests does.
 
     Args:
-        timeout: a number, a pair, `None` or urllib3's `Timeout`.
-        default: what stands for a connect timeout of `None`, in seconds: a request that waits
+        timeout: A number, a pair, `None` or urllib3's `Timeout`.
+        default: What stands for a connect timeout of `None`, in seconds: a request that waits
             indefinitely for a peer that is away would be a trap.
 
     Raises:
-        ValueError: it is none of these; in the words of requests and urllib3.
+        ValueError: It is none of these; in the words of requests and urllib3.
     """
     if timeout is None:
         return Times(default, None, None)
@@ -74,8 +74,8 @@ def head_of(request: PreparedRequest) -> RequestHead:
     """Builds the head that crosses.
 
     Raises:
-        InvalidURL: the target or the host cannot be sent.
-        InvalidHeader: the method or a header field cannot be sent.
+        InvalidURL: The target or the host cannot be sent.
+        InvalidHeader: The method or a header field cannot be sent.
     """
     try:
         _, method = _name(request.method or "")
@@ -133,7 +133,7 @@ def _host(scheme: str, netloc: str) -> bytes:
     """The value of Host: no user, no default port, in lower case.
 
     Raises:
-        ValueError: this is no host.
+        ValueError: This is no host.
     """
     authority = netloc.rpartition("@")[2].lower()
     if not HOST.fullmatch(authority.encode("ascii", "replace")):
@@ -152,7 +152,7 @@ def _name(name: str | bytes) -> tuple[bytes, bytes]:
     """A method or a field name, in lower case and as it is.
 
     Raises:
-        ValueError: it is no token.
+        ValueError: It is no token.
     """
     encoded = _bytes(name)
     if not TOKEN.fullmatch(encoded):
@@ -164,7 +164,7 @@ def _value(value: str | bytes) -> bytes:
     """A field value, without space around it.
 
     Raises:
-        ValueError: it cannot be sent.
+        ValueError: It cannot be sent.
     """
     encoded = _bytes(value)
     if not VALUE.fullmatch(encoded):
@@ -216,7 +216,7 @@ def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, A
     """The body as `bytes`, or as what `ThreadUpload` takes; and the head that fits it.
 
     Raises:
-        UnrewindableBodyError: it has been read already, as far as it was `mark_spent`.
+        UnrewindableBodyError: It has been read already, as far as it was `mark_spent`.
     """
     body: Any = request.body
     if body is None:

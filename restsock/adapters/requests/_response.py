@@ -37,10 +37,10 @@ class TunnelBody(io.RawIOBase):
     not complete, so that the peer's app learns that its answer is not read any more.
 
     Args:
-        exchange: whose body it is.
-        timeout: seconds to wait for further bytes, or `None`.
-        upload: what is left to send of the request.
-        head: of the request.
+        exchange: Whose body it is.
+        timeout: Seconds to wait for further bytes, or `None`.
+        upload: What is left to send of the request.
+        head: Of the request.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class TunnelBody(io.RawIOBase):
         """Reads `size` bytes, or all; fewer only at the end.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         parts = []
         if size is None or size < 0:
@@ -92,8 +92,8 @@ class TunnelBody(io.RawIOBase):
         """Reads what has come, at most `size` bytes; waits only when there is nothing.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         return b"" if size == 0 else bytes(self._take(size))
 
@@ -223,8 +223,8 @@ class TunnelResponse(HTTPResponse):
         """Reads `size` bytes of a body without content coding; all that is left with -1.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         file = self._fp
         if file is None or file.closed:

@@ -106,12 +106,12 @@ class TunnelAdapter(HTTPAdapter):
     pickled, responses can. After a fork it works in the parent alone.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
+        requester: What carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
             `PeersByHost`, which finds that for each request.
-        max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
-        contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
+        max_retries: As for `HTTPAdapter`: a number, or urllib3's `Retry`.
+        contract: What requests and responses are held to. `client.adapter(openapi=...)` makes one.
             `PeersByHost` brings its own.
-        pool_options: accepted for the sake of code that makes adapters, without effect.
+        pool_options: Accepted for the sake of code that makes adapters, without effect.
     """
 
     def __init__(
@@ -146,31 +146,31 @@ class TunnelAdapter(HTTPAdapter):
         """Sends a request and returns once the response's head is there; the body is not read yet.
 
         Args:
-            request: prepared by `requests`.
-            stream: without meaning here: it is the session that reads the body or leaves it.
-            timeout: seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
-            verify: without meaning here.
-            cert: without meaning here.
-            proxies: without meaning here.
+            request: Prepared by `requests`.
+            stream: Without meaning here: it is the session that reads the body or leaves it.
+            timeout: Seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
+            verify: Without meaning here.
+            cert: Without meaning here.
+            proxies: Without meaning here.
 
         Raises:
-            requests.exceptions.ConnectTimeout: no connection or free stream in time. Safe to
+            requests.exceptions.ConnectTimeout: No connection or free stream in time. Safe to
                 retry.
-            requests.exceptions.ReadTimeout: no head in time, or nothing of the request's body was
+            requests.exceptions.ReadTimeout: No head in time, or nothing of the request's body was
                 taken. It may have run.
-            requests.exceptions.ConnectionError: any other failure of the transport; its
+            requests.exceptions.ConnectionError: Any other failure of the transport; its
                 `__cause__.may_have_run` says whether the request may have run.
-            requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
-            requests.exceptions.InvalidURL: the URL's host or path cannot be sent, or the host names
+            requests.exceptions.RetryError: The statuses in `status_forcelist` went on too long.
+            requests.exceptions.InvalidURL: The URL's host or path cannot be sent, or the host names
                 no peer.
-            requests.exceptions.InvalidHeader: nor can a header, or it contradicts the body.
-            requests.exceptions.UnrewindableBodyError: the body was sent before, and cannot be read
+            requests.exceptions.InvalidHeader: Nor can a header, or it contradicts the body.
+            requests.exceptions.UnrewindableBodyError: The body was sent before, and cannot be read
                 a second time. Nothing was sent.
-            InvalidRequest: it breaks the contract, if there is one; nothing was sent.
-            InvalidResponse: the response does; it is attached.
-            InvalidSpec: the contract cannot be had from the peer, or not be used.
-            ValueError: this is no timeout.
-            RestsockError: called where it cannot work: on the event loop's own thread, or in a
+            InvalidRequest: It breaks the contract, if there is one; nothing was sent.
+            InvalidResponse: The response does; it is attached.
+            InvalidSpec: The contract cannot be had from the peer, or not be used.
+            ValueError: This is no timeout.
+            RestsockError: Called where it cannot work: on the event loop's own thread, or in a
                 fork.
         """
         if os.getpid() != self._pid:
@@ -332,7 +332,7 @@ class TunnelAdapter(HTTPAdapter):
         """Sends the request; once, as far as the peer's app can tell.
 
         Raises:
-            RestsockError: there is no response; the stream is reset.
+            RestsockError: There is no response; the stream is reset.
         """
         if replay is None:
             exchange = ThreadExchange.open(requester, head, body=body)

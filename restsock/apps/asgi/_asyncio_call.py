@@ -13,8 +13,8 @@ class AsyncioCall:
     """An `AppCall` on asyncio. May be made anywhere.
 
     Attributes:
-        begun: whether the task that it belongs to has had its first turn.
-        aborted: whether the end of serving cancels that task.
+        begun: Whether the task that it belongs to has had its first turn.
+        aborted: Whether the end of serving cancels that task.
     """
 
     __slots__ = ("_cancelled", "_task", "_timer", "_waiters", "aborted", "begun")

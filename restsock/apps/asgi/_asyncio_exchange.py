@@ -29,13 +29,13 @@ class AsyncioExchange:
     with.
 
     Args:
-        exchange: what it stands for.
-        loop: where it is served, and the way there and back.
+        exchange: What it stands for.
+        loop: Where it is served, and the way there and back.
 
     Attributes:
-        exchange: the same.
-        observer: is told the events, on the asyncio loop. To be set there before the first comes.
-        complete: whether the response has been sent.
+        exchange: The same.
+        observer: Is told the events, on the asyncio loop. To be set there before the first comes.
+        complete: Whether the response has been sent.
     """
 
     __slots__ = (

@@ -50,10 +50,10 @@ class AsyncioHandler:
     """A `Handler` that runs an app on an asyncio loop.
 
     Args:
-        make_request: makes what serves a request, with what the app left in `state` at its start.
-        grace: seconds that requests, and then the app's shutdown, may take when serving stops.
-        app: the ASGI app whose lifespan goes around all that; `None` when there is none.
-        loop: that of the caller; `None` is one in a thread.
+        make_request: Makes what serves a request, with what the app left in `state` at its start.
+        grace: Seconds that requests, and then the app's shutdown, may take when serving stops.
+        app: The ASGI app whose lifespan goes around all that; `None` when there is none.
+        loop: That of the caller; `None` is one in a thread.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class AsyncioHandler:
         """Runs the app's lifespan around the time in which it is served.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
-            RuntimeError: it is running already.
+            AppStartupError: The app says that it cannot start.
+            RuntimeError: It is running already.
         """
         if self._run is not None:
             raise RuntimeError("this handler is running already")

@@ -135,9 +135,9 @@ class AsyncioLoop(ABC):
         """Has a function called on trio, soon after the present turn of this loop.
 
         Args:
-            performer: whose step this is, if it is one of an exchange.
-            function: what to call.
-            args: its arguments.
+            performer: Whose step this is, if it is one of an exchange.
+            function: What to call.
+            args: Its arguments.
         """
         if performer is None:
             self._to_trio.append((None, function, args))

@@ -32,7 +32,7 @@ class AsyncioThread(AsyncioLoop):
     """The thread, while `running` is open.
 
     Args:
-        grace: seconds that tasks may take to their end once they are cancelled.
+        grace: Seconds that tasks may take to their end once they are cancelled.
     """
 
     def __init__(self, *, grace: float) -> None:

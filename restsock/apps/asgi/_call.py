@@ -56,7 +56,7 @@ class TrioCall:
     """An `AppCall` on trio.
 
     Args:
-        shield: whether only `cancel_after` cancels it.
+        shield: Whether only `cancel_after` cancels it.
     """
 
     __slots__ = ("_lot", "_scope", "wait", "wake")

@@ -19,8 +19,8 @@ class Inbound(Inbox):
     """The inbox of an exchange, for any number of tasks of an app that wait for what comes.
 
     Args:
-        exchange: whose events these are; its observer hands them to this object.
-        call: of the app that waits for them.
+        exchange: Whose events these are; its observer hands them to this object.
+        call: Of the app that waits for them.
     """
 
     __slots__ = ("_call", "_exchange", "_send_buffer", "wait")
@@ -59,7 +59,7 @@ class Inbound(Inbox):
         """Waits for body bytes and takes them; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange has failed with, after what had come before.
+            RestsockError: What the exchange has failed with, after what had come before.
         """
         while not self.pieces:
             if self.has_all:
@@ -73,7 +73,7 @@ class Inbound(Inbox):
         """Waits while too much of the response waits to be sent. Always a checkpoint.
 
         Raises:
-            Disconnected: the peer has left.
+            Disconnected: The peer has left.
         """
         # The checkpoint is what lets a chunk leave before an app goes on computing the next one.
         await self._call.checkpoint()

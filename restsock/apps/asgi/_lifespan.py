@@ -27,9 +27,9 @@ class Lifespan:
     database closed) when the program is interrupted, too. `stop` bounds how long that takes.
 
     Args:
-        app: the application.
-        call: of the app; it names the loop that all of this runs on.
-        grace: seconds for its shutdown.
+        app: The application.
+        call: Of the app; it names the loop that all of this runs on.
+        grace: Seconds for its shutdown.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], call: AppCall, *, grace: float) -> None:
@@ -74,7 +74,7 @@ class Lifespan:
             Its state, for the scopes of requests; `None` when it has no lifespan.
 
         Raises:
-            AppStartupError: it says that it cannot start, or what it raises shows that it needs
+            AppStartupError: It says that it cannot start, or what it raises shows that it needs
                 the other kind of loop.
         """
         while not (self._supported or self._failure is not None or self._ended):

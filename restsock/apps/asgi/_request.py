@@ -33,10 +33,10 @@ class Served:
     """An application, and how it is served.
 
     Attributes:
-        app: the application.
-        options: those of the connections.
-        max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
-        root_path: the path that the app is under.
+        app: The application.
+        options: Those of the connections.
+        max_websocket_message: Bytes of the largest message that a WebSocket of the app receives.
+        root_path: The path that the app is under.
     """
 
     app: Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
@@ -49,7 +49,7 @@ class AsgiRequest(ABC):
     """One request, from its scope to the end of the app's call. It observes its exchange.
 
     Attributes:
-        response: what the app answers.
+        response: What the app answers.
     """
 
     def __init__(

@@ -23,9 +23,9 @@ def asgi_scope(
 
     Args:
         kind: `"http"` or `"websocket"`.
-        exchange: the request.
-        state: what the app left in `state` at its start; `None` when it has no lifespan.
-        root_path: the path that the app is under.
+        exchange: The request.
+        state: What the app left in `state` at its start; `None` when it has no lifespan.
+        root_path: The path that the app is under.
     """
     connection = exchange.connection
     assert connection is not None

@@ -22,10 +22,10 @@ def request_for(
     """Makes what serves a request. It observes the exchange from now on.
 
     Args:
-        served: the application.
-        exchange: the request.
-        call: of the application for it.
-        state: what the app left in `state` at its start; `None` when it has no lifespan.
+        served: The application.
+        exchange: The request.
+        call: Of the application for it.
+        state: What the app left in `state` at its start; `None` when it has no lifespan.
     """
     websocket = exchange.request.upgrade == b"websocket"
     kind: type[AsgiRequest] = WebSocketRequest if websocket else HttpRequest

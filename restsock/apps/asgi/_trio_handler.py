@@ -26,7 +26,7 @@ class TrioHandler(TaskHandler):
     """A `Handler` that runs an app on the loop of the connections: a task for each request.
 
     Args:
-        served: the app. Its `timeouts.disconnect` is used; `timeouts.close` is what requests, and
+        served: The app. Its `timeouts.disconnect` is used; `timeouts.close` is what requests, and
             then the app's shutdown, may take when serving stops. Limits are the connections'.
     """
 
@@ -45,7 +45,7 @@ class TrioHandler(TaskHandler):
         """Runs the app's lifespan around the time in which it is served.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
+            AppStartupError: The app says that it cannot start.
         """
         async with open_nursery() as nursery:
             lifespan = Lifespan(self._served.app, TrioCall(shield=True), grace=self._grace)

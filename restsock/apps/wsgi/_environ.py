@@ -32,10 +32,10 @@ def wsgi_environ(
     so is `Proxy`, which would pass for the environment variable `HTTP_PROXY`.
 
     Args:
-        exchange: the request.
+        exchange: The request.
         body: `wsgi.input`.
-        threads: how many may call the app at once.
-        root_path: the path that the app is under; the target begins with it.
+        threads: How many may call the app at once.
+        root_path: The path that the app is under; the target begins with it.
     """
     connection = exchange.connection
     assert connection is not None

@@ -35,13 +35,13 @@ class WsgiHandler:
     """A `Handler` that serves a WSGI application.
 
     Args:
-        app: the application; it is called by several threads at once.
+        app: The application; it is called by several threads at once.
         options: `timeouts.idle` is used; `timeouts.close` is what requests under way may take when
             serving stops. Limits are those of the connections.
-        workers: how many threads there are at most. They are started as they are needed.
-        queue_size: how many requests may wait for a worker; those above are answered with 503, the
+        workers: How many threads there are at most. They are started as they are needed.
+        queue_size: How many requests may wait for a worker; those above are answered with 503, the
             last ones first of the connection that has the most waiting.
-        root_path: the path that the app is under.
+        root_path: The path that the app is under.
     """
 
     def __init__(

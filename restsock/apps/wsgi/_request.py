@@ -49,10 +49,10 @@ class WsgiRequest:
     """One request, served from start to end by one thread.
 
     Args:
-        exchange: the request.
-        threads: how many may call the app at once.
-        idle: seconds that the peer may let the thread wait.
-        root_path: the path that the app is under.
+        exchange: The request.
+        threads: How many may call the app at once.
+        idle: Seconds that the peer may let the thread wait.
+        root_path: The path that the app is under.
     """
 
     def __init__(

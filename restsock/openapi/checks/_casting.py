@@ -27,14 +27,14 @@ class Shape:
     """What a schema says of how its values are written as text. Threads may share it.
 
     Args:
-        document: where references lead to.
-        schema: the schema.
-        form: whether it is that of a form, where objects are written as JSON.
+        document: Where references lead to.
+        schema: The schema.
+        form: Whether it is that of a form, where objects are written as JSON.
 
     Attributes:
         kind: `array`, `object` or `text`.
-        properties: those of an object, by name, from all parts of its schema.
-        lists: the names of those that are arrays.
+        properties: Those of an object, by name, from all parts of its schema.
+        lists: The names of those that are arrays.
     """
 
     def __init__(self, document: Document, schema: Any, *, form: bool = False) -> None:
@@ -53,7 +53,7 @@ class Shape:
         """The value with its texts turned into numbers and such, where the schema has them.
 
         Raises:
-            Unreadable: the value itself is a text and none of them. Texts inside it stay as they
+            Unreadable: The value itself is a text and none of them. Texts inside it stay as they
                 are: the schema reports them, with a pointer.
         """
         return self._cast(value, self._schema, 0)

@@ -32,9 +32,9 @@ class Refused(Exception):  # a result more than an error
     """A request that is not for one of the document's operations.
 
     Attributes:
-        status: what a server answers.
-        problem: why.
-        allowed: with 405 the methods that the path has.
+        status: What a server answers.
+        problem: Why.
+        allowed: With 405 the methods that the path has.
     """
 
     def __init__(self, status: int, problem: Problem, allowed: tuple[str, ...] = ()) -> None:
@@ -61,21 +61,21 @@ class Contract:
     those of the 1024 peers that were called last.
 
     Args:
-        spec: the name of a file, a mapping, a `Document`; or a path on the peer, which begins with
+        spec: The name of a file, a mapping, a `Document`; or a path on the peer, which begins with
             `/` (pass a file of such a name as a `pathlib.Path`); or `True`, to look for the
             document where frameworks put it.
-        requests: whether requests are validated.
-        responses: whether responses are; or the share of them that is, between 0 and 1.
+        requests: Whether requests are validated.
+        responses: Whether responses are; or the share of them that is, between 0 and 1.
         unknown_paths: `"refuse"` refuses calls to paths that the document does not have; `"pass"`
             lets them pass.
-        max_body: bytes of the largest body that is validated.
-        max_time: seconds of processor time for the validation of one message. One that takes more
+        max_body: Bytes of the largest body that is validated.
+        max_time: Seconds of processor time for the validation of one message. One that takes more
             breaks the contract.
-        chance: random numbers in [0, 1), for the share.
+        chance: Random numbers in [0, 1), for the share.
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: a number or a choice is out of range.
+        SpecError: The document cannot be used.
+        ValueError: A number or a choice is out of range.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Contract:
         """The operation of a request; `None` if the request passes without being validated.
 
         Raises:
-            Refused: it does not pass.
+            Refused: It does not pass.
         """
         match = None
         try:

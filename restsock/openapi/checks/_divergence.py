@@ -34,10 +34,10 @@ def misread(document: Document, method: str, operation: Operation | None, path: 
     backslash for a "/", or resolve dots and empty segments.
 
     Args:
-        document: the contract.
-        method: in capitals.
-        operation: that of the request; `None` for a path that is not in the document.
-        path: as sent.
+        document: The contract.
+        method: In capitals.
+        operation: That of the request; `None` for a path that is not in the document.
+        path: As sent.
     """
     if _ODD.search(path) is None:
         return False
@@ -82,8 +82,8 @@ def misleads(segment: str, *, matrix: bool) -> bool:
     """Whether servers differ in what path this segment makes, whatever the document has.
 
     Args:
-        segment: as sent.
-        matrix: whether the contract wants what follows a ";" there.
+        segment: As sent.
+        matrix: Whether the contract wants what follows a ";" there.
     """
     try:
         text = unquote(segment, errors="strict")
@@ -112,9 +112,9 @@ class Declared(NamedTuple):
 
     Attributes:
         where: `query`, `header`, `cookie`, or `body` for a form.
-        name: as the document spells it.
-        many: whether it may be given several times: a list.
-        deep: whether `name[...]` belongs to it.
+        name: As the document spells it.
+        many: Whether it may be given several times: a list.
+        deep: Whether `name[...]` belongs to it.
     """
 
     where: str

@@ -25,12 +25,12 @@ class Parameters:
     """Where parameters are, taken apart but not decoded: a name may have several values.
 
     Args:
-        path: the variables of the path, decoded.
-        query: as sent.
-        headers: as sent.
+        path: The variables of the path, decoded.
+        query: As sent.
+        headers: As sent.
 
     Attributes:
-        query: decoded names, with their values as sent.
+        query: Decoded names, with their values as sent.
     """
 
     def __init__(self, path: Mapping[str, str], query: str, headers: Headers) -> None:
@@ -95,7 +95,7 @@ class Parameters:
         """The first value of a parameter, decoded.
 
         Raises:
-            Unreadable: it is not percent-encoded UTF-8.
+            Unreadable: It is not percent-encoded UTF-8.
         """
         if where == "path":
             return self._path.get(name)
@@ -126,7 +126,7 @@ def decoded(text: str) -> str:
     """A text of a query or a form, decoded.
 
     Raises:
-        Unreadable: it is not percent-encoded UTF-8. What servers make of that differs.
+        Unreadable: It is not percent-encoded UTF-8. What servers make of that differs.
     """
     try:
         if "%" not in text or _UNENCODED.search(text) is None:

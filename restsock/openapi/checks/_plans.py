@@ -45,10 +45,10 @@ class BodyPlan(NamedTuple):
     """What is to be done with a body of one media type.
 
     Attributes:
-        kind: how it is read.
-        media_type: as the document has it; perhaps a range.
-        validator: of its schema; `None` if the body is not validated.
-        form: reads and validates a form.
+        kind: How it is read.
+        media_type: As the document has it; perhaps a range.
+        validator: Of its schema; `None` if the body is not validated.
+        form: Reads and validates a form.
     """
 
     kind: Kind
@@ -82,10 +82,10 @@ class MessagePlan(NamedTuple):
     """What an operation says of its requests, or of its responses with one status.
 
     Attributes:
-        readers: for the parameters of a request, or the header fields of a response.
-        declared: the names by which those are given.
-        bodies: by media type or range; empty if no body is described.
-        required: whether there has to be a body.
+        readers: For the parameters of a request, or the header fields of a response.
+        declared: The names by which those are given.
+        bodies: By media type or range; empty if no body is described.
+        required: Whether there has to be a body.
     """
 
     readers: tuple[Reader, ...]
@@ -135,7 +135,7 @@ def make_plan(
     """Makes a plan of the parameters of a request, or headers of a response, and of its object.
 
     Raises:
-        SpecError: a part of the document cannot be used.
+        SpecError: A part of the document cannot be used.
         ValueError: OpenAPI does not have a location or style.
     """
     readers = tuple(
@@ -161,8 +161,8 @@ class SchemaValidators:
     """Makes the validator of each schema once.
 
     Args:
-        document: what the schemas are in.
-        cls: jsonschema's class for those that name no dialect.
+        document: What the schemas are in.
+        cls: Jsonschema's class for those that name no dialect.
     """
 
     def __init__(self, document: Document, cls: Any) -> None:
@@ -179,7 +179,7 @@ class SchemaValidators:
         """The validator of a schema; `None` if there is nothing to validate.
 
         Raises:
-            SpecError: its dialect is unknown.
+            SpecError: Its dialect is unknown.
         """
         schema = self._document.resolve(schema, alone=True)
         if schema is None or schema is True:

@@ -35,14 +35,14 @@ class Reader:
     """Reads and validates one parameter or header field. Threads may share it.
 
     Args:
-        document: where references lead to.
-        parameter: what the document says of it.
-        validator: of its schema; `None` if that forbids nothing.
-        where: what its problems are said to be in, if that is not its location.
+        document: Where references lead to.
+        parameter: What the document says of it.
+        validator: Of its schema; `None` if that forbids nothing.
+        where: What its problems are said to be in, if that is not its location.
 
     Attributes:
-        name: its name.
-        declared: the names by which it is given.
+        name: Its name.
+        declared: The names by which it is given.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Reader:
         """Its value.
 
         Raises:
-            _Missing: it is not there.
-            Unreadable, NotJSON: it is not written as it has to be.
+            _Missing: It is not there.
+            Unreadable, NotJSON: It is not written as it has to be.
         """
         if self._media is None and self._from in ("query", "cookie"):
             value = self._read_pairs(parameters)
@@ -152,9 +152,9 @@ class FormReader:
     """Reads and validates a urlencoded form. Threads may share it.
 
     Args:
-        document: where references lead to.
-        content: the Media Type Object.
-        validator: of its schema.
+        document: Where references lead to.
+        content: The Media Type Object.
+        validator: Of its schema.
     """
 
     def __init__(self, document: Document, content: Mapping[str, Any], validator: Any) -> None:
@@ -185,7 +185,7 @@ class FormReader:
         """What is wrong with a form.
 
         Args:
-            text: the form, as sent.
+            text: The form, as sent.
         """
         parameters = Parameters({}, text, ())
         ambiguous = list(ambiguities(self._declared, parameters))

@@ -31,8 +31,8 @@ class Job:
     """A piece of work, and what to do with its result.
 
     Args:
-        work: runs in a thread.
-        done: runs on the loop, with the result, or with the exception that came instead.
+        work: Runs in a thread.
+        done: Runs on the loop, with the result, or with the exception that came instead.
     """
 
     __slots__ = ("done", "error", "result", "work")
@@ -59,9 +59,9 @@ class Threads:
     """A pool of threads, started as they are needed.
 
     Args:
-        number: how many, at most.
-        grace: seconds that jobs under way may take when it stops.
-        seconds: of processor time, for each job.
+        number: How many, at most.
+        grace: Seconds that jobs under way may take when it stops.
+        seconds: Of processor time, for each job.
     """
 
     def __init__(self, *, number: int, grace: float, seconds: float = SECONDS) -> None:
@@ -109,12 +109,12 @@ class Threads:
         """Queues a job. On the loop; does not block.
 
         Args:
-            job: the job.
-            key: whose it is: jobs of one key share their turn, and have half of the threads at
+            job: The job.
+            key: Whose it is: jobs of one key share their turn, and have half of the threads at
                 most. Without one there is no such limit.
 
         Raises:
-            RuntimeError: it is not running.
+            RuntimeError: It is not running.
         """
         if self._pool is None:
             raise RuntimeError("nothing is validated here now")
@@ -138,9 +138,9 @@ async def beside_the_loop(
     A cancellation does not wait for the thread: that stops at its next step.
 
     Args:
-        function: what to do.
-        args: for it.
-        seconds: of processor time that it may take.
+        function: What to do.
+        args: For it.
+        seconds: Of processor time that it may take.
     """
     over = False
 

@@ -49,8 +49,8 @@ class Validator:
     return what is wrong.
 
     Args:
-        document: the contract.
-        seconds: of processor time for each part of a message. One that takes more is wrong.
+        document: The contract.
+        seconds: Of processor time for each part of a message. One that takes more is wrong.
     """
 
     def __init__(self, document: Document, *, seconds: float = SECONDS) -> None:
@@ -70,7 +70,7 @@ class Validator:
         """Makes what is needed to validate, for all operations.
 
         Raises:
-            SpecError: a part of the document cannot be used.
+            SpecError: A part of the document cannot be used.
         """
         for operation in self.document.operations:
             self.request(operation)

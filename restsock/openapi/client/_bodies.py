@@ -33,8 +33,8 @@ class Body(NamedTuple):
     """A body and what it is.
 
     Attributes:
-        content: bytes, or pieces that are made as they are sent.
-        content_type: with its parameters: charset, boundary.
+        content: Bytes, or pieces that are made as they are sent.
+        content_type: With its parameters: charset, boundary.
     """
 
     content: Content
@@ -45,12 +45,12 @@ def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = Non
     """Encodes a body. Bytes are sent as they are, whatever the media type.
 
     Args:
-        value: the body.
-        offered: the `content` of the Request Body Object: media types or ranges of them.
-        wanted: the content type that the caller asks for.
+        value: The body.
+        offered: The `content` of the Request Body Object: media types or ranges of them.
+        wanted: The content type that the caller asks for.
 
     Raises:
-        Unserializable: the contract does not offer it, or it cannot represent the value.
+        Unserializable: The contract does not offer it, or it cannot represent the value.
     """
     media_type = _chosen(value, list(offered), wanted)
     if isinstance(value, _BINARY):

@@ -43,11 +43,11 @@ class CallOptions:
 
     Attributes:
         contract: `None` if nothing is validated.
-        base_url: scheme and authority; of an async operation the scheme alone, or "".
-        base_path: in front of the paths, instead of the one from `servers`.
-        timeout: seconds, or what `requests` takes.
-        headers: fields of each request.
-        content_type: that of the body; `None` if it follows from the value.
+        base_url: Scheme and authority; of an async operation the scheme alone, or "".
+        base_path: In front of the paths, instead of the one from `servers`.
+        timeout: Seconds, or what `requests` takes.
+        headers: Fields of each request.
+        content_type: That of the body; `None` if it follows from the value.
     """
 
     contract: BoundContract | None
@@ -64,9 +64,9 @@ class BoundOperation:
     Its `__doc__` and `__signature__` are those of the contract, for `help()` and for editors.
 
     Attributes:
-        id: its `operationId`; `None` where the document gives it none.
-        method: in capitals.
-        path: its template.
+        id: Its `operationId`; `None` where the document gives it none.
+        method: In capitals.
+        path: Its template.
     """
 
     def __init__(self, arguments: Arguments, options: CallOptions, transport: Any) -> None:
@@ -92,9 +92,9 @@ class BoundOperation:
             api.uploadPhoto.using(timeout=60, content_type="image/png")(number=7, body=data)
 
         Args:
-            timeout: instead of the client's; `None` for none.
-            headers: in addition to the client's; they win over header parameters, too.
-            content_type: which of the media types that the contract offers the body is.
+            timeout: Instead of the client's; `None` for none.
+            headers: In addition to the client's; they win over header parameters, too.
+            content_type: Which of the media types that the contract offers the body is.
         """
         options = self._options
         made = copy(self)
@@ -110,7 +110,7 @@ class BoundOperation:
         """The request that a call with these arguments would send.
 
         Raises:
-            ArgumentError: they do not fit.
+            ArgumentError: They do not fit.
         """
         key = self._arguments.key
         if args:
@@ -136,7 +136,7 @@ class BoundOperation:
         """Validates a request; returns what is needed to check its response.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: It breaks the contract.
         """
         contract = self._options.contract
         if contract is None:
@@ -167,11 +167,11 @@ class BlockingOperation(BoundOperation):
         """Calls it and reads the whole answer.
 
         Raises:
-            ArgumentError: the call does not fit the operation. Nothing was sent.
-            RequestValidationError: a value breaks the contract. Nothing was sent.
-            ResponseValidationError: the answer breaks it.
-            OperationFailed: the status is 400 or more.
-            requests.RequestException: as from the session; and what its adapters raise.
+            ArgumentError: The call does not fit the operation. Nothing was sent.
+            RequestValidationError: A value breaks the contract. Nothing was sent.
+            ResponseValidationError: The answer breaks it.
+            OperationFailed: The status is 400 or more.
+            requests.RequestException: As from the session; and what its adapters raise.
         """
         return self._send(self.prepare(*args, **arguments), stream=False)
 
@@ -183,7 +183,7 @@ class BlockingOperation(BoundOperation):
                 for line in response.iter_lines(): ...
 
         Raises:
-            ArgumentError, OperationFailed, requests.RequestException: as a call.
+            ArgumentError, OperationFailed, requests.RequestException: As a call.
         """
         with self._send(self.prepare(*args, **arguments), stream=True) as response:
             yield response
@@ -267,11 +267,11 @@ class AsyncOperation(BoundOperation):
         """Calls it and reads the whole answer.
 
         Raises:
-            ArgumentError: the call does not fit the operation. Nothing was sent.
-            RequestValidationError: a value breaks the contract. Nothing was sent.
-            ResponseValidationError: the answer breaks it.
-            OperationFailed: the status is 400 or more.
-            RestsockError: as from `Requester.request`; `may_have_run` says whether to retry.
+            ArgumentError: The call does not fit the operation. Nothing was sent.
+            RequestValidationError: A value breaks the contract. Nothing was sent.
+            ResponseValidationError: The answer breaks it.
+            OperationFailed: The status is 400 or more.
+            RestsockError: As from `Requester.request`; `may_have_run` says whether to retry.
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
@@ -298,7 +298,7 @@ class AsyncOperation(BoundOperation):
         The client's time-out does not apply here: use `trio.fail_after`.
 
         Raises:
-            ArgumentError, OperationFailed, RestsockError: as a call.
+            ArgumentError, OperationFailed, RestsockError: As a call.
         """
         call = self.prepare(*args, **arguments)
         checks = await self._checks(call)

@@ -49,8 +49,8 @@ class ArgumentError(RequestValidationError, TypeError):
     """A call does not fit its operation. Nothing was sent; sent again it would fail again.
 
     Attributes:
-        operation: the operation's id (or method and path).
-        parameter: the argument's name; `None` if it is the body.
+        operation: The operation's id (or method and path).
+        parameter: The argument's name; `None` if it is the body.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class OperationFailed(RestsockError):
     """The answer's status is 400 or more. Whether a retry is safe depends on the API.
 
     Attributes:
-        operation: the operation's id (or method and path).
-        status: of the answer.
-        response: the answer, its body read: a `requests.Response`, or a `restsock.Response`.
-        problem: the body, when it is an object of `application/problem+json` (RFC 9457), else
+        operation: The operation's id (or method and path).
+        status: Of the answer.
+        response: The answer, its body read: a `requests.Response`, or a `restsock.Response`.
+        problem: The body, when it is an object of `application/problem+json` (RFC 9457), else
             `None`.
     """
 

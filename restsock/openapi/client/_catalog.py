@@ -27,11 +27,11 @@ class Catalog:
     it.
 
     Args:
-        spec: the document, or a `Contract` with options.
+        spec: The document, or a `Contract` with options.
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: it is not here: a path on a peer, or `True`.
+        SpecError: The document cannot be used.
+        ValueError: It is not here: a path on a peer, or `True`.
     """
 
     def __init__(self, spec: ContractLike) -> None:
@@ -69,8 +69,8 @@ class Catalog:
         """What a call of an operation takes.
 
         Raises:
-            UnknownOperation: there is none of that name; the message suggests similar ones.
-            SpecError: the document is wrong about it.
+            UnknownOperation: There is none of that name; the message suggests similar ones.
+            SpecError: The document is wrong about it.
         """
         made = self._made.get(name)
         if made is None:
@@ -87,7 +87,7 @@ class Catalog:
         """Validates the request of a call; returns what is needed to check its response.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: It breaks the contract.
         """
         if self._contract is None:
             return None
@@ -97,13 +97,13 @@ class Catalog:
         """Validates a response.
 
         Args:
-            checks: what `check` has returned.
-            status: of the response.
-            headers: its fields.
-            body: all of it.
+            checks: What `check` has returned.
+            status: Of the response.
+            headers: Its fields.
+            body: All of it.
 
         Raises:
-            ResponseValidationError: it breaks the contract.
+            ResponseValidationError: It breaks the contract.
         """
         if self._contract is not None:
             self._contract.check_response(checks, status, headers, body)

@@ -46,22 +46,22 @@ class APIClient(Generic[_Bound]):
     apart by their locations: `path_id=`, `query_id=`.
 
     Args:
-        transport: a `requests.Session` (or a `restsock.Session`), for blocking calls; or a
+        transport: A `requests.Session` (or a `restsock.Session`), for blocking calls; or a
             `Requester` (`restsock.Client`, `Connection`, `Route`), for async calls on its loop.
-        spec: the document, or a `Contract` with options. The document is a file, a mapping, or the
+        spec: The document, or a `Contract` with options. The document is a file, a mapping, or the
             result of `load` or `discover`; with a session also a path on the peer
             (`"/openapi.json"`), or `True` to look for it there. If an adapter of the session has a
             contract of its own, only that one is used.
-        base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, replaces that of
+        base_url: Where the API is: `"http://edge-1/"`. Its path, if it has one, replaces that of
             the document's `servers`. By default the first of `servers`, which has to be a whole
             URL for a session. A requester needs the path alone.
-        headers: fields for each request.
-        timeout: seconds for each call; with a session what `requests` takes, such as a pair.
+        headers: Fields for each request.
+        timeout: Seconds for each call; with a session what `requests` takes, such as a pair.
 
     Raises:
-        SpecError: the document cannot be used, or the peer has none.
-        ValueError: neither the document nor `base_url` says where the API is.
-        TypeError: the transport is neither.
+        SpecError: The document cannot be used, or the peer has none.
+        ValueError: Neither the document nor `base_url` says where the API is.
+        TypeError: The transport is neither.
     """
 
     @overload
@@ -137,8 +137,8 @@ class APIClient(Generic[_Bound]):
         """The operation with this id, or "METHOD /path", to be called.
 
         Raises:
-            UnknownOperation: there is none; the message suggests similar names.
-            SpecError: the document is wrong about it.
+            UnknownOperation: There is none; the message suggests similar names.
+            SpecError: The document is wrong about it.
         """
         made = self._made.get(name)
         if made is None:

@@ -41,7 +41,7 @@ def bind_contract(requester: Requester, openapi: ContractLike) -> BoundContract:
     """What `adapter(openapi=...)` makes of its argument.
 
     Raises:
-        SpecError: the document cannot be used.
+        SpecError: The document cannot be used.
     """
     contract = openapi if isinstance(openapi, Contract) else Contract(openapi)
     return BoundContract(requester, contract)
@@ -51,8 +51,8 @@ class CheckedCall(NamedTuple):
     """A request whose response is to be checked.
 
     Attributes:
-        match: its operation.
-        method: its method.
+        match: Its operation.
+        method: Its method.
     """
 
     match: Match
@@ -77,8 +77,8 @@ class BoundContract:
         """The validator; the first call may ask the peer for the document.
 
         Raises:
-            SpecError: there is no usable one. The next call tries again.
-            RestsockError: the peer could not be asked.
+            SpecError: There is no usable one. The next call tries again.
+            RestsockError: The peer could not be asked.
         """
         if self._validator is None:
             with self._lock:  # of calls that come at once, one asks
@@ -94,12 +94,12 @@ class BoundContract:
         """Validates the request of a call, as if it were for the document's own server.
 
         Args:
-            base: the path in front of those of the document.
-            call: what is sent, wherever to.
-            fields: its header fields, with those that its transport adds.
+            base: The path in front of those of the document.
+            call: What is sent, wherever to.
+            fields: Its header fields, with those that its transport adds.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: It breaks the contract.
         """
         target = base + call.path
         head = RequestHead(call.method.encode(), target.encode("ascii"), fields_of(fields))

@@ -43,13 +43,13 @@ async def discover(
     Safe to try again: it only sends GET requests. If cancelled, the thread stops soon after.
 
     Args:
-        requester: leads to the peer.
-        where: the path of the document there; `None` tries those in `WELL_KNOWN`.
-        timeout: seconds for each attempt, with the whole answer.
+        requester: Leads to the peer.
+        where: The path of the document there; `None` tries those in `WELL_KNOWN`.
+        timeout: Seconds for each attempt, with the whole answer.
 
     Raises:
-        SpecError: there is none, or it cannot be used; for example, it exceeds a bound.
-        RestsockError: the peer could not be asked.
+        SpecError: There is none, or it cannot be used; for example, it exceeds a bound.
+        RestsockError: The peer could not be asked.
     """
     for target in _targets(where):
         response = await _get(requester, target, timeout)

@@ -45,12 +45,12 @@ class PreparedCall:
     """A request that is ready to be sent.
 
     Attributes:
-        method: in capitals.
-        base: the path in front of all paths of the document.
-        path: of the operation, with the query, percent-encoded.
-        headers: names and values, with Content-Type and Accept, without cookies.
-        cookies: names and values, in order.
-        body: bytes, or pieces that are made as they are sent; `None` where there is no body.
+        method: In capitals.
+        base: The path in front of all paths of the document.
+        path: Of the operation, with the query, percent-encoded.
+        headers: Names and values, with Content-Type and Accept, without cookies.
+        cookies: Names and values, in order.
+        body: Bytes, or pieces that are made as they are sent; `None` where there is no body.
     """
 
     method: str
@@ -77,9 +77,9 @@ class RequestBody(NamedTuple):
     """The request body, as the contract describes it.
 
     Attributes:
-        required: whether a call has to give one.
+        required: Whether a call has to give one.
         content: Media Type Objects, by media type or range, each with its schema resolved.
-        description: its description.
+        description: Its description.
     """
 
     required: bool
@@ -91,15 +91,15 @@ class Arguments:
     """One operation: what a call of it takes, and the request that it makes.
 
     Attributes:
-        operation: as the document has it.
-        document: its document.
-        key: the operation's id, or "METHOD /path" where it has none.
-        base: the path in front of its own, from the first of the document's `servers`.
-        parameters: by the names of the arguments, in the order of the signature.
+        operation: As the document has it.
+        document: Its document.
+        key: The operation's id, or "METHOD /path" where it has none.
+        base: The path in front of its own, from the first of the document's `servers`.
+        parameters: By the names of the arguments, in the order of the signature.
         body: `None` where the operation takes none.
 
     Raises:
-        SpecError: the document is wrong about the operation.
+        SpecError: The document is wrong about the operation.
     """
 
     def __init__(self, document: Document, operation: Operation) -> None:
@@ -127,15 +127,15 @@ class Arguments:
         """Makes the request of a call.
 
         Args:
-            arguments: by the names of the signature, or those on the wire where they are unique.
+            arguments: By the names of the signature, or those on the wire where they are unique.
                 `None` stands for an argument that is not given.
-            headers: more header fields, which win over those of the contract.
-            content_type: which of the offered media types the body is.
-            base_path: in front of the path, instead of the one from the document's `servers`.
-            supplied: the keys of parameters that the transport adds by itself.
+            headers: More header fields, which win over those of the contract.
+            content_type: Which of the offered media types the body is.
+            base_path: In front of the path, instead of the one from the document's `servers`.
+            supplied: The keys of parameters that the transport adds by itself.
 
         Raises:
-            UnknownParameter, MissingParameter, BadParameter, BadBody: see `ArgumentError`.
+            UnknownParameter, MissingParameter, BadParameter, BadBody: See `ArgumentError`.
         """
         given = self._recognized(arguments)
         supplied |= {("header", name.lower()) for name in headers}

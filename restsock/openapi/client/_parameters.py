@@ -60,7 +60,7 @@ def write_path(parameter: Parameter, value: Any) -> str:
     """The text that takes the place of `{name}` in the path, percent-encoded.
 
     Raises:
-        Unserializable: it has no such text, or one that leads to another path.
+        Unserializable: It has no such text, or one that leads to another path.
     """
     style, explode = parameter.style, parameter.explode
     if parameter.media_type:
@@ -85,7 +85,7 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
     """Names and values of the query, percent-encoded. The names in a `querystring` may be empty.
 
     Raises:
-        Unserializable: its style cannot represent the value.
+        Unserializable: Its style cannot represent the value.
     """
     if parameter.media_type:
         if parameter.location != "querystring":
@@ -112,7 +112,7 @@ def write_header(parameter: Parameter, value: Any) -> str:
     """The value of the header field, as it is: header fields are not percent-encoded.
 
     Raises:
-        Unserializable: no header field can contain it.
+        Unserializable: No header field can contain it.
     """
     if parameter.media_type:
         text = _content(parameter, value)
@@ -135,7 +135,7 @@ def write_cookies(parameter: Parameter, value: Any) -> Pairs:
     the "=" of a base64, which hardly any server would decode.
 
     Raises:
-        Unserializable: no cookie can contain it.
+        Unserializable: No cookie can contain it.
     """
     if parameter.media_type:
         pairs = [(parameter.name, _encoded(_content(parameter, value)))]
@@ -158,7 +158,7 @@ def write_form(value: Any) -> Pairs:
     An object in a field is written as JSON, the default of the Encoding Object.
 
     Raises:
-        Unserializable: it is no mapping and no list of pairs.
+        Unserializable: It is no mapping and no list of pairs.
     """
     items = pairs_of(value)
     if items is None:
@@ -242,7 +242,7 @@ def scalar(value: Any) -> str:
     bytes as base64, the members of an enumeration as their values.
 
     Raises:
-        Unserializable: it has none.
+        Unserializable: It has none.
     """
     if isinstance(value, enum.Enum):
         return scalar(value.value)

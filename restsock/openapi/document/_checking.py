@@ -37,9 +37,9 @@ def check_document(mapping: Mapping[str, Any], version: tuple[int, int]) -> None
     """Checks a document that only refers to itself.
 
     Raises:
-        jsonschema.ValidationError: it is not valid.
-        TooMuchWork: it takes more than is allowed.
-        Exception: what else the library raises at references that lead nowhere.
+        jsonschema.ValidationError: It is not valid.
+        TooMuchWork: It takes more than is allowed.
+        Exception: What else the library raises at references that lead nowhere.
     """
     # Without handlers nothing is fetched, whatever `$id` makes of a reference.
     _validator(version)(SchemaPath.from_dict(cast("Any", mapping), handlers={})).validate()
@@ -152,8 +152,8 @@ def check_patterns(mapping: Mapping[str, Any], source: str) -> None:
     """Compiles all patterns, so that one that cannot be run is found before it is needed.
 
     Raises:
-        SpecError: one cannot be used, or they are too large together.
-        TooMuchWork: it takes more than is allowed.
+        SpecError: One cannot be used, or they are too large together.
+        TooMuchWork: It takes more than is allowed.
     """
     size = 0
     seen: set[str] = set()

@@ -62,10 +62,10 @@ class Document:
     """An OpenAPI document. Made by `load`; immutable, threads may share it.
 
     Attributes:
-        mapping: the document as it was written, with other files. Not to be changed.
-        source: where it came from, for messages.
-        version: of OpenAPI: `(3, 1)`.
-        operations: all of them, in the order of the document.
+        mapping: The document as it was written, with other files. Not to be changed.
+        source: Where it came from, for messages.
+        version: Of OpenAPI: `(3, 1)`.
+        operations: All of them, in the order of the document.
     """
 
     def __init__(self, mapping: Mapping[str, Any], *, source: str, check: bool = True) -> None:
@@ -99,12 +99,12 @@ class Document:
         """Finds the operation of a request.
 
         Args:
-            method: in capitals.
-            path: as sent, percent-encoded, without the query.
+            method: In capitals.
+            path: As sent, percent-encoded, without the query.
 
         Raises:
-            NoSuchPath: the document has no such path.
-            NoSuchMethod: the path has no such method.
+            NoSuchPath: The document has no such path.
+            NoSuchMethod: The path has no such method.
         """
         return self._routes.match(method, path)
 
@@ -112,12 +112,12 @@ class Document:
         """Follows a `$ref` to its end; returns anything else as it is.
 
         Args:
-            node: a part of the document.
-            alone: whether to stop at a `$ref` that has keywords beside it, as schemas may since
+            node: A part of the document.
+            alone: Whether to stop at a `$ref` that has keywords beside it, as schemas may since
                 OpenAPI 3.1.
 
         Raises:
-            SpecError: it leads nowhere, or in a ring.
+            SpecError: It leads nowhere, or in a ring.
         """
         for _ in range(_MAX_REFS):
             if not isinstance(node, Mapping) or not isinstance(node.get("$ref"), str):
@@ -201,12 +201,12 @@ def load(spec: SpecLike, *, check: bool = True) -> Document:
     Takes about a second for each 100 KB.
 
     Args:
-        spec: the name of a JSON or YAML file, a mapping, or a document that is loaded already.
-        check: whether to check the document against the specification of OpenAPI. Without that,
+        spec: The name of a JSON or YAML file, a mapping, or a document that is loaded already.
+        check: Whether to check the document against the specification of OpenAPI. Without that,
             an invalid one may work, or fail at its first use.
 
     Raises:
-        SpecError: it cannot be read, or is no OpenAPI document of version 3.0, 3.1 or 3.2.
+        SpecError: It cannot be read, or is no OpenAPI document of version 3.0, 3.1 or 3.2.
     """
     if isinstance(spec, Document):
         return spec
@@ -228,7 +228,7 @@ def parse(data: bytes, *, source: str) -> Document:
     Its size, depth, number of values and processor time are bounded.
 
     Raises:
-        SpecError: as for `load`; it exceeds a bound; it refers to anything but itself, or uses
+        SpecError: As for `load`; it exceeds a bound; it refers to anything but itself, or uses
             YAML aliases, by which a short text can stand for an endless one.
     """
     if len(data) > MAX_PEER_SIZE:
@@ -321,7 +321,7 @@ class _Bundle:
     """Makes one mapping of a document and the files that it refers to.
 
     Args:
-        path: of the document's file; `None` if it is no file, and may not refer to others.
+        path: Of the document's file; `None` if it is no file, and may not refer to others.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -28,17 +28,17 @@ class Parameter:
     """One parameter of an operation.
 
     Attributes:
-        name: its name as sent.
+        name: Its name as sent.
         location: `"path"`, `"query"`, `"querystring"` (OpenAPI 3.2), `"header"` or `"cookie"`.
-        required: whether it has to be given.
-        style: how lists and objects are written; `""` if `media_type` says it.
-        explode: whether each of their items is written by itself.
-        allow_reserved: whether reserved characters of a query value stay as they are.
-        allow_empty: whether an empty text is right, whatever the schema says.
-        media_type: of the text, if the document has `content` instead of a style.
-        schema: of the value; `None` if there is none. It may be a `$ref`.
-        description: its description.
-        deprecated: whether it should no longer be given.
+        required: Whether it has to be given.
+        style: How lists and objects are written; `""` if `media_type` says it.
+        explode: Whether each of their items is written by itself.
+        allow_reserved: Whether reserved characters of a query value stay as they are.
+        allow_empty: Whether an empty text is right, whatever the schema says.
+        media_type: Of the text, if the document has `content` instead of a style.
+        schema: Of the value; `None` if there is none. It may be a `$ref`.
+        description: Its description.
+        deprecated: Whether it should no longer be given.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Parameter:
         """From a Parameter Object.
 
         Args:
-            described: the object, its own reference resolved.
-            resolve: follows the references in it.
+            described: The object, its own reference resolved.
+            resolve: Follows the references in it.
 
         Raises:
             ValueError: OpenAPI does not have such a location or style.

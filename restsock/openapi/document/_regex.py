@@ -141,8 +141,8 @@ class _Translation:
     """A pattern in the words of RE2.
 
     Attributes:
-        whole: the pattern, without the lookaheads at its beginning.
-        conditions: those lookaheads, as patterns, and whether they have to match.
+        whole: The pattern, without the lookaheads at its beginning.
+        conditions: Those lookaheads, as patterns, and whether they have to match.
     """
 
     def __init__(self, pattern: str) -> None:

@@ -23,11 +23,11 @@ class Operation(NamedTuple):
     """One operation of a document.
 
     Attributes:
-        id: its `operationId`, if it has one.
-        method: in capitals.
-        path: its template, as in the document.
-        mapping: the operation object. It may contain `$ref`s: see `Document.resolve`.
-        parameters: those of the path item. `Document.parameters` has all of the operation.
+        id: Its `operationId`, if it has one.
+        method: In capitals.
+        path: Its template, as in the document.
+        mapping: The operation object. It may contain `$ref`s: see `Document.resolve`.
+        parameters: Those of the path item. `Document.parameters` has all of the operation.
     """
 
     id: str | None

@@ -72,11 +72,11 @@ class Schema:
         """What is wrong with a value; nothing, if it is valid. Blocks for as long as that takes.
 
         Args:
-            value: of JSON.
-            seconds: of processor time that this may take.
+            value: Of JSON.
+            seconds: Of processor time that this may take.
 
         Raises:
-            TooMuchWork: it takes more.
+            TooMuchWork: It takes more.
         """
         with within(seconds):
             try:

@@ -57,8 +57,8 @@ def within(seconds: float, stopped: Callable[[], bool] | None = None) -> Iterato
     A block within another one is a part of it, with the bound of the outer one.
 
     Args:
-        seconds: of processor time.
-        stopped: asked now and then whether to give up before that.
+        seconds: Of processor time.
+        stopped: Asked now and then whether to give up before that.
     """
     if _here.work is not None:
         yield

@@ -55,13 +55,13 @@ def allow(caller: str, peer: str, operations: str | Iterable[str]) -> Rule:
     without a name; the operation `"*"` is everything in the contract.
 
     Args:
-        caller: a name, or a pattern of names.
-        peer: the name of the peer that is called, or a pattern of names.
-        operations: ids, or "METHOD /path" with the path's `{variables}` as in the contract.
+        caller: A name, or a pattern of names.
+        peer: The name of the peer that is called, or a pattern of names.
+        operations: Ids, or "METHOD /path" with the path's `{variables}` as in the contract.
 
     Raises:
-        TypeError: something is not text.
-        ValueError: something is empty.
+        TypeError: Something is not text.
+        ValueError: Something is empty.
     """
     names = (operations,) if isinstance(operations, str) else tuple(operations)
     for text in (caller, peer, *names):
@@ -78,7 +78,7 @@ class Rules:
     """What is allowed; nothing else is. Immutable.
 
     Args:
-        rules: made by `allow`; their order means nothing.
+        rules: Made by `allow`; their order means nothing.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -103,7 +103,7 @@ class Rules:
         """Compares the rules for a peer with its document.
 
         Raises:
-            ValueError: a rule names an operation that it does not have.
+            ValueError: A rule names an operation that it does not have.
         """
         for rule in self._rules:
             if not like(rule.peer, peer):
@@ -150,18 +150,18 @@ class AccessHandler:
     that the contract does not have, control characters, or invalid UTF-8.
 
     Args:
-        app: an app, or another handler such as `OpenAPIHandler(...)`.
-        spec: the document: a file, a mapping, or the result of `load`.
-        rules: what is allowed: `Rules`, or a list of results of `allow`.
-        peer: the name that the rules have for the peer that serves the app.
-        caller: tells who sent a request.
-        public: paths that everyone may GET, compared literally, such as `"/openapi.json"`.
-        app_options: those of `connect` and `listen` for the app: `interface`, `workers`, ...
+        app: An app, or another handler such as `OpenAPIHandler(...)`.
+        spec: The document: a file, a mapping, or the result of `load`.
+        rules: What is allowed: `Rules`, or a list of results of `allow`.
+        peer: The name that the rules have for the peer that serves the app.
+        caller: Tells who sent a request.
+        public: Paths that everyone may GET, compared literally, such as `"/openapi.json"`.
+        app_options: Those of `connect` and `listen` for the app: `interface`, `workers`, ...
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: a rule names an operation of this peer that the document does not have.
-        TypeError: the app is none; or there are options for a handler that is made already.
+        SpecError: The document cannot be used.
+        ValueError: A rule names an operation of this peer that the document does not have.
+        TypeError: The app is none; or there are options for a handler that is made already.
     """
 
     def __init__(

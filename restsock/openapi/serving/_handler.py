@@ -51,30 +51,30 @@ class OpenAPIHandler:
     each response under way.
 
     Args:
-        app: an ASGI or WSGI app, a coroutine function, or another `Handler`.
-        spec: the document: the name of a file, a mapping, a `Document`. `None` asks the app, such
+        app: An ASGI or WSGI app, a coroutine function, or another `Handler`.
+        spec: The document: the name of a file, a mapping, a `Document`. `None` asks the app, such
             as a FastAPI, for its own.
-        requests: whether requests are validated.
-        responses: whether responses are; or the share of them that is, between 0 and 1.
+        requests: Whether requests are validated.
+        responses: Whether responses are; or the share of them that is, between 0 and 1.
         wrong_response: `"refuse"` answers 500 instead; `"log"` passes the response on at once, and
             logs what was wrong with it.
         unknown_paths: `"refuse"` answers 404; `"pass"` leaves paths that are not in the document
             to the app.
-        publish: the path at which the document is served, for callers to find; `None`: nowhere.
-        max_body: bytes of the largest body that is validated. A larger request is refused (413);
+        publish: The path at which the document is served, for callers to find; `None`: nowhere.
+        max_body: Bytes of the largest body that is validated. A larger request is refused (413);
             a larger response passes.
-        max_time: seconds of processor time for the validation of one message. A request that takes
+        max_time: Seconds of processor time for the validation of one message. A request that takes
             more is refused, and a response is wrong.
-        threads: the most threads that validate; one connection uses at most half of them.
-        interface: as for `connect`.
-        options: the options of the connections.
-        chance: random numbers in [0, 1), for the share.
-        app_options: as for `connect`: `workers`, for example.
+        threads: The most threads that validate; one connection uses at most half of them.
+        interface: As for `connect`.
+        options: The options of the connections.
+        chance: Random numbers in [0, 1), for the share.
+        app_options: As for `connect`: `workers`, for example.
 
     Raises:
-        SpecError: the document cannot be used.
-        TypeError: this is no app; or it has no document, and none is given.
-        ValueError: a number or a choice is out of range.
+        SpecError: The document cannot be used.
+        TypeError: This is no app; or it has no document, and none is given.
+        ValueError: A number or a choice is out of range.
     """
 
     def __init__(
@@ -169,8 +169,8 @@ class OpenAPIHandler:
         """Runs the app, and the threads that validate.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
-            SpecError: a part of the document cannot be used.
+            AppStartupError: The app says that it cannot start.
+            SpecError: A part of the document cannot be used.
         """
         await trio.to_thread.run_sync(self._policy.validator.prepare)
         # The threads are the outer ones: what the app answers as it ends is still validated.

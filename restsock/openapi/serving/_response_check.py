@@ -44,11 +44,11 @@ class Policy(NamedTuple):
     """How messages are validated; one for all of a handler.
 
     Attributes:
-        validator: what validates.
-        threads: where.
-        max_body: bytes of the largest body that is validated.
-        hold: whether a response waits for its validation; else a copy is checked.
-        wrong: called on the loop for a wrong response, with the exchange, the problems, and
+        validator: What validates.
+        threads: Where.
+        max_body: Bytes of the largest body that is validated.
+        hold: Whether a response waits for its validation; else a copy is checked.
+        wrong: Called on the loop for a wrong response, with the exchange, the problems, and
             whether another answer can still be sent.
     """
 
@@ -63,12 +63,12 @@ class ResponseCheck(Exchange):
     """An exchange whose response is validated before, or while, it leaves.
 
     Args:
-        outer: the exchange.
-        credit: bytes of the request whose credit was already given back for the app.
-        policy: how the response is validated.
-        checked: whether it is.
-        match: the operation.
-        continued: whether the requester was told to go on (100) already.
+        outer: The exchange.
+        credit: Bytes of the request whose credit was already given back for the app.
+        policy: How the response is validated.
+        checked: Whether it is.
+        match: The operation.
+        continued: Whether the requester was told to go on (100) already.
     """
 
     __slots__ = (
