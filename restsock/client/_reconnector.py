@@ -223,7 +223,7 @@ class Reconnector:
         """Closes a replaced connection if its peer does not, so that they cannot accumulate."""
         with trio.move_on_after(self._endpoint.options.timeouts.grace):
             await connection.wait_closed()
-        connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
+        connection.drain_soon(CloseCode.GOING_AWAY, "replaced by a newer connection")
 
     def _adopt(self, connection: Connection) -> None:
         counters, instrument = self._endpoint.counters, self._endpoint.instrument
